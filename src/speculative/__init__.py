@@ -1,0 +1,57 @@
+"""Speculative Reasoning: a big and a small reasoning model write one chain of thought together."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from speculative.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from speculative.chain import Chain
+    from speculative.draft import Draft
+    from speculative.errors import EngineError, SpeculativeError, UsageError
+    from speculative.methods.base import Method, Wrapper
+    from speculative.pair import Pair
+    from speculative.problem import Message, Problem, Result, Sampling, Usage
+    from speculative.runner import asolve, solve
+    from speculative.trace import Trace
+
+_ROOMS = {
+    "chain": ("Chain",),
+    "draft": ("Draft",),
+    "errors": ("EngineError", "SpeculativeError", "UsageError"),
+    "methods.base": ("Method", "Wrapper"),
+    "pair": ("Pair",),
+    "problem": ("Message", "Problem", "Result", "Sampling", "Usage"),
+    "runner": ("asolve", "solve"),
+    "trace": ("Trace",),
+}
+
+__all__ = [
+    "Chain",
+    "Draft",
+    "EngineError",
+    "Message",
+    "Method",
+    "Pair",
+    "Problem",
+    "Result",
+    "Sampling",
+    "SpeculativeError",
+    "Trace",
+    "Usage",
+    "UsageError",
+    "Wrapper",
+    "__version__",
+    "asolve",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used: `speculative --help` needs none of them."""
+    for room, public in _ROOMS.items():
+        if name in public:
+            value = getattr(import_module(f"speculative.{room}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'speculative' has no attribute {name!r}")

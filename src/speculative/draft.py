@@ -1,0 +1,92 @@
+"""A draft: text that a model proposed, and the place in the tree of text that it hangs at."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Literal
+
+from speculative.events import Phase, Proposal
+
+
+class Place:
+    """A node of the tree of all text that was ever proposed for a chain.
+
+    Seeds come from the place (path and sibling number), never from arrival order: so a chain among many draws what it
+    draws alone.
+    """
+
+    __slots__ = ("_siblings", "key")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self._siblings = 0
+
+    def below(self) -> Place:
+        """The next sibling below this place."""
+        self._siblings += 1
+        return Place(int.from_bytes(blake2b(b"%d/%d" % (self.key, self._siblings), digest_size=6).digest(), "big"))
+
+
+class Draft:
+    """Text that a model proposed; it hangs off the chain's end (`parent` None) or off another draft."""
+
+    __slots__ = ("author", "base", "parent", "place", "proposal", "scores", "state")
+
+    def __init__(self, author: str, proposal: Proposal, parent: Draft | None, base: Place, place: Place) -> None:
+        self.author = author
+        self.proposal = proposal
+        self.parent = parent
+        self.base = base
+        self.place = place
+        self.state: Literal["open", "accepted", "rejected"] = "open"
+        self.scores: dict[str, list[float]] = {}
+
+    def __repr__(self) -> str:
+        return f"Draft({self.id}, {self.author}, {self.state}, {self.text!r})"
+
+    @property
+    def id(self) -> int:
+        return self.proposal.id
+
+    @property
+    def text(self) -> str:
+        return self.proposal.text
+
+    @property
+    def phase(self) -> Phase:
+        return self.proposal.phase
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The tokens of `text`, in the author's vocabulary."""
+        completion = self.proposal.completion
+        return completion.ids[: len(completion.ids) - self.proposal.dropped]
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probabilities (nats) of `ids` under the author. Empty unless they were asked for."""
+        return (self.proposal.completion.logprobs or ())[: len(self.ids)]
+
+    @property
+    def finish(self) -> str:
+        """Why its text ends: `stop`, `end` (of the thinking, or of the text), `length` or `context`."""
+        return self.proposal.completion.finish
+
+    @property
+    def ended(self) -> bool:
+        """Whether its author ended the thinking (or the answer) with it: nothing can be drafted after it."""
+        return self.proposal.completion.end_id is not None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that would be kept if it were accepted."""
+        return len(self.ids) + self.ended
+
+    def path(self) -> list[Draft]:
+        """From the first draft above that is not committed yet down to this one."""
+        path: list[Draft] = []
+        draft: Draft | None = self
+        while draft is not None and draft.state != "accepted":
+            path.append(draft)
+            draft = draft.parent
+        return path[::-1]

@@ -1,0 +1,1 @@
+"""Engines: what runs a model, each behind the protocol of `base`."""

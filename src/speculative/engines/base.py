@@ -1,0 +1,153 @@
+"""What an engine is: it runs one model, completes, streams and scores, and remembers nothing for its caller.
+
+Token ids are always in the engine's own vocabulary; text is bytes until a character is whole.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from hashlib import blake2b
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached"]
+Ids = Sequence[int]
+
+
+class Decoding(Struct, frozen=True):
+    """How one call decodes. Greedy at `temperature` 0; `top_k` 0 and `top_p` 1 switch those filters off.
+
+    `seed` makes the draws of completion j of prefix i a function of (seed, i, j) and of nothing else. `stop` strings
+    stay in the text: decoding ends with the token in which one completes. `stop_ids` end decoding and are no text.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
+    logprobs: bool = False
+
+
+class Completion(Struct, frozen=True):
+    """What a model wrote after one prefix.
+
+    `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
+    and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
+    `end_id`, which is not in `ids`), `length` (max_tokens) or `context` (the model's positions ran out).
+    """
+
+    ids: tuple[int, ...]
+    finish: Literal["stop", "end", "length", "context"]
+    end_id: int | None = None
+    logprobs: tuple[float, ...] | None = None
+
+    @property
+    def produced(self) -> int:
+        """Tokens that the model produced, the ending one included."""
+        return len(self.ids) + (self.end_id is not None)
+
+
+class Delta(Struct, frozen=True):
+    """A piece of a streamed completion: the new ids; the last delta carries the whole completion."""
+
+    ids: tuple[int, ...]
+    completion: Completion | None = None
+
+
+class Tally(Struct):
+    """What a call has cost so far. The engine adds to it as it works, so that a cancelled call is counted too.
+
+    Units: tokens. `prompt_tokens` are those given, `cached_tokens` the part of them that was not computed again,
+    `scored_tokens` those whose log-probability was asked for.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    produced_tokens: int = 0
+    scored_tokens: int = 0
+
+
+class Vocabulary(Protocol):
+    """An engine's tokens. `encode` never gives a marker, whatever the text says; markers have their own door."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two engines exactly when their token ids mean the same (padding ignored)."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Plain text to ids; text that looks like a marker stays text."""
+        ...
+
+    def marker(self, text: str) -> int:
+        """The id of a marker such as `<think>`. Raises `UnknownMarker`."""
+        ...
+
+    def to_bytes(self, ids: Ids) -> bytes:
+        """The exact bytes of the ids; markers give nothing."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs one model. Stateless to its caller: the whole prefix is given each time.
+
+    `key` names the chain, so that an engine with replicas can keep it on one. Cancelling the awaiting task ends the
+    work at once. Errors: `EngineError` and its kinds; a prefix that does not fit is `ContextExceeded`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def abilities(self) -> frozenset[Ability]: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    @property
+    def dialect(self) -> str:
+        """Which of `prompts` this model was trained on."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Positions that the model has, prompt and output together."""
+        ...
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        """`decoding.n` completions for each prefix, in order."""
+        ...
+
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        """One completion, as it is written: the same ids that `complete` gives."""
+        ...
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        """Log-probability (nats) of every token of each continuation after its own prefix."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class UnfinishedCharacter:
+    """Where a character is cut: how many trailing bytes of `data` begin a UTF-8 character without ending it."""
+
+    @staticmethod
+    def trailing(data: bytes) -> int:
+        for back in range(1, min(4, len(data) + 1)):
+            byte = data[-back]
+            if byte & 0xC0 == 0x80:
+                continue
+            needs = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
+            return back if needs > back else 0
+        return 0
+
+
+def digest(prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> str:
+    """Names a scoring call in a trace, so that it can be found again when the trace is replayed."""
+    sizes = array("I", [len(ids) for ids in (*prefixes, *continuations)])
+    return blake2b(b"".join([sizes.tobytes(), *(array("I", ids).tobytes() for ids in (*prefixes, *continuations))]), digest_size=8).hexdigest()

@@ -1,0 +1,10 @@
+"""Methods: the policy of who writes the next piece, who checks it, and what happens when the check fails.
+
+One file a method in this folder, named like the method; the registry looks here, in the entry-point group
+`speculative.methods`, and at paths (`./mine.py:Mine`).
+"""
+
+from speculative.methods.base import Method, Wrapper
+from speculative.methods.registry import build, find, names
+
+__all__ = ["Method", "Wrapper", "build", "find", "names"]

@@ -1,0 +1,105 @@
+"""What every method is: a small typed object. Its fields become flags, schemas and documents with no further edit."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+from speculative.chain import Chain
+from speculative.problem import Problem
+
+RUNNER_OWNS = frozenset(
+    "answer_instruction big epochs events json judge limit max_produced max_seconds max_tokens messages method methods model n pair "
+    "params problem seed small stop stream temperature top_k top_p trace user with wrappers".split()
+)
+"""Names that the runner and the doors own: no method may have a field called so."""
+
+
+class Method(BaseModel):
+    """A policy for one chain. Subclasses give typed fields and `think`; the class name in snake case is its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    needs: ClassVar[dict[str, set[str]]] = {}
+    """Abilities that the engines of the roles must have, checked before the first token."""
+    append_only: ClassVar[bool] = True
+    """Whether committed text is final: a service may send it on at once."""
+    parallel: ClassVar[bool] = False
+    """Whether it has several calls under way at once."""
+    training: ClassVar[bool] = False
+    """Whether it needs models trained for it."""
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
+
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem as the models are to see it."""
+        return problem
+
+    async def think(self, chain: Chain) -> None:
+        """Writes the thinking: until `chain.thinking` is false, or for as long as it sees fit."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `think` nor `run`")
+
+    async def run(self, chain: Chain) -> None:
+        """The whole of it. A method that is not one chain of thought (a vote, a cascade) overrides this."""
+        await self.think(chain)
+        if not chain.answered:
+            await chain.answer(self.answer_by)
+
+    @classmethod
+    def name(cls) -> str:
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of its docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        taken = RUNNER_OWNS & set(cls.model_fields)
+        if taken:
+            raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+
+
+class Wrapper(Method):
+    """A method around another one (`--with`): it runs `inner`, watches it, and may stop or repeat it."""
+
+    inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return merged(type(self).needs, needs_of(self.inner))
+
+    def prepare(self, problem: Problem) -> Problem:
+        return self.inner.prepare(problem)
+
+    async def run(self, chain: Chain) -> None:
+        await self.inner.run(chain)
+
+
+def needs_of(method: Method) -> dict[str, set[str]]:
+    """What a method, and all that it is put around, needs of the engines."""
+    return method.needs_of() if isinstance(method, Wrapper) else type(method).needs
+
+
+def append_only(method: Method) -> bool:
+    """Whether text that the method, and all that it is put around, commits is final."""
+    return type(method).append_only and (append_only(method.inner) if isinstance(method, Wrapper) else True)
+
+
+def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}
+
+
+def params_of(method: Method) -> dict[str, Any]:
+    """Its parameters as plain values; a wrapper's stand under its own name, beside those of what it is put around."""
+    values = method.model_dump(mode="json", exclude={"inner"})
+    return values if not isinstance(method, Wrapper) else {**params_of(method.inner), type(method).name(): values}
+
+
+def name_of(method: Method) -> str:
+    """`random_switch`, or `vote(random_switch)` inside a wrapper."""
+    return f"{type(method).name()}({name_of(method.inner)})" if isinstance(method, Wrapper) else type(method).name()

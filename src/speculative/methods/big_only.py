@@ -1,0 +1,30 @@
+"""The baselines: one model writes everything, through the same code as every other method."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.chain import Chain
+from speculative.methods.base import Method
+
+
+class BigOnly(Method):
+    """The big model writes everything.
+
+    Cost: one call for the thinking and one for the answer; each round of `sequential_scale` adds a call.
+    Source: the budget forcing of s1 (arXiv 2501.19393, section 3.1).
+    """
+
+    writer: ClassVar[Literal["big", "small"]] = "big"
+    aliases: ClassVar[tuple[str, ...]] = ("big_model_only",)
+
+    answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
+    sequential_scale: int = Field(0, ge=0, description="how often the end of the thinking is taken back for another round")
+
+    async def think(self, chain: Chain) -> None:
+        for _ in range(self.sequential_scale):
+            await chain.write(self.writer)
+            if chain.finish not in (None, "stop"):
+                return
+            await chain.resume()
+        await chain.write(self.writer)

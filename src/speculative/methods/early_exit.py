@@ -1,0 +1,33 @@
+"""Ends the thinking as soon as the answer has settled."""
+
+from pydantic import Field
+
+from speculative.chain import Chain
+from speculative.methods.base import Wrapper
+from speculative.prompts import Question
+
+
+class EarlyExit(Wrapper):
+    """Asks for the answer after every few steps, and ends the thinking when the last answers agree.
+
+    Cost: one short question each time (on the cached prefix), which is discarded. Source: Dynasor-CoT (arXiv 2412.20993).
+    """
+
+    every: int = Field(1, ge=1, description="steps between two questions")
+    agree: int = Field(3, ge=2, description="so many equal answers in a row end the thinking")
+    probe_tokens: int = Field(20, ge=1, description="tokens of each reply")
+
+    async def run(self, chain: Chain) -> None:
+        answers: list[str] = []
+
+        async def probe(watched: Chain) -> None:
+            if not watched.thinking or len(watched.steps.done) % self.every:
+                return
+            (reply,) = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
+            answers.append(reply.partition("}")[0].strip())
+            last = answers[-self.agree :]
+            if len(last) == self.agree and last[0] and len(set(last)) == 1:
+                watched.stop("the answer has settled")
+
+        chain.at_step(probe)
+        await self.inner.run(chain)

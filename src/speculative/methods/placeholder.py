@@ -1,0 +1,20 @@
+"""A test of the wiring: both models are called, the big one's text is kept."""
+
+from typing import ClassVar
+
+from speculative.chain import Chain
+from speculative.methods.base import Method
+
+
+class Placeholder(Method):
+    """Both models write the whole thinking from the same prompt; the big one's is kept. Shows that both engines work.
+
+    Cost: what `big_only` costs, and a whole chain of the small model, which is thrown away.
+    """
+
+    parallel: ClassVar[bool] = True
+
+    async def think(self, chain: Chain) -> None:
+        (other,) = await chain.draft("small")
+        await chain.write("big")
+        chain.reject(other, "only shows that the small model answers")

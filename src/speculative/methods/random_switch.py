@@ -1,0 +1,36 @@
+"""A coin before every chunk: the line that every cleverer method has to beat."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from speculative.chain import Chain
+from speculative.methods.base import Method
+from speculative.steps import STEP
+
+
+class RandomSwitch(Method):
+    """Gives every chunk, or every step, to the big or to the small model at random.
+
+    Cost: one call a chunk; nothing is thrown away. Source: the random baseline of SplitReason (arXiv 2504.16379, figure 6).
+    """
+
+    switch_ratio: float | None = Field(None, gt=0, description="small chunks for each big one, on average (1 unless big_share is given)")
+    big_share: float | None = Field(None, ge=0, le=1, description="the chance that a chunk goes to big, instead of switch_ratio")
+    switch_chunk: int = Field(16, ge=1, description="tokens in a chunk")
+    unit: Literal["chunk", "step"] = Field("chunk", description="what is given to one model at a time")
+
+    @model_validator(mode="after")
+    def _one_share(self) -> "RandomSwitch":
+        if self.switch_ratio is not None and self.big_share is not None:
+            raise ValueError("give switch_ratio or big_share, not both")
+        return self
+
+    async def think(self, chain: Chain) -> None:
+        share = self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
+        while chain.thinking:
+            role = "big" if chain.random.random() < share else "small"
+            if self.unit == "step":
+                await chain.write(role, stop=STEP)
+            else:
+                await chain.write(role, max_tokens=self.switch_chunk)

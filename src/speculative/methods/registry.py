@@ -1,0 +1,131 @@
+"""Finds methods by name, by entry point or by path, and builds them from parameters."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from speculative.errors import UnknownName, UsageError
+from speculative.methods.base import Method, Wrapper
+
+GROUP = "speculative.methods"
+ROOMS = ("base", "registry")
+
+
+@cache
+def registered() -> dict[str, type[Method]]:
+    """Every registered method by name, built in and from entry points; no paths."""
+    found: dict[str, type[Method]] = {}
+    for module in iter_modules([str(Path(__file__).parent)]):
+        if module.name not in ROOMS:
+            found |= {method.name(): method for method in _defined(import_module(f"speculative.methods.{module.name}"))}
+    for point in entry_points(group=GROUP):
+        loaded = point.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+            raise UsageError(f"the entry point {point.name!r} of the group {GROUP} is {loaded!r}, which is no Method")
+        found.setdefault(loaded.name(), loaded)
+    return found
+
+
+def names(wrappers: bool = False) -> list[str]:
+    """Names of the registered methods, or of the wrappers."""
+    return sorted(name for name, method in registered().items() if issubclass(method, Wrapper) == wrappers)
+
+
+def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method]:
+    """The method (or wrapper) of that name or alias, or at that path. Raises `UnknownName`, `UsageError`.
+
+    `paths`: whether `FILE.py:CLASS` is taken. Paths are code, so no name that came with a request may be looked up so.
+    """
+    if paths and (".py:" in name or name.endswith(".py")):
+        return _at_path(name)
+    for method in registered().values():
+        if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
+            return method
+    raise UnknownName("wrapper" if wrapper else "method", name, names(wrapper))
+
+
+def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers: Iterable[str] = (), *, paths: bool = True) -> Method:
+    """A method with validated parameters, inside the wrappers, the first one innermost.
+
+    A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownName` and `UsageError`.
+    """
+    method = name if isinstance(name, Method) else _made(find(name, paths=paths), params or {})
+    for spec in wrappers:
+        label, _, inside = spec.partition("(")
+        if inside and not inside.endswith(")"):
+            raise UsageError(f"wrapper {spec!r} has an open bracket; write it as name(field=value,…)")
+        settings = dict(_setting(spec, part) for part in inside.removesuffix(")").split(",") if part.strip())
+        kind = find(label.strip(), paths=paths, wrapper=True)
+        method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
+    return method
+
+
+def _setting(spec: str, part: str) -> tuple[str, str]:
+    field, equals, value = part.partition("=")
+    if not equals:
+        raise UsageError(f"wrapper {spec!r}: {part.strip()!r} is no field=value")
+    return field.strip(), value.strip()
+
+
+def _made(kind: type[Method], params: Mapping[str, Any]) -> Method:
+    known = [field for field in kind.model_fields if field != "inner"]
+    for field in params:
+        if field not in kind.model_fields:
+            raise UnknownName(f"parameter of {kind.name()}", field, known)
+    try:
+        return kind.model_validate(dict(params))
+    except ValidationError as error:
+        raise UsageError("; ".join(_told(kind, detail) for detail in error.errors())) from None
+
+
+def _told(kind: type[Method], detail: ErrorDetails) -> str:
+    """Which field, which value, which bound."""
+    field = ".".join(map(str, detail["loc"]))
+    reason = detail["msg"].removeprefix("Value error, ")
+    if not field:
+        return f"{kind.name()}: {reason}"
+    return f"{kind.name()}: {field}: {detail['input']!r} is not valid: {reason[:1].lower()}{reason[1:]}"
+
+
+def _at_path(spec: str) -> type[Method]:
+    """`FILE.py:CLASS`, or `FILE.py` when it holds a single method."""
+    file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
+    path = Path(f"{file}.py").expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"method {spec!r}: there is no file {path}")
+    module_name = f"speculative_method_{abs(hash(str(path)))}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        made = importlib.util.spec_from_file_location(module_name, path)
+        assert made and made.loader
+        module = importlib.util.module_from_spec(made)
+        sys.modules[module_name] = module
+        try:
+            made.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise UsageError(f"method {spec!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    methods = {method.__name__: method for method in _defined(module)}
+    if label and label not in methods:
+        raise UnknownName(f"method class in {path.name}", label, list(methods))
+    if not label and len(methods) != 1:
+        raise UsageError(f"method {spec!r}: the file holds {len(methods)} methods; write FILE.py:CLASS")
+    return methods[label] if label else next(iter(methods.values()))
+
+
+def _defined(module: object) -> list[type[Method]]:
+    """The methods that a module itself defines."""
+    label = getattr(module, "__name__", "")
+    return [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, Method) and kind.__module__ == label]

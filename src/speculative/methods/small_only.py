@@ -1,0 +1,19 @@
+"""The other baseline: the small model alone."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.methods.big_only import BigOnly
+
+
+class SmallOnly(BigOnly):
+    """The small model writes everything, the answer too.
+
+    Cost: as `big_only`, of the small model.
+    """
+
+    writer: ClassVar[Literal["big", "small"]] = "small"
+    aliases: ClassVar[tuple[str, ...]] = ("small_model_only",)
+
+    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")

@@ -1,0 +1,57 @@
+"""Rounds of thinking, each rewritten by the small model before the next one builds on it."""
+
+from typing import ClassVar
+
+from msgspec import structs
+from pydantic import Field
+
+from speculative.chain import Chain
+from speculative.methods.base import Method
+from speculative.problem import Problem
+from speculative.prompts import Question
+
+BLOAT_TOKENS = 100
+BLOAT = "The problem comes later. " * 20
+"""About `BLOAT_TOKENS` tokens for most vocabularies."""
+
+
+class SpecRewrite(Method):
+    """Big thinks in rounds whose end is taken back; small rewrites what was thought; big goes on from there and answers.
+
+    Each round draws `drafting_n` rewrites in one call and keeps the longest, which loses least. The rewritten text takes
+    the place of the round's (or of everything so far, with `full_rewrite`).
+
+    Cost: for each round one call that thinks and one that rewrites; all that is replaced is discarded.
+    Source: SplitReason's library (arXiv 2504.16379), mode `spec_rewrite`; rounds as in s1 (arXiv 2501.19393).
+    """
+
+    append_only: ClassVar[bool] = False
+
+    thinking_n_ignore: int = Field(2, ge=0, description="rounds of thinking whose end is taken back")
+    drafting_n: int = Field(1, ge=0, description="rewrites in each round; 0 rewrites nothing")
+    full_rewrite: bool = Field(False, description="rewrite all the thinking so far, not only the round's")
+    draft_propose_ignore_str: bool = Field(False, description="have each rewrite end with a question that keeps the thinking going")
+    small_first: bool = Field(False, description="let the small model write the first round")
+    bloat_tokens: int = Field(0, ge=0, description="about so many tokens of filler before the problem, in hundreds: a prefill test")
+
+    def prepare(self, problem: Problem) -> Problem:
+        *before, last = problem.messages
+        filler = BLOAT * (self.bloat_tokens // BLOAT_TOKENS)
+        return structs.replace(problem, messages=(*before, structs.replace(last, content=filler + last.content)))
+
+    async def think(self, chain: Chain) -> None:
+        start = chain.mark()
+        for index in range(self.thinking_n_ignore):
+            begin = start if self.full_rewrite else chain.mark()
+            before = "" if self.full_rewrite else chain.text
+            await chain.write("small" if self.small_first and index == 0 else "big")
+            if chain.finish not in (None, "stop"):
+                return
+            if self.drafting_n:
+                thought = chain.text[len(before) :]
+                await chain.rewind(begin)
+                question = Question("rewrite", thought, self.draft_propose_ignore_str)
+                drafts = await chain.draft("small", self.drafting_n, asked=question)
+                await chain.accept(max(drafts, key=lambda draft: len(draft.text)))
+            await chain.resume()
+        await chain.write("big")

@@ -1,0 +1,32 @@
+"""Several whole chains, and the answer that most of them come to."""
+
+import asyncio
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain import Chain
+from speculative.methods.base import Wrapper
+
+
+class Vote(Wrapper):
+    """Runs the inner method on several chains at once and takes over the first one with the most common answer.
+
+    Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171).
+    """
+
+    append_only: ClassVar[bool] = False
+    parallel: ClassVar[bool] = True
+
+    ballots: int = Field(5, ge=1, description="chains that vote")
+
+    async def run(self, chain: Chain) -> None:
+        children = [chain.child() for _ in range(self.ballots)]
+        async with asyncio.TaskGroup() as group:
+            for child in children:
+                group.create_task(self.inner.run(child))
+        answers = [(child.boxed or child.answer_text).strip() for child in children]
+        counted = Counter(answer for answer in answers if answer)
+        winner = counted.most_common(1)[0][0] if counted else ""
+        await chain.become(children[answers.index(winner)])

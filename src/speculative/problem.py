@@ -1,0 +1,130 @@
+"""What goes in (`Problem`) and what comes out (`Result`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+from speculative.errors import UsageError
+
+if TYPE_CHECKING:
+    from speculative.trace import Trace
+
+Role = Literal["big", "small", "judge"]
+FinishReason = Literal["stop", "length", "loop", "context", "time"]
+
+ANSWER_TOKENS = 1024
+"""The most that is kept free for the answer; for small budgets it is an eighth of `max_tokens`."""
+
+
+def _bounds(field: str, value: float | None, low: float, high: float | None = None, above: bool = False) -> None:
+    """Raises `UsageError` that names the field and the bound; NaN is out of every range."""
+    if value is None:
+        return
+    if not (value > low if above else value >= low):
+        raise UsageError(f"{field}: {value} is out of range, it must be {'above' if above else 'at least'} {low:g}")
+    if high is not None and value > high:
+        raise UsageError(f"{field}: {value} is out of range, it must be at most {high:g}")
+
+
+class Message(Struct, frozen=True):
+    """One turn of the conversation that states the problem."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Struct, frozen=True):
+    """How the models sample, unless a method asks for something else. `top_k` 0 switches that filter off."""
+
+    temperature: float = 0.6
+    top_p: float = 0.95
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        _bounds("temperature", self.temperature, 0, 100)
+        _bounds("top_p", self.top_p, 0, 1, above=True)
+        _bounds("top_k", self.top_k, 0)
+
+
+class Problem(Struct, frozen=True):
+    """What the user asks, how to sample, and what it may cost.
+
+    `max_tokens` counts the tokens of the chain and its answer that models wrote; a part of it (`reserve`) is kept free for
+    the answer. `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
+    `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
+    answer (never the thinking).
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    max_tokens: int = 8192
+    max_produced: int | None = None
+    max_seconds: float | None = None
+    seed: int = 0
+    answer_instruction: str | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.messages or not self.messages[-1].content.strip():
+            raise UsageError("the problem is empty; give its text")
+        for message in self.messages:
+            try:
+                message.content.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"the problem holds a character that is not valid Unicode, at position {error.start}") from None
+        _bounds("max_tokens", self.max_tokens, 1)
+        _bounds("max_produced", self.max_produced, 1)
+        _bounds("max_seconds", self.max_seconds, 0, above=True)
+
+    @classmethod
+    def of(cls, text: str, **settings: Any) -> Problem:
+        """A problem of one user message."""
+        return cls(messages=(Message("user", text),), **settings)
+
+    @property
+    def reserve(self) -> int:
+        """Tokens of `max_tokens` that the thinking leaves for the answer."""
+        return min(ANSWER_TOKENS, self.max_tokens // 8)
+
+
+class Usage(Struct):
+    """What one role cost. Tokens; `seconds` is the sum of its calls. produced = kept + discarded."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    produced_tokens: int = 0
+    kept_tokens: int = 0
+    discarded_tokens: int = 0
+    scored_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Result(Struct, frozen=True):
+    """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any."""
+
+    reasoning: str
+    answer: str
+    boxed: str | None
+    finish_reason: FinishReason
+    method: str
+    params: dict[str, Any]
+    seed: int
+    seconds: float
+    usage: dict[str, Usage]
+    trace: Trace
+
+
+def boxed(text: str) -> str | None:
+    """The content of the last complete `\\boxed{…}` of a text, its braces balanced; None if there is none."""
+    start = text.rfind("\\boxed{")
+    while start >= 0:
+        depth = 0
+        for place in range(start + 6, len(text)):
+            depth += (text[place] == "{") - (text[place] == "}")
+            if not depth:
+                return text[start + 7 : place]
+        start = text.rfind("\\boxed{", 0, start)
+    return None

@@ -1,0 +1,144 @@
+"""Dialects: how a problem becomes a model's prompt, and how that model is asked for what methods want.
+
+The only room that knows the markers of a model family. A prompt is a list of parts: `Mark` is a marker, a str is text
+that stays text whatever it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from speculative.engines.base import Vocabulary
+from speculative.errors import UnknownName
+from speculative.problem import Message
+
+
+class Mark(Struct, frozen=True):
+    """A marker of the dialect; it becomes one token id."""
+
+    text: str
+
+
+Part = str | Mark
+
+
+class Question(Struct, frozen=True):
+    """Something that methods ask a model about a chain.
+
+    `answer`: what would you answer now? `check`: compute the last step again. `rewrite`: write the chain's text shorter
+    (`text` is what to rewrite; `curious`: end with a question). `free`: `text` is the instruction, in a turn of its own.
+    """
+
+    kind: Literal["answer", "check", "rewrite", "free"]
+    text: str = ""
+    curious: bool = False
+
+
+class Asking(Struct, frozen=True):
+    """How a dialect puts a question: the parts, whether they follow the chain or stand alone, and where the reply stops."""
+
+    parts: tuple[Part, ...]
+    follows_chain: bool
+    stop: tuple[str, ...] = ()
+
+
+class Dialect:
+    """ChatML with `<think>`, as Qwen-like models speak it. Other families override what differs."""
+
+    name = "chatml"
+    think = "<think>"
+    unthink = "</think>"
+    ends: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
+    answer_instruction = "Put your final answer within \\boxed{}."
+    answer_cue = "The answer is \\boxed{"
+    wait = "Wait"
+    shorter = "Rewrite the reasoning above concisely. Keep every step that the result rests on."
+    curious = " Close with a question that asks for a deeper look at the weakest step."
+
+    def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
+        """Everything up to and including the opening of the thinking; `instruction` joins the last message."""
+        parts: list[Part] = []
+        for message in messages[:-1]:
+            parts += self._turn(message.role, message.content)
+        last = messages[-1]
+        parts += self._turn(last.role, f"{last.content}\n{instruction}" if instruction else last.content)
+        return [*parts, Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n"]
+
+    def close(self, text: str) -> list[Part]:
+        """Closes the thinking after `text` (its last characters are enough)."""
+        return [*self._newline(text), Mark(self.unthink), "\n\n"]
+
+    def resume(self, text: str) -> str:
+        """The cue that makes a model go on thinking, after `text`."""
+        return "".join([*self._newline(text), self.wait])
+
+    def ask(self, question: Question, messages: Sequence[Message], text: str) -> Asking:
+        """How to ask after a chain that ends in `text`."""
+        match question.kind:
+            case "answer":
+                return Asking((*self.close(text), self.answer_cue), True, ("}",))
+            case "check":
+                return Asking((*self._newline(text), self.wait, ", I compute the last step again:"), True, ("\n\n",))
+            case "rewrite":
+                return self._alone(messages, f"Reasoning so far:\n\n{question.text}\n\n{self.shorter}{self.curious * question.curious}")
+            case "free":
+                parts = (*self.close(text), Mark(self.ends[0]), "\n", *self._turn("user", question.text), *self._unthinking())
+                return Asking(parts, True)
+
+    def _alone(self, messages: Sequence[Message], text: str) -> Asking:
+        asked = "\n\n".join([*(m.content for m in messages if m.role == "user"), text])
+        return Asking((*self._turn("user", asked), *self._unthinking()), False)
+
+    def _unthinking(self) -> list[Part]:
+        """An assistant's turn whose thinking is closed at once: the reply is its answer."""
+        return [Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n\n", Mark(self.unthink), "\n\n"]
+
+    def _turn(self, role: str, content: str) -> list[Part]:
+        return [Mark("<|im_start|>"), f"{role}\n", content, Mark(self.ends[0]), "\n"]
+
+    @staticmethod
+    def _newline(text: str) -> list[Part]:
+        return [] if not text or text.endswith("\n") else ["\n"]
+
+
+class Bundled(Dialect):
+    """The dialect of the pair that ships: what it was trained to be asked, word for word (docs/data-card.md)."""
+
+    name = "bundled"
+    answer_instruction = ""
+    shorter = "Rewrite the reasoning, shorter."
+    curious = " End with a question."
+
+    def ask(self, question: Question, messages: Sequence[Message], text: str) -> Asking:
+        if question.kind == "check":
+            return Asking(("Check:",), True, ("\n\n",))
+        return super().ask(question, messages, text)
+
+
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Dialect(), Bundled())}
+
+
+def dialect(name: str) -> Dialect:
+    """The dialect of that name. Raises `UnknownName`."""
+    if name not in DIALECTS:
+        raise UnknownName("dialect", name, list(DIALECTS))
+    return DIALECTS[name]
+
+
+def encode(vocabulary: Vocabulary, parts: Sequence[Part]) -> list[int]:
+    """Parts to ids. Neighbouring texts are joined first, so that how a prompt is put together never shows in its tokens."""
+    ids: list[int] = []
+    text = ""
+    for part in (*parts, None):
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            ids += vocabulary.encode(text)
+            text = ""
+        if part is not None:
+            ids.append(vocabulary.marker(part.text))
+    return ids

@@ -1,0 +1,133 @@
+"""The runner: one problem, one method, one pair; its deadline, its errors, its result. And the synchronous door."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+from speculative import version
+from speculative.chain import Chain
+from speculative.errors import EngineError
+from speculative.events import EngineCard, Started
+from speculative.methods.base import Method, append_only, name_of, params_of
+from speculative.methods.registry import build
+from speculative.pair import Pair
+from speculative.problem import Problem, Result, Sampling, boxed
+from speculative.state import Listener
+
+T = TypeVar("T")
+
+THREAD = "speculative-loop"
+
+SETTINGS = frozenset(field for field in Problem.__struct_fields__ if field not in ("messages", "sampling"))
+SAMPLING = frozenset(Sampling.__struct_fields__)
+
+
+async def asolve(
+    problem: Problem | str,
+    method: str | Method = "random_switch",
+    *,
+    pair: Pair | None = None,
+    wrappers: Sequence[str] = (),
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Result:
+    """Lets the pair write one chain by one method.
+
+    `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
+    `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
+    delta, on the event loop; the trace is the same without it.
+
+    Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails: its `trace` is what was done so far.
+    """
+    problem, params = _problem(problem, settings)
+    made = build(method, params, wrappers)
+    pair = pair or bundled_pair()
+    pair.check(made)
+    return await run(made.prepare(problem), made, pair, listener)
+
+
+async def run(problem: Problem, method: Method, pair: Pair, listener: Listener | None = None) -> Result:
+    """The life of one problem, after everything is checked."""
+    chain = Chain(problem, pair, listener=listener, append_only=append_only(method))
+    cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
+    params = params_of(method)
+    chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))
+    try:
+        chain.check_fits()
+        async with asyncio.timeout(problem.max_seconds) as deadline:
+            await method.run(chain)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        chain.finish = "time"
+    except (EngineError, ExceptionGroup) as raised:
+        chain.close()
+        error = _engine_error(raised)
+        if error is None:
+            raise
+        error.trace = chain.trace
+        raise error from raised.__cause__
+    chain.close()
+    return result_of(chain, name_of(method), params)
+
+
+def _engine_error(raised: Exception) -> EngineError | None:
+    """The engine's error itself, also out of a group of tasks."""
+    while isinstance(raised, ExceptionGroup):
+        raised = raised.exceptions[0]
+    return raised if isinstance(raised, EngineError) else None
+
+
+def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:
+    ended = chain.trace.ended
+    assert ended, "the chain is closed before its result is made"
+    answer = chain.answer_text.strip()
+    usage = chain.trace.usage()
+    return Result(
+        chain.text, answer, boxed(answer), ended.finish_reason, method, params, chain.problem.seed, ended.seconds, usage, chain.trace
+    )
+
+
+def solve(problem: Problem | str, method: str | Method = "random_switch", **settings: Any) -> Result:
+    """`asolve` for programs without an event loop, and for notebooks with one: it runs on a loop of the library's own."""
+    return in_background(asolve(problem, method, **settings))
+
+
+@cache
+def bundled_pair() -> Pair:
+    """The pair that ships, opened once for a process."""
+    return Pair.open()
+
+
+def in_background(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the process's one background loop and waits for it; Ctrl-C cancels it."""
+    if _loop().is_running() and threading.current_thread().name == THREAD:
+        work.close()
+        raise RuntimeError("the synchronous door was called from the library's own event loop, which would wait for itself: use asolve")
+    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=THREAD, daemon=True).start()
+    return loop
+
+
+def _problem(problem: Problem | str, settings: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
+    """The problem, and what of the settings is left for the method."""
+    own = {name: value for name, value in settings.items() if name in SETTINGS}
+    sampling = {name: value for name, value in settings.items() if name in SAMPLING}
+    params = {name: value for name, value in settings.items() if name not in SETTINGS | SAMPLING}
+    if isinstance(problem, Problem):
+        return problem, {**params, **own, **sampling}
+    return Problem.of(problem, sampling=Sampling(**sampling), **own), params
