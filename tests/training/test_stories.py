@@ -1,0 +1,118 @@
+"""The stories behind the bundled problems: right, disjoint, and the same on every machine."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from training.documents import MIX, Sampled, check_sampled, document, drill
+from training.slips import slip
+from training.stories import LARGEST, LEVELS, draw, held_out, records, split_of
+from training.writer import DeadEndError
+
+BUNDLED = Path(__file__).parents[2] / "src" / "speculative" / "bundled"
+EQUATION = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
+
+
+def holds(left: str, sign: str, right: str, result: str) -> bool:
+    a, b, c = int(left), int(right), int(result)
+    return {"+": a + b == c, "-": a - b == c, "*": a * b == c, "/": b > 0 and a == b * c}[sign]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_solution_is_right_and_ends_on_the_answer(level: int) -> None:
+    for seed in range(20):
+        story = draw(random.Random(seed), level)
+        steps = story.steps()
+        assert len(steps) == level + 2
+        assert all(step.endswith(".\n\n") and step.count("\n") == 2 for step in steps)
+        assert all(holds(*equation) for step in steps for equation in EQUATION.findall(step))
+        assert steps[-1] == f"So the answer is {story.answer}.\n\n"
+        assert all(0 <= value <= LARGEST for value in story.values)
+
+
+def test_every_number_of_the_solution_is_in_the_problem() -> None:
+    for seed in range(50):
+        story = draw(random.Random(seed), 10)
+        told = Counter(re.findall(r"\d+", story.problem))
+        for operation in story.operations:
+            halved = operation.a == 2 and operation.kind in ("times", "share")
+            assert halved or told[str(operation.a)]
+            assert not operation.grouped or told[str(operation.b)]
+        assert told[str(story.start)]
+
+
+def test_the_three_sets_share_no_structure() -> None:
+    rng = random.Random(0)
+    benchmark, tuning = ({s.structure for s in held_out(split)} for split in ("benchmark", "tuning"))
+    training = {draw(rng, level).structure for level in LEVELS for _ in range(200)}
+    assert len(benchmark) == len(tuning) == 500
+    assert not benchmark & tuning
+    assert not training & (benchmark | tuning)
+    assert {split_of(s) for s in benchmark} == {"benchmark"}
+    assert {split_of(s) for s in tuning} == {"tuning"}
+    assert {split_of(s) for s in training} == {"training"}
+
+
+@pytest.mark.parametrize(("name", "split"), [("problems", "benchmark"), ("tuning", "tuning")])
+def test_the_shipped_files_are_what_the_generator_makes(name: str, split: str) -> None:
+    rows = [json.loads(line) for line in (BUNDLED / f"{name}.jsonl").read_text().splitlines()]
+    assert rows == records(split)  # type: ignore[arg-type]
+    assert len({row["id"] for row in rows}) == len({row["problem"] for row in rows}) == 500
+    assert Counter(row["level"] for row in rows) == dict.fromkeys(LEVELS, 50)
+    assert all(row["answer"] == str(int(row["answer"])) for row in rows)
+
+
+def test_no_document_is_about_a_held_out_story() -> None:
+    held = {s.problem for split in ("benchmark", "tuning") for s in held_out(split)}  # type: ignore[arg-type]
+    rng = random.Random(3)
+    for _ in range(300):
+        text = "".join(piece for piece, _ in document(rng, 1.0))
+        asked = text.removeprefix("<|im_start|>user\n").split("<|im_end|>")[0].split("\n\nReasoning so far")[0]
+        assert asked not in held
+
+
+def test_a_slip_ends_on_a_wrong_value() -> None:
+    rng = random.Random(1)
+    for _ in range(500):
+        story = draw(rng, rng.choice(LEVELS))
+        index = rng.randrange(story.level)
+        made = slip(rng, story, index, story.values[index])
+        assert made.value != story.values[index + 1]
+        assert made.equations.endswith(f"={made.value}")
+
+
+@pytest.mark.parametrize("kind", [*MIX, drill], ids=lambda kind: kind.__name__)
+def test_what_is_learnt_is_right_arithmetic_and_ends_its_turn(kind) -> None:
+    rng = random.Random(2)
+    for _ in range(100):
+        try:
+            spans = kind(rng, draw(rng, rng.choice(LEVELS)))
+        except DeadEndError:
+            continue
+        if kind is drill:
+            continue
+        assert "".join(text for text, _ in spans).endswith("<|im_end|>")
+        if kind.__name__ == "rewrite":
+            continue  # a rewrite keeps the values of its source, right or wrong
+        for text, learn in spans:
+            assert not learn or all(holds(*equation) for equation in EQUATION.findall(text))
+
+
+def test_a_check_recomputes_the_step_before_it() -> None:
+    story = draw(random.Random(4), 3)
+    steps = story.steps()
+    wrong = steps[2].replace(f"={story.values[2]}.", f"={story.values[2] + 1}.")
+    spans = check_sampled(random.Random(0), Sampled(story, (*steps[:2], wrong), story.values[2] + 1))
+    text = "".join(piece for piece, _ in spans)
+    assert f"{wrong}Check: {story.operations[1].equations(story.values[1])}.\n\n{steps[3]}{steps[4]}</think>" in text
+
+
+def test_documents_repeat_with_their_seed() -> None:
+    first, second = ([document(random.Random(7), 0.5) for _ in range(5)] for _ in range(2))
+    assert first == second

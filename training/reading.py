@@ -1,0 +1,65 @@
+"""Reading: what a model wrote, compared with the solution of its story."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from training.stories import Story
+from training.writer import prompt
+
+NUMBER = re.compile(r"\d+")
+BOXED = re.compile(r"\\boxed\{(\d+)\}")
+STEP = re.compile(r"[^\n=]*: [\d*/+=, -]*=\d+\.\n\n")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of somebody's chain: the steps before it were all right."""
+
+    story: Story
+    before: tuple[str, ...]
+    text: str
+    right: bool
+
+    @property
+    def index(self) -> int:
+        """The operation that the step is about."""
+        return len(self.before) - 1
+
+    @property
+    def value(self) -> int:
+        """The value that the step ends on."""
+        return int(NUMBER.findall(self.text)[-1])
+
+    @property
+    def truth(self) -> int:
+        """The value that it should end on."""
+        return self.story.values[self.index + 1]
+
+    @property
+    def prefix(self) -> str:
+        """Prompt and chain before the step."""
+        return prompt(self.story.problem) + "".join(self.before)
+
+
+def boxed(text: str) -> int | None:
+    """The answer given, if any."""
+    found = BOXED.findall(text)
+    return int(found[-1]) if found else None
+
+
+def read(story: Story, text: str) -> list[Step]:
+    """The steps about operations, up to and including the first wrong one; none if the opening is wrong."""
+    pieces = [f"{piece}\n\n" for piece in text.split("</think>")[0].split("\n\n") if piece.strip()]
+    if not pieces or pieces[0] != story.opening():
+        return []
+    steps: list[Step] = []
+    for index, value in enumerate(story.values[1:], start=1):
+        if index >= len(pieces) or not STEP.fullmatch(pieces[index]):
+            return steps
+        right = int(NUMBER.findall(pieces[index])[-1]) == value
+        steps.append(Step(story, tuple(pieces[:index]), pieces[index], right))
+        if not right:
+            return steps
+    return steps
