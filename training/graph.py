@@ -17,7 +17,8 @@ and the output `logits` [B, S, vocabulary] float32.
 
 Attention over a single query takes another path through the matrix kernels than over two or more, and rounds differently. With
 `spread` = [0, 0] and `keep` = [0] a lone token is attended twice (the repeat is overwritten by the token that follows), and
-decoding gives bit for bit what a prefill of the same tokens gives. A longer append has spread = keep = 0..S-1.
+decoding gives bit for bit what a prefill of the same tokens gives. A longer append has spread = keep = 0..S-1, S <= 128: queries
+are taken by the 128, and a 129th would be alone.
 """
 
 from __future__ import annotations

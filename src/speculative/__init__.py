@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from speculative.version import VERSION as __version__
+from speculative.version import VERSION as __version__  # noqa: N811  the name that Python expects
 
 if TYPE_CHECKING:
     from speculative.chain import Chain

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from codecs import getincrementaldecoder
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from msgspec import structs
 
-from speculative.engines.base import Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
+from speculative.engines.base import Completion, Decoding, Delta, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
+from speculative.errors import ChainMisuse, EngineError
 from speculative.events import AnyEvent, Call, Cancelled
 
 T = TypeVar("T")
 OnText = Callable[[str], None]
+Longer = Callable[[int], int]
+"""Asked when completions of so many tokens hold no whole character: the tokens that a second try may have, 0 for none."""
 
 LONGEST_CHARACTER = 4
 """Bytes of the longest UTF-8 character: no more tokens than that are needed to finish one."""
@@ -25,48 +29,87 @@ class Caller:
     def __init__(self, key: str, record: Callable[[AnyEvent], None]) -> None:
         self.key = key
         self._record = record
+        self._at_work: set[asyncio.Task[Any] | None] = set()
+        self._closed = False
 
-    async def complete(self, role: str, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, verb: str) -> tuple[list[list[Completion]], Call]:
-        """`decoding.n` completions for each prefix: one call, and one more for each that ends before its first character does."""
+    async def complete(
+        self, role: str, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, verb: str, longer: Longer
+    ) -> tuple[list[list[Completion]], Call]:
+        """`decoding.n` completions for each prefix: one call, and more for a prefix where one ends before its first character does."""
 
         async def work(tally: Tally) -> list[list[Completion]]:
-            found = await engine.complete(prefixes, decoding, key=self.key, tally=tally)
+            found = list(await self._asked(engine, prefixes, decoding, tally))
             for place, several in enumerate(found):
-                if any(self._nothing_whole(engine.vocabulary, completion) for completion in several):
-                    longer = structs.replace(decoding, max_tokens=decoding.max_tokens + LONGEST_CHARACTER)
-                    found[place] = (await engine.complete([prefixes[place]], longer, key=self.key, tally=tally))[0]
+                while short := {i: len(cut.ids) for i, cut in enumerate(several) if self._nothing_whole(engine.vocabulary, cut)}:
+                    if not (limit := longer(max(short.values()))):
+                        break
+                    (again,) = await self._asked(engine, [prefixes[place]], _going_on(decoding, limit), tally)
+                    found[place] = several = [again[i] if i in short else whole for i, whole in enumerate(several)]
             return found
 
-        return await self.paid(role, verb, work)
+        return await self.paid(role, verb, work, decoding.seed)
 
-    async def stream(self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, on_text: OnText) -> tuple[list[list[Completion]], Call]:
-        """One completion; `on_text` gets every whole character as soon as it is there."""
+    async def stream(
+        self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, longer: Longer, on_text: OnText
+    ) -> tuple[list[list[Completion]], Call]:
+        """One completion; `on_text` gets its text as soon as it is certain: nothing of it is taken back at the end."""
 
         async def work(tally: Tally) -> list[list[Completion]]:
-            decoder, completion = getincrementaldecoder("utf-8")("replace"), None
-            async for delta in engine.stream(prefix, decoding, key=self.key, tally=tally):
-                if delta.ids and (text := decoder.decode(engine.vocabulary.to_bytes(delta.ids))):
-                    on_text(text)
-                completion = delta.completion or completion
-            assert completion is not None, f"{engine.name}: a stream ended without its completion"
-            if not self._nothing_whole(engine.vocabulary, completion):
-                return [[completion]]
-            longer = structs.replace(decoding, max_tokens=decoding.max_tokens + LONGEST_CHARACTER)
-            found = await engine.complete([prefix], longer, key=self.key, tally=tally)
-            on_text(kept_text(engine.vocabulary, found[0][0])[0])
-            return found
+            told, pending, completion = 0, b"", None
+            async with _deltas(engine, engine.stream(prefix, decoding, key=self.key, tally=tally)) as following:
+                while delta := await following():
+                    pending += engine.vocabulary.to_bytes(delta.ids)
+                    if pending and not UnfinishedCharacter.trailing(pending):
+                        text, pending = pending.decode("utf-8", "replace"), b""
+                        told += len(text)
+                        on_text(text)
+                    completion = delta.completion or completion
+            if completion is None:
+                raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
+            while self._nothing_whole(engine.vocabulary, completion) and (limit := longer(len(completion.ids))):
+                completion = (await self._asked(engine, [prefix], _going_on(decoding, limit), tally))[0][0]
+            on_text(kept_text(engine.vocabulary, completion)[0][told:])
+            return [[completion]]
 
-        return await self.paid(role, verb, work)
+        return await self.paid(role, verb, work, decoding.seed)
 
-    async def paid(self, role: str, verb: str, work: Callable[[Tally], Awaitable[T]]) -> tuple[T, Call]:
-        """Runs the work and says what it cost."""
-        tally, start = Tally(), time.perf_counter()
+    async def score(
+        self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
+    ) -> tuple[list[list[float]], Call]:
+        async def work(tally: Tally) -> list[list[float]]:
+            with _TypedErrors(engine):
+                return await engine.score(prefixes, continuations, key=self.key, tally=tally)
+
+        return await self.paid(role, "score", work, seed)
+
+    async def paid(self, role: str, verb: str, work: Callable[[Tally], Awaitable[T]], seed: int) -> tuple[T, Call]:
+        """Runs the work and says what it cost. Work that gives nothing is taken down here, for nobody else will."""
+        if self._closed:
+            raise ChainMisuse(f"{verb}: the chain is over; await all work before the method returns")
+        tally, start, task = Tally(), time.perf_counter(), asyncio.current_task()
+        self._at_work.add(task)
         try:
             value = await work(tally)
-        except BaseException:
-            self._record(Cancelled(call=self._call(role, tally, start), verb=verb))
+        except BaseException as error:
+            reason = (str(error) or type(error).__name__) if isinstance(error, Exception) else ""
+            self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason))
             raise
-        return value, self._call(role, tally, start)
+        finally:
+            self._at_work.discard(task)
+        return value, _cost(role, tally, start)
+
+    async def close(self) -> None:
+        """Cancels every call that is still under way and waits until its cost is taken down. No call can follow."""
+        self._closed = True
+        left = [task for task in self._at_work if task and task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    async def _asked(self, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, tally: Tally) -> list[list[Completion]]:
+        with _TypedErrors(engine):
+            return await engine.complete(prefixes, decoding, key=self.key, tally=tally)
 
     @staticmethod
     def free(role: str) -> Call:
@@ -74,23 +117,57 @@ class Caller:
         return Call(role, 0, 0, 0, 0, 0, 0.0)
 
     @staticmethod
-    def _call(role: str, tally: Tally, start: float) -> Call:
-        seconds = time.perf_counter() - start
-        return Call(
-            role, tally.requests, tally.prompt_tokens, tally.cached_tokens, tally.produced_tokens, tally.scored_tokens, round(seconds, 6)
-        )
-
-    @staticmethod
     def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:
-        """Cut by its length before its first character was whole: a chunk of one token would never get anywhere."""
-        return completion.finish == "length" and bool(completion.ids) and kept_text(vocabulary, completion)[1] == len(completion.ids)
+        """Cut before its first character was whole: a chunk of one token would never get anywhere."""
+        if not completion.ids or completion.finish not in ("length", "stop"):
+            return False
+        end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
+        return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)
+
+
+class _TypedErrors:
+    """Whatever an engine raises comes out as an `EngineError`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, EngineError):
+            raise EngineError(f"{self._engine.name} failed: {type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def _deltas(engine: Engine, stream: AsyncIterator[Delta]) -> AsyncGenerator[Callable[[], Awaitable[Delta | None]]]:
+    """Gives the deltas one by one, None at the end; the stream is closed whatever happens to its reader."""
+
+    async def following() -> Delta | None:
+        with _TypedErrors(engine):
+            return await anext(stream, None)
+
+    try:
+        yield following
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
 
 
 def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]:
     """The text of a completion, and how many trailing tokens are dropped because they begin a character and do not end it."""
-    size = len(completion.ids)
-    data = vocabulary.to_bytes(completion.ids)
-    while size and UnfinishedCharacter.trailing(data):
+    size, data = len(completion.ids), vocabulary.to_bytes(completion.ids)
+    end = len(data)
+    while UnfinishedCharacter.trailing(data[:end]) and (end == len(data) or data[end] & 0xC0 == 0x80):
         size -= 1
-        data = vocabulary.to_bytes(completion.ids[:size])
-    return data.decode("utf-8", "replace"), len(completion.ids) - size
+        end = len(vocabulary.to_bytes(completion.ids[:size]))
+    return data[:end].decode("utf-8", "replace"), len(completion.ids) - size
+
+
+def _going_on(decoding: Decoding, limit: int) -> Decoding:
+    """As before, but past the place where it was cut."""
+    return structs.replace(decoding, max_tokens=limit, stop=())
+
+
+def _cost(role: str, tally: Tally, start: float) -> Call:
+    seconds = round(time.perf_counter() - start, 6)
+    return Call(role, tally.requests, tally.prompt_tokens, tally.cached_tokens, tally.produced_tokens, tally.scored_tokens, seconds)

@@ -6,87 +6,77 @@ time is a bug in the method and raises `ChainMisuse`. Drafts, scores and questio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from speculative import events
-from speculative.draft import Draft, Place
-from speculative.engines.base import Completion, Tally, digest
+from speculative.asking import Asking, at_least_one
+from speculative.draft import Draft, Place, joined
+from speculative.engines.base import Completion
 from speculative.errors import ChainMisuse
 from speculative.problem import FinishReason
-from speculative.prompts import Question
-from speculative.state import ChainState
-from speculative.steps import Steps
+from speculative.steps import STEP, Steps
+
+Watcher = Callable[["Chain"], Awaitable[None]]
 
 
 class Mark:
-    """A place in the chain's text to go back to."""
+    """A place in the chain's text to go back to. `age`: how often text had been taken back when it was made."""
 
-    def __init__(self, pieces: int, place: Place) -> None:
-        self.pieces, self.place = pieces, place
+    def __init__(self, pieces: int, place: Place, steps: tuple[int, str], age: int) -> None:
+        self.pieces, self.place, self.steps, self.age = pieces, place, steps, age
 
 
-class Chain(ChainState):
+class Chain(Asking):
     """One chain of thought, and then its answer, that the engines of the roles write for one problem."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy: str | None = None
-        self._watchers: list[Callable[[Chain], Awaitable[None]]] = []
+        self._watchers: list[Watcher] = []
+        self._children: list[Chain] = []
+        self._taken_back: list[int] = []
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
     async def write(self, role: str, *, max_tokens: int | None = None, stop: str | None = None, temperature: float | None = None) -> Draft:
-        """Generates and commits. Once the thinking is over nothing is written and no engine called."""
+        """Generates and commits. Once the thinking is over nothing is written and no engine called.
+
+        A chunk is longer than `max_tokens` only to end a character. When somebody watches the steps it pauses after each,
+        and the draft that it gives is all of them together.
+        """
+        stops, parts, left = self._stops(stop), list[Draft](), max_tokens
+        while True:
+            part, steps = await self._write(role, left, stops, temperature)
+            parts.append(part)
+            await self._watch(steps)
+            left = None if left is None else left - part.tokens
+            paused = self._watchers and part.finish == "stop" and stop != STEP and not (stop and stop in part.text)
+            if not paused or not self.thinking or (left is not None and left < 1):
+                return joined(parts)
+
+    async def _write(self, role: str, max_tokens: int | None, stops: tuple[str, ...], temperature: float | None) -> tuple[Draft, int]:
+        at_least_one("write", max_tokens=max_tokens)
         with self._exclusive("write"):
-            place, number, prefix = self._place.below(), self._number(1), self._prefix(role)
+            prefix = self._prefix(role)
             room = self._room(role, prefix)
-            if not self.thinking or room < 1:
-                self._out_of_room(role, prefix)
-                return self._make(role, number, Completion((), "length"), None, self._place, place, "thinking")
-            decoding = self._decoding(role, room, place, max_tokens=max_tokens, stop=stop, temperature=temperature)
-            found, call = await self._complete(role, [prefix], decoding, "write", self._telling(role, number, "thinking", self._append_only))
-            draft = self._make(role, number, found[0], None, self._place, place, "thinking")
+            if self.thinking and room.tokens < 1:
+                self._end(room.then)
+            if not self.thinking:
+                return self._nothing(role), 0
+            base, place, number = self._place, self._place.below(), self._number(1)
+            limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
+            decoding = self._decoding(place, limit, temperature=temperature, stop=stops, stop_ids=self._view(role).stop_ids)
+            tell = self._telling(role, number, "thinking", self._append_only)
+            found, call = await self._complete(role, [prefix], decoding, "write", room, tell)
+            draft = self._make(role, number, found[0], place, base=base)
             self.record(events.Wrote(call=call, seed=decoding.seed, proposal=draft.proposal))
             steps = self._commit([draft])
-        await self._watch(steps)
-        return draft
-
-    async def draft(
-        self,
-        role: str,
-        n: int = 1,
-        after: Draft | Sequence[Draft] | None = None,
-        *,
-        max_tokens: int | None = None,
-        stop: str | None = None,
-        temperature: float | None = None,
-        logprobs: bool = False,
-        asked: Question | None = None,
-    ) -> list[Draft]:
-        """Generates and commits nothing: `n` drafts after the chain's end, a draft, or each of several drafts (one call for all).
-
-        With `asked` the text is the reply to that question instead of the chain's continuation. Where no room is left
-        the drafts are empty. If `accept` ends the work meanwhile, what comes back is rejected and empty.
-        """
-        parents: list[Draft | None] = [after] if after is None or isinstance(after, Draft) else list(after)
-        for parent in parents:
-            self._check_open(parent, "draft")
-            if parent and parent.ended:
-                raise ChainMisuse(f"draft: draft {parent.id} ended, nothing can follow it")
-        bases = [parent.place if parent else self._place for parent in parents for _ in range(n)]
-        owners, places, first = [parent for parent in parents for _ in range(n)], [base.below() for base in bases], self._number(n * len(parents))
-        prefixes = [self._asking(role, asked, parent)[0] if asked else self._prefix(role, parent) for parent in parents]
-        room = self._room(role, max(prefixes, key=len), parents, n)
-        landed: tuple[list[Completion], events.Call] | None = ([Completion((), "length")] * len(owners), self._caller.free(role))
-        decoding = self._decoding(role, room, places[0], max_tokens=max_tokens, stop=stop, temperature=temperature, n=n, logprobs=logprobs)
-        if self.thinking and room > 0:
-            landed = await self._fly(self._complete(role, prefixes, decoding, "draft", self._telling(role, first, "thinking")), parents)
-        found, call = landed or ([Completion((), "length")] * len(owners), None)
-        drafts = [self._make(role, first + i, found[i], owners[i], bases[i], places[i], "thinking") for i in range(len(owners))]
-        self._propose(drafts, decoding.seed, call)
-        return drafts
+            if self.thinking and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
+                self._end(room.then)
+            return draft, steps
 
     async def accept(self, draft: Draft, *, keep_descendants: bool = False) -> None:
         """Commits the draft and what it hangs on. Every other open draft is rejected, and its work cancelled.
@@ -102,25 +92,22 @@ class Chain(ChainState):
                 accepted.state = "accepted"
                 del self._open[accepted.id]
 
-            def spared(other: Draft | None) -> bool:
-                return keep_descendants and other is not None and (other is draft or (other.state == "open" and other.path()[0].parent is draft))
+            def lost(other: Draft | None) -> bool:
+                above = other.path() if other else []
+                return not (keep_descendants and (other is draft or (above and above[0].parent is draft)))
 
-            self._drop([other for other in self._open.values() if not spared(other)], "another draft was accepted")
-            self._ground(spared)
+            grounded = self._flights.ground(lost)
+            self._drop([other for other in self._open.values() if lost(other)], "another draft was accepted")
             steps = self._commit(path)
+            await _landing(grounded)
         await self._watch(steps)
-
-    def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
-        """Records the waste: these drafts, and what hangs off them, will not be in the chain."""
-        drafts = [draft] if isinstance(draft, Draft) else list(draft)
-        self._drop([other for other in self._open.values() if any(above in drafts for above in other.path())], reason)
 
     async def insert(self, text: str) -> None:
         """Adds text that no model wrote. After an end of thinking it takes the end back, and the thinking goes on."""
         with self._exclusive("insert"):
             if self.answered:
                 raise ChainMisuse("insert: the chain is answered already")
-            if self._ledger.pieces and self._ledger.pieces[-1].ends:
+            if self._ledger.ended:
                 self.finish = None
             self.record(events.Inserted(text=text, phase="thinking"))
             self._place = self._place.below()
@@ -130,149 +117,139 @@ class Chain(ChainState):
 
     async def resume(self) -> None:
         """Inserts the dialect's cue to go on thinking ("Wait"), be the thinking ended or not."""
-        await self.insert(self._view(next(iter(self.engines))).dialect.resume(self._last_text))
+        await self.insert(self._view(next(iter(self.engines))).dialect.resume(self._last_text()))
 
     def mark(self) -> Mark:
         """The chain's end, to `rewind` to."""
-        return Mark(len(self._ledger.pieces), self._place)
+        return Mark(len(self._ledger.pieces), self._place, self.steps.mark, len(self._taken_back))
 
     async def rewind(self, mark: Mark) -> None:
-        """Takes back all text after the mark: its tokens go from kept to discarded."""
+        """Takes back all text after the mark: its tokens go from kept to discarded.
+
+        The seeds of what is written then are new ones. An end that an `insert` took back stays taken back.
+        """
         with self._exclusive("rewind"):
-            if mark.pieces > len(self._ledger.pieces):
-                raise ChainMisuse("rewind: the mark lies ahead of the chain's end")
+            if mark.pieces > min((len(self._ledger.pieces), *self._taken_back[mark.age :])):
+                raise ChainMisuse("rewind: the text at the mark was taken back already")
             self.record(events.Rewound(pieces=mark.pieces))
-            self._place, self.steps, self.finish = mark.place, Steps(self.text), None
-            if self._ledger.pieces and self._ledger.pieces[-1].ends:
-                self.finish = "stop"
+            self._taken_back.append(mark.pieces)
+            self._place = mark.place
+            self.steps.rewind(mark.steps)
+            self.finish = "stop" if self._ledger.ended else None
             self._check_budget()
 
-    def at_step(self, watcher: Callable[[Chain], Awaitable[None]]) -> None:
-        """Calls `watcher` after every commit that completes a step."""
+    def at_step(self, watcher: Watcher) -> None:
+        """Calls `watcher` after every commit that completes a step, of this chain or of a child that begins later."""
         self._watchers.append(watcher)
-
-    # ---- asking -----------------------------------------------------------------------------------------------------
-
-    async def score(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
-        """Log-probability (nats) under a role's model of every token of each draft, one call for all; also in `draft.scores`."""
-        view, same = self._view(role), self._same(role)
-        for draft in drafts:
-            self._check_open(draft, "score")
-        prefixes = [self._prefix(role, draft.parent if draft.parent and draft.parent.state == "open" else None) for draft in drafts]
-        given = [tuple(view.ids_of(draft.author, draft.text, draft.ids, same)) for draft in drafts]
-
-        async def work(tally: Tally) -> list[list[float]]:
-            return await view.engine.score(prefixes, given, key=self._caller.key, tally=tally)
-
-        scores, call = await self._caller.paid(role, "score", work)
-        for draft, logprobs in zip(drafts, scores, strict=True):
-            draft.scores[role] = logprobs
-        numbers, found = tuple(draft.id for draft in drafts), tuple(tuple(logprobs) for logprobs in scores)
-        self.record(events.Scored(call=call, drafts=numbers, logprobs=found, digest=digest(prefixes, given)))
-        return scores
-
-    async def ask(
-        self, role: str, question: Question | str, after: Draft | None = None, *, n: int = 1, max_tokens: int = 256, temperature: float | None = None
-    ) -> list[str]:
-        """A side question about the chain, or about the chain and a draft: `n` replies, which never enter the chain."""
-        question = Question("free", question) if isinstance(question, str) else question
-        self._check_open(after, "ask")
-        view, place = self._view(role), (after.place if after else self._place).below()
-        prefix, stop = self._asking(role, question, after)
-        room = min(max_tokens, view.engine.context - len(prefix), self._producible(n))
-        if room < 1:
-            return [""] * n
-        decoding = self._sampled(place, room, temperature, n, stop, view.stop_ids)
-        found, call = await self._complete(role, [prefix], decoding, "ask")
-        replies, number = tuple(view.text_of(reply) for reply in found), after.id if after else None
-        self.record(
-            events.Asked(call=call, seed=place.key, question=question.kind, after=number, replies=replies, completions=tuple(found))
-        )
-        self._check_budget()
-        return list(replies)
-
-    async def warm(self, role: str) -> None:
-        """Lets an idle model prefill what it has not seen: one token, which is thrown away."""
-        place = self._place.below()
-        found, call = await self._complete(role, [self._prefix(role)], self._sampled(place, 1, 0.0, 1, (), ()), "warm")
-        self.record(events.Warmed(call=call, seed=place.key, completion=found[0]))
-        self._check_budget()
 
     # ---- whole chains -----------------------------------------------------------------------------------------------
 
-    def child(self, seed: int | None = None) -> Chain:
-        """An empty chain on the same problem; its events are nested in this one's, its cost is this one's too."""
+    def child(self, seed: int | None = None, *, share: int = 1) -> Chain:
+        """An empty chain on the same problem; its events are nested in this one's, its cost is this one's too.
+
+        It may produce one of `share` equal parts of what is left of `max_produced`: so children that work at the same time
+        do not depend on who comes first.
+        """
         index = len(self._children)
         seed = self._place.below().key if seed is None else seed
-        child = Chain(self.problem, self.engines, listener=self._listener, append_only=False, parent=self, path=(*self.path, index), seed=seed)
+        nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "path": (*self.path, index)}
+        child = Chain(self.problem, self.engines, parent=self, seed=seed, share=share, **nested)
+        child._watchers = list(self._watchers)
         self._children.append(child)
         self.record(events.Child(index=index, seed=seed, events=child.trace.events))
         return child
 
     async def become(self, child: Chain) -> None:
-        """Takes over a child's text, answer and finish reason; what this chain had written is discarded."""
+        """Takes over a child's text, answer and finish reason; what this chain had written is discarded, its open drafts too."""
         with self._exclusive("become"):
             if child not in self._children:
                 raise ChainMisuse("become: that chain is no child of this one")
-            child.close()
+            if child._busy:
+                raise ChainMisuse(f"become: {child._busy} is still at work on the child; await it first")
+            await child.close()
+            self._drop(list(self._open.values()), "another chain was taken over")
             self.record(events.Became(index=child.path[-1]))
+            self._taken_back.append(0)
             self._place, self.steps, self.finish = child._place, Steps(child.text), child.finish
+            await _landing(self._flights.ground(lambda _: True))
 
     def stop(self, reason: str) -> None:
         """Ends the thinking from outside."""
         if self.thinking:
-            self._end(reason, "stop")
+            self._end("stop", reason)
 
     async def answer(self, role: str, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer; cues one if a budget ended the thinking. After a draft it stays a draft."""
-        if after:
+        if after and not (after.state == "accepted" and after.place is self._place):
             return await self._answer_draft(role, after)
         with self._exclusive("answer"):
             if self.answered:
                 raise ChainMisuse("answer: the chain is answered already")
-            view, place, number = self._view(role), self._place.below(), self._number(1)
+            view = self._view(role)
             cue = view.dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
-            prefix = self._prefix(role) + view.parts([*view.dialect.close(self._last_text), *([cue] if cue else [])])
-            room = min(self.problem.max_tokens - self.tokens, view.engine.context - len(prefix), self._producible(1, 0))
-            if cue and self._listener:
-                self._listener(events.TextDelta("method", cue, number, "answer", True, self.path))
-            if room < 1:
-                self.finish = "context" if len(prefix) >= view.engine.context else "length"
-                return self._make(role, number, Completion((), "length"), None, self._place, place, "answer")
-            decoding = self._sampled(place, room, None, 1, self.problem.stop, view.end_ids)
-            found, call = await self._complete(role, [prefix], decoding, "answer", self._telling(role, number, "answer", not self._parent))
-            draft = self._make(role, number, found[0], None, self._place, place, "answer")
+            prefix = self._prefix(role) + view.parts([*view.dialect.close(self._last_text()), cue])
+            room = self._answer_room(role, prefix)
+            if room.tokens < 1:
+                self.finish = room.then
+                return self._nothing(role, "answer")
+            base, place, number = self._place, self._place.below(), self._number(1)
+            decoding = self._decoding(place, room.tokens, stop=self.problem.stop, stop_ids=view.end_ids)
+            tell = self._telling(role, number, "answer", not self._parent)
+            if cue and self._listener is not None:
+                self._listener(events.TextDelta("method", cue, number, "answer", not self._parent, self.path))
+            found, call = await self._complete(role, [prefix], decoding, "answer", room, tell)
+            draft = self._make(role, number, found[0], place, base=base, phase="answer")
             self.record(events.Answered(call=call, seed=decoding.seed, cue=cue, proposal=draft.proposal))
-            self._finish_answer(draft)
+            self._commit([draft])
             return draft
 
     async def _answer_draft(self, role: str, after: Draft) -> Draft:
         self._check_open(after, "answer")
+        if after.phase == "answer":
+            raise ChainMisuse(f"answer: draft {after.id} is an answer already")
         view, place, number = self._view(role), after.place.below(), self._number(1)
-        prefix = self._prefix(role, after) + view.parts(view.dialect.close(after.text or self._last_text))
-        spent = self.tokens + sum(draft.tokens for draft in after.path())
-        room = min(self.problem.max_tokens - spent, view.engine.context - len(prefix), self._producible(1, 0))
-        decoding = self._sampled(place, max(room, 1), None, 1, self.problem.stop, view.end_ids)
-        landed = await self._fly(self._complete(role, [prefix], decoding, "answer", self._telling(role, number, "answer")), [after])
-        draft = self._make(role, number, landed[0][0] if landed else Completion((), "length"), after, after.place, place, "answer")
-        self._propose([draft], decoding.seed, landed[1] if landed else None)
+        prefix = self._prefix(role, after) + view.parts(view.dialect.close(self._last_text(after)))
+        room = self._answer_room(role, prefix, after)
+        decoding = self._decoding(place, room.tokens, stop=self.problem.stop, stop_ids=view.end_ids)
+        flight, nothing = self._flights.begin([after]), [Completion((), room.then)]
+        landed = nothing, self._caller.free(role)
+        if room.tokens > 0:
+            landed = await self._fly(flight, role, [prefix], decoding, "answer", room, self._telling(role, number, "answer"))
+        found, call = landed or (nothing, None)
+        draft = self._make(role, number, found[0], place, base=after.place, parent=after, phase="answer")
+        self._propose([draft], decoding.seed, call, flight)
+        self._check_budget()
         return draft
 
-    def close(self) -> None:
-        """The chain is over: what is still open is waste, and the trace gets its end. Called by the runner."""
+    async def abandon(self) -> None:
+        """Cancels what is still under way and waits until its cost is taken down. Nothing can be written any more."""
+        for child in self._children:
+            await child.abandon()
+        await self._caller.close()
+
+    async def close(self, finish: FinishReason = "stop") -> None:
+        """The chain is over: what is still open is waste, and the trace gets its end. Called by the runner.
+
+        `finish` is the reason if nothing else ended the thinking.
+        """
         if self.trace.ended:
             return
+        await self.abandon()
+        self.finish = self.finish or finish
         for child in self._children:
-            child.close()
-        self._ground(lambda _: False)
+            await child.close("time" if self.finish == "time" else "stop")
         self._drop(list(self._open.values()), "the chain ended")
-        self.finish = self.finish or "stop"
         self.record(events.Ended(finish_reason=self.finish, seconds=self.elapsed))
 
     # ---- under the verbs --------------------------------------------------------------------------------------------
 
+    def _stops(self, stop: str | None) -> tuple[str, ...]:
+        """Where writing stops: at what the method wants, and at every step if somebody watches."""
+        wanted = (stop,) if stop else ()
+        return (*wanted, STEP) if self._watchers and stop != STEP else wanted
+
     @contextmanager
-    def _exclusive(self, verb: str) -> Iterator[None]:
+    def _exclusive(self, verb: str) -> Generator[None]:
         if self._busy:
             raise ChainMisuse(f"{verb}: {self._busy} is still at work on this chain; await it first")
         self._busy = verb
@@ -280,16 +257,6 @@ class Chain(ChainState):
             yield
         finally:
             self._busy = None
-
-    def _propose(self, drafts: list[Draft], seed: int, call: events.Call | None) -> None:
-        """Opens drafts that a call brought; without a call `accept` ended the work, and they are rejected."""
-        if call is None:
-            for draft in drafts:
-                draft.state = "rejected"
-            return
-        self._open |= {draft.id: draft for draft in drafts}
-        self.record(events.Drafted(call=call, seed=seed, proposals=tuple(draft.proposal for draft in drafts)))
-        self._check_budget()
 
     def _commit(self, path: Sequence[Draft]) -> int:
         """What follows from new text at the chain's end; says how many steps it completed."""
@@ -300,22 +267,24 @@ class Chain(ChainState):
         last = path[-1]
         self._place = last.place
         if last.phase == "answer":
-            self._finish_answer(last)
+            if self.finish in (None, "stop"):
+                self.finish = last.finish if last.finish in ("length", "context") else "stop"
         elif last.ended:
-            self.finish = self.finish or "stop"
+            self.finish = "stop"
         elif last.finish == "context":
-            self._end("context", "context")
-        elif self.thinking and self.steps.looping:
-            self._end("the same steps again and again", "loop")
+            self._end("context")
+        elif self.thinking and steps and self.steps.looping:
+            self._end("loop", "the same steps again and again")
         self._check_budget()
         return steps
-
-    def _finish_answer(self, draft: Draft) -> None:
-        self._place = draft.place
-        reason: FinishReason = {"length": "length", "context": "context"}.get(draft.finish, "stop")  # pyright: ignore[reportAssignmentType]
-        self.finish = reason if self.finish in (None, "stop") else self.finish
 
     async def _watch(self, steps: int) -> None:
         if steps:
             for watcher in self._watchers:
                 await watcher(self)
+
+
+async def _landing(grounded: Sequence[asyncio.Task[Any]]) -> None:
+    """Waits until cancelled calls are over and their cost is taken down."""
+    if grounded:
+        await asyncio.wait(grounded)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Literal
+
+from msgspec import structs
 
 from speculative.events import Phase, Proposal
 
@@ -80,7 +83,8 @@ class Draft:
     @property
     def tokens(self) -> int:
         """Tokens that would be kept if it were accepted."""
-        return len(self.ids) + self.ended
+        completion = self.proposal.completion
+        return len(completion.ids) - self.proposal.dropped + (completion.end_id is not None)
 
     def path(self) -> list[Draft]:
         """From the first draft above that is not committed yet down to this one."""
@@ -90,3 +94,16 @@ class Draft:
             path.append(draft)
             draft = draft.parent
         return path[::-1]
+
+
+def joined(parts: Sequence[Draft]) -> Draft:
+    """Committed drafts that follow each other, as the one that they are together."""
+    if len(parts) == 1:
+        return parts[0]
+    first, last = parts[0], parts[-1]
+    before = tuple(token for part in parts[:-1] for token in part.ids)
+    whole = structs.replace(last.proposal.completion, ids=before + last.proposal.completion.ids, logprobs=None)
+    proposal = structs.replace(last.proposal, id=first.id, text="".join(part.text for part in parts), completion=whole)
+    draft = Draft(last.author, proposal, first.parent, first.base, last.place)
+    draft.state = last.state
+    return draft

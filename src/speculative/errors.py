@@ -50,6 +50,26 @@ class EngineUnreachable(EngineError):
     """No answer from the engine's address."""
 
 
+class EngineTimeout(EngineError):
+    """The engine let a deadline pass: for its first token, between two tokens, or for the whole call."""
+
+
+class EngineBusy(EngineError):
+    """The server turned the call away for now. `retry_after` is in how many seconds it wants to be asked again, if it said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineRefused(EngineError):
+    """The server understood the call and refuses it: a wrong key, an unknown model, a field that it does not take."""
+
+
+class EngineFault(EngineError):
+    """The server broke: an internal error, an answer that is none, or one that was cut off."""
+
+
 class EngineClosed(EngineError):
     """The engine was closed while, or before, it was asked."""
 

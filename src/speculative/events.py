@@ -51,10 +51,14 @@ class EngineCard(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
+    """Something that happened, `at` seconds after the chain began."""
+
     at: float = 0.0
 
 
 class Started(Event, frozen=True, kw_only=True):
+    """The chain begins: what is asked, of whom, and how."""
+
     problem: Problem
     method: str
     params: dict[str, Any]
@@ -63,18 +67,24 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Wrote(Event, frozen=True, kw_only=True):
+    """A model wrote at the chain's end."""
+
     call: Call
     seed: int
     proposal: Proposal
 
 
 class Drafted(Event, frozen=True, kw_only=True):
+    """Models proposed text; nothing is committed."""
+
     call: Call
     seed: int
     proposals: tuple[Proposal, ...]
 
 
 class Scored(Event, frozen=True, kw_only=True):
+    """Given drafts were scored. `logprobs` (nats): one for each token. `digest` names what was scored, for a replay."""
+
     call: Call
     drafts: tuple[int, ...]
     logprobs: tuple[tuple[float, ...], ...]
@@ -82,6 +92,8 @@ class Scored(Event, frozen=True, kw_only=True):
 
 
 class Asked(Event, frozen=True, kw_only=True):
+    """A side question. `after`: the draft that it was asked about, None for the chain's end."""
+
     call: Call
     seed: int
     question: str
@@ -97,11 +109,15 @@ class Accepted(Event, frozen=True, kw_only=True):
 
 
 class Rejected(Event, frozen=True, kw_only=True):
+    """These drafts will not be in the chain."""
+
     drafts: tuple[int, ...]
     reason: str
 
 
 class Inserted(Event, frozen=True, kw_only=True):
+    """Text that no model wrote. If the chain had come to an end, the end is taken back."""
+
     text: str
     phase: Phase
 
@@ -113,16 +129,20 @@ class Rewound(Event, frozen=True, kw_only=True):
 
 
 class Warmed(Event, frozen=True, kw_only=True):
+    """An idle model prefilled what it had not seen."""
+
     call: Call
     seed: int
     completion: Completion
 
 
 class Cancelled(Event, frozen=True, kw_only=True):
-    """A call that was cancelled or failed before it gave anything: all that it produced is discarded."""
+    """A call that was cancelled, or failed with `error`, before it gave anything: all that it produced is discarded."""
 
     call: Call
     verb: str
+    seed: int = 0
+    error: str = ""
 
 
 class Child(Event, frozen=True, kw_only=True):
@@ -134,6 +154,8 @@ class Child(Event, frozen=True, kw_only=True):
 
 
 class Became(Event, frozen=True, kw_only=True):
+    """The text of a child was taken over, in place of what the chain had."""
+
     index: int
 
 
@@ -154,6 +176,8 @@ class Answered(Event, frozen=True, kw_only=True):
 
 
 class Ended(Event, frozen=True, kw_only=True):
+    """The chain is over. `seconds` of wall time."""
+
     finish_reason: FinishReason
     seconds: float
 

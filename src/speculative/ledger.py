@@ -41,16 +41,17 @@ class Segment(Struct, frozen=True):
     tokens: int
 
 
+PAID = (events.Wrote, events.Drafted, events.Scored, events.Asked, events.Warmed, events.Cancelled, events.Answered)
+
+
 class Ledger:
-    """The state of one chain. `pieces` is its text, `kept` the tokens of it that models wrote, `produced`
-    all that they wrote, without the children's."""
+    """The state of one chain. `pieces` is its text, `kept` the tokens of it that models wrote."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
         self.proposals: dict[int, tuple[str, Proposal]] = {}
         self.children: dict[int, Sequence[events.AnyEvent]] = {}  # their events: they grow with the children
         self.kept = 0
-        self.produced = 0
         self._costs: dict[str, Usage] = {}
 
     @classmethod
@@ -60,10 +61,12 @@ class Ledger:
             ledger.apply(event)
         return ledger
 
-    def apply(self, event: events.AnyEvent) -> None:
-        """Every kind of event that changes text or cost has its line here."""
-        if isinstance(event, events.Wrote | events.Drafted | events.Scored | events.Asked | events.Warmed | events.Cancelled | events.Answered):
+    def apply(self, event: events.AnyEvent) -> int:
+        """Every kind of event that changes text or cost has its line here. Says how many tokens it produced."""
+        produced = 0
+        if isinstance(event, PAID):
             self._pay(event.call)
+            produced = event.call.produced_tokens
         match event:
             case events.Wrote():
                 self._push(Piece.of(event.call.role, event.proposal))
@@ -89,13 +92,25 @@ class Ledger:
                 self.pieces, self.kept = list(child.pieces), child.kept
             case _:
                 pass
+        return produced
+
+    @property
+    def ended(self) -> bool:
+        """Whether the text ends in an end."""
+        last = self._last()
+        return last is not None and self.pieces[last].ends
 
     def reopen(self) -> None:
         """Text after an end takes the end back: its token is no longer part of the chain."""
-        if self.pieces and self.pieces[-1].ends:
-            last = self.pieces[-1]
-            self.pieces[-1] = structs.replace(last, ends=False, kept=last.kept - 1)
+        last = self._last()
+        if last is not None and self.pieces[last].ends:
+            piece = self.pieces[last]
+            self.pieces[last] = structs.replace(piece, ends=False, kept=piece.kept - 1)
             self.kept -= 1
+
+    def _last(self) -> int | None:
+        """The last piece that is not empty."""
+        return next((place for place in reversed(range(len(self.pieces))) if self.pieces[place].text or self.pieces[place].kept), None)
 
     def text(self, phase: Phase) -> str:
         return "".join(piece.text for piece in self.pieces if piece.phase == phase)
@@ -131,7 +146,6 @@ class Ledger:
         self.kept += piece.kept
 
     def _pay(self, call: events.Call) -> None:
-        self.produced += call.produced_tokens
         cost = self._costs.setdefault(call.role, Usage())
         cost.requests += call.requests
         cost.prompt_tokens += call.prompt_tokens

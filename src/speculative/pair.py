@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, structs
 
 from speculative.engines.base import Engine
 from speculative.errors import UnmetNeeds, UsageError
 from speculative.methods.base import Method, name_of, needs_of
 
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
+
+
+class EngineOptions(Struct, frozen=True):
+    """What an engine may need besides its spec.
+
+    `model`: which one, where a server has several. `key`: the server's secret (else `SPECULATIVE_BIG_KEY` and its like for the other
+    roles, or `SPECULATIVE_KEY`, of the environment). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
+    does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
+
+    For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
+    `vllm` (the Python that has it).
+    """
+
+    model: str | None = None
+    key: str | None = None
+    tokenizer: str | None = None
+    dialect: str | None = None
+    gpus: str | None = None
+    port: int = 0
+    args: str = ""
+    vllm: str | None = None
+
+
+Spec = str | Sequence[str]
+"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, or a model's hub
+name or folder, for which vLLM is started."""
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Pair(Mapping[str, Engine]):
@@ -19,9 +53,30 @@ class Pair(Mapping[str, Engine]):
         self._engines = {"big": big, "small": small} | ({"judge": judge} if judge else {})
 
     @classmethod
-    def open(cls, big: str = BUNDLED["big"], small: str = BUNDLED["small"]) -> Pair:
-        """Opens the engines that the specs name. Raises `UsageError` for a spec that is none, and the engines' own errors."""
-        return cls(engine(big), engine(small))
+    def open(
+        cls,
+        big: Spec = BUNDLED["big"],
+        small: Spec = BUNDLED["small"],
+        judge: Spec | None = None,
+        *,
+        options: Mapping[str, EngineOptions] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Pair:
+        """Opens the engines that the specs name; `options` are by role. `tell` is called while servers load, with a line for the user.
+
+        Raises `UsageError` for a spec that is none, and the engines' own errors. It waits for servers: call it in a thread from a
+        program that has an event loop.
+        """
+        specs = {"big": big, "small": small} | ({"judge": judge} if judge else {})
+        chosen = {role: keyed(role, (options or {}).get(role, EngineOptions())) for role in specs}
+        served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
+        engines: dict[str, Engine] = {role: engine(spec, chosen[role]) for role, spec in specs.items() if role not in served}
+        if served:
+            from speculative.engines.vllm import VllmEngine
+
+            launches = [_launch(spec, chosen[role]) for role, spec in served.items()]
+            engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
+        return cls(**engines)
 
     def __getitem__(self, role: str) -> Engine:
         return self._engines[role]
@@ -39,8 +94,10 @@ class Pair(Mapping[str, Engine]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        for engine in {id(engine): engine for engine in self._engines.values()}.values():
-            await engine.aclose()
+        """Closes every engine once, also when another one fails to close."""
+        async with AsyncExitStack() as stack:
+            for engine in {id(engine): engine for engine in self._engines.values()}.values():
+                stack.push_async_callback(engine.aclose)
 
     def check(self, method: Method) -> None:
         """Raises `UnmetNeeds` if an engine lacks what the method needs of its role."""
@@ -50,16 +107,56 @@ class Pair(Mapping[str, Engine]):
             missing = needs - self._engines[role].abilities
             if missing:
                 raise UnmetNeeds(
-                    f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, "
-                    f"which {self._engines[role].name} does not have; `speculative methods` lists what each method needs"
+                    f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
+                    f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
                 )
 
+    def _served(self) -> list[str]:
+        """The methods whose needs are met."""
+        from speculative.methods.registry import names, registered
 
-def engine(spec: str) -> Engine:
-    """The engine that a spec names: `bundled:big` or `bundled:small`. Raises `UsageError`."""
-    kind, _, rest = spec.partition(":")
-    if kind == "bundled" and rest in ("big", "small"):
+        return [name for name in names() if self._meets(registered()[name].needs)]
+
+    def _meets(self, needs: Mapping[str, set[str]]) -> bool:
+        return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
+
+
+def engine(spec: Spec, options: EngineOptions | None = None) -> Engine:
+    """The engine that a spec names. Raises `UsageError`, and what the engine raises as it opens."""
+    options = options or EngineOptions()
+    specs = [spec] if isinstance(spec, str) else list(spec)
+    kind, _, rest = specs[0].partition(":") if specs else ("", "", "")
+    if kind == "bundled" and rest in ("big", "small") and len(specs) == 1:
         from speculative.engines.bundled import BundledEngine
 
         return BundledEngine.open(rest)
-    raise UsageError(f"engine {spec!r} is none that this version can open; it opens bundled:big and bundled:small")
+    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+        from speculative.engines.openai import OpenAIEngine
+
+        return OpenAIEngine.open(specs, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect)
+    if len(specs) == 1 and starts(specs[0]):
+        from speculative.engines.vllm import VllmEngine
+
+        launch, own = _launch(specs[0], options)
+        return VllmEngine.serve(launch, **own)
+    known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
+    raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
+
+
+def starts(spec: str) -> bool:
+    """Whether a spec names a model that vLLM has to be started for."""
+    return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and Path(spec).expanduser().is_dir())
+
+
+def _launch(spec: str, options: EngineOptions) -> tuple[Any, dict[str, Any]]:
+    """How vLLM is started for a model, and how the engine on it is opened."""
+    from speculative.engines.vllm import Launch
+
+    own = {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
+    return Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model), own
+
+
+def keyed(role: str, options: EngineOptions) -> EngineOptions:
+    """The options with the role's secret out of the environment, if none is given."""
+    key = options.key or os.environ.get(f"SPECULATIVE_{role.upper()}_KEY") or os.environ.get("SPECULATIVE_KEY")
+    return structs.replace(options, key=key)

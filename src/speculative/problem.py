@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.errors import UsageError
 
@@ -18,13 +19,15 @@ ANSWER_TOKENS = 1024
 """The most that is kept free for the answer; for small budgets it is an eighth of `max_tokens`."""
 
 
-def _bounds(field: str, value: float | None, low: float, high: float | None = None, above: bool = False) -> None:
-    """Raises `UsageError` that names the field and the bound; NaN is out of every range."""
+def _bounds(field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False) -> None:
+    """Raises `UsageError` that names the field and the bound; NaN and infinity are out of every range."""
     if value is None:
         return
+    if not isinstance(value, int if whole else int | float):
+        raise UsageError(f"{field}: {value!r} is no {'whole ' * whole}number")
     if not (value > low if above else value >= low):
         raise UsageError(f"{field}: {value} is out of range, it must be {'above' if above else 'at least'} {low:g}")
-    if high is not None and value > high:
+    if value > high or value == inf:
         raise UsageError(f"{field}: {value} is out of range, it must be at most {high:g}")
 
 
@@ -45,7 +48,7 @@ class Sampling(Struct, frozen=True):
     def __post_init__(self) -> None:
         _bounds("temperature", self.temperature, 0, 100)
         _bounds("top_p", self.top_p, 0, 1, above=True)
-        _bounds("top_k", self.top_k, 0)
+        _bounds("top_k", self.top_k, 0, whole=True)
 
 
 class Problem(Struct, frozen=True):
@@ -54,7 +57,8 @@ class Problem(Struct, frozen=True):
     `max_tokens` counts the tokens of the chain and its answer that models wrote; a part of it (`reserve`) is kept free for
     the answer. `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
-    answer (never the thinking).
+    answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
+    spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
     """
 
     messages: tuple[Message, ...]
@@ -65,17 +69,25 @@ class Problem(Struct, frozen=True):
     seed: int = 0
     answer_instruction: str | None = None
     stop: tuple[str, ...] = ()
+    raw: bool = False
 
     def __post_init__(self) -> None:
+        if self.raw and len(self.messages) != 1:
+            raise UsageError(f"a raw prompt is one message, there are {len(self.messages)}")
+        structs.force_setattr(self, "messages", tuple(self.messages))
+        structs.force_setattr(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        if "" in self.stop:
+            raise UsageError("stop: an empty string would end every answer at once; leave it out")
         if not self.messages or not self.messages[-1].content.strip():
             raise UsageError("the problem is empty; give its text")
-        for message in self.messages:
+        for text in (*(message.content for message in self.messages), self.answer_instruction or "", *self.stop):
             try:
-                message.content.encode()
+                text.encode()
             except UnicodeEncodeError as error:
                 raise UsageError(f"the problem holds a character that is not valid Unicode, at position {error.start}") from None
-        _bounds("max_tokens", self.max_tokens, 1)
-        _bounds("max_produced", self.max_produced, 1)
+        _bounds("max_tokens", self.max_tokens, 1, whole=True)
+        _bounds("max_produced", self.max_produced, 1, whole=True)
+        _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
 
     @classmethod
@@ -119,12 +131,12 @@ class Result(Struct, frozen=True):
 
 def boxed(text: str) -> str | None:
     """The content of the last complete `\\boxed{…}` of a text, its braces balanced; None if there is none."""
-    start = text.rfind("\\boxed{")
+    end, start = len(text), text.rfind("\\boxed{")
     while start >= 0:
         depth = 0
-        for place in range(start + 6, len(text)):
+        for place in range(start + 6, end):
             depth += (text[place] == "{") - (text[place] == "}")
             if not depth:
                 return text[start + 7 : place]
-        start = text.rfind("\\boxed{", 0, start)
+        end, start = start, text.rfind("\\boxed{", 0, start)  # a box that holds an open one is open itself
     return None

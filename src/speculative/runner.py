@@ -6,11 +6,11 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from speculative import version
 from speculative.chain import Chain
-from speculative.errors import EngineError
+from speculative.errors import EngineError, UsageError
 from speculative.events import EngineCard, Started
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
@@ -21,6 +21,9 @@ from speculative.state import Listener
 T = TypeVar("T")
 
 THREAD = "speculative-loop"
+
+PATIENCE = 5.0
+"""Seconds that cancelled work may take to stop."""
 
 SETTINGS = frozenset(field for field in Problem.__struct_fields__ if field not in ("messages", "sampling"))
 SAMPLING = frozenset(Sampling.__struct_fields__)
@@ -56,33 +59,33 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
     cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))
+    deadline = asyncio.timeout(problem.max_seconds)
     try:
         chain.check_fits()
-        async with asyncio.timeout(problem.max_seconds) as deadline:
+        async with deadline:
             await method.run(chain)
-    except TimeoutError:
-        if not deadline.expired():
+    except BaseException as raised:
+        if not (isinstance(raised, TimeoutError) and deadline.expired()):
+            await chain.abandon()
+            if error := engine_error(raised):
+                error.trace = chain.trace
+                raise error from error.__cause__
             raise
         chain.finish = "time"
-    except (EngineError, ExceptionGroup) as raised:
-        chain.close()
-        error = _engine_error(raised)
-        if error is None:
-            raise
-        error.trace = chain.trace
-        raise error from raised.__cause__
-    chain.close()
+    await chain.close()
     return result_of(chain, name_of(method), params)
 
 
-def _engine_error(raised: Exception) -> EngineError | None:
-    """The engine's error itself, also out of a group of tasks."""
-    while isinstance(raised, ExceptionGroup):
-        raised = raised.exceptions[0]
-    return raised if isinstance(raised, EngineError) else None
+def engine_error(raised: BaseException) -> EngineError | None:
+    """The engine's error itself, also out of a group of tasks; None if something else failed, or something else too."""
+    if not isinstance(raised, BaseExceptionGroup):
+        return raised if isinstance(raised, EngineError) else None
+    found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
+    return found[0] if all(found) else None
 
 
 def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:
+    """The result of a chain that is closed."""
     ended = chain.trace.ended
     assert ended, "the chain is closed before its result is made"
     answer = chain.answer_text.strip()
@@ -104,15 +107,24 @@ def bundled_pair() -> Pair:
 
 
 def in_background(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the process's one background loop and waits for it; Ctrl-C cancels it."""
+    """Runs a coroutine on the process's one background loop and waits for it; Ctrl-C cancels it, and waits until it has stopped."""
     if _loop().is_running() and threading.current_thread().name == THREAD:
         work.close()
         raise RuntimeError("the synchronous door was called from the library's own event loop, which would wait for itself: use asolve")
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    over = threading.Event()
+
+    async def watched() -> T:
+        try:
+            return await work
+        finally:
+            over.set()
+
+    future = asyncio.run_coroutine_threadsafe(watched(), _loop())
     try:
         return future.result()
     except BaseException:
-        future.cancel()
+        if future.cancel():
+            over.wait(PATIENCE)
         raise
 
 
@@ -129,5 +141,7 @@ def _problem(problem: Problem | str, settings: dict[str, Any]) -> tuple[Problem,
     sampling = {name: value for name, value in settings.items() if name in SAMPLING}
     params = {name: value for name, value in settings.items() if name not in SETTINGS | SAMPLING}
     if isinstance(problem, Problem):
-        return problem, {**params, **own, **sampling}
+        if own or sampling:
+            raise UsageError(f"{', '.join([*own, *sampling])}: a Problem brings its own settings; give them where it is made")
+        return problem, params
     return Problem.of(problem, sampling=Sampling(**sampling), **own), params

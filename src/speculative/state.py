@@ -1,21 +1,23 @@
-"""What a chain is made of: its text, the place it is at, its budgets, and the drafts that are open."""
+"""What a chain is made of: its text, the place it is at, how each role sees it, and the drafts that are open."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain as flatten
 
 from msgspec import structs
 
 from speculative import events
+from speculative.budget import Budget
 from speculative.caller import Caller, kept_text
 from speculative.draft import Draft, Place
-from speculative.engines.base import Completion, Decoding, Engine, Ids
+from speculative.engines.base import Completion, Engine, Ids
 from speculative.errors import ChainMisuse, ContextExceeded
 from speculative.events import AnyEvent, Phase, Proposal, TextDelta
+from speculative.flights import Flight, Flights
 from speculative.ledger import Ledger
 from speculative.problem import FinishReason, Problem, boxed
 from speculative.prompts import Question
@@ -24,6 +26,7 @@ from speculative.trace import Trace
 from speculative.view import View
 
 Listener = Callable[[AnyEvent | TextDelta], None]
+"""Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
 
 
 class ChainState:
@@ -39,6 +42,7 @@ class ChainState:
         parent: ChainState | None = None,
         path: tuple[int, ...] = (),
         seed: int | None = None,
+        share: int = 1,
     ) -> None:
         self.problem = problem
         self.engines = engines
@@ -52,12 +56,10 @@ class ChainState:
         self._views: dict[str, View] = {}
         self._place = Place(self.seed)
         self._open: dict[int, Draft] = {}
-        self._flights: dict[asyncio.Task[object], Sequence[Draft | None]] = {}
+        self._flights = Flights()
         self._drafted = 0
-        self._children: list[ChainState] = []
         self._parent = parent
-        self._root: ChainState = parent._root if parent else self
-        self._promised = 0
+        self._budget: Budget = parent._budget.part(share) if parent else Budget(problem, problem.max_produced)
         self._append_only = append_only
         self._listener = listener
         self._began: float = parent._began if parent else time.perf_counter()
@@ -95,7 +97,12 @@ class ChainState:
     @property
     def produced(self) -> int:
         """Tokens that all models wrote for this chain and its children, waste included."""
-        return self._ledger.produced + sum(child.produced for child in self._children)
+        return self._budget.produced
+
+    @property
+    def left(self) -> int | None:
+        """Tokens that the thinking may still produce, waste included; None when `max_produced` is not set."""
+        return self._budget.left
 
     @property
     def elapsed(self) -> float:
@@ -104,10 +111,12 @@ class ChainState:
 
     def record(self, event: AnyEvent) -> None:
         """The one door by which anything happens: stamps the event, applies it, tells the listener."""
+        if self.trace.ended:
+            raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
         self.trace.events.append(event)
-        self._ledger.apply(event)
-        if self._listener:
+        self._budget.produce(self._ledger.apply(event))
+        if self._listener is not None and not self._parent:
             self._listener(event)
 
     def check_fits(self) -> None:
@@ -137,133 +146,67 @@ class ChainState:
     def _asking(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """The prefix that puts a question to a role, and where its reply stops."""
         view = self._view(role)
-        asking = view.dialect.ask(question, self.problem.messages, after.text if after else self._last_text)
+        asking = view.dialect.ask(question, self.problem.messages, self._last_text(after))
         parts = view.parts(asking.parts)
         return (self._prefix(role, after) + parts if asking.follows_chain else parts), asking.stop
 
-    @property
-    def _last_text(self) -> str:
-        """The end of the chain's text."""
-        return next((piece.text for piece in reversed(self._ledger.pieces) if piece.text), "")
+    def _last_text(self, after: Draft | None = None) -> str:
+        """The end of the text of the chain, or of the drafts down to this one."""
+        hanging = (draft.text for draft in reversed(after.path() if after else ()))
+        return next((text for text in flatten(hanging, (piece.text for piece in reversed(self._ledger.pieces))) if text), "")
 
-    # ---- budgets ----------------------------------------------------------------------------------------------------
-
-    def _room(self, role: str, prefix: Sequence[int], above: Sequence[Draft | None] = (None,), n: int = 1) -> int:
-        """Tokens of thinking that one more call may write; what the answer needs stays free."""
-        hanging = max(sum(draft.tokens for draft in parent.path()) if parent else 0 for parent in above)
-        left = self.problem.max_tokens - self.problem.reserve - self.tokens - hanging
-        return min(left, self._positions(role, prefix), self._producible(n * len(above)))
-
-    def _positions(self, role: str, prefix: Sequence[int]) -> int:
-        """Positions of a role's model that the thinking may still fill."""
+    def _positions(self, role: str, prefix: Ids) -> int:
+        """Positions of a role's model that the thinking may still fill; what the answer needs stays free."""
         return self.engines[role].context - len(prefix) - min(self.problem.reserve, self.engines[role].context // 8)
 
-    def _producible(self, n: int, reserve: int | None = None) -> int:
-        """Tokens that each of `n` completions may have under `max_produced`; what is under way counts as produced."""
-        if self.problem.max_produced is None:
-            return self.problem.max_tokens
-        reserve = min(self.problem.reserve, self.problem.max_produced // 8) if reserve is None else reserve
-        return (self.problem.max_produced - reserve - self._root.produced - self._root._promised) // n
-
-    def _check_budget(self) -> None:
-        """Ends the thinking when nothing more may be written."""
-        if self.finish is None and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._producible(1) < 1):
-            self._end("budget", "length")
-
-    def _out_of_room(self, role: str, prefix: Sequence[int]) -> None:
-        if self.finish is None:
-            self._end("context", "context") if self._positions(role, prefix) < 1 else self._end("budget", "length")
-
-    def _end(self, reason: str, finish: FinishReason) -> None:
-        self.record(events.Stopped(reason=reason, finish=finish))
-        self.finish = finish
-
-    # ---- calls and drafts -------------------------------------------------------------------------------------------
-
-    def _decoding(
-        self,
-        role: str,
-        room: int,
-        place: Place,
-        *,
-        max_tokens: int | None = None,
-        stop: str | None = None,
-        temperature: float | None = None,
-        n: int = 1,
-        logprobs: bool = False,
-    ) -> Decoding:
-        """How a piece of thinking is decoded, with the problem's sampling and the seed of its place."""
-        limit = room if max_tokens is None else min(room, max_tokens)
-        return self._sampled(place, limit, temperature, n, (stop,) if stop else (), self._view(role).stop_ids, logprobs)
-
-    def _sampled(
-        self, place: Place, limit: int, temperature: float | None, n: int, stop: tuple[str, ...], stop_ids: tuple[int, ...], logprobs: bool = False
-    ) -> Decoding:
-        sampling = self.problem.sampling
-        temperature = sampling.temperature if temperature is None else temperature
-        return Decoding(limit, temperature, sampling.top_p, sampling.top_k, place.key, n, stop, stop_ids, logprobs)
-
-    def _telling(self, role: str, number: int, phase: Phase, committed: bool = False) -> Callable[[str, int], None] | None:
-        """What tells the listener of new text, of the draft `number` plus an offset; None when nobody listens."""
-        listener = self._listener
-        if listener is None:
-            return None
-        return lambda text, offset: listener(TextDelta(role, text, number + offset, phase, committed, self.path)) if text else None
-
-    async def _complete(
-        self, role: str, prefixes: Sequence[Ids], decoding: Decoding, verb: str, tell: Callable[[str, int], None] | None = None
-    ) -> tuple[list[Completion], events.Call]:
-        """One call for all prefixes; streamed only when somebody listens. The completions come in one flat list."""
-        engine, promised = self.engines[role], decoding.max_tokens * decoding.n * len(prefixes)
-        self._root._promised += promised
-        try:
-            if tell and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities:
-                found, call = await self._caller.stream(role, engine, prefixes[0], decoding, verb, lambda text: tell(text, 0))
-                return found[0], call
-            found, call = await self._caller.complete(role, engine, prefixes, decoding, verb)
-            flat = [completion for several in found for completion in several]
-            for offset, completion in enumerate(flat if tell else ()):
-                tell and tell(kept_text(engine.vocabulary, completion)[0], offset)
-            return flat, call
-        finally:
-            self._root._promised -= promised
-
-    async def _fly(self, work: Awaitable[tuple[list[Completion], events.Call]], parents: Sequence[Draft | None]) -> tuple[list[Completion], events.Call] | None:
-        """Runs the call of drafts in a task of its own, which `accept` may cancel. None if it did."""
-        flight = asyncio.ensure_future(work)
-        self._flights[flight] = parents
-        try:
-            return await flight
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if flight in self._flights or (task and task.cancelling()):  # it is our own task that is being cancelled
-                raise
-            return None
-        finally:
-            self._flights.pop(flight, None)
-
-    def _ground(self, spared: Callable[[Draft | None], bool]) -> None:
-        """Cancels the calls in flight, but for those whose drafts hang off a spared one."""
-        for flight, parents in list(self._flights.items()):
-            if not all(spared(parent) for parent in parents):
-                del self._flights[flight]
-                flight.cancel()
+    # ---- drafts -----------------------------------------------------------------------------------------------------
 
     def _number(self, n: int) -> int:
         """Reserves `n` numbers for drafts, in the order of the calls, not of their returns."""
         self._drafted += n
         return self._drafted - n
 
-    def _make(self, role: str, number: int, completion: Completion, parent: Draft | None, base: Place, place: Place, phase: Phase) -> Draft:
+    def _make(
+        self,
+        role: str,
+        number: int,
+        completion: Completion,
+        place: Place,
+        *,
+        base: Place,
+        parent: Draft | None = None,
+        phase: Phase = "thinking",
+    ) -> Draft:
         text, dropped = kept_text(self._view(role).vocabulary, completion)
         above = parent.id if parent and parent.state != "accepted" else None
         return Draft(role, Proposal(number, above, text, completion, dropped, phase), parent, base, place)
 
+    def _nothing(self, role: str, phase: Phase = "thinking") -> Draft:
+        """What a verb gives that had nothing to write: no text, at the chain's end."""
+        empty = self._make(role, self._number(1), Completion((), "length"), self._place, base=self._place, phase=phase)
+        empty.state = "accepted"
+        return empty
+
     def _check_open(self, draft: Draft | None, verb: str) -> None:
-        """A draft can be built on while it is open, or while the chain ends in it."""
-        if draft is None or draft.state == "open" or (draft.state == "accepted" and draft.place is self._place):
+        """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
+        if draft is None or (draft.state == "accepted" and draft.place is self._place):
             return
-        raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
+        if draft.state != "open":
+            raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
+        if draft.path()[0].base is not self._place:
+            raise ChainMisuse(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+
+    def _propose(self, drafts: Sequence[Draft], seed: int, call: events.Call | None, flight: Flight) -> None:
+        """Opens drafts that a call brought. Those whose ground was lost meanwhile are rejected at once; there is no call if it was cut."""
+        self._flights.end(flight)
+        if call is None:
+            for draft in drafts:
+                draft.state = "rejected"
+            return
+        self._open |= {draft.id: draft for draft in drafts}
+        self.record(events.Drafted(call=call, seed=seed, proposals=tuple(draft.proposal for draft in drafts)))
+        lost = [draft for draft in drafts if flight.grounded or (draft.parent and draft.parent.state == "rejected")]
+        self._drop(lost, "what it hangs off was rejected")
 
     def _drop(self, drafts: Sequence[Draft], reason: str) -> None:
         if drafts:
@@ -271,4 +214,3 @@ class ChainState:
                 draft.state = "rejected"
                 del self._open[draft.id]
             self.record(events.Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason))
-

@@ -30,6 +30,16 @@ class Steps:
         return len(completed)
 
     @property
+    def mark(self) -> tuple[int, str]:
+        """What `rewind` goes back to."""
+        return len(self.done), self.partial
+
+    def rewind(self, mark: tuple[int, str]) -> None:
+        """Takes back what was added since the mark."""
+        size, self.partial = mark
+        del self.done[size:]
+
+    @property
     def looping(self) -> bool:
         """Whether the last steps are the same block, `LOOP_REPEATS` times over."""
         for period in range(1, min(LOOP_PERIOD, len(self.done) // LOOP_REPEATS) + 1):

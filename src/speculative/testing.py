@@ -16,6 +16,7 @@ from speculative.errors import ContextExceeded, UnknownMarker
 
 MARKERS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>")
 _MARK = 1 << 26
+_CLOSE = "</think>"
 
 Script = Callable[[str, int], str]
 """Given everything that the model sees, markers included, and the seed of the completion: what it would go on to write."""
@@ -57,8 +58,9 @@ class ScriptedEngine:
 
     `script`: the whole thinking that the model has in mind (it goes on from wherever the chain stands), a list of replies
     (one for each completion, in the order of the calls, the last one for ever after), or a function of what the model
-    sees and the seed. Replies may spell markers out (`</think>`). `scores(prefix, text)` gives one log-probability for each
-    byte of a text; `delay` is seconds a token.
+    sees and the seed, which may raise what an engine would. Replies may spell markers out (`</think>`); in a whole script what
+    follows that marker is the answer. `scores(prefix, text)` gives the log-probability of every token of a text; `delay` is
+    seconds a token. `calls` are the verbs and prefixes that it was asked, `running` the calls under way, `produced` all tokens.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class ScriptedEngine:
         self.name, self.context, self.abilities, self.dialect = name, context, abilities, dialect
         self._vocabulary = ScriptedVocabulary(width)
         self._script = script if callable(script) else _recited(script) if isinstance(script, str) else _in_turn(script)
-        self._scores = scores or (lambda prefix, text: -0.1)
+        self._scores: Callable[[str, str], float] = scores or _sure
         self._delay = delay
         self.calls: list[tuple[str, str]] = []
         self.running = 0
+        self.produced = 0
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -103,7 +106,7 @@ class ScriptedEngine:
         for token in completion.ids:
             await self._pace(1, tally)
             yield Delta((token,))
-        tally.produced_tokens += completion.produced - len(completion.ids)
+        self._count(completion.produced - len(completion.ids), tally)
         yield Delta((), completion)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
@@ -130,12 +133,16 @@ class ScriptedEngine:
         try:
             for _ in range(tokens if self._delay else 0):
                 await asyncio.sleep(self._delay)
-                tally.produced_tokens += 1
+                self._count(1, tally)
             if not self._delay:
                 await asyncio.sleep(0)
-                tally.produced_tokens += tokens
+                self._count(tokens, tally)
         finally:
             self.running -= 1
+
+    def _count(self, tokens: int, tally: Tally) -> None:
+        tally.produced_tokens += tokens
+        self.produced += tokens
 
     def _completion(self, prefix: Ids, decoding: Decoding, seed: int) -> Completion:
         vocabulary, written, kept = self._vocabulary, b"", list[int]()
@@ -165,12 +172,18 @@ def _bytes(token: int) -> bytes:
 
 def _recited(text: str) -> Script:
     """Goes on with the text from where the chain stands; from its beginning when the chain is not part of it."""
+    _, closes, answer = text.partition(_CLOSE)
 
     def script(seen: str, seed: int) -> str:
-        written = seen.rpartition("<think>\n")[2]
-        return text[len(written) :] if text.startswith(written) else text
+        thought, closed, answered = seen.rpartition("<think>\n")[2].partition(_CLOSE)
+        written, whole = (answered.removeprefix("\n\n"), answer) if closes and closed else (thought + closed + answered, text)
+        return whole[len(written) :] if whole.startswith(written) else whole
 
     return script
+
+
+def _sure(prefix: str, text: str) -> float:
+    return -0.1
 
 
 def _in_turn(replies: Sequence[str]) -> Script:

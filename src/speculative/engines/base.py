@@ -6,7 +6,7 @@ Token ids are always in the engine's own vocabulary; text is bytes until a chara
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -149,5 +149,20 @@ class UnfinishedCharacter:
 
 def digest(prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> str:
     """Names a scoring call in a trace, so that it can be found again when the trace is replayed."""
-    sizes = array("I", [len(ids) for ids in (*prefixes, *continuations)])
-    return blake2b(b"".join([sizes.tobytes(), *(array("I", ids).tobytes() for ids in (*prefixes, *continuations))]), digest_size=8).hexdigest()
+    given = (*prefixes, *continuations)
+    sizes = array("I", [len(ids) for ids in given])
+    return blake2b(b"".join([sizes.tobytes(), *(array("I", ids).tobytes() for ids in given)]), digest_size=8).hexdigest()
+
+
+def seed_of(digest: str) -> int:
+    """What stands for a seed in the record of a scoring call, which draws nothing."""
+    return int(digest[:12], 16)
+
+
+LEAST = -1e9
+"""Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
+
+
+def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
+    """The same, with `LEAST` for what JSON cannot say."""
+    return tuple(logprob if logprob > LEAST else LEAST for logprob in logprobs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from speculative import events
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest
-from speculative.errors import ReplayMismatch
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
+from speculative.errors import EngineError, ReplayMismatch
 from speculative.trace import Trace
 
 ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
@@ -29,18 +30,20 @@ class ReplayEngine:
             raise ReplayMismatch(f"the trace's {role} model was {card.name}, whose vocabulary is not that of {like.name}")
         self.name, self.dialect, self.context = card.name, card.dialect, card.context
         self.vocabulary: Vocabulary = like.vocabulary
-        self._completions: dict[int, tuple[int, list[Completion]]] = {}
-        self._scores: dict[str, list[list[float]]] = {}
+        self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
+        self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
+        self._cut: dict[int, events.Cancelled] = {}
         for event in trace.walk():
             self._learn(event, role)
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
-        requests, found = self._completions.get(decoding.seed, (0, []))
-        if len(found) != len(prefixes) * decoding.n:
+        await self._cut_short(decoding.seed, tally)
+        call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
+        if not call or len(found) != len(prefixes) * decoding.n:
             raise ReplayMismatch(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
-        tally.requests += requests
-        tally.prompt_tokens += sum(map(len, prefixes))
-        tally.produced_tokens += sum(completion.produced for completion in found)
+        if not all(_could_be(completion, decoding) for completion in found):
+            raise ReplayMismatch(f"a completion in the trace ends where this call of {self.name} would not")
+        _charge(tally, call)
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
@@ -48,27 +51,52 @@ class ReplayEngine:
         yield Delta(completion.ids, completion)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
-        found = self._scores.get(digest(prefixes, continuations))
-        if found is None:
+        name = seed_of(digest(prefixes, continuations))
+        if not (found := self._scores.get(name)):
+            await self._cut_short(name, tally)
             raise ReplayMismatch(f"the trace does not hold the scores that the method asks {self.name} for")
-        tally.requests += 1
-        tally.scored_tokens += sum(map(len, continuations))
-        return found
+        call, scores = found.pop(0) if len(found) > 1 else found[0]
+        _charge(tally, call)
+        return scores
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
+    async def _cut_short(self, seed: int, tally: Tally) -> None:
+        """A call that failed fails again; one that was cancelled waits until it is."""
+        if seed not in self._completions and (cut := self._cut.get(seed)):
+            _charge(tally, cut.call)
+            if cut.error:
+                raise EngineError(cut.error)
+            await asyncio.get_running_loop().create_future()
+
     def _learn(self, event: events.AnyEvent, role: str) -> None:
         match event:
             case events.Wrote() | events.Answered() if event.call.role == role:
-                self._completions[event.seed] = (event.call.requests, [event.proposal.completion])
+                self._completions[event.seed] = (event.call, [event.proposal.completion])
             case events.Drafted() if event.call.role == role and event.call.requests:
-                self._completions[event.seed] = (event.call.requests, [proposal.completion for proposal in event.proposals])
+                self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
             case events.Asked() if event.call.role == role:
-                self._completions[event.seed] = (event.call.requests, list(event.completions))
+                self._completions[event.seed] = (event.call, list(event.completions))
             case events.Warmed() if event.call.role == role:
-                self._completions[event.seed] = (event.call.requests, [event.completion])
+                self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:
-                self._scores[event.digest] = [list(logprobs) for logprobs in event.logprobs]
+                found = [list(logprobs) for logprobs in event.logprobs]
+                self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
+            case events.Cancelled() if event.call.role == role:
+                self._cut[event.seed] = event
             case _:
                 pass
+
+
+def _could_be(completion: Completion, decoding: Decoding) -> bool:
+    """Whether a completion may have come from a call like this one."""
+    if completion.finish == "length" and not decoding.stop and len(completion.ids) < decoding.max_tokens:
+        return False
+    return completion.end_id is None or completion.end_id in decoding.stop_ids
+
+
+def _charge(tally: Tally, call: events.Call) -> None:
+    """A replayed call costs what it cost."""
+    for field in Tally.__struct_fields__:
+        setattr(tally, field, getattr(tally, field) + getattr(call, field))

@@ -11,8 +11,37 @@ from speculative.chain import Chain
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
-    "answer_instruction big epochs events json judge limit max_produced max_seconds max_tokens messages method methods model n pair "
-    "params problem seed small stop stream temperature top_k top_p trace user with wrappers".split()
+    [
+        "answer_instruction",
+        "big",
+        "epochs",
+        "events",
+        "json",
+        "judge",
+        "limit",
+        "max_produced",
+        "max_seconds",
+        "max_tokens",
+        "messages",
+        "method",
+        "methods",
+        "model",
+        "n",
+        "pair",
+        "params",
+        "problem",
+        "seed",
+        "small",
+        "stop",
+        "stream",
+        "temperature",
+        "top_k",
+        "top_p",
+        "trace",
+        "user",
+        "with",
+        "wrappers",
+    ]
 )
 """Names that the runner and the doors own: no method may have a field called so."""
 
@@ -91,6 +120,7 @@ def append_only(method: Method) -> bool:
 
 
 def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
+    """All needs together, by role."""
     return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}
 
 

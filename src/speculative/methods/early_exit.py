@@ -18,11 +18,15 @@ class EarlyExit(Wrapper):
     probe_tokens: int = Field(20, ge=1, description="tokens of each reply")
 
     async def run(self, chain: Chain) -> None:
-        answers: list[str] = []
+        asked_at: dict[Chain, int] = {}
+        found: dict[Chain, list[str]] = {}
 
         async def probe(watched: Chain) -> None:
-            if not watched.thinking or len(watched.steps.done) % self.every:
+            answers, steps = found.setdefault(watched, []), len(watched.steps.done)
+            since = min(asked_at.get(watched, 0), steps)
+            if not watched.thinking or steps - since < self.every:
                 return
+            asked_at[watched] = steps
             (reply,) = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
             answers.append(reply.partition("}")[0].strip())
             last = answers[-self.agree :]

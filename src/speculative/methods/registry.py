@@ -7,8 +7,9 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from hashlib import blake2b
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -31,11 +32,23 @@ def registered() -> dict[str, type[Method]]:
         if module.name not in ROOMS:
             found |= {method.name(): method for method in _defined(import_module(f"speculative.methods.{module.name}"))}
     for point in entry_points(group=GROUP):
-        loaded = point.load()
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise UsageError(
+                f"the method {point.name!r} of {_package(point)} cannot be loaded: {error}; mend or remove the package"
+            ) from error
         if not (isinstance(loaded, type) and issubclass(loaded, Method)):
             raise UsageError(f"the entry point {point.name!r} of the group {GROUP} is {loaded!r}, which is no Method")
-        found.setdefault(loaded.name(), loaded)
+        if found.setdefault(loaded.name(), loaded) is not loaded:
+            raise UsageError(
+                f"the method {loaded.name()!r} of {_package(point)} has the name of another one; rename it or remove the package"
+            )
     return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"the package {point.dist.name}" if point.dist else f"the entry point {point.value}"
 
 
 def names(wrappers: bool = False) -> list[str]:
@@ -49,7 +62,10 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
     `paths`: whether `FILE.py:CLASS` is taken. Paths are code, so no name that came with a request may be looked up so.
     """
     if paths and (".py:" in name or name.endswith(".py")):
-        return _at_path(name)
+        found = _at_path(name)
+        if issubclass(found, Wrapper) != wrapper:
+            raise UsageError(f"{name} is {'no' if wrapper else 'a'} wrapper; wrappers are named with --with, and nothing else is")
+        return found
     for method in registered().values():
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
@@ -61,6 +77,8 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
 
     A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownName` and `UsageError`.
     """
+    if isinstance(name, Method) and params:
+        raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
     method = name if isinstance(name, Method) else _made(find(name, paths=paths), params or {})
     for spec in wrappers:
         label, _, inside = spec.partition("(")
@@ -68,6 +86,8 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
             raise UsageError(f"wrapper {spec!r} has an open bracket; write it as name(field=value,…)")
         settings = dict(_setting(spec, part) for part in inside.removesuffix(")").split(",") if part.strip())
         kind = find(label.strip(), paths=paths, wrapper=True)
+        if "inner" in settings:
+            raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
         method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
 
@@ -105,11 +125,12 @@ def _at_path(spec: str) -> type[Method]:
     path = Path(f"{file}.py").expanduser().resolve()
     if not path.is_file():
         raise UsageError(f"method {spec!r}: there is no file {path}")
-    module_name = f"speculative_method_{abs(hash(str(path)))}"
+    module_name = f"speculative_method_{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(module_name)
     if module is None:
         made = importlib.util.spec_from_file_location(module_name, path)
-        assert made and made.loader
+        assert made
+        assert made.loader
         module = importlib.util.module_from_spec(made)
         sys.modules[module_name] = module
         try:

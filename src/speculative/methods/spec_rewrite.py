@@ -44,10 +44,10 @@ class SpecRewrite(Method):
         for index in range(self.thinking_n_ignore):
             begin = start if self.full_rewrite else chain.mark()
             before = "" if self.full_rewrite else chain.text
-            await chain.write("small" if self.small_first and index == 0 else "big")
+            written = await chain.write("small" if self.small_first and index == 0 else "big")
             if chain.finish not in (None, "stop"):
                 return
-            if self.drafting_n:
+            if self.drafting_n and (chain.left is None or chain.left >= self.drafting_n * written.tokens):
                 thought = chain.text[len(before) :]
                 await chain.rewind(begin)
                 question = Question("rewrite", thought, self.draft_propose_ignore_str)

@@ -22,7 +22,7 @@ class Vote(Wrapper):
     ballots: int = Field(5, ge=1, description="chains that vote")
 
     async def run(self, chain: Chain) -> None:
-        children = [chain.child() for _ in range(self.ballots)]
+        children = [chain.child(share=self.ballots) for _ in range(self.ballots)]
         async with asyncio.TaskGroup() as group:
             for child in children:
                 group.create_task(self.inner.run(child))

@@ -1,0 +1,270 @@
+"""What the service adds: the same paced load straight to a model server, through a bare pass-through, and through the service.
+
+    python bench/service.py [--json FILE] [--quick]
+
+Four processes: a fake model server with a set pace, a pass-through (uvicorn and aiohttp, bytes untouched), the service with
+engines over HTTP on that server, and the clients. CPU is that of the process in the middle, from /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+LOADS = ((1, 50.0), (16, 50.0), (64, 50.0), (256, 10.0))
+"""Chains at once, and tokens a second of each."""
+WIDTH = 3
+END = (1 << 26) + 4
+PROMPT = list(range(21070400, 21070420))
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def thinking(tokens: int) -> str:
+    """A text of so many tokens; no two steps of it are equal."""
+    return "".join(f"{number:03d}" if number % 20 else "\n\n." for number in range(1, tokens + 1))
+
+
+# ---- the processes in the middle ------------------------------------------------------------------------------------
+
+
+async def fake(port: int, tokens: int, pace: float) -> None:
+    from speculative.fake_server import FakeServer
+    from speculative.testing import ScriptedEngine
+
+    server = FakeServer(ScriptedEngine(f"{thinking(tokens)}</think>\n\n4<|im_end|>", width=WIDTH), pace=pace)
+    await server.start(port)
+    await asyncio.Event().wait()
+
+
+def passing(port: int, upstream: str) -> None:
+    import uvicorn
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["method"] == "GET":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+        body = (await receive())["body"]
+        if "session" not in state:
+            state["session"] = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        async with state["session"].post(upstream, data=body, headers={"content-type": "application/json"}) as response:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+            async for piece in response.content.iter_any():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    state: dict[str, aiohttp.ClientSession] = {}
+    uvicorn.run(app, port=port, log_level="error", access_log=False, lifespan="off")
+
+
+def service(port: int, upstream: str) -> None:
+    from speculative.engines.openai import OpenAIEngine
+    from speculative.pair import Pair
+    from speculative.serve.server import serve
+    from speculative.settings import Settings
+    from speculative.testing import ScriptedVocabulary
+
+    async def opened() -> Pair:
+        engine = await OpenAIEngine.connect(upstream, vocabulary=ScriptedVocabulary(WIDTH), dialect="chatml")
+        return Pair(engine, engine)
+
+    serve(Settings(port=port, max_chains=1024, log_level="warning"), opened)
+
+
+# ---- the clients ----------------------------------------------------------------------------------------------------
+
+
+def asks(path: str, tokens: int) -> tuple[str, dict[str, Any]]:
+    """The route and the body of one chain."""
+    if path == "service":
+        messages = [{"role": "user", "content": "2 + 2?"}]
+        return "/v1/chat/completions", {
+            "model": "speculative/big_only",
+            "messages": messages,
+            "stream": True,
+            "max_tokens": 4 * tokens + 64,
+        }
+    rest = {"temperature": 0.6, "top_p": 0.95, "top_k": 0, "seed": 1, "n": 1, "stop": [], "stop_token_ids": [END]}
+    return "/v1/completions", {"prompt": PROMPT, "stream": True, "max_tokens": tokens + 8, "return_token_ids": True, **rest}
+
+
+async def chain(session: aiohttp.ClientSession, base: str, path: str, tokens: int) -> tuple[float, float, bool]:
+    """Seconds to the first token, in all, and whether the stream came to its end."""
+    route, body = asks(path, tokens)
+    began, first, tail = time.perf_counter(), 0.0, b""
+    async with session.post(base + route, json=body) as response:
+        async for piece in response.content.iter_any():
+            if not first and (b'"token_ids"' in piece or b'"reasoning"' in piece):
+                first = time.perf_counter() - began
+            tail = (tail + piece)[-40:]
+    return first, time.perf_counter() - began, tail.endswith(b"data: [DONE]\n\n") and first > 0
+
+
+async def load(base: str, path: str, chains: int, tokens: int, spread: float) -> list[tuple[float, float, bool]]:
+    """All chains, begun evenly over one token's time, as a real load is."""
+
+    async def later(number: int) -> tuple[float, float, bool]:
+        await asyncio.sleep(spread * number / chains)
+        return await chain(session, base, path, tokens)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(600)) as session:
+        return list(await asyncio.gather(*(later(number) for number in range(chains))))
+
+
+def cpu(pid: int) -> float:
+    """Seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory(pid: int) -> float:
+    """Its largest resident size so far, MiB."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+class Process:
+    """One of the processes, alive inside a `with`."""
+
+    def __init__(self, role: str, port: int, *more: object) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = [sys.executable, __file__, "--as", role, str(port), *map(str, more)]
+
+    def __enter__(self) -> Process:
+        self.process = subprocess.Popen(self._command)
+        self.pid = self.process.pid
+        asyncio.run(self._up())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    async def _up(self) -> None:
+        route = "/ready" if "service" in self._command else "/health"
+        async with aiohttp.ClientSession() as session:
+            for _ in range(600):
+                try:
+                    async with session.get(self.url + route) as response:
+                        if response.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise RuntimeError(f"{self._command} does not come up")
+
+
+def measured(chains: int, rate: float, seconds: float, port: int) -> dict[str, dict[str, float]]:
+    """One load on all three paths, twice; the second time counts."""
+    tokens = int(rate * seconds)
+    found: dict[str, dict[str, float]] = {}
+    with Process("fake", port, tokens, 1 / rate) as model, Process("passing", port + 1, f"{model.url}/v1/completions") as bare:
+        with Process("service", port + 2, f"{model.url}/v1") as ours:
+            for path, middle in (("direct", model), ("bare", bare), ("service", ours)):
+                asyncio.run(load(middle.url, path, min(chains, 16), tokens, 1 / rate))
+                before, began = cpu(middle.pid), time.perf_counter()
+                done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
+                wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
+                times = sorted(seconds for _, seconds, _ in done)
+                found[path] = {
+                    "tokens_s": chains * tokens / wall,
+                    "first_ms": 1000 * statistics.median(first for first, _, _ in done),
+                    "first_worst_ms": 1000 * max(first for first, _, _ in done),
+                    "cpu_us_token": 1e6 * spent / (chains * tokens),
+                    "memory_mib": memory(middle.pid),
+                    "slowest": times[-1] / statistics.median(times),
+                    "lost": sum(not whole for _, _, whole in done),
+                }
+    return found
+
+
+def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]:
+    """CPU of the service for each call to a model, where chunks of 16 tokens change hands and nobody listens."""
+
+    async def whole(session: aiohttp.ClientSession, base: str) -> int:
+        params = {"big_share": 0.5, "switch_chunk": 16}
+        body = {
+            "model": "speculative/random_switch",
+            "params": params,
+            "messages": [{"role": "user", "content": "2 + 2?"}],
+            "max_tokens": 4 * tokens + 64,
+        }
+        async with session.post(f"{base}/v1/chat/completions", json=body) as response:
+            found = await response.json()
+            return sum(usage["requests"] for usage in found["speculative"]["usage"].values())
+
+    async def all_of_them(base: str) -> int:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(600)) as session:
+            return sum(await asyncio.gather(*(whole(session, base) for _ in range(chains))))
+
+    with Process("fake", port, tokens, 0.0) as model, Process("service", port + 1, f"{model.url}/v1") as ours:
+        asyncio.run(all_of_them(ours.url))
+        before = cpu(ours.pid)
+        calls = asyncio.run(all_of_them(ours.url))
+        return {"calls": calls, "cpu_ms_call": 1000 * (cpu(ours.pid) - before) / calls}
+
+
+def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """What has to hold: name, value, the most that it may be."""
+    loads = found["loads"]
+    return [
+        ("CPU for each call to a model, ms", found["calls"]["cpu_ms_call"], 1.0),
+        (
+            "CPU a token at 64 chains, times the pass-through's",
+            loads["64"]["service"]["cpu_us_token"] / loads["64"]["bare"]["cpu_us_token"],
+            2.0,
+        ),
+        ("first token later at 16 chains, ms", loads["16"]["service"]["first_ms"] - loads["16"]["direct"]["first_ms"], 5.0),
+        ("chains lost", sum(paths["service"]["lost"] for paths in loads.values()), 0.0),
+        ("slowest chain, times the median", max(paths["service"]["slowest"] for paths in loads.values()), 2.0),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two seconds a load, not eight")
+    parser.add_argument("--port", type=int, default=18700, help="first of a range of free ports")
+    arguments = parser.parse_args()
+    found: dict[str, Any] = {"command": sys.argv, "loads": {}}
+    print(
+        f"{'chains':>6} {'path':8}{'tokens/s':>10}{'first ms':>10}{'worst ms':>10}{'CPU us/token':>14}{'MiB':>7}{'slowest':>9}{'lost':>6}"
+    )
+    for place, (chains, rate) in enumerate(LOADS):
+        paths = found["loads"][str(chains)] = measured(chains, rate, 2 if arguments.quick else 8, arguments.port + 10 * place)
+        for path, v in paths.items():
+            figures = (
+                f"{v['tokens_s']:>10.0f}{v['first_ms']:>10.1f}{v['first_worst_ms']:>10.1f}{v['cpu_us_token']:>14.1f}{v['memory_mib']:>7.0f}"
+            )
+            print(f"{chains:>6} {path:8}{figures}{v['slowest']:>9.2f}{v['lost']:>6.0f}", flush=True)
+    found["calls"] = per_call(arguments.port + 90)
+    print(f"\n{'bar':54}{'value':>9}{'most':>7}")
+    for name, value, most in bars(found):
+        print(f"{name:54}{value:>9.2f}{most:>7.1f}  {'ok' if value <= most else 'MISSED'}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--as"]:
+        role, port, *more = sys.argv[2:]
+        if role == "fake":
+            asyncio.run(fake(int(port), int(more[0]), float(more[1])))
+        elif role == "passing":
+            passing(int(port), more[0])
+        else:
+            service(int(port), more[0])
+    else:
+        main()

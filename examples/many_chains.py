@@ -1,0 +1,19 @@
+"""Many chains at once on one pair, from asynchronous code."""
+
+import asyncio
+
+from speculative import Pair, asolve
+
+PROBLEM = "Ben has 12 stamps. He buys 3 packs with 9 stamps each. How many stamps does Ben have now?"
+
+
+async def main() -> None:
+    async with Pair.open() as pair:
+        results = await asyncio.gather(*(asolve(PROBLEM, "random_switch", pair=pair, seed=seed) for seed in range(8)))
+    for result in results:
+        big = result.usage.get("big")
+        print(result.boxed, result.finish_reason, f"big wrote {big.kept_tokens if big else 0} tokens")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

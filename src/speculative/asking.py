@@ -1,0 +1,141 @@
+"""The verbs that commit nothing: drafts, scores and questions. They may overlap freely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from speculative import events
+from speculative.calling import Calling
+from speculative.draft import Draft
+from speculative.engines.base import Completion, digest, finite, seed_of
+from speculative.errors import ChainMisuse
+from speculative.prompts import Question
+
+
+class Asking(Calling):
+    """What a method may ask of the models without a word of it entering the chain."""
+
+    async def draft(
+        self,
+        role: str,
+        n: int = 1,
+        after: Draft | Sequence[Draft] | None = None,
+        *,
+        max_tokens: int | None = None,
+        stop: str | None = None,
+        temperature: float | None = None,
+        logprobs: bool = False,
+        asked: Question | None = None,
+    ) -> list[Draft]:
+        """Generates and commits nothing: `n` drafts after the chain's end, a draft, or each of several drafts (one call for all).
+
+        With `asked` the text is the reply to that question instead of the chain's continuation. Where no room is left
+        the drafts are empty. If `accept` or `reject` ends the work meanwhile, what comes back is rejected and empty.
+        """
+        parents: list[Draft | None] = [after] if after is None or isinstance(after, Draft) else list(after)
+        at_least_one("draft", n=n, max_tokens=max_tokens)
+        for parent in parents:
+            self._check_open(parent, "draft")
+            if parent and (parent.ended or parent.phase == "answer"):
+                raise ChainMisuse(f"draft: draft {parent.id} ended, nothing can follow it")
+        if not parents:
+            return []
+        view, owners = self._view(role), [parent for parent in parents for _ in range(n)]
+        bases = [owner.place if owner else self._place for owner in owners]
+        places, first = [base.below() for base in bases], self._number(len(owners))
+        asking = [self._asking(role, asked, parent) if asked else (self._prefix(role, parent), ()) for parent in parents]
+        prefixes, stops = [prefix for prefix, _ in asking], (stop,) if stop else asking[0][1]
+        room = self._room(role, max(prefixes, key=len), parents, n)
+        limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
+        decoding = self._decoding(places[0], limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
+        flight, nothing = self._flights.begin(parents), [Completion((), "length")] * len(owners)
+        landed = nothing, self._caller.free(role)
+        if self.thinking and room.tokens > 0:
+            landed = await self._fly(flight, role, prefixes, decoding, "draft", room, self._telling(role, first, "thinking"))
+        found, call = landed or (nothing, None)
+        spots = zip(found, places, bases, owners, strict=True)
+        drafts = [self._make(role, first + i, done, place, base=base, parent=owner) for i, (done, place, base, owner) in enumerate(spots)]
+        self._propose(drafts, decoding.seed, call, flight)
+        self._check_budget()
+        return drafts
+
+    async def score(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
+        """Log-probability (nats) under a role's model of every token of each open draft, one call for all; also in `draft.scores`.
+
+        Tokens are those of the role's own vocabulary.
+        """
+        view, same = self._view(role), self._same(role)
+        for draft in drafts:
+            self._check_open(draft, "score")
+            if draft.state != "open":
+                raise ChainMisuse(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
+        if not drafts:
+            return []
+        prefixes = [view.before(self._ledger.pieces, same, draft.path()) for draft in drafts]
+        given = [tuple(view.ids_of(draft.author, draft.text, draft.ids, same)) for draft in drafts]
+        name = digest(prefixes, given)
+        found, call = await self._caller.score(role, view.engine, prefixes, given, seed_of(name))
+        scores = [list(finite(logprobs)) for logprobs in found]
+        for draft, logprobs in zip(drafts, scores, strict=True):
+            draft.scores[role] = logprobs
+        numbers, logged = tuple(draft.id for draft in drafts), tuple(tuple(logprobs) for logprobs in scores)
+        self.record(events.Scored(call=call, drafts=numbers, logprobs=logged, digest=name))
+        return scores
+
+    async def ask(
+        self,
+        role: str,
+        question: Question | str,
+        after: Draft | None = None,
+        *,
+        n: int = 1,
+        max_tokens: int = 256,
+        temperature: float | None = None,
+    ) -> list[str]:
+        """A side question about the chain, or about the chain and a draft: `n` replies, which never enter the chain.
+
+        Where no room is left the replies are empty.
+        """
+        at_least_one("ask", n=n, max_tokens=max_tokens)
+        question = Question("free", question) if isinstance(question, str) else question
+        self._check_open(after, "ask")
+        view, place = self._view(role), (after.place if after else self._place).below()
+        prefix, stop = self._asking(role, question, after)
+        room = min(max_tokens, view.engine.context - len(prefix), self._budget.producible(n))
+        if room < 1:
+            return [""] * n
+        decoding = self._decoding(place, room, temperature=temperature, n=n, stop=stop, stop_ids=view.stop_ids)
+        found, call = await self._complete(role, [prefix], decoding, "ask")
+        replies, number = tuple(view.text_of(reply) for reply in found), after.id if after else None
+        asked = events.Asked(call=call, seed=place.key, question=question.kind, after=number, replies=replies, completions=tuple(found))
+        self.record(asked)
+        self._check_budget()
+        return list(replies)
+
+    async def warm(self, role: str) -> None:
+        """Lets an idle model prefill what it has not seen: one token, which is thrown away. Without room it does nothing."""
+        view, place = self._view(role), self._place.below()
+        prefix = self._prefix(role)
+        if view.engine.context <= len(prefix) or self._budget.producible() < 1:
+            return
+        found, call = await self._complete(role, [prefix], self._decoding(place, 1, temperature=0, stop_ids=view.stop_ids), "warm")
+        self.record(events.Warmed(call=call, seed=place.key, completion=found[0]))
+        self._check_budget()
+
+    def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
+        """Records the waste: these drafts, and what hangs off them, will not be in the chain. Work on them is cancelled."""
+        drafts = [draft] if isinstance(draft, Draft) else list(draft)
+
+        def hit(other: Draft | None) -> bool:
+            return other is not None and any(above in drafts for above in other.path())
+
+        doomed = [other for other in self._open.values() if hit(other)]
+        self._flights.ground(hit)
+        self._drop(doomed, reason)
+
+
+def at_least_one(verb: str, **counts: int | None) -> None:
+    """Raises `ChainMisuse` for a count that is given and is none."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ChainMisuse(f"{verb}: {name} is {count}, it must be at least 1")

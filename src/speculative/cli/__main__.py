@@ -1,0 +1,5 @@
+"""`python -m speculative.cli`."""
+
+from speculative.cli import main
+
+main()

@@ -1,0 +1,14 @@
+"""The names of the commands, and what each does."""
+
+COMMANDS = {
+    "ask": "Let the pair write one chain of thought, and its answer, for a problem.",
+    "methods": "List the methods and wrappers, or describe one with its parameters.",
+    "problems": "List the bundled problems.",
+    "show": "Draw a saved trace again.",
+    "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",
+    "plot": "Draw what `compare --json` printed: accuracy against the share that the big model wrote.",
+    "doctor": "Look at the engines: reachable, version, model, template, context, abilities, and what to change.",
+    "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",
+    "up": "Start vLLM for a pair of models and hold the servers open.",
+    "down": "End the servers that `speculative up` holds open.",
+}

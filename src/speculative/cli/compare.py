@@ -1,0 +1,126 @@
+"""`speculative compare`: methods on the bundled problems, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+from msgspec import json as msgjson
+from msgspec import to_builtins
+
+from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
+from speculative.cli.errors import Interrupted
+from speculative.cli.files import check_writable
+from speculative.cli.interrupt import interruptible
+from speculative.cli.progress import Progress
+from speculative.cli.screen import put_json, screen
+from speculative.errors import EngineError, UsageError
+from speculative.evaluate import problems
+from speculative.evaluate.compare import Sample, Work, plan, standings
+from speculative.evaluate.compare import compare as run_all
+from speculative.evaluate.contenders import Contender, contenders
+from speculative.evaluate.samples import SampleFile
+from speculative.pair import Pair
+from speculative.problem import Problem
+from speculative.report.tables import comparison
+
+METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
+OUT = "append each sample to this file as it finishes; the same command again goes on where it stopped"
+WORK = Group("Comparison", sort_key=1)
+OUTPUT = Group("Output", sort_key=5)
+
+
+def compare(
+    *,
+    methods: Annotated[
+        str,
+        Parameter(
+            help="methods with commas between them; parameters in brackets, wrappers before a star: "
+            "`random_switch(big_share=0.2),vote(ballots=3)*small_only`",
+            group=WORK,
+        ),
+    ] = METHODS,
+    limit: Annotated[int, Parameter(converter=whole, help="so many problems, evenly from all levels; 500 are all", group=WORK)] = 50,
+    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried", group=WORK)] = 1,
+    chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; 1 for the seconds of a chain alone", group=WORK)] = 4,
+    set: Annotated[problems.Set, Parameter(help="benchmark, or tuning: those to choose settings on", group=WORK)] = "benchmark",
+    settings: ProblemFlags = DEFAULT_PROBLEM,
+    engines: EngineFlags = DEFAULT_ENGINES,
+    json: Annotated[bool, Parameter(help="print JSON: a list, an object a method", group=OUTPUT, negative=(), show_default=False)] = False,
+    out: Annotated[Path | None, Parameter(help=OUT, group=OUTPUT)] = None,
+) -> int:
+    """Run methods on the bundled problems, and compare accuracy, tokens and seconds.
+
+    All methods get the same problems with the same seeds. An answer is right if its last box holds the right number.
+    """
+    for name, value in (("epochs", epochs), ("chains", chains)):
+        if value < 1:
+            raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
+    rivals = contenders(methods)
+    asked = settings.problem("every bundled problem in turn")
+    work = plan(rivals, problems.spread(problems.problems(set), limit), epochs)
+    kept = _kept(asked, engines)
+    file = _opened(out) if out else None
+    samples = file.matching(work, rivals, kept, settings.seed) if file else []
+    done = {sample.key for sample in samples}
+    stopped = _run([one for one in work if one.key not in done], rivals, asked, engines.open(), kept, samples, file, chains)
+    _show(samples, rivals, json)
+    if stopped:
+        raise stopped
+    return 0
+
+
+def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
+    """The settings that a sample depends on, beside its method, problem and seed."""
+    values: dict[str, Any] = msgjson.decode(msgjson.encode(asked))  # as they read back from a file
+    return {name: value for name, value in values.items() if name not in ("messages", "seed")} | {
+        "big": " ".join(engines.big),
+        "small": " ".join(engines.small),
+    }
+
+
+def _opened(out: Path) -> SampleFile:
+    check_writable(out)
+    return SampleFile(out)
+
+
+def _run(
+    work: list[Work],
+    rivals: list[Contender],
+    asked: Problem,
+    pair: Pair,
+    kept: dict[str, Any],
+    samples: list[Sample],
+    file: SampleFile | None,
+    chains: int,
+) -> Exception | None:
+    """Adds to `samples` as they finish. What ended it before its time comes back, to be told after what is done is shown."""
+    total = len(work) + len(samples)
+
+    def take(sample: Sample) -> None:
+        if file:
+            file.append(sample)
+        samples.append(sample)
+        progress.advance(sample.label)
+
+    async def all_of_it() -> None:
+        async with pair:
+            await run_all(work, pair, asked, kept, take, chains=chains)
+
+    with Progress([contender.label for contender in rivals], total // len(rivals), [sample.label for sample in samples]) as progress:
+        try:
+            interruptible(all_of_it())
+        except (Interrupted, EngineError) as error:
+            return error
+    return None
+
+
+def _show(samples: list[Sample], rivals: list[Contender], json: bool) -> None:
+    rows: list[dict[str, Any]] = [to_builtins(standing) for standing in standings(samples, rivals)]
+    if json:
+        put_json(rows)
+    elif rows:
+        console = screen()
+        for part in comparison(rows):
+            console.print(part)

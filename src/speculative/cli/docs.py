@@ -1,0 +1,63 @@
+"""Writes the pages that are made from the code: `python -m speculative.cli.docs [FOLDER]`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+import msgspec
+
+from speculative.cli import run
+from speculative.cli.commands import COMMANDS
+from speculative.evaluate.compare import Standing
+from speculative.report import schema
+
+HEAD = """# The command line
+
+This page is generated from `--help` by `python -m speculative.cli.docs`; a test holds them together.
+
+A user's mistake is one line on standard error. Exit codes: 0 done, 1 something failed (an engine, a disk, a damaged file), 2 the
+command line was wrong, 130 Ctrl-C, 143 SIGTERM; what was done before an interruption is shown. Without a terminal no control
+codes are written, and authors are told by labels instead of colours; `NO_COLOR` does that at a terminal too.
+
+A problem that is not of the bundled problems' kind gets a warning on the bundled pair. Of their kind is a text that holds a
+number, ends in a question `How many … ?`, and nine of ten of whose words occur in the bundled problems.
+"""
+COMPARISON = """
+## Schema of `compare --json`
+
+A list with one object a method, in the order of `--methods`. What `ask --json` prints is in [trace.md](trace.md).
+"""
+WIDTH = "100"
+
+
+def help_of(*command: str) -> str:
+    """What `speculative COMMAND --help` prints, 100 columns wide and without colours."""
+    output = io.StringIO()
+    with patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"}), redirect_stdout(output):
+        run([*command, "--help"])
+    return "\n".join(line.rstrip() for line in output.getvalue().rstrip().splitlines())
+
+
+def command_page() -> str:
+    """docs/cli.md."""
+    parts = [("speculative", help_of())] + [(f"speculative {name}", help_of(name)) for name in COMMANDS]
+    samples = schema.pretty(msgspec.json.schema(list[Standing]))
+    return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
+
+
+PAGES = {"cli.md": command_page, "trace.md": schema.page}
+
+
+def main(folder: str = "docs") -> None:
+    """Writes all pages into the folder."""
+    for name, page in PAGES.items():
+        Path(folder, name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

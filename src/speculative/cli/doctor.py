@@ -1,0 +1,80 @@
+"""`speculative doctor`: what the engines are, what they can do, and what to change."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
+from speculative.cli.screen import put_json, screen
+from speculative.engines.base import Engine
+from speculative.engines.checkup import Finding, broken, look
+from speculative.errors import SpeculativeError
+from speculative.pair import Spec, engine, keyed
+
+
+def doctor(
+    *,
+    engines: EngineFlags = DEFAULT_ENGINES,
+    json: Annotated[bool, Parameter(help="print JSON", negative=())] = False,
+) -> int:
+    """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
+    given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
+    findings = asyncio.run(_looked({role: spec for role, spec in given.items() if spec}, engines))
+    same = len({finding.fingerprint for finding in findings}) == 1
+    if json:
+        put_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
+    else:
+        _show(screen(), findings, same)
+    return 1 if any(finding.error for finding in findings) else 0
+
+
+async def _looked(specs: dict[str, Spec], flags: EngineFlags) -> list[Finding]:
+    """One after the other, each opened for itself: one that is dead does not hide the others."""
+    findings: list[Finding] = []
+    for role, spec in specs.items():
+        try:
+            opened: Engine = await asyncio.to_thread(engine, spec, keyed(role, flags.options()[role]))
+        except SpeculativeError as error:
+            findings.append(broken(role, error))
+            continue
+        try:
+            findings.append(await look(role, opened))
+        finally:
+            await opened.aclose()
+    return findings
+
+
+def _show(console: Console, findings: list[Finding], same: bool) -> None:
+    table = Table("", *(finding.role for finding in findings), box=None, pad_edge=False)
+    rows = {
+        "state": [finding.error or "well" for finding in findings],
+        "engine": [finding.name for finding in findings],
+        "server": [finding.server for finding in findings],
+        "dialect": [finding.dialect for finding in findings],
+        "its chat template": [finding.template for finding in findings],
+        "vocabulary": [finding.fingerprint[:12] for finding in findings],
+        "context": [f"{finding.context} tokens" if finding.context else "" for finding in findings],
+        "abilities": [", ".join(finding.abilities) for finding in findings],
+        "wrote": [repr(finding.reply) if finding.reply else "" for finding in findings],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *(Text(cell) for cell in cells))
+    console.print(table)
+    if len(findings) > 1 and not any(finding.error for finding in findings):
+        console.print(
+            Text(
+                "one vocabulary: token ids are handed over as they are"
+                if same
+                else "unlike vocabularies: text is encoded anew at each hand-over"
+            )
+        )
+    for finding in findings:
+        for line in finding.advice:
+            console.print(Text(f"{finding.role}: {line}"))

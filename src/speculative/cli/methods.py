@@ -1,0 +1,117 @@
+"""`speculative methods`: what there is, and what each takes."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from speculative.cli.method_flags import parameters
+from speculative.cli.screen import put_json, screen
+from speculative.errors import UnknownName, UsageError
+from speculative.methods.base import Method, Wrapper
+from speculative.methods.registry import find, names, registered
+
+
+def methods(
+    name: Annotated[str | None, Parameter(help="a method or wrapper, or FILE.py:CLASS")] = None,
+    /,
+    *,
+    json: Annotated[bool, Parameter(help="print JSON, with a JSON schema of the parameters", negative=(), show_default=False)] = False,
+) -> int:
+    """List the methods and wrappers, or describe one with its parameters."""
+    if name is not None:
+        kind = _found(name)
+        put_json(described(kind)) if json else _describe(screen(), kind)
+        return 0
+    kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
+    put_json([described(kind) for kind in kinds]) if json else _list(screen(), kinds)
+    return 0
+
+
+def described(kind: type[Method]) -> dict[str, Any]:
+    """A method as plain values."""
+    return {
+        "name": kind.name(),
+        "wrapper": issubclass(kind, Wrapper),
+        "summary": kind.summary(),
+        "description": inspect.cleandoc(kind.__doc__ or ""),
+        "aliases": list(kind.aliases),
+        "append_only": kind.append_only,
+        "parallel": kind.parallel,
+        "training": kind.training,
+        "needs": {role: sorted(needs) for role, needs in kind.needs.items()},
+        "schema": _schema(kind),
+    }
+
+
+def _schema(kind: type[Method]) -> dict[str, Any]:
+    """The JSON schema of the parameters; what a wrapper is put around is none of them."""
+    schema = kind.model_json_schema()
+    schema["properties"].pop("inner", None)
+    required = [name for name in schema.pop("required", []) if name != "inner"]
+    schema.pop("$defs", None)
+    return schema | ({"required": required} if required else {})
+
+
+def _found(name: str) -> type[Method]:
+    """The method or wrapper of that name, or at that path."""
+    for wrapper in (False, True):
+        try:
+            return find(name, wrapper=wrapper)
+        except UnknownName as error:
+            if error.kind not in ("method", "wrapper"):
+                raise
+        except UsageError:
+            if wrapper:
+                raise
+    raise UnknownName("method or wrapper", name, names() + names(wrappers=True))
+
+
+def _list(console: Console, kinds: list[type[Method]]) -> None:
+    for wrappers, title in ((False, "methods (--method)"), (True, "wrappers (--with)")):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column(title, no_wrap=True, style="bold", min_width=20)
+        table.add_column("what it does", ratio=1)
+        table.add_column("traits")
+        for kind in kinds:
+            if issubclass(kind, Wrapper) == wrappers:
+                table.add_row(kind.name(), kind.summary(), ", ".join(_traits(kind)))
+        console.print(table)
+    console.print("`speculative methods NAME` shows the parameters of one. append-only: nothing that it writes is taken back.")
+
+
+def _describe(console: Console, kind: type[Method]) -> None:
+    role = "wrapper (--with)" if issubclass(kind, Wrapper) else "method (--method)"
+    console.print(Text.assemble((kind.name(), "bold"), f"  {role}"))
+    console.print(Text(f"\n{inspect.cleandoc(kind.__doc__ or '')}\n"))
+    aliases = [f"also called {', '.join(kind.aliases)}"] if kind.aliases else []
+    console.print(Text(" · ".join([*aliases, *_traits(kind)])))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("parameter", "type", "bounds", "default", "what it is"):
+        table.add_column(heading, no_wrap=heading == "parameter")
+    for parameter in parameters(kind):
+        default = "required" if parameter.required else parameter.default
+        table.add_row(parameter.name, parameter.type, parameter.bounds, default, parameter.description)
+    console.print(table)
+    console.print(Text(f"On the command line: {_spelled(kind)}"))
+
+
+def _spelled(kind: type[Method]) -> str:
+    """An example of how it is named, with its first parameter."""
+    first = parameters(kind)[0]
+    if issubclass(kind, Wrapper):
+        return f"--with '{kind.name()}({first.name}=…)'"
+    return f"--method {kind.name()} {first.flag.partition(',')[0]}{'' if first.type == 'bool' else ' …'}"
+
+
+def _traits(kind: type[Method]) -> list[str]:
+    """What a user may need to know before choosing it."""
+    flags = {"append-only": kind.append_only, "parallel": kind.parallel, "needs trained models": kind.training}
+    needs = [f"needs {', '.join(sorted(abilities))} of {role}" for role, abilities in kind.needs.items()]
+    return [name for name, holds in flags.items() if holds] + needs

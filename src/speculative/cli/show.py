@@ -1,0 +1,38 @@
+"""`speculative show`: a saved trace, drawn again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from speculative.cli.files import check_writable
+from speculative.cli.screen import put, screen
+from speculative.evaluate import problems
+from speculative.report.outcome import Outcome
+from speculative.report.picture import picture
+from speculative.report.terminal import draw
+from speculative.trace import Trace, write_whole
+
+
+def show(
+    trace: Annotated[Path, Parameter(help="a file that `speculative ask --trace` wrote")],
+    /,
+    *,
+    json: Annotated[bool, Parameter(help="print what `ask --json` printed of it", negative=(), show_default=False)] = False,
+    svg: Annotated[Path | None, Parameter(help="save the drawing as a picture instead")] = None,
+) -> int:
+    """Draw a saved trace again, exactly as `speculative ask` drew it at the end."""
+    loaded = Trace.load(trace)
+    started = loaded.started
+    known = problems.find(started.problem.messages[-1].content)
+    expected = known.answer if known else None
+    if svg:
+        check_writable(svg)
+        write_whole(svg, picture(loaded, expected).encode())
+    elif json:
+        put(Outcome.of(loaded).dump())
+    else:
+        draw(screen(), loaded, expected)
+    return 0

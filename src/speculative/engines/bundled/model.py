@@ -1,0 +1,149 @@
+"""One model in ONNX Runtime: appends tokens to a row of its key and value buffers, or steps many rows at once."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speculative.engines.bundled.weights import AGAIN, Array, Shape, initializers
+from speculative.errors import BadWeights
+
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+PIECE = 128
+"""The most tokens of one append. Attention takes queries by the 128, and one that is left over would be rounded differently."""
+TWICE = np.zeros(2, np.int64)
+ONCE = np.zeros(1, np.int64)
+
+
+def memory(shape: tuple[int, ...]) -> Array:
+    """Zeroed float32 memory on page boundaries, taken from the system as it is touched.
+
+    Small pages: with huge ones a short text in a long row would cost, and clear, two megabytes for each of its parts.
+    """
+    size = max(4 * math.prod(shape), 1)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    pages = mmap.mmap(-1, size, **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.float32, math.prod(shape)).reshape(shape)
+
+
+class Rows:
+    """What a step reads and writes for each row: its next token, its place, whether it takes part, its logits."""
+
+    def __init__(self, rows: int, vocabulary: int) -> None:
+        self.ids: Longs = np.zeros((rows, 1), np.int64)
+        self.last: Ints = np.zeros(rows, np.int32)
+        self.lengths: Ints = np.zeros(rows, np.int32)
+        self.logits = memory((rows, vocabulary))
+
+
+class Model:
+    """The session and how to bind it. `kv` is [2 x layers, rows, kv heads, positions, head size] float32."""
+
+    def __init__(self, folder: Path, positions: int | None = None) -> None:
+        self.shape = Shape.read(folder)
+        self.positions = min(positions or self.shape.positions, self.shape.positions)
+        weights = initializers(folder, self.shape)
+        graph = folder / "graph.onnx"
+        if not graph.is_file():
+            raise BadWeights(f"{graph}: there is no such file; {AGAIN}")
+        runtime: Any = import_module("onnxruntime")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        # The graph is written with the fused operators: searching for more finds none and takes as long as all the rest.
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # One thread a model: two engines on two cores then never wait for each other's helpers, and none of them spins.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._weights = [runtime.OrtValue.ortvalue_from_numpy(values) for values in weights.values()]  # the session borrows them
+        self._arrays = list(weights.values())
+        try:
+            options.add_external_initializers(list(weights), self._weights)
+            self.session: Any = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's own classes, which it does not export
+            raise BadWeights(f"{graph}: does not fit the weights beside it ({str(error).splitlines()[0]}); {AGAIN}") from error
+        self.run: Callable[[Any], None] = self.session.run_with_iobinding
+        self._lanes: dict[int, Lane] = {}  # for appends, by row
+        self._lanes_of: Array | None = None
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values for one token."""
+        return 2 * self.shape.layers * self.shape.kv_heads * self.shape.head_size * 4
+
+    def buffers(self, rows: int, positions: int) -> Array:
+        """Room for keys and values."""
+        return memory((2 * self.shape.layers, rows, self.shape.kv_heads, positions, self.shape.head_size))
+
+    def forget(self) -> None:
+        """Let go of the buffers that were appended to last."""
+        self._lanes, self._lanes_of = {}, None
+
+    def append(self, kv: Array, row: int, start: int, ids: Ints) -> Array:
+        """Compute at most PIECE `ids` after the first `start` tokens of a row. Returns logits [len(ids), vocabulary].
+
+        Needs one position to spare.
+        """
+        if kv is not self._lanes_of:
+            self._lanes, self._lanes_of = {}, kv
+        if row not in self._lanes:
+            self._lanes[row] = Lane(self, kv, row, row + 1)
+        count = len(ids)
+        order = np.arange(count, dtype=np.int64)
+        logits = np.empty((1, count, self.shape.vocabulary), np.float32)
+        seen = max(count, 2)
+        lane = self._lanes[row]
+        lane.take(ids.astype(np.int64)[None], (TWICE, ONCE) if count == 1 else (order, order), logits)
+        lane.last[0], lane.lengths[0] = start + seen - 1, seen
+        self.run(lane.binding)
+        return logits[0]
+
+    def lane(self, kv: Array, first: int, end: int, rows: Rows) -> Lane:
+        """One token for each of the rows first..end, from and to `rows`."""
+        lane = Lane(self, kv, first, end, rows.last[first:end], rows.lengths[first:end])
+        lane.take(rows.ids[first:end], (TWICE, ONCE), rows.logits[first:end])
+        return lane
+
+
+class Lane:
+    """Rows first..end of the buffers, bound by address: nothing is copied, and a value changed in place is seen by the next run."""
+
+    def __init__(self, model: Model, kv: Array, first: int, end: int, last: Ints | None = None, lengths: Ints | None = None) -> None:
+        self.binding = model.session.io_binding()
+        self.last: Ints = np.zeros(end - first, np.int32) if last is None else last
+        self.lengths: Ints = np.zeros(end - first, np.int32) if lengths is None else lengths
+        self._kept: dict[str, Any] = {"kv": kv}
+        self.binding.kept = self._kept  # the memory must live as long as the binding that has its address
+        self._input("last", self.last)
+        self._input("lengths", self.lengths)
+        self._input("total", np.array(kv.shape[3], np.int32))
+        shape = (end - first, *kv.shape[2:])
+        place = kv.ctypes.data + first * kv.strides[1]
+        for layer in range(model.shape.layers):
+            for part in ("key", "value"):
+                self.binding.bind_input(f"{part}.{layer}", "cpu", 0, np.float32, shape, place)
+                self.binding.bind_output(f"next_{part}.{layer}", "cpu", 0, np.float32, shape, place)
+                place += kv.strides[0]
+
+    def take(self, ids: Longs, order: tuple[Longs, Longs], logits: Array) -> None:
+        """Which tokens [B, S] to compute, how attention sees them, and where the logits [B x S, V] go."""
+        self._input("ids", ids)
+        self._input("spread", order[0])
+        self._input("keep", order[1])
+        self._kept["logits"] = logits
+        self.binding.bind_output("logits", "cpu", 0, np.float32, (*ids.shape, logits.shape[-1]), logits.ctypes.data)
+
+    def _input(self, name: str, value: NDArray[Any]) -> None:
+        self._kept[name] = value
+        self.binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)

@@ -1,0 +1,44 @@
+"""Where decoding ends: stop strings, matched on bytes over token boundaries, and stop ids."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speculative.engines.base import Vocabulary
+
+STRING, ID = 1, 2
+
+
+class Stops:
+    """What ends one decoding. `flags` [V] says of each token whether it is a stop id or may complete a stop string."""
+
+    def __init__(self, strings: tuple[str, ...], ids: tuple[int, ...], vocabulary: Vocabulary, size: int) -> None:
+        self._vocabulary = vocabulary
+        self._strings = [text.encode() for text in strings if text]
+        self._longest = max((len(text) for text in self._strings), default=0)
+        self.flags: NDArray[np.uint8] = np.zeros(size, np.uint8)
+        if self._strings:
+            for token in range(size):
+                text = vocabulary.to_bytes([token])
+                self.flags[token] = STRING * any(ends_in(stop, text) for stop in self._strings)
+        for token in ids:
+            if 0 <= token < size:
+                self.flags[token] = ID
+        self.flag_bytes = self.flags.tobytes()
+        self.any = bool(self.flags.any())
+
+    def completed(self, ids: list[int]) -> bool:
+        """Whether a stop string ends in the last of the ids."""
+        text = b""
+        first = len(ids) - 1
+        last = len(self._vocabulary.to_bytes(ids[-1:]))
+        while first >= 0 and len(text) < last + self._longest - 1:
+            text = self._vocabulary.to_bytes(ids[first : first + 1]) + text
+            first -= 1
+        return any(text.rfind(stop) + len(stop) > len(text) - last for stop in self._strings if stop in text)
+
+
+def ends_in(stop: bytes, token: bytes) -> bool:
+    """Whether `stop` could end inside a token of these bytes."""
+    return stop in token or any(token.startswith(stop[-size:]) for size in range(1, min(len(stop), len(token)) + 1))

@@ -1,0 +1,95 @@
+"""Runs one command, and ends it with all its children when the program that asked for it is gone, however it went.
+
+    python guard.py SECONDS LOG COMMAND…
+
+It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+GRACE = 10.0
+"""Seconds between asking the command to end and killing it."""
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it, as far as `/proc` tells (elsewhere: the process alone)."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            after = entry.read_text().rpartition(")")[2].split()
+            parents[int(entry.parent.name)] = int(after[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def end(command: subprocess.Popen[bytes], grace: float) -> None:
+    """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched."""
+    members = family(command.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(command.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline and (command.poll() is None or _group_lives(command.pid)):
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(command.pid, signal.SIGKILL)
+    for pid in members[1:]:
+        if family_of(pid, members):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+    command.wait()
+
+
+def family_of(pid: int, members: list[int]) -> bool:
+    """Whether a process that was a descendant is still there and still one: its parent is one of them, or it was orphaned."""
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return False
+    return parent in members or parent == 1
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def main(grace: str, log: str, *command: str) -> int:
+    """Runs the command until it ends or standard input does; then it has `grace` seconds."""
+    with Path(log).open("ab") as out:
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    gone = threading.Event()
+
+    def leave(number: int, frame: object) -> None:
+        gone.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, leave)
+
+    def listen() -> None:
+        while os.read(0, 4096):
+            pass
+        gone.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    while started.poll() is None and not gone.wait(0.2):
+        pass
+    end(started, float(grace))
+    return started.returncode if started.returncode >= 0 else 128 - started.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,235 @@
+"""The way to model servers: one pooled client for an event loop, deadlines for everything, retries before the first token only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+import stamina
+from msgspec import Struct
+
+from speculative.engines.replicas import Replicas, origin
+from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
+
+ATTEMPTS = 4
+PATIENCE = 30.0
+"""Seconds in which a call that nobody answered may be tried again."""
+
+KEEP_ALIVE = 3.0
+"""Seconds for which an idle connection is kept. Servers drop theirs after 5: a call must not meet a connection that is just closing."""
+
+SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
+"""What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
+
+PASSING = frozenset({502, 503, 504})
+
+
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+"""It tells of each retry; a program that sets up no logging should not find that on its terminal."""
+
+
+class Deadlines(Struct, frozen=True):
+    """Seconds: to connect, to the first token, between two tokens, and for a call in all."""
+
+    connect: float = 5.0
+    first_token: float = 180.0
+    between: float = 60.0
+    whole: float = 3600.0
+
+
+class Events:
+    """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads that are whole now."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+
+
+class Link:
+    """The connection of one engine to the servers that run its model. A call stays on one server; `key` names the chain."""
+
+    def __init__(self, urls: Sequence[str], *, secret: str | None = None, deadlines: Deadlines | None = None) -> None:
+        self.replicas = Replicas(urls)
+        self.deadlines = deadlines or Deadlines()
+        self.secret = secret
+
+    @property
+    def name(self) -> str:
+        return self.replicas.name
+
+    # ---- calls ------------------------------------------------------------------------------------------------------
+
+    async def get(self, path: str) -> bytes:
+        """One page. Raises `EngineUnreachable` at once: nothing is tried again."""
+        return (await self._once("GET", self.replicas.pick(""), path, None, ""))[1]
+
+    async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
+        """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
+        return (await self._begin(path, body, key, whole=True))[1]
+
+    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncIterator[list[bytes]]:
+        """The payloads of a streamed answer, all those of one read together. Leaving the loop early closes the connection."""
+        ends = time.monotonic() + self.deadlines.whole
+        response, data = await self._begin(path, body, key, whole=False)
+        events = Events()
+        try:
+            while data:
+                if payloads := events.feed(data):
+                    if payloads[-1] == b"[DONE]":
+                        yield payloads[:-1]
+                        return
+                    yield payloads
+                data = await self._more(response, ends)
+            yield events.feed(b"\n")
+        finally:
+            response.close()
+
+    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes]:
+        """The answer and the first of its bytes (all of them if `whole`): what fails until then and can pass is tried again."""
+        content = msgspec.json.encode(body)
+
+        def passing(error: Exception) -> bool | float:
+            return self.replicas.passing(error, PATIENCE)
+
+        async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=PATIENCE, wait_jitter=0.5, wait_max=4.0):
+            with attempt:
+                return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
+        raise AssertionError("a retry loop ends by returning or raising")
+
+    async def _once(
+        self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        url = origin(base, path)
+        try:
+            async with asyncio.timeout(self.deadlines.first_token):
+                response = await self._session().request(verb, url, data=content, headers=self._headers(key), allow_redirects=False)
+                try:
+                    if response.status != 200:
+                        raise await self._refusal(response, url)
+                    data = await response.read() if whole else await response.content.readany()
+                    if not whole and not data:
+                        raise EngineFault(f"{url}: an empty answer; look into the server's log")
+                    self.replicas.lives(base)
+                    return response, data
+                except BaseException:
+                    response.close()
+                    raise
+        except aiohttp.ServerTimeoutError:
+            raise self._lost(base, url, f"no connection within {self.deadlines.connect:g} s") from None
+        except TimeoutError:
+            self.replicas.fell(base)
+            raise EngineTimeout(f"{url}: no first token within {self.deadlines.first_token:g} s; see whether the server is stuck") from None
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            raise self._lost(base, url, "nothing listens there" if refused else f"no connection ({error.os_error})") from None
+        except aiohttp.InvalidURL:
+            raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
+
+    async def _more(self, response: aiohttp.ClientResponse, ends: float) -> bytes:
+        """What came next; empty at the end."""
+        left = ends - time.monotonic()
+        url = response.url
+        try:
+            async with asyncio.timeout(max(0.0, min(left, self.deadlines.between))):
+                return await response.content.readany()
+        except TimeoutError:
+            if left <= self.deadlines.between:
+                raise EngineTimeout(f"{url}: the call took longer than {self.deadlines.whole:g} s") from None
+            raise EngineTimeout(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineFault(f"{url}: the answer was cut off ({type(error).__name__}); see whether the server died") from None
+
+    def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
+        self.replicas.fell(base)
+        return EngineUnreachable(f"{url}: {reason}; start a server there or give another address")
+
+    async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> EngineError:
+        """The error that a status other than 200 stands for."""
+        said = told(await response.read())
+        status = response.status
+        if status == 429 or status in PASSING:
+            after = _seconds(response.headers.get("Retry-After"))
+            error = EngineBusy(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after)
+            error.add_note("passing" if after is not None or status in PASSING else "lasting")
+            return error
+        if status in (401, 403):
+            return EngineRefused(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
+        if status >= 500:
+            return EngineFault(f"{url}: {status} {said}; look into the server's log")
+        return EngineRefused(f"{url}: {status} {said}")
+
+    # ---- the pool ---------------------------------------------------------------------------------------------------
+
+    def _headers(self, key: str) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self.secret:
+            headers["Authorization"] = f"Bearer {self.secret}"
+        if key:
+            headers.update(dict.fromkeys(SESSION_HEADERS, key))
+        return headers
+
+    def _session(self) -> aiohttp.ClientSession:
+        """The session of the running loop, shared with all other links."""
+        loop = asyncio.get_running_loop()
+        for other in [other for other in _POOLS if other.is_closed()]:
+            del _POOLS[other]
+        pool = _POOLS.get(loop)
+        if pool is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.deadlines.connect)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 18, auto_decompress=True)
+            pool = _POOLS[loop] = _Pool(session)
+        pool.users.add(id(self))
+        return pool.session
+
+    async def aclose(self) -> None:
+        """Leaves the pool of the running loop; the last one out closes it."""
+        loop = asyncio.get_running_loop()
+        pool = _POOLS.get(loop)
+        if pool is None:
+            return
+        pool.users.discard(id(self))
+        if not pool.users:
+            del _POOLS[loop]
+            await pool.session.close()
+
+
+class _Pool:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.users: set[int] = set()
+
+
+_POOLS: dict[asyncio.AbstractEventLoop, _Pool] = {}
+
+
+def told(body: bytes) -> str:
+    """What a server says in an error's body, in one short line."""
+    try:
+        said: Any = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        said = body.decode("utf-8", "replace")
+    for field in ("error", "message", "detail"):
+        if isinstance(said, dict) and field in said:
+            said = said[field]  # pyright: ignore[reportUnknownVariableType]
+    line = " ".join(str(said).split())  # pyright: ignore[reportUnknownArgumentType]
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After in seconds; a date (or nonsense) counts as not given."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None

@@ -1,0 +1,240 @@
+"""An engine over HTTP: a model behind vLLM, SGLang, llama.cpp's server, or another that speaks as they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+
+from speculative.engines import remote_vocabulary
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
+from speculative.engines.http import Deadlines, Link
+from speculative.engines.servers import Server, inspect
+from speculative.engines.wires.base import Broken, Job, Piece, Writing
+from speculative.errors import ContextExceeded, EngineError, EngineFault
+
+T = TypeVar("T")
+
+HELD = 16
+"""Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
+
+
+class OpenAIEngine:
+    """`Engine` over HTTP. Any number of event loops may use one; each that did closes its connections with `aclose`.
+
+    Answers are streamed even when nobody listens: so a call that is cancelled has been counted, and one that stalls is
+    noticed. Cancelling closes the connection, at which servers stop the work.
+    """
+
+    def __init__(self, link: Link, server: Server, vocabulary: Vocabulary, dialect: str, abilities: frozenset[Ability]) -> None:
+        self.link, self.server = link, server
+        self.name = f"{server.model} at {link.name}"
+        self.abilities: frozenset[Ability] = abilities
+        self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
+        self._wire = server.wire()
+
+    @classmethod
+    async def connect(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str | None = None,
+        secret: str | None = None,
+        tokenizer: str | None = None,
+        dialect: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> OpenAIEngine:
+        """Asks the servers what they are and have one write a token.
+
+        `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
+        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary.
+        Raises `EngineUnreachable` for a dead address, `UsageError` for what has to be said.
+        """
+        link = Link([urls] if isinstance(urls, str) else urls, secret=secret, deadlines=deadlines)
+        try:
+            server = await inspect(link, model)
+            if vocabulary is None:
+                vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
+            engine = cls(link, server, vocabulary, dialect or remote_vocabulary.dialect_of(vocabulary), server.abilities)
+            return await engine._tried()
+        finally:
+            await link.aclose()
+
+    @classmethod
+    def open(cls, urls: str | Sequence[str], **options: Any) -> OpenAIEngine:
+        """`connect` for callers without an event loop, or in the middle of one: it waits in a thread of its own."""
+        return apart(cls.connect(urls, **options))
+
+    async def _tried(self) -> OpenAIEngine:
+        """What only a call can tell: whether ids come back, and whether the server reports what its cache gave."""
+        tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
+        writing = Writing(Decoding(1), 1, self.vocabulary)
+        cached = [news async for news in self._read(job, Decoding(1), [writing], "", tally, 1)][-1:]
+        if cached and cached[0] is not None:
+            reported: frozenset[Ability] = frozenset({"cached"})
+            self.abilities |= reported
+        return self
+
+    # ---- the protocol -----------------------------------------------------------------------------------------------
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        """`decoding.n` completions for each prefix, in order. Prefixes go together where that leaves each its own draws."""
+        rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
+        writings = [Writing(decoding, room, self.vocabulary) for room in rooms]
+        if decoding.max_tokens < 1:
+            return [[Completion((), "length")] * decoding.n for _ in prefixes]
+        jobs = self._jobs(prefixes, rooms, decoding)
+        await together([self._finish(job, decoding, writings, key, tally) for job in jobs])
+        found = [writing.completion() for writing in writings]
+        return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        """One completion, as it is written: the same ids that `complete` gives. What came in one read is one delta."""
+        if decoding.n != 1:
+            raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
+        room = self._room(prefix, decoding)
+        writing = Writing(decoding, room, self.vocabulary)
+        if decoding.max_tokens < 1:
+            yield Delta((), Completion((), "length"))
+            return
+        (job,) = self._jobs([prefix], [room], decoding)
+        sent = 0
+        async for _ in self._read(job, decoding, [writing], key, tally, 1):
+            if len(writing.ids) > sent:
+                yield Delta(tuple(writing.ids[sent:]))
+                sent = len(writing.ids)
+        yield Delta((), writing.completion())
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
+        if "score" not in self.abilities:
+            raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
+        if len(prefixes) != len(continuations):
+            raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
+        found: list[list[float]] = [[] for _ in prefixes]
+
+        async def one(place: int, prefix: Ids, continuation: Ids) -> None:
+            self._fits(prefix, len(continuation))
+            if not len(continuation):
+                return
+            tally.requests += 1
+            tally.prompt_tokens += len(prefix)
+            tally.scored_tokens += len(continuation)
+            answer = await self.link.post(self._wire.score_path, self._wire.score_body(prefix, continuation), key)
+            try:
+                found[place], cached = self._wire.scores_of(answer, prefix, continuation)
+            except (msgspec.DecodeError, Broken) as error:
+                raise EngineFault(f"{self.name}: scoring failed ({error}); look into the server's log") from None
+            tally.cached_tokens += min(cached, len(prefix))
+
+        pairs = zip(prefixes, continuations, strict=True)
+        await together([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
+        return found
+
+    async def aclose(self) -> None:
+        """Closes the connections that were opened in this event loop."""
+        await self.link.aclose()
+
+    # ---- under them -------------------------------------------------------------------------------------------------
+
+    def _room(self, prefix: Ids, decoding: Decoding) -> int:
+        """Tokens that may be written: vLLM refuses a call that asks for more than its context holds."""
+        self._fits(prefix, 1 if decoding.max_tokens else 0)
+        return min(decoding.max_tokens, self.context - len(prefix))
+
+    def _fits(self, prefix: Ids, room: int) -> None:
+        if len(prefix) + room > self.context:
+            raise ContextExceeded(self.name, len(prefix) + room, self.context)
+        if not len(prefix):
+            raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
+
+    def _jobs(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[Job]:
+        """The calls that a batch becomes.
+
+        Servers draw with one seed for a whole call, so prefixes that shared one would get the same random numbers, and
+        equal ones the same text: only greedy completions go together, where there is nothing to draw.
+        """
+        n, wire = decoding.n, self._wire
+        if decoding.temperature <= 0 and wire.batches:
+            grouped: dict[int, list[int]] = {}
+            for slot, room in enumerate(rooms):
+                grouped.setdefault(room, []).append(slot)
+            return [Job([prefixes[slot // n] for slot in slots], slots, room) for room, slots in grouped.items()]
+        if wire.several:
+            spans = [range(i * n, i * n + n) for i in range(len(prefixes))]
+            return [Job([prefix], spans[i], rooms[i * n], n, mixed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n]
+        return [Job([prefixes[slot // n]], [slot], room, 1, mixed(decoding.seed, slot // n, slot % n)) for slot, room in enumerate(rooms)]
+
+    async def _finish(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> None:
+        async for _ in self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally, HELD):
+            pass
+
+    async def _read(
+        self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally, every: int
+    ) -> AsyncIterator[int | None]:
+        """Reads one call's answer into its writings; gives, after each read, what the server says it had in its cache."""
+        tally.requests += 1
+        tally.prompt_tokens += sum(len(prefix) for prefix in job.prefixes)
+        counted, cached, read = 0, None, self._wire.reader()
+        async for payloads in self.link.events(self._wire.path, self._wire.body(job, decoding, every), key):
+            for payload in payloads:
+                try:
+                    news = read(payload)
+                except (msgspec.DecodeError, Broken) as error:
+                    raise EngineFault(f"{self.name}: {error}; it sent {payload[:80]!r}") from None
+                received = sum(self._take(writings, piece) for piece in news.pieces)
+                counted, tally.produced_tokens = counted + received, tally.produced_tokens + received
+                if news.produced is not None and news.produced > counted:  # what the server wrote and did not send
+                    counted, tally.produced_tokens = news.produced, tally.produced_tokens + news.produced - counted
+                if news.cached is not None:
+                    tally.cached_tokens += news.cached - (cached or 0)
+                    cached = news.cached
+            yield cached
+            if self._wire.cuts and all(writing.finish for writing in writings):
+                return
+        if not all(writing.finish for writing in writings):
+            raise EngineFault(f"{self.name}: the answer was cut off; see whether the server died")
+
+    def _take(self, writings: list[Writing], piece: Piece) -> int:
+        if piece.index >= len(writings):
+            raise EngineFault(f"{self.name}: an answer for completion {piece.index} of {len(writings)}; the server is not what it says")
+        writings[piece.index].add(piece)
+        return len(piece.ids)
+
+
+def mixed(*numbers: int) -> int:
+    """A seed of 48 bits out of several numbers: neighbouring ones must not meet in a server that counts seeds up."""
+    return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
+
+
+async def together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Runs all of them; the first error cancels the rest and is raised as it is."""
+    if len(work) == 1:
+        return await work[0]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except* EngineError as group_error:
+        raised: BaseException = group_error
+        while isinstance(raised, BaseExceptionGroup):
+            raised = raised.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        failure = raised
+    else:
+        return None
+    raise failure
+
+
+def apart(work: Awaitable[T]) -> T:
+    """Waits for asynchronous work in a thread and an event loop of its own."""
+
+    async def waited() -> T:
+        return await work
+
+    with ThreadPoolExecutor(1, thread_name_prefix="speculative-open") as pool:
+        return pool.submit(lambda: asyncio.run(waited())).result()

@@ -1,0 +1,78 @@
+"""Several servers that run the same model: a chain stays on one, and moves when that one dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+from urllib.parse import urlsplit, urlunsplit
+
+from speculative.errors import EngineBusy, EngineTimeout, EngineUnreachable, UsageError
+
+REST = 15.0
+"""Seconds for which a server that did not answer is passed over, while there are others."""
+
+
+class Replicas:
+    """The servers of one engine. Which one a chain is on is a function of its key and of which servers live."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        if not urls:
+            raise UsageError("an engine needs an address; give one like http://127.0.0.1:8000/v1")
+        self.urls = [address(url) for url in urls]
+        self._fell: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        """The first address, and how many more."""
+        first = _bare(self.urls[0])
+        return first if len(self.urls) == 1 else f"{first} (and {len(self.urls) - 1} more)"
+
+    def pick(self, key: str) -> str:
+        """The server for a chain: the highest hash of key and address among those that live."""
+        return max(self._living() or self.urls, key=lambda url: blake2b(f"{key} {url}".encode(), digest_size=8).digest())
+
+    def fell(self, url: str) -> None:
+        """A server did not answer."""
+        self._fell[url] = time.monotonic()
+
+    def lives(self, url: str) -> None:
+        """A server answered."""
+        self._fell.pop(url, None)
+
+    def passing(self, error: Exception, patience: float) -> bool | float:
+        """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
+        others = bool(self._living()) and len(self.urls) > 1
+        if isinstance(error, EngineUnreachable):
+            return 0.0 if others else True
+        if isinstance(error, EngineTimeout):
+            return 0.0 if others else False
+        if isinstance(error, EngineBusy) and "passing" in error.__notes__:
+            if error.retry_after is None:
+                return True
+            return error.retry_after if error.retry_after <= patience else False
+        return False
+
+    def _living(self) -> list[str]:
+        now = time.monotonic()
+        return [url for url in self.urls if now - self._fell.get(url, -REST) >= REST]
+
+
+def address(url: str) -> str:
+    """The base of a server's OpenAI endpoints: `http://host:8000` and `http://host:8000/v1/` are the same server."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
+    path = parts.path.rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))
+
+
+def origin(base: str, path: str) -> str:
+    """An address under `/v1`, or beside it when the path begins with `/`."""
+    return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
+
+
+def _bare(url: str) -> str:
+    """An address without the user and password that it may hold."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

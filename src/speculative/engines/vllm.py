@@ -1,0 +1,214 @@
+"""vLLM, started for the user: a server for a model's name or folder, which ends when we do."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from msgspec import Struct
+
+from speculative.engines import guard
+from speculative.engines.openai import OpenAIEngine
+from speculative.errors import EngineUnreachable, UsageError
+
+MODULE = "vllm.entrypoints.openai.api_server"
+LOADING = 1800.0
+"""Seconds in which a server has to have loaded its model."""
+
+Tell = Callable[[str], None]
+
+
+class Launch(Struct, frozen=True):
+    """How a model is served. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
+
+    `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model.
+    """
+
+    model: str
+    python: str | None = None
+    gpus: str | None = None
+    port: int = 0
+    args: str = ""
+    name: str | None = None
+    deadline: float = LOADING
+
+    def command(self, python: str, port: int) -> list[str]:
+        """What is run; what `args` say comes last, and so wins."""
+        own = [
+            "--model",
+            self.model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--enable-prefix-caching",
+            "--enable-prompt-tokens-details",
+        ]
+        count = len(self.gpus.split(",")) if self.gpus else 1
+        parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
+        named = ["--served-model-name", self.name] if self.name else []
+        return [python, "-m", MODULE, *own, *parallel, *named, *shlex.split(self.args)]
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with the GPUs chosen; vLLM reports to nobody."""
+        gpus = {"CUDA_VISIBLE_DEVICES": self.gpus} if self.gpus else {}
+        return {**os.environ, "VLLM_NO_USAGE_STATS": "1", **gpus}
+
+
+class Running:
+    """A server: one that we started (`process`), or one that was there already (`process` is None: it is never ended)."""
+
+    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None) -> None:
+        self.url, self.log, self.process = url, log, process
+
+    def stop(self) -> None:
+        """Ends the server, if it is ours, and waits until nothing of it is left."""
+        if self.process is None:
+            return
+        assert self.process.stdin, "the guard listens"
+        self.process.stdin.close()
+        try:
+            self.process.wait(guard.GRACE + 10)
+        except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
+            self.process.kill()
+            self.process.wait()
+
+
+def start(launch: Launch, tell: Tell | None = None) -> Running:
+    """Starts a server and waits until it answers; one that answers on the port already is used as it is.
+
+    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachable` (with the log's path) when it ends or takes too long.
+    """
+    return loaded(begin(launch), launch, tell)
+
+
+def begin(launch: Launch) -> Running:
+    """Starts a server and does not wait."""
+    port = launch.port or _free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    if launch.port and answers(url):
+        return Running(url, None, None)
+    python = launch.python or _python()
+    log = state() / f"vllm-{port}.log"
+    log.write_bytes(b"")
+    command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
+    # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=launch.environment(),
+        start_new_session=True,
+    )
+    return Running(url, log, process)
+
+
+def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
+    """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, the server is ended."""
+    start = time.monotonic()
+    try:
+        while not answers(running.url):
+            seconds = time.monotonic() - start
+            if running.process is not None and running.process.poll() is not None:
+                said = f"{last_line(running.log)} (all of it: {running.log})"
+                raise EngineUnreachable(f"vLLM ended with {running.process.returncode} while it loaded {launch.model}: {said}")
+            if seconds > launch.deadline:
+                raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+            if tell:
+                tell(f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}")
+            time.sleep(0.5)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def answers(url: str) -> bool:
+    """Whether a server lists its models there."""
+    try:
+        with urlopen(f"{url}/models", timeout=2) as answer:  # (an address of this machine that we made)
+            return answer.status == 200
+    except HTTPError as error:
+        return error.code in (401, 403)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+def last_line(log: Path | None) -> str:
+    """The last line of a log that says something, shortened."""
+    if log is None or not log.is_file():
+        return "no log"
+    lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
+    return lines[-1].strip()[-200:] if lines else "nothing said yet"
+
+
+class VllmEngine(OpenAIEngine):
+    """`Engine` over a server that was started for it. `aclose` ends the server too."""
+
+    running: Running
+
+    @classmethod
+    def serve(cls, launch: Launch, tell: Tell | None = None, **options: Any) -> VllmEngine:
+        """Starts the server and opens the engine on it; if that fails, the server is ended."""
+        return cls.serve_all([(launch, options)], tell)[0]
+
+    @classmethod
+    def serve_all(cls, launches: Sequence[tuple[Launch, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
+        """Several at once: they load side by side."""
+        begun: list[Running] = []
+        engines: list[VllmEngine] = []
+        try:
+            begun += [begin(launch) for launch, _ in launches]
+            for running, (launch, options) in zip(begun, launches, strict=True):
+                engine = cls.open(loaded(running, launch, tell).url, **{"tokenizer": _tokenizer(launch), **options})
+                assert isinstance(engine, cls), "connect makes one of this class"
+                engine.running = running
+                engines.append(engine)
+        except BaseException:
+            for running in begun:
+                running.stop()
+            raise
+        return engines
+
+    async def aclose(self) -> None:
+        """Closes the connections and ends the server."""
+        import asyncio
+
+        await super().aclose()
+        await asyncio.to_thread(self.running.stop)
+
+
+def _tokenizer(launch: Launch) -> str | None:
+    """The folder itself when the model is one."""
+    return launch.model if Path(launch.model).expanduser().is_dir() else None
+
+
+def _python() -> str:
+    if find_spec("vllm") is None:
+        raise UsageError("this Python has no vLLM; install it (pip install vllm) or name a Python that has it (--vllm PYTHON)")
+    return sys.executable
+
+
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def state() -> Path:
+    """Where logs and notes are kept: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
+    base = os.environ.get("XDG_STATE_HOME")
+    folder = (Path(base) if base else Path.home() / ".local" / "state") / "speculative"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,141 @@
+"""What all kinds of servers have in common: a job for one call, the news that an answer brings, and where a text is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from speculative.engines.base import Completion, Decoding, Ids, Vocabulary
+
+
+class Job(Struct, frozen=True):
+    """One call of a server: `n` completions for each of `prefixes`; completion j of prefix i goes to `slots[i * n + j]`."""
+
+    prefixes: Sequence[Ids]
+    slots: Sequence[int]
+    max_tokens: int
+    n: int = 1
+    seed: int = 0
+
+
+class Piece(Struct, frozen=True):
+    """New tokens of completion `index`. `reason` says that it ended, `matched` what ended it (a stop string or id), if known."""
+
+    index: int
+    ids: Sequence[int]
+    logprobs: Sequence[float] = ()
+    reason: Literal["stop", "length"] | None = None
+    matched: int | str | None = None
+
+
+class News(Struct, frozen=True):
+    """What one payload says. `cached` and `produced` are the server's own counts for the whole call, when it gives them."""
+
+    pieces: Sequence[Piece] = ()
+    cached: int | None = None
+    produced: int | None = None
+
+
+Reader = Callable[[bytes], News]
+
+
+class Wire(Protocol):
+    """How to speak with one kind of server.
+
+    `batches`: one call may hold several prefixes (which then share a seed). `several`: it may ask for n completions.
+    `cuts`: we end the text ourselves, because the server knows neither stop ids nor whole stop strings.
+    """
+
+    batches: bool
+    several: bool
+    cuts: bool
+    scores: bool
+    path: str
+    score_path: str
+
+    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+        """The request; `every` is how many tokens the server may hold back before it sends them."""
+        ...
+
+    def reader(self) -> Reader:
+        """Reads the payloads of one streamed answer, in order. Raises `msgspec.DecodeError` and `Broken`."""
+        ...
+
+    def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]: ...
+
+    def scores_of(self, answer: bytes, prefix: Ids, continuation: Ids) -> tuple[list[float], int]:
+        """Log-probabilities of the continuation, and how many tokens of the prompt came out of the server's cache."""
+        ...
+
+
+class Broken(Exception):
+    """A server's answer says that it failed, or lacks what we need of it."""
+
+
+class Writing:
+    """One completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
+
+    def __init__(self, decoding: Decoding, room: int, vocabulary: Vocabulary) -> None:
+        self._decoding, self._room, self._vocabulary = decoding, room, vocabulary
+        self._stops = [stop.encode() for stop in decoding.stop if stop]
+        self._stop_ids = frozenset(decoding.stop_ids)
+        self._keep = max((len(stop) for stop in self._stops), default=1) - 1
+        self._tail = b""
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.received = 0
+        self.finish: Literal["stop", "end", "length", "context"] | None = None
+        self.end_id: int | None = None
+
+    def add(self, piece: Piece) -> list[int]:
+        """Takes tokens in; gives those that belong to the text."""
+        self.received += len(piece.ids)
+        before = len(self.ids)
+        for place, number in enumerate(piece.ids):
+            if self.finish:
+                break
+            if number in self._stop_ids:
+                self.finish, self.end_id = "end", number
+                break
+            self.ids.append(number)
+            if piece.logprobs:
+                self.logprobs.append(piece.logprobs[place])
+            if self._stops and self._completes(number):
+                self.finish = "stop"
+            elif len(self.ids) >= self._room:
+                self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
+        if piece.reason and not self.finish:
+            self._ended(piece)
+        return self.ids[before:]
+
+    def _completes(self, number: int) -> bool:
+        """Whether a stop string ends in this token."""
+        window = self._tail + self._vocabulary.to_bytes([number])
+        self._tail = window[-self._keep :] if self._keep else b""
+        return any(stop in window for stop in self._stops)
+
+    def _ended(self, piece: Piece) -> None:
+        """The server ended the text by itself: at its own end of text, or where we saw no reason."""
+        if piece.reason == "length":
+            self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
+            return
+        if isinstance(piece.matched, str):
+            self.finish = "stop"
+            return
+        self.finish = "end"
+        if isinstance(piece.matched, int):
+            self.end_id = piece.matched
+        elif self.ids and not self._vocabulary.to_bytes(self.ids[-1:]):
+            self.end_id = self.ids[-1]
+        else:
+            self.end_id = self._decoding.stop_ids[-1] if self._decoding.stop_ids else None
+        if self.ids and self.ids[-1] == self.end_id:
+            del self.ids[-1]
+            del self.logprobs[len(self.ids) :]
+
+    def completion(self) -> Completion:
+        """The whole of it; the text must have ended."""
+        assert self.finish, "the text has ended"
+        return Completion(tuple(self.ids), self.finish, self.end_id, tuple(self.logprobs) if self._decoding.logprobs else None)

@@ -1,0 +1,1 @@
+"""Problems, grading, and methods compared on them. Reads traces."""

@@ -1,0 +1,67 @@
+"""Methods as they are spelled where several are named at once: `random_switch(big_share=0.2),vote(ballots=3)*small_only`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from speculative.errors import UsageError
+from speculative.methods.base import Method, name_of, params_of
+from speculative.methods.registry import build
+
+
+class Contender(Struct, frozen=True):
+    """A method with its parameters, and how the user spelled it."""
+
+    label: str
+    method: Method
+
+    @property
+    def name(self) -> str:
+        return name_of(self.method)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return params_of(self.method)
+
+
+def contenders(spec: str) -> list[Contender]:
+    """The methods of a list with commas. Raises `UnknownName` and `UsageError`."""
+    found = [contender(part) for part in split(spec, ",")]
+    if not found:
+        raise UsageError("methods: none is named; name some with commas between them, as in big_only,random_switch")
+    labels = [made.label for made in found]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise UsageError(f"methods: {twice!r} is named twice")
+    return found
+
+
+def contender(spec: str) -> Contender:
+    """`METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`; the outermost wrapper comes first."""
+    *wrappers, inner = split(spec, "*")
+    name, bracket, inside = inner.partition("(")
+    if bracket and not inside.endswith(")"):
+        raise UsageError(f"method {inner!r} has an open bracket; write it as name(field=value,…)")
+    params = dict(_setting(inner, part) for part in split(inside.removesuffix(")"), ","))
+    return Contender(spec.strip(), build(name.strip(), params, wrappers[::-1]))
+
+
+def split(text: str, at: str) -> list[str]:
+    """The parts between the separators that stand in no bracket; empty ones are left out."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == at and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _setting(spec: str, part: str) -> tuple[str, str]:
+    field, equals, value = part.partition("=")
+    if not equals:
+        raise UsageError(f"method {spec!r}: {part!r} is no field=value")
+    return field.strip().replace("-", "_"), value.strip()

@@ -1,0 +1,178 @@
+r"""Answers brought to one spelling (`tidy`), and plain numbers read exactly (`number`).
+
+Numbers are fractions, never floats: a decimal that is nearly right is wrong, and .0000672 is not .0000673.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_UNICODE = str.maketrans(
+    {
+        **dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f", " "),
+        **dict.fromkeys("\u200b\u2060\ufeff", ""),
+        "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u00f7": "/", "\u03c0": r"\pi ", "\u221e": r"\infty ",
+        "\u2264": r"\le ", "\u2265": r"\ge ", "\u00b0": r"^\circ ", "\u222a": r"\cup ", "\u2208": r"\in ", "\u00b1": r"\pm ",
+        "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}", "\u00bc": r"\frac{1}{4}", "\u00be": r"\frac{3}{4}",
+        "\u2248": r"\approx ", "\u03b8": r"\theta ",
+    }
+)  # fmt: skip
+
+_FONTS = "text|mbox|hbox|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm"
+_SPELLINGS: list[tuple[str, str]] = [
+    (r"\u221a\s*([0-9]+|[a-z])", r"\\sqrt{\1}"),
+    (r"\u221a", r"\\sqrt"),
+    (r"\\[dtc]frac(?![a-z])", r"\\frac"),
+    (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
+    (r"\\(?:displaystyle|textstyle|limits|boxed)(?![a-zA-Z])", ""),
+    # a comma that LaTeX is told not to space joins the digits of one number: 10,\!080 and 10{,}080
+    (r"(?<=[0-9])(?:\{,\}|,\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
+    (r"\\!|\\negthinspace", ""),
+    (r"(?<!\\)\\(?:[,;:> ]|quad(?![a-z])|qquad(?![a-z])|enspace(?![a-z])|thinspace(?![a-z]))|~", " "),
+    (r"(?<!\\)\\[()\[\]]", ""),
+    (r"\\(?:leq|leqslant|le)(?![a-z])|<=|=<", r"\\le "),
+    (r"\\(?:geq|geqslant|ge)(?![a-z])|>=", r"\\ge "),
+    (r"\\neq?(?![a-z])", r"\\ne "),
+    (r"\\varnothing(?![a-z])", r"\\emptyset"),
+    (r"\\(?:text)?color\{[a-z]+\}|\\underline(?![a-z])", ""),
+    (r"\\lt(?![a-z])", "<"),
+    (r"\\gt(?![a-z])", ">"),
+    (r"\\lbrace(?![a-z])", r"\\{"),
+    (r"\\rbrace(?![a-z])", r"\\}"),
+    (rf"\\(?:{_FONTS})\s*\{{", r"\\text{"),
+    (r"\{\\(?:bf|rm|it)\s", r"\\text{"),
+    (r"(?<![a-zA-Z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"(?<![a-zA-Z\\])(pi|infty|sqrt)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![a-zA-Z\\])(?:infinity|oo)(?![a-zA-Z])", r"\\infty "),
+    # a list may be written with words
+    (r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*", ", "),
+    (r"(?<=[0-9a-z})\]])\s*,?\s+(?:and|or)\s+(?=[-+0-9a-zA-Z\\(\[])", ", "),
+    (r"\s+", " "),
+]  # fmt: skip
+_RULES = [(re.compile(pattern), spelling) for pattern, spelling in _SPELLINGS]
+_ARGUMENT = re.compile(r"\\[a-zA-Z]+|[0-9a-zA-Z]")
+
+
+def tidy(text: str) -> str:
+    """One spelling for what looks the same: spaces, fonts, sizes of brackets, kinds of fraction, Unicode signs, ends of sentences."""
+    text = text.translate(_UNICODE).strip(" \t\n*`")
+    if text.count("$") - text.count("\\$") > 1:
+        text = re.sub(r"(?<!\\)\$", "", text)
+    for pattern, spelling in _RULES:
+        text = pattern.sub(spelling, text)
+    text = re.sub(" +", " ", _unfonted(text))
+    return _arguments(re.sub(r"[\s.,;:]+$", "", text)).strip()
+
+
+def _unfonted(text: str) -> str:
+    r"""Takes `\text{…}` from around what is not all words: figures, a date, mathematics in bold."""
+    start = text.find("\\text{")
+    while start >= 0:
+        end = closing(text, start + 5)
+        inner = text[start + 6 : end]
+        if end > 0 and ("\\" in inner or re.search("[0-9]", inner) or not re.search("[A-Za-z]", inner)):
+            text = text[:start] + inner + text[end + 1 :]
+            start -= 1
+        start = text.find("\\text{", start + 1)
+    return text
+
+
+def _arguments(text: str) -> str:
+    r"""`\frac12` and `\sqrt3` with their braces: LaTeX takes one sign as the argument when no brace follows."""
+    for command, count in (("\\frac", 2), ("\\sqrt", 1)):
+        head, *tails = text.split(command)
+        for tail in tails:
+            arguments, rest = "", "" if tail[:1].isalpha() else tail.lstrip()
+            for _ in range(count):
+                end = closing(rest, 0) if rest.startswith("{") else -1
+                single = _ARGUMENT.match(rest)
+                if end > 0:
+                    arguments, rest = arguments + rest[: end + 1], rest[end + 1 :].lstrip()
+                elif single:
+                    arguments, rest = f"{arguments}{{{single[0]}}}", rest[single.end() :].lstrip()
+                else:
+                    break
+            else:
+                tail = arguments + rest
+            head += command + tail
+        text = head
+    return text
+
+
+def closing(text: str, start: int) -> int:
+    r"""Where the brace that opens at `start` closes, or -1. `\{` and `\}` are signs, no braces."""
+    depth = 0
+    for place in range(start, len(text)):
+        if text[place] in "{}" and text[place - 1 : place] != "\\":
+            depth += 1 if text[place] == "{" else -1
+            if not depth:
+                return place
+    return -1
+
+
+def squeeze(text: str) -> str:
+    """Without spaces, save those between two digits: 1 4/5 is not 14/5."""
+    return re.sub(r"(?<![0-9]) | (?![0-9])", "", text)
+
+
+_WHOLE = r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+"
+_DECIMAL = re.compile(rf"({_WHOLE})?(?:\.([0-9]*)(?:\\(?:overline|bar)\{{([0-9]+)\}})?)?")
+_FRACTION = re.compile(r"\\frac\{([^{}]+)\}\{([^{}]+)\}")
+_MIXED = re.compile(r"([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}|([0-9]+) ([0-9]+) ?/ ?([0-9]+)")
+_POWER = re.compile(r"(?:(.+?) ?(?:\\times|\\cdot|\*|x) ?)?10 ?\^ ?(?:\{ ?([-+]?[0-9]{1,3}) ?\}|([0-9]))|(.+?)[eE]([-+]?[0-9]{1,3})")
+
+
+def number(text: str, commas: bool = True) -> Fraction | None:
+    """The exact value of a plain number, or None: integer, decimal (also repeating), fraction, mixed, scientific; signed.
+
+    `commas` reads 1,234 as one number. Anything with arithmetic left to do (30+3) is no plain number.
+    """
+    text = text.strip()
+    if len(text) > 2048 or ("," in text and not commas):
+        return None
+    sign = -1 if text.startswith("-") else 1
+    if text[:1] in {"-", "+"}:
+        text = text[1:].strip()
+        if text[:1] in {"-", "+"}:
+            return None
+    value = _decimal(text)
+    if value is None:
+        value = _quotient(text)
+    return None if value is None else sign * value
+
+
+def _decimal(text: str) -> Fraction | None:
+    found = _DECIMAL.fullmatch(text)
+    if not found or not any(found.groups()):
+        return None
+    whole, digits, repeating = re.sub("[, ]", "", found[1] or "0"), found[2] or "", found[3]
+    value = Fraction(int(whole + digits), 10 ** len(digits))
+    if repeating:
+        value += Fraction(int(repeating), (10 ** len(repeating) - 1) * 10 ** len(digits))
+    return value
+
+
+def _quotient(text: str) -> Fraction | None:
+    if found := _MIXED.fullmatch(text):
+        whole, top, bottom = (int(part) for part in found.groups() if part)
+        # 2 3/2 is no mixed number: whether it is a product is left to the mathematics
+        return Fraction(whole * bottom + top, bottom) if 0 < top < bottom else None
+    if found := _POWER.fullmatch(text):
+        factor = _decimal(found[1] or found[4]) if found[1] or found[4] else Fraction(1)
+        return None if factor is None else factor * Fraction(10) ** int(found[2] or found[3] or found[5])
+    found = _FRACTION.fullmatch(text)
+    top, slash, bottom = (found[1], "/", found[2]) if found else text.partition("/")
+    if not slash:
+        return None
+    if not found:  # a bare a/b: a sign in front of b would be two operators in a row
+        above, below = _decimal(top.strip()), _decimal(bottom.strip())
+    else:
+        above, below = _signed(top.strip()), _signed(bottom.strip())
+    return above / below if above is not None and below else None
+
+
+def _signed(text: str) -> Fraction | None:
+    value = _decimal(text[1:].strip() if text[:1] == "-" else text)
+    return None if value is None else -value if text[:1] == "-" else value

@@ -1,0 +1,76 @@
+"""Where the answer stands in a text, and how a reference solution or a choice is brought into that shape."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from speculative.problem import boxed
+
+WINDOW = 2048
+"""Characters at the end of the text that are looked at: an answer stands there, and what is longer is an attack or a loop."""
+
+_PHRASE = re.compile(r"\banswer(?:\s+is\s*:?|\s*:)[\s*]*(\S[^\n]*)", re.IGNORECASE)
+_CHOICE = re.compile(r"(?:(?:option|choice|answer)\b[\s:]*)?(?:\(([a-z])\)|([a-z])(?=[.):]|$)[.):]?)(.*)", re.IGNORECASE | re.DOTALL)
+_SECOND = re.compile(r"\s*(?:and\b|or\b|[,;/&])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)", re.IGNORECASE | re.DOTALL)
+_FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|mbox|boldsymbol|bf|rm)\b\s*")
+_LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def find_answer(text: str) -> str | None:
+    """The last complete box at the end of `text`; without one, what follows the last "answer is" or "answer:"; else None."""
+    text = text[-WINDOW:].encode(errors="replace").decode()  # half a character, left by a cut, would be none to anybody
+    box = boxed(text.replace("\\fbox{", "\\boxed{"))
+    if box is not None:
+        return box.strip()
+    phrases = _PHRASE.findall(text)
+    return phrases[-1].strip().strip("*").strip() if phrases else None
+
+
+def letter(answer: str) -> str | None:
+    r"""The one choice that an answer names, as a capital: `B`, `(b)`, `\text{B}`, `B) 5 m`, `Option B`; None if none or several.
+
+    A letter that begins a word or a sentence ("A cat") is no choice, and neither is a second one ("B or C", "A, B").
+    """
+    plain = re.sub(r"[${}*~]|\\[,;!( )]", " ", _FONT.sub("", answer))
+    found = _CHOICE.fullmatch(re.sub(r"(?<=\()\s+|\s+(?=\))", "", plain).strip().rstrip("."))
+    rest = found[3].strip() if found else ""
+    if not found or (rest and (_SECOND.match(rest) or not re.search("[A-Za-z0-9]", rest))):
+        return None
+    return str(found[1] or found[2]).upper()
+
+
+class Choices(NamedTuple):
+    """Options in the order in which they are shown, and the letter of the right one."""
+
+    options: list[str]
+    gold: str
+
+
+def shuffle_options(question: str, options: Sequence[str], correct: int = 0) -> Choices:
+    """The options in an order fixed by a hash of question and option: the same on every machine, whatever the data's own order.
+
+    `correct` is the index of the right one in `options`.
+    """
+
+    def place(index: int) -> tuple[str, int]:
+        return hashlib.sha256(f"{question}\0{options[index]}".encode()).hexdigest(), index
+
+    order = sorted(range(len(options)), key=place)
+    return Choices([options[index] for index in order], _LABELS[order.index(correct)])
+
+
+def box_gsm8k(solution: str) -> str:
+    r"""A GSM8K solution with its last `#### n` written as `\boxed{n}`."""
+    before, mark, answer = solution.rpartition("####")
+    return f"{before}\\boxed{{{answer.strip()}}}" if mark else solution
+
+
+def box_aime(solution: str) -> str:
+    r"""An AIME solution as it is if it has a box; else with the last integer that ends a formula (`= 204$`) boxed behind it."""
+    if boxed(solution) is not None:
+        return solution
+    last = re.findall(r"=\s*([0-9]{1,3})\s*\$", solution)
+    return f"{solution}\n\\boxed{{{last[-1]}}}" if last else solution

@@ -1,0 +1,102 @@
+r"""The unit at the end (or, for money, at the front) of an answer: `864 \text{ inches}^2`, `\$18.90`, `30^\circ`, `5 km/h`.
+
+A question fixes its unit, so a number without one is right; another unit is wrong, and so is another power of it. There is no
+conversion: the question asked for this unit. A percent sign is no unit but a factor: 50% is 1/2.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_NAMES = """
+m: meter metre | cm: centimeter centimetre | mm: millimeter millimetre | km: kilometer kilometre | in: inch inches | ft: foot feet
+yd: yard | mi: mile | g: gram gm | kg: kilogram | mg: milligram | lb: pound lbs | oz: ounce | s: sec second | min: minute | h: hr hour
+l: liter litre L | ml: milliliter millilitre mL | gal: gallon | deg: degree | rad: radian | $: dollar usd | c: cent cents
+euro: eur | N: newton | J: joule | W: watt | V: volt | Hz: hertz hz | Pa: pascal | mol: mole | K: kelvin | eV: ev | nm: nanometer
+day: | week: | month: | year: yr | unit: | th: st nd rd
+mph: mi/h mile/hour | km/h: kmh kph kilometer/hour | m/s: meter/second mps | am: | pm:
+"""
+_ALIASES = {
+    alias: name.strip()
+    for entry in _NAMES.replace("\n", "|").split("|")
+    if entry.strip()
+    for name, _, aliases in [entry.partition(":")]
+    for alias in [name.strip(), *aliases.split()]
+}
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MONEY = {"$": "$", "\\$": "$", "\u20ac": "euro", "\u00a3": "pound sterling", "\u00a5": "yen", "\u20b9": "rupee"}
+_NO_UNIT = {
+    *("or", "and", "base", "if", "when", "not", "no", "than", "less", "more", "greater", "to", "over", "at", "least", "most"),
+    *("minus", "negative", "plus", "times", "is", "are", "approximately"),
+}
+"""Words that change what a number says: an answer that ends with one is not that number with a unit."""
+
+_FRONT = re.compile(r"([-+]?) ?(\\\$|[$\u20ac\u00a3\u00a5\u20b9]) ?(?=[0-9.(\\-])")
+_PERCENT = re.compile(r"(.*?) ?(?:\\?%|\\text\{ ?(?:percent|per cent|percentage|\\?%) ?\}| percent| per cent)", re.DOTALL)
+_DEGREE = re.compile(r"(.*?) ?(?:\^ ?\{ ?\\circ ?\}|\^ ?\\circ|\\degree) ?(?:\\text\{ ?([CFK]) ?\}|([CFK]))?", re.DOTALL)
+_POWERED = r"(?: ?\^ ?\{?([2-4])\}?)?"
+_TEXT = re.compile(rf"(.*[^ ]) ?\\text\{{([^{{}}]*)\}}{_POWERED}", re.DOTALL)
+_BARE = re.compile(rf"(.*[0-9}})]|.*\\[a-z]+ ?)( ?)([a-zA-Z][a-zA-Z /.]*?){_POWERED}", re.DOTALL)
+_BARE_MONEY = re.compile(r"(.*[0-9]) ?(\\\$|\$|\u20ac|\u00a3)", re.DOTALL)
+
+
+def split_unit(text: str) -> tuple[str, str | None, Fraction]:
+    """What stands before the unit, the unit under its one name ("%" for percent) or None, and a factor (5 million: 10**6)."""
+    if found := _FRONT.match(text):
+        rest, unit, factor = split_unit(found[1] + text[found.end() :])
+        return rest, unit if unit == "%" else _MONEY[found[2]], factor
+    if found := _PERCENT.fullmatch(text):
+        return found[1], "%", Fraction(1)
+    if (found := _DEGREE.fullmatch(text)) and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        return found[1], f"deg {found[2] or found[3] or ''}".strip(), Fraction(1)
+    if found := _BARE_MONEY.fullmatch(text):
+        return found[1], _MONEY[found[2]], Fraction(1)
+    words, power, rest = "", "", text
+    if found := _TEXT.fullmatch(text):
+        rest, words, power = found[1], found[2], found[3]
+    elif (found := _BARE.fullmatch(text)) and _bare(found[3], bool(found[2]) or found[1].endswith(" ")):
+        rest, words, power = found[1], found[3], found[4]
+    return _scaled(rest.strip(), words, int(power or 1)) if words else (text, None, Fraction(1))
+
+
+def _scaled(rest: str, words: str, power: int) -> tuple[str, str | None, Fraction]:
+    factor = Fraction(1)
+    tokens = words.replace("/", " / ").split()
+    while tokens and tokens[0].lower() in _SCALES:
+        factor *= _SCALES[tokens.pop(0).lower()]
+    if not tokens:
+        return rest, None, factor
+    unit = _canonical(tokens, power)
+    return (rest, unit, factor) if unit else (f"{rest}\\text{{{words}}}", None, Fraction(1))
+
+
+def _bare(words: str, spaced: bool) -> bool:
+    """Whether bare letters after a number are a unit and no variable: known, and apart from the number if it is but one letter."""
+    tokens = words.replace("/", " ").replace(".", "").split()
+    known = [token for token in tokens if token in _ALIASES or token.lower().rstrip("s") in _ALIASES or len(token) > 3]
+    return len(known) > 0 and len(known) >= len(tokens) - 1 and (spaced or len(tokens[0]) > 1)
+
+
+def _name(token: str) -> str:
+    for form in (token, token.lower(), token.lower().removesuffix("s"), token.lower().removesuffix("es")):
+        if form in _ALIASES:
+            return _ALIASES[form]
+    return token.lower().removesuffix("s")
+
+
+def _canonical(tokens: list[str], power: int) -> str | None:
+    tokens = [token.strip(".,()").replace(".", "") for token in tokens]
+    if any(token.lower() in _NO_UNIT or not re.fullmatch(r"[A-Za-z'/-]*", token) for token in tokens) or len(tokens) > 6:
+        return None
+    names: list[str] = []
+    for token in tokens:
+        if token.lower() in {"square", "sq", "squared"}:
+            power *= 2
+        elif token.lower() in {"cubic", "cu", "cubed"}:
+            power *= 3
+        elif token:
+            names.append("/" if token in {"/", "per"} else _name(token))
+    joined = " ".join(names).replace(" / ", "/")
+    joined = _ALIASES.get(joined, joined)
+    return (joined if power == 1 else f"{joined}^{power}") or None

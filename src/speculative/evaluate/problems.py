@@ -1,0 +1,85 @@
+"""The problems that ship, and whether a text is a problem of their kind."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+import msgspec
+
+from speculative.errors import UsageError
+
+Set = Literal["benchmark", "tuning"]
+SETS: tuple[Set, ...] = get_args(Set)
+FILES = {"benchmark": "problems.jsonl", "tuning": "tuning.jsonl"}
+
+KNOWN_WORDS = 0.9
+"""The part of a text's words that the bundled problems must use, for it to be of their kind."""
+
+
+class StatedProblem(msgspec.Struct, frozen=True):
+    """A problem with its answer. `level`: how many steps it takes, roughly."""
+
+    id: str
+    problem: str
+    answer: str
+    level: int
+
+
+@cache
+def problems(name: Set = "benchmark") -> tuple[StatedProblem, ...]:
+    """All problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`."""
+    lines = files("speculative").joinpath("bundled", FILES[name]).read_bytes().splitlines()
+    return tuple(msgspec.json.decode(line, type=StatedProblem) for line in lines)
+
+
+def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[StatedProblem]:
+    """The first `n` of a set, or of one level; with a seed `n` at random. Raises `UsageError`."""
+    found = list(problems(name))
+    levels = sorted({problem.level for problem in found})
+    if level is not None and level not in levels:
+        raise UsageError(f"level: {level} is out of range, it must be from {levels[0]} to {levels[-1]}")
+    if n is not None and n < 1:
+        raise UsageError(f"n: {n} is out of range, it must be at least 1")
+    found = [problem for problem in found if level is None or problem.level == level]
+    if seed is not None:
+        random.Random(seed).shuffle(found)
+    return found[:n]
+
+
+def spread(stated: Sequence[StatedProblem], limit: int | None) -> list[StatedProblem]:
+    """`limit` problems: the first ones of each level, equally many or one more. Raises `UsageError`."""
+    if limit is None or limit >= len(stated):
+        return list(stated)
+    if limit < 1:
+        raise UsageError(f"limit: {limit} is out of range, it must be at least 1")
+    by_level: dict[int, list[StatedProblem]] = {}
+    for problem in stated:
+        by_level.setdefault(problem.level, []).append(problem)
+    levels = sorted(by_level)
+    each, rest = divmod(limit, len(levels))
+    one_more = {levels[place * len(levels) // rest] for place in range(rest)}
+    return [problem for level in levels for problem in by_level[level][: each + (level in one_more)]]
+
+
+def find(text: str) -> StatedProblem | None:
+    """The bundled problem of exactly that text."""
+    return next((problem for name in SETS for problem in problems(name) if problem.problem == text.strip()), None)
+
+
+def of_their_kind(text: str) -> bool:
+    """Whether the bundled pair may know such a problem: it holds a number, ends in a question `How many … ?`, and nine of
+    ten of its words occur in the bundled problems (names and things that are counted, too)."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    asks = re.search(r"\bhow many\b[^.?!]*\?\s*$", text.lower())
+    known = sum(word in _vocabulary() for word in words)
+    return bool(asks and re.search(r"\d", text) and known >= KNOWN_WORDS * len(words))
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    return frozenset(word for name in SETS for problem in problems(name) for word in re.findall(r"[a-z]+", problem.problem.lower()))

@@ -1,0 +1,156 @@
+"""The application: its routes, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from speculative import version
+from speculative.errors import SpeculativeError
+from speculative.pair import Pair
+from speculative.serve import models
+from speculative.serve.asked import ChatRequest, CompletionRequest
+from speculative.serve.door import Door, Opener
+from speculative.serve.edge import Edge, body_for
+from speculative.serve.errors import Refusal, refusal_of
+from speculative.serve.metrics import CONTENT_TYPE
+from speculative.serve.reply import Reply
+from speculative.serve.seed import Seed
+from speculative.settings import Settings
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": about, "content": {"application/json": {"schema": {"type": "object"}}}}
+    for status, about in {
+        400: "something that cannot be honoured, by name",
+        401: "no key, or a wrong one",
+        404: "no such model",
+        413: "the body is too large",
+        415: "the body is not JSON",
+        429: "too many chains are running; Retry-After says when to come back",
+        502: "a model's server failed",
+        503: "loading, or shutting down",
+    }.items()
+}
+
+
+def create_app(
+    settings: Settings,
+    opener: Opener,
+    *,
+    on_failure: Callable[[], None] | None = None,
+    seed: Seed | None = None,
+    shutdown: Callable[[], None] | None = None,
+) -> Edge:
+    """The service as an ASGI application. `shutdown` opens `POST /shutdown` to this machine. Raises `UsageError`."""
+    door = Door(settings, opener, on_failure)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with door.open():
+            yield
+
+    app = FastAPI(
+        title="Speculative Reasoning", version=version.VERSION, description="Two models, one chain of thought.", lifespan=lifespan
+    )
+    _openai(app, door)
+    (seed or Seed()).mount(app, door, shutdown)
+    _watching(app, door)
+    _errors(app, door)
+    if settings.cors_origin:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
+        )
+    return Edge(app, door)
+
+
+def given(pair: Pair) -> Opener:
+    """For a pair that is open already: tests, and programs that serve their own engines."""
+
+    async def opened() -> Pair:
+        return pair
+
+    return opened
+
+
+def _openai(app: FastAPI, door: Door) -> None:
+    @app.post("/v1/chat/completions", responses=ERRORS, response_class=JSONResponse)
+    async def chat_completions(request: Request, asked: ChatRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """One chain of thought of two models, and its answer."""
+        return Reply(door, door.jobs.chat(asked), request.state.began)
+
+    @app.post("/v1/completions", responses=ERRORS, response_class=JSONResponse)
+    async def completions(request: Request, asked: CompletionRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The same for raw text."""
+        return Reply(door, door.jobs.completion(asked), request.state.began)
+
+    @app.get("/v1/models")
+    async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """One id for each method that the pair can serve, and for each preset."""
+        return {"object": "list", "data": models.listed(door)}
+
+    @app.get("/v1/models/{model:path}", responses={404: ERRORS[404]})
+    async def get_model(model: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """One of them."""
+        return models.one(door, model)
+
+
+def _watching(app: FastAPI, door: Door) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """The process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready", responses={503: ERRORS[503]})
+    async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Both engines answer."""
+        reason = await door.unready()
+        return JSONResponse({"status": "not ready", "reason": reason} if reason else {"status": "ready"}, 503 if reason else 200)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """For Prometheus."""
+        return Response(door.metrics.page(), media_type=CONTENT_TYPE)
+
+
+def _errors(app: FastAPI, door: Door) -> None:
+    def told(request: Request, refusal: Refusal) -> JSONResponse:
+        refusal.message = door.scrub(refusal.message)
+        return JSONResponse(body_for(request.url.path, refusal), refusal.status, refusal.headers)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return told(request, refusal_of(error))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return told(request, _invalid(error))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = Refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}"[:300], code=str(error.status_code))
+        response = told(request, refusal)
+        response.headers.update(error.headers or {})
+        return response
+
+    for kind in (Refusal, SpeculativeError, Exception):
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    """The first thing that is wrong, by its place in the body."""
+    first: dict[str, Any] = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    if first["type"] == "json_invalid":
+        return Refusal(
+            400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')} at character {place}", code="invalid_json"
+        )
+    reason = str(first["msg"])
+    return Refusal(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place[:80] or None)

@@ -1,0 +1,111 @@
+"""What all requests of one service share: the pair, who may enter, the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.types import Scope
+
+from speculative.engines.base import Decoding, Engine, Tally
+from speculative.errors import EngineError, SpeculativeError
+from speculative.pair import Pair
+from speculative.serve.admission import Admission
+from speculative.serve.auth import Keys, check_bind
+from speculative.serve.errors import Refusal
+from speculative.serve.jobs import Jobs
+from speculative.serve.logs import Scrubber, log
+from speculative.serve.metrics import Metrics
+from speculative.settings import Settings
+
+Opener = Callable[[], Awaitable[Pair]]
+PROBE = 5.0
+"""Seconds that an engine has to answer `/ready`; and for so long an answer is believed."""
+
+
+class Door:
+    """The state of one service. `failed`: the pair could not be opened, and why."""
+
+    def __init__(self, settings: Settings, opener: Opener, on_failure: Callable[[], None] | None = None) -> None:
+        """Raises `UsageError` for settings that contradict each other."""
+        self.settings = settings
+        self.keys: Keys = check_bind(settings)
+        self.jobs = Jobs(settings)
+        self.admission = Admission(settings.max_chains, settings.max_waiting, settings.queue_seconds)
+        self.metrics = Metrics(self.admission)
+        self.scrub = Scrubber(settings.keys())
+        self.began = int(time.time())
+        self.failed: SpeculativeError | OSError | None = None
+        self._opener, self._on_failure = opener, on_failure
+        self._pair: Pair | None = None
+        self._answered: dict[int, float] = {}
+
+    @property
+    def pair(self) -> Pair:
+        """Raises `Refusal` (503) while the models are loading."""
+        if self._pair is None:
+            raise Refusal(
+                503,
+                "the models are still loading; GET /ready tells when they are there",
+                kind="service_unavailable",
+                code="loading",
+                retry_after=2,
+            )
+        return self._pair
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Opens the pair in the background, so that `/health` answers at once; closes it at the end."""
+        loading = asyncio.create_task(self._load())
+        try:
+            yield
+        finally:
+            self.admission.close()
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            if self._pair is not None:
+                await self._pair.aclose()
+
+    async def unready(self) -> str:
+        """Why the service is not ready; empty when both engines answer."""
+        if self.admission.closed:
+            return "the service is shutting down"
+        if self._pair is None:
+            return str(self.failed or "the models are loading")
+        for role, engine in self._pair.items():
+            if reason := await self._silent(engine):
+                return f"the {role} model does not answer: {reason}"
+        return ""
+
+    @staticmethod
+    def request_id(scope: Scope) -> str:
+        return scope.get("state", {}).get("request_id", "")
+
+    async def _load(self) -> None:
+        began = time.perf_counter()
+        try:
+            self._pair = await self._opener()
+        except (SpeculativeError, OSError) as error:
+            self.failed = error
+            log("the models cannot be opened", 40, told=str(error))
+            if self._on_failure:
+                self._on_failure()
+            return
+        names = {role: engine.name for role, engine in self._pair.items()}
+        log("ready", engines=names, seconds=round(time.perf_counter() - began, 3))
+
+    async def _silent(self, engine: Engine) -> str:
+        """Has it write one token, unless it has done so a moment ago."""
+        if time.monotonic() - self._answered.get(id(engine), -PROBE) < PROBE:
+            return ""
+        try:
+            async with asyncio.timeout(PROBE):
+                await engine.complete([engine.vocabulary.encode("1")], Decoding(1), key="ready", tally=Tally())
+        except TimeoutError:
+            return f"no token within {PROBE:g} s"
+        except EngineError as error:
+            return self.scrub(str(error))
+        self._answered[id(engine)] = time.monotonic()
+        return ""

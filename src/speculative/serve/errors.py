@@ -1,0 +1,66 @@
+"""What a client is told when its request cannot be served: status, type and one line."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UsageError
+
+
+class Refusal(Exception):
+    """A request that is not served. `retry_after` in seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.kind, self.code, self.param, self.retry_after = status, message, kind, code, param, retry_after
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As the OpenAI API words it."""
+        message = self.message.encode("utf-8", "replace").decode()
+        return {"error": {"message": message, "type": self.kind, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        made = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        return made | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def unsupported(param: str, why: str) -> Refusal:
+    """A field that is known but cannot be honoured."""
+    return Refusal(400, f"{param}: {why}", code="unsupported_value", param=param)
+
+
+def cause(error: BaseException) -> BaseException:
+    """The first error itself, also out of a group of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """What a client is told of an exception. What is a bug of ours is not told, only that it happened."""
+    match error := cause(error):
+        case Refusal():
+            return error
+        case UnknownName(kind="model"):
+            return Refusal(404, str(error), code="model_not_found", param="model")
+        case UsageError():
+            return Refusal(400, str(error))
+        case ContextExceeded():
+            return Refusal(400, str(error), code="context_length_exceeded")
+        case EngineClosed():
+            return Refusal(503, str(error), kind="service_unavailable", code="engine_closed", retry_after=1)
+        case EngineError():
+            return Refusal(502, str(error), kind="upstream_error", code=type(error).__name__)
+        case _:
+            return Refusal(500, "an error inside the service; its log has the request id of this reply", kind="internal_error")

@@ -1,0 +1,85 @@
+"""The log: one JSON object a line, without prompt text and without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import traceback
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from speculative.settings import secret
+
+LOG = logging.getLogger("speculative.serve")
+SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "VLLM_API_KEY")
+LOGGERS = ("speculative", "uvicorn.error")
+IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
+SHORTEST = 8
+"""Characters of a secret at least: hiding a shorter one would hide words."""
+
+
+class Scrubber:
+    """Takes secrets out of text that is to be logged or told to a client."""
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        known = [
+            *keys,
+            *(value for name in SECRETS if (value := secret(name))),
+            *(v for k, v in os.environ.items() if k.endswith(("_KEY", "_TOKEN"))),
+        ]
+        self._secrets = sorted({key for key in known if len(key) >= SHORTEST}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for key in self._secrets:
+            text = text.replace(key, "***")
+        return IN_URL.sub("***", text)
+
+
+class Lines(logging.Formatter):
+    """JSON lines. Of an exception its type and where it was raised: its message could hold a prompt."""
+
+    def __init__(self, scrub: Scrubber) -> None:
+        super().__init__()
+        self._scrub = scrub
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+            line["where"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(record.exc_info[2])]
+        return self._scrub(json.dumps(line, default=str))
+
+
+def log(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:
+    """Writes one line; fields that are None are left out."""
+    if LOG.isEnabledFor(level):
+        told = {name: value for name, value in fields.items() if value is not None}
+        LOG.log(level, event, extra={"fields": told}, exc_info=(type(error), error, error.__traceback__) if error else None)
+
+
+def set_up(level: str, scrub: Scrubber, stream: TextIO | None = None) -> logging.Handler:
+    """Sends our log and the server's to a stream (standard error). The caller takes the handler off again with `take_down`."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Lines(scrub))
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(level.upper() if name == "speculative" else logging.WARNING)
+        logger.propagate = False
+    return handler
+
+
+def take_down(handler: logging.Handler) -> None:
+    """Undoes `set_up`."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.removeHandler(handler)
+        logger.propagate = True

@@ -1,0 +1,226 @@
+"""The answer to one request, as an ASGI response: waits for a place, runs the chains, writes, and ends all when the client goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from speculative.errors import EngineError
+from speculative.serve.bodies import COMMENT, Body, encode
+from speculative.serve.door import Door
+from speculative.serve.errors import Refusal, cause, refusal_of
+from speculative.serve.feed import Feed
+from speculative.serve.jobs import Job, bare
+from speculative.serve.logs import log
+from speculative.serve.outcome import Outcome
+from speculative.serve.work import Work
+
+BEAT = 10.0
+"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+OVERHEAD = b"x-speculative-overhead-ms"
+JSON = (b"content-type", b"application/json")
+SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+class Reply(Response):
+    """One job. Everything that it starts has ended when it returns, whatever happens."""
+
+    def __init__(self, door: Door, job: Job, began: float) -> None:
+        super().__init__()
+        self.door, self.job, self.body_of = door, job, Body(job)
+        self.began, self.queued = began, 0.0
+        self.headed = False
+        self.outcomes: list[Outcome] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves until the reply is written or the client is gone."""
+        # a token goes straight to the server: every layer between has seen the beginning, and has nothing to do with the rest
+        self.write: Send = scope.get("state", {}).get("write", send)
+        work, gone = asyncio.create_task(self._serve(send)), asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                self.door.metrics.cancelled.inc()
+                log("client gone", request=self.door.request_id(scope), seconds=self._elapsed())
+        finally:
+            work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
+            self._log(scope)
+
+    def encoded(self) -> bytes:
+        """The whole reply, where it is not streamed."""
+        return self.body_of.whole(self.outcomes, self._elapsed())
+
+    def told(self, refusal: Refusal) -> dict[str, Any]:
+        """An error, as this endpoint words it."""
+        return refusal.body
+
+    async def _serve(self, send: Send) -> None:
+        try:
+            pair = self.door.pair
+            pair.check(self.job.method)
+            wake = asyncio.Event()
+            work = Work(self.job, pair, wake.set if self.job.stream else None)
+            async with self.door.admission.enter(len(self.job.problems), work.abort) as self.queued:
+                try:
+                    await (self._stream(work, wake, send) if self.job.stream else self._whole(work, send))
+                finally:
+                    await work.close()
+                    self._count(work)
+        except Exception as error:  # noqa: BLE001  # every error is told to the client; bugs are logged as well
+            await self._fail(error, send)
+
+    # ---- whole ------------------------------------------------------------------------------------------------------
+
+    async def _whole(self, work: Work, send: Send) -> None:
+        await work.over()
+        self.outcomes = [work.outcome(index) for index in range(len(work.feeds))]
+        data = self.encoded()
+        overhead = self._overhead()
+        self.door.metrics.overhead.observe(overhead)
+        headers = [JSON, (b"content-length", b"%d" % len(data)), (OVERHEAD, b"%.3f" % (1000 * overhead))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+
+    # ---- streamed ---------------------------------------------------------------------------------------------------
+
+    async def _stream(self, work: Work, wake: asyncio.Event, send: Send) -> None:
+        ahead, beat = self._elapsed() - self.queued, _Beat(wake)
+        tasks, feeds = work.start(), [feed for feed in work.feeds if feed]
+        open_, first, outcomes = set(range(len(tasks))), True, dict[int, Outcome]()
+        try:
+            while open_:
+                await wake.wait()
+                wake.clear()
+                data = bytearray()
+                for index in sorted(open_):
+                    outcome = work.outcome(index) if tasks[index].done() else None
+                    data += self._news(index, feeds[index])
+                    if outcome:
+                        open_.discard(index)
+                        outcomes[index] = outcome
+                        data += self.body_of.last(index, outcome)
+                if not self.headed and (data or beat.due or any(feed.live for feed in feeds)):
+                    await send({"type": "http.response.start", "status": 200, "headers": [*SSE, (OVERHEAD, b"%.3f" % (1000 * ahead))]})
+                    self.headed = True
+                    data[:0] = b"".join(self.body_of.first(index) for index in range(len(tasks)))
+                if data and first:
+                    first = False
+                    self.door.metrics.seconds.labels("first_text").observe(self._elapsed())
+                if data or beat.due:
+                    await self.write({"type": "http.response.body", "body": bytes(data) or COMMENT, "more_body": True})
+                    beat.written()
+        finally:
+            beat.stop()
+        self.outcomes = [outcomes[index] for index in sorted(outcomes)]
+        self.door.metrics.overhead.observe(self._overhead())
+        await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
+
+    def _news(self, index: int, feed: Feed) -> bytes:
+        events = b"".join(self.body_of.event(index, event) for event in feed.happened()) if self.job.events else b""
+        return events + self.body_of.text(index, *feed.take())
+
+    # ---- errors and figures -----------------------------------------------------------------------------------------
+
+    async def _fail(self, error: Exception, send: Send) -> None:
+        refusal = refusal_of(error)
+        told = Refusal(
+            refusal.status,
+            self.door.scrub(refusal.message),
+            kind=refusal.kind,
+            code=refusal.code,
+            param=refusal.param,
+            retry_after=refusal.retry_after,
+        )
+        if isinstance(first := cause(error), EngineError):
+            self.door.metrics.errors.labels(type(first).__name__).inc()
+        if told.status >= 500:
+            foreseen = type(first) is not EngineError  # what else an engine raises may quote the prompt
+            log(
+                "failed",
+                30 if told.status == 503 else 40,
+                error=first if told.status == 500 or not foreseen else None,
+                status=told.status,
+                code=told.code,
+                told=told.message if foreseen else None,
+            )
+        if self.headed:
+            await send({"type": "http.response.body", "body": Body.error(told), "more_body": False})
+            return
+        data = encode(self.told(told))
+        headers = [JSON, (b"content-length", b"%d" % len(data)), *((name.encode(), value.encode()) for name, value in told.headers.items())]
+        await send({"type": "http.response.start", "status": told.status, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+
+    def _count(self, work: Work) -> None:
+        """The cost of chains that were cut short is counted as well as that of whole ones."""
+        metrics, label = self.door.metrics, bare(self.job.method).name()
+        metrics.seconds.labels("queue").observe(self.queued)
+        metrics.seconds.labels("total").observe(self._elapsed())
+        if self.outcomes:
+            for outcome in self.outcomes:
+                metrics.chain(label, outcome)
+            return
+        for trace in work.traces():
+            metrics.spent(Outcome.of(trace))
+
+    def _log(self, scope: Scope) -> None:
+        if not self.outcomes:
+            return
+        text = self.door.settings.log_text
+        log(
+            "chain",
+            request=self.door.request_id(scope),
+            model=self.job.model,
+            chains=len(self.outcomes),
+            finish=[outcome.finish for outcome in self.outcomes],
+            kept=sum(outcome.kept for outcome in self.outcomes),
+            produced=sum(usage.produced_tokens for outcome in self.outcomes for usage in outcome.usage.values()),
+            seconds=self._elapsed(),
+            queued=round(self.queued, 6),
+            overhead=round(self._overhead(), 6),
+            user=self.job.user,
+            messages=[[m.role, m.content] for m in self.job.problems[0].messages] if text else None,
+            replies=[[outcome.reasoning, outcome.content] for outcome in self.outcomes] if text else None,
+        )
+
+    def _elapsed(self) -> float:
+        return round(time.perf_counter() - self.began, 6)
+
+    def _overhead(self) -> float:
+        """Seconds in which the request neither waited for a place nor an engine worked for its longest chain."""
+        return max(0.0, self._elapsed() - self.queued - max(outcome.busy for outcome in self.outcomes))
+
+
+class _Beat:
+    """Wakes the writer of a stream when nothing was written for a while. One timer a stream, not one a token."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self.due = False
+        self._wake, self._last, self._loop = wake, time.monotonic(), asyncio.get_running_loop()
+        self._timer = self._loop.call_later(BEAT, self._ring)
+
+    def written(self) -> None:
+        self.due, self._last = False, time.monotonic()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        silent = time.monotonic() - self._last
+        if silent >= BEAT:
+            self.due = True
+            self._wake.set()
+        self._timer = self._loop.call_later(BEAT - silent if silent < BEAT else BEAT, self._ring)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

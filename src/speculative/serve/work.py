@@ -1,0 +1,128 @@
+"""Runs the chains of one request, with or without somebody listening."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import structs
+
+from speculative import prompts
+from speculative.errors import EngineError
+from speculative.methods.base import append_only
+from speculative.pair import Pair
+from speculative.problem import Problem, Result
+from speculative.runner import run
+from speculative.serve.errors import Refusal
+from speculative.serve.feed import Feed, RawText
+from speculative.serve.jobs import Job
+from speculative.serve.outcome import Outcome
+from speculative.trace import Trace
+
+
+class Work:
+    """The chains of one job. `feeds` has a listener for each chain that has one."""
+
+    def __init__(self, job: Job, pair: Pair, wake: Callable[[], None] | None) -> None:
+        """`wake`: called when a feed has something; None where nobody listens, so that the engines need not stream."""
+        self._job, self._pair = job, pair
+        self._raw = [raw_text(pair, problem) if job.raw else None for problem in job.problems]
+        self._wake = wake
+        self._aborted = False
+        self._tasks: list[asyncio.Task[Result]] = []
+        self.feeds: list[Feed | None] = [self._feed(index) for index in range(len(job.problems))]
+
+    def start(self) -> Sequence[asyncio.Task[Result]]:
+        """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
+        method = self._job.method
+        prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
+        for problem, feed in zip(prepared, self.feeds, strict=True):
+            task = asyncio.create_task(run(problem, method, self._pair, feed))
+            task.add_done_callback(lambda _: self._wake and self._wake())
+            self._tasks.append(task)
+        return self._tasks
+
+    async def over(self) -> None:
+        """Starts all, and waits for the end of all, or for the first error, which is raised."""
+        done, _ = await asyncio.wait(self.start(), return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def outcome(self, index: int) -> Outcome:
+        """What a chain that is over came to. Raises what it raised, and `Refusal` if the service ended it."""
+        task, feed, raw = self._tasks[index], self.feeds[index], self._raw[index]
+        if task.cancelled() and self._aborted:
+            raise Refusal(503, "the service is shutting down and did not finish this chain", kind="service_unavailable", code="draining")
+        if feed:
+            feed.finished()
+        if feed and feed.finish:  # its text was over before the chain was
+            trace, finish = feed.trace, feed.finish
+        else:
+            trace, finish = task.result().trace, ""
+        return Outcome.of(trace, close=raw.close if raw else None, finish=finish)
+
+    def traces(self) -> Iterator[Trace]:
+        """What is known of all chains, finished or not. One that nobody listened to and that was cancelled has left nothing."""
+        for task, feed in zip(self._tasks, self.feeds, strict=True):
+            error = None if task.cancelled() else task.exception()
+            if feed and feed.trace.events:
+                yield feed.trace
+            elif isinstance(error, EngineError) and error.trace:
+                yield error.trace
+            elif not (feed or error or task.cancelled()):
+                yield task.result().trace
+
+    async def close(self) -> None:
+        """Cancels what still runs, the engines' work with it, and waits until it is over."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def abort(self) -> None:
+        """Ends all chains because the service shuts down."""
+        self._aborted = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _feed(self, index: int) -> Feed | None:
+        """Who streams listens; so does a raw text, which may be over before its chain is."""
+        problem, raw, wake = self._job.problems[index], self._raw[index], self._wake
+        early = raw is not None and (bool(problem.stop) or raw.ends is not None)
+        if wake is None and not early:
+            return None
+        return Feed(
+            wake or (lambda: None),
+            lambda: self._end(index),
+            append_only=append_only(self._job.method),
+            stops=problem.stop,
+            raw=raw,
+            watch=self._job.events,
+        )
+
+    def _end(self, index: int) -> None:
+        self._tasks[index].cancel()
+
+
+def raw_text(pair: Pair, problem: Problem) -> RawText:
+    """How the text of a raw prompt is told, and whether it may end without thinking."""
+    dialect = prompts.dialect(pair["big"].dialect)
+
+    def close(text: str) -> str:
+        return "".join(part if isinstance(part, str) else part.text for part in dialect.close(text))
+
+    if dialect.opened(problem.messages[0].content):
+        return RawText(close, None)
+    return RawText(
+        close, {role: frozenset(map(engine.vocabulary.marker, prompts.dialect(engine.dialect).ends)) for role, engine in pair.items()}
+    )
+
+
+def fitted(problem: Problem, raw: RawText | None) -> Problem:
+    """A raw text without thinking has no answer to keep tokens free for: the budget grows by what the chain would keep."""
+    if raw is None or raw.ends is None:
+        return problem
+    larger = problem
+    while (lacking := problem.max_tokens + larger.reserve - larger.max_tokens) > 0:
+        larger = structs.replace(larger, max_tokens=larger.max_tokens + lacking)
+    return larger

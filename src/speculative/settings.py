@@ -1,0 +1,189 @@
+"""One schema for all settings. Sources, the first one that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
+`speculative.toml`, the default.
+
+Other programs' secrets (`OPENAI_API_KEY`, `HF_TOKEN`) are no settings: `secret` reads one where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from cyclopts import Group, Parameter
+from dotenv import dotenv_values
+from msgspec import structs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from speculative.errors import UsageError
+from speculative.methods.base import Method
+from speculative.methods.registry import build
+from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.problem import Role
+
+FILE = "speculative.toml"
+PREFIX = "SPECULATIVE_"
+MIB = 1 << 20
+ROLES: tuple[Role, ...] = get_args(Role)
+
+ACCESS = Parameter(group=Group("Access", sort_key=3), negative=())
+LIMITS = Parameter(group=Group("Limits", sort_key=4))
+UNFLAGGED = Parameter(parse=False)
+
+
+def _split(value: Any) -> Any:
+    """In the environment, where there are no lists, commas part their members."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Specs = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Server(BaseModel):
+    """`[servers.big]` in the file: what `EngineOptions` has, but for the key, which belongs into the environment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    tokenizer: str | None = None
+    dialect: str | None = None
+    gpus: str | None = None
+    port: int = Field(0, ge=0, le=65535)
+    args: str = ""
+    vllm: str | None = None
+
+
+class Preset(BaseModel):
+    """A named method with parameters: `[presets.fast]` in the file, the model `speculative/fast` in the service."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    method: str = "random_switch"
+    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    wrappers: list[str] = Field(default_factory=list[str], alias="with")
+
+    def build(self) -> Method:
+        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownName`, `UsageError`."""
+        return build(self.method, self.params, self.wrappers, paths=False)
+
+
+class Settings(BaseSettings):
+    """What `speculative serve` can be told. Raises `UsageError` in one line that names the setting and the value."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", toml_file=FILE, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on; any but this machine's own needs a key or --no-auth")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    method: str = Field("random_switch", description="the method where a request names none: a registered name or a preset")
+    drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service is told to stop")
+
+    big: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
+    small: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
+    judge: Annotated[Specs, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
+    servers: Annotated[dict[Role, Server], UNFLAGGED] = Field(
+        default_factory=dict[Role, Server], description="what the engines' servers need to be told"
+    )
+
+    key_file: Annotated[Path | None, ACCESS] = Field(
+        None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)"
+    )
+    no_auth: Annotated[bool, ACCESS] = Field(False, description="serve anybody who can reach the port")
+    cors_origin: Annotated[list[str], ACCESS] = Field(
+        default_factory=list[str], description="origin whose pages may call the service; may be repeated"
+    )
+    log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_text: Annotated[bool, ACCESS] = Field(False, description="write prompts and replies to the log")
+
+    max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight; more wait, then get 429")
+    max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
+    queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
+    max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")
+    max_messages: Annotated[int, LIMITS] = Field(256, ge=1, description="messages of a request")
+    max_n: Annotated[int, LIMITS] = Field(16, ge=1, description="chains of one request (n, times the prompts)")
+    default_tokens: Annotated[int, LIMITS] = Field(8192, ge=1, description="max_tokens where a request gives none")
+    max_tokens: Annotated[int, LIMITS] = Field(65536, ge=1, description="the largest max_tokens that a request may give")
+    max_produced: Annotated[int, LIMITS] = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
+    max_seconds: Annotated[float, LIMITS] = Field(3600.0, gt=0, description="seconds that one chain may take")
+    max_param: Annotated[int, LIMITS] = Field(
+        8192, ge=1, description="the largest whole number that a request may give a method (drafts, ballots)"
+    )
+
+    api_key: Annotated[SecretStr | None, UNFLAGGED] = Field(None, description="bearer keys, separated by commas")
+    presets: Annotated[dict[str, Preset], UNFLAGGED] = Field(default_factory=dict[str, Preset], description="named methods with parameters")
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise UsageError("; ".join(f"setting {_place(e['loc'])}: {_shown(e)}" for e in error.errors())) from None
+        except (SettingsError, OSError, ValueError) as error:
+            raise UsageError(f"the settings cannot be read: {error}") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls)
+        unknown = sorted(set(file.toml_data) - set(cls.model_fields))
+        if unknown:
+            raise UsageError(f"{FILE}: unknown setting {', '.join(unknown)} (known: {', '.join(sorted(cls.model_fields))})")
+        return init_settings, env_settings, dotenv_settings, file
+
+    def pair(self, flags: Mapping[str, EngineOptions] | None = None, tell: Callable[[str], None] | None = None) -> Pair:
+        """Opens the engines, `flags` before the file. It waits for servers. Raises what `Pair.open` raises."""
+        options: dict[str, EngineOptions] = {}
+        for role in ROLES:
+            filed = EngineOptions(
+                key=secret(f"{PREFIX}{role.upper()}_KEY"), **(self.servers[role].model_dump() if role in self.servers else {})
+            )
+            given = structs.asdict((flags or {}).get(role, EngineOptions()))
+            options[role] = structs.replace(filed, **{name: value for name, value in given.items() if value})
+        big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
+        return Pair.open(big, small, judge or None, options=options, tell=tell)
+
+    def keys(self) -> tuple[str, ...]:
+        """The bearer keys, from the environment and the file. Raises `UsageError` when the file holds none."""
+        found = [key.strip() for key in self.api_key.get_secret_value().split(",")] if self.api_key else []
+        if self.key_file:
+            try:
+                lines = self.key_file.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not text"
+                raise UsageError(f"key file {self.key_file}: {reason}") from None
+            filed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            if not filed:
+                raise UsageError(f"key file {self.key_file} holds no key; put one a line")
+            found += filed
+        return tuple(key for key in found if key)
+
+
+def secret(name: str) -> str | None:
+    """A secret of another service (`OPENAI_API_KEY`, `HF_TOKEN`): from the environment, else from `.env`. It is not kept."""
+    return os.environ.get(name) or dotenv_values(".env").get(name) or None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))
+
+
+def _shown(error: Any) -> str:
+    """What is wrong, with the value unless it is a secret."""
+    value = "" if "key" in _place(error["loc"]) else f"{str(error['input'])[:80]!r} is not valid: "
+    reason = str(error["msg"])
+    return f"{value}{reason[:1].lower()}{reason[1:]}"

@@ -1,0 +1,44 @@
+"""Intervals for what methods are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
+
+
+def wilson(p: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion `p` of `n` independent trials (95 % unless told; n may be a fraction).
+
+    Never leaves [0, 1], and is no point at 0 or 1. Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
+    """
+    if n <= 0:
+        return (0.0, 1.0)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    return (max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]:
+    """A 95 % interval of the mean over problems that were tried several times: one inner sequence a problem.
+
+    Tries of one problem are alike, so they count for less than as many problems. Wilson's interval is taken at the
+    effective number of trials: p(1-p) over the variance of p between problems (the cluster-robust one), never more than
+    there were tries and never fewer than there were problems. With one try a problem that is Wilson's own interval.
+    Source: Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data", Survey Methodology 24.
+    """
+    tries = np.array([len(tried) for tried in outcomes if tried], dtype=float)
+    right = np.array([sum(tried) for tried in outcomes if tried], dtype=float)
+    total, problems = float(tries.sum()), len(tries)
+    if not problems:
+        return (0.0, 1.0)
+    p = float(right.sum() / total)
+    if problems == 1:
+        return wilson(p, 1)
+    variance = problems / (problems - 1) * float(((right - p * tries) ** 2).sum()) / total**2
+    effective = p * (1 - p) / variance if variance > 0 else problems
+    return wilson(p, min(max(effective, problems), total))

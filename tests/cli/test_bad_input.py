@@ -1,0 +1,137 @@
+"""Every user's mistake is one line on standard error, and the right exit code."""
+
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+from scripted_cli import STORY
+
+from speculative.errors import EngineUnreachable
+from speculative.testing import ScriptedEngine
+
+pytestmark = pytest.mark.usefixtures("scripted")
+
+MISUSED = [
+    (["aks"], ["'aks'", "'ask'", "compare"]),
+    (["ask", "--method", "big_onli"], ["'big_onli'", "'big_only'", "spec_rewrite"]),
+    (["ask", "--swich-ratio", "3"], ["--swich-ratio", "did you mean '--switch-ratio'", "--big-share"]),
+    (["ask", "--drafting-n", "3"], ["--drafting-n", "parameter of spec_rewrite"]),
+    (["ask", "--switch-chunk", "0"], ["switch_chunk", "greater than or equal to 1"]),
+    (["ask", "--switch-chunk", "1.5"], ["switch_chunk", "1.5"]),
+    (["ask", "--switch-ratio", "nan"], ["switch_ratio", "finite"]),
+    (["ask", "--switch-ratio", "-1"], ["switch_ratio", "greater than 0"]),
+    (["ask", "--switch-ratio"], ["--switch-ratio", "requires an argument"]),
+    (["ask", "--unit", "word"], ["--unit", "chunk", "step"]),
+    (["ask", "--switch-ratio", "1", "--big-share", "0.5"], ["not both"]),
+    (["ask", "--top-p", "2"], ["top_p", "at most 1"]),
+    (["ask", "--max-tokens", "0"], ["max_tokens", "at least 1"]),
+    (["ask", "--seed", "1.5"], ["--seed", "whole number"]),
+    (["ask", ""], ["the problem is empty"]),
+    (["ask", "two", "words"], ["'words'", "quotes"]),
+    (["ask", "--with", "vode"], ["'vode'", "'vote'", "early_exit"]),
+    (["ask", "--with", "vote(ballots=0)"], ["ballots", "greater than or equal to 1"]),
+    (["ask", "--method", "./none.py:Mine"], ["none.py"]),
+    (["methods", "vot"], ["'vot'", "'vote'", "random_switch"]),
+    (["problems", "--level", "11"], ["level", "from 1 to 10"]),
+    (["problems", "--n", "0"], ["n: 0", "at least 1"]),
+    (["problems", "--set", "train"], ["benchmark", "tuning"]),
+    (["show"], ["TRACE"]),
+    (["compare", "--methods", "big_only(x=1)"], ["'x'", "sequential_scale"]),
+    (["compare", "--methods", "big_only,big_only"], ["twice"]),
+    (["compare", "--methods", ","], ["none is named"]),
+    (["compare", "--methods", "big_only(x"], ["bracket"]),
+    (["compare", "--methods", "big_only(x)"], ["no field=value"]),
+    (["compare", "--epochs", "0"], ["epochs", "at least 1"]),
+    (["compare", "--limit", "0"], ["limit", "at least 1"]),
+]
+
+
+@pytest.mark.parametrize(("argv", "told"), MISUSED, ids=lambda value: " ".join(value) if isinstance(value, list) else None)
+def test_a_wrong_command_line_says_what_is_right(cli, argv, told):
+    ran = cli(*argv)
+    assert ran.code == 2
+    assert ran.out == ""
+    line = ran.one_line()
+    assert all(part in line for part in told), line
+
+
+def test_invalid_utf8_names_the_byte(process):
+    child = process("ask", "-", stdin=PIPE)
+    out, err = child.communicate(b"abc\xff")
+    assert (child.returncode, out) == (2, b"")
+    assert b"byte 3 is 0xff" in err
+
+
+def test_an_engine_that_cannot_be_reached_is_one_line_and_no_answer(cli, monkeypatch, tmp_path):
+    def unreachable(seen, seed):
+        if "131 beads" in seen.rpartition("<think>")[2]:
+            raise EngineUnreachable("http://localhost:1 does not answer; is the server up?")
+        return "131 beads and so on"
+
+    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine(unreachable))
+    file = tmp_path / "t.jsonl"
+    ran = cli("ask", STORY, "--json", "--trace", file)
+    assert (ran.code, ran.out) == (1, "")
+    assert "is the server up?" in ran.one_line()
+    assert file.exists()
+    ran = cli("ask", STORY)
+    assert ran.code == 1
+    assert "131 beads and" in ran.out
+    assert "not finished" in ran.out
+    assert cli("compare", "--limit", "2").code == 1
+
+
+def test_a_problem_longer_than_the_context(cli, monkeypatch):
+    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine("x", context=50))
+    ran = cli("ask", STORY)
+    assert ran.code == 1
+    assert "context of 50" in ran.one_line()
+
+
+@pytest.mark.parametrize("path", ["missing/chain.jsonl", "."])
+def test_a_trace_that_cannot_be_written_is_told_before_anything_is_asked(cli, monkeypatch, tmp_path, path):
+    asked = []
+    monkeypatch.setattr("speculative.pair.engine", lambda *_: asked.append(1))
+    ran = cli("ask", STORY, "--trace", tmp_path / path)
+    assert (ran.code, asked) == (1, [])
+    assert "name" in ran.one_line()
+
+
+def test_a_full_disk_is_one_line_after_the_answer(cli):
+    ran = cli("ask", STORY, "--json", "--trace", "/dev/full")
+    assert ran.code == 1
+    assert "No space left" in ran.one_line()
+    assert "174" in ran.out
+
+
+def test_a_full_disk_under_the_output_is_one_line(process):
+    with Path("/dev/full").open("wb") as full:
+        child = process("ask", STORY, "--json", stdout=full)
+        err = child.stderr.read()
+    assert child.wait() == 1
+    assert b"No space left" in err
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "no trace header"),
+        ("hello\n", "no trace header"),
+        ('{"speculative_trace":99}\n', "version 99"),
+        ('{"speculative_trace":1}\n{"event":"start', "damaged"),
+        ('{"speculative_trace":1}\n', "started"),
+    ],
+)
+def test_a_file_that_is_no_trace(cli, tmp_path, content, told):
+    file = tmp_path / "chain.jsonl"
+    file.write_text(content)
+    ran = cli("show", file)
+    assert ran.code == 1
+    assert told in ran.one_line()
+
+
+def test_a_trace_that_is_not_there(cli, tmp_path):
+    ran = cli("show", tmp_path / "none.jsonl")
+    assert ran.code == 1
+    assert "none.jsonl" in ran.one_line()

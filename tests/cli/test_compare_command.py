@@ -1,0 +1,112 @@
+"""`speculative compare`."""
+
+import json
+
+import pytest
+
+from speculative.evaluate.problems import problems
+
+pytestmark = pytest.mark.usefixtures("scripted")
+
+SIX = {"big_only", "small_only", "placeholder", "random_switch", "logprob_subselect", "spec_rewrite"}
+KEYS = {"method", "params", "problems", "epochs", "accuracy", "interval", "usage", "seconds"} | {
+    "share_kept",
+    "share_spent",
+    "speed",
+    "finish_reasons",
+}
+
+
+def rows_of(ran):
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+def test_all_six_methods_are_compared_by_default(cli):
+    rows = rows_of(cli("compare", "--limit", 10, "--json"))
+    assert {row["method"] for row in rows} == SIX
+    for row in rows:
+        assert row.keys() >= KEYS
+        assert row["problems"] == row["chains"] == 10
+        assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+        assert sum(row["finish_reasons"].values()) == 10
+        for cost in row["usage"].values():
+            assert cost["produced_tokens"] == cost["kept_tokens"] + cost["discarded_tokens"]
+    by_name = {row["method"]: row for row in rows}
+    assert by_name["big_only"]["speed"] == 1
+    assert by_name["big_only"]["share_kept"] == 1
+    assert by_name["small_only"]["share_spent"] == 0
+    assert by_name["placeholder"]["share_kept"] == 1 > by_name["placeholder"]["share_spent"]
+
+
+def test_accuracy_is_the_part_of_right_answers(cli):
+    (row,) = rows_of(cli("compare", "--methods", "big_only", "--limit", 500, "--chains", 50, "--json"))
+    assert row["accuracy"] == sum(stated.answer == "174" for stated in problems()) / 500 > 0
+
+
+def test_methods_carry_parameters_and_wrappers(cli):
+    spec = "random_switch(big_share=0.2, unit=step),vote(ballots=2)*small_only"
+    switch, vote = rows_of(cli("compare", "--methods", spec, "--limit", 2, "--json"))
+    assert (switch["params"]["big_share"], switch["params"]["unit"]) == (0.2, "step")
+    assert vote["method"] == "vote(small_only)"
+    assert vote["usage"]["small"]["kept_tokens"] * 2 == vote["usage"]["small"]["produced_tokens"]
+
+
+def test_samples_are_the_same_however_many_run_at_once(cli, tmp_path):
+    def told(chains):
+        file = tmp_path / f"{chains}.jsonl"
+        cli("compare", "--methods", "random_switch", "--limit", 12, "--epochs", 2, "--chains", chains, "--out", file)
+        samples = [json.loads(line) for line in file.read_text().splitlines()]
+        costs = {
+            (sample["problem"], sample["epoch"]): (
+                sample["seed"],
+                [(role, cost["kept_tokens"]) for role, cost in sorted(sample["usage"].items())],
+            )
+            for sample in samples
+        }
+        assert len(costs) == 24
+        assert len({seed for seed, _ in costs.values()}) == 24
+        return costs
+
+    assert told(1) == told(7)
+
+
+def test_the_same_command_goes_on_where_it_stopped(cli, tmp_path):
+    file = tmp_path / "samples.jsonl"
+    command = ["compare", "--methods", "big_only,random_switch(big_share=0.5)", "--limit", 6, "--json", "--out", file]
+    whole = rows_of(cli(*command))
+    lines = file.read_text().splitlines(keepends=True)
+    assert len(lines) == 12
+    file.write_text("".join(lines[:5]) + lines[5][:40])
+    again = rows_of(cli(*command))
+    assert file.read_text().startswith("".join(lines[:5]))
+    assert len(file.read_text().splitlines()) == 12
+    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in whole]
+    assert rows_of(cli(*command)) == again
+
+
+def test_samples_of_another_comparison_are_not_taken(cli, tmp_path):
+    file = tmp_path / "samples.jsonl"
+    command = ["compare", "--methods", "big_only", "--limit", 3, "--json", "--out", file]
+    rows_of(cli(*command))
+    for other in (["--seed", 1], ["--temperature", 0.1], ["--max-tokens", 99], ["--set", "tuning"]):
+        before = len(file.read_text().splitlines())
+        assert rows_of(cli(*command, *other))[0]["chains"] == 3
+        assert len(file.read_text().splitlines()) == before + 3
+
+
+@pytest.mark.parametrize("content", ["precious", "precious\n", '{"label":1}\n'])
+def test_a_file_of_something_else_is_left_alone(cli, tmp_path, content):
+    file = tmp_path / "other.txt"
+    file.write_text(content)
+    ran = cli("compare", "--methods", "big_only", "--limit", 1, "--out", file)
+    assert ran.code == 2
+    assert "other.txt" in ran.one_line()
+    assert file.read_text() == content
+
+
+def test_away_from_a_terminal_progress_is_a_line_a_method(cli):
+    ran = cli("compare", "--methods", "big_only,small_only", "--limit", 2)
+    assert ran.err.count("\n") == 2
+    assert "\x1b" not in ran.err + ran.out
+    assert "95 % interval" in ran.out

@@ -1,0 +1,77 @@
+"""A new method is one file of the user's: its parameters are flags, validated, and in `--help`."""
+
+import json
+
+import pytest
+from scripted_cli import STORY
+
+METHOD = '''from pydantic import Field
+from speculative import Method
+
+class Mine(Method):
+    """Big begins, small goes on."""
+
+    first_tokens: int = Field(12, ge=4, le=99, description="tokens of big at the beginning")
+    eager: bool = Field(False, description="whether small may answer")
+
+    async def think(self, chain):
+        await chain.write("big", max_tokens=self.first_tokens)
+        await chain.write("small")
+'''
+
+
+@pytest.fixture
+def mine(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD)
+    assert len(METHOD.splitlines()) <= 15
+    return f"{file}:Mine"
+
+
+@pytest.mark.usefixtures("scripted")
+def test_it_runs_with_its_parameters(cli, mine):
+    told = json.loads(cli("ask", STORY, "--json", "--method", mine, "--first-tokens", 5, "--eager").out)
+    assert told["method"] == "mine"
+    assert told["params"] == {"answer_by": "big", "first_tokens": 5, "eager": True}
+    assert told["usage"]["big"]["kept_tokens"] >= 5
+
+
+def test_its_parameters_are_in_the_help(cli, mine):
+    told = " ".join(cli("ask", "--method", mine, "--help").out.replace("│", " ").split())
+    assert "Parameters of mine" in told
+    assert "--first-tokens INT tokens of big at the beginning (at least 4, at most 99) [default: 12]" in told
+    assert "--eager --no-eager whether small may answer [default: no]" in told.replace("--eager whether", "--eager --no-eager whether")
+    assert "--switch-ratio" not in told
+
+
+def test_its_parameters_are_validated(cli, mine):
+    ran = cli("ask", STORY, "--method", mine, "--first-tokens", 3)
+    assert ran.code == 2
+    assert "first_tokens: '3' is not valid" in ran.one_line()
+
+
+def test_methods_describes_it(cli, mine):
+    told = cli("methods", mine).out
+    assert "Big begins, small goes on." in told
+    assert "first_tokens" in told
+    assert "at least 4, at most 99" in told
+    schema = json.loads(cli("methods", mine, "--json").out)["schema"]
+    assert schema["properties"]["first_tokens"]["minimum"] == 4
+
+
+@pytest.mark.usefixtures("scripted")
+def test_it_is_compared_like_any_other(cli, mine):
+    rows = json.loads(cli("compare", "--methods", f"{mine}(first_tokens=4)", "--limit", 2, "--json").out)
+    assert rows[0]["params"]["first_tokens"] == 4
+
+
+def test_a_field_that_cannot_be_read_as_one_word_is_left_to_the_method(cli, tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "from speculative import Method\n\nclass Odd(Method):\n    '''Odd.'''\n\n    shares: list[float]\n\n"
+        "    async def think(self, chain):\n        await chain.write('big')\n"
+    )
+    ran = cli("ask", STORY, "--method", file, "--shares", "some")
+    assert ran.code == 2
+    assert "shares" in ran.one_line()
+    assert "--shares requires an argument" in cli("ask", STORY, "--method", file).one_line()

@@ -1,0 +1,31 @@
+"""The pages that are made from the code are up to date: `python -m speculative.cli.docs` writes them."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from speculative.cli.docs import PAGES, main
+from speculative.events import AnyEvent
+from speculative.report.schema import outcome_schema, trace_schema
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_up_to_date(name):
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run python -m speculative.cli.docs"
+
+
+def test_the_command_writes_them(tmp_path):
+    main(str(tmp_path))
+    assert {page.name for page in tmp_path.iterdir()} == set(PAGES)
+
+
+def test_every_kind_of_event_is_in_the_schema():
+    kinds = set(re.findall(r'"const": ?"(\w+)"|"enum": ?\["(\w+)"\]', json.dumps(trace_schema())))
+    named = {kind for pair in kinds for kind in pair if kind}
+    assert {kind.__name__.lower() for kind in AnyEvent.__args__} <= named
+    assert "finish_reason" in msgspec.json.encode(outcome_schema()).decode()

@@ -1,0 +1,54 @@
+"""What the documents show really runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import ROOT, blocks, shell
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+def test_a_method_is_added_as_the_guide_says(tmp_path: Path) -> None:
+    (method,) = blocks("CONTRIBUTING.md", "python")
+    (tmp_path / "doubt.py").write_text(method)
+    assert len([line for line in method.splitlines() if line.strip()]) <= 15
+    (commands,) = blocks("CONTRIBUTING.md", "sh")
+    for command in commands.splitlines():
+        output = shell(command, tmp_path)
+        assert output
+    assert "floor" in shell("speculative ask --method ./doubt.py --help", tmp_path)
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(example: Path) -> None:
+    assert len(example.read_text().splitlines()) <= 30
+    done = subprocess.run([sys.executable, "-W", "error", example], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_readme_shows_the_example() -> None:
+    (shown,) = blocks("README.md", "python")
+    assert shown.strip() in (ROOT / "examples/ten_lines.py").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), target
+
+
+def test_commands_of_the_readme_run(tmp_path: Path) -> None:
+    for block in blocks("README.md", "sh"):
+        for command in block.splitlines():
+            if command.startswith("speculative "):
+                shell(command, tmp_path)
+
+
+def test_the_architecture_fits_on_a_page() -> None:
+    assert len((ROOT / "docs/architecture.md").read_text().splitlines()) <= 60

@@ -1,0 +1,227 @@
+"""The engine over HTTP against the fake server: what is asked, what is read, what is counted."""
+
+import asyncio
+
+import pytest
+
+from speculative.engines.base import Completion, Decoding, Tally
+from speculative.engines.openai import OpenAIEngine
+from speculative.errors import ContextExceeded, EngineError, UnknownName, UsageError
+from speculative.fake_server import FakeServer
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+
+TEXT = "One 🦊 step.\n\nTwo, then é and 中文.\n\nThree."
+
+
+@pytest.fixture(params=["vllm", "sglang", "llama.cpp"])
+def kind(request):
+    return request.param
+
+
+class Rig:
+    """A scripted engine behind a fake server, and the engine that talks to it."""
+
+    def __init__(self, script=TEXT + "</think>\n\nIt is 7.", *, width=2, **settings):
+        self.local = ScriptedEngine(script, width=width, context=settings.pop("context", 4096))
+        self.server = FakeServer(self.local, **settings)
+        self.vocabulary = ScriptedVocabulary(width)
+
+    async def __aenter__(self):
+        await self.server.start()
+        self.engine = await OpenAIEngine.connect(self.server.url, vocabulary=self.vocabulary, dialect="chatml", secret=self.server.key)
+        self.server.requests.clear()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.engine.aclose()
+        await self.server.stop()
+
+    @property
+    def prompt(self):
+        return [*self.vocabulary.encode("Question"), self.vocabulary.marker("<think>"), *self.vocabulary.encode("\n")]
+
+    @property
+    def closing(self):
+        return (self.vocabulary.marker("</think>"), self.vocabulary.marker("<|im_end|>"))
+
+    async def complete(self, decoding, prefixes=None):
+        tally = Tally()
+        return await self.engine.complete(prefixes or [self.prompt], decoding, key="chain", tally=tally), tally
+
+
+async def test_the_ids_are_those_of_the_model(kind):
+    async with Rig(kind=kind) as rig:
+        ((completion,),), tally = await rig.complete(Decoding(200, stop_ids=rig.closing))
+        assert completion.finish == "end"
+        assert completion.end_id == rig.closing[0]
+        assert rig.vocabulary.to_bytes(completion.ids).decode() == TEXT
+        assert tally.requests == 1
+        assert tally.prompt_tokens == len(rig.prompt)
+        assert tally.produced_tokens >= completion.produced
+
+
+async def test_a_stop_string_ends_with_the_token_in_which_it_completes(kind):
+    async with Rig(kind=kind, width=3) as rig:
+        ((completion,),), _ = await rig.complete(Decoding(200, stop=("\n\n",), stop_ids=rig.closing))
+        text = rig.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
+        assert completion.finish == "stop"
+        assert completion.end_id is None
+        assert "\n\n" in text
+        assert "\n\n" not in rig.vocabulary.to_bytes(completion.ids[:-1]).decode("utf-8", "replace")
+
+
+async def test_the_limit_and_the_context_end_a_text(kind):
+    async with Rig(kind=kind, context=24) as rig:
+        ((short,),), _ = await rig.complete(Decoding(3, stop_ids=rig.closing))
+        ((full,),), _ = await rig.complete(Decoding(500, stop_ids=rig.closing))
+        assert (short.finish, len(short.ids)) == ("length", 3)
+        assert (full.finish, len(full.ids)) == ("context", 24 - len(rig.prompt))
+        with pytest.raises(ContextExceeded):
+            await rig.complete(Decoding(1), [[65] * 24])
+
+
+async def test_a_stream_gives_what_complete_gives(kind):
+    async with Rig(kind=kind) as rig:
+        decoding = Decoding(200, stop=("Three",), stop_ids=rig.closing, logprobs=True)
+        ((whole,),), counted = await rig.complete(decoding)
+        tally = Tally()
+        deltas = [delta async for delta in rig.engine.stream(rig.prompt, decoding, key="chain", tally=tally)]
+        assert deltas[-1].completion == whole
+        assert [delta.completion for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+        assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
+        assert len(whole.logprobs) == len(whole.ids)
+        assert tally.requests == counted.requests == 1
+
+
+async def test_greedy_prefixes_go_together_and_sampled_ones_apart():
+    async with Rig() as rig:
+        other = rig.prompt + rig.vocabulary.encode("One ")
+        found, _ = await rig.complete(Decoding(5, n=2), [rig.prompt, other])
+        assert [len(several) for several in found] == [2, 2]
+        assert len(rig.server.requests) == 1
+        assert rig.server.requests[0][2]["prompt"] == [rig.prompt, rig.prompt, other, other]
+        await rig.complete(Decoding(5, temperature=0.7, n=2, seed=9), [rig.prompt, rig.prompt])
+        seeds = [body["seed"] for _, _, body in rig.server.requests[1:]]
+        assert len(set(seeds)) == 2
+        assert all(body["n"] == 2 for _, _, body in rig.server.requests[1:])
+
+
+async def test_completions_land_in_their_places(kind):
+    def script(seen, seed):
+        return f"{seen.rpartition('<think>')[2].strip()}{'-greedy' if seed == 0 else ''}</think>"
+
+    async with Rig(script, kind=kind) as rig:
+        prefixes = [rig.prompt + rig.vocabulary.encode(word) for word in ("ab", "cd", "ef")]
+        found, tally = await rig.complete(Decoding(30, temperature=1.0, n=2, stop_ids=rig.closing), prefixes)
+        texts = [[rig.vocabulary.to_bytes(one.ids).decode() for one in several] for several in found]
+        assert texts == [["ab", "ab"], ["cd", "cd"], ["ef", "ef"]]
+        assert tally.produced_tokens >= sum(one.produced for several in found for one in several)
+
+
+async def test_seeds_reach_the_server_and_repeat(kind):
+    async with Rig(lambda seen, seed: f"{seed}</think>", kind=kind) as rig:
+        decoding = Decoding(30, temperature=1.0, seed=5, n=3, stop_ids=rig.closing)
+        first, _ = await rig.complete(decoding, [rig.prompt, rig.prompt])
+        again, _ = await rig.complete(decoding, [rig.prompt, rig.prompt])
+        assert first == again
+        assert len({one.ids for several in first for one in several}) == 6
+
+
+async def test_scores_are_those_of_the_continuation():
+    for kind in ("vllm", "sglang"):
+        async with Rig(kind=kind) as rig:
+            tally = Tally()
+            given = [rig.vocabulary.encode("One"), rig.vocabulary.encode("Two, and"), []]
+            scores = await rig.engine.score([rig.prompt] * 3, given, key="chain", tally=tally)
+            assert [len(values) for values in scores] == [len(ids) for ids in given]
+            assert scores[0][0] == pytest.approx(-0.1)
+            assert tally.scored_tokens == sum(len(ids) for ids in given)
+            assert tally.requests == 2
+            assert "score" in rig.engine.abilities
+
+
+async def test_what_llama_cannot_do_is_said():
+    async with Rig(kind="llama.cpp") as rig:
+        assert "score" not in rig.engine.abilities
+        with pytest.raises(EngineError, match="cannot score"):
+            await rig.engine.score([[1]], [[2]], key="", tally=Tally())
+
+
+async def test_the_session_header_and_the_key_are_sent():
+    async with Rig(key="geheim") as rig:
+        await rig.complete(Decoding(2))
+        headers = rig.server.requests[0][1]
+        assert headers["X-Session-ID"] == "chain"
+        assert headers["Authorization"] == "Bearer geheim"
+
+
+async def test_no_sampling_is_left_to_the_servers_defaults():
+    async with Rig() as rig:
+        await rig.complete(Decoding(2, temperature=0.5, top_p=0.9, top_k=7))
+        body = rig.server.requests[0][2]
+        assert (body["temperature"], body["top_p"], body["top_k"], body["min_p"], body["repetition_penalty"]) == (0.5, 0.9, 7, 0.0, 1.0)
+        assert body["include_stop_str_in_output"]
+        assert not body["skip_special_tokens"]
+
+
+async def test_nothing_is_asked_for_nothing():
+    async with Rig() as rig:
+        assert (await rig.complete(Decoding(0)))[0] == [[Completion((), "length")]]
+        assert (await rig.complete(Decoding(4, n=0)))[0] == [[]]
+        assert [delta async for delta in rig.engine.stream(rig.prompt, Decoding(0), key="", tally=Tally())][-1].completion == Completion(
+            (), "length"
+        )
+        assert rig.server.requests == []
+        with pytest.raises(EngineError, match="empty prefix"):
+            await rig.engine.complete([[]], Decoding(1), key="", tally=Tally())
+        with pytest.raises(EngineError, match="n=2"):
+            _ = [delta async for delta in rig.engine.stream(rig.prompt, Decoding(1, n=2), key="", tally=Tally())]
+
+
+async def test_the_server_says_what_it_is(kind):
+    async with Rig(kind=kind, context=512) as rig:
+        assert rig.engine.server.kind == kind
+        assert rig.engine.context == 512
+        assert rig.engine.name == f"fake at {rig.server.url}"
+        assert "cached" in rig.engine.abilities
+
+
+async def test_a_server_that_does_not_report_its_cache_lacks_that_ability():
+    server = FakeServer(ScriptedEngine("x"))
+    server.cached = False
+    async with server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        assert "cached" not in engine.abilities
+
+
+async def test_a_server_that_gives_no_ids_is_refused():
+    server = FakeServer(ScriptedEngine("x"), kind="other")
+    server.ids = False
+    async with server:
+        with pytest.raises(EngineError, match="no token ids"):
+            await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+
+
+async def test_a_wrong_model_and_a_missing_tokenizer_name_the_next_step(tmp_path):
+    async with FakeServer(ScriptedEngine("x"), source=str(tmp_path)) as server:
+        with pytest.raises(UnknownName, match="fake"):
+            await OpenAIEngine.connect(server.url, model="fakee")
+        with pytest.raises(UsageError, match="--big-tokenizer"):
+            await OpenAIEngine.connect(server.url)
+
+
+async def test_it_opens_without_an_event_loop_and_serves_several():
+    async with FakeServer(ScriptedEngine("One.</think>")) as server:
+
+        def elsewhere():
+            engine = OpenAIEngine.open(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+
+            async def use():
+                found = await engine.complete([[65]], Decoding(3), key="", tally=Tally())
+                await engine.aclose()
+                return found
+
+            return asyncio.run(use()), asyncio.run(use())
+
+        first, second = await asyncio.to_thread(elsewhere)
+        assert first == second

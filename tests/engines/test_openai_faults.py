@@ -1,0 +1,284 @@
+"""What goes wrong on the way to a server: typed errors that name the address, deadlines, retries, cancelling. Nothing hangs."""
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+
+import speculative
+from speculative.engines import http
+from speculative.engines.base import Decoding, Tally
+from speculative.engines.http import Deadlines, Events, told
+from speculative.engines.openai import OpenAIEngine
+from speculative.engines.replicas import Replicas, address
+from speculative.errors import EngineBusy, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
+from speculative.fake_server import FakeServer, Fault
+from speculative.pair import Pair
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+
+SHORT = Deadlines(connect=0.3, first_token=0.3, between=0.3, whole=1.0)
+TEXT = "abcdefghijklmnopqrstuvwxyz" * 8
+PROMPT = [97, 98]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Pauses between attempts are real, but short."""
+    real = http.stamina.retry_context
+
+    def quick(on, **settings):
+        return real(on, attempts=settings["attempts"], timeout=settings["timeout"], wait_initial=0.01, wait_max=0.02, wait_jitter=0.01)
+
+    monkeypatch.setattr(http.stamina, "retry_context", quick)
+
+
+@contextlib.asynccontextmanager
+async def rig(*faults, deadlines=None, script=TEXT, **settings):
+    """An engine on a server that breaks as told. Deadlines are short only where one has to fire: a busy machine is slow."""
+    async with FakeServer(ScriptedEngine(script), **settings) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine.link.deadlines = deadlines or Deadlines()
+        server.requests.clear()
+        server.faults.extend(faults)
+        try:
+            yield server, engine
+        finally:
+            await engine.aclose()
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (a server's counters have no events)
+            await asyncio.sleep(0.005)
+
+
+async def write(engine, tokens=20, tally=None, **settings):
+    ((completion,),) = await engine.complete(
+        [PROMPT], Decoding(tokens, **settings), key="chain", tally=tally if tally is not None else Tally()
+    )
+    return completion
+
+
+async def read(engine, tokens=20, tally=None):
+    return [d async for d in engine.stream(PROMPT, Decoding(tokens), key="chain", tally=tally if tally is not None else Tally())]
+
+
+def dead_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("status", status=500), EngineFault),
+        (Fault("status", status=400), EngineRefused),
+        (Fault("status", status=401), EngineRefused),
+        (Fault("status", status=429), EngineBusy),
+        (Fault("status", status=429, retry_after="3600"), EngineBusy),
+        (Fault("garbage"), EngineFault),
+        (Fault("garbage", after=4), EngineFault),
+        (Fault("half"), EngineFault),
+        (Fault("half", after=4), EngineFault),
+        (Fault("error", after=4), EngineFault),
+        (Fault("close", after=4), EngineFault),
+        (Fault("stall"), EngineTimeout),
+        (Fault("stall", after=4), EngineTimeout),
+    ],
+)
+@pytest.mark.parametrize("call", [write, read])
+async def test_a_broken_answer_is_a_typed_error_that_names_the_server(fault, error, call):
+    async with rig(fault, deadlines=SHORT if fault.kind == "stall" else None) as (server, engine):
+        with pytest.raises(error, match=f"127.0.0.1:{server.port}") as raised:
+            await call(engine)
+        assert type(raised.value) is error
+        assert len(server.requests) == 1
+        engine.link.deadlines = Deadlines()
+        assert (await write(engine)).finish == "length"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_what_can_pass_is_tried_again(status):
+    async with rig(Fault("status", status=status), Fault("close"), Fault("status", status=429, retry_after="0")) as (server, engine):
+        tally = Tally()
+        assert len((await write(engine, tally=tally)).ids) == 20
+        assert len(server.requests) == 4
+        assert tally.requests == 1
+        assert tally.produced_tokens == 20
+
+
+async def test_attempts_end():
+    async with rig(*[Fault("status", status=503)] * 4) as (server, engine):
+        with pytest.raises(EngineBusy, match="503"):
+            await write(engine)
+        assert len(server.requests) == 4
+
+
+async def test_retry_after_is_waited_for():
+    async with rig(Fault("status", status=429, retry_after="0.15")) as (_, engine):
+        start = time.monotonic()
+        await write(engine)
+        assert time.monotonic() - start >= 0.15
+
+
+async def test_a_broken_score_is_typed_too():
+    async with rig(Fault("garbage"), Fault("status", status=503), None, Fault("stall")) as (_, engine):
+        with pytest.raises(EngineFault, match="scoring failed"):
+            await engine.score([PROMPT], [[99]], key="", tally=Tally())
+        assert len((await engine.score([PROMPT], [[99]], key="", tally=Tally()))[0]) == 1
+        engine.link.deadlines = SHORT
+        with pytest.raises(EngineTimeout):
+            await engine.score([PROMPT], [[99]], key="", tally=Tally())
+
+
+async def test_the_whole_call_has_a_deadline():
+    async with rig(pace=0.05, deadlines=Deadlines(whole=0.4)) as (_, engine):
+        with pytest.raises(EngineTimeout, match=r"longer than 0\.4 s"):
+            await read(engine, 100)
+
+
+async def test_a_dead_address_names_itself_and_the_next_step():
+    url = f"http://127.0.0.1:{dead_port()}/v1"
+    with pytest.raises(EngineUnreachable, match=rf"{url}.*start a server there"):
+        await OpenAIEngine.connect(url)
+    with pytest.raises(EngineUnreachable, match=url):
+        await asyncio.to_thread(OpenAIEngine.open, url)
+
+
+async def test_a_server_that_listens_and_says_nothing_is_a_timeout():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        with pytest.raises(EngineTimeout, match=r"no first token within 0\.3 s"):
+            await OpenAIEngine.connect(f"http://127.0.0.1:{held.getsockname()[1]}", deadlines=SHORT)
+
+
+async def test_something_that_is_no_model_server_is_named():
+    async with FakeServer(ScriptedEngine("x")) as server:
+        server._pages = dict
+        with pytest.raises(EngineRefused, match="404"):
+            await OpenAIEngine.connect(server.url)
+        server._pages = lambda: {"/v1/models": ["hello"]}
+        with pytest.raises(EngineFault, match="which no model server says"):
+            await OpenAIEngine.connect(server.url)
+
+
+async def test_a_wrong_key_is_said_without_saying_the_key():
+    async with FakeServer(ScriptedEngine("x"), key="right") as server:
+        with pytest.raises(EngineRefused, match="--big-key") as raised:
+            await OpenAIEngine.connect(server.url, secret="wrong-secret")
+        assert "wrong-secret" not in str(raised.value)
+
+
+async def test_cancelling_closes_the_connection_and_counts_what_was_written():
+    async with rig(pace=0.01 as (server, engine):
+        tally = Tally()
+        task = asyncio.create_task(read(engine, 200, tally))
+        await until(lambda: tally.produced_tokens >= 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: not server.running)
+        assert server.dropped == 1
+        assert 5 <= tally.produced_tokens < 200
+        assert tally.prompt_tokens == len(PROMPT)
+
+
+async def test_cancelling_a_batch_ends_all_of_it():
+    async with rig(pace=0.01 as (server, engine):
+        decoding, tally = Decoding(200, temperature=1.0), Tally()
+        task = asyncio.create_task(engine.complete([PROMPT] * 5, decoding, key="", tally=tally))
+        await until(lambda: server.running == 5 and tally.produced_tokens >= 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: not server.running)
+        assert server.dropped == 5
+
+
+async def test_one_that_fails_ends_its_neighbours():
+    async with rig(None, Fault("error", after=3), None, pace=0.02 as (server, engine):
+        with pytest.raises(EngineFault):
+            await engine.complete([PROMPT] * 3, Decoding(200, temperature=1.0), key="", tally=Tally())
+        await until(lambda: not server.running)
+
+
+async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
+    scripted = ScriptedEngine(TEXT)
+    async with FakeServer(scripted) as one, FakeServer(scripted) as two:
+        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        one.requests.clear(), two.requests.clear()
+        for number in range(16):
+            for _ in range(3):
+                await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", tally=Tally())
+        for server, other in ((one, two), (two, one)):
+            seen = {headers["X-Session-ID"] for _, headers, _ in server.requests}
+            assert seen
+            assert seen.isdisjoint({headers["X-Session-ID"] for _, headers, _ in other.requests})
+        assert len(one.requests) + len(two.requests) == 48
+        await one.stop()
+        for number in range(16):
+            assert await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", tally=Tally())
+        await two.stop()
+        with pytest.raises(EngineUnreachable):
+            await write(engine)
+        await engine.aclose()
+
+
+async def test_a_stuck_server_is_left_before_its_first_token():
+    scripted = ScriptedEngine(TEXT)
+    async with FakeServer(scripted) as one, FakeServer(scripted) as two:
+        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine.link.deadlines = Deadlines(first_token=1.0)
+        stuck = one if engine.link.replicas.pick("chain").startswith(one.url) else two
+        stuck.faults.append(Fault("stall"))
+        assert (await write(engine)).finish == "length"
+        await engine.aclose()
+
+
+async def test_replicas_have_to_be_alike():
+    async with FakeServer(ScriptedEngine(TEXT)) as one, FakeServer(ScriptedEngine(TEXT, context=9)) as two:
+        with pytest.raises(UsageError, match="replicas have to be alike"):
+            await OpenAIEngine.connect([one.url, two.url])
+
+
+async def test_a_chain_whose_server_dies_ends_in_an_error_with_its_trace():
+    async with FakeServer(ScriptedEngine("One.\n\nTwo.</think>\n\n7")) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        async with Pair(engine, engine) as pair:
+            server.faults.extend([None, Fault("close", after=2)])
+            with pytest.raises(EngineFault) as raised:
+                await speculative.asolve("?", "random_switch", pair=pair, switch_chunk=4)
+            assert raised.value.trace is not None
+            assert raised.value.trace.usage()
+
+
+def test_addresses():
+    assert address("http://host:8000") == address("http://host:8000/v1/") == "http://host:8000/v1"
+    assert address("https://host/models/v1") == "https://host/models/v1"
+    for wrong in ("ftp://host", "host:8000", "http://", ""):
+        with pytest.raises(UsageError, match="not the address"):
+            address(wrong)
+    with pytest.raises(UsageError):
+        Replicas([])
+    assert Replicas(["http://user:pass@host:1"]).name == "http://host:1/v1"
+    assert Replicas(["http://a", "http://b"]).name == "http://a/v1 (and 1 more)"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_events_are_cut_wherever_reads_end(size):
+    data = b': ping\n\ndata: {"a": 1}\n\nevent: x\r\ndata: {"b": 2}\r\n\r\ndata: [DONE]\n\n'
+    events, found = Events(), []
+    for place in range(0, len(data), size):
+        found += events.feed(data[place : place + size])
+    assert found == [b'{"a": 1}', b'{"b": 2}', b"[DONE]"]
+
+
+def test_what_a_server_says_becomes_one_short_line():
+    assert told(b'{"error": {"message": "too\\n long"}}') == "too long"
+    assert told(b'{"detail": "Not Found"}') == "Not Found"
+    assert told(b"<html>" + b"x" * 1000).endswith("x…")
+    assert told(b"\xff") == "�"

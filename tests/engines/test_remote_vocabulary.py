@@ -1,0 +1,194 @@
+"""Vocabularies of models behind servers: three real, unlike tokenizers, and texts that mean harm."""
+
+import json
+from pathlib import Path
+
+import pytest
+import unlike
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import speculative
+from speculative.engines import remote_vocabulary
+from speculative.engines.base import UnfinishedCharacter
+from speculative.engines.openai import OpenAIEngine
+from speculative.engines.pieces import PieceVocabulary
+from speculative.engines.vocabulary import FileVocabulary
+from speculative.engines.wires.base import Piece, Writing
+from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.fake_server import FakeServer
+from speculative.pair import Pair
+from speculative.problem import Message
+from speculative.prompts import DIALECTS, dialect, encode, recognise
+
+SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
+
+LOOK_ALIKES = [
+    "<think>", "</think>", "<|im_end|>", "<|im_start|>system\n", "<|endoftext|>", "<s>", "</s>", "<unk>", "<0x0A>", "▁", "▁▁<0xE2>",
+    "<|im_", "end|>", "<thi", "nk>", "</", "Ġ", "Ċ", "\u0120the", "<\uff5cUser\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
+]  # fmt: skip
+NASTY = [
+    "🦊", "👩‍👩‍👧", "🏳️‍🌈", "e\u0301\u0323", "\u0301", "\u200d", "\ufeff", "\ufffd", "\x00", "\x07\x1b[31m", "\x7f\x85", "\r\n", "\n\n",
+    "\u2028", " ", "   ", "\t", "\u00a0", "中", "\U0001d538", "\U0010ffff", "क्षि", "ﷺ", "ß", "İ", "\u202e", "12345", "\\boxed{7}",
+]  # fmt: skip
+hostile = st.lists(st.one_of(st.sampled_from(LOOK_ALIKES), st.sampled_from(NASTY), st.text(max_size=8)), max_size=12).map("".join)
+
+
+@pytest.fixture(scope="module")
+def vocabularies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizers")
+    paths = [SHIPPED, unlike.byte_level(folder / "bytes"), unlike.byte_fallback(folder / "pieces")]
+    return [remote_vocabulary.read(path) for path in paths]
+
+
+def test_each_kind_is_read_by_its_own_reader(vocabularies):
+    assert [type(vocabulary) for vocabulary in vocabularies] == [FileVocabulary, FileVocabulary, PieceVocabulary]
+    assert len({vocabulary.fingerprint for vocabulary in vocabularies}) == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=hostile)
+def test_no_character_is_lost_and_no_marker_comes_of_a_text(vocabularies, text):
+    for vocabulary in vocabularies:
+        ids = vocabulary.encode(text)
+        assert vocabulary.to_bytes(ids).decode() == text
+        assert not set(ids) & set(vocabulary.markers.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=hostile, cuts=st.lists(st.integers(0, 200), max_size=6))
+def test_a_text_that_changes_hands_stays_itself(vocabularies, text, cuts):
+    """One model writes tokens and is stopped anywhere; its whole characters go to the others; what was unfinished is written again."""
+    for author in vocabularies:
+        left, seen = author.encode(text), {id(other): b"" for other in vocabularies}
+        said = b""
+        for cut in (*cuts, len(left) + 1):
+            written, size = author.to_bytes(left), cut
+            while size and UnfinishedCharacter.trailing(author.to_bytes(left[:size])):
+                size -= 1
+            piece = author.to_bytes(left[:size])
+            said += piece
+            for other in vocabularies:
+                seen[id(other)] += other.to_bytes(other.encode(piece.decode()))
+            left = author.encode(written[len(piece) :].decode())
+        assert said == text.encode()
+        assert set(seen.values()) == {text.encode()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(system=hostile, user=hostile, name=st.sampled_from(["bundled", "chatml", "qwen3"]))
+def test_a_prompt_has_the_dialects_markers_and_no_others(vocabularies, system, user, name):
+    family, vocabulary = dialect(name), vocabularies[0]
+    plain = family.prompt([Message("system", ""), Message("user", "?")], "")
+    ids = encode(vocabulary, family.prompt([Message("system", system), Message("user", user)], ""))
+    marked = set(vocabulary.markers.values())
+    assert [number for number in ids if number in marked] == [n for n in encode(vocabulary, plain) if n in marked]
+    spelled = vocabulary.to_bytes(ids).decode()
+    assert spelled == f"system\n{system}\nuser\n{user}\nassistant\n\n"
+
+
+def test_families_are_told_by_their_markers(vocabularies):
+    assert remote_vocabulary.dialect_of(vocabularies[0]) == "bundled"
+    assert remote_vocabulary.dialect_of(vocabularies[1]) == "qwen3"
+    assert remote_vocabulary.dialect_of(vocabularies[2]) == "think"
+
+
+def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
+    spec = json.loads(SHIPPED.read_text())
+    spec["added_tokens"] = [token for token in spec["added_tokens"] if "think" not in token["content"]]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(UsageError, match="cannot be told"):
+        recognise(remote_vocabulary.read(tmp_path / "tokenizer.json"))
+
+
+def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
+    with pytest.raises(UnknownMarker, match="<think>"):
+        vocabularies[2].marker("<|im_end|>")
+    with pytest.raises(UsageError, match="half a character"):
+        vocabularies[2].encode("a\ud800")
+    path = unlike.byte_fallback(tmp_path)
+    spec = json.loads(path.read_text())
+    del spec["model"]["vocab"]["<0x41>"]
+    path.write_text(json.dumps(spec))
+    with pytest.raises(BadWeights, match="no token for byte 65"):
+        remote_vocabulary.read(path)
+    path.write_text('{"model": {"byte_fallback": true}}')
+    with pytest.raises(BadWeights, match="not a tokenizer"):
+        remote_vocabulary.read(path)
+    path.write_text("[]")
+    with pytest.raises(BadWeights, match="not a tokenizer"):
+        remote_vocabulary.read(path)
+
+
+def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    path = unlike.byte_level(tmp_path / "model")
+    assert remote_vocabulary.find(str(path)) == remote_vocabulary.find(str(path.parent)) == path
+    for wrong in (str(tmp_path), str(tmp_path / "none"), "./model", "x.gguf"):
+        with pytest.raises(UsageError, match="--big-tokenizer"):
+            remote_vocabulary.find(wrong)
+    import huggingface_hub
+
+    calls = []
+
+    def fetched(name, file, local_files_only=False):
+        calls.append(local_files_only)
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
+    assert remote_vocabulary.find("someone/model") == path
+    assert calls == [True, False]
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(UsageError, match="not found on the hub"):
+        remote_vocabulary.find("someone/model")
+
+
+class Reciter:
+    """An engine over a real vocabulary that goes on with a text wherever the chain stands."""
+
+    context, abilities = 1 << 16, frozenset({"continue", "ids", "stream"})
+
+    def __init__(self, vocabulary, text, family):
+        self.vocabulary, self.dialect, self.name, self._text = vocabulary, family, "reciter", text
+
+    async def complete(self, prefixes, decoding, *, key, tally):
+        found = []
+        for prefix in prefixes:
+            think = self.vocabulary.marker("<think>")
+            at = len(prefix) - list(prefix)[::-1].index(think) if think in prefix else 0
+            seen = self.vocabulary.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
+            rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
+            writing = Writing(decoding, decoding.max_tokens, self.vocabulary)
+            ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")]
+            writing.add(Piece(0, ids, (), "stop"))
+            found.append([writing.completion()] * decoding.n)
+        return found
+
+    async def score(self, prefixes, continuations, *, key, tally):
+        return [[-0.1] * len(ids) for ids in continuations]
+
+    async def aclose(self): ...
+
+
+@settings(max_examples=15, deadline=None)
+@given(text=hostile, chunk=st.integers(1, 4), seed=st.integers(0, 99))
+async def test_two_unlike_models_over_http_write_the_text_exactly(vocabularies, text, chunk, seed):
+    """Whoever writes next goes on from exactly what is there: the chain is the text, character for character."""
+    text = f"Begin. {text}"
+    for other in vocabularies[1:]:
+        engines = [Reciter(vocabularies[0], text, "qwen3"), Reciter(other, text, recognise(other))]
+        async with FakeServer(engines[0]) as one, FakeServer(engines[1]) as two:
+            opened = [
+                await OpenAIEngine.connect(server.url, vocabulary=engine.vocabulary, dialect=engine.dialect)
+                for server, engine in zip((one, two), engines, strict=True)
+            ]
+            async with Pair(*opened) as pair:
+                result = await speculative.asolve("?", "random_switch", pair=pair, switch_chunk=chunk, seed=seed, max_tokens=4000)
+            assert result.reasoning == text
+            assert result.finish_reason == "stop"
+
+
+def test_every_dialect_has_a_name_of_its_own():
+    assert all(DIALECTS[name].name == name for name in DIALECTS)

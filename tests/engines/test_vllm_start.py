@@ -1,0 +1,190 @@
+"""Servers that are started for the user, with a stand-in for vLLM: it loads, answers, has children, and is gone at the end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import unlike
+
+import speculative
+from speculative.cli import run
+from speculative.engines import guard, vllm
+from speculative.engines.vllm import Launch, VllmEngine, last_line
+from speculative.errors import EngineUnreachable, UsageError
+from speculative.fake_server import FakeServer
+from speculative.pair import EngineOptions, Pair, engine
+from speculative.testing import ScriptedEngine
+
+STAND_IN = """
+import asyncio, subprocess, sys, time
+sys.path.insert(0, {sources!r})
+from speculative.engines import remote_vocabulary
+from speculative.fake_server import FakeServer
+from speculative.testing import ScriptedEngine
+from pathlib import Path
+
+args = sys.argv[1:]
+def flag(name):
+    return args[args.index(name) + 1] if name in args else None
+
+print("args", args, flush=True)
+if "--broken" in args:
+    print("out of memory", flush=True)
+    sys.exit(3)
+if "--slow" in args:
+    time.sleep(60)
+child = subprocess.Popen([sys.executable, "-c", "import signal,time\\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\\ntime.sleep(600)"])
+class Stand(ScriptedEngine):
+    vocabulary = remote_vocabulary.read(Path(flag("--model")) / "tokenizer.json")
+    async def complete(self, prefixes, decoding, *, key, tally):
+        from speculative.engines.base import Completion
+        return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
+async def main():
+    server = FakeServer(Stand(""), model=flag("--served-model-name") or flag("--model"), source=flag("--model"))
+    await server.start(int(flag("--port")))
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A command that stands for the Python that has vLLM, and a model's folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(guard, "GRACE", 1.0)
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN.format(sources=str(Path(speculative.__file__).parents[1])))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
+    python.chmod(0o755)
+    unlike.byte_level(tmp_path / "model")
+    return str(python), str(tmp_path / "model")
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(lives(pid) for pid in pids):
+        time.sleep(0.05)
+    return not any(lives(pid) for pid in pids)
+
+
+async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
+    python, model = stand_in
+    said = []
+    pair = await asyncio.to_thread(
+        Pair.open, model, model, options={role: EngineOptions(vllm=python, args="--seed 3") for role in ("big", "small")}, tell=said.append
+    )
+    processes = [pair[role].running.process.pid for role in ("big", "small")]
+    tree = [pid for process in processes for pid in guard.family(process)]
+    assert len(tree) >= 6
+    assert pair["big"].dialect == "qwen3"
+    assert pair["big"].running.url != pair["small"].running.url
+    assert any("loading" in line for line in said)
+    log = pair["big"].running.log.read_text()
+    assert "--enable-prefix-caching" in log
+    assert "'--seed', '3'" in log
+    await pair.aclose()
+    assert gone(tree)
+
+
+def test_a_server_that_breaks_names_its_log(stand_in):
+    python, model = stand_in
+    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+\.log"):
+        engine(model, EngineOptions(vllm=python, args="--broken"))
+
+
+def test_one_that_breaks_ends_the_other(stand_in):
+    python, model = stand_in
+    options = {"big": EngineOptions(vllm=python), "small": EngineOptions(vllm=python, args="--broken")}
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(EngineUnreachable):
+        Pair.open(model, model, options=options)
+    assert gone(set(guard.family(os.getpid())) - before)
+
+
+def test_loading_has_a_deadline(stand_in):
+    python, model = stand_in
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(EngineUnreachable, match="did not load"):
+        VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3))
+    assert gone(set(guard.family(os.getpid())) - before)
+
+
+async def test_a_server_that_is_there_already_is_used_and_left_alone():
+    async with FakeServer(ScriptedEngine("x"), model="there") as server:
+        running = await asyncio.to_thread(vllm.start, Launch("there", "/nowhere", port=server.port))
+        assert running.process is None
+        running.stop()
+        assert await asyncio.to_thread(vllm.answers, server.url)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_when_we_die(stand_in, number):
+    """Ours is killed in every way while its server runs: the server, and its child that ignores SIGTERM, go too."""
+    python, model = stand_in
+    program = textwrap.dedent(f"""
+        import time
+        from speculative.engines import guard, vllm
+        guard.GRACE = 1.0
+        running = vllm.start(vllm.Launch({model!r}, {python!r}))
+        print(running.process.pid, flush=True)
+        time.sleep(600)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
+        pid = int(ours.stdout.readline())
+        tree = guard.family(pid)
+        assert len(tree) >= 3
+        ours.send_signal(number)
+        ours.wait()
+        assert gone(tree)
+
+
+def test_what_is_run():
+    launch = Launch("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
+    command = launch.command("python", 8000)
+    assert command[:5] == ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", launch.model]
+    assert command[command.index("--tensor-parallel-size") + 1] == "2"
+    assert command[-4:] == ["--max-model-len", "4096", "--data-parallel-size", "2"]
+    assert launch.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="--vllm PYTHON"):
+        engine("someone/model")
+    for wrong in ("bundle:big", "model", "a/b/c", ""):
+        with pytest.raises(UsageError, match="it opens bundled:big"):
+            engine(wrong)
+    assert last_line(None) == "no log"
+    (tmp_path / "log").write_text("one\n\n")
+    assert last_line(tmp_path / "log") == "one"
+
+
+def test_servers_are_held_open_and_let_go(stand_in, capfd):
+    python, model = stand_in
+    command = [sys.executable, "-m", "speculative.cli", "up", "--big", model, "--small", model, "--vllm", python]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
+        line = held.stdout.readline()
+        assert line.startswith("speculative ask --big http://127.0.0.1:")
+        url = line.split()[3]
+        tree = guard.family(held.pid)
+        assert len(tree) >= 7
+        assert vllm.answers(url)
+        assert run(["down"]) == 0
+        assert held.wait(10) == 0
+    assert gone(tree)
+    assert run(["down"]) == 2
+    assert "no servers are held open" in capfd.readouterr().err
+    assert run(["up"]) == 2

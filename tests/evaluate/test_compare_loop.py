@@ -1,0 +1,80 @@
+"""The comparison itself: the loop, the seeds, and what samples come to."""
+
+import pytest
+
+from speculative import EngineError, Pair, Problem
+from speculative.evaluate.compare import compare, plan, right, seed_of, standings
+from speculative.evaluate.contenders import contender, contenders, split
+from speculative.evaluate.problems import problems, spread
+from speculative.testing import ScriptedEngine
+
+SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
+
+
+async def samples_of(spec, script=SCRIPT, limit=6, epochs=1, chains=3, seed=0):
+    found = []
+    engines = [ScriptedEngine(script, width=2) for _ in range(2)]
+    async with Pair(*engines) as pair:
+        work = plan(contenders(spec), spread(problems(), limit), epochs)
+        await compare(work, pair, Problem.of("x", seed=seed), {}, found.append, chains=chains)
+    return found
+
+
+async def test_every_method_meets_the_same_problems_with_the_same_seeds():
+    found = await samples_of("big_only,random_switch", epochs=2)
+    met = {label: {(s.problem, s.epoch, s.seed) for s in found if s.label == label} for label in ("big_only", "random_switch")}
+    assert met["big_only"] == met["random_switch"]
+    assert len({s.seed for s in found}) == 12
+
+
+def test_a_seed_depends_on_its_place_alone():
+    assert seed_of(0, "a", 0) == seed_of(0, "a", 0)
+    assert len({seed_of(0, "a", 0), seed_of(1, "a", 0), seed_of(0, "b", 0), seed_of(0, "a", 1)}) == 4
+
+
+async def test_a_failing_engine_surfaces_and_stops_the_comparison():
+    def broken(seen, seed):
+        raise EngineError("the engine is broken")
+
+    with pytest.raises(EngineError, match="broken"):
+        await samples_of("big_only,small_only", broken)
+
+
+async def test_standings_keep_the_order_and_sum_the_usage():
+    found = await samples_of("small_only,big_only", limit=10)
+    small, big = standings(found[::-1], contenders("small_only,big_only"))
+    assert (small.label, big.label) == ("small_only", "big_only")
+    assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
+    assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
+    assert (big.share_kept, small.share_kept) == (1, 0)
+
+
+async def test_without_the_baseline_there_is_no_speed():
+    (row,) = standings(await samples_of("small_only"), contenders("small_only"))
+    assert row.speed is None
+
+
+@pytest.mark.parametrize(
+    ("found", "answer", "holds"),
+    [
+        ("174", "174", True),
+        (" 1,174. ", "1174", True),
+        ("-5", "-5", True),
+        (None, "174", False),
+        ("17", "174", False),
+        ("174 beads", "174", False),
+    ],
+)
+def test_an_answer_is_right_if_its_box_holds_the_number(found, answer, holds):
+    assert right(found, answer) == holds
+
+
+def test_a_contender_is_a_method_in_its_wrappers():
+    made = contender("early_exit*vote(ballots=3, answer_by=big)*random_switch(big-share=0.2)")
+    assert made.name == "early_exit(vote(random_switch))"
+    assert made.params["big_share"] == 0.2
+    assert made.params["vote"] == {"answer_by": "big", "ballots": 3}
+
+
+def test_commas_in_brackets_part_nothing():
+    assert split("a(b=1,c=(2,3)),d*e", ",") == ["a(b=1,c=(2,3))", "d*e"]

@@ -1,0 +1,258 @@
+"""Methods are found by name, by entry point and by path, and built from parameters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+from strategies import scripted_pair
+
+from speculative import Method, UsageError, Wrapper, solve
+from speculative.errors import UnknownName, UnmetNeeds
+from speculative.methods.base import append_only, name_of, needs_of, params_of
+from speculative.methods.registry import build, find, names, registered
+
+MINE = '''
+from pydantic import Field
+from speculative import Chain, Method
+
+
+class TakeTurns(Method):
+    """Gives the chunks to the models in turn."""
+
+    chunk: int = Field(2, ge=1, description="tokens in a chunk")
+
+    async def think(self, chain: Chain) -> None:
+        while chain.thinking:
+            for role in ("big", "small"):
+                await chain.write(role, max_tokens=self.chunk)
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return str(path)
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """The registry is read anew, before and after."""
+    registered.cache_clear()
+    yield
+    registered.cache_clear()
+
+
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, point: str, code: str = MINE) -> None:
+    """A package with one entry point, on the path."""
+    (folder / f"{module}.py").write_text(code)
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[speculative.methods]\n{point}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+# ---- by name --------------------------------------------------------------------------------------------------------
+
+
+def test_the_six_methods_and_the_wrappers_are_there_under_their_names() -> None:
+    assert names() == ["big_only", "logprob_subselect", "placeholder", "random_switch", "small_only", "spec_rewrite"]
+    assert names(wrappers=True) == ["early_exit", "vote"]
+    assert find("big_model_only") is find("big-only") is find("big_only")
+    assert find("small_model_only") is find("small_only")
+
+
+def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
+    for method in registered().values():
+        assert method.summary().endswith(".")
+        assert all(field.description for field in method.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: big_only, logprob_subselect"),
+        ("zzz", "unknown method 'zzz' \\(known: big_only"),
+        ("vote", "unknown method 'vote'"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
+    with pytest.raises(UnknownName, match=told):
+        build(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("random_switch", {"switch_chunks": 3}, "unknown parameter of random_switch 'switch_chunks'; did you mean 'switch_chunk'"),
+        ("random_switch", {"switch_chunk": 0}, "random_switch: switch_chunk: 0 is not valid: input should be greater than or equal to 1"),
+        ("random_switch", {"switch_ratio": 0}, "switch_ratio: 0 is not valid: input should be greater than 0"),
+        ("random_switch", {"big_share": 1.5}, "big_share: 1.5 is not valid: input should be less than or equal to 1"),
+        ("random_switch", {"unit": "word"}, "unit: 'word' is not valid: input should be 'chunk' or 'step'"),
+        ("random_switch", {"switch_ratio": 1, "big_share": 0.5}, "random_switch: give switch_ratio or big_share, not both"),
+        ("random_switch", {"switch_ratio": float("nan")}, "switch_ratio: nan is not valid"),
+        ("logprob_subselect", {"sdecay": 1}, "sdecay: 1 is not valid: input should be greater than or equal to 2"),
+        ("logprob_subselect", {"ltok": 0, "sgen": "many"}, "sgen: 'many' is not valid: .*; logprob_subselect: ltok: 0 is not valid"),
+        ("big_only", {"inner": 1}, "unknown parameter of big_only 'inner'"),
+    ],
+)
+def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        build(name, params)
+
+
+def test_a_method_that_is_made_already_takes_no_parameters() -> None:
+    made = build("random_switch", {"switch_chunk": "8"})
+    assert build(made) is made
+    assert params_of(made)["switch_chunk"] == 8
+    with pytest.raises(UsageError, match="switch_chunk: it is part of the method that is given"):
+        build(made, {"switch_chunk": 4})
+
+
+def test_names_that_the_runner_owns_are_no_fields() -> None:
+    with pytest.raises(TypeError, match="Greedy: the field name max_tokens, seed belongs to the runner"):
+
+        class Greedy(Method):  # pyright: ignore[reportUnusedClass]
+            seed: int = Field(0, description="")
+            max_tokens: int = Field(0, description="")
+
+
+def test_a_method_needs_think_or_run() -> None:
+    class Idle(Method):
+        """Does nothing."""
+
+    with pytest.raises(NotImplementedError, match="Idle has neither `think` nor `run`"):
+        solve("6*7?", Idle(), pair=scripted_pair())
+
+
+# ---- wrappers -------------------------------------------------------------------------------------------------------
+
+
+def test_wrappers_are_put_around_the_first_one_innermost() -> None:
+    method = build("small_only", {"sequential_scale": 1}, ["early_exit(agree=4, every=2)", "vote(ballots=3)"])
+    assert name_of(method) == "vote(early_exit(small_only))"
+    assert params_of(method) == {
+        "answer_by": "small",
+        "sequential_scale": 1,
+        "early_exit": {"answer_by": "small", "every": 2, "agree": 4, "probe_tokens": 20},
+        "vote": {"answer_by": "small", "ballots": 3},
+    }
+    assert append_only(build("small_only", {}, ["early_exit"]))
+    assert not append_only(method)
+    assert build("big_only", {}, ["vote()"]) == build("big_only", {}, ["vote"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("votes", "unknown wrapper 'votes'; did you mean 'vote'"),
+        ("big_only", "unknown wrapper 'big_only'"),
+        ("vote(ballots=3", "has an open bracket; write it as name"),
+        ("vote(3)", "wrapper 'vote\\(3\\)': '3' is no field=value"),
+        ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
+        ("vote(ballots=0)", "vote: ballots: '0' is not valid: input should be greater than or equal to 1"),
+        ("vote(inner=big_only)", "inner is the method that it is put around"),
+    ],
+)
+def test_a_bad_wrapper_says_what_is_wrong(spec: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        build("big_only", {}, [spec])
+
+
+def test_a_wrapper_needs_what_it_and_its_inner_method_need() -> None:
+    class Judging(Wrapper):
+        """Needs a judge."""
+
+        needs = {"judge": {"score"}, "big": {"score"}}  # noqa: RUF012
+
+    method = Judging(inner=build("logprob_subselect", {}, ["vote"]))
+    assert needs_of(method) == {"judge": {"score"}, "big": {"score", "logprobs"}}
+    with pytest.raises(UnmetNeeds, match="needs an engine for the role judge; give one with --judge"):
+        scripted_pair().check(method)
+
+
+# ---- by path and by entry point -------------------------------------------------------------------------------------
+
+
+def test_a_new_method_of_15_lines_runs_by_path(mine: str) -> None:
+    assert len(MINE.strip().splitlines()) <= 15
+    pair = scripted_pair("abcdef</think>42", "abcdef</think>42")
+    result = solve("6*7?", f"{mine}:TakeTurns", pair=pair, chunk=1)
+    assert (result.reasoning, result.method, result.params["chunk"]) == ("abcdef", "take_turns", 1)
+    assert [segment.author for segment in result.trace.segments()] == ["big", "small"] * 3 + ["big"] * 2
+    with pytest.raises(UsageError, match="take_turns: chunk: 0 is not valid: input should be greater than or equal to 1"):
+        build(mine, {"chunk": 0})
+
+
+def test_a_file_that_was_edited_is_read_again_and_one_that_was_not_is_not(mine: str) -> None:
+    first = find(mine)
+    assert find(f"{mine}:TakeTurns") is first
+    Path(mine).write_text(MINE.replace("Field(2", "Field(3"))
+    assert find(mine).model_fields["chunk"].default == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "spec", "told"),
+    [
+        (None, "gone.py:Mine", "there is no file"),
+        ("def broken(:", "bad.py", "cannot be loaded: SyntaxError"),
+        ("raise RuntimeError('no luck')", "bad.py", "cannot be loaded: RuntimeError: no luck"),
+        ("x = 1", "bad.py", "the file holds 0 methods; write FILE.py:CLASS"),
+        (MINE + MINE.replace("TakeTurns", "Other"), "bad.py", "the file holds 2 methods; write FILE.py:CLASS"),
+        (MINE, "bad.py:TakeTurn", "unknown method class in bad.py 'TakeTurn'; did you mean 'TakeTurns'"),
+        (MINE.replace("chunk", "seed"), "bad.py", "the field name seed belongs to the runner"),
+        ("from speculative import Wrapper\nclass Around(Wrapper): ...", "bad.py", "is a wrapper; wrappers are named with --with"),
+    ],
+)
+def test_a_path_that_gives_no_method_says_why(code: str | None, spec: str, told: str, tmp_path: Path) -> None:
+    if code is not None:
+        (tmp_path / "bad.py").write_text(code)
+    with pytest.raises(UsageError, match=told):
+        find(str(tmp_path / spec))
+
+
+def test_a_wrapper_can_come_by_path_and_a_method_is_none(mine: str, tmp_path: Path) -> None:
+    (tmp_path / "around.py").write_text("from speculative import Wrapper\n\nclass Around(Wrapper):\n    ...\n")
+    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around(big_only)"
+    with pytest.raises(UsageError, match="is no wrapper"):
+        build("big_only", {}, [mine])
+
+
+def test_paths_are_code_and_never_taken_from_a_request(mine: str) -> None:
+    with pytest.raises(UnknownName, match="unknown method"):
+        build(mine, paths=False)
+    with pytest.raises(UnknownName, match="unknown wrapper"):
+        build("big_only", {}, [mine], paths=False)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_method_of_an_installed_package_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch, "turns_plugin", "take_turns = turns_plugin:TakeTurns")
+    assert "take_turns" in names()
+    result = solve("6*7?", "take_turns", pair=scripted_pair("abc</think>42", "abc</think>42"), chunk=1)
+    assert (result.reasoning, result.method) == ("abc", "take_turns")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("TakeTurns = 1", "the entry point 'take_turns' of the group speculative.methods is 1, which is no Method"),
+        ("import no_such_module", "the method 'take_turns' of the package bad_plugin cannot be loaded: No module named 'no_such_module'"),
+        (
+            MINE.replace("class TakeTurns", "class BigOnly") + "\nTakeTurns = BigOnly",
+            "'big_only' of the package bad_plugin has the name of another one",
+        ),
+    ],
+)
+def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch, "bad_plugin", "take_turns = bad_plugin:TakeTurns", code)
+    with pytest.raises(UsageError, match=told):
+        names()

@@ -1,0 +1,108 @@
+"""Voting and early exit, around any method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from strategies import check_books, kinds, scripted_pair
+
+from speculative import Result, solve
+
+
+def solved(script: Any, *wrappers: str, method: str = "big_only", **settings: Any) -> Result:
+    pair = scripted_pair(script, script)
+    result = solve("6*7?", method, pair=pair, wrappers=wrappers, **settings)
+    check_books(result.trace, pair)
+    return result
+
+
+# ---- vote -----------------------------------------------------------------------------------------------------------
+
+
+def ballots(*answers: str) -> Any:
+    """Whole chains with these answers, told apart by their thinking."""
+    thoughts = iter(range(99))
+
+    def script(seen: str, seed: int) -> str:
+        thought = seen.rpartition("<think>\n")[2]
+        return answers[int(thought.partition("\n")[0])] if "</think>" in thought else f"{next(thoughts)}</think>"
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("answers", "reasoning", "answer"),
+    [
+        (("\\boxed{1}", "\\boxed{2}", "so \\boxed{ 2 }"), "1", "\\boxed{2}"),
+        (("1", "2", "2 "), "1", "2"),
+        (("1", "2", "3"), "0", "1"),
+        (("", "2", ""), "1", "2"),
+        (("", "", ""), "0", ""),
+    ],
+    ids=["boxes", "texts", "tie", "silent", "all-silent"],
+)
+def test_the_first_chain_with_the_most_common_answer_is_taken(answers: tuple[str, ...], reasoning: str, answer: str) -> None:
+    result = solved(ballots(*answers), "vote(ballots=3)")
+    assert (result.reasoning, result.answer) == (reasoning, answer)
+    assert kinds(result.trace) == ["Started", "Child", "Child", "Child", "Became", "Ended"]
+
+
+def test_all_chains_but_one_are_waste() -> None:
+    result = solved("abc</think>42", "vote(ballots=4)")
+    usage = result.usage["big"]
+    assert (usage.requests, usage.produced_tokens, usage.kept_tokens) == (8, 28, 7)
+
+
+def test_the_finish_reason_is_that_of_the_chain_that_won() -> None:
+    assert solved("x" * 999, "vote(ballots=2)", max_tokens=80).finish_reason == "length"
+
+
+# ---- early exit -----------------------------------------------------------------------------------------------------
+
+
+def thinker(*answers: str) -> Any:
+    """Thinks ten steps; asked for its answer it gives these, one after the other, and then the last."""
+    left = list(answers)
+
+    def script(seen: str, seed: int) -> str:
+        thought = seen.rpartition("<think>\n")[2]
+        if thought.endswith("\\boxed{"):
+            return f"{left.pop(0) if len(left) > 1 else left[0]}}}. And"
+        return "42" if "</think>" in thought else "".join(f"{i}.\n\n" for i in range(thought.count("\n\n"), 10)) + "</think>"
+
+    return script
+
+
+@pytest.mark.parametrize("method", ["big_only", "random_switch"])
+@pytest.mark.parametrize(
+    ("wrapper", "answers", "steps"),
+    [
+        ("early_exit", ("1", "42"), 4),
+        ("early_exit(agree=2)", ("42",), 2),
+        ("early_exit(agree=2,every=3)", ("42",), 6),
+        ("early_exit(agree=2)", ("", "", "42"), 4),
+        ("early_exit(agree=2)", tuple("12345678901"), 10),
+    ],
+    ids=["default", "agree", "every", "silence-is-no-answer", "never"],
+)
+def test_the_thinking_ends_when_the_last_answers_agree(method: str, wrapper: str, answers: tuple[str, ...], steps: int) -> None:
+    result = solved(thinker(*answers), wrapper, method=method)
+    assert result.reasoning.count("\n\n") == steps
+    assert (result.answer, result.finish_reason) == ("42", "stop")
+
+
+def test_questions_are_waste_and_never_in_the_text() -> None:
+    result = solved(thinker("42"), "early_exit(agree=2)")
+    assert (result.reasoning, result.usage["big"].discarded_tokens) == ("0.\n\n1.\n\n", 6)
+    assert [event.question for event in result.trace if type(event).__name__ == "Asked"] == ["answer", "answer"]
+
+
+def test_it_watches_every_chain_of_a_vote_by_itself() -> None:
+    for wrappers in (("vote(ballots=2)", "early_exit(agree=2)"), ("early_exit(agree=2)", "vote(ballots=2)")):
+        assert solved(thinker("42"), *wrappers).reasoning == "0.\n\n1.\n\n"
+
+
+def test_steps_that_were_taken_back_do_not_keep_it_from_asking() -> None:
+    result = solved(thinker("1", "2", "3", "42"), "early_exit(agree=9)", method="spec_rewrite", thinking_n_ignore=1)
+    assert [type(event).__name__ for event in result.trace].count("Asked") >= 10

@@ -1,0 +1,94 @@
+"""What is drawn of a chain."""
+
+import pytest
+
+from speculative import Pair, Problem, asolve
+from speculative.report.lines import EXCERPT, clean, lay_out
+from speculative.report.outcome import Outcome
+from speculative.report.recorder import Recorder
+from speculative.report.strokes import Sketch, Stroke
+from speculative.testing import ScriptedEngine
+
+SCRIPT = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
+METHODS = ["big_only", "placeholder", "random_switch", "logprob_subselect", "spec_rewrite"]
+
+
+async def result_of(method, wrappers=(), script=SCRIPT, **settings):
+    async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
+        return await asolve(Problem.of("How?"), method, wrappers=wrappers, pair=pair, **settings)
+
+
+@pytest.mark.parametrize("wrappers", [(), ("vote(ballots=3)",), ("early_exit",)])
+@pytest.mark.parametrize("method", METHODS)
+async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
+    result = await result_of(method, wrappers)
+    kept = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "kept"]
+    assert "".join(stroke.text for stroke in kept if stroke.phase == "thinking") == result.reasoning
+    assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.answer
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_discarded_draft_is_drawn(method):
+    result = await result_of(method)
+    drafted = sum(len(event.proposals) for event in result.trace if hasattr(event, "proposals"))
+    accepted = sum(len(event.drafts) for event in result.trace if type(event).__name__ == "Accepted")
+    rewound = any(type(event).__name__ == "Rewound" for event in result.trace)
+    discarded = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "discarded"]
+    assert len(discarded) == drafted - accepted + (2 if rewound else 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
+    recorder = Recorder()
+    result = await result_of(method, listener=recorder)
+    assert recorder.trace == result.trace
+    assert recorder.sketch.strokes == Sketch(result.trace).strokes
+    assert not recorder.sketch.committed()
+
+
+async def test_a_voted_chain_shows_the_others_as_discarded():
+    strokes = Sketch((await result_of("big_only", ["vote(ballots=3)"])).trace).strokes
+    assert [stroke.text for stroke in strokes if stroke.fate == "note"] == ["chain 2 on the same problem:", "chain 3 on the same problem:"]
+
+
+async def test_the_outcome_of_a_trace_is_that_of_the_result():
+    result = await result_of("spec_rewrite")
+    told = Outcome.of(result.trace)
+    for field in ("answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
+        assert getattr(told, field) == getattr(result, field)
+
+
+def lines(*strokes, labels=True):
+    return [line.plain for line in lay_out(strokes, labels)]
+
+
+def test_labels_stand_where_the_author_changes():
+    found = lines(Stroke("big", "One "), Stroke("small", "two."), Stroke("small", " Three."), Stroke("big", "\nFour."))
+    assert found == ["[big] One [small] two. Three.", "[big] Four."]
+
+
+def test_discarded_text_is_a_line_of_its_own_and_an_excerpt():
+    found = lines(Stroke("big", "One"), Stroke("small", "a\n\nb\n\n", "discarded", depth=1), Stroke("big", " two"))
+    assert found == ["[big] One", "  ✗ [small] a ↵ b", "[big] two"]
+    (long,) = lines(Stroke("small", "x" * 500, "discarded"))
+    assert long.endswith(f"… {500 - EXCERPT} characters more")
+
+
+def test_equal_discarded_drafts_are_one_line():
+    assert lines(*[Stroke("small", "same", "discarded")] * 3) == ["✗ [small] same  x 3"]
+
+
+def test_the_answer_is_parted_from_the_thinking():
+    assert lines(Stroke("big", "Thought.\n\n"), Stroke("big", "\n\n7.", phase="answer"), labels=False) == ["Thought.", "── answer ──", "7."]
+
+
+def test_lines_that_are_done_stay_as_they_are():
+    strokes = [Stroke("big", "a\nb"), Stroke("small", "c\n\nd"), Stroke("small", "no", "discarded"), Stroke("big", "e\nf", phase="answer")]
+    whole = lines(*strokes)
+    for size in range(1, len(strokes)):
+        part = lines(*strokes[:size])
+        assert part[:-1] == whole[: len(part) - 1]
+
+
+def test_characters_that_steer_a_terminal_are_replaced():
+    assert clean("a\x1b[2Jb\x07\x9b\u202ec\r\nd\te") == "a\ufffd[2Jb\ufffd\ufffd\ufffdc\nd\te"

@@ -1,0 +1,95 @@
+"""What is streamed is what is told in the end, however the text comes in."""
+
+import asyncio
+
+import pytest
+from hypothesis import given as holds_for
+from hypothesis import settings as runs
+from hypothesis import strategies as st
+from serving import pair
+
+from speculative.methods.registry import build
+from speculative.problem import Message, Problem
+from speculative.serve.cut import Cut
+from speculative.serve.jobs import Job
+from speculative.serve.outcome import Outcome, _union
+from speculative.serve.work import Work, fitted, raw_text
+
+TEXTS = st.text(alphabet=st.sampled_from("ab \n€🙂\u0301.<"), max_size=40)
+STOPS = st.lists(st.text(alphabet="ab \n€", min_size=1, max_size=3), max_size=3)
+METHODS = ["big_only", "small_only", "random_switch", "logprob_subselect", "spec_rewrite", "placeholder"]
+
+
+@holds_for(st.lists(st.text(alphabet="abc \n", max_size=6), max_size=12), STOPS, st.booleans())
+def test_a_cut_does_not_depend_on_the_pieces(pieces, stops, strip):
+    cut = Cut(stops, strip=strip)
+    found = "".join(cut.add(piece) for piece in pieces) + cut.end()
+    whole = "".join(pieces)
+    assert found == Cut.all(whole, stops, strip=strip)
+    assert not any(stop in found for stop in stops)
+    if not stops:
+        assert found == (whole.strip() if strip else whole)
+
+
+def test_a_cut_holds_back_only_what_may_be_a_stop():
+    cut = Cut(["END"], strip=False)
+    assert [cut.add(text) for text in ("a", "b E", "N", "x", "END", "more")] == ["a", "b ", "", "ENx", "", ""]
+    assert cut.done
+    assert cut.end() == ""
+
+
+async def streamed(engines, job):
+    """All that a listener may take, and what the chain came to."""
+    wake = asyncio.Event()
+    work = Work(job, engines, wake.set)
+    taken = []
+    tasks = work.start()
+    while not all(task.done() for task in tasks):
+        await wake.wait()
+        wake.clear()
+        taken.append(work.feeds[0].take())
+    outcome = work.outcome(0)
+    taken.append(work.feeds[0].take())
+    return "".join(r for r, _ in taken), "".join(c for _, c in taken), outcome
+
+
+@runs(max_examples=60)
+@holds_for(
+    TEXTS, TEXTS, st.sampled_from(METHODS), st.booleans(), STOPS, st.integers(1, 3), st.booleans(), st.integers(0, 3), st.integers(6, 60)
+)
+def test_streamed_is_told(thought, answer, name, voting, stops, width, raw, seed, budget):
+    engines = pair(f"{thought}</think>\n\n{answer}<|im_end|>", width=width, small_width=4 - width)
+    method = build(name, {"sgen": 2} if name == "logprob_subselect" else {}, ["vote(ballots=2)"] if voting else [], paths=False)
+    text = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n" if raw else "Q"
+    problem = Problem(messages=(Message("user", text),), stop=tuple(stops), raw=raw, seed=seed, max_tokens=budget)
+    reasoning, content, outcome = asyncio.run(streamed(engines, Job(model="m", method=method, problems=(problem,), stream=True, raw=raw)))
+    assert (reasoning, content) == (outcome.reasoning, outcome.content)
+    assert not any(engine.running for engine in engines.values())
+    assert outcome.kept <= budget
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 8, 9, 100, 7168, 7169, 20000])
+def test_a_raw_text_gets_all_its_tokens(tokens):
+    problem = Problem(messages=(Message("user", "a"),), raw=True, max_tokens=tokens)
+    found = fitted(problem, raw_text(pair(), problem))
+    assert found.max_tokens - found.reserve == tokens
+
+
+def test_time_in_the_engines_is_counted_once():
+    class Call:
+        def __init__(self, seconds):
+            self.seconds = seconds
+
+    assert _union([(3.0, Call(2.0)), (4.0, Call(2.0)), (9.0, Call(1.0))]) == 4.0
+
+
+async def test_an_outcome_of_a_chain_that_was_cut_short():
+    engines = pair(delay=0.01)
+    job = Job(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
+    work = Work(job, engines, lambda: None)
+    work.start()
+    await asyncio.sleep(0.1)
+    await work.close()
+    outcome = Outcome.of(work.feeds[0].trace)
+    assert outcome.kept == 0
+    assert outcome.usage["big"].produced_tokens == outcome.usage["big"].discarded_tokens > 0

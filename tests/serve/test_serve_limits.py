@@ -1,0 +1,130 @@
+"""Limits, queueing, and clients that go away."""
+
+import json
+import threading
+
+import pytest
+from serving import ANSWER, ASK, THOUGHT, pair, serving
+
+from speculative.serve import reply as reply_room
+
+BODY = json.dumps(ASK).encode()
+STREAM = json.dumps({**ASK, "stream": True}).encode()
+
+
+def test_bodies_messages_and_headers():
+    with serving(max_body=2000, max_messages=2) as served:
+        big = {**ASK, "messages": [{"role": "user", "content": "x" * 3000}]}
+        reply = served.post(json=big)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+
+        def pieces():
+            for _ in range(50):
+                yield b" " * 100
+
+        assert served.post(content=pieces(), headers={"content-type": "application/json"}).status_code == 413
+        assert served.post(json={**ASK, "messages": ASK["messages"] * 3}).status_code == 400
+        assert served.post().status_code == 200
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM, json.dumps({**ASK, "with": ["vote"], "n": 2}).encode()], ids=["whole", "stream", "vote"])
+def test_a_client_that_goes_away_ends_its_chain_and_the_engines_work(body):
+    with serving(pair(delay=0.05)) as served:
+        client = served.connect(body)
+        served.wait(lambda: served.running)
+        client.close()
+        served.wait(lambda: not served.running and not served.door.admission.running)
+        assert served.door.metrics.cancelled._value.get() == 1
+
+
+def test_a_stream_that_nobody_reads_any_more_ends():
+    with serving(pair(delay=0.02)) as served:
+        client = served.connect(STREAM)
+        assert b"200 OK" in client.recv(100)
+        client.close()
+        served.wait(lambda: not served.running and not served.door.admission.running)
+
+
+def test_too_many_chains_wait_and_then_get_429():
+    with serving(pair(delay=0.05), max_chains=1, max_waiting=1, queue_seconds=0.2) as served:
+        client = served.connect(BODY)
+        served.wait(lambda: served.running)
+        reply = served.post()
+        assert reply.status_code == 429
+        assert int(reply.headers["retry-after"]) >= 1
+        assert reply.json()["error"]["code"] == "too_many_chains"
+        waiting = served.connect(BODY)
+        served.wait(lambda: served.door.admission.waiting == 1)
+        assert served.post().status_code == 429  # the queue is full: at once
+        waiting.close()
+        served.wait(lambda: served.door.admission.waiting == 0)
+        client.close()
+        served.wait(lambda: not served.running)
+        assert served.post(json={**ASK, "n": 2}).status_code == 400
+
+
+def test_who_waits_gets_the_place():
+    with serving(pair(delay=0.002), max_chains=1, queue_seconds=20) as served:
+        statuses = []
+        threads = [threading.Thread(target=lambda: statuses.append(served.post().status_code)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 4
+        served.wait(lambda: served.door.admission.running == 0)
+
+
+def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
+    monkeypatch.setattr(reply_room, "BEAT", 0.05)
+    with serving(pair(delay=0.005)) as served:
+        text = served.post(json={**ASK, "stream": True, "with": ["vote(ballots=2)"]}).text
+        comments = [line for line in text.split("\n\n") if line.startswith(":")]
+        chunks = [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
+        assert comments
+        assert text.index(": ") < text.index('"reasoning"')
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+        assert "".join(delta.get("reasoning", "") for delta in deltas) == THOUGHT
+        assert "".join(delta.get("content", "") for delta in deltas) == ANSWER
+
+
+def test_text_leaves_as_it_is_written():
+    with serving(pair(delay=0.01)) as served:
+        client = served.connect(STREAM)
+        got = b""
+        while b'"reasoning":"' not in got:
+            got += client.recv(1000)
+        assert served.running  # the chain goes on while its first words are here
+        client.close()
+        served.wait(lambda: not served.running)
+
+
+def test_a_drain_lets_chains_finish_and_begins_none():
+    with serving(pair(delay=0.01), max_chains=2, drain=20) as served:
+        replies = []
+        threads = [threading.Thread(target=lambda: replies.append(served.post())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        served.wait(lambda: served.door.admission.running == 2 and served.door.admission.waiting == 2)
+        served.server.stop()
+        for thread in threads:
+            thread.join()
+        assert sorted(reply.status_code for reply in replies) == [200, 200, 503, 503]
+        assert {reply.json()["error"]["code"] for reply in replies if reply.status_code == 503} == {"draining"}
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
+def test_what_does_not_finish_in_the_drain_is_told_so(body):
+    with serving(pair(delay=0.2), drain=0.1) as served:
+        client = served.connect(body)
+        served.wait(lambda: served.running)
+        if body is STREAM:
+            client.recv(10)
+        served.server.stop()
+        got = b""
+        while piece := client.recv(10_000):
+            got += piece
+        client.close()
+        assert b"did not finish this chain" in got
+        assert b"[DONE]" not in got
+        served.wait(lambda: not served.running)

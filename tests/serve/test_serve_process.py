@@ -1,0 +1,125 @@
+"""The command and the script as processes: their flags, their signals, their ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from speculative.cli import run
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "speculative.cli", "serve"]
+SCRIPT = [sys.executable, str(ROOT / "scripts/spec_service.py")]
+ASK = {"messages": [{"role": "user", "content": "Ann has 3 pens. She buys 4 pens. How many pens does Ann have now?"}]}
+
+
+@contextmanager
+def process(command, folder, **environment):
+    """A service on a free port, and its address."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SPECULATIVE_")}
+    done = subprocess.Popen(
+        [*command, "--port", "0"], cwd=folder, env={**clean, **environment}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        for line in done.stderr:
+            if (said := json.loads(line))["event"] == "listening":
+                break
+        yield done, said["url"].removesuffix("/v1")
+    finally:
+        done.kill()
+        done.wait()
+        done.stderr.close()
+
+
+def ready(url):
+    end = time.monotonic() + 60
+    while httpx2.get(f"{url}/ready").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_command_serves_the_bundled_pair_and_ends_in_good_order(tmp_path):
+    (tmp_path / "speculative.toml").write_text("[presets.fast]\nparams = {big_share = 0.2}\n")
+    with process(COMMAND, tmp_path, SPECULATIVE_METHOD="fast") as (running, url):
+        ready(url)
+        reply = httpx2.post(f"{url}/v1/chat/completions", json=ASK, timeout=60).json()
+        assert reply["model"] == "speculative/fast"
+        assert reply["choices"][0]["message"]["content"]
+        assert httpx2.post(f"{url}/shutdown").status_code == 404
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=30) == 0
+        assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
+
+
+def test_the_first_librarys_script(tmp_path):
+    """Started and stopped as its own client does it."""
+    flags = [
+        "--big_model=bundled:big",
+        "--big_model_port=8000",
+        "--big_model_gpus=0,1",
+        "--small_model=bundled:small",
+        "--small_model_port=8001",
+    ]
+    flags += [
+        "--small_model_gpus=2",
+        "--thinking_n_ignore=2",
+        "--drafting_n=1",
+        "--bloat_tokens=0",
+        "--max_tokens=16384",
+        "--lbound=4",
+        "--max_iterations=10",
+    ]
+    flags += [
+        r"--terminating_string=\nPut your final answer within \boxed{}.",
+        "--sgen=4",
+        "--stok=16",
+        "--sdecay=2",
+        "--ltok=16",
+        "--test_logging",
+    ]
+    with process([*SCRIPT, *flags], tmp_path) as (running, url):
+        end = time.monotonic() + 60
+        while httpx2.get(f"{url}/ping").status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        payload = {
+            "question": ASK["messages"][0]["content"],
+            "random_switch": True,
+            "switch_chunk": 16,
+            "switch_ratio": 1,
+            "test_logging": False,
+        }
+        reply = httpx2.post(f"{url}/speculative_reason", json=payload, timeout=60).json()
+        assert reply.keys() >= {"final_answer", "usage_records"}
+        assert httpx2.post(f"{url}/shutdown", timeout=5).text == "Shutting down..."
+        assert running.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--host", "0.0.0.0"], "--no-auth"),
+        (["--port", "99999"], "port"),
+        (["--big", "nonsense:9"], "nonsense:9"),
+        (["--method", "nothing"], "nothing"),
+        (["--prot", "1"], "--port"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, monkeypatch, capsys, flags, told):
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--port", "0", "--log-level", "error", *flags]) in (1, 2)
+    said = capsys.readouterr().err
+    assert told in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_help_of_the_other_commands_loads_nothing_of_the_service():
+    code = "import sys; from speculative.cli import run; run(['--help']); sys.exit('fastapi' in sys.modules or 'uvicorn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False).returncode == 0

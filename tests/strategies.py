@@ -1,0 +1,185 @@
+"""What the tests of the core share: scripted pairs, every method with its parameters, and what must hold of every trace."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from pydantic import Field
+
+from speculative import Pair, Problem, Result
+from speculative.chain import Chain
+from speculative.events import AnyEvent, TextDelta
+from speculative.ledger import Ledger
+from speculative.methods.base import Method
+from speculative.problem import Usage
+from speculative.testing import Script, ScriptedEngine
+from speculative.trace import Trace
+
+FRAGMENTS = (
+    "so ",
+    "7*6=42",
+    "\n\n",
+    "é",
+    "日本",
+    "😀",
+    "👩‍👧",
+    "\n",
+    "Wait",
+    "} ",
+    "\\boxed{4",
+    "2}",
+    "</think>",
+    "<|im_end|>",
+    "the same.\n\n" * 3,
+)
+"""What babbling models say: characters of every length, endings, loops, boxes."""
+
+
+def scripted_pair(big: Any = "", small: Any = "", *, widths: tuple[int, int] = (1, 1), **settings: Any) -> Pair:
+    """A pair whose engines write what the scripts say."""
+    first, second = widths
+    return Pair(ScriptedEngine(big, name="big", width=first, **settings), ScriptedEngine(small, name="small", width=second, **settings))
+
+
+def started(problem: Problem, pair: Mapping[str, Any], **settings: Any) -> Chain:
+    """A chain without a method, for the verbs alone."""
+    return Chain(problem, pair, **settings)
+
+
+def chain_of(big: Any = "", small: Any = "", *, widths: tuple[int, int] = (1, 1), listener: Any = None, **problem: Any) -> Chain:
+    engines = {key: value for key, value in problem.items() if key in ("delay", "context", "abilities", "scores")}
+    rest = {key: value for key, value in problem.items() if key not in engines}
+    return started(Problem.of("What is 6*7?", **rest), scripted_pair(big, small, widths=widths, **engines), listener=listener)
+
+
+def babble(salt: int, fragments: Sequence[str] = FRAGMENTS) -> Script:
+    """A model that says something else after every prefix, and the same after the same."""
+
+    def script(seen: str, seed: int) -> str:
+        chance = random.Random(f"{salt}/{seen}/{seed}")
+        return "".join(chance.choice(fragments) for _ in range(chance.randrange(1, 30)))
+
+    return script
+
+
+POLICIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "big_only": st.fixed_dictionaries({"sequential_scale": st.integers(0, 2)}),
+    "small_only": st.fixed_dictionaries({"sequential_scale": st.integers(0, 1)}),
+    "placeholder": st.just({}),
+    "random_switch": st.fixed_dictionaries({"switch_chunk": st.integers(1, 9), "unit": st.sampled_from(["chunk", "step"])}),
+    "logprob_subselect": st.fixed_dictionaries(
+        {
+            "sgen": st.integers(1, 5),
+            "stok": st.integers(1, 9),
+            "ltok": st.integers(1, 9),
+            "lbound": st.integers(0, 3),
+            "max_iterations": st.integers(1, 3),
+        }
+    ),
+    "spec_rewrite": st.fixed_dictionaries(
+        {
+            "thinking_n_ignore": st.integers(0, 2),
+            "drafting_n": st.integers(0, 2),
+            "full_rewrite": st.booleans(),
+            "draft_propose_ignore_str": st.booleans(),
+            "small_first": st.booleans(),
+            "bloat_tokens": st.sampled_from([0, 100]),
+        }
+    ),
+}
+WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)")
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> tuple[str, dict[str, Any], list[str]]:
+    """A method, its parameters, and wrappers around it."""
+    name = draw(st.sampled_from(sorted(POLICIES)))
+    return name, draw(POLICIES[name]), draw(st.lists(st.sampled_from(WRAPPERS), max_size=2))
+
+
+def pairs(**settings: Any) -> st.SearchStrategy[Pair]:
+    """Pairs of babbling models whose tokens are 1 to 3 bytes, alike or unlike."""
+    width, salt = st.integers(1, 3), st.integers(0, 1 << 30)
+    return st.builds(lambda a, b, w, v: scripted_pair(babble(a), babble(b), widths=(w, v), **settings), salt, salt, width, width)
+
+
+def problems() -> st.SearchStrategy[Problem]:
+    return st.builds(
+        lambda tokens, produced, seed: Problem.of("6*7? <think> 😀", max_tokens=tokens, max_produced=produced, seed=seed),
+        st.integers(1, 300),
+        st.none() | st.integers(1, 400),
+        st.integers(0, 1 << 40),
+    )
+
+
+class Recorded(list[AnyEvent | TextDelta]):
+    """A listener that remembers."""
+
+    def __call__(self, happened: AnyEvent | TextDelta) -> None:
+        self.append(happened)
+
+    @property
+    def trace(self) -> Trace:
+        return Trace([event for event in self if not isinstance(event, TextDelta)])
+
+    @property
+    def told(self) -> str:
+        """All text that was told as final."""
+        return "".join(delta.text for delta in self if isinstance(delta, TextDelta) and delta.committed and delta.role != "method")
+
+
+def kinds(trace: Trace) -> list[str]:
+    return [type(event).__name__ for event in trace]
+
+
+def kept_by_author(trace: Trace) -> dict[str, str]:
+    """The text of each author."""
+    texts: dict[str, str] = {}
+    for segment in trace.segments():
+        texts[segment.author] = texts.get(segment.author, "") + segment.text
+    return texts
+
+
+def check_books(trace: Trace, pair: Mapping[str, Any] | None = None) -> None:
+    """produced = kept + discarded for every role, and nothing that an engine wrote is missing."""
+    usage, ledger = trace.usage(), Ledger.of(trace.events)
+    calls = [event.call for event in trace.walk() if hasattr(event, "call")]
+    produced = Counter[str]()
+    for call in calls:
+        produced[call.role] += call.produced_tokens
+    for role, cost in usage.items():
+        assert cost.produced_tokens == cost.kept_tokens + cost.discarded_tokens == produced[role]
+        assert 0 <= cost.kept_tokens <= cost.produced_tokens
+        assert cost.kept_tokens == sum(piece.kept for piece in ledger.pieces if piece.author == role)
+    assert ledger.kept == sum(cost.kept_tokens for cost in usage.values())
+    for role, engine in (pair or {}).items():
+        assert engine.produced == usage.get(role, Usage()).produced_tokens
+        assert engine.running == 0
+
+
+def check_result(result: Result, problem: Problem, pair: Pair) -> None:
+    """What holds of every result, whatever the method and the models."""
+    check_books(result.trace, pair)
+    segments = result.trace.segments()
+    assert result.reasoning == "".join(s.text for s in segments if s.phase == "thinking")
+    assert result.answer == "".join(s.text for s in segments if s.phase == "answer").strip()
+    assert sum(s.tokens for s in segments) <= problem.max_tokens
+    if problem.max_produced is not None:
+        assert sum(cost.produced_tokens for cost in result.usage.values()) <= problem.max_produced
+    vocabularies = {role: engine.vocabulary for role, engine in pair.items()}
+    for piece in result.trace.ledger.pieces:
+        if piece.author in vocabularies:
+            assert vocabularies[piece.author].to_bytes(piece.ids).decode("utf-8", "replace") == piece.text
+
+
+class Verbs(Method):
+    """A method that a test writes: runs the coroutine function it is given."""
+
+    script: Any = Field(None, exclude=True)
+
+    async def run(self, chain: Chain) -> None:
+        await self.script(chain)

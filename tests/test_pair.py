@@ -1,0 +1,52 @@
+"""The engines of the roles, opened and closed together."""
+
+from __future__ import annotations
+
+import pytest
+from strategies import scripted_pair
+
+from speculative import Pair, UsageError
+from speculative.methods.registry import build
+from speculative.pair import engine
+from speculative.testing import ScriptedEngine
+
+
+class Closing(ScriptedEngine):
+    """Counts how often it was closed, and may fail to close."""
+
+    closed = 0
+    fails = False
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        if self.fails:
+            raise OSError("cannot close")
+
+
+def test_a_pair_gives_engines_by_role() -> None:
+    big, small, judge = ScriptedEngine("b"), ScriptedEngine("s"), ScriptedEngine("j")
+    assert dict(Pair(big, small)) == {"big": big, "small": small}
+    assert dict(Pair(big, small, judge)) == {"big": big, "small": small, "judge": judge}
+    assert len(Pair(big, small, judge)) == 3
+
+
+async def test_every_engine_is_closed_once_even_if_it_has_two_roles_or_another_fails() -> None:
+    both = Closing("")
+    async with Pair(both, both):
+        assert both.closed == 0
+    assert both.closed == 1
+    big, small = Closing(""), Closing("")
+    small.fails = True
+    with pytest.raises(OSError, match="cannot close"):
+        await Pair(big, small).aclose()
+    assert (big.closed, small.closed) == (1, 1)
+
+
+def test_a_method_without_needs_takes_any_pair() -> None:
+    scripted_pair(abilities=frozenset()).check(build("random_switch", {}, ["vote"]))
+
+
+@pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", ""])
+def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
+    with pytest.raises(UsageError):
+        engine(spec)

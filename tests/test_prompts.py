@@ -1,0 +1,94 @@
+"""Dialects: prompts, questions, and text that stays text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import chain_of
+
+from speculative import Message, Problem
+from speculative.errors import UnknownName
+from speculative.prompts import DIALECTS, Mark, Question, dialect, encode
+from speculative.testing import MARKERS, ScriptedEngine, ScriptedVocabulary
+from speculative.view import View
+
+MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
+
+
+def shown(problem: Problem, name: str = "chatml") -> str:
+    engine = ScriptedEngine("", dialect=name)
+    return engine.vocabulary.show(View(engine, problem).prefix((), frozenset()))  # type: ignore[attr-defined]
+
+
+def test_a_prompt_ends_where_the_thinking_begins() -> None:
+    assert shown(Problem(MESSAGES)) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\n6*7?\nPut your final answer within \\boxed{}.<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n"
+    )
+
+
+def test_the_answer_instruction_is_the_problems_or_the_dialects() -> None:
+    assert "6*7?<|im_end|>" in shown(Problem(MESSAGES, answer_instruction=""))
+    assert "6*7?\nIn words.<|im_end|>" in shown(Problem(MESSAGES, answer_instruction="In words."))
+    assert "6*7?<|im_end|>" in shown(Problem(MESSAGES), "bundled")
+
+
+@given(st.lists(st.sampled_from(MARKERS) | st.text(max_size=4)).map("".join))
+def test_marker_look_alikes_in_the_users_text_stay_text(text: str) -> None:
+    vocabulary = ScriptedVocabulary(3)
+    asked = encode(vocabulary, dialect("chatml").prompt((Message("user", f"x{text}"),), ""))
+    plain = encode(vocabulary, dialect("chatml").prompt((Message("user", "x"),), ""))
+    markers = {vocabulary.marker(marker) for marker in MARKERS}
+    assert [token for token in asked if token in markers] == [token for token in plain if token in markers]
+    assert text.encode() in vocabulary.to_bytes(asked)
+
+
+async def test_marker_look_alikes_in_a_chain_stay_text_for_the_other_model() -> None:
+    chain = chain_of("x", "y", widths=(1, 2))
+    await chain.insert("</think><|im_end|>")
+    await chain.write("small", max_tokens=1)
+    vocabulary = chain.engines["small"].vocabulary
+    assert chain._prefix("small").count(vocabulary.marker("</think>")) == 0
+    assert chain.text == "</think><|im_end|>y"
+
+
+def test_how_a_prompt_is_put_together_never_shows_in_its_tokens() -> None:
+    vocabulary = ScriptedVocabulary(3)
+    assert encode(vocabulary, ["ab", "", "c", Mark("<think>"), "de", "f"]) == encode(vocabulary, ["abc", Mark("<think>"), "def"])
+
+
+@pytest.mark.parametrize(("text", "closed"), [("", "</think>\n\n"), ("So", "\n</think>\n\n"), ("So\n", "</think>\n\n")])
+def test_the_thinking_is_closed_on_a_line_of_its_own(text: str, closed: str) -> None:
+    parts = dialect("chatml").close(text)
+    assert "".join(part if isinstance(part, str) else part.text for part in parts) == closed
+
+
+@pytest.mark.parametrize(("text", "cue"), [("", "Wait"), ("So", "\nWait"), ("So\n\n", "Wait")])
+def test_the_cue_to_go_on_stands_on_a_line_of_its_own(text: str, cue: str) -> None:
+    assert dialect("chatml").resume(text) == cue
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS))
+@pytest.mark.parametrize("question", [Question("answer"), Question("check"), Question("rewrite", "So.", True), Question("free", "Why?")])
+def test_every_dialect_can_be_asked_everything(name: str, question: Question) -> None:
+    spoken = dialect(name)
+    asking = spoken.ask(question, MESSAGES, "So.")
+    assert asking.follows_chain == (question.kind != "rewrite")
+    assert bool(asking.stop) == (question.kind in ("answer", "check"))
+    assert all(part.text in spoken.markers for part in asking.parts if isinstance(part, Mark))
+    said = "".join(part for part in asking.parts if isinstance(part, str))
+    assert question.text in said
+    assert ("question" in said) == question.curious
+
+
+def test_what_is_rewritten_stands_beside_the_problem_but_not_the_system_message() -> None:
+    said = "".join(str(part) for part in dialect("chatml").ask(Question("rewrite", "So."), MESSAGES, "").parts)
+    assert "6*7?" in said
+    assert "Be brief." not in said
+
+
+def test_an_unknown_dialect_names_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match="unknown dialect 'chatmll'; did you mean 'chatml'"):
+        dialect("chatmll")

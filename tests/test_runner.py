@@ -1,0 +1,285 @@
+"""One problem from its text to its result, and the synchronous door."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+from strategies import Recorded, Verbs, babble, check_books, scripted_pair
+
+import speculative
+from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
+from speculative.chain import Chain
+from speculative.errors import ContextExceeded, UnknownName, UnmetNeeds
+from speculative.runner import bundled_pair, engine_error, in_background, run
+from speculative.testing import ScriptedEngine
+
+SCRIPT = "Six sevens.\n\n</think>\\boxed{42}"
+
+
+def solved(script: Any = SCRIPT, method: Any = "big_only", **settings: Any) -> Result:
+    engines = {key: settings.pop(key) for key in ("delay", "context") if key in settings}
+    return solve("6*7?", method, pair=scripted_pair(script, script, **engines), **settings)
+
+
+# ---- the result -----------------------------------------------------------------------------------------------------
+
+
+def test_the_result_says_what_came_of_it() -> None:
+    result = solved(method="random_switch", switch_ratio=4, seed=3)
+    assert (result.reasoning, result.answer, result.boxed) == ("Six sevens.\n\n", "\\boxed{42}", "42")
+    assert (result.method, result.finish_reason, result.seed) == ("random_switch", "stop", 3)
+    assert result.params == {"answer_by": "big", "switch_ratio": 4.0, "big_share": None, "switch_chunk": 16, "unit": "chunk"}
+    assert result.usage == result.trace.usage()
+    assert result.trace.ended
+    assert result.seconds == result.trace.ended.seconds
+    assert result.trace.started.engines["small"].fingerprint == "scripted-1"
+
+
+def test_the_prompt_is_never_part_of_the_result() -> None:
+    for method in ("placeholder", "random_switch", "spec_rewrite", "logprob_subselect"):
+        pair = scripted_pair(babble(1, ["42 ", "\n\n", "</think>"]), babble(2, ["42 ", "\n\n", "</think>"]))
+        result = solve("a riddle", method, pair=pair, max_tokens=200, answer_instruction="in a box")
+        for hidden in ("riddle", "in a box", "assistant", "<think>"):
+            assert hidden not in result.reasoning + result.answer
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "finish"),
+    [
+        (SCRIPT, {}, "stop"),
+        ("endless " * 999, {"max_tokens": 400}, "length"),
+        ("a</think>" + "endless " * 999, {"max_tokens": 400}, "length"),
+        ("endless " * 999, {"max_produced": 400}, "length"),
+        ("again\n\n" * 99, {}, "loop"),
+        ("endless " * 999, {"context": 400}, "context"),
+        ("a</think>" + "endless " * 999, {"context": 400}, "context"),
+        (SCRIPT, {"delay": 0.02, "max_seconds": 0.1}, "time"),
+    ],
+    ids=["stop", "length", "answer-length", "produced", "loop", "context", "answer-context", "time"],
+)
+@pytest.mark.parametrize("method", ["big_only", "random_switch"])
+def test_the_finish_reason_is_true(script: str, settings: dict[str, Any], finish: str, method: str) -> None:
+    params = {"unit": "step"} if method == "random_switch" else {}
+    if finish == "loop" and method == "big_only":
+        params, settings = {}, {**settings, "wrappers": ["early_exit"]}  # a loop is seen where somebody looks at the steps
+    result = solved(script, method, **settings, **params)
+    assert result.finish_reason == finish
+    assert result.trace.ended
+    assert result.trace.ended.finish_reason == finish
+    check_books(result.trace)
+
+
+def test_out_of_time_shows_what_there_is_without_an_answer() -> None:
+    result = solved("thinking " * 99, delay=0.005, max_seconds=0.1)
+    assert (result.answer, result.boxed, result.finish_reason) == ("", None, "time")
+    assert result.usage["big"].produced_tokens > 0
+    vote = solved("thinking " * 99, "random_switch", delay=0.005, max_seconds=0.1, switch_chunk=2, wrappers=["vote(ballots=2)"])
+    assert [event.finish_reason for event in vote.trace.walk() if type(event).__name__ == "Ended"] == ["time"] * 3
+
+
+def test_a_chain_that_its_method_leaves_unfinished_has_stopped() -> None:
+    async def nothing(chain: Chain) -> None:
+        await chain.write("big", max_tokens=1)
+
+    result = solved(method=Verbs(script=nothing))
+    assert (result.reasoning, result.answer, result.finish_reason) == ("S", "", "stop")
+
+
+# ---- failures -------------------------------------------------------------------------------------------------------
+
+
+def failing_after(calls: int) -> Any:
+    left = iter(range(calls))
+
+    def script(seen: str, seed: int) -> str:
+        if next(left, None) is None:
+            raise EngineError("the server is gone")
+        return SCRIPT
+
+    return script
+
+
+@pytest.mark.parametrize("wrappers", [[], ["vote(ballots=3)"], ["vote(ballots=2)", "vote(ballots=2)"]])
+def test_a_failure_is_a_typed_error_with_the_partial_trace_also_from_within_groups(wrappers: list[str]) -> None:
+    with pytest.raises(EngineError, match="the server is gone") as caught:
+        solved(failing_after(2), "random_switch", switch_chunk=2, wrappers=wrappers)
+    trace = caught.value.trace
+    assert trace
+    assert trace.ended is None
+    assert any(type(event).__name__ == "Wrote" for event in trace.walk())
+    check_books(trace)
+
+
+def test_one_failure_ends_the_work_of_all_children() -> None:
+    def script(seen: str, seed: int) -> str:
+        if "bad" in seen:
+            raise EngineError("the server is gone")
+        return "thinking " * 99
+
+    async def children(chain: Chain) -> None:
+        async with asyncio.TaskGroup() as group:
+            good, bad = chain.child(), chain.child()
+            group.create_task(good.write("big"))
+            await asyncio.sleep(0.01)
+            await bad.insert("bad")
+            group.create_task(bad.write("big"))
+
+    pair = scripted_pair(script, script, delay=0.002)
+    with pytest.raises(EngineError) as caught:
+        solve("6*7?", Verbs(script=children), pair=pair)
+    assert caught.value.trace
+    check_books(caught.value.trace, pair)
+    assert caught.value.trace.usage()["big"].produced_tokens > 0
+
+
+def test_a_bug_in_a_method_is_not_an_engines_failure() -> None:
+    async def buggy(chain: Chain) -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        solved(method=Verbs(script=buggy))
+    group = ExceptionGroup("two", [EngineError("gone"), ValueError("bug")])
+    assert engine_error(group) is None
+    assert str(engine_error(ExceptionGroup("one", [ExceptionGroup("two", [EngineError("gone")])]))) == "gone"
+
+
+def test_a_problem_longer_than_the_context_is_told_before_the_first_token() -> None:
+    pair = scripted_pair(SCRIPT, SCRIPT, context=200)
+    with pytest.raises(ContextExceeded, match=r"big: a prefix of 3.* tokens does not fit into its context of 200; shorten the problem"):
+        solve("6*7? " * 50, pair=pair)
+    assert all(not engine.calls for engine in pair.values())  # type: ignore[attr-defined]
+
+
+def test_work_that_a_method_leaves_behind_ends_with_its_chain() -> None:
+    async def careless(chain: Chain) -> None:
+        chain.kept = asyncio.create_task(chain.draft("small"))  # type: ignore[attr-defined]
+        await chain.write("big")
+
+    pair = Pair(ScriptedEngine(SCRIPT, delay=0.001), ScriptedEngine("endless " * 999, delay=0.001))
+    result = solve("6*7?", Verbs(script=careless), pair=pair)
+    assert type(result.trace.events[-1]).__name__ == "Ended"
+    assert result.usage["small"].discarded_tokens > 0
+    check_books(result.trace, pair)
+
+
+async def test_cancelling_stops_the_engines_at_once() -> None:
+    pair, listener = scripted_pair("endless " * 999, "endless " * 999, delay=0.001), Recorded()
+    task = asyncio.create_task(asolve("6*7?", "random_switch", pair=pair, listener=listener, wrappers=["vote(ballots=3)"]))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [engine.running for engine in pair.values()] == [0, 0]  # type: ignore[attr-defined]
+    assert listener.trace.usage()["big"].discarded_tokens > 0
+    check_books(listener.trace, pair)
+
+
+# ---- what can be asked ----------------------------------------------------------------------------------------------
+
+
+def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
+    seen: list[Any] = []
+
+    async def look(chain: Chain) -> None:
+        seen.append(chain.problem)
+
+    solved(method=Verbs(script=look), seed=5, temperature=0.9, max_tokens=77)
+    assert seen == [Problem.of("6*7?", seed=5, max_tokens=77, sampling=Sampling(temperature=0.9))]
+    with pytest.raises(UnknownName, match="unknown parameter of random_switch 'switch_ration'; did you mean 'switch_ratio'"):
+        solved(method="random_switch", switch_ration=3)
+    with pytest.raises(UsageError, match="seed, temperature: a Problem brings its own settings"):
+        solve(Problem.of("6*7?"), pair=scripted_pair(), seed=1, temperature=0)
+    with pytest.raises(UsageError, match="sequential_scale: it is part of the method that is given"):
+        solved(method=Verbs(script=look), sequential_scale=1)
+
+
+def test_what_a_method_needs_is_checked_before_the_first_token() -> None:
+    pair = scripted_pair(SCRIPT, SCRIPT, abilities=frozenset({"continue"}))
+    told = "logprob_subselect.* needs logprobs of the big model, which big does not have"
+    for wrappers in ([], ["vote"]):
+        with pytest.raises(UnmetNeeds, match=told):
+            solve("6*7?", "logprob_subselect", pair=pair, wrappers=wrappers)
+
+
+def test_a_method_sees_the_conversation_and_the_prompt_it_prepared() -> None:
+    pair = scripted_pair(SCRIPT, SCRIPT)
+    messages = (Message("user", "Hello"), Message("assistant", "Hi"), Message("user", "6*7?"))
+    result = solve(Problem(messages), "spec_rewrite", pair=pair, bloat_tokens=250, thinking_n_ignore=0)
+    assert pair["big"].calls[0][1].count("The problem comes later.") == 40  # type: ignore[attr-defined]
+    assert result.trace.started.problem.messages[:2] == messages[:2]
+
+
+# ---- the synchronous door -------------------------------------------------------------------------------------------
+
+
+def test_solve_works_in_a_script() -> None:
+    assert solved(method="random_switch").boxed == "42"
+
+
+async def test_solve_works_inside_a_running_event_loop() -> None:
+    assert solved(method="random_switch").boxed == "42"
+
+
+def test_solves_of_many_threads_share_one_loop() -> None:
+    pair, loops = scripted_pair(SCRIPT, SCRIPT), set[int]()
+
+    async def look(chain: Chain) -> None:
+        loops.add(id(asyncio.get_running_loop()))
+
+    threads = [threading.Thread(target=solve, args=("6*7?", Verbs(script=look)), kwargs={"pair": pair}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loops) == 1
+
+
+def test_solve_on_the_librarys_own_loop_would_wait_for_itself() -> None:
+    async def inside() -> None:
+        solved()
+
+    with pytest.raises(RuntimeError, match="use asolve"):
+        in_background(inside())
+
+
+def test_an_interrupt_cancels_the_work_and_waits_until_it_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, listener = scripted_pair("endless " * 999, "endless " * 999, delay=0.001), Recorded()
+    from concurrent.futures import Future
+
+    def interrupted(self: Future[Any]) -> None:
+        while not any(engine.produced for engine in pair.values()):  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solve("6*7?", "big_only", pair=pair, listener=listener)
+    assert pair["big"].running == 0  # type: ignore[attr-defined]
+    check_books(listener.trace, pair)
+
+
+def test_without_a_pair_the_bundled_one_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled_pair.cache_clear()
+    monkeypatch.setattr(Pair, "open", lambda: scripted_pair(SCRIPT, SCRIPT))
+    try:
+        assert solve("6*7?").boxed == "42"
+        assert bundled_pair() is bundled_pair()
+    finally:
+        bundled_pair.cache_clear()
+
+
+async def test_the_public_names_are_there_and_no_others() -> None:
+    for name in speculative.__all__:
+        assert getattr(speculative, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = speculative.nothing
+    assert (await run(Problem.of("6*7?"), Verbs(script=_answer), scripted_pair(SCRIPT))).answer == SCRIPT.partition("</think>")[2]
+
+
+async def _answer(chain: Chain) -> None:
+    await chain.write("big")
+    await chain.answer("big")

@@ -1,0 +1,78 @@
+"""Where settings come from, and what they may be."""
+
+import pytest
+
+from speculative.errors import UnknownName, UsageError
+from speculative.serve.jobs import Jobs
+from speculative.settings import Settings, secret
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("SPECULATIVE_PORT", "SPECULATIVE_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_first_source_that_has_a_value_wins(tmp_path, monkeypatch):
+    assert Settings().port == 8080
+    (tmp_path / "speculative.toml").write_text(
+        'port = 1\nhost = "::1"\nmethod = "fast"\n[presets.fast]\nmethod = "random_switch"\nparams = {switch_chunk = 4}\nwith = ["vote"]\n'
+    )
+    found = Settings()
+    assert (found.port, found.host, found.presets["fast"].wrappers) == (1, "::1", ["vote"])
+    assert found.presets["fast"].build().inner.switch_chunk == 4
+    (tmp_path / ".env").write_text("SPECULATIVE_PORT=2\nOPENAI_API_KEY=sk-env-file\nUNRELATED=3\n")
+    assert Settings().port == 2
+    monkeypatch.setenv("SPECULATIVE_PORT", "3")
+    assert Settings().port == 3
+    assert Settings(port=4).port == 4
+
+
+def test_other_secrets_are_read_where_they_are_needed(tmp_path, monkeypatch):
+    import os
+
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-env-file\n")
+    Settings()
+    assert "OPENAI_API_KEY" not in os.environ
+    assert secret("OPENAI_API_KEY") == "sk-env-file"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    assert secret("OPENAI_API_KEY") == "sk-environment"
+    assert secret("NO_SUCH_TOKEN") is None
+
+
+def test_keys_are_never_shown(monkeypatch):
+    monkeypatch.setenv("SPECULATIVE_API_KEY", "sk-a, sk-b,")
+    found = Settings()
+    assert found.keys() == ("sk-a", "sk-b")
+    assert "sk-" not in repr(found) + found.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("prt = 1", "unknown setting prt"),
+        ("port = 99999", "port: '99999'"),
+        ("port = ", "speculative.toml|cannot be read"),
+        ('[presets.fast]\nmethd = "x"', "methd"),
+        ("max_chains = 0", "max_chains"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path, text, told):
+    (tmp_path / "speculative.toml").write_text(text)
+    with pytest.raises(UsageError, match=told) as raised:
+        Settings()
+    assert "\n" not in str(raised.value)
+
+
+def test_presets_are_checked_before_the_service_begins(tmp_path):
+    for text, told in (
+        ('[presets.fast]\nmethod = "nothing"', "unknown method 'nothing'"),
+        ('[presets.fast]\nmethod = "./mine.py:Mine"', "unknown method"),
+        ("[presets.fast]\nparams = {switch_chunk = 0}", "switch_chunk"),
+        ("[presets.big_only]", "has the name of a method"),
+        ('method = "nothing"', "unknown model 'nothing'"),
+    ):
+        (tmp_path / "speculative.toml").write_text(text)
+        with pytest.raises((UsageError, UnknownName), match=told):
+            Jobs(Settings())

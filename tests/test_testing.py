@@ -1,0 +1,89 @@
+"""The test doubles keep the promises of real engines."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from speculative.engines.base import Completion, Decoding, Tally
+from speculative.errors import ContextExceeded, UnknownMarker
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+
+
+async def written(engine: ScriptedEngine, prefix: str, **settings: Any) -> list[tuple[str, str]]:
+    vocabulary, tally = ScriptedVocabulary(engine.vocabulary.width), Tally()  # type: ignore[attr-defined]
+    decoding = Decoding(**{"max_tokens": 99, "stop_ids": (vocabulary.marker("</think>"), vocabulary.marker("<|im_end|>")), **settings})
+    (found,) = await engine.complete([vocabulary.parse(prefix)], decoding, key="", tally=tally)
+    assert tally.produced_tokens == sum(completion.produced for completion in found) == engine.produced
+    return [(vocabulary.show(completion.ids), completion.finish) for completion in found]
+
+
+async def test_a_whole_script_goes_on_from_where_the_chain_stands_and_then_answers() -> None:
+    script = "abc</think>42<|im_end|>"
+    for seen, text in (
+        ("<think>\n", "abc"),
+        ("<think>\nab", "c"),
+        ("<think>\nelsewhere", "abc"),
+        ("<think>\nabc\n</think>\n\n", "42"),
+        ("</think>\n\n4", "2"),
+    ):
+        assert await written(ScriptedEngine(script), seen) == [(text, "end")]
+    assert await written(ScriptedEngine("abc"), "<think>\nabc\n</think>\n\n") == [("abc", "end")]
+
+
+async def test_replies_come_in_turn_and_the_last_one_for_ever() -> None:
+    assert await written(ScriptedEngine(["a", "b"]), "x", n=4) == [("a", "end"), ("b", "end"), ("b", "end"), ("b", "end")]
+
+
+async def test_decoding_ends_as_it_does_in_real_engines() -> None:
+    assert await written(ScriptedEngine("abcdef", width=2), "x", max_tokens=2) == [("abcd", "length")]
+    assert await written(ScriptedEngine("abcdef", width=2), "x", stop=("c",)) == [("abcd", "stop")]
+    assert await written(ScriptedEngine("abcdef", context=4), "x") == [("abc", "context")]
+    assert await written(ScriptedEngine("a"), "x", stop_ids=()) == [("a", "end")]
+    with pytest.raises(ContextExceeded, match="scripted: a prefix of 3 tokens does not fit into its context of 3"):
+        await written(ScriptedEngine("a", context=3), "xyz")
+
+
+async def test_a_stream_gives_the_ids_that_complete_gives() -> None:
+    engine, decoding = ScriptedEngine("a😀b</think>c"), Decoding(99, stop_ids=(ScriptedVocabulary().marker("</think>"),))
+    deltas = [delta async for delta in engine.stream([], decoding, key="", tally=Tally())]
+    ((completion,),) = await engine.complete([[]], decoding, key="", tally=Tally())
+    assert deltas[-1].completion == completion
+    assert tuple(token for delta in deltas for token in delta.ids) == completion.ids
+
+
+async def test_a_cancelled_call_has_produced_something_and_is_over() -> None:
+    engine, tally = ScriptedEngine("abc" * 99, delay=0.001), Tally()
+    task = asyncio.create_task(engine.complete([[]], Decoding(200), key="", tally=tally))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.running == 0
+    assert 0 < tally.produced_tokens < 200
+
+
+async def test_scores_are_one_for_each_token() -> None:
+    engine = ScriptedEngine("", width=2, scores=lambda prefix, text: -float(len(prefix)))
+    vocabulary = ScriptedVocabulary(2)
+    scores = await engine.score([vocabulary.encode("ab"), []], [vocabulary.encode("cde"), []], key="", tally=(tally := Tally()))
+    assert (scores, tally.scored_tokens) == ([[-2.0, -2.0], []], 2)
+    assert await ScriptedEngine("").score([[1]], [[2]], key="", tally=Tally()) == [[-0.1]]
+    await engine.aclose()
+
+
+def test_the_vocabulary_has_bytes_for_text_and_its_own_door_for_markers() -> None:
+    vocabulary = ScriptedVocabulary(3)
+    assert vocabulary.to_bytes(vocabulary.encode("a</think>😀")) == "a</think>😀".encode()
+    assert vocabulary.marker("</think>") not in vocabulary.encode("</think>")
+    assert vocabulary.parse("a</think>b") == [*vocabulary.encode("a"), vocabulary.marker("</think>"), *vocabulary.encode("b")]
+    assert vocabulary.to_bytes([vocabulary.marker("</think>")]) == b""
+    with pytest.raises(UnknownMarker, match="no marker '<s>'"):
+        vocabulary.marker("<s>")
+
+
+def test_a_completion_counts_the_token_that_ended_it() -> None:
+    assert Completion((1, 2), "end", 3).produced == 3
+    assert Completion((1, 2), "length").produced == 2

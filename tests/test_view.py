@@ -1,0 +1,47 @@
+"""How a role sees the chain: what it remembers never differs from what it would build anew."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from strategies import babble, chain_of
+
+from speculative.draft import Draft
+from speculative.view import REMEMBERED, View
+
+WORDS = ("so ", "é", "😀", "\n\n", "42 ")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed: int) -> None:
+    chance, script = random.Random(seed), babble(seed, WORDS * 9)
+    chain = chain_of(script, script, widths=(1, 1 + seed % 3), max_tokens=100_000)
+    drafts: list[Draft] = []
+    for turn in range(REMEMBERED + 40):
+        role, mark = chance.choice(["big", "small"]), chain.mark()
+        if turn % 30 == 29:
+            await chain.accept(chance.choice(drafts))
+            drafts = []
+        elif turn % 30 == 14 and not drafts:
+            await chain.write(role, max_tokens=3)
+            await chain.rewind(mark)
+        above = chance.choice([*drafts[-3:], None])
+        drafts += [draft for draft in await chain.draft(role, after=above, max_tokens=4) if not draft.ended]
+        for reader in ("big", "small"):
+            fresh = View(chain.engines[reader], chain.problem)
+            place = (
+                (chain._ledger.pieces, chain._same(reader), drafts[-1].path()) if drafts else (chain._ledger.pieces, chain._same(reader))
+            )
+            assert chain._view(reader).prefix(*place) == fresh.prefix(*place)
+
+
+async def test_an_answer_that_hangs_off_drafts_is_closed_once() -> None:
+    chain = chain_of("abc</think>42", "abc</think>42", widths=(1, 2))
+    (thought,) = await chain.draft("small")
+    answer = await chain.answer("small", after=thought)
+    shown = chain.engines["big"].vocabulary.show(chain._prefix("big", answer))
+    assert shown.endswith("<think>\nabc\n</think>\n\n42")
+    await chain.accept(answer)
+    assert chain.engines["big"].vocabulary.show(chain._prefix("big")) == shown
+    assert repr(answer) == "Draft(1, small, accepted, '42')"
