@@ -56,7 +56,7 @@ async def main(given):
     await measure(engine, 64, 2)
     rows = {size: await measure(engine, size, given.repeats) for size in sizes}
     await engine.aclose()
-    table = Table("tokens", *(f"{kind} {unit}" for kind in ("cold", "warm", "cached") for unit in ("ms", "recomputed")), "warm - cached ms")
+    table = Table("tokens", *(f"{kind} {unit}" for kind in ("cold", "warm", "cached") for unit in ("ms", "new")), "warm-cached")
     for size, row in rows.items():
         cells = [f"{row[kind][unit]:.{digits}f}" for kind in row for unit, digits in (("ms", 1), ("recomputed", 0))]
         table.add_row(str(size), *cells, f"{row['warm']['ms'] - row['cached']['ms']:.1f}")

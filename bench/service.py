@@ -140,7 +140,7 @@ class Process:
 
     def __init__(self, role: str, port: int, *more: object) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, __file__, "--as", role, str(port), *map(str, more)]
+        self._command = [sys.executable, str(Path(__file__).resolve()), "--as", role, str(port), *map(str, more)]
 
     def __enter__(self) -> Process:
         self.process = subprocess.Popen(self._command)
@@ -170,23 +170,26 @@ def measured(chains: int, rate: float, seconds: float, port: int) -> dict[str, d
     """One load on all three paths, twice; the second time counts."""
     tokens = int(rate * seconds)
     found: dict[str, dict[str, float]] = {}
-    with Process("fake", port, tokens, 1 / rate) as model, Process("passing", port + 1, f"{model.url}/v1/completions") as bare:
-        with Process("service", port + 2, f"{model.url}/v1") as ours:
-            for path, middle in (("direct", model), ("bare", bare), ("service", ours)):
-                asyncio.run(load(middle.url, path, min(chains, 16), tokens, 1 / rate))
-                before, began = cpu(middle.pid), time.perf_counter()
-                done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
-                wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
-                times = sorted(seconds for _, seconds, _ in done)
-                found[path] = {
-                    "tokens_s": chains * tokens / wall,
-                    "first_ms": 1000 * statistics.median(first for first, _, _ in done),
-                    "first_worst_ms": 1000 * max(first for first, _, _ in done),
-                    "cpu_us_token": 1e6 * spent / (chains * tokens),
-                    "memory_mib": memory(middle.pid),
-                    "slowest": times[-1] / statistics.median(times),
-                    "lost": sum(not whole for _, _, whole in done),
-                }
+    with (
+        Process("fake", port, tokens, 1 / rate) as model,
+        Process("passing", port + 1, f"{model.url}/v1/completions") as bare,
+        Process("service", port + 2, f"{model.url}/v1") as ours,
+    ):
+        for path, middle in (("direct", model), ("bare", bare), ("service", ours)):
+            asyncio.run(load(middle.url, path, min(chains, 16), tokens, 1 / rate))
+            before, began = cpu(middle.pid), time.perf_counter()
+            done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
+            wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
+            times = sorted(seconds for _, seconds, _ in done)
+            found[path] = {
+                "tokens_s": chains * tokens / wall,
+                "first_ms": 1000 * statistics.median(first for first, _, _ in done),
+                "first_worst_ms": 1000 * max(first for first, _, _ in done),
+                "cpu_us_token": 1e6 * spent / (chains * tokens),
+                "memory_mib": memory(middle.pid),
+                "slowest": times[-1] / statistics.median(times),
+                "lost": sum(not whole for _, _, whole in done),
+            }
     return found
 
 

@@ -81,6 +81,14 @@ def test_out_of_time_shows_what_there_is_without_an_answer() -> None:
     assert [event.finish_reason for event in vote.trace.walk() if type(event).__name__ == "Ended"] == ["time"] * 3
 
 
+def test_a_method_that_writes_for_ever_meets_its_deadline() -> None:
+    async def forever(chain: Chain) -> None:
+        while True:
+            await chain.write("big")
+
+    assert solved(method=Verbs(script=forever), max_seconds=0.1).reasoning
+
+
 def test_a_chain_that_its_method_leaves_unfinished_has_stopped() -> None:
     async def nothing(chain: Chain) -> None:
         await chain.write("big", max_tokens=1)

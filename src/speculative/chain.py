@@ -65,6 +65,7 @@ class Chain(Asking):
             if self.thinking and room.tokens < 1:
                 self._end(room.then)
             if not self.thinking:
+                await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
                 return self._nothing(role), 0
             base, place, number = self._place, self._place.below(), self._number(1)
             limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)

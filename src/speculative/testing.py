@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
 
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.replay import ABILITIES
@@ -166,6 +167,7 @@ class ScriptedEngine:
         return Completion(tuple(kept), finish, end, logprobs)
 
 
+@lru_cache(1 << 16)
 def _bytes(token: int) -> bytes:
     return token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]
 

@@ -11,7 +11,7 @@ ROWS = [
 ]
 OURS = [row.rpartition(" | ")[2] for row in ROWS]
 COMMANDS = sorted({command for cell in OURS for command in re.findall(r"`(speculative (?:ask|show|compare|problems|methods)[^`]*)`", cell)})
-FILES = sorted({name for cell in OURS if "later" not in cell for name in re.findall(r"`((?:src|docs)/[^`]*)`", cell)})
+FILES = sorted({name for cell in OURS if "later" not in cell for name in re.findall(r"`((?:src|docs|scripts)/[^`]*)`", cell)})
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if " show " not in command])

@@ -174,7 +174,7 @@ async def test_a_wrong_key_is_said_without_saying_the_key():
 
 
 async def test_cancelling_closes_the_connection_and_counts_what_was_written():
-    async with rig(pace=0.01 as (server, engine):
+    async with rig(pace=0.01) as (server, engine):
         tally = Tally()
         task = asyncio.create_task(read(engine, 200, tally))
         await until(lambda: tally.produced_tokens >= 5)
@@ -188,7 +188,7 @@ async def test_cancelling_closes_the_connection_and_counts_what_was_written():
 
 
 async def test_cancelling_a_batch_ends_all_of_it():
-    async with rig(pace=0.01 as (server, engine):
+    async with rig(pace=0.01) as (server, engine):
         decoding, tally = Decoding(200, temperature=1.0), Tally()
         task = asyncio.create_task(engine.complete([PROMPT] * 5, decoding, key="", tally=tally))
         await until(lambda: server.running == 5 and tally.produced_tokens >= 5)
@@ -200,7 +200,7 @@ async def test_cancelling_a_batch_ends_all_of_it():
 
 
 async def test_one_that_fails_ends_its_neighbours():
-    async with rig(None, Fault("error", after=3), None, pace=0.02 as (server, engine):
+    async with rig(None, Fault("error", after=3), None, pace=0.02) as (server, engine):
         with pytest.raises(EngineFault):
             await engine.complete([PROMPT] * 3, Decoding(200, temperature=1.0), key="", tally=Tally())
         await until(lambda: not server.running)

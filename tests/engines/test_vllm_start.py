@@ -188,3 +188,17 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
     assert run(["down"]) == 2
     assert "no servers are held open" in capfd.readouterr().err
     assert run(["up"]) == 2
+
+
+def test_ending_a_family_ends_all_of_it():
+    command = ["sh", "-c", "trap '' TERM; sleep 600 & sh -c 'sleep 600' & wait; sleep 600"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        deadline = time.monotonic() + 10
+        while len(guard.family(process.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        tree = guard.family(process.pid)
+        assert guard.lives(tree[1], tree)
+        guard.end(process, 0.3)
+        assert gone(tree)
+    assert not guard.lives(tree[1], tree)
+    assert guard.family(process.pid) == [process.pid]

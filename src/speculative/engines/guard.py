@@ -39,32 +39,25 @@ def end(command: subprocess.Popen[bytes], grace: float) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and (command.poll() is None or _group_lives(command.pid)):
+    while time.monotonic() < deadline and (command.poll() is None or any(lives(pid, members) for pid in members[1:])):
         time.sleep(0.05)
+        members += [pid for pid in family(command.pid) if pid not in members]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGKILL)
     for pid in members[1:]:
-        if family_of(pid, members):
+        if lives(pid, members):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
     command.wait()
 
 
-def family_of(pid: int, members: list[int]) -> bool:
-    """Whether a process that was a descendant is still there and still one: its parent is one of them, or it was orphaned."""
+def lives(pid: int, members: list[int]) -> bool:
+    """Whether a process that was a descendant still runs and still is one: its parent is one of them, or it was orphaned."""
     try:
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return False
-    return parent in members or parent == 1
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    return fields[0] not in "ZX" and (int(fields[1]) in members or int(fields[1]) == 1)
 
 
 def main(grace: str, log: str, *command: str) -> int:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -111,7 +112,9 @@ class Link:
         url = origin(base, path)
         try:
             async with asyncio.timeout(self.deadlines.first_token):
-                response = await self._session().request(verb, url, data=content, headers=self._headers(key), allow_redirects=False)
+                limits = aiohttp.ClientTimeout(total=None, sock_connect=self.deadlines.connect)
+                settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
+                response = await self._session().request(verb, url, **settings)
                 try:
                     if response.status != 200:
                         raise await self._refusal(response, url)
@@ -186,11 +189,10 @@ class Link:
             del _POOLS[other]
         pool = _POOLS.get(loop)
         if pool is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.deadlines.connect)
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-            session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 18, auto_decompress=True)
+            session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 18)
             pool = _POOLS[loop] = _Pool(session)
-        pool.users.add(id(self))
+        pool.users.add(self)
         return pool.session
 
     async def aclose(self) -> None:
@@ -199,7 +201,7 @@ class Link:
         pool = _POOLS.get(loop)
         if pool is None:
             return
-        pool.users.discard(id(self))
+        pool.users.discard(self)
         if not pool.users:
             del _POOLS[loop]
             await pool.session.close()
@@ -208,7 +210,7 @@ class Link:
 class _Pool:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
-        self.users: set[int] = set()
+        self.users: WeakSet[Link] = WeakSet()
 
 
 _POOLS: dict[asyncio.AbstractEventLoop, _Pool] = {}

@@ -19,6 +19,8 @@ from speculative.serve.seed import Seed
 from speculative.settings import Settings
 
 BACKLOG = 2048
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
 GRACE = 2
 """Seconds after the drain in which cancelled chains may say so to their clients."""
 
@@ -86,6 +88,7 @@ def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None 
         lifespan="on",
         ws="none",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE,
     )
     made.append(Server(config, app.door))

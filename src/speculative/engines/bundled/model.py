@@ -20,8 +20,6 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 PIECE = 128
 """The most tokens of one append. Attention takes queries by the 128, and one that is left over would be rounded differently."""
-TWICE = np.zeros(2, np.int64)
-ONCE = np.zeros(1, np.int64)
 
 
 def memory(shape: tuple[int, ...]) -> Array:
@@ -66,8 +64,8 @@ class Model:
         # One thread a model: two engines on two cores then never wait for each other's helpers, and none of them spins.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._weights = [runtime.OrtValue.ortvalue_from_numpy(values) for values in weights.values()]  # the session borrows them
-        self._arrays = list(weights.values())
+        self.value: Callable[[NDArray[Any]], Any] = runtime.OrtValue.ortvalue_from_numpy  # shares the array's memory and keeps it
+        self._weights = [self.value(values) for values in weights.values()]  # the session borrows them
         try:
             options.add_external_initializers(list(weights), self._weights)
             self.session: Any = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
@@ -76,6 +74,7 @@ class Model:
         self.run: Callable[[Any], None] = self.session.run_with_iobinding
         self._lanes: dict[int, Lane] = {}  # for appends, by row
         self._lanes_of: Array | None = None
+        self._orders: dict[int, tuple[Any, Any]] = {}
 
     @property
     def token_bytes(self) -> int:
@@ -99,12 +98,10 @@ class Model:
             self._lanes, self._lanes_of = {}, kv
         if row not in self._lanes:
             self._lanes[row] = Lane(self, kv, row, row + 1)
-        count = len(ids)
-        order = np.arange(count, dtype=np.int64)
+        lane, count = self._lanes[row], len(ids)
         logits = np.empty((1, count, self.shape.vocabulary), np.float32)
+        lane.take(ids.astype(np.int64)[None], logits)
         seen = max(count, 2)
-        lane = self._lanes[row]
-        lane.take(ids.astype(np.int64)[None], (TWICE, ONCE) if count == 1 else (order, order), logits)
         lane.last[0], lane.lengths[0] = start + seen - 1, seen
         self.run(lane.binding)
         return logits[0]
@@ -112,38 +109,45 @@ class Model:
     def lane(self, kv: Array, first: int, end: int, rows: Rows) -> Lane:
         """One token for each of the rows first..end, from and to `rows`."""
         lane = Lane(self, kv, first, end, rows.last[first:end], rows.lengths[first:end])
-        lane.take(rows.ids[first:end], (TWICE, ONCE), rows.logits[first:end])
+        lane.take(rows.ids[first:end], rows.logits[first:end, None])
         return lane
+
+    def order(self, count: int) -> tuple[Any, Any]:
+        """How attention sees so many new tokens: `spread` and `keep` of the graph, which tells why."""
+        if count not in self._orders:
+            spread = np.zeros(2, np.int64) if count == 1 else np.arange(count, dtype=np.int64)
+            self._orders[count] = self.value(spread), self.value(np.arange(count, dtype=np.int64))
+        return self._orders[count]
 
 
 class Lane:
     """Rows first..end of the buffers, bound by address: nothing is copied, and a value changed in place is seen by the next run."""
 
     def __init__(self, model: Model, kv: Array, first: int, end: int, last: Ints | None = None, lengths: Ints | None = None) -> None:
+        self._model = model
         self.binding = model.session.io_binding()
         self.last: Ints = np.zeros(end - first, np.int32) if last is None else last
         self.lengths: Ints = np.zeros(end - first, np.int32) if lengths is None else lengths
-        self._kept: dict[str, Any] = {"kv": kv}
+        self._kept: dict[str, Any] = {}
         self.binding.kept = self._kept  # the memory must live as long as the binding that has its address
-        self._input("last", self.last)
-        self._input("lengths", self.lengths)
-        self._input("total", np.array(kv.shape[3], np.int32))
-        shape = (end - first, *kv.shape[2:])
-        place = kv.ctypes.data + first * kv.strides[1]
+        self._input("last", model.value(self.last))
+        self._input("lengths", model.value(self.lengths))
+        self._input("total", model.value(np.array(kv.shape[3], np.int32)))
         for layer in range(model.shape.layers):
-            for part in ("key", "value"):
-                self.binding.bind_input(f"{part}.{layer}", "cpu", 0, np.float32, shape, place)
-                self.binding.bind_output(f"next_{part}.{layer}", "cpu", 0, np.float32, shape, place)
-                place += kv.strides[0]
+            for place, part in enumerate(("key", "value")):
+                buffer = model.value(kv[2 * layer + place, first:end])
+                self._input(f"{part}.{layer}", buffer)
+                self.binding.bind_ortvalue_output(f"next_{part}.{layer}", buffer)
 
-    def take(self, ids: Longs, order: tuple[Longs, Longs], logits: Array) -> None:
-        """Which tokens [B, S] to compute, how attention sees them, and where the logits [B x S, V] go."""
-        self._input("ids", ids)
-        self._input("spread", order[0])
-        self._input("keep", order[1])
-        self._kept["logits"] = logits
-        self.binding.bind_output("logits", "cpu", 0, np.float32, (*ids.shape, logits.shape[-1]), logits.ctypes.data)
+    def take(self, ids: Longs, logits: Array) -> None:
+        """Which tokens [B, S] to compute, and where the logits [B, S, V] go."""
+        spread, keep = self._model.order(ids.shape[1])
+        self._input("ids", self._model.value(ids))
+        self._input("spread", spread)
+        self._input("keep", keep)
+        self._kept["logits"] = self._model.value(logits)
+        self.binding.bind_ortvalue_output("logits", self._kept["logits"])
 
-    def _input(self, name: str, value: NDArray[Any]) -> None:
+    def _input(self, name: str, value: Any) -> None:
         self._kept[name] = value
-        self.binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        self.binding.bind_ortvalue_input(name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -27,8 +28,7 @@ class Worker:
         self.batch = Batch(model, self.store)
         self._jobs: deque[Append] = deque()
         self._full: tuple[Append, int] | None = None  # an append that found no row, and the store's `parked` then
-        self._inbox: deque[tuple[Completing | Scoring, bool]] = deque()
-        self._wake = threading.Event()
+        self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: see whether to close
         self._lock = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"speculative-{name}", daemon=True)
@@ -46,35 +46,38 @@ class Worker:
         with self._lock:
             if self._closing:
                 raise EngineClosed(f"{self.name}: the engine is closed; open it again")
-            self._inbox.append((call, begins))
-        self._wake.set()
+            self._inbox.put((call, begins))
 
     def close(self) -> None:
         """Fail what is in flight and end the thread; returns when it has ended (within one turn)."""
         with self._lock:
             self._closing = True
-        self._wake.set()
+        self._inbox.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _run(self) -> None:
         with np.errstate(all="ignore"):  # rows that are only passed over may hold anything
             while not self._closing:
-                while self._inbox:
-                    self._take(*self._inbox.popleft())
+                idle = not self._jobs and not self.batch.members
+                while idle or not self._inbox.empty():
+                    self._take(self._inbox.get())
+                    idle = False
                 if self._jobs:
                     self._advance(self._jobs[0])
                 if self.batch.members:
                     self._decode()
-                elif not self._jobs:
-                    self._wake.wait()
-                    self._wake.clear()
-        calls = {call for call, _ in self._inbox} | {job.call for job in self._jobs}
-        for call in calls | {sequence.call for sequence in self.batch.members.values()}:
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
+        calls = {job.call for job in self._jobs} | {sequence.call for sequence in self.batch.members.values()}
+        for call in calls:
             call.settle(error=EngineClosed(f"{self.name}: the engine was closed while it worked; open it again"))
             call.release()
 
-    def _take(self, call: Completing | Scoring, begins: bool) -> None:
+    def _take(self, message: tuple[Completing | Scoring, bool] | None) -> None:
+        if message is None:
+            return
+        call, begins = message
         if begins:
             self._jobs.extend(call.jobs)
         else:
@@ -101,7 +104,7 @@ class Worker:
         batch, inbox, jobs = self.batch, self._inbox, self._jobs
         try:
             batch.step()
-            while batch.members and not inbox and not jobs and not batch.suspended and not self._closing:
+            while batch.members and inbox.empty() and not jobs and not batch.suspended and not self._closing:
                 batch.step()
         except Exception as error:  # noqa: BLE001  # whatever went wrong, those that it concerns must hear of it, and the thread must live
             for call in {sequence.call for sequence in batch.members.values()}:

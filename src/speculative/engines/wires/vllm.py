@@ -73,6 +73,7 @@ class VllmWire:
             "stop": list(decoding.stop),
             "include_stop_str_in_output": True,
             "stop_token_ids": list(decoding.stop_ids),
+            "ignore_eos": True,  # only what was asked for ends a text: dialects name their models' ends
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
             "return_token_ids": True,

@@ -1,0 +1,102 @@
+"""How the answers of each kind of server are read, and what in them is a fault."""
+
+import msgspec
+import pytest
+
+from speculative.engines.base import Decoding
+from speculative.engines.wires.base import Broken, Job, Piece, Writing
+from speculative.engines.wires.llama import LlamaWire
+from speculative.engines.wires.sglang import SglangWire
+from speculative.engines.wires.vllm import VllmWire
+from speculative.testing import ScriptedVocabulary
+
+VOCABULARY = ScriptedVocabulary()
+END = VOCABULARY.marker("<|im_end|>")
+A, B, C = VOCABULARY.encode("abc")
+
+
+def said(wire, answer):
+    return wire.reader()(msgspec.json.encode(answer))
+
+
+@pytest.mark.parametrize(
+    ("wire", "answer", "match"),
+    [
+        (VllmWire("m"), {"error": {"message": "dead"}}, "dead"),
+        (VllmWire("m"), {"choices": [{"text": "x"}]}, "no token ids"),
+        (VllmWire("m"), {"choices": [{"token_ids": [1], "finish_reason": "abort"}]}, "abort"),
+        (VllmWire("m"), {"choices": [{"token_ids": [1], "logprobs": {"token_logprobs": [-1.0, -2.0]}}]}, "2 log-probabilities for 1"),
+        (SglangWire(), {"error": {"message": "dead"}}, "dead"),
+        (SglangWire(), {"text": "x"}, "no token ids"),
+        (SglangWire(), {"output_ids": [1], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "abort"}}}, "abort"),
+        (LlamaWire(), {"error": {"message": "dead"}}, "dead"),
+    ],
+)
+def test_what_is_no_answer(wire, answer, match):
+    with pytest.raises(Broken, match=match):
+        said(wire, answer)
+
+
+def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
+    for answers in (
+        [([1, 2], 2), ([1, 2, 3], 3), ([1, 2, 3, 4, 5], 5)],
+        [([1, 2], 2), ([3], 3), ([4, 5], 5)],
+    ):
+        read, ids = SglangWire().reader(), []
+        for output, count in answers:
+            news = read(msgspec.json.encode({"output_ids": output, "meta_info": {"completion_tokens": count, "cached_tokens": 7}}))
+            ids += news.pieces[0].ids
+            assert (news.cached, news.produced) == (7, count)
+        assert ids == [1, 2, 3, 4, 5]
+
+
+def test_scores_that_are_not_those_asked_for():
+    with pytest.raises(Broken, match="1 log-probabilities for 3"):
+        VllmWire("m").scores_of(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}', [1], [2, 3])
+    with pytest.raises(Broken, match="not those"):
+        SglangWire().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
+    for ask in (lambda wire: wire.score_body([1], [2]), lambda wire: wire.scores_of(b"", [1], [2])):
+        with pytest.raises(Broken, match="cannot score"):
+            ask(LlamaWire())
+
+
+def test_what_is_asked_of_each():
+    job, decoding = Job([[1, 2]], [0], 5, seed=3), Decoding(5, 0.7, 0.9, 4, stop=("x",), stop_ids=(9,), logprobs=True)
+    vllm, sglang, llama = (wire.body(job, decoding, 16) for wire in (VllmWire("m"), SglangWire(), LlamaWire()))
+    assert vllm["prompt"] == sglang["input_ids"] == llama["prompt"] == [1, 2]
+    assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == llama["n_predict"] == 5
+    assert vllm["stop_token_ids"] == sglang["sampling_params"]["stop_token_ids"] == [9]
+    assert vllm["ignore_eos"]
+    assert "stop" not in llama
+    assert all(body["stream"] for body in (vllm, sglang, llama))
+
+
+@pytest.mark.parametrize(
+    ("piece", "finish", "end", "ids"),
+    [
+        (Piece(0, [A, END], (), "stop"), "end", END, [A]),
+        (Piece(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
+        (Piece(0, [A], (), "stop", 77), "end", 77, [A]),
+        (Piece(0, [A, VOCABULARY.marker("<think>")], (), "stop"), "end", VOCABULARY.marker("<think>"), [A]),
+        (Piece(0, [A], (), "stop"), "end", END, [A]),
+        (Piece(0, [A], (), "length"), "length", None, [A]),
+        (Piece(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
+        (Piece(0, [A, B, END, C], (-1.0, -2.0, -3.0, -4.0), "length"), "end", END, [A, B]),
+    ],
+)
+def test_where_a_text_ends(piece, finish, end, ids):
+    writing = Writing(Decoding(4, stop_ids=(END,), logprobs=bool(piece.logprobs)), 4, VOCABULARY)
+    assert writing.add(piece) == ids
+    completion = writing.completion()
+    assert (completion.finish, completion.end_id, list(completion.ids)) == (finish, end, ids)
+    assert writing.received == len(piece.ids)
+    assert completion.logprobs is None or len(completion.logprobs) == len(ids)
+
+
+def test_a_stop_string_is_found_over_any_cut():
+    for cut in range(6):
+        writing = Writing(Decoding(99, stop=("\n\n", "zz")), 99, VOCABULARY)
+        ids = VOCABULARY.encode("a\nb\n\nc")
+        kept = writing.add(Piece(0, ids[:cut])) + writing.add(Piece(0, ids[cut:]))
+        assert VOCABULARY.to_bytes(kept) == b"a\nb\n\n"
+        assert writing.completion().finish == "stop"
