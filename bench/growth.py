@@ -32,6 +32,8 @@ from speculative.problem import Problem, Sampling
 
 CHUNK, LATE, CHUNKS = 16, 1500, 12
 TOTAL = LATE + CHUNK * CHUNKS
+HOT = 20.0
+"""A temperature at which the text goes round in no loop."""
 
 
 class Endless:
@@ -59,7 +61,7 @@ class Alternately:
 
 async def method_times(engines: dict[str, Endless], seed: int) -> list[float]:
     """Seconds of each hand-over of one chain."""
-    problem = Problem.of(f"Problem {seed}.", sampling=Sampling(temperature=1.5, top_p=1), seed=seed, max_tokens=2 * TOTAL)
+    problem = Problem.of(f"Problem {seed}.", sampling=Sampling(temperature=HOT, top_p=1), seed=seed, max_tokens=2 * TOTAL)
     begins: list[float] = []
 
     class Timed(Chain):
@@ -95,9 +97,9 @@ class Turn:
     def __init__(self, engine: BundledEngine, seed: int) -> None:
         self.model = engine._worker.model  # pyright: ignore[reportPrivateUsage]
         self.kv, self.rows, rule = self.model.buffers(1, 2048), Rows(1, self.model.shape.vocabulary), Rule(1)
-        rule.set(0, self.model.shape.vocabulary, 1.5, 1.0, 0)
-        self.sampler = Sampler(rule, 0, 1, self.model.shape.vocabulary)
-        self.binding, self.length, self.seed = self.model.step(self.kv, 0, 1, self.rows), 0, seed
+        rule.set(0, self.model.shape.vocabulary, HOT, 1.0, 0)
+        self.sampler = Sampler(rule, 0, 1, self.rows.logits)
+        self.lane, self.length, self.seed = self.model.lane(self.kv, 0, 1, self.rows), 0, seed
         self.rows.lengths[:] = 2
         self.last = np.zeros(0, np.int32)
 
@@ -108,10 +110,10 @@ class Turn:
         u = uniforms(np.array([stream_key(self.seed, self.length, 0)], np.uint64), np.zeros(1, np.int64), CHUNK)
         out = np.zeros(CHUNK, np.int32)
         for step in range(CHUNK):
-            out[step] = self.sampler.draw(self.rows.logits, u[step])[0]
+            out[step] = self.sampler.draw_one(u[step, 0])
             if step + 1 < CHUNK:
                 self.rows.ids[0, 0], self.rows.last[0] = out[step], self.length
-                self.model.session.run_with_iobinding(self.binding)
+                self.model.run(self.lane.binding)
                 self.length += 1
         self.last = out[-1:]
         return out

@@ -13,7 +13,7 @@ from strategies import Recorded, Verbs, babble, check_books, scripted_pair
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
 from speculative.chain import Chain
-from speculative.errors import ContextExceeded, UnknownName, UnmetNeeds
+from speculative.errors import ContextExceeded, MethodError, UnknownName, UnmetNeeds
 from speculative.runner import bundled_pair, engine_error, in_background, run
 from speculative.testing import ScriptedEngine
 
@@ -81,12 +81,33 @@ def test_out_of_time_shows_what_there_is_without_an_answer() -> None:
     assert [event.finish_reason for event in vote.trace.walk() if type(event).__name__ == "Ended"] == ["time"] * 3
 
 
-def test_a_method_that_writes_for_ever_meets_its_deadline() -> None:
+@pytest.mark.parametrize("verb", ["write", "insert"])
+def test_a_method_that_goes_on_for_ever_meets_its_deadline(verb: str) -> None:
     async def forever(chain: Chain) -> None:
         while True:
-            await chain.write("big")
+            await getattr(chain, verb)("big")
 
     assert solved(method=Verbs(script=forever), max_seconds=0.1).reasoning
+
+
+def test_steps_that_a_method_inserts_again_and_again_are_a_loop() -> None:
+    async def again(chain: Chain) -> None:
+        while chain.thinking:
+            await chain.insert("again\n\n")
+
+    assert solved(method=Verbs(script=again)).finish_reason == "loop"
+
+
+@pytest.mark.parametrize("settings", [{}, {"wrappers": ["early_exit"]}, {"method": "random_switch"}], ids=["alone", "watched", "switched"])
+def test_a_stop_string_ends_a_raw_text_and_no_answer_follows(settings: dict[str, Any]) -> None:
+    problem = Problem.of("Go:", raw=True, stop=("END",))
+    whole = " one.\n\ntwo END three.\n\nfour"
+
+    def script(seen: str, seed: int) -> str:
+        return whole[len(seen.partition("Go:")[2]) :]
+
+    result = solve(problem, **{"method": "big_only", "pair": scripted_pair(script, script), **settings})
+    assert (result.reasoning, result.answer, result.finish_reason) == (" one.\n\ntwo END", "", "stop")
 
 
 def test_a_chain_that_its_method_leaves_unfinished_has_stopped() -> None:
@@ -148,8 +169,10 @@ def test_a_bug_in_a_method_is_not_an_engines_failure() -> None:
     async def buggy(chain: Chain) -> None:
         raise TimeoutError("its own")
 
-    with pytest.raises(TimeoutError, match="its own"):
+    with pytest.raises(MethodError, match=r"the method verbs failed: TimeoutError: its own \(.*test_runner.py, line \d+\)") as caught:
         solved(method=Verbs(script=buggy))
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert caught.value.trace
     group = ExceptionGroup("two", [EngineError("gone"), ValueError("bug")])
     assert engine_error(group) is None
     assert str(engine_error(ExceptionGroup("one", [ExceptionGroup("two", [EngineError("gone")])]))) == "gone"

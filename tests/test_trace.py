@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from strategies import scripted_pair
 
-from speculative import Result, Trace, asolve
+from speculative import Result, Trace, asolve, solve
 from speculative.errors import BadTrace
 from speculative.trace import write_whole
 
@@ -98,3 +98,14 @@ def test_the_children_are_walked_after_the_event_that_began_them(result: Result)
     walked: list[Any] = list(result.trace.walk())
     begins = [place for place, event in enumerate(walked) if type(event).__name__ == "Child"]
     assert [type(walked[place + 1]).__name__ for place in begins] == ["Wrote", "Wrote"]
+
+
+@pytest.mark.parametrize("missing", ["child", "drafted"])
+def test_a_trace_without_what_it_refers_to_is_damaged(missing: str, tmp_path: Path) -> None:
+    wrappers = ["vote(ballots=2)"] if missing == "child" else []
+    made = solve("6*7?", "logprob_subselect", pair=scripted_pair("a </think>4", "b "), wrappers=wrappers)
+    path = tmp_path / "trace"
+    made.trace.save(path)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if f'"event":"{missing}"' not in line))
+    with pytest.raises(BadTrace, match="refers to one that is missing"):
+        Trace.load(path)

@@ -8,7 +8,7 @@ from speculative.version import VERSION as __version__  # noqa: N811  the name t
 if TYPE_CHECKING:
     from speculative.chain import Chain
     from speculative.draft import Draft
-    from speculative.errors import EngineError, SpeculativeError, UsageError
+    from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
     from speculative.methods.base import Method, Wrapper
     from speculative.pair import Pair
     from speculative.problem import Message, Problem, Result, Sampling, Usage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "chain": ("Chain",),
     "draft": ("Draft",),
-    "errors": ("EngineError", "SpeculativeError", "UsageError"),
+    "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),
     "methods.base": ("Method", "Wrapper"),
     "pair": ("Pair",),
     "problem": ("Message", "Problem", "Result", "Sampling", "Usage"),
@@ -32,6 +32,7 @@ __all__ = [
     "EngineError",
     "Message",
     "Method",
+    "MethodError",
     "Pair",
     "Problem",
     "Result",

@@ -112,6 +112,11 @@ class Asking(Calling):
         self._check_budget()
         return list(replies)
 
+    def reply_room(self, role: str, question: Question, n: int = 1) -> int:
+        """Tokens that each of `n` replies to a question about the chain could have now."""
+        prefix, _ = self._asking(role, question, None)
+        return min(self._positions(role, prefix), self._budget.producible(n))
+
     async def warm(self, role: str) -> None:
         """Lets an idle model prefill what it has not seen: one token, which is thrown away. Without room it does nothing."""
         view, place = self._view(role), self._place.below()

@@ -13,20 +13,13 @@ from typing import Any
 
 from speculative import events
 from speculative.asking import Asking, at_least_one
-from speculative.draft import Draft, Place, joined
+from speculative.draft import Draft, Mark, joined
 from speculative.engines.base import Completion
 from speculative.errors import ChainMisuse
 from speculative.problem import FinishReason
 from speculative.steps import STEP, Steps
 
 Watcher = Callable[["Chain"], Awaitable[None]]
-
-
-class Mark:
-    """A place in the chain's text to go back to. `age`: how often text had been taken back when it was made."""
-
-    def __init__(self, pieces: int, place: Place, steps: tuple[int, str], age: int) -> None:
-        self.pieces, self.place, self.steps, self.age = pieces, place, steps, age
 
 
 class Chain(Asking):
@@ -38,6 +31,7 @@ class Chain(Asking):
         self._watchers: list[Watcher] = []
         self._children: list[Chain] = []
         self._taken_back: list[int] = []
+        self._over = False
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +107,9 @@ class Chain(Asking):
             self.record(events.Inserted(text=text, phase="thinking"))
             self._place = self._place.below()
             steps = self.steps.add(text)
+            self._check_loop(steps)
             self._check_budget()
+            await asyncio.sleep(0)  # a method that only inserts must still meet its deadline
         await self._watch(steps)
 
     async def resume(self) -> None:
@@ -186,6 +182,8 @@ class Chain(Asking):
         with self._exclusive("answer"):
             if self.answered:
                 raise ChainMisuse("answer: the chain is answered already")
+            if self._over:  # a raw text that its stop string ended has no answer apart
+                return self._nothing(role, "answer")
             view = self._view(role)
             cue = view.dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
             prefix = self._prefix(role) + view.parts([*view.dialect.close(self._last_text()), cue])
@@ -274,10 +272,16 @@ class Chain(Asking):
             self.finish = "stop"
         elif last.finish == "context":
             self._end("context")
-        elif self.thinking and steps and self.steps.looping:
-            self._end("loop", "the same steps again and again")
+        elif self.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self.problem.stop):
+            self._over = True
+            self._end("stop", "a stop string of the text")
+        self._check_loop(steps)
         self._check_budget()
         return steps
+
+    def _check_loop(self, steps: int) -> None:
+        if self.thinking and steps and self.steps.looping:
+            self._end("loop", "the same steps again and again")
 
     async def _watch(self, steps: int) -> None:
         if steps:

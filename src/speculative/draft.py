@@ -30,6 +30,13 @@ class Place:
         return Place(int.from_bytes(blake2b(b"%d/%d" % (self.key, self._siblings), digest_size=6).digest(), "big"))
 
 
+class Mark:
+    """A place in the chain's text to go back to. `age`: how often text had been taken back when it was made."""
+
+    def __init__(self, pieces: int, place: Place, steps: tuple[int, str], age: int) -> None:
+        self.pieces, self.place, self.steps, self.age = pieces, place, steps, age
+
+
 class Draft:
     """Text that a model proposed; it hangs off the chain's end (`parent` None) or off another draft."""
 

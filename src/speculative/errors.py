@@ -46,6 +46,12 @@ class EngineError(SpeculativeError):
     trace: Trace | None = None
 
 
+class MethodError(SpeculativeError):
+    """A method raised something: a bug in it, or in what it uses. `trace` holds what the chain had done until then."""
+
+    trace: Trace | None = None
+
+
 class EngineUnreachable(EngineError):
     """No answer from the engine's address."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
@@ -20,15 +20,17 @@ ANSWER_TOKENS = 1024
 
 
 def _bounds(field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False) -> None:
-    """Raises `UsageError` that names the field and the bound; NaN and infinity are out of every range."""
+    """Raises `UsageError` that names the field and the bound; NaN and infinity are in no range."""
     if value is None:
         return
-    if not isinstance(value, int if whole else int | float):
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise UsageError(f"{field}: {value!r} is no {'whole ' * whole}number")
+    if not isfinite(value):
+        raise UsageError(f"{field}: {value} is out of range, it must be finite")
     if not (value > low if above else value >= low):
-        raise UsageError(f"{field}: {value} is out of range, it must be {'above' if above else 'at least'} {low:g}")
-    if value > high or value == inf:
-        raise UsageError(f"{field}: {value} is out of range, it must be at most {high:g}")
+        raise UsageError(f"{field}: {value} is out of range, it must be {'above' if above else 'at least'} {low}")
+    if value > high:
+        raise UsageError(f"{field}: {value} is out of range, it must be at most {high}")
 
 
 class Message(Struct, frozen=True):

@@ -6,17 +6,20 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
 from functools import cache
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, TypeVar, cast
 
 from speculative import version
 from speculative.chain import Chain
-from speculative.errors import EngineError, UsageError
+from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
 from speculative.events import EngineCard, Started
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Problem, Result, Sampling, boxed
 from speculative.state import Listener
+from speculative.trace import Trace
 
 T = TypeVar("T")
 
@@ -44,7 +47,8 @@ async def asolve(
     `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
     delta, on the event loop; the trace is the same without it.
 
-    Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails: its `trace` is what was done so far.
+    Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails, `MethodError` when the method does: their
+    `trace` is what was done so far.
     """
     problem, params = _problem(problem, settings)
     made = build(method, params, wrappers)
@@ -70,6 +74,8 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
             if error := engine_error(raised):
                 error.trace = chain.trace
                 raise error from error.__cause__
+            if isinstance(raised, Exception) and not isinstance(raised, SpeculativeError):
+                raise _method_error(name_of(method), raised, chain.trace) from raised
             raise
         chain.finish = "time"
     await chain.close()
@@ -82,6 +88,16 @@ def engine_error(raised: BaseException) -> EngineError | None:
         return raised if isinstance(raised, EngineError) else None
     found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
     return found[0] if all(found) else None
+
+
+def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
+    """What a method's own failure looks like to its user; the original is its cause."""
+    frames = extract_tb(raised.__traceback__)
+    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    frame = (own or frames)[-1]
+    error = MethodError(f"the method {name} failed: {type(raised).__name__}: {raised} ({frame.filename}, line {frame.lineno})")
+    error.trace = trace
+    return error
 
 
 def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:

@@ -101,7 +101,12 @@ class Trace:
                 events.append(_decoder.decode(line))
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 raise BadTrace(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
-        return cls(events)
+        trace = cls(events)
+        try:
+            trace.usage()
+        except (KeyError, IndexError):
+            raise BadTrace(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
+        return trace
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -55,3 +55,9 @@ def test_placeholder_calls_both_and_keeps_the_big_ones_text() -> None:
     assert kept_by_author(result.trace) == {"big": "Big.42"}
     assert result.usage["small"].discarded_tokens == result.usage["small"].produced_tokens == 7
     assert kinds(result.trace) == ["Started", "Drafted", "Wrote", "Rejected", "Answered", "Ended"]
+
+
+def test_placeholder_leaves_big_its_half_of_what_may_be_produced() -> None:
+    result = solve("6*7?", "placeholder", pair=scripted_pair("Big is right.</think>42", "small " * 99), max_produced=80)
+    assert result.reasoning == "Big is right."
+    assert result.answer == "42"

@@ -12,7 +12,7 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, UsageError, Wrapper, solve
-from speculative.errors import UnknownName, UnmetNeeds
+from speculative.errors import MethodError, UnknownName, UnmetNeeds
 from speculative.methods.base import append_only, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered
 
@@ -128,7 +128,7 @@ def test_a_method_needs_think_or_run() -> None:
     class Idle(Method):
         """Does nothing."""
 
-    with pytest.raises(NotImplementedError, match="Idle has neither `think` nor `run`"):
+    with pytest.raises(MethodError, match="NotImplementedError: Idle has neither `think` nor `run`"):
         solve("6*7?", Idle(), pair=scripted_pair())
 
 

@@ -8,6 +8,7 @@ import pytest
 from strategies import check_books, kept_by_author, kinds, scripted_pair
 
 from speculative import Pair, Result, solve
+from speculative.testing import ScriptedEngine
 
 BIG = ["Long one.</think>", "Long two.</think>", "Long three.</think>", "\\boxed{42}"]
 SMALL = ["One.<|im_end|>", "Two.<|im_end|>"]
@@ -83,3 +84,10 @@ def test_a_rewrite_that_nothing_can_pay_for_leaves_the_thought_as_it_is() -> Non
     assert result.reasoning.startswith("x" * 41)
     assert "small" not in result.usage
     assert result.usage["big"].produced_tokens <= 48
+
+
+def test_a_thought_that_small_has_no_room_to_rewrite_is_kept() -> None:
+    pair = Pair(ScriptedEngine(BIG, name="big"), ScriptedEngine(SMALL, name="small", context=330))
+    result = solve("6*7?" * 40, "spec_rewrite", pair=pair, thinking_n_ignore=1)
+    assert result.reasoning == "Long one.\nWaitLong two."
+    assert "small" not in result.usage

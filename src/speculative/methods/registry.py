@@ -81,10 +81,13 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
         raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
     method = name if isinstance(name, Method) else _made(find(name, paths=paths), params or {})
     for spec in wrappers:
-        label, _, inside = spec.partition("(")
-        if inside and not inside.endswith(")"):
+        label, bracket, inside = spec.partition("(")
+        if bracket and not inside.endswith(")"):
             raise UsageError(f"wrapper {spec!r} has an open bracket; write it as name(field=value,…)")
-        settings = dict(_setting(spec, part) for part in inside.removesuffix(")").split(",") if part.strip())
+        given = [_setting(spec, part) for part in inside.removesuffix(")").split(",") if part.strip()]
+        settings = dict(given)
+        if len(settings) < len(given):
+            raise UsageError(f"wrapper {spec!r} gives a field twice")
         kind = find(label.strip(), paths=paths, wrapper=True)
         if "inner" in settings:
             raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")

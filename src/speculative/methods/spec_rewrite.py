@@ -47,10 +47,9 @@ class SpecRewrite(Method):
             written = await chain.write("small" if self.small_first and index == 0 else "big")
             if chain.finish not in (None, "stop"):
                 return
-            if self.drafting_n and (chain.left is None or chain.left >= self.drafting_n * written.tokens):
-                thought = chain.text[len(before) :]
+            question = Question("rewrite", chain.text[len(before) :], self.draft_propose_ignore_str)
+            if self.drafting_n and chain.reply_room("small", question, self.drafting_n) >= written.tokens:
                 await chain.rewind(begin)
-                question = Question("rewrite", thought, self.draft_propose_ignore_str)
                 drafts = await chain.draft("small", self.drafting_n, asked=question)
                 await chain.accept(max(drafts, key=lambda draft: len(draft.text)))
             await chain.resume()
