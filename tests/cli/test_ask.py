@@ -7,7 +7,7 @@ import pytest
 from scripted_cli import STORY, THOUGHT
 
 from speculative import Trace
-from speculative.evaluate.problems import problems
+from speculative.evaluate.problems import find, problems
 
 KEYS = ["answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage"]
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -113,9 +113,29 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(cli, monkeypatc
     assert not {"\x1b", "\x07"} & set(out)
 
 
-@pytest.mark.parametrize("more", [[], ["--json"]])
-def test_a_broken_pipe_is_quiet(process, more):
-    child = process("problems", *more, real=True)
+def test_a_dash_that_is_a_value_is_not_the_problem(cli):
+    asked = json.loads(cli("ask", STORY, "--json", "--answer-instruction", "-").out)["trace"]["events"][0]["problem"]
+    assert asked["answer_instruction"] == "-"
+    assert asked["messages"][0]["content"] == STORY
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_a_problem_the_seed_picks_one_that_the_pair_can_solve(cli, seed):
+    told = json.loads(cli("ask", "--seed", seed, "--json").out)
+    stated = find(told["trace"]["events"][0]["problem"]["messages"][0]["content"])
+    assert stated.level in (2, 3)
+
+
+def test_an_answer_is_judged_as_a_comparison_judges_it(cli, monkeypatch):
+    from speculative.testing import ScriptedEngine
+
+    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine("So.</think>\\boxed{ 174. }"))
+    assert "✓ right" in cli("ask", STORY).out
+
+
+@pytest.mark.parametrize("argv", [["problems"], ["problems", "--json"], ["--help"], ["ask", "--help"]])
+def test_a_broken_pipe_is_quiet(process, argv):
+    child = process(*argv, real=True)
     child.stdout.close()
     assert child.stderr.read() == b""
     assert child.wait() == 141

@@ -1,12 +1,16 @@
 """Every user's mistake is one line on standard error, and the right exit code."""
 
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 from scripted_cli import STORY
 
+from speculative import Trace
 from speculative.errors import EngineUnreachable
+from speculative.evaluate import problems
 from speculative.testing import ScriptedEngine
 
 pytestmark = pytest.mark.usefixtures("scripted")
@@ -14,8 +18,11 @@ pytestmark = pytest.mark.usefixtures("scripted")
 MISUSED = [
     (["aks"], ["'aks'", "'ask'", "compare"]),
     (["ask", "--method", "big_onli"], ["'big_onli'", "'big_only'", "spec_rewrite"]),
-    (["ask", "--swich-ratio", "3"], ["--swich-ratio", "did you mean '--switch-ratio'", "--big-share"]),
-    (["ask", "--drafting-n", "3"], ["--drafting-n", "parameter of spec_rewrite"]),
+    (["ask", "--swich-ratio", "3"], ["--swich-ratio", "did you mean '--switch-ratio'", "speculative ask --help"]),
+    (["ask", "--drafting-n", "3"], ["--drafting-n", ": it is a parameter of spec_rewrite"]),
+    (["ask", STORY, "--trace", "-"], ["name a file"]),
+    (["ask", STORY, "--trace=-"], ["name a file"]),
+    (["compare", "--out=-"], ["name a file"]),
     (["ask", "--switch-chunk", "0"], ["switch_chunk", "greater than or equal to 1"]),
     (["ask", "--switch-chunk", "1.5"], ["switch_chunk", "1.5"]),
     (["ask", "--switch-ratio", "nan"], ["switch_ratio", "finite"]),
@@ -135,3 +142,70 @@ def test_a_trace_that_is_not_there(cli, tmp_path):
     ran = cli("show", tmp_path / "none.jsonl")
     assert ran.code == 1
     assert "none.jsonl" in ran.one_line()
+
+
+def test_a_flag_of_another_method_names_that_method_and_nothing_else(cli):
+    line = cli("ask", "--method", "small_only", "--switch-ratio", "2").one_line()
+    assert line == "speculative: unknown flag '--switch-ratio': it is a parameter of random_switch; name that with --method\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "redirected", "code", "told"),
+    [
+        ("ask", ">&-", 1, "standard output is closed"),
+        ("ask -", "<&-", 2, "standard input is closed"),
+        ("ask --bogus", "2>&-", 2, ""),
+    ],
+)
+def test_a_closed_stream_is_one_line(environment, argv, redirected, code, told):
+    command = f'exec "{sys.executable}" -m speculative.cli {argv} {redirected}'
+    ran = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (code, "")
+    assert told in ran.stderr
+    assert ran.stderr.count("\n") == (1 if told else 0)
+
+
+@pytest.mark.parametrize(("failing", "told"), [("OSError(5, 'no such thing')", "no such thing"), ("EngineFault('it broke')", "it broke")])
+def test_a_method_that_raises_is_one_line_after_what_was_done(cli, tmp_path, failing, told):
+    method, file = tmp_path / "mine.py", tmp_path / "chain.jsonl"
+    method.write_text(
+        "from speculative import Method\nfrom speculative.errors import EngineFault\n\nclass Mine(Method):\n    'Mine.'\n\n"
+        f"    async def think(self, chain):\n        await chain.write('big', max_tokens=12)\n        raise {failing}\n"
+    )
+    ran = cli("ask", STORY, "--method", method, "--trace", file)
+    assert ran.code == 1
+    assert told in ran.one_line()
+    assert "[big] Mia" in ran.out
+    assert "not finished" in ran.out
+    assert Trace.load(file).usage()["big"].produced_tokens
+    ran = cli("ask", STORY, "--method", method, "--json")
+    assert (ran.code, ran.out) == (1, "")
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "cannot be read"), ('{"id":"a","pro', "damaged"), ("", "0 problems instead of 500")])
+def test_broken_bundled_problems_are_one_line_with_what_to_do(cli, monkeypatch, tmp_path, content, told):
+    (tmp_path / "bundled").mkdir()
+    if content is not None:
+        (tmp_path / "bundled" / "problems.jsonl").write_text(content)
+    monkeypatch.setattr(problems, "files", lambda _: tmp_path)
+    problems.problems.cache_clear()
+    ran = cli("ask")
+    problems.problems.cache_clear()
+    assert ran.code == 1
+    line = ran.one_line()
+    assert told in line
+    assert "problems.jsonl" in line
+    assert "install speculative-reasoning again" in line
+
+
+def test_a_full_disk_under_the_samples_names_the_file_after_what_is_done(cli):
+    ran = cli("compare", "--methods", "big_only", "--limit", 2, "--chains", 1, "--out", "/dev/full", "--json")
+    assert ran.code == 1
+    assert "speculative: /dev/full: No space left" in ran.err
+    assert '"chains":1' in ran.out
+
+
+def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
+    file = tmp_path / "chain.jsonl"
+    cli("ask", STORY, "--trace", file)
+    assert "/dev/full: No space left" in cli("show", file, "--svg", "/dev/full").one_line()

@@ -110,3 +110,11 @@ def test_away_from_a_terminal_progress_is_a_line_a_method(cli):
     assert ran.err.count("\n") == 2
     assert "\x1b" not in ran.err + ran.out
     assert "95 % interval" in ran.out
+    assert "2 chains done" in ran.err
+    assert "1 chain done" in cli("compare", "--methods", "big_only", "--limit", 1).err
+
+
+def test_a_limit_above_what_there_is_is_told(cli):
+    ran = cli("compare", "--methods", "big_only", "--limit", 100000, "--chains", 50, "--json")
+    assert "warning: --limit 100000: the set benchmark has 500 problems" in ran.err
+    assert rows_of(ran)[0]["chains"] == 500

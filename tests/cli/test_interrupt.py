@@ -2,7 +2,10 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from scripted_cli import STORY
@@ -68,3 +71,94 @@ def test_a_comparison_that_is_interrupted_shows_what_is_done(process, tmp_path, 
     assert b"big_only" in out
     if more:
         assert json.loads(out)[0]["chains"] == len(file.read_bytes().splitlines())
+
+
+SPINNING = """import time
+from pathlib import Path
+from speculative import Method
+
+class Spin(Method):
+    'Never waits.'
+
+    async def think(self, chain):
+        await chain.write("big", max_tokens=4)
+        Path({path!r}).touch()
+        while True:
+            pass
+"""
+
+
+def waited_for(child, file):
+    while not file.exists():
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.02)
+    time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
+def test_a_second_signal_ends_a_method_that_never_waits(process, tmp_path, number, code, told):
+    method, spins = tmp_path / "spin.py", tmp_path / "spins"
+    method.write_text(SPINNING.format(path=str(spins)))
+    child = process("ask", STORY, "--method", method)
+    waited_for(child, spins)
+    child.send_signal(number)
+    time.sleep(0.2)
+    assert child.poll() is None
+    child.send_signal(number)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == code
+    assert err == b"speculative: " + told + b"\n"
+
+
+EARLY = """import importlib.abc, os, pathlib, sys, time
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["SLOW"]:
+            pathlib.Path(os.environ["BEGUN"]).touch()
+            time.sleep(20)
+
+sys.meta_path.insert(0, Slow())
+from speculative.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
+@pytest.mark.parametrize("slow", ["cyclopts", "speculative.runner", "onnxruntime"])
+def test_a_signal_during_the_imports_is_one_line(environment, tmp_path, slow, number, code, told):
+    begun = tmp_path / "begun"
+    told_to = {**environment, "SLOW": slow, "BEGUN": str(begun)}
+    with subprocess.Popen([sys.executable, "-c", EARLY, "ask"], env=told_to, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        waited_for(child, begun)
+        child.send_signal(number)
+        _, err = child.communicate(timeout=15)
+    assert child.returncode == code
+    assert err == b"speculative: " + told + b"\n"
+
+
+LATE = """import sys, os, signal
+import scripted_cli
+from speculative import pair
+from speculative.cli import ask, main
+
+pair.engine = scripted_cli.scripted
+save = ask.write
+
+def write(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    save(*args)
+
+ask.write = write
+main()
+"""
+
+
+def test_a_signal_when_the_chain_is_finished_loses_nothing(environment, tmp_path):
+    file = tmp_path / "chain.jsonl"
+    told_to = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{Path(__file__).parent}"}
+    ran = subprocess.run([sys.executable, "-c", LATE, "ask", STORY, "--trace", file], env=told_to, capture_output=True, check=False)
+    assert ran.returncode == 130
+    assert ran.stderr == b"speculative: interrupted\n"
+    assert b"finish reason stop" in ran.stdout
+    assert Trace.load(file).ended

@@ -35,3 +35,14 @@ def test_a_picture_that_cannot_be_written(cli, tmp_path):
     ran = cli("show", file, "--svg", tmp_path / "none" / "chain.svg")
     assert ran.code == 1
     assert "none" in ran.one_line()
+
+
+def test_no_text_of_the_picture_begins_or_ends_in_a_space_or_holds_two(cli, tmp_path):
+    file, picture = tmp_path / "chain.jsonl", tmp_path / "chain.svg"
+    cli("ask", STORY, "--trace", file)
+    cli("show", file, "--svg", picture)
+    texts = [(part.text or "", float(part.get("x"))) for part in ElementTree.parse(picture).iter() if part.tag.endswith("}text")]
+    assert all(text == text.strip() and "\xa0\xa0" not in text for text, _ in texts)
+    right = [x for text, x in texts if text == "✓\xa0right"]
+    answer = [x for text, x in texts if text == "answer"]
+    assert right[0] - answer[-1] == pytest.approx(12.2 * len("answer 174  "))

@@ -3,9 +3,10 @@
 import pytest
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.compare import compare, plan, right, seed_of, standings
+from speculative.evaluate.compare import compare, plan, seed_of, standings
 from speculative.evaluate.contenders import contender, contenders, split
 from speculative.evaluate.problems import problems, spread
+from speculative.tally import right
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
@@ -47,6 +48,12 @@ async def test_standings_keep_the_order_and_sum_the_usage():
     assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
     assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
     assert (big.share_kept, small.share_kept) == (1, 0)
+
+
+async def test_the_first_of_several_baselines_is_the_baseline():
+    methods = "big_only,big_only(sequential_scale=1)"
+    rows = standings(await samples_of(methods, limit=10), contenders(methods))
+    assert rows[0].speed == 1
 
 
 async def test_without_the_baseline_there_is_no_speed():

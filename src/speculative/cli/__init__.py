@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-
-from cyclopts import App
+from typing import TYPE_CHECKING
 
 from speculative.cli.commands import COMMANDS
-from speculative.cli.errors import reported
+from speculative.cli.errors import reported, streams
+from speculative.cli.interrupt import SIGNALLED
 from speculative.version import VERSION
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 ABOUT = "A big and a small reasoning model write one chain of thought together."
 MORE = "Start with: speculative ask      Every command has its own --help."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point of `speculative`."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    """The entry point of `speculative`. Signals come first: the imports below take long enough for a Ctrl-C."""
+    SIGNALLED.install()
+    code = streams() or run(sys.argv[1:] if argv is None else argv)
+    SIGNALLED.first = None
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -31,16 +37,25 @@ def run(argv: Sequence[str]) -> int:
             return made(prepare(made, list(argv)))
         return made(list(argv))
 
-    return reported(work)
+    code = reported(work)
+    if SIGNALLED.late and not code:
+        return reported(SIGNALLED.tell)
+    return code
 
 
 def app() -> App:
     """The commands, none of them imported yet."""
+    from cyclopts import App
+
+    from speculative.cli.screen import Screen
+
     made = App(
         name="speculative",
         help=ABOUT,
         help_epilogue=MORE,
+        help_format="plaintext",
         version=VERSION,
+        console=Screen(),
         exit_on_error=False,
         print_error=False,
         result_action="return_value",

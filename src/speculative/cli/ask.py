@@ -12,11 +12,11 @@ from cyclopts import App, Group, Parameter
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags
 from speculative.cli.errors import Interrupted, warn
-from speculative.cli.files import check_writable
+from speculative.cli.files import check_writable, write
 from speculative.cli.interrupt import interruptible
-from speculative.cli.method_flags import method_in, with_flags
+from speculative.cli.method_flags import method_in, switches, with_flags
 from speculative.cli.screen import put, screen
-from speculative.errors import EngineError, SpeculativeError, UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
@@ -38,6 +38,12 @@ FOREIGN = (
     "name real models with --big and --small"
 )
 
+EASY = (2, 3)
+"""The levels that a problem is taken from when none is given: the pair solves most of them, and their chains are short."""
+PROBLEM = (
+    "the problem; - reads standard input; without one the seed picks a bundled problem of the levels "
+    f"{EASY[0]} and {EASY[1]} of 10, most of which the bundled pair can solve"
+)
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
 METHOD = Group("Method", sort_key=1)
 OUTPUT = Group("Output", sort_key=5)
@@ -49,11 +55,27 @@ def prepare(app: App, argv: list[str]) -> list[str]:
     about = f"{ask.__doc__}\n\nThese are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     del app["ask"]
     app.command(with_flags(ask, kind), name="ask", help=about, group_arguments=Group("Problem", sort_key=0))
-    return [STDIN if token == "-" else token for token in argv]
+    return _dashed(argv, {"--json", "--help", "-h", *switches(kind)})
+
+
+def _dashed(argv: list[str], switches: set[str]) -> list[str]:
+    """The lone `-` that is the problem is marked; one that is a flag's value is joined to its flag, so that the parser takes it."""
+    told: list[str] = []
+    positional = False
+    for token in argv:
+        last = told[-1] if told else ""
+        if token != "-":
+            told.append(token)
+        elif not positional and last.startswith("--") and "=" not in last and last not in switches:
+            told[-1] = f"{last}=-"
+        else:
+            told.append(STDIN)
+        positional = positional or token == "--"
+    return told
 
 
 def ask(
-    problem: Annotated[str | None, Parameter(help="the problem; - reads standard input; without one a bundled problem is taken")] = None,
+    problem: Annotated[str | None, Parameter(help=PROBLEM)] = None,
     /,
     *,
     method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
@@ -78,9 +100,11 @@ def ask(
 
 def _text(problem: str | None, seed: int) -> str:
     if problem is None:
-        return random.Random(seed).choice(problems.problems()).problem
+        return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
     if problem != STDIN:
         return problem
+    if sys.stdin is None:
+        raise UsageError("standard input is closed, there is no problem to read from it")
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
@@ -89,31 +113,24 @@ def _text(problem: str | None, seed: int) -> str:
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
-    """Shows the chain while it is written, or when it is over; also one that was interrupted or whose engine failed."""
+    """Shows the chain while it is written, or when it is over; also one that was interrupted, or whose engine or method failed."""
     console = screen()
     live = console.is_terminal and not json and not console.is_dumb_terminal
     recorder = LivePainter(console, append_only(method)) if live else Recorder()
-    stopped: Exception | None = None
+    stopped: SpeculativeError | None = None
     pair = engines.open()
     with recorder if isinstance(recorder, LivePainter) else nullcontext():
         try:
             interruptible(_chain(asked, method, pair, recorder))
-        except (Interrupted, EngineError) as error:
+        except SpeculativeError as error:
             stopped = error
         if len(recorder.trace.events) > 1:
-            _show(recorder, json and not isinstance(stopped, EngineError), json, expected)
+            _show(recorder, json and (stopped is None or isinstance(stopped, Interrupted)), json, expected)
     if save and len(recorder.trace.events) > 1:
-        _save(recorder.trace, save)
+        write(save, recorder.trace.dump(), "trace")
     if stopped:
         raise stopped
     return 0
-
-
-def _save(trace: Trace, path: Path) -> None:
-    try:
-        trace.save(path)
-    except OSError as error:
-        raise SpeculativeError(f"{path}: {error.strerror}; the trace is not saved, nothing was written there") from None
 
 
 async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder) -> None:

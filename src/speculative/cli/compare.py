@@ -10,12 +10,12 @@ from msgspec import json as msgjson
 from msgspec import to_builtins
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
-from speculative.cli.errors import Interrupted
+from speculative.cli.errors import warn
 from speculative.cli.files import check_writable
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress
 from speculative.cli.screen import put_json, screen
-from speculative.errors import EngineError, UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.compare import Sample, Work, plan, standings
 from speculative.evaluate.compare import compare as run_all
@@ -59,7 +59,10 @@ def compare(
             raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
     rivals = contenders(methods)
     asked = settings.problem("every bundled problem in turn")
-    work = plan(rivals, problems.spread(problems.problems(set), limit), epochs)
+    stated = problems.problems(set)
+    if limit > len(stated):
+        warn(f"--limit {limit}: the set {set} has {len(stated)} problems, all of them are taken")
+    work = plan(rivals, problems.spread(stated, limit), epochs)
     kept = _kept(asked, engines)
     file = _opened(out) if out else None
     samples = file.matching(work, rivals, kept, settings.seed) if file else []
@@ -94,15 +97,15 @@ def _run(
     samples: list[Sample],
     file: SampleFile | None,
     chains: int,
-) -> Exception | None:
+) -> SpeculativeError | None:
     """Adds to `samples` as they finish. What ended it before its time comes back, to be told after what is done is shown."""
     total = len(work) + len(samples)
 
     def take(sample: Sample) -> None:
-        if file:
-            file.append(sample)
         samples.append(sample)
         progress.advance(sample.label)
+        if file:
+            file.append(sample)
 
     async def all_of_it() -> None:
         async with pair:
@@ -111,7 +114,7 @@ def _run(
     with Progress([contender.label for contender in rivals], total // len(rivals), [sample.label for sample in samples]) as progress:
         try:
             interruptible(all_of_it())
-        except (Interrupted, EngineError) as error:
+        except SpeculativeError as error:
             return error
     return None
 

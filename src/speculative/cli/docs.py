@@ -20,9 +20,10 @@ HEAD = """# The command line
 
 This page is generated from `--help` by `python -m speculative.cli.docs`; a test holds them together.
 
-A user's mistake is one line on standard error. Exit codes: 0 done, 1 something failed (an engine, a disk, a damaged file), 2 the
-command line was wrong, 130 Ctrl-C, 143 SIGTERM; what was done before an interruption is shown. Without a terminal no control
-codes are written, and authors are told by labels instead of colours; `NO_COLOR` does that at a terminal too.
+A user's mistake is one line on standard error. Exit codes: 0 done, 1 something failed (an engine, a method, a disk, a damaged
+file), 2 the command line was wrong, 130 Ctrl-C, 143 SIGTERM, 141 nobody read the output to its end. What was done before an
+interruption or a failure is shown; a second Ctrl-C ends the command at once. Without a terminal no control codes are written, and
+authors are told by labels instead of colours; `NO_COLOR` does that at a terminal too.
 
 A problem that is not of the bundled problems' kind gets a warning on the bundled pair. Of their kind is a text that holds a
 number, ends in a question `How many … ?`, and nine of ten of whose words occur in the bundled problems.

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
+from speculative.cli.interrupt import interruptible
 from speculative.cli.screen import put_json, screen
 from speculative.engines.base import Engine
 from speculative.engines.checkup import Finding, broken, look
@@ -26,7 +27,7 @@ def doctor(
 ) -> int:
     """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
     given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
-    findings = asyncio.run(_looked({role: spec for role, spec in given.items() if spec}, engines))
+    findings = interruptible(_looked({role: spec for role, spec in given.items() if spec}, engines))
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         put_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})

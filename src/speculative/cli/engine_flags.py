@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
+from speculative.cli.interrupt import raising
 from speculative.cli.server_flags import ServerFlags
-from speculative.pair import BUNDLED, Pair, Spec
+from speculative.pair import BUNDLED, Pair, Spec, starts
 from speculative.problem import Problem, Sampling
 
 
@@ -46,6 +48,10 @@ class EngineFlags(ServerFlags):
     def open(self) -> Pair:
         """The pair; while servers load, a terminal is told how far they are."""
         tell = loading if sys.stderr.isatty() else None
+        with raising() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext():
+            return self._open(tell)
+
+    def _open(self, tell: Callable[[str], None] | None) -> Pair:
         return Pair.open(spec_of(self.big), spec_of(self.small), spec_of(self.judge) or None, options=self.options(), tell=tell)
 
 

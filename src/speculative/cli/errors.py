@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speculative.cli.commands import COMMANDS
@@ -45,8 +46,20 @@ def reported(work: Callable[[], Any]) -> int:
         _abandon_output()
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
     except KeyboardInterrupt:
-        return _fail("interrupted", 128 + signal.SIGINT)
+        from speculative.cli.interrupt import SIGNALLED
+
+        stopped = Interrupted((SIGNALLED.caught or [signal.SIGINT])[0])
+        return _fail(str(stopped), stopped.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def streams() -> int:
+    """Sees to standard streams that are closed. Without an output there is nothing to do: an exit code that is not 0."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
+    if sys.stdout is None:
+        return _fail("standard output is closed; send it to a file, or to /dev/null", FAILED)
+    return 0
 
 
 def warn(message: str) -> None:
@@ -75,20 +88,27 @@ def _told(error: CycloptsError) -> str:
         return f"unexpected {' '.join(map(repr, error.unused_tokens or []))}; put a text of several words in quotes"
     if isinstance(error, exceptions.UnknownOptionError):
         known = [argument.name for argument in error.argument_collection if argument.show and argument.name.startswith("--")]
-        flag = error.token.keyword or error.token.value
-        return f"{UnknownName('flag', flag, [*known, '--help'])}{_owner(flag, error.command_chain)}"
+        return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
     if isinstance(error, exceptions.UnknownCommandError):
         return str(UnknownName("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
     told = str(error)
     return told[:1].lower() + told[1:]
 
 
-def _owner(flag: str, command: Sequence[str] | None) -> str:
-    """Tells of the methods that have such a parameter, when it was given to another one."""
-    if list(command or ()) != ["ask"]:
-        return ""
+def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
+    """Tells whose it is, or the closest one, and where the others are listed."""
+    if owners := _owners(flag, command):
+        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
+    close = UnknownName("flag", flag, [*known, "--help"]).closest
+    hint = f"; did you mean {close!r}?" if close else ""
+    return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"
+
+
+def _owners(flag: str, command: Sequence[str]) -> list[str]:
+    """The methods and wrappers that have such a parameter, when it was given to another one."""
+    if list(command) != ["ask"]:
+        return []
     from speculative.methods.registry import registered
 
     field = flag.lstrip("-").removeprefix("no-").replace("-", "_")
-    owners = [name for name, kind in registered().items() if field in kind.model_fields]
-    return f"; it is a parameter of {', '.join(owners)}" if owners else ""
+    return [name for name, kind in registered().items() if field in kind.model_fields]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from speculative.errors import SpeculativeError
+from speculative.errors import SpeculativeError, UsageError
+from speculative.trace import write_whole
 
 
 def check_writable(path: Path) -> None:
     """Finds out before any token is spent whether a file can be written. Raises `SpeculativeError`."""
+    if str(path) == "-":
+        raise UsageError("- is not taken as a file to write; name a file")
     if path.is_dir():
         raise SpeculativeError(f"{path} is a folder; name a file in it")
     try:
@@ -20,3 +23,11 @@ def check_writable(path: Path) -> None:
             return
     except OSError as error:
         raise SpeculativeError(f"{path} cannot be written: {error.strerror}; name another file") from None
+
+
+def write(path: Path, data: bytes, what: str) -> None:
+    """Writes the whole file or nothing. Raises `SpeculativeError` with its name."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise SpeculativeError(f"{path}: {error.strerror}; the {what} is not saved, nothing was written there") from None

@@ -1,43 +1,116 @@
-"""Ctrl-C and SIGTERM end the work in good order: the task is cancelled, so are its engine calls, and what was done can be shown."""
+"""Ctrl-C and SIGTERM, from the entry point on. The first one ends the work in good order, the second one ends the process at once,
+whatever the main thread is busy with. Imports nothing heavy: the first second of a command is spent on imports."""
 
 from __future__ import annotations
 
-import asyncio
+import atexit
+import os
 import signal
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TypeVar
 
 from speculative.cli.errors import Interrupted
 
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Signals:
+    """What a process's signals do. `first` is called with the first one; without it that one ends the process, too."""
+
+    def __init__(self) -> None:
+        self.caught: list[int] = []
+        self.late: int | None = None
+        """A signal that came when the work was done already: all of it is shown, and then the process says that it was signalled."""
+        self.first: Callable[[int], None] | None = None
+        self._ending = False
+
+    def install(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._arrived)
+        atexit.register(_deafen)
+
+    def note(self, number: int) -> None:
+        self.late = number
+
+    def tell(self) -> None:
+        """Raises `Interrupted` for the signal that came late."""
+        if self.late:
+            raise Interrupted(self.late)
+
+    def _arrived(self, number: int, _: object) -> None:
+        self.caught.append(number)
+        if self.first is None or len(self.caught) > 1:
+            self._end(number)
+        self.first(number)
+
+    def _end(self, number: int) -> NoReturn:
+        """Nothing of the interpreter is asked to stop: it may hang in an import or in a method that never waits."""
+        if not self._ending:  # a flush may wait for a reader: another signal does not
+            self._ending = True
+            with suppress(Exception):
+                if sys.stdout.isatty():
+                    os.write(1, SHOW_CURSOR)
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(Exception):
+                    stream.flush()
+        with suppress(OSError):
+            os.write(2, f"speculative: {Interrupted(number)}\n".encode())
+        os._exit(128 + number)
+
+
+SIGNALLED = Signals()
 
 
 def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the coroutine. Raises `Interrupted` when a signal came; a second signal does not wait for the engines."""
-    caught: list[int] = []
+    """Runs the coroutine: a signal cancels it, so that what was done can be shown. Raises `Interrupted` when one came."""
+    import asyncio
 
     async def watched() -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task
 
         def stop(number: int) -> None:
-            caught.append(number)
-            if len(caught) > 1:
-                raise KeyboardInterrupt
-            if task:
-                task.cancel()
+            if loop.is_closed():
+                SIGNALLED.note(number)
+            else:
+                loop.call_soon_threadsafe(task.cancel)  # which wakes a loop that waits
 
-        for number in SIGNALS:
-            try:
-                loop.add_signal_handler(number, stop, number)
-            except NotImplementedError:  # a platform without them: the loop's own Ctrl-C is there
-                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(stop, number))
+        SIGNALLED.first = stop
         return await work
 
     try:
-        return asyncio.run(watched())
+        done = asyncio.run(watched())
     except asyncio.CancelledError:
-        if not caught:
+        if not SIGNALLED.caught:
             raise
-        raise Interrupted(caught[0]) from None
+        raise Interrupted(SIGNALLED.caught[0]) from None
+    finally:
+        SIGNALLED.first = SIGNALLED.note
+    if SIGNALLED.caught:
+        SIGNALLED.note(SIGNALLED.caught[0])
+    return done
+
+
+@contextmanager
+def raising() -> Generator[None]:
+    """Here the first signal raises `KeyboardInterrupt`: there are servers to be stopped on the way out."""
+    before, SIGNALLED.first = SIGNALLED.first, _throw
+    try:
+        yield
+    finally:
+        SIGNALLED.first = before
+
+
+def _deafen() -> None:
+    """The interpreter takes itself apart, our handlers first: a signal then would change the exit code of what is done and told."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _throw(_: int) -> None:
+    raise KeyboardInterrupt

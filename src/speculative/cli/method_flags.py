@@ -60,6 +60,11 @@ def with_flags(command: Callable[..., int], kind: type[Method]) -> Callable[...,
     return run
 
 
+def switches(kind: type[Method]) -> list[str]:
+    """The method's flags that take no value."""
+    return [flag for parameter in parameters(kind) if parameter.type == "bool" for flag in parameter.flag.split(", ")]
+
+
 def method_in(tokens: Sequence[str], default: str) -> str:
     """The value of the last `--method` on a command line."""
     found = default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from shlex import quote
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -27,7 +28,7 @@ def methods(
     """List the methods and wrappers, or describe one with its parameters."""
     if name is not None:
         kind = _found(name)
-        put_json(described(kind)) if json else _describe(screen(), kind)
+        put_json(described(kind)) if json else _describe(screen(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
     put_json([described(kind) for kind in kinds]) if json else _list(screen(), kinds)
@@ -86,7 +87,7 @@ def _list(console: Console, kinds: list[type[Method]]) -> None:
     console.print("`speculative methods NAME` shows the parameters of one. append-only: nothing that it writes is taken back.")
 
 
-def _describe(console: Console, kind: type[Method]) -> None:
+def _describe(console: Console, kind: type[Method], name: str) -> None:
     role = "wrapper (--with)" if issubclass(kind, Wrapper) else "method (--method)"
     console.print(Text.assemble((kind.name(), "bold"), f"  {role}"))
     console.print(Text(f"\n{inspect.cleandoc(kind.__doc__ or '')}\n"))
@@ -99,15 +100,15 @@ def _describe(console: Console, kind: type[Method]) -> None:
         default = "required" if parameter.required else parameter.default
         table.add_row(parameter.name, parameter.type, parameter.bounds, default, parameter.description)
     console.print(table)
-    console.print(Text(f"On the command line: {_spelled(kind)}"))
+    console.print(Text(f"On the command line: {_spelled(kind, name if '.py' in name else kind.name())}"))
 
 
-def _spelled(kind: type[Method]) -> str:
-    """An example of how it is named, with its first parameter."""
+def _spelled(kind: type[Method], name: str) -> str:
+    """An example of how it is named, with its first parameter; one at a path is named by that path."""
     first = parameters(kind)[0]
     if issubclass(kind, Wrapper):
-        return f"--with '{kind.name()}({first.name}=…)'"
-    return f"--method {kind.name()} {first.flag.partition(',')[0]}{'' if first.type == 'bool' else ' …'}"
+        return f"--with {quote(f'{name}({first.name}=…)')}"
+    return f"--method {quote(name)} {first.flag.partition(',')[0]}{'' if first.type == 'bool' else ' …'}"
 
 
 def _traits(kind: type[Method]) -> list[str]:

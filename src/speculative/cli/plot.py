@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from speculative.cli.files import check_writable
-from speculative.errors import UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.report.frontier import draw
 
 
@@ -25,5 +25,8 @@ def plot(
         rows = msgspec.json.decode(results.read_bytes(), type=list[dict[str, object]])
     except msgspec.DecodeError as error:
         raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
-    draw(rows, out)
+    try:
+        draw(rows, out)
+    except OSError as error:
+        raise SpeculativeError(f"{out}: {error.strerror or error}; the picture is not saved") from None
     return 0

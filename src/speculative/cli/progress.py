@@ -38,4 +38,6 @@ class Progress:
         if self._bars:
             self._bars.advance(self._tasks[label])
         elif self._counts[label] == self._each:
-            sys.stderr.write(f"{label}: {self._each} chains done after {time.perf_counter() - self._began:.1f} s\n")
+            sys.stderr.write(
+                f"{label}: {self._each} chain{'' if self._each == 1 else 's'} done after {time.perf_counter() - self._began:.1f} s\n"
+            )

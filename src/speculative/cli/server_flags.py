@@ -13,7 +13,8 @@ from speculative.pair import EngineOptions
 SERVERS = Group("Servers", sort_key=6)
 
 MODEL = Parameter(help="which model, where a server has several", group=SERVERS)
-KEY = Parameter(help="the server's key; better in the environment (SPECULATIVE_BIG_KEY and its like)", group=SERVERS)
+BIG_KEY = Parameter(help="the server's key; better in the environment (SPECULATIVE_BIG_KEY)", group=SERVERS)
+SMALL_KEY = Parameter(help="the server's key; better in the environment (SPECULATIVE_SMALL_KEY)", group=SERVERS)
 TOKENIZER = Parameter(help="folder, tokenizer.json or hub name, where the server does not say a usable one", group=SERVERS)
 DIALECT = Parameter(help="the model's family, where it cannot be told from its tokens", group=SERVERS)
 GPUS = Parameter(help="numbers of the GPUs for the server that is started, as 0 or 0,1", group=SERVERS)
@@ -28,14 +29,14 @@ class ServerFlags:
     """What servers need to be told, role by role."""
 
     big_model: Annotated[str | None, MODEL] = None
-    big_key: Annotated[str | None, KEY] = None
+    big_key: Annotated[str | None, BIG_KEY] = None
     big_tokenizer: Annotated[str | None, TOKENIZER] = None
     big_dialect: Annotated[str | None, DIALECT] = None
     big_gpus: Annotated[str | None, GPUS] = None
     big_port: Annotated[int | None, PORT] = None
     big_args: Annotated[str, ARGS] = ""
     small_model: Annotated[str | None, MODEL] = None
-    small_key: Annotated[str | None, KEY] = None
+    small_key: Annotated[str | None, SMALL_KEY] = None
     small_tokenizer: Annotated[str | None, TOKENIZER] = None
     small_dialect: Annotated[str | None, DIALECT] = None
     small_gpus: Annotated[str | None, GPUS] = None

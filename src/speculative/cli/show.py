@@ -7,13 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from speculative.cli.files import check_writable
+from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, screen
 from speculative.evaluate import problems
 from speculative.report.outcome import Outcome
 from speculative.report.picture import picture
 from speculative.report.terminal import draw
-from speculative.trace import Trace, write_whole
+from speculative.trace import Trace
 
 
 def show(
@@ -30,7 +30,7 @@ def show(
     expected = known.answer if known else None
     if svg:
         check_writable(svg)
-        write_whole(svg, picture(loaded, expected).encode())
+        write(svg, picture(loaded, expected).encode(), "picture")
     elif json:
         put(Outcome.of(loaded).dump())
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, loading, spec_of
+from speculative.cli.interrupt import raising
 from speculative.engines.vllm import Launch, Running, begin, loaded, state
 from speculative.errors import UsageError
 from speculative.pair import EngineOptions, starts
@@ -28,7 +29,11 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     launches = {role: _launch(spec, options[role]) for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
-    signal.signal(signal.SIGTERM, _leave)
+    with raising():
+        return _held(launches)
+
+
+def _held(launches: dict[str, Launch]) -> int:
     note = state() / FILE
     begun: list[Running] = []
     try:
@@ -72,10 +77,6 @@ def down() -> int:
 
 def _launch(spec: str, options: EngineOptions) -> Launch:
     return Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model)
-
-
-def _leave(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _began(pid: int) -> str | None:

@@ -15,6 +15,7 @@ from speculative.pair import Pair
 from speculative.problem import Problem, Result, Usage
 from speculative.runner import run
 from speculative.stats import accuracy_interval
+from speculative.tally import added, right, share
 
 BASELINE = "big_only"
 
@@ -137,25 +138,20 @@ def _sample(one: Work, result: Result, settings: Mapping[str, Any]) -> Sample:
     )
 
 
-def right(found: str | None, answer: str) -> bool:
-    """Whether the last box holds the answer. An answer without a box is not right."""
-    return found is not None and found.strip().replace(",", "").removesuffix(".") == answer
-
-
 def standings(samples: Sequence[Sample], rivals: Sequence[Contender]) -> list[Standing]:
     """One standing for each method that has samples, in the order of the methods."""
     by_label: dict[str, list[Sample]] = {contender.label: [] for contender in rivals}
     for sample in samples:
         by_label[sample.label].append(sample)
-    baseline = [sample for contender in rivals if contender.name == BASELINE for sample in by_label[contender.label]]
-    return [_standing(found, baseline) for found in by_label.values() if found]
+    first = next((contender.label for contender in rivals if contender.name == BASELINE), "")
+    return [_standing(found, by_label.get(first, [])) for found in by_label.values() if found]
 
 
 def _standing(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Standing:
     outcomes: dict[str, list[bool]] = {}
     for sample in samples:
         outcomes.setdefault(sample.problem, []).append(sample.correct)
-    usage = _total([sample.usage for sample in samples])
+    usage = added(sample.usage for sample in samples)
     reasons = [sample.finish_reason for sample in samples]
     first = samples[0]
     return Standing(
@@ -167,8 +163,8 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Standing
         chains=len(samples),
         accuracy=sum(sample.correct for sample in samples) / len(samples),
         interval=accuracy_interval(list(outcomes.values())),
-        share_kept=_share(usage, "kept_tokens"),
-        share_spent=_share(usage, "produced_tokens"),
+        share_kept=share(usage, "kept_tokens"),
+        share_spent=share(usage, "produced_tokens"),
         seconds=round(sum(sample.seconds for sample in samples) / len(samples), 6),
         speed=_speed(samples, baseline),
         finish_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
@@ -182,17 +178,3 @@ def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | Non
     both = own.keys() & theirs.keys()
     spent = sum(own[key] for key in both)
     return sum(theirs[key] for key in both) / spent if spent else None
-
-
-def _total(usages: Sequence[Mapping[str, Usage]]) -> dict[str, Usage]:
-    totals: dict[str, Usage] = {}
-    for usage in usages:
-        for role, cost in usage.items():
-            before = totals.get(role, Usage())
-            totals[role] = Usage(*(getattr(before, field) + getattr(cost, field) for field in Usage.__struct_fields__))
-    return dict(sorted(totals.items()))
-
-
-def _share(usage: Mapping[str, Usage], field: str) -> float | None:
-    total = sum(getattr(cost, field) for cost in usage.values())
-    return getattr(usage["big"], field) / total if total and "big" in usage else (0.0 if total else None)

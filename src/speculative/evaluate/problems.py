@@ -11,11 +11,13 @@ from typing import Literal, get_args
 
 import msgspec
 
-from speculative.errors import UsageError
+from speculative.errors import SpeculativeError, UsageError
 
 Set = Literal["benchmark", "tuning"]
 SETS: tuple[Set, ...] = get_args(Set)
 FILES = {"benchmark": "problems.jsonl", "tuning": "tuning.jsonl"}
+SIZE = 500
+REINSTALL = "install speculative-reasoning again"
 
 KNOWN_WORDS = 0.9
 """The part of a text's words that the bundled problems must use, for it to be of their kind."""
@@ -32,9 +34,20 @@ class StatedProblem(msgspec.Struct, frozen=True):
 
 @cache
 def problems(name: Set = "benchmark") -> tuple[StatedProblem, ...]:
-    """All problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`."""
-    lines = files("speculative").joinpath("bundled", FILES[name]).read_bytes().splitlines()
-    return tuple(msgspec.json.decode(line, type=StatedProblem) for line in lines)
+    """All problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
+
+    Raises `SpeculativeError` when the file that ships is missing or damaged.
+    """
+    path = files("speculative").joinpath("bundled", FILES[name])
+    try:
+        found = tuple(msgspec.json.decode(line, type=StatedProblem) for line in path.read_bytes().splitlines())
+    except OSError as error:
+        raise SpeculativeError(f"the bundled problems {path} cannot be read: {error.strerror}; {REINSTALL}") from None
+    except msgspec.DecodeError as error:
+        raise SpeculativeError(f"the bundled problems {path} are damaged: {error}; {REINSTALL}") from None
+    if len(found) != SIZE:
+        raise SpeculativeError(f"the bundled problems {path} are damaged: {len(found)} problems instead of {SIZE}; {REINSTALL}")
+    return found
 
 
 def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[StatedProblem]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate.compare import Sample, Work, seed_of
 from speculative.evaluate.contenders import Contender
 
@@ -34,9 +34,12 @@ class SampleFile:
         return list({sample.key: sample for sample in found if params[sample.label] == (sample.method, sample.params)}.values())
 
     def append(self, sample: Sample) -> None:
-        """Raises OSError."""
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(sample) + b"\n")
+        """Raises `SpeculativeError` with the file's name."""
+        try:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(sample) + b"\n")
+        except OSError as error:
+            raise SpeculativeError(f"{self._path}: {error.strerror}; samples cannot be kept there, give another file") from None
 
     def _read(self) -> list[Sample]:
         data = self._path.read_bytes()

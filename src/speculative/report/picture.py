@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from html import escape, unescape
 
 from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.cells import cell_len
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
@@ -32,6 +34,15 @@ THEME = TerminalTheme(
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace("Fira Code, monospace", FONT)
 
+COLUMN = 12.2
+"""Width of a column, as rich draws it."""
+TEXT = re.compile(
+    r'<text(?P<before> class="speculative-r\d+") x="(?P<x>[\d.]+)"(?P<y> y="[\d.]+") textLength="[\d.]+"'
+    r"(?P<after>[^>]*)>(?P<text>[^<]*)</text>"
+)
+WORD = re.compile("─{1,8}|[╭╮╰╯│]|[^\\s╭╮╰╯│─]+(?:\xa0[^\\s╭╮╰╯│─]+)*")
+"""Text without two spaces in a row. Lines are cut short: where the font is narrower they must still meet the corners."""
+
 
 def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> str:
     """The SVG of what `draw` draws."""
@@ -39,4 +50,16 @@ def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> st
     console.no_color = False  # whatever the environment says of the terminal
     draw(console, trace, expected)
     method = trace.started.method
-    return console.export_svg(title=f"speculative ask --method {method}", theme=THEME, code_format=FORMAT, unique_id="speculative")
+    drawn = console.export_svg(title=f"speculative ask --method {method}", theme=THEME, code_format=FORMAT, unique_id="speculative")
+    return TEXT.sub(_placed, drawn)
+
+
+def _placed(found: re.Match[str]) -> str:
+    """A text of the picture as its words, each at its own column: some viewers swallow spaces, and none has our font's width."""
+    start, text = float(found["x"]), unescape(found["text"])
+    words: list[str] = []
+    for word in WORD.finditer(text):
+        x, length = start + COLUMN * cell_len(text[: word.start()]), COLUMN * cell_len(word[0])
+        told = escape(word[0]).replace("\xa0", "&#160;")
+        words.append(f'<text{found["before"]} x="{x:.6g}"{found["y"]} textLength="{length:.6g}"{found["after"]}>{told}</text>')
+    return "".join(words)

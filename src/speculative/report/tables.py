@@ -12,6 +12,7 @@ from rich.text import Text
 
 from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
+from speculative.tally import share, summed
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"
@@ -21,7 +22,7 @@ HEADINGS = ("calls", "prompt", "cached", "scored", "produced", "kept", "discarde
 def usage_table(usage: Mapping[str, Usage]) -> Table:
     """Tokens by role and fate. A column of zeros that says nothing is left out."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or _sum(usage, name)]
+    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or summed(usage, name)]
     table.add_column("tokens of")
     for place in shown:
         table.add_column(HEADINGS[place], justify="right")
@@ -30,7 +31,9 @@ def usage_table(usage: Mapping[str, Usage]) -> Table:
         numbers = [f"{getattr(cost, NUMBERS[place]):,}" for place in shown]
         table.add_row(Text(role, style_of(role)), *numbers, f"{cost.seconds:.2f}")
     if len(usage) > 1:
-        table.add_row("together", *(f"{_sum(usage, NUMBERS[place]):,}" for place in shown), f"{_sum(usage, 'seconds'):.2f}", style="bold")
+        table.add_row(
+            "together", *(f"{summed(usage, NUMBERS[place]):,}" for place in shown), f"{summed(usage, 'seconds'):.2f}", style="bold"
+        )
     return table
 
 
@@ -41,12 +44,6 @@ def shares(usage: Mapping[str, Usage]) -> str:
         return "nothing was kept" if spent is not None else "nothing was produced"
     told = f"big wrote {100 * kept:.0f} % of the chain's tokens"
     return told if round(kept, 2) == round(spent, 2) else f"{told} and {100 * spent:.0f} % of all that were produced"
-
-
-def share(usage: Mapping[str, Usage], field: str) -> float | None:
-    """What part of the tokens of that field is the big model's; None if there are none."""
-    total = _sum(usage, field)
-    return getattr(usage["big"], field) / total if total and "big" in usage else (0.0 if total else None)
 
 
 def comparison(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
@@ -90,7 +87,3 @@ def _spent(row: Mapping[str, Any]) -> list[str]:
     shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
     tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
     return [*shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small"))]
-
-
-def _sum(usage: Mapping[str, Usage], field: str) -> float:
-    return sum(getattr(cost, field) for cost in usage.values())

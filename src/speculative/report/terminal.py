@@ -15,6 +15,7 @@ from speculative.report.lines import DISCARDED, NOTE, clean, lay_out, style_of
 from speculative.report.outcome import seconds_of
 from speculative.report.strokes import Sketch
 from speculative.report.tables import shares, usage_table
+from speculative.tally import right
 from speculative.trace import Trace
 
 INTERRUPTED = "not finished: this is what was done so far"
@@ -86,8 +87,8 @@ def _verdict(trace: Trace, expected: str | None) -> list[Text]:
         return []
     told = Text.assemble("answer ", (clean(found) if found is not None else "none in a box", "bold"))
     if expected is not None:
-        right = found is not None and found.strip() == expected
-        told.append("  ✓ right" if right else f"  ✗ the right answer is {expected}", "green" if right else "red")
+        holds = right(found, expected)
+        told.append("  ✓ right" if holds else f"  ✗ the right answer is {expected}", "green" if holds else "red")
     return [told]
 
 

@@ -1,0 +1,33 @@
+"""What reports and comparisons count alike: right answers, and tokens by role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from speculative.problem import Usage
+
+
+def right(found: str | None, answer: str) -> bool:
+    """Whether the last box holds the answer, commas and a last full stop aside. An answer without a box is not right."""
+    return found is not None and found.strip().replace(",", "").removesuffix(".") == answer
+
+
+def added(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
+    """The sum of several chains' usage, by role."""
+    totals: dict[str, Usage] = {}
+    for usage in usages:
+        for role, cost in usage.items():
+            before = totals.get(role, Usage())
+            totals[role] = Usage(*(getattr(before, field) + getattr(cost, field) for field in Usage.__struct_fields__))
+    return dict(sorted(totals.items()))
+
+
+def summed(usage: Mapping[str, Usage], field: str) -> float:
+    """A field of all roles together."""
+    return sum(getattr(cost, field) for cost in usage.values())
+
+
+def share(usage: Mapping[str, Usage], field: str) -> float | None:
+    """What part of the tokens of that field is the big model's; None if there are none."""
+    total = summed(usage, field)
+    return getattr(usage["big"], field) / total if total and "big" in usage else (0.0 if total else None)
