@@ -131,7 +131,7 @@ class Ledger:
         totals = {role: structs.replace(cost) for role, cost in self._costs.items()}
         for happened in self.children.values():
             for role, cost in Ledger.of(happened).usage().items():
-                _add(totals.setdefault(role, Usage()), cost)
+                totals[role] = totals.get(role, Usage()) + cost
         for total in totals.values():
             total.kept_tokens = 0
         for piece in self.pieces:
@@ -153,8 +153,3 @@ class Ledger:
         cost.produced_tokens += call.produced_tokens
         cost.scored_tokens += call.scored_tokens
         cost.seconds += call.seconds
-
-
-def _add(total: Usage, cost: Usage) -> None:
-    for field in Usage.__struct_fields__:
-        setattr(total, field, getattr(total, field) + getattr(cost, field))

@@ -115,6 +115,9 @@ class Usage(Struct):
     scored_tokens: int = 0
     seconds: float = 0.0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, field) + getattr(other, field) for field in Usage.__struct_fields__))
+
 
 class Result(Struct, frozen=True):
     """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any."""

@@ -17,8 +17,7 @@ def added(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
     totals: dict[str, Usage] = {}
     for usage in usages:
         for role, cost in usage.items():
-            before = totals.get(role, Usage())
-            totals[role] = Usage(*(getattr(before, field) + getattr(cost, field) for field in Usage.__struct_fields__))
+            totals[role] = totals.get(role, Usage()) + cost
     return dict(sorted(totals.items()))
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from speculative import EngineError, Pair, Problem
 from speculative.evaluate.compare import compare, plan, seed_of, standings
-from speculative.evaluate.contenders import contender, contenders, split
+from speculative.evaluate.contenders import contender, contenders
 from speculative.evaluate.problems import problems, spread
+from speculative.methods.registry import split
 from speculative.tally import right
 from speculative.testing import ScriptedEngine
 

@@ -14,7 +14,7 @@ from strategies import scripted_pair
 from speculative import Method, UsageError, Wrapper, solve
 from speculative.errors import MethodError, UnknownName, UnmetNeeds
 from speculative.methods.base import append_only, name_of, needs_of, params_of
-from speculative.methods.registry import build, find, names, registered
+from speculative.methods.registry import build, find, names, registered, spelled
 
 MINE = '''
 from pydantic import Field
@@ -256,3 +256,16 @@ def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeyp
     installed(tmp_path, monkeypatch, "bad_plugin", "take_turns = bad_plugin:TakeTurns", code)
     with pytest.raises(UsageError, match=told):
         names()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("vote(", "has an open bracket"),
+        ("vote(ballots=2,ballots=3)", "gives ballots twice"),
+        ("vote(ballots)", "'ballots' is no field=value"),
+    ],
+)
+def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        spelled("wrapper", spec)

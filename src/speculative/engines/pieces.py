@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.base import Ids
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.engines.tokens import TokenTable, check_whole
+from speculative.errors import BadWeights
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,7 +19,7 @@ SPACE = "\u2581"
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
-class PieceVocabulary:
+class PieceVocabulary(TokenTable):
     """The `Vocabulary` of a model folder. No space is put before a text, nothing is normalised, no text becomes a marker.
 
     Raises `BadWeights` when the file is missing, damaged, or has no token for some byte.
@@ -33,12 +31,12 @@ class PieceVocabulary:
             spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
             added = cast("list[dict[str, Any]]", spec.get("added_tokens") or [])
-            self.markers: dict[str, int] = {str(token["content"]): int(token["id"]) for token in added}
+            self.markers = {str(token["content"]): int(token["id"]) for token in added}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
         marked = frozenset(self.markers.values())
         self._byte_ids: dict[int, int] = {}
-        self._bytes: dict[int, bytes] = {}
+        self._bytes = {}
         for token, number in vocabulary.items():
             if number in marked:
                 continue
@@ -71,35 +69,11 @@ class PieceVocabulary:
         except Exception as error:  # the library raises bare Exception
             raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch it again") from error
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of every id with its bytes, and of every marker with its id."""
-        texts = [(number, token.hex()) for number, token in sorted(self._bytes.items())]
-        return hashlib.sha256(json.dumps([texts, sorted(self.markers.items())]).encode()).hexdigest()[:32]
-
     def encode(self, text: str) -> list[int]:
         """Plain text to ids. Raises `UsageError` for a lone surrogate, which no bytes can say."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"the text has half a character (U+{ord(text[error.start]):04X}) at {error.start}; give valid Unicode"
-            ) from None
+        check_whole(text)
         ids: list[int] = []
         for place, part in enumerate(text.split(SPACE)):
             ids += self._space_bytes if place else []
             ids += self._tokenizer.encode(part, add_special_tokens=False).ids if part else []
         return ids
-
-    def marker(self, text: str) -> int:
-        """The id of a marker."""
-        try:
-            return self.markers[text]
-        except KeyError:
-            known = ", ".join(self.markers) or "none"
-            raise UnknownMarker(f"{self.path}: no marker {text!r} (known: {known}); the dialect belongs to another model") from None
-
-    def to_bytes(self, ids: Ids) -> bytes:
-        """The exact bytes of the ids; markers and padding give nothing."""
-        table = self._bytes
-        return b"".join([table.get(number, b"") for number in ids])

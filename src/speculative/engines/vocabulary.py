@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.base import Ids
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.engines.tokens import TokenTable, check_whole
+from speculative.errors import BadWeights
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,7 +20,7 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(moved)}
 
 
-class FileVocabulary:
+class FileVocabulary(TokenTable):
     """The `Vocabulary` of a model folder.
 
     Added tokens, special or not (`<|im_end|>`, `<think>`), are its markers. Text is encoded by a tokenizer that does not know
@@ -35,15 +34,14 @@ class FileVocabulary:
             spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
             added = cast("list[dict[str, Any]]", spec.get("added_tokens") or [])
-            self.markers: dict[str, int] = {str(token["content"]): int(token["id"]) for token in added}
+            self.markers = {str(token["content"]): int(token["id"]) for token in added}
         except FileNotFoundError:
             raise BadWeights(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
-        self._fingerprint = ""
         marker_ids = frozenset(self.markers.values())
         alphabet = byte_alphabet()
-        self._bytes: dict[int, bytes] = {}
+        self._bytes = {}
         for token, number in vocabulary.items():
             if number in marker_ids:
                 continue
@@ -70,35 +68,10 @@ class FileVocabulary:
             raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
         return plain
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of every id with its bytes, and of every marker with its id."""
-        if not self._fingerprint:
-            texts = [(number, token.hex()) for number, token in sorted(self._bytes.items())]
-            self._fingerprint = hashlib.sha256(json.dumps([texts, sorted(self.markers.items())]).encode()).hexdigest()[:32]
-        return self._fingerprint
-
     def encode(self, text: str) -> list[int]:
         """Plain text to ids. Raises `UsageError` for a lone surrogate, which no bytes can say."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = f"U+{ord(text[error.start]):04X}"
-            raise UsageError(f"the text has half a character ({half}) at {error.start}; give valid Unicode") from None
+        check_whole(text)
         return self._tokenizer.encode(text, add_special_tokens=False).ids
-
-    def marker(self, text: str) -> int:
-        """The id of a marker."""
-        try:
-            return self.markers[text]
-        except KeyError:
-            known = ", ".join(self.markers) or "none"
-            raise UnknownMarker(f"{self.path}: no marker {text!r} (known: {known}); the dialect belongs to another model") from None
-
-    def to_bytes(self, ids: Ids) -> bytes:
-        """The exact bytes of the ids; markers and padding give nothing."""
-        table = self._bytes
-        return b"".join([table.get(number, b"") for number in ids])
 
 
 def unspaced(splitter: dict[str, Any] | None) -> dict[str, Any] | None:

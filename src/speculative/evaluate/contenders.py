@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from speculative.errors import UsageError
 from speculative.methods.base import Method, name_of, params_of
-from speculative.methods.registry import build
+from speculative.methods.registry import build, spelled, split
 
 
 class Contender(Struct, frozen=True):
@@ -41,27 +41,5 @@ def contenders(spec: str) -> list[Contender]:
 def contender(spec: str) -> Contender:
     """`METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`; the outermost wrapper comes first."""
     *wrappers, inner = split(spec, "*")
-    name, bracket, inside = inner.partition("(")
-    if bracket and not inside.endswith(")"):
-        raise UsageError(f"method {inner!r} has an open bracket; write it as name(field=value,…)")
-    params = dict(_setting(inner, part) for part in split(inside.removesuffix(")"), ","))
-    return Contender(spec.strip(), build(name.strip(), params, wrappers[::-1]))
-
-
-def split(text: str, at: str) -> list[str]:
-    """The parts between the separators that stand in no bracket; empty ones are left out."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == at and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _setting(spec: str, part: str) -> tuple[str, str]:
-    field, equals, value = part.partition("=")
-    if not equals:
-        raise UsageError(f"method {spec!r}: {part!r} is no field=value")
-    return field.strip().replace("-", "_"), value.strip()
+    name, params = spelled("method", inner)
+    return Contender(spec.strip(), build(name, params, wrappers[::-1]))

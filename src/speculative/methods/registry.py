@@ -81,25 +81,41 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
         raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
     method = name if isinstance(name, Method) else _made(find(name, paths=paths), params or {})
     for spec in wrappers:
-        label, bracket, inside = spec.partition("(")
-        if bracket and not inside.endswith(")"):
-            raise UsageError(f"wrapper {spec!r} has an open bracket; write it as name(field=value,…)")
-        given = [_setting(spec, part) for part in inside.removesuffix(")").split(",") if part.strip()]
-        settings = dict(given)
-        if len(settings) < len(given):
-            raise UsageError(f"wrapper {spec!r} gives a field twice")
-        kind = find(label.strip(), paths=paths, wrapper=True)
+        label, settings = spelled("wrapper", spec)
+        kind = find(label, paths=paths, wrapper=True)
         if "inner" in settings:
             raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
         method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
 
 
-def _setting(spec: str, part: str) -> tuple[str, str]:
-    field, equals, value = part.partition("=")
-    if not equals:
-        raise UsageError(f"wrapper {spec!r}: {part.strip()!r} is no field=value")
-    return field.strip(), value.strip()
+def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
+    """`name(field=value,…)` as the name and its fields. `what` it is that is spelled so. Raises `UsageError`."""
+    name, bracket, inside = spec.partition("(")
+    if bracket and not inside.endswith(")"):
+        raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
+    settings: dict[str, str] = {}
+    for part in split(inside.removesuffix(")"), ","):
+        field, equals, value = part.partition("=")
+        field = field.strip().replace("-", "_")
+        if not equals:
+            raise UsageError(f"{what} {spec!r}: {part!r} is no field=value")
+        if field in settings:
+            raise UsageError(f"{what} {spec!r} gives {field} twice")
+        settings[field] = value.strip()
+    return name.strip(), settings
+
+
+def split(text: str, at: str) -> list[str]:
+    """The parts between the separators that stand in no bracket; empty ones are left out."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == at and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _made(kind: type[Method], params: Mapping[str, Any]) -> Method:
