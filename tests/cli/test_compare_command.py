@@ -54,9 +54,9 @@ def test_methods_carry_parameters_and_wrappers(cli):
 
 def test_samples_are_the_same_however_many_run_at_once(cli, tmp_path):
     def told(chains):
-        file = tmp_path / f"{chains}.jsonl"
-        cli("compare", "--methods", "random_switch", "--limit", 12, "--epochs", 2, "--chains", chains, "--out", file)
-        samples = [json.loads(line) for line in file.read_text().splitlines()]
+        folder = tmp_path / f"{chains}"
+        cli("compare", "--methods", "random_switch", "--limit", 12, "--epochs", 2, "--chains", chains, "--out", folder)
+        samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
         costs = {
             (sample["problem"], sample["epoch"]): (
                 sample["seed"],
@@ -72,8 +72,8 @@ def test_samples_are_the_same_however_many_run_at_once(cli, tmp_path):
 
 
 def test_the_same_command_goes_on_where_it_stopped(cli, tmp_path):
-    file = tmp_path / "samples.jsonl"
-    command = ["compare", "--methods", "big_only,random_switch(big_share=0.5)", "--limit", 6, "--json", "--out", file]
+    file = tmp_path / "run" / "samples.jsonl"
+    command = ["compare", "--methods", "big_only,random_switch(big_share=0.5)", "--limit", 6, "--json", "--out", tmp_path / "run"]
     whole = rows_of(cli(*command))
     lines = file.read_text().splitlines(keepends=True)
     assert len(lines) == 12
@@ -86,8 +86,8 @@ def test_the_same_command_goes_on_where_it_stopped(cli, tmp_path):
 
 
 def test_samples_of_another_comparison_are_not_taken(cli, tmp_path):
-    file = tmp_path / "samples.jsonl"
-    command = ["compare", "--methods", "big_only", "--limit", 3, "--json", "--out", file]
+    file = tmp_path / "run" / "samples.jsonl"
+    command = ["compare", "--methods", "big_only", "--limit", 3, "--json", "--out", tmp_path / "run"]
     rows_of(cli(*command))
     for other in (["--seed", 1], ["--temperature", 0.1], ["--max-tokens", 99], ["--set", "tuning"]):
         before = len(file.read_text().splitlines())
@@ -96,13 +96,16 @@ def test_samples_of_another_comparison_are_not_taken(cli, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["precious", "precious\n", '{"label":1}\n'])
-def test_a_file_of_something_else_is_left_alone(cli, tmp_path, content):
-    file = tmp_path / "other.txt"
+@pytest.mark.parametrize("name", ["samples.jsonl", "other.txt"])
+def test_what_is_no_run_folder_is_left_alone(cli, tmp_path, content, name):
+    file = tmp_path / name
     file.write_text(content)
-    ran = cli("compare", "--methods", "big_only", "--limit", 1, "--out", file)
-    assert ran.code == 2
-    assert "other.txt" in ran.one_line()
-    assert file.read_text() == content
+    for out in (tmp_path, file):
+        ran = cli("compare", "--methods", "big_only", "--limit", 1, "--out", out)
+        assert ran.code == 2
+        assert str(out) in ran.one_line()
+        assert file.read_text() == content
+        assert not list(tmp_path.glob("traces/*"))
 
 
 def test_away_from_a_terminal_progress_is_a_line_a_method(cli):

@@ -37,7 +37,7 @@ def test_one_method_is_described(cli, name):
 def test_problems_are_listed(cli):
     told = json.loads(cli("problems", "--json").out)
     assert len(told) == 500
-    assert list(told[0]) == ["id", "problem", "answer", "level"]
+    assert list(told[0]) == ["id", "problem", "answer", "level", "task", "kind"]
     assert "stories-0001" in cli("problems", "--n", 3).out
 
 

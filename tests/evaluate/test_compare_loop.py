@@ -3,10 +3,12 @@
 import pytest
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.compare import compare, plan, seed_of, standings
+from speculative.evaluate.compare import compare
 from speculative.evaluate.contenders import contender, contenders
 from speculative.evaluate.problems import problems, spread
+from speculative.evaluate.work import plan, seed_of
 from speculative.methods.registry import split
+from speculative.standing import standings
 from speculative.tally import right
 from speculative.testing import ScriptedEngine
 
@@ -18,7 +20,7 @@ async def samples_of(spec, script=SCRIPT, limit=6, epochs=1, chains=3, seed=0):
     engines = [ScriptedEngine(script, width=2) for _ in range(2)]
     async with Pair(*engines) as pair:
         work = plan(contenders(spec), spread(problems(), limit), epochs)
-        await compare(work, pair, Problem.of("x", seed=seed), {}, found.append, chains=chains)
+        await compare(work, pair, Problem.of("x", seed=seed), {}, lambda sample, _: found.append(sample), chains=chains)
     return found
 
 
@@ -44,7 +46,7 @@ async def test_a_failing_engine_surfaces_and_stops_the_comparison():
 
 async def test_standings_keep_the_order_and_sum_the_usage():
     found = await samples_of("small_only,big_only", limit=10)
-    small, big = standings(found[::-1], contenders("small_only,big_only"))
+    small, big = standings(found[::-1], ["small_only", "big_only"])
     assert (small.label, big.label) == ("small_only", "big_only")
     assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
     assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
@@ -53,12 +55,12 @@ async def test_standings_keep_the_order_and_sum_the_usage():
 
 async def test_the_first_of_several_baselines_is_the_baseline():
     methods = "big_only,big_only(sequential_scale=1)"
-    rows = standings(await samples_of(methods, limit=10), contenders(methods))
+    rows = standings(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
     assert rows[0].speed == 1
 
 
 async def test_without_the_baseline_there_is_no_speed():
-    (row,) = standings(await samples_of("small_only"), contenders("small_only"))
+    (row,) = standings(await samples_of("small_only"))
     assert row.speed is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,22 +12,24 @@ from msgspec import to_builtins
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
 from speculative.cli.errors import warn
-from speculative.cli.files import check_writable
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress
 from speculative.cli.screen import put_json, screen
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
-from speculative.evaluate.compare import Sample, Work, plan, standings
 from speculative.evaluate.compare import compare as run_all
 from speculative.evaluate.contenders import Contender, contenders
-from speculative.evaluate.samples import SampleFile
+from speculative.evaluate.work import Work, matching, plan
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.report.tables import comparison
+from speculative.runs import RunFolder
+from speculative.sample import Sample
+from speculative.standing import standings
+from speculative.trace import Trace
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
-OUT = "append each sample to this file as it finishes; the same command again goes on where it stopped"
+OUT = "a folder for samples and traces, each kept as it finishes; the same command again goes on where it stopped"
 WORK = Group("Comparison", sort_key=1)
 OUTPUT = Group("Output", sort_key=5)
 
@@ -64,10 +67,10 @@ def compare(
         warn(f"--limit {limit}: the set {set} has {len(stated)} problems, all of them are taken")
     work = plan(rivals, problems.spread(stated, limit), epochs)
     kept = _kept(asked, engines)
-    file = _opened(out) if out else None
-    samples = file.matching(work, rivals, kept, settings.seed) if file else []
-    done = {sample.key for sample in samples}
-    stopped = _run([one for one in work if one.key not in done], rivals, asked, engines.open(), kept, samples, file, chains)
+    with RunFolder(out) if out else nullcontext() as folder:
+        samples = matching(folder.samples, work, rivals, kept, settings.seed) if folder else []
+        done = {sample.key for sample in samples}
+        stopped = _run([one for one in work if one.key not in done], rivals, asked, engines.open(), kept, samples, folder, chains)
     _show(samples, rivals, json)
     if stopped:
         raise stopped
@@ -83,11 +86,6 @@ def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
     }
 
 
-def _opened(out: Path) -> SampleFile:
-    check_writable(out)
-    return SampleFile(out)
-
-
 def _run(
     work: list[Work],
     rivals: list[Contender],
@@ -95,17 +93,15 @@ def _run(
     pair: Pair,
     kept: dict[str, Any],
     samples: list[Sample],
-    file: SampleFile | None,
+    folder: RunFolder | None,
     chains: int,
 ) -> SpeculativeError | None:
     """Adds to `samples` as they finish. What ended it before its time comes back, to be told after what is done is shown."""
     total = len(work) + len(samples)
 
-    def take(sample: Sample) -> None:
-        samples.append(sample)
+    def take(sample: Sample, trace: Trace) -> None:
+        samples.append(folder.append(sample, trace) if folder else sample)
         progress.advance(sample.label)
-        if file:
-            file.append(sample)
 
     async def all_of_it() -> None:
         async with pair:
@@ -120,7 +116,7 @@ def _run(
 
 
 def _show(samples: list[Sample], rivals: list[Contender], json: bool) -> None:
-    rows: list[dict[str, Any]] = [to_builtins(standing) for standing in standings(samples, rivals)]
+    rows: list[dict[str, Any]] = [to_builtins(standing) for standing in standings(samples, [contender.label for contender in rivals])]
     if json:
         put_json(rows)
     elif rows:

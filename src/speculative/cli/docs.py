@@ -13,8 +13,8 @@ import msgspec
 
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
-from speculative.evaluate.compare import Standing
 from speculative.report import schema
+from speculative.standing import Standing
 
 HEAD = """# The command line
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
-from typing import Literal, get_args
+from typing import get_args
 
 from msgspec import Struct
 
@@ -25,11 +25,9 @@ from speculative.evaluate.grading_match import differ, leaves
 from speculative.evaluate.grading_numbers import squeeze, tidy
 from speculative.evaluate.grading_process import Late, checker, require
 from speculative.evaluate.grading_reader import Asked, base_named, read
-from speculative.evaluate.grading_text import WINDOW, box_aime, box_gsm8k, find_answer, letter, shuffle_options
+from speculative.evaluate.grading_text import WINDOW, Kind, box_aime, box_gsm8k, find_answer, letter, shuffle_options
 
 __all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
-
-Kind = Literal["math", "integer", "letter"]
 
 _PERCENT = re.compile(r"(?:what|which|how many|by|as an?|nearest|in)\s+(?:\w+\s+){0,2}percent(?:age)?\b", re.IGNORECASE)
 _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IGNORECASE)

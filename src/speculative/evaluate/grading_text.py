@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from speculative.problem import boxed
+
+Kind = Literal["math", "integer", "letter"]
 
 WINDOW = 2048
 """Characters at the end of the text that are looked at: an answer stands there, and what is longer is an attack or a loop."""

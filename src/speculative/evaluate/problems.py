@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.evaluate.grading_text import Kind
 
 Set = Literal["benchmark", "tuning"]
 SETS: tuple[Set, ...] = get_args(Set)
@@ -24,12 +25,17 @@ KNOWN_WORDS = 0.9
 
 
 class StatedProblem(msgspec.Struct, frozen=True):
-    """A problem with its answer. `level`: how many steps it takes, roughly."""
+    """A problem as it is put to the models, with its gold answer.
+
+    `level` is the task's own grouping: for stories how many steps it takes, roughly. `kind` says how an answer is graded.
+    """
 
     id: str
     problem: str
     answer: str
-    level: int
+    level: int | str = ""
+    task: str = "stories"
+    kind: Kind = "integer"
 
 
 @cache

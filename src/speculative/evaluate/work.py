@@ -1,0 +1,84 @@
+"""One chain that is to be run, and the one call that runs it: `compare`, `eval` and the harnesses all come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from msgspec import Struct, structs
+
+from speculative.evaluate.contenders import Contender
+from speculative.evaluate.grading import agrade, vote_key
+from speculative.evaluate.problems import StatedProblem
+from speculative.pair import Pair
+from speculative.problem import Message, Problem
+from speculative.runner import run
+from speculative.sample import Key, Sample
+from speculative.trace import Trace
+
+
+class Work(Struct, frozen=True):
+    """One method on one problem, for one time."""
+
+    contender: Contender
+    stated: StatedProblem
+    epoch: int
+
+    @property
+    def key(self) -> Key:
+        return (self.stated.task, self.contender.label, self.stated.id, self.epoch)
+
+
+def plan(rivals: Sequence[Contender], stated: Sequence[StatedProblem], epochs: int) -> list[Work]:
+    """All chains, method after method."""
+    return [Work(contender, problem, epoch) for contender in rivals for epoch in range(epochs) for problem in stated]
+
+
+def seed_of(seed: int, problem: str, epoch: int) -> int:
+    """The seed of a problem in an epoch: the same for every method, whatever else is run."""
+    return int.from_bytes(blake2b(f"{seed}/{problem}/{epoch}".encode(), digest_size=6).digest(), "big")
+
+
+async def attempt(work: Work, pair: Pair, problem: Problem, settings: Mapping[str, Any]) -> tuple[Sample, Trace]:
+    """Runs the chain and grades what stands after its thinking.
+
+    `problem` carries sampling, budget and the seed that all seeds are made from; its text is replaced. `settings` is what the
+    sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
+    """
+    stated, method = work.stated, work.contender.method
+    seed = seed_of(problem.seed, stated.id, work.epoch)
+    posed = structs.replace(problem, messages=(Message("user", stated.problem),), seed=seed)
+    result = await run(method.prepare(posed), method, pair)
+    verdict = await agrade(result.answer, stated.answer, stated.kind, question=stated.problem)
+    sample = Sample(
+        task=stated.task,
+        label=work.contender.label,
+        method=result.method,
+        params=result.params,
+        settings=dict(settings),
+        problem=stated.id,
+        level=str(stated.level),
+        epoch=work.epoch,
+        seed=result.seed,
+        gold=stated.answer,
+        answer=result.answer,
+        found=verdict.answer,
+        vote=vote_key(verdict.answer, stated.kind),
+        correct=verdict.correct,
+        why=verdict.why,
+        finish_reason=result.finish_reason,
+        seconds=result.seconds,
+        usage=result.usage,
+    )
+    return sample, result.trace
+
+
+def matching(
+    samples: Sequence[Sample], work: Sequence[Work], rivals: Collection[Contender], settings: Mapping[str, Any], seed: int
+) -> list[Sample]:
+    """Those of the samples that this very work would give: same methods, parameters, settings, seeds, problems and gold answers."""
+    wanted = {one.key: (seed_of(seed, one.stated.id, one.epoch), one.stated.answer) for one in work}
+    params = {contender.label: (contender.name, contender.params) for contender in rivals}
+    found = [sample for sample in samples if wanted.get(sample.key) == (sample.seed, sample.gold) and sample.settings == settings]
+    return list({sample.key: sample for sample in found if params[sample.label] == (sample.method, sample.params)}.values())

@@ -1,0 +1,149 @@
+"""A run folder: the samples of comparisons and evaluations, with their traces and where they come from.
+
+    DIR/samples.jsonl      a sample a line, appended as each chain ends
+    DIR/traces/NAME.jsonl  the trace of a sample, there before its sample is
+    DIR/provenance.jsonl   an object for each command that wrote here
+
+A process may be killed at any moment: what is there is whole, but for a last line, which is then taken away.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from msgspec import structs
+
+from speculative.errors import SpeculativeError, UsageError
+from speculative.sample import Sample
+from speculative.trace import Trace
+
+SAMPLES = "samples.jsonl"
+PROVENANCE = "provenance.jsonl"
+TRACES = "traces"
+
+BEGINNING = b'{"task":'
+"""How every sample begins: a cut-off last line that begins otherwise is somebody else's, and stays."""
+
+_decoder = msgspec.json.Decoder(Sample)
+
+
+class Run:
+    """A run folder that is only read. Raises `UsageError` for what is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / SAMPLES).is_file():
+            raise UsageError(f"{path} is no run folder: it has no {SAMPLES}; `speculative compare --out DIR` writes one")
+        self.samples, self._whole = _samples(path / SAMPLES)
+
+    def trace(self, sample: Sample) -> Trace | None:
+        """The sample's trace; None if none was kept. Raises `BadTrace`, and `SpeculativeError` for a file that is missing."""
+        if sample.trace is None:
+            return None
+        try:
+            return Trace.load(self.path / sample.trace)
+        except OSError as error:
+            raise SpeculativeError(f"{self.path / sample.trace}: {error.strerror}; the trace of a sample is missing") from None
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """What is known of each command that wrote here, the oldest first."""
+        path = self.path / PROVENANCE
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        try:
+            return [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{path} is damaged: {error}; take its last line away") from None
+
+
+class RunFolder(Run):
+    """A run folder that is written to, by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the folder, unless it is there. Raises `UsageError` if something else is there, or `SpeculativeError`."""
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; name a folder")
+        if path.is_dir() and any(path.iterdir()) and not (path / SAMPLES).is_file():
+            raise UsageError(f"{path} holds something else than a run; name a new folder")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._file = (path / SAMPLES).open("ab")
+        except OSError as error:
+            raise SpeculativeError(f"{path} cannot be written: {error.strerror}; name another folder") from None
+        try:
+            _lock(self._file, path)
+            super().__init__(path)
+            self._file.truncate(self._whole)
+            (path / TRACES).mkdir(exist_ok=True)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
+        """Keeps a sample, its trace first. Raises `SpeculativeError` with the file's name."""
+        try:
+            if trace is not None:
+                sample = structs.replace(sample, trace=f"{TRACES}/{_name(sample)}.jsonl")
+                trace.save(self.path / str(sample.trace))
+            self._file.write(msgspec.json.encode(sample) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise SpeculativeError(f"{self.path}: {error.strerror}; samples cannot be kept there, name another folder") from None
+        self.samples.append(sample)
+        return sample
+
+    def note(self, provenance: Mapping[str, Any]) -> None:
+        """Writes down where the samples that follow come from."""
+        with (self.path / PROVENANCE).open("ab") as file:
+            file.write(msgspec.json.encode(provenance) + b"\n")
+
+    def close(self) -> None:
+        """Lets another process write here."""
+        self._file.close()
+
+
+def _samples(path: Path) -> tuple[list[Sample], int]:
+    """The samples, and how many bytes of the file are whole lines."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    cut = data[whole:]
+    if not (cut.startswith(BEGINNING) or BEGINNING.startswith(cut)):
+        raise UsageError(f"{path} does not end in a sample; it was changed, or it is another file")
+    samples: list[Sample] = []
+    for number, line in enumerate(data[:whole].splitlines(), 1):
+        try:
+            samples.append(_decoder.decode(line))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise UsageError(f"{path}, line {number} is no sample: {error}; name another folder") from None
+    return samples, whole
+
+
+def _name(sample: Sample) -> str:
+    """A file name that says what is in it, and differs for samples that differ in anything that was chosen."""
+    chosen = [sample.task, sample.label, sample.problem, sample.epoch, sample.seed, sample.settings]
+    digest = blake2b(msgspec.json.encode(chosen), digest_size=4).hexdigest()
+    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{sample.label} {sample.problem}").strip("-")
+    return f"{words[:80]}-{sample.epoch}-{digest}"
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UsageError(f"{path} is being written by another process; wait for it, or name another folder") from None

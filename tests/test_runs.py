@@ -1,0 +1,75 @@
+"""A run folder keeps what reached the disk, whatever happens to the process that wrote it."""
+
+import pytest
+
+from speculative.errors import UsageError
+from speculative.problem import Usage
+from speculative.runs import SAMPLES, Run, RunFolder
+from speculative.sample import Sample
+from speculative.trace import Trace
+
+
+def sample(problem="p1", label="big_only", epoch=0):
+    return Sample(
+        task="stories",
+        label=label,
+        method="big_only",
+        params={},
+        settings={"max_tokens": 10},
+        problem=problem,
+        level="3",
+        epoch=epoch,
+        seed=7,
+        gold="1",
+        answer="\\boxed{1}",
+        found="1",
+        vote="1",
+        correct=True,
+        why="equal to the gold answer",
+        finish_reason="stop",
+        seconds=0.5,
+        usage={"big": Usage(requests=1, produced_tokens=3, kept_tokens=3)},
+    )
+
+
+def test_samples_and_traces_read_back(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        kept = folder.append(sample(), Trace([]))
+        folder.append(sample("p2"))
+        folder.note({"command": "x"})
+    run = Run(tmp_path / "run")
+    assert run.samples == [kept, sample("p2")]
+    assert run.trace(kept) == Trace([])
+    assert run.trace(run.samples[1]) is None
+    assert run.provenance == [{"command": "x"}]
+
+
+def test_a_last_line_that_is_cut_anywhere_is_taken_away(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.append(sample())
+        folder.append(sample("p2"))
+    data = (tmp_path / SAMPLES).read_bytes()
+    first = data.index(b"\n") + 1
+    for end in range(first, len(data)):
+        (tmp_path / SAMPLES).write_bytes(data[:end])
+        with RunFolder(tmp_path) as folder:
+            assert folder.samples == [sample()]
+            folder.append(sample("p2"))
+        assert (tmp_path / SAMPLES).read_bytes() == data
+
+
+def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        variants = [sample(), sample(epoch=1), sample(label="big-only"), sample("p-1"), sample("P1")]
+        assert len({folder.append(one, Trace([])).trace for one in variants}) == len(variants)
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+    with RunFolder(tmp_path), pytest.raises(UsageError, match="written by another process"):
+        RunFolder(tmp_path)
+    RunFolder(tmp_path).close()
+
+
+def test_what_is_no_run_is_told(tmp_path):
+    with pytest.raises(UsageError, match=r"no run folder.*samples\.jsonl"):
+        Run(tmp_path)
