@@ -76,10 +76,10 @@ def spread(stated: Sequence[StatedProblem], limit: int | None) -> list[StatedPro
         return list(stated)
     if limit < 1:
         raise UsageError(f"limit: {limit} is out of range, it must be at least 1")
-    by_level: dict[int, list[StatedProblem]] = {}
+    by_level: dict[int | str, list[StatedProblem]] = {}
     for problem in stated:
         by_level.setdefault(problem.level, []).append(problem)
-    levels = sorted(by_level)
+    levels = sorted(by_level, key=lambda level: (isinstance(level, str), level))
     each, rest = divmod(limit, len(levels))
     one_more = {levels[place * len(levels) // rest] for place in range(rest)}
     return [problem for level in levels for problem in by_level[level][: each + (level in one_more)]]
