@@ -39,8 +39,11 @@ class BundledEngine:
         weakref.finalize(self, worker.close)  # also at exit, before the interpreter takes the thread's ground away
 
     @classmethod
-    def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None) -> BundledEngine:
-        """Load `big` or `small` (the models that ship) or a folder; `context` sets fewer positions than it has. Raises `BadWeights`."""
+    def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
+        """Load `big` or `small` (the models that ship) or a folder; `context` sets fewer positions than it has.
+
+        More than one of `threads` helps an engine that works alone. Raises `BadWeights`.
+        """
         from speculative.engines.bundled.model import Model
         from speculative.engines.bundled.worker import Worker
         from speculative.engines.vocabulary import FileVocabulary
@@ -50,7 +53,7 @@ class BundledEngine:
             raise BadWeights(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
         vocabulary = FileVocabulary(folder / "tokenizer.json")
         name = f"bundled:{folder.name}"
-        return cls(name, vocabulary, Worker(name, Model(folder, context), cache_bytes))
+        return cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order."""

@@ -49,7 +49,7 @@ class Rows:
 class Model:
     """The session and how to bind it. `kv` is [2 x layers, rows, kv heads, positions, head size] float32."""
 
-    def __init__(self, folder: Path, positions: int | None = None) -> None:
+    def __init__(self, folder: Path, positions: int | None = None, threads: int = 1) -> None:
         self.shape = Shape.read(folder)
         self.positions = min(positions or self.shape.positions, self.shape.positions)
         weights = initializers(folder, self.shape)
@@ -61,8 +61,8 @@ class Model:
         options.log_severity_level = 3
         # The graph is written with the fused operators: searching for more finds none and takes as long as all the rest.
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # One thread a model: two engines on two cores then never wait for each other's helpers, and none of them spins.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # One thread a model unless told: two engines on two cores then never wait for each other's helpers (bench/threads.py).
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.value: Callable[[NDArray[Any]], Any] = runtime.OrtValue.ortvalue_from_numpy  # shares the array's memory and keeps it
         self._weights = [self.value(values) for values in weights.values()]  # the session borrows them
