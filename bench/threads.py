@@ -47,13 +47,13 @@ async def main() -> None:
             together = await timed(*(work(engine, role, run + 1000) for role, engine in engines.items()))
             if run:  # the first warms up
                 rows.append({"threads": count, "big": alone[0], "small": alone[1], "together": together})
-    print(f"{'threads':10}{'big alone':>12}{'small alone':>13}{'together':>11}{'of the slower':>15}{'low':>7}{'high':>7}   (ms; medians)")
+    print(f"{'threads':10}{'big alone':>12}{'small alone':>12}{'together':>12}{'of the slower':>15}{'low':>7}{'high':>7}   (ms; medians)")
     for count in kinds:
         own = [row for row in rows if row["threads"] == count]
         ratios = [row["together"] / max(row["big"], row["small"]) for row in own]
-        cells = [1e3 * statistics.median(row[name] for row in own) for name in ("big", "small", "together")]
-        spread = (statistics.median(ratios), min(ratios), max(ratios))
-        print(f"{count or 'default':<10}{cells[0]:>12.1f}{cells[1]:>13.1f}{cells[2]:>11.1f}{spread[0]:>15.2f}{spread[1]:>7.2f}{spread[2]:>7.2f}")
+        columns = [1e3 * statistics.median(row[name] for row in own) for name in ("big", "small", "together")]
+        told = "".join(f"{value:>12.1f}" for value in columns)
+        print(f"{count or 'default':<10}{told}{statistics.median(ratios):>15.2f}{min(ratios):>7.2f}{max(ratios):>7.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"command": sys.argv, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     for engines in kinds.values():
