@@ -17,7 +17,8 @@ class Sample(Struct, frozen=True):
     `label` is the method as the user spelled it. `settings` are those that the chain depends on, beside method and problem: of the problem
     (`max_tokens`, `sampling`, …), and the engines (`big`, `small`). `problem` is an id that stays; `level` the task's own grouping.
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
-    by, `why` the grader's reason. `seconds` is wall time. `trace` is the trace's file within the run folder.
+    by, `why` the grader's reason. `seconds` is wall time, while at most `at_once` chains shared the engines. `trace` is the trace's
+    file within the run folder. `control_of`: the label of the method that this chain is a control of.
     """
 
     task: str
@@ -39,6 +40,8 @@ class Sample(Struct, frozen=True):
     seconds: float
     usage: dict[str, Usage]
     trace: str | None = None
+    at_once: int = 1
+    control_of: str | None = None
 
     @property
     def key(self) -> Key:

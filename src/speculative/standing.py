@@ -7,19 +7,26 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative.contrast import Contrast, contrast
+from speculative.cost import Cost, View, costs
+from speculative.prices import Prices
 from speculative.problem import Usage
+from speculative.repeats import Try, maj_at, pass_at
 from speculative.sample import Sample
-from speculative.stats import accuracy_interval
+from speculative.stats import Estimate, accuracy_interval
 from speculative.tally import added, share
 
 BASELINE = "big_only"
+CHANCE = "random_switch"
 
 
 class Standing(Struct, frozen=True):
     """What the samples of a method on a task come to. `usage` is the sum over chains; `seconds` is the mean wall time of a chain.
 
-    `accuracy` is the part of the chains whose answer is right, `interval` its 95 % interval (`stats.accuracy_interval`).
-    `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
+    `accuracy` is the part of the chains whose answer is right, `interval` its 95 % interval (`stats.accuracy_interval`). `pass_at` and
+    `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
+    `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
+    control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
     `big_only` over the method's, on the (problem, epoch) pairs that both have; null without `big_only`.
     """
 
@@ -38,24 +45,69 @@ class Standing(Struct, frozen=True):
     speed: float | None
     finish_reasons: dict[str, int]
     usage: dict[str, Usage]
+    pass_at: dict[int, Estimate]
+    maj_at: dict[int, Estimate]
+    costs: dict[View, Cost]
+    contrasts: list[Contrast]
+    control_of: str | None
 
 
-def standings(samples: Sequence[Sample], labels: Sequence[str] = ()) -> list[Standing]:
-    """One standing for each task and method that has samples; the methods in the order of `labels`, else as they come."""
-    found: dict[tuple[str, str], list[Sample]] = {}
+def standings(samples: Sequence[Sample], labels: Sequence[str] = (), prices: Prices | None = None) -> list[Standing]:
+    """One standing for each task and method that has samples; the methods in the order of `labels`, else as they come.
+
+    A method's controls follow it. Without `prices` the bundled pair's own count.
+    """
+    return [standing for task in tasks(samples).values() for standing in _of_task(task, labels, prices)]
+
+
+def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
+    """The samples by task and label, as they come."""
+    found: dict[str, dict[str, list[Sample]]] = {}
     for sample in samples:
-        found.setdefault((sample.task, sample.label), []).append(sample)
+        found.setdefault(sample.task, {}).setdefault(sample.label, []).append(sample)
+    return found
+
+
+def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None) -> list[Standing]:
     order = {label: place for place, label in enumerate(labels)}
-    tasks = {task: place for place, (task, _) in enumerate(found)}
-    keys = sorted(found, key=lambda key: (tasks[key[0]], order.get(key[1], len(order))))
-    first = {task: key for *_, task, key in reversed([(*key, key[0], key) for key in keys if found[key][0].method == BASELINE])}
-    return [_standing(found[key], found.get(first.get(key[0], ("", "")), [])) for key in keys]
+    rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
+    baseline = next((found[label] for label in rivals if found[label][0].method == BASELINE), [])
+    rows: list[Standing] = []
+    for label in rivals:
+        controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])
+        against = [theirs for theirs in (baseline, *controls) if theirs and theirs is not found[label]]
+        contrasts = [made for theirs in against if (made := contrast(found[label], theirs, prices))]
+        rows.append(_standing(found[label], baseline, contrasts, prices))
+        rows += [_standing(control, baseline, [], prices) for control in controls]
+    return rows
 
 
-def _standing(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Standing:
-    outcomes: dict[str, list[bool]] = {}
+def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
+    """The controls of a method, without the tries of `random_switch` whose kept share came less near to the method's own.
+
+    Of tries with fewer problems and epochs in common with the method, none is taken.
+    """
+    tries = [control for control in controls if control[0].method == CHANCE]
+    best = min(tries, key=lambda tried: (-_common(samples, tried), share_off(samples, tried)), default=None)
+    return [control for control in controls if control is best or control[0].method != CHANCE]
+
+
+def share_off(samples: Sequence[Sample], control: Sequence[Sample]) -> float:
+    """By how much the big model's share of kept tokens differs, on what both have; 1 if they have nothing."""
+    met = contrast(samples, control)
+    ours, theirs = met.share_kept if met else (None, None)
+    return 1.0 if ours is None or theirs is None else abs(ours - theirs)
+
+
+def _common(samples: Sequence[Sample], others: Sequence[Sample]) -> int:
+    return len({(sample.problem, sample.epoch) for sample in samples} & {(other.problem, other.epoch) for other in others})
+
+
+def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: list[Contrast], prices: Prices | None) -> Standing:
+    tries: dict[str, list[Try]] = {}
     for sample in samples:
-        outcomes.setdefault(sample.problem, []).append(sample.correct)
+        tries.setdefault(sample.problem, []).append((sample.vote, sample.correct))
+    outcomes = [[right for _, right in tried] for tried in tries.values()]
     usage = added(sample.usage for sample in samples)
     reasons = [sample.finish_reason for sample in samples]
     first = samples[0]
@@ -65,16 +117,21 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Standing
         method=first.method,
         params=first.params,
         problems=len(outcomes),
-        epochs=max(map(len, outcomes.values())),
+        epochs=max(map(len, outcomes)),
         chains=len(samples),
         accuracy=sum(sample.correct for sample in samples) / len(samples),
-        interval=accuracy_interval(list(outcomes.values())),
+        interval=accuracy_interval(outcomes),
         share_kept=share(usage, "kept_tokens"),
         share_spent=share(usage, "produced_tokens"),
         seconds=round(sum(sample.seconds for sample in samples) / len(samples), 6),
         speed=_speed(samples, baseline),
         finish_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         usage=usage,
+        pass_at=pass_at(outcomes),
+        maj_at=maj_at(list(tries.values())),
+        costs=costs(samples, prices),
+        contrasts=contrasts,
+        control_of=first.control_of,
     )
 
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import Struct
+from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
+
+
+class Estimate(Struct, frozen=True):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def wilson(p: float, n: float, z: float = Z95) -> tuple[float, float]:
@@ -42,3 +52,15 @@ def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]
     variance = problems / (problems - 1) * float(((right - p * tries) ** 2).sum()) / total**2
     effective = p * (1 - p) / variance if variance > 0 else problems
     return wilson(p, min(max(effective, problems), total))
+
+
+def mean_estimate(values: ArrayLike) -> Estimate:
+    """The mean of a value between 0 and 1 that each problem has, with the same interval: Wilson's at the effective number of trials."""
+    found = np.asarray(values, dtype=float)
+    problems = len(found)
+    if not problems:
+        return Estimate(0.0, 0.0, 1.0)
+    p = min(1.0, max(0.0, float(found.mean())))
+    variance = float(found.var(ddof=1)) / problems if problems > 1 else 0.0
+    effective = max(problems, p * (1 - p) / variance) if variance > 0 else problems
+    return Estimate(p, *wilson(p, effective))
