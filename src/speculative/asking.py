@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speculative import events
-from speculative.calling import Calling
+from speculative.calling import Calling, Landed
 from speculative.draft import Draft
 from speculative.engines.base import Completion, digest, finite, seed_of
 from speculative.errors import ChainMisuse
@@ -40,44 +40,58 @@ class Asking(Calling):
                 raise ChainMisuse(f"draft: draft {parent.id} ended, nothing can follow it")
         if not parents:
             return []
-        view, owners = self._view(role), [parent for parent in parents for _ in range(n)]
+        self._view(role)
+        owners = [parent for parent in parents for _ in range(n)]
         bases = [owner.place if owner else self._place for owner in owners]
         places, first = [base.below() for base in bases], self._number(len(owners))
-        asking = [self._asking(role, asked, parent) if asked else (self._prefix(role, parent), ()) for parent in parents]
-        prefixes, stops = [prefix for prefix, _ in asking], (stop,) if stop else asking[0][1]
-        room = self._room(role, max(prefixes, key=len), parents, n)
-        limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
-        decoding = self._decoding(places[0], limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
         flight, nothing = self._flights.begin(parents), [Completion((), "length")] * len(owners)
-        landed = nothing, self._caller.free(role)
-        if self.thinking and room.tokens > 0:
-            landed = await self._fly(flight, role, prefixes, decoding, "draft", room, self._telling(role, first, "thinking"))
+
+        async def drawn(role: str) -> tuple[str, Landed]:
+            if not all(map(self._stands, owners, bases)):
+                return role, None
+            asking = [self._asking(role, asked, parent) if asked else (self._prefix(role, parent), ()) for parent in parents]
+            prefixes, stops = [prefix for prefix, _ in asking], (stop,) if stop else asking[0][1]
+            room, view = self._room(role, max(prefixes, key=len), parents, n), self._view(role)
+            limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
+            decoding = self._decoding(places[0], limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
+            if not self.thinking or room.tokens < 1:
+                return role, (nothing, self._caller.free(role))
+            return role, await self._fly(flight, role, prefixes, decoding, "draft", room, self._telling(role, first, "thinking"))
+
+        author, landed = await self._surviving(role, drawn)
         found, call = landed or (nothing, None)
         spots = zip(found, places, bases, owners, strict=True)
-        drafts = [self._make(role, first + i, done, place, base=base, parent=owner) for i, (done, place, base, owner) in enumerate(spots)]
-        self._propose(drafts, decoding.seed, call, flight)
+        drafts = [self._make(author, first + i, done, place, base=base, parent=owner) for i, (done, place, base, owner) in enumerate(spots)]
+        self._propose(drafts, places[0].key, call, flight)
         self._check_budget()
         return drafts
 
     async def score(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
         """Log-probability (nats) under a role's model of every token of each open draft, one call for all; also in `draft.scores`.
 
-        Tokens are those of the role's own vocabulary.
+        Tokens are those of the vocabulary of the engine that does it. Drafts that were decided on before it could have no scores.
         """
-        view, same = self._view(role), self._same(role)
+        self._view(role)
         for draft in drafts:
             self._check_open(draft, "score")
             if draft.state != "open":
                 raise ChainMisuse(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
         if not drafts:
             return []
+        scores = await self._surviving(role, lambda acting: self._scored(acting, drafts))
+        for draft, logprobs in zip(drafts, scores, strict=True):
+            draft.scores[role] = logprobs
+        return scores
+
+    async def _scored(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
+        if not all(self._stands(draft, draft.place) for draft in drafts):
+            return [[] for _ in drafts]
+        view, same = self._view(role), self._same(role)
         prefixes = [view.before(self._ledger.pieces, same, draft.path()) for draft in drafts]
         given = [tuple(view.ids_of(draft.author, draft.text, draft.ids, same)) for draft in drafts]
         name = digest(prefixes, given)
         found, call = await self._caller.score(role, view.engine, prefixes, given, seed_of(name))
         scores = [list(finite(logprobs)) for logprobs in found]
-        for draft, logprobs in zip(drafts, scores, strict=True):
-            draft.scores[role] = logprobs
         numbers, logged = tuple(draft.id for draft in drafts), tuple(tuple(logprobs) for logprobs in scores)
         self.record(events.Scored(call=call, drafts=numbers, logprobs=logged, digest=name))
         return scores
@@ -99,32 +113,46 @@ class Asking(Calling):
         at_least_one("ask", n=n, max_tokens=max_tokens)
         question = Question("free", question) if isinstance(question, str) else question
         self._check_open(after, "ask")
-        view, place = self._view(role), (after.place if after else self._place).below()
-        prefix, stop = self._asking(role, question, after)
-        room = min(max_tokens, view.engine.context - len(prefix), self._budget.producible(n))
-        if room < 1:
-            return [""] * n
-        decoding = self._decoding(place, room, temperature=temperature, n=n, stop=stop, stop_ids=view.stop_ids)
-        found, call = await self._complete(role, [prefix], decoding, "ask")
-        replies, number = tuple(view.text_of(reply) for reply in found), after.id if after else None
-        asked = events.Asked(call=call, seed=place.key, question=question.kind, after=number, replies=replies, completions=tuple(found))
-        self.record(asked)
+        self._view(role)
+        place = (after.place if after else self._place).below()
+
+        async def replied(role: str) -> tuple[str, ...]:
+            if after and not self._stands(after, after.place):
+                return ("",) * n
+            view, (prefix, stop) = self._view(role), self._asking(role, question, after)
+            room = min(max_tokens, view.engine.context - len(prefix), self._budget.producible(n))
+            if room < 1:
+                return ("",) * n
+            decoding = self._decoding(place, room, temperature=temperature, n=n, stop=stop, stop_ids=view.stop_ids)
+            found, call = await self._complete(role, [prefix], decoding, "ask")
+            replies, number = tuple(view.text_of(reply) for reply in found), after.id if after else None
+            asked = events.Asked(call=call, seed=place.key, question=question.kind, after=number, replies=replies, completions=tuple(found))
+            self.record(asked)
+            return replies
+
+        replies = await self._surviving(role, replied)
         self._check_budget()
         return list(replies)
 
     def reply_room(self, role: str, question: Question, n: int = 1) -> int:
         """Tokens that each of `n` replies to a question about the chain could have now."""
+        role = self._roles.acting(role)
         prefix, _ = self._asking(role, question, None)
         return min(self._positions(role, prefix), self._budget.producible(n))
 
     async def warm(self, role: str) -> None:
         """Lets an idle model prefill what it has not seen: one token, which is thrown away. Without room it does nothing."""
         view, place = self._view(role), self._place.below()
-        prefix = self._prefix(role)
-        if view.engine.context <= len(prefix) or self._budget.producible() < 1:
-            return
-        found, call = await self._complete(role, [prefix], self._decoding(place, 1, temperature=0, stop_ids=view.stop_ids), "warm")
-        self.record(events.Warmed(call=call, seed=place.key, completion=found[0]))
+
+        async def warmed(acting: str) -> None:
+            prefix = self._prefix(role)
+            if acting != role or view.engine.context <= len(prefix) or self._budget.producible() < 1:
+                return
+            found, call = await self._complete(role, [prefix], self._decoding(place, 1, temperature=0, stop_ids=view.stop_ids), "warm")
+            self._warming.saw(role, self.tokens)
+            self.record(events.Warmed(call=call, seed=place.key, completion=found[0]))
+
+        await self._surviving(role, warmed)
         self._check_budget()
 
     def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:

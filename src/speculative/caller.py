@@ -12,10 +12,13 @@ from msgspec import structs
 
 from speculative.engines.base import Completion, Decoding, Delta, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
 from speculative.errors import ChainMisuse, EngineError
-from speculative.events import AnyEvent, Call, Cancelled
+from speculative.events import AnyEvent, Call, Cancelled, Proposal
 
 T = TypeVar("T")
-OnText = Callable[[str], None]
+OnText = Callable[[str, Ids], None]
+"""Told new text, and all ids of the completion down to its end."""
+Cut = Callable[[Completion], Proposal]
+"""What a completion that was cut off by the end of its call would have been in the chain."""
 Longer = Callable[[int], int]
 """Asked when completions of so many tokens hold no whole character: the tokens that a second try may have, 0 for none."""
 
@@ -33,7 +36,7 @@ class Caller:
         self._closed = False
 
     async def complete(
-        self, role: str, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, verb: str, longer: Longer
+        self, role: str, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, verb: str, longer: Longer, cut: Cut | None = None
     ) -> tuple[list[list[Completion]], Call]:
         """`decoding.n` completions for each prefix: one call, and more for a prefix where one ends before its first character does."""
 
@@ -47,31 +50,38 @@ class Caller:
                     found[place] = several = [again[i] if i in short else whole for i, whole in enumerate(several)]
             return found
 
-        return await self.paid(role, verb, work, decoding.seed)
+        return await self.paid(role, verb, work, decoding.seed, cut)
 
     async def stream(
-        self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, longer: Longer, on_text: OnText
+        self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, longer: Longer, on_text: OnText, cut: Cut | None = None
     ) -> tuple[list[list[Completion]], Call]:
-        """One completion; `on_text` gets its text as soon as it is certain: nothing of it is taken back at the end."""
+        """One completion; `on_text` gets its text as soon as it is certain: nothing of it is taken back at the end.
+
+        `cut`: makes of what was told, if the call ends before its completion does, what the record of the call keeps of it.
+        """
+        ids: list[int] = []
 
         async def work(tally: Tally) -> list[list[Completion]]:
-            told, pending, completion = 0, b"", None
+            told, held, completion = 0, list[int](), None
             async with _deltas(engine, engine.stream(prefix, decoding, key=self.key, tally=tally)) as following:
                 while delta := await following():
-                    pending += engine.vocabulary.to_bytes(delta.ids)
+                    held += delta.ids
+                    pending = engine.vocabulary.to_bytes(held)
                     if pending and not UnfinishedCharacter.trailing(pending):
-                        text, pending = pending.decode("utf-8", "replace"), b""
+                        text = pending.decode("utf-8", "replace")
                         told += len(text)
-                        on_text(text)
+                        ids.extend(held)
+                        held.clear()
+                        on_text(text, ids)
                     completion = delta.completion or completion
             if completion is None:
                 raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
             while self._nothing_whole(engine.vocabulary, completion) and (limit := longer(len(completion.ids))):
                 completion = (await self._asked(engine, [prefix], _going_on(decoding, limit), tally))[0][0]
-            on_text(kept_text(engine.vocabulary, completion)[0][told:])
+            on_text(kept_text(engine.vocabulary, completion)[0][told:], completion.ids)
             return [[completion]]
 
-        return await self.paid(role, verb, work, decoding.seed)
+        return await self.paid(role, verb, work, decoding.seed, cut, ids)
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
@@ -82,7 +92,9 @@ class Caller:
 
         return await self.paid(role, "score", work, seed)
 
-    async def paid(self, role: str, verb: str, work: Callable[[Tally], Awaitable[T]], seed: int) -> tuple[T, Call]:
+    async def paid(
+        self, role: str, verb: str, work: Callable[[Tally], Awaitable[T]], seed: int, cut: Cut | None = None, told: Ids = ()
+    ) -> tuple[T, Call]:
         """Runs the work and says what it cost. Work that gives nothing is taken down here, for nobody else will."""
         if self._closed:
             raise ChainMisuse(f"{verb}: the chain is over; await all work before the method returns")
@@ -92,7 +104,10 @@ class Caller:
             value = await work(tally)
         except BaseException as error:
             reason = (str(error) or type(error).__name__) if isinstance(error, Exception) else ""
-            self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason))
+            written, lost = (error.written, error.lost) if isinstance(error, EngineError) else (None, False)
+            written = written or (Completion(tuple(told), "cut") if told else None)
+            proposal = cut(written) if cut and written else None
+            self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason, lost=lost, proposal=proposal))
             raise
         finally:
             self._at_work.discard(task)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Literal, TypeVar
 
 from msgspec import Struct, structs
 
 from speculative import events
 from speculative.budget import Promise
-from speculative.caller import LONGEST_CHARACTER, kept_text
+from speculative.caller import LONGEST_CHARACTER, Cut, kept_text
 from speculative.draft import Draft, Place
-from speculative.engines.base import Completion, Decoding, Ids, finite
+from speculative.engines.base import WARMING, Completion, Decoding, Ids, finite
+from speculative.errors import EngineError
 from speculative.events import Phase, TextDelta
 from speculative.flights import Flight
 from speculative.problem import FinishReason
 from speculative.state import ChainState
 
+T = TypeVar("T")
 Tell = Callable[[str, int], None]
+Landed = tuple[list[Completion], events.Call] | None
+"""What a call gave; None if it was cancelled by `accept` or `reject`."""
 
 
 class Room(Struct, frozen=True):
@@ -88,23 +93,42 @@ class Calling(ChainState):
         return lambda text, offset: listener(TextDelta(role, text, number + offset, phase, committed, self.path)) if text else None
 
     async def _complete(
-        self, role: str, prefixes: Sequence[Ids], decoding: Decoding, verb: str, room: Room = NO_ROOM, tell: Tell | None = None
+        self,
+        role: str,
+        prefixes: Sequence[Ids],
+        decoding: Decoding,
+        verb: str,
+        room: Room = NO_ROOM,
+        tell: Tell | None = None,
+        cut: Cut | None = None,
     ) -> tuple[list[Completion], events.Call]:
-        """One call for all prefixes. The completions come in one flat list. `room`: how long one may be at the most."""
+        """One call for all prefixes. The completions come in one flat list. `room`: how long one may be at the most.
+
+        `cut`: makes the proposal that is kept of a call which ends before its completion does.
+        """
         with self._budget.promise(decoding.max_tokens * decoding.n * len(prefixes)) as promise:
-            return await self._call(role, prefixes, decoding, verb, room, tell, promise)
+            return await self._call(role, prefixes, decoding, verb, room, tell, promise, cut)
 
     async def _fly(
         self, flight: Flight, role: str, prefixes: Sequence[Ids], decoding: Decoding, verb: str, room: Room, tell: Tell | None
-    ) -> tuple[list[Completion], events.Call] | None:
+    ) -> Landed:
         """The same in a task of its own, which `accept` and `reject` may cancel. None if they did."""
         with self._budget.promise(decoding.max_tokens * decoding.n * len(prefixes)) as promise:
             return await flight.run(self._call(role, prefixes, decoding, verb, room, tell, promise))
 
     async def _call(
-        self, role: str, prefixes: Sequence[Ids], decoding: Decoding, verb: str, room: Room, tell: Tell | None, promise: Promise
+        self,
+        role: str,
+        prefixes: Sequence[Ids],
+        decoding: Decoding,
+        verb: str,
+        room: Room,
+        tell: Tell | None,
+        promise: Promise,
+        cut: Cut | None = None,
     ) -> tuple[list[Completion], events.Call]:
         engine = self.engines[role]
+        warms = verb == "write" and self._warms(role)
 
         def longer(size: int) -> int:
             limit = min(room.tokens, size + max(size, LONGEST_CHARACTER))
@@ -119,12 +143,67 @@ class Calling(ChainState):
                 completion = structs.replace(completion, finish="context")
             return structs.replace(completion, logprobs=finite(completion.logprobs or ())) if decoding.logprobs else completion
 
-        if tell and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities:
-            found, call = await self._caller.stream(role, engine, prefixes[0], decoding, verb, longer, lambda text: tell(text, 0))
+        def heard(text: str, ids: Ids) -> None:
+            if tell:
+                tell(text, 0)
+            if warms:
+                self._warm_idle(role, ids)
+
+        if verb in ("write", "draft", "answer"):
+            self._warming.saw(role, self.tokens)
+        if warms:
+            self._warm_idle(role)
+        watched = tell or (warms and decoding.max_tokens > self._warming.every)
+        if watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities:
+            found, call = await self._caller.stream(role, engine, prefixes[0], decoding, verb, longer, heard, cut)
             return [told(found[0][0])], call
-        found, call = await self._caller.complete(role, engine, prefixes, decoding, verb, longer)
+        found, call = await self._caller.complete(role, engine, prefixes, decoding, verb, longer, cut)
         flat = [told(completion) for several in found for completion in several]
         if tell:
             for offset, completion in enumerate(flat):
                 tell(kept_text(engine.vocabulary, completion)[0], offset)
         return flat, call
+
+    # ---- a server that is lost --------------------------------------------------------------------------------------
+
+    async def _surviving(self, role: str, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """Has the engine of a role do it; the survivor's, if that one is lost already or is lost over it (`Problem.degrade`)."""
+        while True:
+            acting = self._roles.acting(role)
+            try:
+                return await attempt(acting)
+            except EngineError as error:
+                if not self._roles.survives(acting, error):
+                    raise
+                self._lose(acting, error)
+
+    def _lose(self, role: str, error: EngineError) -> None:
+        """From here on the survivor does what is asked of the role. Calls that were under way find that out one by one."""
+        if self._roles.lost is None and self._roles.survivor:
+            self._roles.lost = role
+            self.record(events.Degraded(role=role, survivor=self._roles.survivor, error=str(error)))
+
+    # ---- warm-ups in the background ---------------------------------------------------------------------------------
+
+    def _warms(self, writer: str) -> bool:
+        """Whether another model is to be warmed while this one writes."""
+        return bool(self.problem.warm_every) and self._roles.idle(writer) is not None
+
+    def _warm_idle(self, writer: str, fresh: Ids = ()) -> None:
+        """Begins to warm the other model, if it has not seen enough. `fresh`: what the writer has written in the call under way."""
+        role, tokens = self._roles.idle(writer), self.tokens + len(fresh)
+        if role is None or not self._warming.due(role, tokens) or self._budget.producible() < 1:
+            return
+        view, same = self._view(role), self._same(role)
+        text = self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace") if fresh and writer not in same else ""
+        prefix = [*self._prefix(role), *view.ids_of(writer, text, fresh, same)]
+        if len(prefix) < view.engine.context:
+            self._warming.begin(role, tokens, self._warm_up(role, prefix))
+
+    async def _warm_up(self, role: str, prefix: Ids) -> None:
+        """One token, which is thrown away. A failure is recorded with the call, and is none of the chain."""
+        view = self._view(role)
+        decoding = Decoding(1, seed=WARMING, stop_ids=view.stop_ids)
+        with suppress(EngineError), self._budget.promise(1):
+            found, call = await self._caller.complete(role, view.engine, [prefix], decoding, "warm", lambda _: 0)
+            self.record(events.Warmed(call=call, seed=WARMING, completion=found[0][0]))

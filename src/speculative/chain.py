@@ -7,71 +7,28 @@ time is a bug in the method and raises `ChainMisuse`. Drafts, scores and questio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from speculative import events
-from speculative.asking import Asking, at_least_one
-from speculative.draft import Draft, Mark, joined
-from speculative.engines.base import Completion
+from speculative.draft import Draft, Mark
 from speculative.errors import ChainMisuse
 from speculative.problem import FinishReason
-from speculative.steps import STEP, Steps
+from speculative.steps import Steps
+from speculative.writing import Writing
 
 Watcher = Callable[["Chain"], Awaitable[None]]
 
 
-class Chain(Asking):
+class Chain(Writing):
     """One chain of thought, and then its answer, that the engines of the roles write for one problem."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._busy: str | None = None
-        self._watchers: list[Watcher] = []
         self._children: list[Chain] = []
         self._taken_back: list[int] = []
-        self._over = False
 
-    # ---- writing ----------------------------------------------------------------------------------------------------
-
-    async def write(self, role: str, *, max_tokens: int | None = None, stop: str | None = None, temperature: float | None = None) -> Draft:
-        """Generates and commits. Once the thinking is over nothing is written and no engine called.
-
-        A chunk is longer than `max_tokens` only to end a character. When somebody watches the steps it pauses after each,
-        and the draft that it gives is all of them together.
-        """
-        stops, parts, left = self._stops(stop), list[Draft](), max_tokens
-        while True:
-            part, steps = await self._write(role, left, stops, temperature)
-            parts.append(part)
-            await self._watch(steps)
-            left = None if left is None else left - part.tokens
-            paused = self._watchers and part.finish == "stop" and stop != STEP and not (stop and stop in part.text)
-            if not paused or not self.thinking or (left is not None and left < 1):
-                return joined(parts)
-
-    async def _write(self, role: str, max_tokens: int | None, stops: tuple[str, ...], temperature: float | None) -> tuple[Draft, int]:
-        at_least_one("write", max_tokens=max_tokens)
-        with self._exclusive("write"):
-            prefix = self._prefix(role)
-            room = self._room(role, prefix)
-            if self.thinking and room.tokens < 1:
-                self._end(room.then)
-            if not self.thinking:
-                await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
-                return self._nothing(role), 0
-            base, place, number = self._place, self._place.below(), self._number(1)
-            limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
-            decoding = self._decoding(place, limit, temperature=temperature, stop=stops, stop_ids=self._view(role).stop_ids)
-            tell = self._telling(role, number, "thinking", self._append_only)
-            found, call = await self._complete(role, [prefix], decoding, "write", room, tell)
-            draft = self._make(role, number, found[0], place, base=base)
-            self.record(events.Wrote(call=call, seed=decoding.seed, proposal=draft.proposal))
-            steps = self._commit([draft])
-            if self.thinking and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
-                self._end(room.then)
-            return draft, steps
+    # ---- text ---------------------------------------------------------------------------------------------------------
 
     async def accept(self, draft: Draft, *, keep_descendants: bool = False) -> None:
         """Commits the draft and what it hangs on. Every other open draft is rejected, and its work cancelled.
@@ -130,6 +87,7 @@ class Chain(Asking):
                 raise ChainMisuse("rewind: the text at the mark was taken back already")
             self.record(events.Rewound(pieces=mark.pieces))
             self._taken_back.append(mark.pieces)
+            self._warming.taken_back(self.tokens)
             self._place = mark.place
             self.steps.rewind(mark.steps)
             self.finish = "stop" if self._ledger.ended else None
@@ -167,6 +125,7 @@ class Chain(Asking):
             self._drop(list(self._open.values()), "another chain was taken over")
             self.record(events.Became(index=child.path[-1]))
             self._taken_back.append(0)
+            self._warming.taken_back(0)
             self._place, self.steps, self.finish = child._place, Steps(child.text), child.finish
             await _landing(self._flights.ground(lambda _: True))
 
@@ -175,55 +134,11 @@ class Chain(Asking):
         if self.thinking:
             self._end("stop", reason)
 
-    async def answer(self, role: str, after: Draft | None = None) -> Draft:
-        """Closes the thinking and writes the answer; cues one if a budget ended the thinking. After a draft it stays a draft."""
-        if after and not (after.state == "accepted" and after.place is self._place):
-            return await self._answer_draft(role, after)
-        with self._exclusive("answer"):
-            if self.answered:
-                raise ChainMisuse("answer: the chain is answered already")
-            if self._over:  # a raw text that its stop string ended has no answer apart
-                return self._nothing(role, "answer")
-            view = self._view(role)
-            cue = view.dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
-            prefix = self._prefix(role) + view.parts([*view.dialect.close(self._last_text()), cue])
-            room = self._answer_room(role, prefix)
-            if room.tokens < 1:
-                self.finish = room.then
-                return self._nothing(role, "answer")
-            base, place, number = self._place, self._place.below(), self._number(1)
-            decoding = self._decoding(place, room.tokens, stop=self.problem.stop, stop_ids=view.end_ids)
-            tell = self._telling(role, number, "answer", not self._parent)
-            if cue and self._listener is not None:
-                self._listener(events.TextDelta("method", cue, number, "answer", not self._parent, self.path))
-            found, call = await self._complete(role, [prefix], decoding, "answer", room, tell)
-            draft = self._make(role, number, found[0], place, base=base, phase="answer")
-            self.record(events.Answered(call=call, seed=decoding.seed, cue=cue, proposal=draft.proposal))
-            self._commit([draft])
-            return draft
-
-    async def _answer_draft(self, role: str, after: Draft) -> Draft:
-        self._check_open(after, "answer")
-        if after.phase == "answer":
-            raise ChainMisuse(f"answer: draft {after.id} is an answer already")
-        view, place, number = self._view(role), after.place.below(), self._number(1)
-        prefix = self._prefix(role, after) + view.parts(view.dialect.close(self._last_text(after)))
-        room = self._answer_room(role, prefix, after)
-        decoding = self._decoding(place, room.tokens, stop=self.problem.stop, stop_ids=view.end_ids)
-        flight, nothing = self._flights.begin([after]), [Completion((), room.then)]
-        landed = nothing, self._caller.free(role)
-        if room.tokens > 0:
-            landed = await self._fly(flight, role, [prefix], decoding, "answer", room, self._telling(role, number, "answer"))
-        found, call = landed or (nothing, None)
-        draft = self._make(role, number, found[0], place, base=after.place, parent=after, phase="answer")
-        self._propose([draft], decoding.seed, call, flight)
-        self._check_budget()
-        return draft
-
     async def abandon(self) -> None:
         """Cancels what is still under way and waits until its cost is taken down. Nothing can be written any more."""
         for child in self._children:
             await child.abandon()
+        await self._warming.close()
         await self._caller.close()
 
     async def close(self, finish: FinishReason = "stop") -> None:
@@ -239,54 +154,6 @@ class Chain(Asking):
             await child.close("time" if self.finish == "time" else "stop")
         self._drop(list(self._open.values()), "the chain ended")
         self.record(events.Ended(finish_reason=self.finish, seconds=self.elapsed))
-
-    # ---- under the verbs --------------------------------------------------------------------------------------------
-
-    def _stops(self, stop: str | None) -> tuple[str, ...]:
-        """Where writing stops: at what the method wants, and at every step if somebody watches."""
-        wanted = (stop,) if stop else ()
-        return (*wanted, STEP) if self._watchers and stop != STEP else wanted
-
-    @contextmanager
-    def _exclusive(self, verb: str) -> Generator[None]:
-        if self._busy:
-            raise ChainMisuse(f"{verb}: {self._busy} is still at work on this chain; await it first")
-        self._busy = verb
-        try:
-            yield
-        finally:
-            self._busy = None
-
-    def _commit(self, path: Sequence[Draft]) -> int:
-        """What follows from new text at the chain's end; says how many steps it completed."""
-        steps = 0
-        for draft in path:
-            draft.state = "accepted"
-            steps += self.steps.add(draft.text) if draft.phase == "thinking" else 0
-        last = path[-1]
-        self._place = last.place
-        if last.phase == "answer":
-            if self.finish in (None, "stop"):
-                self.finish = last.finish if last.finish in ("length", "context") else "stop"
-        elif last.ended:
-            self.finish = "stop"
-        elif last.finish == "context":
-            self._end("context")
-        elif self.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self.problem.stop):
-            self._over = True
-            self._end("stop", "a stop string of the text")
-        self._check_loop(steps)
-        self._check_budget()
-        return steps
-
-    def _check_loop(self, steps: int) -> None:
-        if self.thinking and steps and self.steps.looping:
-            self._end("loop", "the same steps again and again")
-
-    async def _watch(self, steps: int) -> None:
-        if steps:
-            for watcher in self._watchers:
-                await watcher(self)
 
 
 async def _landing(grounded: Sequence[asyncio.Task[Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from speculative.engines.base import Completion
     from speculative.trace import Trace
 
 
@@ -41,9 +42,15 @@ class BadWeights(SpeculativeError):
 
 
 class EngineError(SpeculativeError):
-    """An engine failed. `trace` holds what the chain had done until then, when there was a chain."""
+    """An engine failed. `trace` holds what the chain had done until then, when there was a chain.
+
+    `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
+    `written`: what of the call's one completion is known to have been written, where that is known.
+    """
 
     trace: Trace | None = None
+    lost: bool = False
+    written: Completion | None = None
 
 
 class MethodError(SpeculativeError):
@@ -55,9 +62,13 @@ class MethodError(SpeculativeError):
 class EngineUnreachable(EngineError):
     """No answer from the engine's address."""
 
+    lost = True
+
 
 class EngineTimeout(EngineError):
     """The engine let a deadline pass: for its first token, between two tokens, or for the whole call."""
+
+    lost = True
 
 
 class EngineBusy(EngineError):
@@ -74,6 +85,8 @@ class EngineRefused(EngineError):
 
 class EngineFault(EngineError):
     """The server broke: an internal error, an answer that is none, or one that was cut off."""
+
+    lost = True
 
 
 class EngineClosed(EngineError):

@@ -137,12 +137,25 @@ class Warmed(Event, frozen=True, kw_only=True):
 
 
 class Cancelled(Event, frozen=True, kw_only=True):
-    """A call that was cancelled, or failed with `error`, before it gave anything: all that it produced is discarded."""
+    """A call that was cancelled, or failed with `error`: all that it produced is discarded, unless `proposal` is accepted later.
+
+    `proposal`: what a listener had been told of it by then. `lost`: its server is gone.
+    """
 
     call: Call
     verb: str
     seed: int = 0
     error: str = ""
+    lost: bool = False
+    proposal: Proposal | None = None
+
+
+class Degraded(Event, frozen=True, kw_only=True):
+    """The server of a role is gone, as `error` tells; from here on the engine of `survivor` does what is asked of that role."""
+
+    role: str
+    survivor: str
+    error: str
 
 
 class Child(Event, frozen=True, kw_only=True):
@@ -194,6 +207,7 @@ AnyEvent = (
     | Rewound
     | Warmed
     | Cancelled
+    | Degraded
     | Child
     | Became
     | Stopped

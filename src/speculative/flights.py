@@ -20,7 +20,10 @@ class Flight:
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What the call gives; None if it was grounded before it gave anything."""
+        """What the call gives; None if it was grounded before it gave anything. A call that failed may be followed by another one."""
+        if self.grounded:
+            work.close()
+            return None
         self._task = task = asyncio.ensure_future(work)
         try:
             return await task

@@ -72,6 +72,8 @@ class Ledger:
                 self._push(Piece.of(event.call.role, event.proposal))
             case events.Drafted():
                 self.proposals.update((p.id, (event.call.role, p)) for p in event.proposals)
+            case events.Cancelled(proposal=events.Proposal() as proposal):
+                self.proposals[proposal.id] = (event.call.role, proposal)
             case events.Accepted():
                 for draft in event.drafts:
                     self._push(Piece.of(*self.proposals[draft]))

@@ -15,6 +15,7 @@ from speculative.engines.base import Engine
 from speculative.errors import UnmetNeeds, UsageError
 from speculative.methods.base import Method, name_of, needs_of
 
+OF_THE_PAIR = ("big", "small")
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
 
 
@@ -109,6 +110,15 @@ class Pair(Mapping[str, Engine]):
                 raise UnmetNeeds(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
                     f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
+                )
+
+    def check_survivor(self, method: Method, survivor: str) -> None:
+        """Raises `UnmetNeeds` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
+        for role, needs in needs_of(method).items():
+            if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
+                raise UnmetNeeds(
+                    f"degrade: {survivor} could not go on without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
+                    f"which {self._engines[survivor].name} does not have; leave degrade out, or choose another method"
                 )
 
     def _served(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec import Struct, structs
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Role = Literal["big", "small", "judge"]
 FinishReason = Literal["stop", "length", "loop", "context", "time"]
+Degrade = Literal["fail", "big", "small"]
 
 ANSWER_TOKENS = 1024
 """The most that is kept free for the answer; for small budgets it is an eighth of `max_tokens`."""
@@ -61,6 +62,10 @@ class Problem(Struct, frozen=True):
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
+
+    `degrade`: what happens when a server of the pair dies: `fail`, or the role (`big`, `small`) whose engine then does the work
+    of the other one too. `warm_every`: while one model writes, the other is given, in the background, what it has not seen,
+    whenever that is so many tokens (0: never), so that a hand-over does not wait for a long prefill.
     """
 
     messages: tuple[Message, ...]
@@ -72,6 +77,8 @@ class Problem(Struct, frozen=True):
     answer_instruction: str | None = None
     stop: tuple[str, ...] = ()
     raw: bool = False
+    degrade: Degrade = "fail"
+    warm_every: int = 0
 
     def __post_init__(self) -> None:
         if self.raw and len(self.messages) != 1:
@@ -91,6 +98,9 @@ class Problem(Struct, frozen=True):
         _bounds("max_produced", self.max_produced, 1, whole=True)
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
+        _bounds("warm_every", self.warm_every, 0, whole=True)
+        if self.degrade not in get_args(Degrade):
+            raise UsageError(f"degrade: {self.degrade!r} is none of {', '.join(get_args(Degrade))}")
 
     @classmethod
     def of(cls, text: str, **settings: Any) -> Problem:
@@ -120,7 +130,10 @@ class Usage(Struct):
 
 
 class Result(Struct, frozen=True):
-    """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any."""
+    """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any.
+
+    `degraded`: the role whose server died, if the other one finished the chain (`Problem.degrade`).
+    """
 
     reasoning: str
     answer: str
@@ -132,6 +145,7 @@ class Result(Struct, frozen=True):
     seconds: float
     usage: dict[str, Usage]
     trace: Trace
+    degraded: str | None = None
 
 
 def boxed(text: str) -> str | None:

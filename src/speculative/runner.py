@@ -59,6 +59,7 @@ async def asolve(
 
 async def run(problem: Problem, method: Method, pair: Pair, listener: Listener | None = None) -> Result:
     """The life of one problem, after everything is checked."""
+    pair.check_survivor(method, problem.degrade)
     chain = Chain(problem, pair, listener=listener, append_only=append_only(method))
     cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
@@ -107,7 +108,17 @@ def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:
     answer = chain.answer_text.strip()
     usage = chain.trace.usage()
     return Result(
-        chain.text, answer, boxed(answer), ended.finish_reason, method, params, chain.problem.seed, ended.seconds, usage, chain.trace
+        chain.text,
+        answer,
+        boxed(answer),
+        ended.finish_reason,
+        method,
+        params,
+        chain.problem.seed,
+        ended.seconds,
+        usage,
+        chain.trace,
+        chain.trace.degraded,
     )
 
 

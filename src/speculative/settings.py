@@ -28,7 +28,7 @@ from speculative.errors import UsageError
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
-from speculative.problem import Role
+from speculative.problem import Degrade, Role
 
 FILE = "speculative.toml"
 PREFIX = "SPECULATIVE_"
@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_text: Annotated[bool, ACCESS] = Field(False, description="write prompts and replies to the log")
 
+    degrade: Annotated[Degrade, LIMITS] = Field(
+        "fail", description="big or small: who goes on alone when the other one's server dies, where a request does not say"
+    )
+    warm_every: Annotated[int, LIMITS] = Field(
+        0, ge=0, description="tokens after which the idle model is given what it has not seen (0: never), where a request does not say"
+    )
     max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight; more wait, then get 429")
     max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
     queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")

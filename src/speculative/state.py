@@ -21,9 +21,11 @@ from speculative.flights import Flight, Flights
 from speculative.ledger import Ledger
 from speculative.problem import FinishReason, Problem, boxed
 from speculative.prompts import Question
+from speculative.roles import Roles
 from speculative.steps import Steps
 from speculative.trace import Trace
 from speculative.view import View
+from speculative.warming import Warming
 
 Listener = Callable[[AnyEvent | TextDelta], None]
 """Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
@@ -65,6 +67,8 @@ class ChainState:
         self._began: float = parent._began if parent else time.perf_counter()
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
         self._caller = Caller(key, self.record)
+        self._roles: Roles = parent._roles if parent else Roles(engines, problem.degrade)
+        self._warming = Warming(problem.warm_every)
 
     @property
     def thinking(self) -> bool:
@@ -177,15 +181,24 @@ class ChainState:
         parent: Draft | None = None,
         phase: Phase = "thinking",
     ) -> Draft:
+        return Draft(role, self._proposal(role, number, completion, parent, phase), parent, base, place)
+
+    def _proposal(self, role: str, number: int, completion: Completion, parent: Draft | None = None, phase: Phase = "thinking") -> Proposal:
         text, dropped = kept_text(self._view(role).vocabulary, completion)
         above = parent.id if parent and parent.state != "accepted" else None
-        return Draft(role, Proposal(number, above, text, completion, dropped, phase), parent, base, place)
+        return Proposal(number, above, text, completion, dropped, phase)
 
     def _nothing(self, role: str, phase: Phase = "thinking") -> Draft:
         """What a verb gives that had nothing to write: no text, at the chain's end."""
         empty = self._make(role, self._number(1), Completion((), "length"), self._place, base=self._place, phase=phase)
         empty.state = "accepted"
         return empty
+
+    def _stands(self, ground: Draft | None, base: Place) -> bool:
+        """Whether something can still be hung at that place, which is below a draft or (None) was the chain's end."""
+        if ground is None or ground.state == "accepted":
+            return base is self._place
+        return ground.state == "open" and ground.path()[0].base is self._place
 
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from speculative.errors import BadTrace
-from speculative.events import AnyEvent, Child, Ended, Started
+from speculative.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.ledger import Ledger, Segment
 from speculative.problem import Usage
 
@@ -57,6 +57,11 @@ class Trace:
         """The last event, or None when the chain did not come to its end."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Ended) else None
+
+    @property
+    def degraded(self) -> str | None:
+        """The role whose server was lost, if the other role's engine went on in its place."""
+        return next((event.role for event in self.walk() if isinstance(event, Degraded)), None)
 
     def usage(self) -> dict[str, Usage]:
         return self.ledger.usage()

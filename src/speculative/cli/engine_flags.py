@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter, Token
 from speculative.cli.interrupt import raising
 from speculative.cli.server_flags import ServerFlags
 from speculative.pair import BUNDLED, Pair, Spec, starts
-from speculative.problem import Problem, Sampling
+from speculative.problem import Degrade, Problem, Sampling
 
 
 def whole(_: Any, tokens: Sequence[Token]) -> int:
@@ -86,6 +86,11 @@ class ProblemFlags:
         str | None, Parameter(help="what is added to the problem to say how to answer [default: the model family's own]", group=LIMITS)
     ] = None
 
+    degrade: Annotated[Degrade, Parameter(help="who goes on alone when the other one's server dies", group=LIMITS)] = "fail"
+    warm_every: Annotated[
+        int, Parameter(converter=whole, help="tokens after which the idle model is given what it has not seen; 0 is never", group=LIMITS)
+    ] = 0
+
     def problem(self, text: str) -> Problem:
         """The problem of that text. Raises `UsageError`."""
         return Problem.of(
@@ -96,6 +101,8 @@ class ProblemFlags:
             max_produced=self.max_produced,
             max_seconds=self.max_seconds,
             answer_instruction=self.answer_instruction,
+            degrade=self.degrade,
+            warm_every=self.warm_every,
         )
 
 

@@ -39,11 +39,12 @@ class Completion(Struct, frozen=True):
 
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
-    `end_id`, which is not in `ids`), `length` (max_tokens) or `context` (the model's positions ran out).
+    `end_id`, which is not in `ids`), `length` (max_tokens) or `context` (the model's positions ran out). No engine gives `cut`:
+    it stands in a trace for a call that ended before its completion did.
     """
 
     ids: tuple[int, ...]
-    finish: Literal["stop", "end", "length", "context"]
+    finish: Literal["stop", "end", "length", "context", "cut"]
     end_id: int | None = None
     logprobs: tuple[float, ...] | None = None
 
@@ -158,6 +159,9 @@ def seed_of(digest: str) -> int:
     """What stands for a seed in the record of a scoring call, which draws nothing."""
     return int(digest[:12], 16)
 
+
+WARMING = 0
+"""The seed of warm-ups in the background: they draw nothing, and when they happen depends on the clock."""
 
 LEAST = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""

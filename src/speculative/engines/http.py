@@ -165,6 +165,7 @@ class Link:
             after = _seconds(response.headers.get("Retry-After"))
             error = EngineBusy(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after)
             error.add_note("passing" if after is not None or status in PASSING else "lasting")
+            error.lost = status in PASSING
             return error
         if status in (401, 403):
             return EngineRefused(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")

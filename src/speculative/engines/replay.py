@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from speculative import events
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
-from speculative.errors import EngineError, ReplayMismatch
+from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
+from speculative.errors import EngineError, EngineUnreachable, ReplayMismatch
 from speculative.trace import Trace
 
 ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
@@ -33,10 +33,13 @@ class ReplayEngine:
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
         self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
+        self._warmed: list[tuple[events.Call, list[Completion]]] = []
         for event in trace.walk():
             self._learn(event, role)
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        if decoding.seed == WARMING:
+            return [await self._warm_up(tally)]
         await self._cut_short(decoding.seed, tally)
         call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
         if not call or len(found) != len(prefixes) * decoding.n:
@@ -47,7 +50,12 @@ class ReplayEngine:
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
-        ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
+        try:
+            ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
+        except EngineError as error:
+            if error.written:
+                yield Delta(error.written.ids)
+            raise
         yield Delta(completion.ids, completion)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
@@ -62,12 +70,22 @@ class ReplayEngine:
     async def aclose(self) -> None:
         """Nothing is open."""
 
+    async def _warm_up(self, tally: Tally) -> list[Completion]:
+        """Warm-ups happen when they happen: the next one of the trace; after the last, one that waits until it is cancelled."""
+        if not self._warmed:
+            await asyncio.get_running_loop().create_future()
+        call, found = self._warmed.pop(0)
+        _charge(tally, call)
+        return found
+
     async def _cut_short(self, seed: int, tally: Tally) -> None:
         """A call that failed fails again; one that was cancelled waits until it is."""
         if seed not in self._completions and (cut := self._cut.get(seed)):
             _charge(tally, cut.call)
             if cut.error:
-                raise EngineError(cut.error)
+                error = EngineUnreachable(cut.error) if cut.lost else EngineError(cut.error)
+                error.written = cut.proposal and cut.proposal.completion
+                raise error
             await asyncio.get_running_loop().create_future()
 
     def _learn(self, event: events.AnyEvent, role: str) -> None:
@@ -78,6 +96,8 @@ class ReplayEngine:
                 self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
             case events.Asked() if event.call.role == role:
                 self._completions[event.seed] = (event.call, list(event.completions))
+            case events.Warmed(seed=seed) if event.call.role == role and seed == WARMING:
+                self._warmed.append((event.call, [event.completion]))
             case events.Warmed() if event.call.role == role:
                 self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:

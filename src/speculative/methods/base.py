@@ -14,6 +14,7 @@ RUNNER_OWNS = frozenset(
     [
         "answer_instruction",
         "big",
+        "degrade",
         "epochs",
         "events",
         "json",
@@ -39,6 +40,7 @@ RUNNER_OWNS = frozenset(
         "top_p",
         "trace",
         "user",
+        "warm_every",
         "with",
         "wrappers",
     ]

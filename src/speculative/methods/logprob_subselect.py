@@ -72,8 +72,11 @@ def _closed(beam: Draft | None) -> bool:
 
 
 def _sureness(beam: Draft) -> float:
-    """Big's mean log-probability of its latest continuation on this beam; a beam it never continued comes last."""
+    """Big's mean log-probability of its latest continuation on this beam; a beam it never continued comes last.
+
+    Nobody else is asked for log-probabilities, so they tell the continuation (also when another engine stands in for big's).
+    """
     judged: Draft | None = beam
-    while judged and not (judged.author == "big" and judged.logprobs):
+    while judged and not judged.logprobs:
         judged = judged.parent
     return fmean(judged.logprobs) if judged else float("-inf")

@@ -19,7 +19,10 @@ class SavedTrace(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """One chain and what it cost. `finish_reason` is null when the chain was interrupted; `seconds` is wall time."""
+    """One chain and what it cost. `finish_reason` is null when the chain was interrupted; `seconds` is wall time.
+
+    `degraded`: the role whose server was lost, when the other role's model finished the chain.
+    """
 
     answer: str
     boxed: str | None
@@ -31,6 +34,7 @@ class Outcome(Struct, frozen=True):
     seconds: float
     trace: SavedTrace
     usage: dict[str, Usage]
+    degraded: str | None = None
 
     @classmethod
     def of(cls, trace: Trace) -> Outcome:
@@ -47,6 +51,7 @@ class Outcome(Struct, frozen=True):
             seconds=seconds_of(trace),
             trace=SavedTrace(VERSION, trace.events),
             usage=ledger.usage(),
+            degraded=trace.degraded,
         )
 
     def dump(self) -> str:

@@ -35,6 +35,7 @@ class Sketch:
         self._proposals: dict[int, tuple[str, Proposal]] = {}
         self._open: set[int] = set()
         self._children: dict[int, Sequence[AnyEvent]] = {}
+        self._half: Stroke | None = None  # what a server that was lost had written: kept, if the chain goes on behind it
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
         """Text under way, of a listener's deltas: by chain, draft and role. Of a chain within the chain only the latest."""
         for event in happened:
@@ -60,6 +61,7 @@ class Sketch:
                 self._proposals.update((proposal.id, (event.call.role, proposal)) for proposal in event.proposals)
                 self._open.update(proposal.id for proposal in event.proposals)
             case events.Accepted():
+                self._half = None
                 for number in event.drafts:
                     author, proposal = self._proposals[number]
                     self._keep(author, proposal.text, proposal.phase)
@@ -83,10 +85,10 @@ class Sketch:
                 self._note(event.call.role, f"{event.call.role} is asked aside ({event.question}): {replies}")
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
-            case events.Cancelled() if event.call.produced_tokens:
-                self._note(
-                    event.call.role, f"a call of {event.call.role} was cut off: its {event.call.produced_tokens} tokens are discarded"
-                )
+            case events.Cancelled():
+                self._cut_off(event)
+            case events.Degraded():
+                self._note(event.survivor, f"{event.role} is lost, {event.survivor} goes on in its place: {event.error}")
             case events.Ended():
                 self.close()
             case _:
@@ -94,19 +96,18 @@ class Sketch:
 
     def close(self) -> None:
         """Nothing more will happen: what is still undecided is discarded."""
+        if self._half:
+            self.strokes.append(self._half)
         self._discard(sorted(self._open))
         self._leave(self._children)
-        self._children = {}
+        self._half, self._children = None, {}
 
     def _settle(self, event: AnyEvent) -> None:
         """Text that is no longer under way: its event came, its call was cut off, or another draft was accepted."""
-        proposals = getattr(event, "proposals", ()) or ((event.proposal,) if isinstance(event, events.Wrote | events.Answered) else ())
+        proposals: Sequence[Proposal] = getattr(event, "proposals", ())
+        if isinstance(event, events.Wrote | events.Answered | events.Cancelled) and event.proposal:
+            proposals = (event.proposal,)
         settled = {proposal.id for proposal in proposals}
-        if isinstance(event, events.Cancelled) and event.verb in ("write", "answer"):
-            for place, delta in self.writing.items():
-                if not place[0] and delta.role == event.call.role:
-                    settled.add(delta.draft)
-                    self.strokes.append(Stroke(delta.role, delta.text, "kept" if delta.committed else "discarded", delta.phase))
         over = isinstance(event, events.Accepted | events.Became | events.Ended)
         left = [(place, delta) for place, delta in self.writing.items() if place[1] not in settled]
         self.writing = {place: delta for place, delta in left if delta.committed or not over}
@@ -114,6 +115,17 @@ class Sketch:
     def _keep(self, author: str, text: str, phase: Phase) -> None:
         self._pieces.append(len(self.strokes))
         self.strokes.append(Stroke(author, text, "kept", phase))
+
+    def _cut_off(self, event: events.Cancelled) -> None:
+        if proposal := event.proposal:
+            self._proposals[proposal.id] = (event.call.role, proposal)
+            half = Stroke(event.call.role, proposal.text, "kept", proposal.phase)
+            if event.lost:
+                self._half = half
+                return
+            self.strokes.append(half)
+        if tokens := event.call.produced_tokens:
+            self._note(event.call.role, f"a call of {event.call.role} was cut off: its {tokens} tokens are discarded")
 
     def _note(self, author: str, text: str) -> None:
         self.strokes.append(Stroke(author, text, "note"))

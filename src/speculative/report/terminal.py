@@ -76,7 +76,8 @@ def _footer(trace: Trace, expected: str | None) -> RenderableType:
     ended = trace.ended
     usage = trace.usage()
     finish = f"finish reason {ended.finish_reason}: {FINISHES[ended.finish_reason]}" if ended else INTERRUPTED
-    closing = Text(f"{shares(usage)} · {seconds_of(trace):.2f} s · {finish}")
+    lost = f" · {trace.degraded} was lost on the way" if trace.degraded else ""
+    closing = Text(f"{shares(usage)} · {seconds_of(trace):.2f} s · {finish}{lost}")
     return Group(Text(""), *_verdict(trace, expected), usage_table(usage), closing)
 
 

@@ -91,6 +91,12 @@ class Asked(Open):
     events: bool | None = Field(None, description="tell everything that happens to the chain, under `speculative`")
     max_produced: int | None = Field(None, ge=1, lt=INT64, description="tokens produced at most, discarded ones included")
     max_seconds: float | None = Field(None, gt=0, description="seconds of a chain at most; then it answers with what it has")
+    degrade: Literal["fail", "big", "small"] | None = Field(
+        None, description="`big` or `small`: who goes on alone when the other one's server dies; `fail` is the default"
+    )
+    warm_every: int | None = Field(
+        None, ge=0, lt=INT64, description="tokens after which the idle model is given what it has not seen; 0 is never"
+    )
     answer_instruction: Text | None = Field(None, description="added to the last message; nothing is where this is not given")
 
 

@@ -118,6 +118,8 @@ class Jobs:
             answer_instruction=asked.answer_instruction or "",
             stop=stop,
             raw=raw,
+            degrade=asked.degrade or self.settings.degrade,
+            warm_every=self.settings.warm_every if asked.warm_every is None else asked.warm_every,
         )
         return self.limited(problem)
 

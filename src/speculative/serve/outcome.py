@@ -73,6 +73,7 @@ class Outcome(Struct, frozen=True):
             "seed": self.seed,
             "seconds": self.seconds,
             "boxed": boxed(self.content),
+            "degraded": self.trace.degraded,
             "usage": to_builtins(self.usage),
         }
 
