@@ -18,6 +18,7 @@ class Sample(Struct, frozen=True):
     (`max_tokens`, `sampling`, …), and the engines (`big`, `small`). `problem` is an id that stays; `level` the task's own grouping.
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
     by, `why` the grader's reason. `seconds` is wall time. `trace` is the trace's file within the run folder.
+    `doc_id` is the number by which a harness knows the problem.
     """
 
     task: str
@@ -39,6 +40,7 @@ class Sample(Struct, frozen=True):
     seconds: float
     usage: dict[str, Usage]
     trace: str | None = None
+    doc_id: int | None = None
 
     @property
     def key(self) -> Key:
