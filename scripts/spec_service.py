@@ -10,9 +10,10 @@ import sys
 
 from speculative.errors import SpeculativeError
 from speculative.pair import EngineOptions
-from speculative.serve.seed import MODES, Seed
+from speculative.serve.seed import Seed
 from speculative.serve.server import opening, serve
 from speculative.settings import Settings
+from speculative.splitreason import MODES
 
 NUMBERS = (
     "sgen",

@@ -27,7 +27,8 @@ KNOWN_WORDS = 0.9
 class StatedProblem(msgspec.Struct, frozen=True):
     """A problem as it is put to the models, with its gold answer.
 
-    `level` is the task's own grouping: for stories how many steps it takes, roughly. `kind` says how an answer is graded.
+    `level` is the task's own grouping: for stories how many steps it takes, roughly. `kind` says how an answer is graded; None: by
+    somebody else.
     """
 
     id: str
@@ -35,7 +36,7 @@ class StatedProblem(msgspec.Struct, frozen=True):
     answer: str
     level: int | str = ""
     task: str = "stories"
-    kind: Kind = "integer"
+    kind: Kind | None = "integer"
 
 
 @cache

@@ -9,21 +9,25 @@ from typing import Any
 from msgspec import Struct, structs
 
 from speculative.evaluate.contenders import Contender
-from speculative.evaluate.grading import agrade, vote_key
+from speculative.evaluate.grading import Verdict, agrade, vote_key
 from speculative.evaluate.problems import StatedProblem
 from speculative.pair import Pair
-from speculative.problem import Message, Problem
+from speculative.problem import Message, Problem, Result
 from speculative.runner import run
 from speculative.sample import Key, Sample
 from speculative.trace import Trace
 
+UNGRADED = Verdict(False, None, "graded elsewhere")
+"""Stands in the samples of problems whose `kind` is None."""
+
 
 class Work(Struct, frozen=True):
-    """One method on one problem, for one time."""
+    """One method on one problem, for one time. `messages`: the conversation that states it, where that is not its text alone."""
 
     contender: Contender
     stated: StatedProblem
     epoch: int
+    messages: tuple[Message, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -46,12 +50,22 @@ async def attempt(work: Work, pair: Pair, problem: Problem, settings: Mapping[st
     `problem` carries sampling, budget and the seed that all seeds are made from; its text is replaced. `settings` is what the
     sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
     """
-    stated, method = work.stated, work.contender.method
-    seed = seed_of(problem.seed, stated.id, work.epoch)
-    posed = structs.replace(problem, messages=(Message("user", stated.problem),), seed=seed)
-    result = await run(method.prepare(posed), method, pair)
-    verdict = await agrade(result.answer, stated.answer, stated.kind, question=stated.problem)
-    sample = Sample(
+    method = work.contender.method
+    result = await run(method.prepare(posed(work, problem)), method, pair)
+    return await graded(work, result, settings), result.trace
+
+
+def posed(work: Work, problem: Problem) -> Problem:
+    """The problem as it is run: its text, and its own seed."""
+    messages = work.messages or (Message("user", work.stated.problem),)
+    return structs.replace(problem, messages=messages, seed=seed_of(problem.seed, work.stated.id, work.epoch))
+
+
+async def graded(work: Work, result: Result, settings: Mapping[str, Any]) -> Sample:
+    """The sample that a result is."""
+    stated = work.stated
+    verdict = await agrade(result.answer, stated.answer, stated.kind, question=stated.problem) if stated.kind else UNGRADED
+    return Sample(
         task=stated.task,
         label=work.contender.label,
         method=result.method,
@@ -64,14 +78,13 @@ async def attempt(work: Work, pair: Pair, problem: Problem, settings: Mapping[st
         gold=stated.answer,
         answer=result.answer,
         found=verdict.answer,
-        vote=vote_key(verdict.answer, stated.kind),
+        vote=vote_key(verdict.answer, stated.kind) if stated.kind else None,
         correct=verdict.correct,
         why=verdict.why,
         finish_reason=result.finish_reason,
         seconds=result.seconds,
         usage=result.usage,
     )
-    return sample, result.trace
 
 
 def matching(

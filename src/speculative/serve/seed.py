@@ -7,7 +7,6 @@ replies (a prompt inside `final_answer`, an HTML page for an error) is not kept.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,8 +18,7 @@ from msgspec import Struct, structs
 from speculative import prompts
 from speculative.errors import UsageError
 from speculative.events import Answered, Asked, Drafted, Wrote
-from speculative.methods.base import Method
-from speculative.methods.registry import build, find
+from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve.asked import SeedRequest
@@ -30,20 +28,8 @@ from speculative.serve.door import Door
 from speculative.serve.errors import Refusal
 from speculative.serve.jobs import Job
 from speculative.serve.reply import Reply
+from speculative.splitreason import MODES, ending, params_of_mode
 from speculative.trace import Trace
-
-MODES = {
-    "placeholder_mode": "placeholder",
-    "small_model_only": "small_only",
-    "big_model_only": "big_only",
-    "logprob_subselect": "logprob_subselect",
-    "spec_rewrite": "spec_rewrite",
-    "random_switch": "random_switch",
-}
-"""In the order in which the first true one wins."""
-
-LEADING = re.compile(r"^(?:\\n|\s)+")
-"""The first client sends a backslash and an n where it means a new line."""
 
 
 class Seed(Struct, frozen=True):
@@ -86,9 +72,8 @@ class Seed(Struct, frozen=True):
         mode = next((mode for mode in MODES if fields.get(mode) is True), self.mode)
         if mode is None:
             raise Refusal(400, f"Invalid mode specified in JSON payload; one of {', '.join(MODES)} must be true")
-        method = door.jobs.checked(build(MODES[mode], _params(MODES[mode], fields), paths=False))
-        ending = fields.get("terminating_string")
-        problem = _problem(door.pair, asked.question, None if ending is None else LEADING.sub("", _text("terminating_string", ending)))
+        method = door.jobs.checked(build(MODES[mode], params_of_mode(mode, fields), paths=False))
+        problem = _problem(door.pair, asked.question, ending(fields.get("terminating_string")))
         problem = structs.replace(
             problem,
             sampling=Sampling(temperature=_number("temperature", fields.get("temperature", Sampling().temperature))),
@@ -125,31 +110,16 @@ def records(trace: Trace) -> Iterator[dict[str, Any]]:
         }
 
 
-def _problem(pair: Pair, question: str, ending: str | None) -> Problem:
+def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
     """A question in the big model's own template is taken as it is, its markers as markers; any other text is a message."""
     dialect = prompts.dialect(pair["big"].dialect)
     if not dialect.templated(question):
-        return Problem(messages=(Message("user", question),), answer_instruction=ending)
-    text = f"{question}{ending or ''}"
+        return Problem(messages=(Message("user", question),), answer_instruction=instruction)
+    text = f"{question}{instruction or ''}"
     return Problem(messages=(Message("user", text if dialect.opened(text) else f"{text}{dialect.opening}"),), raw=True)
-
-
-def _params(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that the method has. The first client says 0 where it means the default."""
-    kind: type[Method] = find(method, paths=False)
-    taken = {name: value for name, value in fields.items() if name in kind.model_fields}
-    if not taken.get("ltok", 1):
-        del taken["ltok"]
-    return taken
 
 
 def _number(field: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e15:
         raise UsageError(f"{field}: {str(value)[:80]!r} is no number that can be used")
-    return value
-
-
-def _text(field: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{field}: {str(value)[:80]!r} is no text")
     return value

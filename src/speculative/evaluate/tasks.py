@@ -1,0 +1,196 @@
+"""Tasks: public benchmarks, and the problems that ship, as they are put to the models.
+
+A task's prompt stands here and nowhere else. Problems come from the public data set, or from a JSON-lines file whose rows have
+its columns, or simply `problem` and `answer`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+from speculative.errors import UnknownName, UsageError
+from speculative.evaluate import hub
+from speculative.evaluate.grading import check_gold, shuffle_options
+from speculative.evaluate.grading_text import Kind
+from speculative.evaluate.problems import StatedProblem, problems
+from speculative.problem import Problem
+
+Row = Mapping[str, Any]
+
+PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
+"""The columns of each, in any spelling of capitals; the first that is there."""
+
+RIGHT, WRONG = "correct answer", "incorrect answer {}"
+"""Where options stand in columns of their own."""
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+CHOOSE = "Please reason step by step, and put the letter of the right option within \\boxed{}."
+
+
+class Task(Struct, frozen=True):
+    """A set of problems and how they are put to the models and graded.
+
+    `prompt` is what the user says: `{problem}`, and `{options}` where there are any. `instruction` follows it; None stands
+    for the model family's own. `kind` says how an answer is graded. `dataset` is the public id, with its `config` and
+    `split`; None stands for the problems that ship.
+    """
+
+    name: str
+    about: str
+    kind: Kind
+    dataset: str | None
+    config: str | None = None
+    split: str = "train"
+    prompt: str = "{problem}"
+    instruction: str | None = None
+
+    def posed(self, problem: Problem) -> Problem:
+        """The settings with this task's instruction, unless they have one."""
+        given = problem.answer_instruction is not None
+        return problem if given else structs.replace(problem, answer_instruction=self.instruction)
+
+    def state(self, row: Row) -> StatedProblem:
+        """The problem of a row. Raises `UsageError` that names the column."""
+        columns = {str(name).lower(): value for name, value in row.items()}
+        text = _text(columns, PROBLEM)
+        options = [_text(columns, (name,)) for name in _option_columns(columns)]
+        if options:
+            shown = shuffle_options(text, options)
+            gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
+        else:
+            gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K's stands behind its solution
+        asked = self.prompt.format(problem=text, options=listed).strip()
+        return StatedProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+
+
+def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
+    return Task(name, about, more.pop("kind", "integer"), dataset, **more)
+
+
+ALL = (
+    Task("stories", "the bundled problems: 500 short stories with whole numbers", "integer", None),
+    _task("aime24", "AIME 2024, 30 problems", "Maxwell-Jia/AIME_2024"),
+    _task("aime24_figures", "AIME 2024 with its figures as code", "simplescaling/aime24_figures"),
+    _task("aime24_nofigures", "AIME 2024 without figures", "simplescaling/aime24_nofigures"),
+    _task("aime25", "AIME 2025, 30 problems", "math-ai/aime25", split="test"),
+    _task("aime25_nofigures", "AIME 2025 without figures", "TIGER-Lab/AIME25"),
+    _task("math500", "MATH-500: 500 problems of seven subjects", "HuggingFaceH4/MATH-500", split="test", kind="math"),
+    _task("openai_math", "MATH-500 under the name that the s1 evaluation gave it", "simplescaling/openaimath", split="test", kind="math"),
+    _task("gsm8k", "GSM8K: 1,319 word problems of a primary school", "openai/gsm8k", config="main", split="test"),
+    Task(
+        "gpqa_diamond",
+        "GPQA Diamond: 198 choices of four for graduates (gated: needs HF_TOKEN)",
+        "letter",
+        "Idavidrein/gpqa",
+        "gpqa_diamond",
+        prompt="{problem}\n\n{options}",
+        instruction=CHOOSE,
+    ),
+)
+TASKS: dict[str, Task] = {task.name: task for task in ALL}
+
+
+def task(name: str) -> Task:
+    """The task of that name, `-` or `_` in it. Raises `UnknownName`."""
+    if name.replace("-", "_") not in TASKS:
+        raise UnknownName("task", name, list(TASKS))
+    return TASKS[name.replace("-", "_")]
+
+
+def load(task: Task, data: Path | None = None) -> list[StatedProblem]:
+    """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
+
+    Raises `UsageError` that names the row, and `SpeculativeError` for a data set that cannot be had.
+    """
+    if data is None and task.dataset is None:
+        return list(problems())
+    found: list[StatedProblem] = []
+    met: Counter[str] = Counter()
+    for place, row in rows(task, data):
+        try:
+            stated = task.state(row)
+            check_gold(stated.answer, task.kind)
+        except UsageError as error:
+            raise UsageError(f"{place}: {error}") from None
+        met[stated.id] += 1
+        again = f"-{met[stated.id]}" if met[stated.id] > 1 else ""
+        found.append(structs.replace(stated, id=stated.id + again))
+    if not found:
+        raise UsageError(f"{data or task.dataset} holds no problem; name another file with --data")
+    return found
+
+
+def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
+    """The rows of a task's data, each with the words for where it stands."""
+    if data is None:
+        assert task.dataset, "the problems that ship are no rows"
+        for number, row in enumerate(hub.rows(task.dataset, task.config, task.split), 1):
+            yield f"{task.dataset}, row {number}", row
+        return
+    try:
+        lines = data.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"data {data}: {error.strerror}; name a JSON-lines file") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"data {data} is no text: byte {error.start} is not UTF-8; name a JSON-lines file") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield f"data {data}, line {number}", _row(line, f"data {data}, line {number}")
+
+
+def digest(text: str) -> str:
+    """What a text is known by, its spaces and line ends aside."""
+    return blake2b(" ".join(text.split()).encode(errors="replace"), digest_size=5).hexdigest()
+
+
+def data_hash(stated: Sequence[StatedProblem]) -> str:
+    """What a set of problems with their gold answers is known by."""
+    return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
+
+
+def prompt_hash(task: Task) -> str:
+    """What a task's prompt is known by."""
+    return digest(f"{task.prompt} {task.instruction}")
+
+
+def _row(line: str, place: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{place} is no JSON: {error}; a row is an object with `problem` and `answer`") from None
+    if not isinstance(row, dict):
+        raise UsageError(f"{place} is no object but {line[:60]!r}; a row is an object with `problem` and `answer`")
+    return row  # pyright: ignore[reportUnknownVariableType]
+
+
+def _option_columns(columns: Row) -> list[str]:
+    """The columns of the options, the right one first; none if the row has no options."""
+    if RIGHT not in columns:
+        return []
+    names = [WRONG.format(number) for number in range(1, len(LETTERS))]
+    return [RIGHT, *(name for name in names if columns.get(name) is not None)]
+
+
+def _text(columns: Row, names: Sequence[str]) -> str:
+    value = next((columns[name] for name in names if columns.get(name) is not None), None)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+        wanted = " or ".join(map(repr, names))
+        there = "" if value is None else f" with a text or a whole number, it is {value!r}"
+        raise UsageError(f"it needs a column {wanted}{there} (it has {', '.join(columns) or 'none'})")
+    return str(value).strip()
+
+
+def _level(columns: Row) -> int | str:
+    value = next((columns[name] for name in LEVEL if columns.get(name) is not None), "")
+    return int(value) if re.fullmatch(r"[0-9]{1,3}", str(value)) else str(value)
