@@ -19,7 +19,6 @@ class Sample(Struct, frozen=True):
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
     by, `why` the grader's reason. `seconds` is wall time, while at most `at_once` chains shared the engines. `trace` is the trace's
     file within the run folder. `control_of`: the label of the method that this chain is a control of.
-    by, `why` the grader's reason. `seconds` is wall time. `trace` is the trace's file within the run folder.
     `doc_id` is the number by which a harness knows the problem.
     """
 
