@@ -126,6 +126,7 @@ class Chain(Writing):
             self.record(events.Became(index=child.path[-1]))
             self._taken_back.append(0)
             self._warming.taken_back(0)
+            self._roles.lost = self._roles.lost or child._roles.lost
             self._place, self.steps, self.finish = child._place, Steps(child.text), child.finish
             await _landing(self._flights.ground(lambda _: True))
 

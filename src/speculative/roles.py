@@ -12,12 +12,15 @@ BOTH = ("big", "small")
 
 
 class Roles:
-    """The roles of one chain and of its children. `lost` is the one whose server is gone."""
+    """The roles of one chain. `lost` is the one whose server is gone.
 
-    def __init__(self, engines: Mapping[str, Engine], degrade: Degrade) -> None:
+    A child begins with what its parent knows, and then finds out for itself: so what it does hangs on its own calls alone.
+    """
+
+    def __init__(self, engines: Mapping[str, Engine], degrade: Degrade, lost: str | None = None) -> None:
         self._engines = engines
         self.survivor = degrade if degrade in engines else None
-        self.lost: str | None = None
+        self.lost = lost
 
     def acting(self, role: str) -> str:
         """The role whose engine does what is asked of this one."""
