@@ -309,7 +309,7 @@ async def test_text_of_a_call_that_was_cut_off_is_in_the_trace() -> None:
     """Ctrl-C in the middle of a write: what was on the screen is in the saved trace too."""
     pair, recorder = scripted_pair("six times seven " * 20, delay=0.01), Recorder()
     task = asyncio.create_task(run(Problem.of("6*7?"), build("big_only"), pair, recorder))
-    while len(pair["big"].calls) < 1 or pair["big"].produced < 12:
+    while pair["big"].produced < 12:  # noqa: ASYNC110 (a scripted engine has no events)
         await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
