@@ -27,7 +27,7 @@ class EngineOptions(Struct, frozen=True):
     does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
 
     For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
-    `vllm` (the Python that has it).
+    `vllm` (the Python that has it), `keep` (leave the server running; the next command uses it).
     """
 
     model: str | None = None
@@ -38,6 +38,7 @@ class EngineOptions(Struct, frozen=True):
     port: int = 0
     args: str = ""
     vllm: str | None = None
+    keep: bool = False
 
 
 Spec = str | Sequence[str]
@@ -163,7 +164,8 @@ def _launch(spec: str, options: EngineOptions) -> tuple[Any, dict[str, Any]]:
     from speculative.engines.vllm import Launch
 
     own = {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
-    return Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model), own
+    launch = Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
+    return launch, own
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:

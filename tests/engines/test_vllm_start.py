@@ -13,8 +13,9 @@ import pytest
 import unlike
 
 import speculative
-from speculative.cli import run
-from speculative.engines import guard, vllm
+from speculative.cli import loading, run
+from speculative.engines import guard, kept, vllm
+from speculative.engines.base import Decoding, Tally
 from speculative.engines.vllm import Launch, VllmEngine, last_line
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer
@@ -188,6 +189,92 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
     assert run(["down"]) == 2
     assert "no servers are held open" in capfd.readouterr().err
     assert run(["up"]) == 2
+
+
+async def test_servers_that_are_kept_serve_the_next_command_until_they_are_ended(stand_in, capfd):
+    python, model = stand_in
+    options = {"big": EngineOptions(vllm=python, keep=True)}
+    first = await asyncio.to_thread(Pair.open, model, "bundled:small", options=options)
+    running = first["big"].running
+    tree = guard.family(running.process.pid)
+    assert len(tree) >= 3
+    await first.aclose()
+    assert all(lives(pid) for pid in tree)
+    again = await asyncio.to_thread(Pair.open, model, "bundled:small", options={"big": EngineOptions(vllm=python)})
+    assert again["big"].running.process is None
+    assert again["big"].running.url == running.url
+    await again.aclose()
+    assert all(lives(pid) for pid in tree)
+    assert await asyncio.to_thread(run, ["down"]) == 0
+    running.process.wait(10)
+    assert gone(tree)
+    assert not kept.notes()
+    assert await asyncio.to_thread(run, ["down"]) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_kept_server_outlives_us_and_is_ended_by_hand(stand_in, number):
+    python, model = stand_in
+    program = textwrap.dedent(f"""
+        import time
+        from speculative.engines import guard, vllm
+        guard.GRACE = 1.0
+        running = vllm.start(vllm.Launch({model!r}, {python!r}, keep=True))
+        print(running.process.pid, flush=True)
+        time.sleep(600)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
+        tree = guard.family(int(ours.stdout.readline()))
+        ours.send_signal(number)
+        ours.wait()
+    time.sleep(0.5)
+    assert all(lives(pid) for pid in tree)
+    assert run(["down"]) == 0
+    assert gone(tree)
+
+
+def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):
+    python, model = stand_in
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(EngineUnreachable, match="did not load"):
+        VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3, keep=True))
+    assert gone(set(guard.family(os.getpid())) - before)
+    assert not kept.notes()
+
+
+def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatch):
+    python, model = stand_in
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(UsageError, match="--vllm PYTHON"):
+        Pair.open(model, model, options={"big": EngineOptions(vllm=python)})
+    assert gone(set(guard.family(os.getpid())) - before)
+
+
+async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in):
+    python, model = stand_in
+    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
+    await asyncio.to_thread(opened.running.stop)
+    calls = [
+        lambda: opened.complete([[1]], Decoding(1), key="", tally=Tally()),
+        lambda: anext(opened.stream([1], Decoding(1), key="", tally=Tally())),
+        lambda: opened.score([[1]], [[2]], key="", tally=Tally()),
+    ]
+    for call in calls:
+        with pytest.raises(EngineUnreachable, match=r"nothing listens there.*; its log: .*vllm-\d+\.log$"):
+            await call()
+    await opened.aclose()
+
+
+def test_a_terminal_sees_one_line_and_a_file_a_line_now_and_then(monkeypatch, capfd):
+    monkeypatch.setattr(loading, "PAUSE", 0.0)
+    with loading.Loading() as tell:
+        tell("loading a model (15 s): so far")
+    assert capfd.readouterr().err == "speculative: loading a model (15 s): so far\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with loading.Loading() as tell:
+        tell("one")
+        tell("two")
+    assert capfd.readouterr().err == "\r\033[Kone\r\033[Ktwo\r\033[K"
 
 
 def test_ending_a_family_ends_all_of_it():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from speculative.cli.interrupt import raising
+from speculative.cli.loading import Loading
 from speculative.cli.server_flags import ServerFlags
 from speculative.pair import BUNDLED, Pair, Spec, starts
 from speculative.problem import Degrade, Problem, Sampling
@@ -46,9 +46,8 @@ class EngineFlags(ServerFlags):
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
 
     def open(self) -> Pair:
-        """The pair; while servers load, a terminal is told how far they are."""
-        tell = loading if sys.stderr.isatty() else None
-        with raising() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext():
+        """The pair; while servers load, the user is told how far they are."""
+        with raising() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext(), Loading() as tell:
             return self._open(tell)
 
     def _open(self, tell: Callable[[str], None] | None) -> Pair:
@@ -58,12 +57,6 @@ class EngineFlags(ServerFlags):
 def spec_of(specs: tuple[str, ...]) -> Spec:
     """One spec stands for itself; several are replicas."""
     return specs[0] if len(specs) == 1 else specs
-
-
-def loading(line: str) -> None:
-    """Shows a line in place of the last one."""
-    sys.stderr.write(f"\r\033[K{line[:120]}")
-    sys.stderr.flush()
 
 
 @Parameter(name="*")

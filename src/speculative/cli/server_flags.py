@@ -49,6 +49,13 @@ class ServerFlags:
     judge_gpus: Annotated[str | None, HIDDEN] = None
     judge_port: Annotated[int | None, HIDDEN] = None
     judge_args: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)] = ""
+    terminate_on_exit: Annotated[
+        bool,
+        Parameter(
+            help="end the servers that were started here with the command; if not, the next one uses them and `speculative down` ends them",
+            group=SERVERS,
+        ),
+    ] = True
     vllm: Annotated[str | None, Parameter(help="the Python that has vLLM, to start servers with", group=SERVERS)] = None
 
     def options(self) -> dict[str, EngineOptions]:
@@ -58,4 +65,4 @@ class ServerFlags:
     def _of(self, role: str) -> EngineOptions:
         names = ("model", "key", "tokenizer", "dialect", "gpus", "args")
         given = {name: getattr(self, f"{role}_{name}") for name in names}
-        return EngineOptions(**given, port=getattr(self, f"{role}_port") or 0, vllm=self.vllm)
+        return EngineOptions(**given, port=getattr(self, f"{role}_port") or 0, vllm=self.vllm, keep=not self.terminate_on_exit)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, loading, spec_of
+from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
 from speculative.cli.interrupt import raising
-from speculative.engines.vllm import Launch, Running, begin, loaded, state
+from speculative.cli.loading import Loading
+from speculative.engines import kept
+from speculative.engines.vllm import Launch, Running, begin, loaded
 from speculative.errors import UsageError
 from speculative.pair import EngineOptions, starts
 
-FILE = "up.json"
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
 
@@ -34,13 +31,15 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 
 
 def _held(launches: dict[str, Launch]) -> int:
-    note = state() / FILE
+    note: Path | None = None
     begun: list[Running] = []
     try:
-        begun += [begin(launch) for launch in launches.values()]
-        for running, launch in zip(begun, launches.values(), strict=True):
-            loaded(running, launch, loading if sys.stderr.isatty() else None)
-        note.write_bytes(msgspec.json.encode({"pid": os.getpid(), "began": _began(os.getpid())}))
+        for launch in launches.values():
+            begun.append(begin(launch))  # noqa: PERF401 (if the second fails, the first one is known)
+        with Loading() as tell:
+            for running, launch in zip(begun, launches.values(), strict=True):
+                loaded(running, launch, tell)
+        note = kept.write(f"up-{os.getpid()}", os.getpid())
         flags = " ".join(f"--{role} {running.url}" for role, running in zip(launches, begun, strict=True))
         sys.stdout.write(f"speculative ask {flags}\n")
         sys.stdout.flush()
@@ -50,39 +49,27 @@ def _held(launches: dict[str, Launch]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        note.unlink(missing_ok=True)
         for running in begun:
-            running.stop()
+            running.end()
+        if note:
+            note.unlink(missing_ok=True)
 
 
 def down() -> int:
-    """End the servers that `speculative up` holds open."""
-    note = state() / FILE
-    try:
-        held: dict[str, Any] = msgspec.json.decode(note.read_bytes())
-        pid, began = int(held["pid"]), held["began"]
-    except (FileNotFoundError, msgspec.DecodeError, KeyError, ValueError):
-        raise UsageError("no servers are held open; start some with `speculative up`") from None
-    if began != _began(pid):  # the number belongs to another program by now
-        note.unlink(missing_ok=True)
-        raise UsageError("the servers are gone already")
-    os.kill(pid, signal.SIGTERM)
+    """End the servers that `speculative up`, or a command with `--no-terminate-on-exit`, left running."""
+    held = kept.notes()
+    if not held:
+        raise UsageError("no servers are held open; start some with `speculative up`")
+    for note in held.values():
+        kept.ask_to_end(note)
     ends = time.monotonic() + WAIT
-    while _began(pid) == began:
+    while left := kept.notes():
         if time.monotonic() > ends:
-            raise UsageError(f"the servers of process {pid} have not ended within {WAIT:g} s")
+            numbers = ", ".join(str(note.pid) for note in left.values())
+            raise UsageError(f"the servers of process {numbers} have not ended within {WAIT:g} s")
         time.sleep(0.1)
     return 0
 
 
 def _launch(spec: str, options: EngineOptions) -> Launch:
     return Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model)
-
-
-def _began(pid: int) -> str | None:
-    """When a process began, in the system's ticks; None when there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]

@@ -16,6 +16,9 @@ import threading
 import time
 from pathlib import Path
 
+KEEP = "SPECULATIVE_KEEP_SERVER"
+"""In our environment: the command goes on when the other side ends; then only a signal to us ends it."""
+
 GRACE = 10.0
 """Seconds between asking the command to end and killing it."""
 
@@ -77,7 +80,8 @@ def main(grace: str, log: str, *command: str) -> int:
             pass
         gone.set()
 
-    threading.Thread(target=listen, daemon=True).start()
+    if KEEP not in os.environ:
+        threading.Thread(target=listen, daemon=True).start()
     while started.poll() is None and not gone.wait(0.2):
         pass
     end(started, float(grace))

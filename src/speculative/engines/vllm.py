@@ -8,18 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from speculative.engines import guard
+from speculative.engines import guard, kept
+from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.engines.openai import OpenAIEngine
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineError, EngineUnreachable, UsageError
 
 MODULE = "vllm.entrypoints.openai.api_server"
 LOADING = 1800.0
@@ -31,7 +33,8 @@ Tell = Callable[[str], None]
 class Launch(Struct, frozen=True):
     """How a model is served. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
 
-    `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model.
+    `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
+    outlives us, and the next command that would start the same one uses it (`kept`).
     """
 
     model: str
@@ -41,6 +44,7 @@ class Launch(Struct, frozen=True):
     args: str = ""
     name: str | None = None
     deadline: float = LOADING
+    keep: bool = False
 
     def command(self, python: str, port: int) -> list[str]:
         """What is run; what `args` say comes last, and so wins."""
@@ -68,15 +72,22 @@ class Launch(Struct, frozen=True):
 class Running:
     """A server: one that we started (`process`), or one that was there already (`process` is None: it is never ended)."""
 
-    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None) -> None:
-        self.url, self.log, self.process = url, log, process
+    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
+        self.url, self.log, self.process, self.keep = url, log, process, keep
 
     def stop(self) -> None:
-        """Ends the server, if it is ours, and waits until nothing of it is left."""
+        """Ends the server, if it is ours and not to be kept, and waits until nothing of it is left."""
+        if not self.keep:
+            self.end()
+
+    def end(self) -> None:
+        """Ends the server, if it is ours."""
         if self.process is None:
             return
-        assert self.process.stdin, "the guard listens"
-        self.process.stdin.close()
+        if self.process.stdin:
+            self.process.stdin.close()
+        else:
+            self.process.terminate()
         try:
             self.process.wait(guard.GRACE + 10)
         except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
@@ -96,22 +107,25 @@ def begin(launch: Launch) -> Running:
     """Starts a server and does not wait."""
     port = launch.port or _free_port()
     url = f"http://127.0.0.1:{port}/v1"
-    if launch.port and answers(url):
-        return Running(url, None, None)
+    found = url if launch.port else kept.find(structs.replace(launch, keep=True))
+    if found and answers(found):
+        return Running(found, None, None)
     python = launch.python or _python()
-    log = state() / f"vllm-{port}.log"
+    log = kept.state() / f"vllm-{port}.log"
     log.write_bytes(b"")
     command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
     # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
     process = subprocess.Popen(
         command,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL if launch.keep else subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=launch.environment(),
+        env=launch.environment() | ({guard.KEEP: "1"} if launch.keep else {}),
         start_new_session=True,
     )
-    return Running(url, log, process)
+    if launch.keep:
+        kept.write(f"vllm-{port}", process.pid, url, launch)
+    return Running(url, log, process, launch.keep)
 
 
 def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
@@ -129,7 +143,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
                 tell(f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}")
             time.sleep(0.5)
     except BaseException:
-        running.stop()
+        running.end()
         raise
     return running
 
@@ -169,7 +183,8 @@ class VllmEngine(OpenAIEngine):
         begun: list[Running] = []
         engines: list[VllmEngine] = []
         try:
-            begun += [begin(launch) for launch, _ in launches]
+            for launch, _ in launches:
+                begun.append(begin(launch))  # one by one: if the second fails, the first one is known
             for running, (launch, options) in zip(begun, launches, strict=True):
                 engine = cls.open(loaded(running, launch, tell).url, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
@@ -177,9 +192,32 @@ class VllmEngine(OpenAIEngine):
                 engines.append(engine)
         except BaseException:
             for running in begun:
-                running.stop()
+                running.end()
             raise
         return engines
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        with self._naming_the_log():
+            return await super().complete(prefixes, decoding, key=key, tally=tally)
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        with self._naming_the_log():
+            async for delta in super().stream(prefix, decoding, key=key, tally=tally):
+                yield delta
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        with self._naming_the_log():
+            return await super().score(prefixes, continuations, key=key, tally=tally)
+
+    @contextmanager
+    def _naming_the_log(self) -> Generator[None]:
+        """A server of ours that died says why in its log."""
+        try:
+            yield
+        except EngineError as error:
+            if error.lost and self.running.log:
+                error.args = (f"{error}; its log: {self.running.log}",)
+            raise
 
     async def aclose(self) -> None:
         """Closes the connections and ends the server."""
@@ -204,11 +242,3 @@ def _free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
-
-
-def state() -> Path:
-    """Where logs and notes are kept: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
-    base = os.environ.get("XDG_STATE_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "state") / "speculative"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -1,0 +1,73 @@
+"""Servers that outlive the command that started them: by a note the next command finds one, and `speculative down` ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from speculative.trace import write_whole
+
+
+class Note(Struct, frozen=True):
+    """Whom to end (`began` tells it from a later process with its number), where it answers, and how it was started."""
+
+    pid: int
+    began: str | None
+    url: str = ""
+    launch: Any = None
+
+
+def state() -> Path:
+    """Where logs and notes are kept: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
+    base = os.environ.get("XDG_STATE_HOME")
+    folder = (Path(base) if base else Path.home() / ".local" / "state") / "speculative"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write(name: str, pid: int, url: str = "", launch: Any = None) -> Path:
+    """Notes a process; the file is given back."""
+    file = state() / f"{name}.note.json"
+    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch))))
+    return file
+
+
+def notes() -> dict[Path, Note]:
+    """All notes of processes that still run; those of others are thrown away."""
+    found: dict[Path, Note] = {}
+    for file in sorted(state().glob("*.note.json")):
+        try:
+            note = msgspec.json.decode(file.read_bytes(), type=Note)
+        except (OSError, msgspec.DecodeError):
+            continue
+        if note.began is not None and note.began == began(note.pid):
+            found[file] = note
+        else:
+            file.unlink(missing_ok=True)
+    return found
+
+
+def find(launch: Any) -> str | None:
+    """Where a server that was started just so, and left running, answers."""
+    wanted = msgspec.to_builtins(launch)
+    return next((note.url for note in notes().values() if note.url and note.launch == wanted), None)
+
+
+def ask_to_end(note: Note) -> None:
+    """Tells the process to end its servers and itself."""
+    if note.began == began(note.pid):
+        os.kill(note.pid, signal.SIGTERM)
+
+
+def began(pid: int) -> str | None:
+    """When a process began, in the system's ticks; None when there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
