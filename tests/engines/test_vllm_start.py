@@ -14,7 +14,7 @@ import unlike
 
 import speculative
 from speculative.cli import loading, run
-from speculative.engines import guard, kept, vllm
+from speculative.engines import guard, http, kept, vllm
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.vllm import Launch, VllmEngine, last_line
 from speculative.errors import EngineUnreachable, UsageError
@@ -40,7 +40,8 @@ if "--broken" in args:
     sys.exit(3)
 if "--slow" in args:
     time.sleep(60)
-child = subprocess.Popen([sys.executable, "-c", "import signal,time\\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\\ntime.sleep(600)"])
+deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if "--deaf" in args else ""
+child = subprocess.Popen([sys.executable, "-c", f"import signal,time\\n{{deaf}}\\ntime.sleep(600)"])
 class Stand(ScriptedEngine):
     vocabulary = remote_vocabulary.read(Path(flag("--model")) / "tokenizer.json")
     async def complete(self, prefixes, decoding, *, key, tally):
@@ -86,7 +87,11 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
     python, model = stand_in
     said = []
     pair = await asyncio.to_thread(
-        Pair.open, model, model, options={role: EngineOptions(vllm=python, args="--seed 3") for role in ("big", "small")}, tell=said.append
+        Pair.open,
+        model,
+        model,
+        options={role: EngineOptions(vllm=python, args="--seed 3 --deaf") for role in ("big", "small")},
+        tell=said.append,
     )
     processes = [pair[role].running.process.pid for role in ("big", "small")]
     tree = [pid for process in processes for pid in guard.family(process)]
@@ -140,7 +145,7 @@ def test_nothing_is_left_when_we_die(stand_in, number):
         import time
         from speculative.engines import guard, vllm
         guard.GRACE = 1.0
-        running = vllm.start(vllm.Launch({model!r}, {python!r}))
+        running = vllm.start(vllm.Launch({model!r}, {python!r}, args="--deaf"))
         print(running.process.pid, flush=True)
         time.sleep(600)
     """)
@@ -250,8 +255,9 @@ def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatc
     assert gone(set(guard.family(os.getpid())) - before)
 
 
-async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in):
+async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monkeypatch):
     python, model = stand_in
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
     await asyncio.to_thread(opened.running.stop)
     calls = [

@@ -11,7 +11,7 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.engines import kept
-from speculative.engines.vllm import Launch, Running, begin, loaded
+from speculative.engines.vllm import Launch, Running, begin, end_all, loaded
 from speculative.errors import UsageError
 from speculative.pair import EngineOptions, starts
 
@@ -49,8 +49,7 @@ def _held(launches: dict[str, Launch]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for running in begun:
-            running.end()
+        end_all(begun)
         if note:
             note.unlink(missing_ok=True)
 

@@ -82,17 +82,29 @@ class Running:
 
     def end(self) -> None:
         """Ends the server, if it is ours."""
+        self.ask_to_end()
         if self.process is None:
             return
-        if self.process.stdin:
-            self.process.stdin.close()
-        else:
-            self.process.terminate()
         try:
             self.process.wait(guard.GRACE + 10)
         except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
             self.process.kill()
             self.process.wait()
+
+    def ask_to_end(self) -> None:
+        """Begins to end the server, if it is ours, and does not wait."""
+        if self.process and self.process.stdin:
+            self.process.stdin.close()
+        elif self.process:
+            self.process.terminate()
+
+
+def end_all(several: Sequence[Running]) -> None:
+    """Ends servers side by side."""
+    for one in several:
+        one.ask_to_end()
+    for one in several:
+        one.end()
 
 
 def start(launch: Launch, tell: Tell | None = None) -> Running:
@@ -191,8 +203,7 @@ class VllmEngine(OpenAIEngine):
                 engine.running = running
                 engines.append(engine)
         except BaseException:
-            for running in begun:
-                running.end()
+            end_all(begun)
             raise
         return engines
 
