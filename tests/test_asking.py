@@ -7,14 +7,15 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from strategies import chain_of, check_books, kinds
+from strategies import chain_of, check_books, kinds, started
 
-from speculative import EngineError
+from speculative import EngineError, Pair, Problem
 from speculative.chain import Chain
 from speculative.draft import Draft
 from speculative.engines.base import LEAST
 from speculative.errors import ChainMisuse
 from speculative.prompts import Question
+from speculative.testing import ScriptedEngine
 
 # ---- draft ----------------------------------------------------------------------------------------------------------
 
@@ -295,3 +296,14 @@ async def test_an_engine_that_cannot_stream_is_heard_all_the_same() -> None:
     await chain.write("big")
     assert [verb for verb, _ in chain.engines["big"].calls] == ["complete"]
     assert [delta.text for delta in told if hasattr(delta, "text")] == ["ab"]
+
+
+async def test_what_does_not_fit_into_the_judges_context_has_no_scores_and_ends_the_thinking() -> None:
+    pair = Pair(ScriptedEngine("", name="big", context=120), ScriptedEngine("a" * 999, name="small"))
+    chain = started(Problem.of("6*7?", max_tokens=2000), pair)
+    short, long = await chain.draft("small", max_tokens=5), await chain.draft("small", max_tokens=300)
+    assert await chain.score("big", short) == [[-0.1] * 5]
+    assert chain.thinking
+    assert await chain.score("big", [*short, *long]) == [[], []]
+    assert chain.finish == "context"
+    assert await chain.score("big", long) == [[]]

@@ -69,7 +69,8 @@ class Asking(Calling):
     async def score(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
         """Log-probability (nats) under a role's model of every token of each open draft, one call for all; also in `draft.scores`.
 
-        Tokens are those of the vocabulary of the engine that does it. Drafts that were decided on before it could have no scores.
+        Tokens are those of the vocabulary of the engine that does it. There are none for drafts that were decided on before it could, and
+        none where they do not fit into its context, which ends the thinking.
         """
         self._view(role)
         for draft in drafts:
@@ -89,6 +90,10 @@ class Asking(Calling):
         view, same = self._view(role), self._same(role)
         prefixes = [view.before(self._ledger.pieces, same, draft.path()) for draft in drafts]
         given = [tuple(view.ids_of(draft.author, draft.text, draft.ids, same)) for draft in drafts]
+        if any(len(prefix) + len(ids) > view.engine.context for prefix, ids in zip(prefixes, given, strict=True)):
+            if self.thinking:
+                self._end("context")
+            return [[] for _ in drafts]
         name = digest(prefixes, given)
         found, call = await self._caller.score(role, view.engine, prefixes, given, seed_of(name))
         scores = [list(finite(logprobs)) for logprobs in found]

@@ -94,15 +94,16 @@ def test_every_beam_may_end_before_big_sees_one() -> None:
     assert calls(pair["big"]) == ["x\n</think>\n\n"]
 
 
-def test_a_single_beam_is_extended_once_and_then_small_writes_on() -> None:
-    result, _ = solved(beams("a1"), sgen=1, max_iterations=9)
-    assert result.reasoning == "a1bb...."
-    assert result.finish_reason == "stop"
+def test_one_beam_is_no_search() -> None:
+    result, pair = solved("so</think>", sgen=1, max_iterations=9)
+    assert result.reasoning == "so"
+    assert len(pair["big"].calls) == 1
+    assert not any(type(event).__name__ == "Drafted" for event in result.trace)
 
 
 def test_small_writes_on_for_a_while_only() -> None:
-    result, _ = solved(beams("a1", then="x" * 9000), sgen=1, max_tokens=100_000)
-    assert len(result.reasoning) == FINISH_TOKENS + 4
+    result, _ = solved("x" * 9000, sgen=1, max_tokens=100_000)
+    assert len(result.reasoning) == FINISH_TOKENS
 
 
 @pytest.mark.parametrize("settings", [{"max_tokens": 8}, {"max_produced": 20}, {"max_tokens": 1}])

@@ -17,8 +17,8 @@ class LogprobSubselect(Method):
     """Small extends many beams, big continues each greedily; the beams of whose continuation big is surest are kept.
 
     Every iteration keeps `1/sdecay` of the beams. With `lbound` or fewer left the search ends if more than two thirds of
-    them have ended their thinking, else every beam is drawn twice again. A beam that ended is kept as it is. Then the
-    small model writes on, and `answer_by` answers.
+    them have ended their thinking, else every beam is drawn twice again. A beam that ended is kept as it is. Then, and from the
+    start when there is one beam only, the small model writes on, and `answer_by` answers.
 
     Cost: two calls an iteration, for all beams at once. It judges by big's mean log-probability of its own `ltok` tokens,
     which every server gives with its prefix cache in use; all beams but one are thrown away.
@@ -36,7 +36,7 @@ class LogprobSubselect(Method):
 
     async def think(self, chain: Chain) -> None:
         beams: list[Draft | None] = [None] * self.sgen
-        for _ in range(self.max_iterations):
+        for _ in range(self.max_iterations if self.sgen > 1 else 0):
             beams = await self._extended(chain, beams)
             beams = beams[: max(1, len(beams) // self.sdecay)]
             if len(beams) == 1 or all(_closed(beam) for beam in beams):

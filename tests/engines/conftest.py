@@ -1,0 +1,49 @@
+"""The servers of the tests against real vLLM: started once for a run."""
+
+from pathlib import Path
+
+import pytest
+from real import ARGS, ENVIRONMENT, SHIPPED, python_with_vllm
+
+from speculative.engines import guard, vllm
+from speculative.engines.bundled import BundledEngine
+from speculative.engines.openai import OpenAIEngine
+from speculative.pair import Pair
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Both servers, loaded side by side; at the end nothing of them is left."""
+    python, folder = python_with_vllm(), tmp_path_factory.mktemp("vllm")
+    launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+    running, tree = {}, []
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in ENVIRONMENT.items():
+                patch.setenv(name, value)
+            for name in ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "XDG_STATE_HOME", "TMPDIR"):
+                patch.setenv(name, str(folder))
+            for role, launch in launches.items():
+                running[role] = vllm.begin(launch)
+        for role, launch in launches.items():
+            vllm.loaded(running[role], launch)
+        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
+        yield running
+    finally:
+        vllm.end_all(list(running.values()))
+    assert len(tree) >= 4
+    assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture
+async def pair(servers):
+    """The two servers as a pair."""
+    engines = [await OpenAIEngine.connect(servers[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
+    async with Pair(*engines) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def local():
+    """The same models in this process."""
+    return Pair(BundledEngine.open("big"), BundledEngine.open("small"))

@@ -1,0 +1,130 @@
+"""What the tests against real vLLM share: where its Python is, what its servers count, and a door in front of one that breaks."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections import deque
+from pathlib import Path
+from urllib.request import urlopen
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+import speculative
+from speculative.engines import guard
+from speculative.problem import Message
+from speculative.prompts import dialect, encode
+
+SHIPPED = Path(speculative.__file__).parent / "bundled"
+ARGS = "--max-model-len 8192 --dtype float32 --enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 8192"
+"""Without chunked prefill: the CPU build dies of a seeded call whose prompt is computed in parts ("CPU Generator does not use offset")."""
+
+ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+"""One thread and one GiB of cache a server: two of them run beside the tests on two cores."""
+
+PROBLEMS = [json.loads(line) for line in (SHIPPED / "problems.jsonl").read_text().splitlines()]
+
+
+def python_with_vllm():
+    """The Python that has vLLM's build for CPUs: `VLLM_CPU` (it, or the folder of its environment), else where the script builds it."""
+    named = Path(os.environ.get("VLLM_CPU") or Path.home() / ".cache" / "speculative" / "vllm-cpu").expanduser()
+    python = named / "bin" / "python" if named.is_dir() else named
+    if python.is_file() and os.access(python, os.X_OK):
+        return str(python)
+    refuse = pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip
+    refuse(f"there is no Python with vLLM at {python}; VLLM_CPU=$(scripts/vllm-cpu.sh) names one")
+    raise AssertionError("skipped or failed")
+
+
+def prompt(engine, text):
+    return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
+
+
+def metric(url, name):
+    with urlopen(url.removesuffix("/v1") + "/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vllm:{name}"))
+
+
+async def until(condition, seconds=20.0):
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (a server's counters have no events)
+            await asyncio.sleep(0.1)
+
+
+def group(running):
+    """Signals go to the server and its workers, not to what guards them."""
+    return guard.family(running.process.pid)[1]
+
+
+@contextlib.contextmanager
+def stopped(running):
+    os.killpg(group(running), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group(running), signal.SIGCONT)
+
+
+class Door:
+    """Passes everything on to a server, but breaks the calls that `faults` tells: None passes one on, a fault's name breaks one.
+
+    `500`, `429`, `429 later`, `503`, `garbage`, `closed` come instead of an answer; `half` and `cut` in the middle of a real one.
+    """
+
+    def __init__(self, url):
+        self._target = url.removesuffix("/v1")
+        self.faults = deque()
+        self.broken = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    async def __aenter__(self):
+        self._session = aiohttp.ClientSession()
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_route("*", "/{path:.*}", self._pass)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._port = int(site.name.rpartition(":")[2])
+        return self
+
+    async def __aexit__(self, *_):
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _pass(self, request):
+        fault = self.faults.popleft() if request.path == "/v1/completions" and self.faults else None
+        self.broken += fault is not None
+        match fault:
+            case "500" | "503" | "429":
+                return web.json_response({"error": {"message": "broken on purpose"}}, status=int(fault))
+            case "429 later":
+                return web.json_response({"error": {"message": "not now"}}, status=429, headers={"Retry-After": "0.1"})
+            case "garbage":
+                return web.Response(body=b"data: <html>\xff\xfe</html>\n\n", content_type="text/event-stream")
+            case "closed":
+                request.transport.abort()
+                return web.Response()
+        async with self._session.request(request.method, self._target + request.path_qs, data=await request.read()) as theirs:
+            ours = web.StreamResponse(status=theirs.status, headers={"Content-Type": theirs.headers["Content-Type"]})
+            await ours.prepare(request)
+            async for chunk in theirs.content.iter_any():
+                if fault == "half":
+                    await ours.write(chunk[: len(chunk) // 2] + b"\n\n")
+                elif fault == "cut":
+                    await ours.write(chunk)
+                    await asyncio.sleep(0.05)  # what was sent arrives before the end does
+                    request.transport.abort()
+                else:
+                    await ours.write(chunk)
+                    continue
+                return ours
+            await ours.write_eof()
+            return ours
