@@ -2,8 +2,12 @@
 
     python bench/handover.py --url http://127.0.0.1:8000/v1 [--tokenizer FOLDER] [--repeats 7] [--out handover.json]
 
-One model has written so many tokens; now the other goes on. `cold`: it has seen none of them. `warm`: `Chain.warm` gave it all but the last
+One model has written so many tokens; now the other goes on. `cold`: it has seen none of them. `warm`: it was given all but the last
 step while the first one wrote. `cached`: it has just seen exactly this prefix, which is the best that its server can do.
+
+Then the same in whole chains: a typist writes at a steady pace, and the model behind the server is warmed in the background
+every so many tokens (`warm_every`; 0: never) until it is handed the chain.
+
 Times are medians in milliseconds, over HTTP, one call at a time; a fresh text for each, so that nothing is cached by chance.
 """
 
@@ -18,12 +22,44 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from speculative.engines.base import Decoding, Tally
+from speculative.chain import Chain
+from speculative.engines.base import Completion, Decoding, Delta, Tally
 from speculative.engines.openai import OpenAIEngine
+from speculative.events import Warmed
+from speculative.pair import Pair
+from speculative.problem import Problem
 
 SIZES = (500, 1000, 2000, 4000, 8000)
 STEP = 24
 """Tokens of the last step, which a model that was warmed has not seen."""
+WORDS = "So there are 3 boxes of 12 pens, then 4 more come and he gives 5 away, what is left of it?"
+AT_ONCE = 8
+
+
+class Typist:
+    """An engine that writes random words at a steady pace, in the other one's vocabulary."""
+
+    name, abilities = "typist", frozenset({"continue", "ids", "stream"})
+
+    def __init__(self, like, pace):
+        self.vocabulary, self.dialect, self.context = like.vocabulary, like.dialect, 1 << 20
+        self._pace, self._draws, self._words = pace, random.Random(), like.vocabulary.encode(WORDS)
+
+    async def complete(self, prefixes, decoding, *, key, tally):
+        return [[[delta async for delta in self.stream(prefix, decoding, key=key, tally=tally)][-1].completion] for prefix in prefixes]
+
+    async def stream(self, prefix, decoding, *, key, tally):
+        tally.requests += 1
+        ids = [self._draws.choice(self._words) for _ in range(decoding.max_tokens)]
+        begun = time.perf_counter()
+        for place in range(0, len(ids), AT_ONCE):
+            await asyncio.sleep(begun + (place + AT_ONCE) / self._pace - time.perf_counter())
+            tally.produced_tokens += len(ids[place : place + AT_ONCE])
+            yield Delta(tuple(ids[place : place + AT_ONCE]))
+        yield Delta((), Completion(tuple(ids), "length"))
+
+    async def aclose(self):
+        """Nothing is open."""
 
 
 async def first_token(engine, prefix):
@@ -36,36 +72,67 @@ async def first_token(engine, prefix):
 
 async def measure(engine, size, repeats):
     """One row: cold, warm and cached, in turn for each text."""
-    draws, rows = random.Random(size), {"cold": [], "warm": [], "cached": []}
-    ordinary = engine.vocabulary.encode("So there are 3 boxes of 12 pens, then 4 more come and he gives 5 away, what is left of it?\n\n")
+    draws, rows = random.Random(), {"cold": [], "warm": [], "cached": []}
+    ordinary = engine.vocabulary.encode(WORDS)
     for _ in range(repeats):
         for kind in rows:
             prefix = [draws.choice(ordinary) for _ in range(size)]
             if kind != "cold":
                 await first_token(engine, prefix if kind == "cached" else prefix[:-STEP])
             rows[kind].append(await first_token(engine, prefix))
-    return {
-        kind: {"ms": statistics.median(ms for ms, _ in found), "recomputed": statistics.median(n for _, n in found)}
-        for kind, found in rows.items()
-    }
+    return {kind: medians(found) for kind, found in rows.items()}
+
+
+async def chain_handover(engine, size, every, pace):
+    """Milliseconds that the first call of the other model takes in a chain, the tokens that it computed, and how often it was warmed."""
+    pair = Pair(engine, Typist(engine, pace if every else 1e9))
+    chain = Chain(Problem.of("Go on.", seed=random.getrandbits(40), max_tokens=2 * size + 4096, warm_every=every), pair)
+    await chain.write("small", max_tokens=size)
+    start = time.perf_counter()
+    await chain.write("big", max_tokens=1)
+    taken = 1000 * (time.perf_counter() - start)
+    call = chain.trace.events[-1].call
+    await chain.close()
+    return taken, call.prompt_tokens - call.cached_tokens, sum(isinstance(event, Warmed) for event in chain.trace)
+
+
+async def in_chains(engine, size, given):
+    """One row: for each `warm_every`, in turn."""
+    rows = {every: [] for every in given.every}
+    for _ in range(given.repeats):
+        for every, found in rows.items():
+            found.append(await chain_handover(engine, size, every, given.pace))
+    return {every: medians(found) for every, found in rows.items()}
+
+
+def medians(found):
+    """Of milliseconds, tokens computed again, and warm-ups."""
+    return dict(zip(("ms", "recomputed", "warm_ups"), map(statistics.median, zip(*found, strict=True)), strict=False))
+
+
+def table(rows, heads, title):
+    made = Table("tokens", *(f"{head} {unit}" for head in heads for unit in ("ms", "new")), title=title)
+    for size, row in rows.items():
+        made.add_row(str(size), *(f"{cell[unit]:.{digits}f}" for cell in row.values() for unit, digits in (("ms", 1), ("recomputed", 0))))
+    return made
 
 
 async def main(given):
     engine = await OpenAIEngine.connect(given.url, tokenizer=given.tokenizer)
-    sizes = [size for size in SIZES if size < engine.context]
+    sizes = [size for size in SIZES if size + 256 < engine.context]
     await measure(engine, 64, 2)
-    rows = {size: await measure(engine, size, given.repeats) for size in sizes}
+    calls = {size: await measure(engine, size, given.repeats) for size in sizes}
+    chains = {size: await in_chains(engine, size, given) for size in sizes}
     await engine.aclose()
-    table = Table("tokens", *(f"{kind} {unit}" for kind in ("cold", "warm", "cached") for unit in ("ms", "new")), "warm-cached")
-    for size, row in rows.items():
-        cells = [f"{row[kind][unit]:.{digits}f}" for kind in row for unit, digits in (("ms", 1), ("recomputed", 0))]
-        table.add_row(str(size), *cells, f"{row['warm']['ms'] - row['cached']['ms']:.1f}")
-    Console().print(f"{engine.name}, {engine.server.kind} {engine.server.version}, {given.repeats} repeats")
-    Console().print(table)
+    console = Console()
+    console.print(f"{engine.name}, {engine.server.kind} {engine.server.version}, {given.repeats} repeats")
+    console.print(table(calls, ("cold", "warm", "cached"), "calls"))
+    console.print("warm minus cached, ms:", {size: round(row["warm"]["ms"] - row["cached"]["ms"], 1) for size, row in calls.items()})
+    heads = [f"every {every}" if every else "never" for every in given.every]
+    console.print(table(chains, heads, f"chains, {given.pace:g} tokens/s, warmed"))
     if given.out:
-        given.out.write_text(
-            json.dumps({"engine": engine.name, "server": f"{engine.server.kind} {engine.server.version}", "rows": rows}, indent=1)
-        )
+        about = {"engine": engine.name, "server": f"{engine.server.kind} {engine.server.version}", "pace": given.pace}
+        given.out.write_text(json.dumps({**about, "calls": calls, "chains": chains}, indent=1))
 
 
 if __name__ == "__main__":
@@ -73,5 +140,7 @@ if __name__ == "__main__":
     parser.add_argument("--url", required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--every", type=int, nargs="+", default=[0, 512, 128, 32])
+    parser.add_argument("--pace", type=float, default=500.0, help="tokens a second of the model that writes")
     parser.add_argument("--out", type=Path)
     asyncio.run(main(parser.parse_args()))

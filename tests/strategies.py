@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from speculative import Pair, Problem, Result
 from speculative.chain import Chain
+from speculative.errors import EngineError, EngineUnreachable
 from speculative.events import AnyEvent, TextDelta
 from speculative.ledger import Ledger
 from speculative.methods.base import Method
@@ -183,3 +185,21 @@ class Verbs(Method):
 
     async def run(self, chain: Chain) -> None:
         await self.script(chain)
+
+
+GONE = "http://small:8001: nothing listens there"
+
+
+class Mortal(ScriptedEngine):
+    """Dies over the token after its last one, and is dead from then on."""
+
+    def __init__(self, *args: Any, lives: int = 0, error: type[EngineError] = EngineUnreachable, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.lives, self.error, self.dead = lives, error, lives < 0
+
+    async def _pace(self, tokens: int, tally: Any) -> None:
+        if self.dead or self.produced + tokens > self.lives:
+            self.dead = True
+            await asyncio.sleep(0)
+            raise self.error(GONE)
+        await super()._pace(tokens, tally)

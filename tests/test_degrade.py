@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Recorded, Verbs, babble, check_books, check_result, kept_by_author, kinds, policies, scripted_pair, started
+from strategies import (
+    GONE,
+    Mortal,
+    Recorded,
+    Verbs,
+    babble,
+    check_books,
+    check_result,
+    kept_by_author,
+    kinds,
+    policies,
+    scripted_pair,
+    started,
+)
 
 from speculative import EngineError, Pair, Problem, Result, Trace, asolve
 from speculative.chain import Chain
@@ -22,23 +35,6 @@ from speculative.report.recorder import Recorder
 from speculative.report.strokes import Sketch
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
-
-GONE = "http://small:8001: nothing listens there"
-
-
-class Mortal(ScriptedEngine):
-    """Dies over the token after its last one, and is dead from then on."""
-
-    def __init__(self, *args: Any, lives: int = 0, error: type[EngineError] = EngineUnreachable, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.lives, self.error, self.dead = lives, error, lives < 0
-
-    async def _pace(self, tokens: int, tally: Any) -> None:
-        if self.dead or self.produced + tokens > self.lives:
-            self.dead = True
-            await asyncio.sleep(0)
-            raise self.error(GONE)
-        await super()._pace(tokens, tally)
 
 
 def mortal_pair(big: Any = "", small: Any = "", lives: int = 0, widths: tuple[int, int] = (1, 1), **settings: Any) -> Pair:

@@ -139,7 +139,7 @@ async def test_warming_saves_the_other_model_the_prefill(pair, servers):
     problem = Problem.of(PROBLEMS[0]["problem"] * 4, max_tokens=4000)
     before = metric(servers["small"].url, "request_success_total")
     chain = Chain(problem, pair)
-    await chain.insert("So we look at it again.\n\n" * 30)
+    await chain.insert("".join(f"So we look at it again, for the {i}th time.\n\n" for i in range(30)))
     await chain.warm("small")
     await chain.write("small", max_tokens=8)
     await chain.close()

@@ -158,6 +158,17 @@ def test_nothing_is_left_when_we_die(stand_in, number):
         assert gone(tree)
 
 
+def test_what_a_killed_server_leaves_behind_goes_too(stand_in):
+    """The server itself is killed, from outside: its child, which is deaf and has lost its parent, is found and ended."""
+    python, model = stand_in
+    running = vllm.start(Launch(model, python, args="--deaf"))
+    tree = guard.family(running.process.pid)
+    assert len(tree) >= 3
+    os.kill(tree[1], signal.SIGKILL)
+    assert gone(tree)
+    running.stop()
+
+
 def test_what_is_run():
     launch = Launch("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
     command = launch.command("python", 8000)

@@ -8,6 +8,7 @@ It is a program of its own, so that no crash can skip it: it reads its standard 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from pathlib import Path
 
 KEEP = "SPECULATIVE_KEEP_SERVER"
 """In our environment: the command goes on when the other side ends; then only a signal to us ends it."""
+
+SUBREAPER = 36
+"""`PR_SET_CHILD_SUBREAPER` of Linux."""
 
 GRACE = 10.0
 """Seconds between asking the command to end and killing it."""
@@ -36,15 +40,28 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def end(command: subprocess.Popen[bytes], grace: float) -> None:
-    """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched."""
-    members = family(command.pid)
+def adopt() -> None:
+    """Whatever our command leaves without a parent becomes our child (where the system can do that), so that it is found at the end."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False) -> None:
+    """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched.
+
+    `alone`: this process has no other children, so what it has adopted is the command's.
+    """
+
+    def ours() -> list[int]:
+        return [*family(command.pid), *(family(os.getpid())[1:] if alone else ())]
+
+    members = ours()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while time.monotonic() < deadline and (command.poll() is None or any(lives(pid, members) for pid in members[1:])):
         time.sleep(0.05)
-        members += [pid for pid in family(command.pid) if pid not in members]
+        members += [pid for pid in ours() if pid not in members]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGKILL)
     for pid in members[1:]:
@@ -55,16 +72,17 @@ def end(command: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def lives(pid: int, members: list[int]) -> bool:
-    """Whether a process that was a descendant still runs and still is one: its parent is one of them, or it was orphaned."""
+    """Whether a process that was a descendant still runs and still is one: its parent is one of them, or it lost it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
-    return fields[0] not in "ZX" and (int(fields[1]) in members or int(fields[1]) == 1)
+    return fields[0] not in "ZX" and int(fields[1]) in (*members, 1, os.getpid())
 
 
 def main(grace: str, log: str, *command: str) -> int:
     """Runs the command until it ends or standard input does; then it has `grace` seconds."""
+    adopt()
     with Path(log).open("ab") as out:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     gone = threading.Event()
@@ -84,7 +102,7 @@ def main(grace: str, log: str, *command: str) -> int:
         threading.Thread(target=listen, daemon=True).start()
     while started.poll() is None and not gone.wait(0.2):
         pass
-    end(started, float(grace))
+    end(started, float(grace), alone=True)
     return started.returncode if started.returncode >= 0 else 128 - started.returncode
 
 

@@ -1,0 +1,44 @@
+"""A server behind the service dies: a request may ask that the other one goes on, and is told."""
+
+import json
+
+import pytest
+from serving import ANSWER, ASK, TEXT, THOUGHT, serving
+from strategies import Mortal
+
+from speculative.pair import Pair
+from speculative.testing import ScriptedEngine
+
+
+def mortal(lives=6):
+    return Pair(ScriptedEngine(TEXT, name="B"), Mortal(TEXT, name="S", lives=lives))
+
+
+def test_the_survivor_finishes_and_the_reply_says_so():
+    with serving(mortal()) as served:
+        asked = {**ASK, "model": "speculative/small_only", "degrade": "big"}
+        reply = served.post(json=asked).json()
+        (choice,) = reply["choices"]
+        assert choice["message"]["content"] == ANSWER
+        assert reply["choices"][0]["speculative"]["degraded"] == "small"
+        assert served.post(json={**asked, "degrade": "fail"}).status_code == 503
+        assert served.post(json={**asked, "degrade": "large"}).status_code == 400
+
+
+@pytest.mark.parametrize("lives", [0, 6, 40])
+def test_a_stream_that_the_survivor_finishes_loses_and_doubles_nothing(lives):
+    with serving(mortal(lives)) as served:
+        asked = {**ASK, "model": "speculative/small_only", "stream": True, "degrade": "big"}
+        lines = [line[6:] for line in served.post(json=asked).text.splitlines() if line.startswith("data: {")]
+        deltas = [json.loads(line)["choices"][0]["delta"] for line in lines if json.loads(line)["choices"]]
+        assert "".join(delta.get("reasoning") or "" for delta in deltas) == THOUGHT
+        assert "".join(delta.get("content") or "" for delta in deltas) == ANSWER
+
+
+def test_the_settings_say_it_for_requests_that_do_not():
+    with serving(mortal(), degrade="big", warm_every=4) as served:
+        reply = served.post(json={**ASK, "model": "speculative/small_only"}).json()
+        assert reply["choices"][0]["speculative"]["degraded"] == "small"
+        reply = served.post(json={**ASK, "model": "speculative/big_only", "warm_every": 0}).json()
+        assert reply["choices"][0]["speculative"]["degraded"] is None
+        assert served.post(json={**ASK, "warm_every": -1}).status_code == 400
