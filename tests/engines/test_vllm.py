@@ -18,10 +18,11 @@ import speculative
 from speculative.chain import Chain
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
-from speculative.events import Answered, Warmed
-from speculative.methods.random_switch import RandomSwitch
+from speculative.events import Answered, Warmed, Wrote
+from speculative.methods.base import Method
 from speculative.methods.registry import names
 from speculative.problem import Problem
+from speculative.runner import run
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
@@ -153,27 +154,27 @@ async def test_warming_saves_the_other_model_the_prefill(pair, servers):
 async def test_in_a_chain_only_what_is_new_is_computed(pair):
     """Every call goes on from the last one of the same model: all of that but the last part of a block comes from the cache."""
     block, seen = 128, {}
-    problem = Problem.of(PROBLEMS[0]["problem"], max_tokens=2400, seed=2)
-    result = await speculative.asolve(problem, EndlessSwitch(switch_chunk=48), pair=pair)
-    calls = [event.call for event in result.trace if type(event).__name__ in ("Wrote", "Answered")]
+    problem = Problem.of(PROBLEMS[0]["problem"], max_tokens=4000, max_seconds=120, seed=2)
+    result = await run(problem, Turns(), pair)
+    calls = [event.call for event in result.trace if isinstance(event, Wrote)]
     assert len(calls) >= 20
-    assert {call.role for call in calls} == {"big", "small"}
     for call in calls:
         before = seen.get(call.role, 0)
         assert call.cached_tokens >= before // block * block - block
         seen[call.role] = call.prompt_tokens + call.produced_tokens
+    assert set(seen) == {"big", "small"}
     assert min(seen.values()) > 8 * block
 
 
-class EndlessSwitch(RandomSwitch):
-    """Takes every end of the thinking back: a chain as long as its budget."""
+class Turns(Method):
+    """The models take turns, far past the end of the thinking. What is said between turns keeps it from being a loop."""
 
     async def think(self, chain):
-        while chain.finish in (None, "stop", "loop") and chain.tokens < chain.problem.max_tokens - chain.problem.reserve - 1:
-            await super().think(chain)
-            if chain.finish == "length":
+        for turn in range(40):
+            await chain.write("small" if turn % 2 else "big", max_tokens=48)
+            if chain.finish not in (None, "stop"):
                 return
-            await chain.resume()
+            await chain.insert(f"\n\nNow turn {turn}.\n\n")
 
 
 async def test_an_idle_model_is_warmed_while_the_other_one_writes(pair, servers):

@@ -21,7 +21,7 @@ def test_the_survivor_finishes_and_the_reply_says_so():
         (choice,) = reply["choices"]
         assert choice["message"]["content"] == ANSWER
         assert reply["choices"][0]["speculative"]["degraded"] == "small"
-        assert served.post(json={**asked, "degrade": "fail"}).status_code == 503
+        assert served.post(json={**asked, "degrade": "fail"}).status_code == 502
         assert served.post(json={**asked, "degrade": "large"}).status_code == 400
 
 
