@@ -169,6 +169,20 @@ def test_what_a_killed_server_leaves_behind_goes_too(stand_in):
     running.stop()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's own way to tell a child that its parent was killed")
+def test_a_server_whose_guard_is_killed_is_asked_to_end(stand_in):
+    python, model = stand_in
+    running = vllm.start(Launch(model, python))
+    tree = guard.family(running.process.pid)
+    running.process.kill()
+    try:
+        assert gone(tree[1:2])
+    finally:
+        for pid in tree[2:]:
+            os.kill(pid, signal.SIGKILL)
+        running.stop()
+
+
 def test_what_is_run():
     launch = Launch("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
     command = launch.command("python", 8000)

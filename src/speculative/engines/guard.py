@@ -20,8 +20,8 @@ from pathlib import Path
 KEEP = "SPECULATIVE_KEEP_SERVER"
 """In our environment: the command goes on when the other side ends; then only a signal to us ends it."""
 
-SUBREAPER = 36
-"""`PR_SET_CHILD_SUBREAPER` of Linux."""
+DEATH_SIGNAL, SUBREAPER = 1, 36
+"""`PR_SET_PDEATHSIG` and `PR_SET_CHILD_SUBREAPER` of Linux."""
 
 GRACE = 10.0
 """Seconds between asking the command to end and killing it."""
@@ -42,8 +42,17 @@ def family(pid: int) -> list[int]:
 
 def adopt() -> None:
     """Whatever our command leaves without a parent becomes our child (where the system can do that), so that it is found at the end."""
+    _prctl(SUBREAPER, 1)
+
+
+def follow() -> None:
+    """In the command, before it begins: it is asked to end when we are killed."""
+    _prctl(DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False) -> None:
@@ -84,7 +93,7 @@ def main(grace: str, log: str, *command: str) -> int:
     """Runs the command until it ends or standard input does; then it has `grace` seconds."""
     adopt()
     with Path(log).open("ab") as out:
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=follow)
     gone = threading.Event()
 
     def leave(number: int, frame: object) -> None:
