@@ -112,7 +112,9 @@ class Door:
             case "closed":
                 request.transport.abort()
                 return web.Response()
-        async with self._session.request(request.method, self._target + request.path_qs, data=await request.read()) as theirs:
+        async with self._session.request(
+            request.method, self._target + request.path_qs, data=await request.read(), headers={"Content-Type": "application/json"}
+        ) as theirs:
             ours = web.StreamResponse(status=theirs.status, headers={"Content-Type": theirs.headers["Content-Type"]})
             await ours.prepare(request)
             async for chunk in theirs.content.iter_any():

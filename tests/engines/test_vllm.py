@@ -163,14 +163,14 @@ async def test_in_a_chain_only_what_is_new_is_computed(pair):
         assert call.cached_tokens >= before // block * block - block
         seen[call.role] = call.prompt_tokens + call.produced_tokens
     assert set(seen) == {"big", "small"}
-    assert min(seen.values()) > 8 * block
+    assert min(seen.values()) > 4 * block
 
 
 class Turns(Method):
     """The models take turns, far past the end of the thinking. What is said between turns keeps it from being a loop."""
 
     async def think(self, chain):
-        for turn in range(40):
+        for turn in range(60):
             await chain.write("small" if turn % 2 else "big", max_tokens=48)
             if chain.finish not in (None, "stop"):
                 return

@@ -80,6 +80,15 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False) 
     command.wait()
 
 
+def reap(seconds: float = 5.0) -> None:
+    """Takes leave of adopted children that are dead: nobody else may do so, and they would be listed for ever."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
+
+
 def lives(pid: int, members: list[int]) -> bool:
     """Whether a process that was a descendant still runs and still is one: its parent is one of them, or it lost it."""
     try:
@@ -112,6 +121,7 @@ def main(grace: str, log: str, *command: str) -> int:
     while started.poll() is None and not gone.wait(0.2):
         pass
     end(started, float(grace), alone=True)
+    reap()
     return started.returncode if started.returncode >= 0 else 128 - started.returncode
 
 
