@@ -121,7 +121,7 @@ class Door:
                 if fault == "half":
                     await ours.write(chunk[: len(chunk) // 2] + b"\n\n")
                 elif fault == "cut":
-                    await ours.write(chunk)
+                    await ours.write(chunk.partition(b"\n\n")[0] + b"\n\n")
                     await asyncio.sleep(0.05)  # what was sent arrives before the end does
                     request.transport.abort()
                 else:
