@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from strategies import check_books, kinds, scripted_pair
 
-from speculative import Result, solve
+from speculative import Result, asolve, solve
+from speculative.events import Answered
 
 
 def solved(script: Any, *wrappers: str, method: str = "big_only", **settings: Any) -> Result:
@@ -106,3 +107,14 @@ def test_it_watches_every_chain_of_a_vote_by_itself() -> None:
 def test_steps_that_were_taken_back_do_not_keep_it_from_asking() -> None:
     result = solved(thinker("1", "2", "3", "42"), "early_exit(agree=9)", method="spec_rewrite", thinking_n_ignore=1)
     assert [type(event).__name__ for event in result.trace].count("Asked") >= 10
+
+
+@pytest.mark.parametrize("wrappers", [["vote(ballots=2,answer_by=small)"], ["early_exit", "vote(ballots=2,answer_by=small)"]])
+async def test_a_vote_may_say_who_answers(wrappers: list[str]) -> None:
+    def answered(result: Result) -> set[str]:
+        return {event.call.role for event in result.trace.walk() if isinstance(event, Answered)}
+
+    pair = scripted_pair("one.\n\n</think>1", "two.\n\n</think>1")
+    assert answered(await asolve("?", "big_only", pair=pair, wrappers=wrappers)) == {"small"}
+    assert answered(await asolve("?", "big_only", pair=pair, wrappers=["vote(ballots=2)"])) == {"big"}
+    assert answered(await asolve("?", "small_only", pair=pair, wrappers=["vote(ballots=2)"])) == {"small"}

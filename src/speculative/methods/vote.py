@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from speculative.chain import Chain
-from speculative.methods.base import Wrapper
+from speculative.methods.base import Method, Wrapper
 
 
 class Vote(Wrapper):
     """Runs the inner method on several chains at once and takes over the first one with the most common answer.
+
+    `answer_by`: who writes the answer of every ballot.
 
     Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171).
     """
@@ -22,11 +24,20 @@ class Vote(Wrapper):
     ballots: int = Field(5, ge=1, description="chains that vote")
 
     async def run(self, chain: Chain) -> None:
+        inner = answered_by(self.inner, self.answer_by) if "answer_by" in self.model_fields_set else self.inner
         children = [chain.child(share=self.ballots) for _ in range(self.ballots)]
         async with asyncio.TaskGroup() as group:
             for child in children:
-                group.create_task(self.inner.run(child))
+                group.create_task(inner.run(child))
         answers = [(child.boxed or child.answer_text).strip() for child in children]
         counted = Counter(answer for answer in answers if answer)
         winner = counted.most_common(1)[0][0] if counted else ""
         await chain.become(children[answers.index(winner)])
+
+
+def answered_by(method: Method, role: str) -> Method:
+    """The method, and all that it is put around, with another one to answer."""
+    update: dict[str, Any] = {"answer_by": role}
+    if isinstance(method, Wrapper):
+        update["inner"] = answered_by(method.inner, role)
+    return method.model_copy(update=update)
