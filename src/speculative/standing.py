@@ -89,7 +89,7 @@ def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list
     """
     tries = [control for control in controls if control[0].method == CHANCE]
     best = min(tries, key=lambda tried: (-_common(samples, tried), share_off(samples, tried)), default=None)
-    return [control for control in controls if control is best or control[0].method != CHANCE]
+    return ([best] if best else []) + [control for control in controls if control[0].method != CHANCE]
 
 
 def share_off(samples: Sequence[Sample], control: Sequence[Sample]) -> float:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached"]
+Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "speculates"]
 Ids = Sequence[int]
 
 
