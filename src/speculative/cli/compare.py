@@ -16,6 +16,7 @@ from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress
 from speculative.cli.screen import put_json, screen
+from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.compare import Comparison
@@ -82,7 +83,9 @@ def compare(
             chains=chains,
             found=folder.samples if folder else (),
             on_sample=take,
-            on_round=lambda rivals, done: progress.expect([rival.label for rival in rivals], len(spread) * epochs, done),
+            on_round=lambda rivals, done: progress.expect(
+                [rival.label for rival in rivals], len(spread) * epochs, [sample.label for sample in done]
+            ),
         )
         pair, notes, stopped = engines.open(), list[str](), None
 
@@ -96,7 +99,11 @@ def compare(
             interruptible(all_of_it())
         except SpeculativeError as error:
             stopped = error  # to be told after what is done is shown
-    _show([to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)], json)
+    _show(
+        [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
+        json,
+        control.equal_cost,
+    )
     for line in notes:
         note(line)
     if stopped:
@@ -113,10 +120,10 @@ def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
     }
 
 
-def _show(rows: list[dict[str, Any]], json: bool) -> None:
+def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:
     if json:
         put_json(rows)
     elif rows:
         console = screen()
-        for part in comparison(rows):
+        for part in comparison(rows, view):
             console.print(part)

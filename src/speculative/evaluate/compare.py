@@ -60,20 +60,21 @@ class Comparison:
         self.rivals += rivals
         self._on_round(rivals, kept)
         first = {_identity(rival): rival.label for rival in reversed(self.rivals)}
+        of = {rival.label: first[_identity(rival)] for rival in rivals}
         left = [one for one in work if one.key not in done]
-        own = [one for one in left if first[_identity(one.contender)] == one.contender.label]
+        own = [one for one in left if of[one.contender.label] == one.contender.label]
         await run_all(own, pair, self._problem, self._settings, self._take, chains=self._chains)
-        self._copy([one for one in left if one not in own], first)
+        self._copy([one for one in left if of[one.contender.label] != one.contender.label], of)
         return self._of(rivals)
 
     def _take(self, sample: Sample, trace: Trace | None) -> None:
         self.samples.append(self._on_sample(sample, trace))
 
-    def _copy(self, work: Sequence[Work], first: Mapping[bytes, str]) -> None:
+    def _copy(self, work: Sequence[Work], of: Mapping[str, str]) -> None:
         """Takes over the chains that the same method has under another label."""
         there = {sample.key: sample for sample in self.samples}
         for one in work:
-            sample = there[one.stated.task, first[_identity(one.contender)], one.stated.id, one.epoch]
+            sample = there[one.stated.task, of[one.contender.label], one.stated.id, one.epoch]
             self._take(structs.replace(sample, label=one.contender.label, control_of=one.contender.control_of), None)
 
     async def run_controls(self, pair: Pair, prices: Prices | None, view: View) -> list[str]:

@@ -42,13 +42,13 @@ Control = Generator[Contender, Sequence[Sample], str | None]
 
 
 def controls(rivals: Sequence[Contender], samples: Samples, prices: Prices | None, view: View) -> Rounds:
-    """The controls of the rivals on one task, in rounds.
+    """The controls of the rivals on one task, in rounds. Baselines, and methods without the big model, need none.
 
     Each round is a list of contenders that are to be run on the same problems and epochs with the same seeds; their samples, by
     label, are sent in. Returns what could not be had, a line each. All is decided by the samples: whoever is sent the same ones
     again asks for the same contenders, so a run that was interrupted goes on with what is on the disk.
     """
-    judged = [rival for rival in rivals if not rival.control_of and rival.name not in BASELINES and samples.get(rival.label)]
+    judged = [rival for rival in rivals if _is_judged(rival) and any("big" in sample.usage for sample in samples.get(rival.label, ()))]
     small = next((samples[rival.label] for rival in rivals if _is_small(rival) and samples.get(rival.label)), ())
     if not small and any(view in costs(samples[rival.label], prices) for rival in judged):
         small = (yield [SMALL]).get(SMALL.label, ())
@@ -67,6 +67,10 @@ def speculation(big: Engine) -> str:
     if "speculates" in big.abilities:
         return f"{big.name} speculates on tokens by itself, for all methods alike: so big_only is with it, and without it not available"
     return "big_only with the engine's own token speculation is not available here: the big model's engine reports none"
+
+
+def _is_judged(rival: Contender) -> bool:
+    return not rival.control_of and rival.name not in BASELINES
 
 
 def _is_small(rival: Contender) -> bool:
@@ -125,9 +129,7 @@ def _switch(rival: Contender, big_share: float) -> Contender:
 
 
 def _vote(rival: Contender, samples: Sequence[Sample], small: Sequence[Sample], prices: Prices | None, view: View) -> Control:
-    """Small's majority vote with as many ballots as cost what the method costs; a method without the big model is its own."""
-    if not any("big" in sample.usage for sample in samples):
-        return None
+    """Small's majority vote with as many ballots as cost what the method costs."""
     own, ballot = costs(samples, prices).get(view), costs(small, prices).get(view)
     if own is None or ballot is None or not ballot.chain:
         return f"{rival.label}: no vote at equal cost, for these models have no price in the view {view}; give some with --prices"
