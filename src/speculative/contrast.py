@@ -14,6 +14,9 @@ from speculative.sample import Sample
 from speculative.stats import Z95
 from speculative.tally import added, share
 
+LEAST_P = 1e-12
+"""No p-value is told as less: the sum over the patterns is not more exact."""
+
 
 class Contrast(Struct, frozen=True):
     """`label` against `against`: their chains on the same problems, as many of the one as of the other on each (`paired`).
@@ -101,8 +104,7 @@ def sign_flip(lead: ArrayLike) -> float:
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         transform *= np.cos(angles * size) ** count
     chances: NDArray[np.float64] = np.fft.irfft(transform, points)
-    least = 0.5 ** (int(counts.sum()) - 1)
-    return min(1.0, max(least, 2 * float(chances[seen : reach + 1].sum())))
+    return min(1.0, max(LEAST_P, 2 * float(chances[seen : reach + 1].sum())))
 
 
 def paired_interval(lead: ArrayLike, tries: ArrayLike, p: float) -> tuple[float, float]:

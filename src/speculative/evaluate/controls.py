@@ -102,7 +102,8 @@ def _chance(rival: Contender, samples: Sequence[Sample]) -> Control:
         tried[aim], off = kept, min(off, abs(kept - target))
         if off <= CLOSE:
             return None
-        aim = _aimed(tried, target)
+        if (aim := _aimed(tried, target)) in tried:
+            break  # at an end: no share comes nearer
     told = f"{rival.label}: random_switch came within {100 * off:.1f} points of its kept share, not within {100 * CLOSE:.0f}"
     return f"{told}; more problems or epochs have finer shares"
 
