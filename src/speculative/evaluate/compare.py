@@ -39,8 +39,8 @@ class Comparison:
         epochs: int = 1,
         chains: int = 1,
         found: Sequence[Sample] = (),
-        on_sample: OnSample = lambda sample, _: sample,
-        on_round: OnRound = lambda *_: None,
+        on_sample: OnSample | None = None,
+        on_round: OnRound | None = None,
     ) -> None:
         """`problem` carries sampling, budget and the seed that all seeds are made from. At most `chains` run at once."""
         self.samples: list[Sample] = []
@@ -58,7 +58,8 @@ class Comparison:
         done = {sample.key for sample in kept}
         self.samples += kept
         self.rivals += rivals
-        self._on_round(rivals, kept)
+        if self._on_round:
+            self._on_round(rivals, kept)
         first = {_identity(rival): rival.label for rival in reversed(self.rivals)}
         of = {rival.label: first[_identity(rival)] for rival in rivals}
         left = [one for one in work if one.key not in done]
@@ -68,7 +69,7 @@ class Comparison:
         return self._of(rivals)
 
     def _take(self, sample: Sample, trace: Trace | None) -> None:
-        self.samples.append(self._on_sample(sample, trace))
+        self.samples.append(self._on_sample(sample, trace) if self._on_sample else sample)
 
     def _copy(self, work: Sequence[Work], of: Mapping[str, str]) -> None:
         """Takes over the chains that the same method has under another label."""
