@@ -71,7 +71,7 @@ def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
 def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None) -> list[Standing]:
     order = {label: place for place, label in enumerate(labels)}
     rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
-    baseline: list[Sample] = next((found[label] for label in rivals if found[label][0].method == BASELINE), [])
+    baseline = next((found[label] for label in rivals if found[label][0].method == BASELINE), list[Sample]())
     rows: list[Standing] = []
     for label in rivals:
         controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])

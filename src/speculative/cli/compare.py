@@ -45,7 +45,9 @@ def compare(
         ),
     ] = METHODS,
     limit: Annotated[int, Parameter(converter=whole, help="so many problems, evenly from all levels; 500 are all", group=WORK)] = 50,
-    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried", group=WORK)] = 1,
+    epochs: Annotated[
+        int, Parameter(converter=whole, help="how often each problem is tried; 2, 4, 8 to 64 give pass@k and maj@k", group=WORK)
+    ] = 1,
     chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; 1 for the seconds of a chain alone", group=WORK)] = 4,
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning: those to choose settings on", group=WORK)] = "benchmark",
     prices: PriceFlags = DEFAULT_PRICES,

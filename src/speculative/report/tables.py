@@ -132,7 +132,7 @@ def _repeats(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
     """What 1,000 chains cost, and 1,000 right answers."""
     units: dict[View, str] = {view: cost["unit"] for row in rows for view, cost in row["costs"].items()}
-    views = [view for view in VIEWS if view in units]
+    views: list[View] = [view for view in VIEWS if view in units]
     table = _table(*(part for view in views for part in (_heading(view, units[view]), "a right one")))
     for row in rows if views else ():
         cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
