@@ -101,7 +101,7 @@ def test_a_planted_difference_is_found(problems, epochs, power):
 
 
 def test_a_contrast_takes_what_both_have():
-    ours = [sample(f"p{place}", "vote", correct=True, usage={"small": Usage(produced_tokens=10, kept_tokens=10)}) for place in range(6)]
+    ours = [sample(f"p{place}", "vote", usage={"small": Usage(produced_tokens=10, kept_tokens=10)}) for place in range(6)]
     theirs = [sample(f"p{place}", "big_only", correct=place < 2, epoch=epoch) for place in range(2, 8) for epoch in range(2)]
     prices = Prices.model_validate({"flops": {"parameters": {"big": 30.0, "small": 2.0}}})
     made = contrast(ours, theirs, prices)
@@ -113,7 +113,11 @@ def test_a_contrast_takes_what_both_have():
     assert contrast(ours, [sample("elsewhere", "big_only")]) is None
 
 
-def test_chains_are_paired_by_epoch_and_seed():
-    ours = [sample("p", "a", epoch=epoch, seed=seed) for epoch, seed in [(1, 4), (0, 9), (0, 3)]]
-    theirs = [sample("p", "b", epoch=epoch, seed=seed) for epoch, seed in [(0, 3), (0, 9)]]
-    assert [(one.seed, other.seed) for one, other in paired(ours, theirs)] == [(3, 3), (9, 9)]
+def test_chains_are_paired_by_epoch_and_seed_and_else_in_that_order():
+    def seeds(mine, yours):
+        one = [sample("p", "a", epoch=epoch, seed=seed) for epoch, seed in mine]
+        other = [sample("p", "b", epoch=epoch, seed=seed) for epoch, seed in yours]
+        return [(our.seed, their.seed) for our, their in paired(one, other)]
+
+    assert seeds([(1, 4), (0, 9), (0, 3)], [(0, 9), (1, 4), (0, 5)]) == [(9, 9), (4, 4)]
+    assert seeds([(1, 4), (0, 9), (0, 3)], [(0, 8), (0, 5)]) == [(3, 5), (9, 8)]

@@ -29,6 +29,19 @@ def test_controls_follow_their_method_and_the_nearest_share_is_taken():
     assert rows[3].contrasts == []
 
 
+def test_every_seed_may_have_a_control_of_its_own():
+    mine = [sample("p", "mine", seed=seed, **kept(40, 60)) for seed in (1, 2)]
+    switches = [
+        sample(
+            "p", f"random_switch(big_share={share}) like mine", method="random_switch", control_of="mine", seed=seed, **kept(big, 100 - big)
+        )
+        for share, seed, big in [(0.3, 1, 33), (0.4, 1, 41), (0.5, 2, 39)]
+    ]
+    rows = standings([*mine, *switches])
+    assert {row.label for row in rows[1:]} == {switches[1].label, switches[2].label}
+    assert [met.chains for met in rows[0].contrasts] == [1, 1]
+
+
 def test_controls_of_what_is_not_there_are_not_shown():
     assert standings(switch(0.5, 2, 50)) == []
 

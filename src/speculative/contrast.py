@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, log2
 
 import numpy as np
@@ -19,7 +19,7 @@ LEAST_P = 1e-12
 
 
 class Contrast(Struct, frozen=True):
-    """`label` against `against`: their chains on the same problems, as many of the one as of the other on each (`paired`).
+    """`label` against `against`: their chains on the same problems with the same seeds (`paired`).
 
     `difference` is the accuracy of the one less that of the other, with its 95 % interval (`paired_interval`) and the p-value of no
     difference (`sign_flip`). `share_kept`: the big model's share of kept tokens, of both. `costs`: what the one costs over what the
@@ -66,22 +66,28 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
 
 
 def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
-    """Of each problem the chains of both, in the order of epoch and seed, as far as both have them: so with equal seeds, where they do."""
-    found: dict[str, tuple[list[Sample], list[Sample]]] = {}
+    """Of each problem the chains of both with the same epoch and seed; where they have none in common, as many of both in that order."""
+    found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
     for side, samples in enumerate((ours, theirs)):
         for sample in samples:
-            found.setdefault(sample.problem, ([], []))[side].append(sample)
-    return [pair for one, other in found.values() for pair in zip(sorted(one, key=_place), sorted(other, key=_place), strict=False)]
+            found.setdefault(sample.problem, ({}, {}))[side][sample.epoch, sample.seed] = sample
+    return [pair for one, other in found.values() for pair in _pairs(one, other)]
+
+
+Place = tuple[int, int]
+"""Epoch and seed."""
+
+
+def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[tuple[Sample, Sample]]:
+    both = sorted(one.keys() & other.keys())
+    places = zip(both, both, strict=True) if both else zip(sorted(one), sorted(other), strict=False)
+    return [(one[mine], other[yours]) for mine, yours in places]
 
 
 def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
     """The big model's share of kept tokens, of both sides."""
     one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
     return one, other
-
-
-def _place(sample: Sample) -> tuple[int, int]:
-    return sample.epoch, sample.seed
 
 
 def sign_flip(lead: ArrayLike) -> float:

@@ -85,16 +85,23 @@ def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Pric
 def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
     """The controls of a method, without the tries of `random_switch` whose kept share came less near to the method's own.
 
-    A try that has fewer chains in common with the method counts less than any that has more.
+    A try that has fewer chains in common with the method counts less than any that has more; of two that have none in common
+    (there are several seeds), both are taken.
     """
-    tries = [control for control in controls if control[0].method == CHANCE]
-    best = min(tries, key=lambda tried: _off(paired(samples, tried)), default=None)
-    return ([best] if best else []) + [control for control in controls if control[0].method != CHANCE]
+    tries = [(tried, paired(samples, tried)) for tried in controls if tried[0].method == CHANCE]
+    best: list[list[Sample]] = []
+    covered: set[tuple[str, int, int]] = set()
+    for tried, pairs in sorted(tries, key=lambda one: (-len(one[1]), _off(one[1]))):
+        met = {(our.problem, our.epoch, our.seed) for our, _ in pairs}
+        if not met & covered:
+            best.append(tried)
+            covered |= met
+    return best + [control for control in controls if control[0].method != CHANCE]
 
 
-def _off(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[int, float]:
+def _off(pairs: Sequence[tuple[Sample, Sample]]) -> float:
     ours, theirs = kept_shares(pairs)
-    return -len(pairs), 1.0 if ours is None or theirs is None else abs(ours - theirs)
+    return 1.0 if ours is None or theirs is None else abs(ours - theirs)
 
 
 def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: list[Contrast], prices: Prices | None) -> Standing:
