@@ -37,9 +37,10 @@ def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]
 
     Tries of one problem are alike, so they count for less than as many problems. Wilson's interval is taken at the
     effective number of trials: p(1-p) over the variance of p between problems (the cluster-robust one), less what so few
-    problems say of that variance; never more than there were tries and never fewer than there were problems. With one try a
-    problem that is Wilson's own interval. Source: Korn and Graubard 1998, "Confidence intervals for proportions with small
-    expected number of positive counts estimated from survey data", Survey Methodology 24.
+    problems say of that variance; never more than there were tries and never fewer than there were problems. To the spread
+    between problems one more is added whose tries all agree, so that few problems that happen to be alike do not look certain.
+    With one try a problem that is Wilson's own interval. Source: Korn and Graubard 1998, "Confidence intervals for proportions
+    with small expected number of positive counts estimated from survey data", Survey Methodology 24; the problem more is ours.
     """
     tries = np.array([len(tried) for tried in outcomes if tried], dtype=float)
     right = np.array([sum(tried) for tried in outcomes if tried], dtype=float)
@@ -47,26 +48,25 @@ def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]
     if not problems:
         return (0.0, 1.0)
     p = float(right.sum() / total)
-    variance = problems / max(1, problems - 1) * float(((right - p * tries) ** 2).sum()) / total**2
-    return wilson(p, min(_effective(p, variance, problems), total))
+    spread = float((((right - p * tries) * problems / total) ** 2).sum())
+    return wilson(p, min(_effective(p, spread, problems), total))
 
 
 def mean_estimate(values: ArrayLike) -> Estimate:
     """The mean of a number between 0 and 1 that each problem has, with the interval of `accuracy_interval`."""
     found = np.asarray(values, dtype=float)
-    problems = len(found)
-    if not problems:
+    if not len(found):
         return Estimate(0.0, 0.0, 1.0)
     p = min(1.0, max(0.0, float(found.mean())))
-    variance = float(((found - p) ** 2).sum()) / (max(1, problems - 1) * problems)
-    return Estimate(p, *wilson(p, _effective(p, variance, problems)))
+    return Estimate(p, *wilson(p, _effective(p, float(((found - p) ** 2).sum()), len(found))))
 
 
-def _effective(p: float, variance: float, problems: int) -> float:
-    """The number of independent trials that would have that variance, and at least the number of problems."""
-    if problems < 2 or variance <= 0:
+def _effective(p: float, spread: float, problems: int) -> float:
+    """The number of independent trials that tell as much as problems with that sum of squares, and at least their own number."""
+    one = p * (1 - p)
+    if problems < 2 or one <= 0:
         return problems
-    return max(problems, p * (1 - p) / variance * (Z95 / student(problems - 1)) ** 2)
+    return max(problems, one * problems * (problems - 1) / (spread + one) * (Z95 / student(problems - 1)) ** 2)
 
 
 def student(df: int, z: float = Z95) -> float:
