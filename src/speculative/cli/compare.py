@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,9 @@ from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.compare import Comparison
-from speculative.evaluate.contenders import contenders
+from speculative.evaluate.contenders import Contender, contenders
+from speculative.pair import Pair
+from speculative.prices import Prices
 from speculative.problem import Problem
 from speculative.report.tables import comparison
 from speculative.runs import RunFolder
@@ -71,36 +74,20 @@ def compare(
     if limit > len(stated):
         warn(f"--limit {limit}: the set {set} has {len(stated)} problems, all of them are taken")
     spread, prices_of = problems.spread(stated, limit), prices.load(engines)
-    with RunFolder(out) if out else nullcontext() as folder, Progress() as progress:
+    progress = Progress()
+    with RunFolder(out) if out else nullcontext() as folder:
 
         def take(sample: Sample, trace: Trace | None) -> Sample:
             progress.advance(sample.label)
             return folder.append(sample, trace) if folder else sample
 
-        compared = Comparison(
-            spread,
-            asked,
-            _kept(asked, engines),
-            epochs=epochs,
-            chains=chains,
-            found=folder.samples if folder else (),
-            on_sample=take,
-            on_round=lambda rivals, done: progress.expect(
-                [rival.label for rival in rivals], len(spread) * epochs, [sample.label for sample in done]
-            ),
-        )
-        pair, notes, stopped = engines.open(), list[str](), None
+        def begin(coming: Sequence[Contender], done: Sequence[Sample]) -> None:
+            progress.expect([rival.label for rival in coming], len(spread) * epochs, [sample.label for sample in done])
 
-        async def all_of_it() -> None:
-            async with pair:
-                await compared.run(pair, rivals)
-                if control.controls:
-                    notes.extend(await compared.run_controls(pair, prices_of, control.equal_cost))
-
-        try:
-            interruptible(all_of_it())
-        except SpeculativeError as error:
-            stopped = error  # to be told after what is done is shown
+        found = folder.samples if folder else []
+        more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
+        compared = Comparison(spread, asked, _kept(asked, engines), **more)
+        notes, stopped = _run(compared, rivals, engines.open(), progress, prices_of, control)
     _show(
         [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
         json,
@@ -111,6 +98,23 @@ def compare(
     if stopped:
         raise stopped
     return 0
+
+
+def _run(
+    compared: Comparison, rivals: Sequence[Contender], pair: Pair, progress: Progress, prices: Prices | None, control: ControlFlags
+) -> tuple[list[str], SpeculativeError | None]:
+    """What could not be had; and what ended it before its time, to be told after what is done is shown."""
+
+    async def all_of_it() -> list[str]:
+        async with pair:
+            await compared.run(pair, rivals)
+            return await compared.run_controls(pair, prices, control.equal_cost) if control.controls else []
+
+    with progress:
+        try:
+            return interruptible(all_of_it()), None
+        except SpeculativeError as error:
+            return [], error
 
 
 def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
