@@ -1,35 +1,11 @@
 """A run folder keeps what reached the disk, whatever happens to the process that wrote it."""
 
 import pytest
+from samples import sample
 
 from speculative.errors import UsageError
-from speculative.problem import Usage
 from speculative.runs import SAMPLES, Run, RunFolder
-from speculative.sample import Sample
 from speculative.trace import Trace
-
-
-def sample(problem="p1", label="big_only", epoch=0):
-    return Sample(
-        task="stories",
-        label=label,
-        method="big_only",
-        params={},
-        settings={"max_tokens": 10},
-        problem=problem,
-        level="3",
-        epoch=epoch,
-        seed=7,
-        gold="1",
-        answer="\\boxed{1}",
-        found="1",
-        vote="1",
-        correct=True,
-        why="equal to the gold answer",
-        finish_reason="stop",
-        seconds=0.5,
-        usage={"big": Usage(requests=1, produced_tokens=3, kept_tokens=3)},
-    )
 
 
 def test_samples_and_traces_read_back(tmp_path):

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from speculative.stats import accuracy_interval, wilson
+from speculative.stats import accuracy_interval, mean_estimate, student, wilson
 
 
 def test_wilson_agrees_with_the_published_example():
@@ -50,7 +52,27 @@ def test_one_problem_says_little():
     assert high - low > 0.5
 
 
-@pytest.mark.parametrize(("problems", "epochs", "alike"), [(60, 1, 0.0), (60, 4, 0.0), (60, 4, 0.5), (60, 4, 0.95), (200, 8, 0.5)])
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=30))
+def test_any_outcomes_have_an_interval_around_their_mean(outcomes):
+    p = float(np.mean(outcomes))
+    low, high = accuracy_interval(outcomes)
+    assert 0 <= low <= p <= high <= 1
+    assert high - low >= np.subtract(*wilson(p, 3 * len(outcomes))[::-1]) - 1e-9  # never as if there were more tries
+    turned = accuracy_interval([[not tried for tried in tries] for tries in outcomes])
+    assert turned == pytest.approx((1 - high, 1 - low))
+    made = mean_estimate([np.mean(tries) for tries in outcomes])
+    assert made.low <= made.value <= made.high
+    assert made.value == pytest.approx(p)
+
+
+def test_students_t_is_that_of_the_tables():
+    for df, t in [(4, 2.7764), (5, 2.5706), (9, 2.2622), (29, 2.0452), (1000, 1.9623)]:
+        assert student(df) == pytest.approx(t, rel=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("problems", "epochs", "alike"), [(60, 1, 0.0), (60, 4, 0.0), (60, 4, 0.5), (60, 4, 0.95), (200, 8, 0.5), (10, 8, 0.5)]
+)
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_the_interval_holds_the_truth(problems, epochs, alike, p):
     random = np.random.default_rng(7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, log2
 
 import numpy as np
@@ -14,9 +14,12 @@ from speculative.sample import Sample
 from speculative.stats import Z95
 from speculative.tally import added, share
 
+LEAST_P = 1e-12
+"""No p-value is told as less: the sum over the patterns is not more exact."""
+
 
 class Contrast(Struct, frozen=True):
-    """`label` against `against`, on the (problem, epoch) pairs that both have.
+    """`label` against `against`: their chains on the same problems with the same seeds (`paired`).
 
     `difference` is the accuracy of the one less that of the other, with its 95 % interval (`paired_interval`) and the p-value of no
     difference (`sign_flip`). `share_kept`: the big model's share of kept tokens, of both. `costs`: what the one costs over what the
@@ -36,9 +39,8 @@ class Contrast(Struct, frozen=True):
 
 
 def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | None = None) -> Contrast | None:
-    """How the samples of a method compare with those of another on the same task; None if they have no problem and epoch in common."""
-    found = {(sample.problem, sample.epoch): sample for sample in theirs}
-    pairs = [(sample, found[key]) for sample in ours if (key := (sample.problem, sample.epoch)) in found]
+    """How the samples of a method compare with those of another on the same task; None if they have no problem in common."""
+    pairs = paired(ours, theirs)
     if not pairs:
         return None
     won: dict[str, int] = {}
@@ -48,9 +50,7 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
         tries[our.problem] = tries.get(our.problem, 0) + 1
     lead, tried = np.array(list(won.values())), np.array(list(tries.values()))
     p = sign_flip(lead)
-    both = [[pair[side] for pair in pairs] for side in (0, 1)]
-    spent = [costs(samples, prices) for samples in both]
-    shares = [share(added(sample.usage for sample in samples), "kept_tokens") for samples in both]
+    (own, other), shares = ([costs([pair[side] for pair in pairs], prices) for side in (0, 1)], kept_shares(pairs))
     return Contrast(
         task=ours[0].task,
         label=ours[0].label,
@@ -60,9 +60,34 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
         difference=float(lead.sum() / tried.sum()),
         interval=paired_interval(lead, tried, p),
         p=p,
-        share_kept=(shares[0], shares[1]),
-        costs={view: spent[0][view].chain / spent[1][view].chain for view in spent[0] if view in spent[1] and spent[1][view].chain},
+        share_kept=shares,
+        costs={view: own[view].chain / other[view].chain for view in own if view in other and other[view].chain},
     )
+
+
+def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+    """Of each problem the chains of both with the same epoch and seed; where they have none in common, as many of both in that order."""
+    found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
+    for side, samples in enumerate((ours, theirs)):
+        for sample in samples:
+            found.setdefault(sample.problem, ({}, {}))[side][sample.epoch, sample.seed] = sample
+    return [pair for one, other in found.values() for pair in _pairs(one, other)]
+
+
+Place = tuple[int, int]
+"""Epoch and seed."""
+
+
+def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[tuple[Sample, Sample]]:
+    both = sorted(one.keys() & other.keys())
+    places = zip(both, both, strict=True) if both else zip(sorted(one), sorted(other), strict=False)
+    return [(one[mine], other[yours]) for mine, yours in places]
+
+
+def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
+    """The big model's share of kept tokens, of both sides."""
+    one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
+    return one, other
 
 
 def sign_flip(lead: ArrayLike) -> float:
@@ -85,8 +110,7 @@ def sign_flip(lead: ArrayLike) -> float:
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         transform *= np.cos(angles * size) ** count
     chances: NDArray[np.float64] = np.fft.irfft(transform, points)
-    least = 0.5 ** (int(counts.sum()) - 1)
-    return min(1.0, max(least, 2 * float(chances[seen : reach + 1].sum())))
+    return min(1.0, max(LEAST_P, 2 * float(chances[seen : reach + 1].sum())))
 
 
 def paired_interval(lead: ArrayLike, tries: ArrayLike, p: float) -> tuple[float, float]:

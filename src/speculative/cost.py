@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -13,7 +13,6 @@ from speculative.sample import Sample
 from speculative.tally import added
 
 View = Literal["api", "gpu", "flops"]
-VIEWS: tuple[View, ...] = get_args(View)
 MILLION, HOUR = 1_000_000, 3600
 
 
@@ -42,11 +41,12 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     names = {role: (str(samples[0].settings.get(role, role)), role) for role in usage}
     right = sum(sample.correct for sample in samples)
     found: dict[View, Cost] = {}
-    for view, total in (
-        ("api", _api(usage, names, prices)),
-        ("gpu", _gpu(samples, names, prices)),
-        ("flops", _flops(usage, names, prices)),
-    ):
+    totals: dict[View, Total | None] = {
+        "api": _api(usage, names, prices),
+        "gpu": _gpu(samples, names, prices),
+        "flops": _flops(usage, names, prices),
+    }
+    for view, total in totals.items():
         if total is not None:
             unit, parts, hardware = total
             spent = sum(parts.values())

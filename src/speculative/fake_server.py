@@ -55,6 +55,7 @@ class FakeServer:
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
+        self.speculates = False
         self._runner: web.AppRunner | None = None
 
     @property
@@ -90,6 +91,8 @@ class FakeServer:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
         if request.method == "GET":
+            if request.path == "/metrics" and self.speculates:
+                return web.Response(text='vllm:spec_decode_num_drafts_total{engine="0"} 0.0\n')
             page = self._pages().get(request.path)
             return web.json_response(page) if page is not None else web.json_response({"detail": "Not Found"}, status=404)
         body: dict[str, Any] = await request.json()

@@ -78,11 +78,10 @@ def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) ->
     """
     most, rest, n = max(ks, default=0), sum(others) + blank, own + sum(others) + blank
     reached = min(own, most, max(others, default=0))
-    t = np.arange(1, reached + 1)
     ways = np.zeros((reached, min(len(others), most) + 1, most + 1))
     ways[:, 0, : min(blank, most) + 1] = [comb(blank, s) for s in range(min(blank, most) + 1)]
     for count in others:
-        ways = _joined(ways, t, count, most)
+        ways = _joined(ways, count)
     shared = np.einsum("tms,m->ts", ways, 1 / np.arange(1, ways.shape[1] + 1))
 
     def wins(votes: int, k: int) -> float:
@@ -91,13 +90,12 @@ def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) ->
     return tuple(sum(wins(votes, k) for votes in range(1, min(own, k) + 1)) / comb(n, k) for k in ks)
 
 
-def _joined(ways: NDArray[np.float64], t: NDArray[np.int64], count: int, most: int) -> NDArray[np.float64]:
-    """The ways once another answer with `count` votes may have some of the s, at most t."""
+def _joined(ways: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The ways once another answer with `count` votes may have s of them: fewer than t, or t, which ties."""
     joined = np.zeros_like(ways)
-    for s in range(min(count, most) + 1):
-        chosen, room = float(comb(count, s)), most + 1 - s
-        fewer = t > s
-        joined[fewer, :, s:] += chosen * ways[fewer, :, :room]
-        tied = t == s
-        joined[tied, 1:, s:] += chosen * ways[tied, :-1, :room]
+    for s in range(min(count, len(ways)) + 1):
+        chosen, room = comb(count, s), ways.shape[2] - s
+        joined[s:, :, s:] += chosen * ways[s:, :, :room]
+        if s:
+            joined[s - 1, 1:, s:] += chosen * ways[s - 1, :-1, :room]
     return joined

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.contrast import Contrast, contrast
+from speculative.contrast import Contrast, contrast, kept_shares, paired
 from speculative.cost import Cost, View, costs
 from speculative.prices import Prices
 from speculative.problem import Usage
@@ -27,7 +27,7 @@ class Standing(Struct, frozen=True):
     `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
     `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
     control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the (problem, epoch) pairs that both have; null without `big_only`.
+    `big_only` over the method's, on the chains that both have of each problem; null without `big_only`.
     """
 
     task: str
@@ -71,7 +71,7 @@ def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
 def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None) -> list[Standing]:
     order = {label: place for place, label in enumerate(labels)}
     rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
-    baseline = next((found[label] for label in rivals if found[label][0].method == BASELINE), [])
+    baseline = next((found[label] for label in rivals if found[label][0].method == BASELINE), list[Sample]())
     rows: list[Standing] = []
     for label in rivals:
         controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])
@@ -85,22 +85,23 @@ def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Pric
 def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
     """The controls of a method, without the tries of `random_switch` whose kept share came less near to the method's own.
 
-    Of tries with fewer problems and epochs in common with the method, none is taken.
+    A try that has fewer chains in common with the method counts less than any that has more; of two that have none in common
+    (there are several seeds), both are taken.
     """
-    tries = [control for control in controls if control[0].method == CHANCE]
-    best = min(tries, key=lambda tried: (-_common(samples, tried), share_off(samples, tried)), default=None)
-    return [control for control in controls if control is best or control[0].method != CHANCE]
+    tries = [(tried, paired(samples, tried)) for tried in controls if tried[0].method == CHANCE]
+    best: list[list[Sample]] = []
+    covered: set[tuple[str, int, int]] = set()
+    for tried, pairs in sorted(tries, key=lambda one: (-len(one[1]), _off(one[1]))):
+        met = {(our.problem, our.epoch, our.seed) for our, _ in pairs}
+        if not met & covered:
+            best.append(tried)
+            covered |= met
+    return best + [control for control in controls if control[0].method != CHANCE]
 
 
-def share_off(samples: Sequence[Sample], control: Sequence[Sample]) -> float:
-    """By how much the big model's share of kept tokens differs, on what both have; 1 if they have nothing."""
-    met = contrast(samples, control)
-    ours, theirs = met.share_kept if met else (None, None)
+def _off(pairs: Sequence[tuple[Sample, Sample]]) -> float:
+    ours, theirs = kept_shares(pairs)
     return 1.0 if ours is None or theirs is None else abs(ours - theirs)
-
-
-def _common(samples: Sequence[Sample], others: Sequence[Sample]) -> int:
-    return len({(sample.problem, sample.epoch) for sample in samples} & {(other.problem, other.epoch) for other in others})
 
 
 def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: list[Contrast], prices: Prices | None) -> Standing:
@@ -136,8 +137,6 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
 
 
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
-    own = {(sample.problem, sample.epoch): sample.seconds for sample in samples}
-    theirs = {(sample.problem, sample.epoch): sample.seconds for sample in baseline}
-    both = own.keys() & theirs.keys()
-    spent = sum(own[key] for key in both)
-    return sum(theirs[key] for key in both) / spent if spent else None
+    pairs = paired(samples, baseline)
+    spent = sum(own.seconds for own, _ in pairs)
+    return sum(theirs.seconds for _, theirs in pairs) / spent if spent else None

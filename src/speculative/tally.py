@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import structs
 
 from speculative.problem import Usage
 
@@ -14,11 +17,11 @@ def right(found: str | None, answer: str) -> bool:
 
 def added(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
     """The sum of several chains' usage, by role."""
-    totals: dict[str, Usage] = {}
+    found: dict[str, list[tuple[Any, ...]]] = {}
     for usage in usages:
         for role, cost in usage.items():
-            totals[role] = totals.get(role, Usage()) + cost
-    return dict(sorted(totals.items()))
+            found.setdefault(role, []).append(structs.astuple(cost))
+    return {role: Usage(*map(sum, zip(*found[role], strict=True))) for role in sorted(found)}
 
 
 def summed(usage: Mapping[str, Usage], field: str) -> float:

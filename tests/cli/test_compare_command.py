@@ -14,7 +14,13 @@ KEYS = {"method", "params", "problems", "epochs", "accuracy", "interval", "usage
     "share_spent",
     "speed",
     "finish_reasons",
+    "pass_at",
+    "maj_at",
+    "costs",
+    "contrasts",
+    "control_of",
 }
+PRICES = "[flops.parameters]\nbig = 40\nsmall = 40\n"
 
 
 def rows_of(ran):
@@ -23,7 +29,7 @@ def rows_of(ran):
 
 
 def test_all_six_methods_are_compared_by_default(cli):
-    rows = rows_of(cli("compare", "--limit", 10, "--json"))
+    rows = rows_of(cli("compare", "--limit", 10, "--no-controls", "--json"))
     assert {row["method"] for row in rows} == SIX
     for row in rows:
         assert row.keys() >= KEYS
@@ -93,6 +99,76 @@ def test_samples_of_another_comparison_are_not_taken(cli, tmp_path):
         before = len(file.read_text().splitlines())
         assert rows_of(cli(*command, *other))[0]["chains"] == 3
         assert len(file.read_text().splitlines()) == before + 3
+
+
+def controlled(cli, folder, *more):
+    (folder / "prices.toml").write_text(PRICES)
+    methods = "big_only,placeholder,logprob_subselect"
+    flags = ["--limit", 10, "--prices", folder / "prices.toml", "--chains", 5, "--out", folder / "run"]
+    return cli("compare", "--methods", methods, *flags, *more)
+
+
+def test_controls_stand_below_their_methods(cli, tmp_path):
+    ran = controlled(cli, tmp_path, "--json")
+    rows = rows_of(ran)
+    assert [(row["method"], row["control_of"]) for row in rows] == [
+        ("big_only", None),
+        ("placeholder", None),
+        ("vote(small_only)", "placeholder"),
+        ("logprob_subselect", None),
+        ("random_switch", "logprob_subselect"),
+        ("vote(small_only)", "logprob_subselect"),
+        ("small_only", None),
+    ]
+    met = {(row["label"], found["against"].split("(")[0]): found for row in rows for found in row["contrasts"]}
+    switch = met["logprob_subselect", "random_switch"]
+    assert abs(switch["share_kept"][0] - switch["share_kept"][1]) <= 0.01
+    ballots = rows[5]["params"]["vote"]["ballots"]
+    assert ballots == min(64, round(rows[3]["costs"]["flops"]["chain"] / rows[6]["costs"]["flops"]["chain"]))
+    assert met["logprob_subselect", "vote"]["costs"]["flops"] == pytest.approx(1, abs=0.5 / ballots + 0.3)
+    assert ("logprob_subselect", "big_only") in met
+    assert "token speculation is not available here" in ran.err
+
+
+def test_controls_go_on_where_they_stopped(cli, tmp_path):
+    whole = rows_of(controlled(cli, tmp_path, "--json"))
+    file = tmp_path / "run" / "samples.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    for kept in (35, len(lines) - 3):
+        file.write_text("".join(lines[:kept]) + lines[kept][:30])
+        again = rows_of(controlled(cli, tmp_path, "--json"))
+        assert [row["label"] for row in again] == [row["label"] for row in whole]
+        assert [row["contrasts"][0]["p"] for row in again[1:2]] == [row["contrasts"][0]["p"] for row in whole[1:2]]
+        assert len(file.read_text().splitlines()) == len(lines)
+
+
+def test_the_same_method_under_two_labels_is_run_once(cli, tmp_path):
+    rows = rows_of(cli("compare", "--methods", "big_only,big_only(sequential_scale=0)", "--limit", 4, "--json", "--out", tmp_path / "run"))
+    assert rows[0]["usage"] == rows[1]["usage"]
+    samples = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 8
+    assert len({sample["trace"] for sample in samples}) == len(list((tmp_path / "run" / "traces").iterdir())) == 4
+
+
+def test_tables_say_differences_repeats_and_costs_in_a_hundred_columns(cli, tmp_path):
+    ran = controlled(cli, tmp_path, "--epochs", 2)
+    assert ran.code == 0
+    assert max(map(len, ran.out.splitlines())) <= 100
+    for told in ("against big_only", "  random_switch 0.", "  vote of ", "sign-flip", "@2", "FLOP cost", "a right one"):
+        assert told in ran.out
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("[api]\ncurrency = 3\n", "api.currency: 3 is not valid"), ("[flops.parameters]\nbig = 1\n", "flops.parameters.small is missing")],
+)
+def test_prices_that_are_wrong_are_told_before_anything_is_run(cli, tmp_path, content, told):
+    file = tmp_path / "prices.toml"
+    file.write_text(content)
+    ran = cli("compare", "--prices", file, "--out", tmp_path / "run")
+    assert ran.code == 2
+    assert f"prices {file}: {told}" in ran.one_line()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("content", ["precious", "precious\n", '{"label":1}\n'])

@@ -59,8 +59,8 @@ def test_json_of_an_interrupted_chain_has_no_finish_reason(stopped):
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_comparison_that_is_interrupted_shows_what_is_done(process, tmp_path, more):
-    file = tmp_path / "samples.jsonl"
-    child = process("compare", "--methods", "big_only", "--chains", 8, "--out", file, *more, delay=0.003)
+    file = tmp_path / "run" / "samples.jsonl"
+    child = process("compare", "--methods", "big_only", "--chains", 8, "--out", file.parent, *more, delay=0.003)
     while not file.exists() or not file.read_bytes():
         assert child.poll() is None, child.stderr.read()
         time.sleep(0.05)

@@ -194,6 +194,16 @@ async def test_a_server_that_does_not_report_its_cache_lacks_that_ability():
         assert "cached" not in engine.abilities
 
 
+@pytest.mark.parametrize("speculates", [True, False])
+async def test_a_server_that_drafts_tokens_by_itself_is_known(speculates):
+    server = FakeServer(ScriptedEngine("x"))
+    server.speculates = speculates
+    async with server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        assert ("speculates" in engine.abilities) == speculates
+        await engine.aclose()
+
+
 async def test_a_server_that_gives_no_ids_is_refused():
     server = FakeServer(ScriptedEngine("x"), kind="other")
     server.ids = False

@@ -3,10 +3,10 @@
 import pytest
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.compare import compare
+from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import contender, contenders
 from speculative.evaluate.problems import problems, spread
-from speculative.evaluate.work import plan, seed_of
+from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
 from speculative.standing import standings
 from speculative.tally import right
@@ -16,12 +16,11 @@ SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
 
 async def samples_of(spec, script=SCRIPT, limit=6, epochs=1, chains=3, seed=0):
-    found = []
     engines = [ScriptedEngine(script, width=2) for _ in range(2)]
     async with Pair(*engines) as pair:
-        work = plan(contenders(spec), spread(problems(), limit), epochs)
-        await compare(work, pair, Problem.of("x", seed=seed), {}, lambda sample, _: found.append(sample), chains=chains)
-    return found
+        compared = Comparison(spread(problems(), limit), Problem.of("x", seed=seed), {}, epochs=epochs, chains=chains)
+        await compared.run(pair, contenders(spec))
+    return compared.samples
 
 
 async def test_every_method_meets_the_same_problems_with_the_same_seeds():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +11,19 @@ from cyclopts import Group, Parameter
 from msgspec import json as msgjson
 from msgspec import to_builtins
 
+from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
 from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
-from speculative.cli.errors import warn
+from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress
 from speculative.cli.screen import put_json, screen
+from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
-from speculative.evaluate.compare import compare as run_all
+from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import Contender, contenders
-from speculative.evaluate.work import Work, matching, plan
 from speculative.pair import Pair
+from speculative.prices import Prices
 from speculative.problem import Problem
 from speculative.report.tables import comparison
 from speculative.runs import RunFolder
@@ -45,9 +48,13 @@ def compare(
         ),
     ] = METHODS,
     limit: Annotated[int, Parameter(converter=whole, help="so many problems, evenly from all levels; 500 are all", group=WORK)] = 50,
-    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried", group=WORK)] = 1,
+    epochs: Annotated[
+        int, Parameter(converter=whole, help="how often each problem is tried; 2, 4, 8 to 64 give pass@k and maj@k", group=WORK)
+    ] = 1,
     chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; 1 for the seconds of a chain alone", group=WORK)] = 4,
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning: those to choose settings on", group=WORK)] = "benchmark",
+    prices: PriceFlags = DEFAULT_PRICES,
+    control: ControlFlags = DEFAULT_CONTROLS,
     settings: ProblemFlags = DEFAULT_PROBLEM,
     engines: EngineFlags = DEFAULT_ENGINES,
     json: Annotated[bool, Parameter(help="print JSON: a list, an object a method", group=OUTPUT, negative=(), show_default=False)] = False,
@@ -55,7 +62,8 @@ def compare(
 ) -> int:
     """Run methods on the bundled problems, and compare accuracy, tokens and seconds.
 
-    All methods get the same problems with the same seeds. An answer is right if its last box holds the right number.
+    All methods get the same problems with the same seeds. An answer is right if its last box holds the right number. Differences are
+    tested on the same problems; docs/statistics.md says what each number is.
     """
     for name, value in (("epochs", epochs), ("chains", chains)):
         if value < 1:
@@ -65,61 +73,63 @@ def compare(
     stated = problems.problems(set)
     if limit > len(stated):
         warn(f"--limit {limit}: the set {set} has {len(stated)} problems, all of them are taken")
-    work = plan(rivals, problems.spread(stated, limit), epochs)
-    kept = _kept(asked, engines)
+    spread, prices_of = problems.spread(stated, limit), prices.load(engines)
+    progress = Progress()
     with RunFolder(out) if out else nullcontext() as folder:
-        samples = matching(folder.samples, work, rivals, kept, settings.seed) if folder else []
-        done = {sample.key for sample in samples}
-        stopped = _run([one for one in work if one.key not in done], rivals, asked, engines.open(), kept, samples, folder, chains)
-    _show(samples, rivals, json)
+
+        def take(sample: Sample, trace: Trace | None) -> Sample:
+            progress.advance(sample.label)
+            return folder.append(sample, trace) if folder else sample
+
+        def begin(coming: Sequence[Contender], done: Sequence[Sample]) -> None:
+            progress.expect([rival.label for rival in coming], len(spread) * epochs, [sample.label for sample in done])
+
+        found = folder.samples if folder else []
+        more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
+        compared = Comparison(spread, asked, _kept(asked, engines), **more)
+        notes, stopped = _run(compared, rivals, engines.open(), progress, prices_of, control)
+    _show(
+        [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
+        json,
+        control.equal_cost,
+    )
+    for line in notes:
+        note(line)
     if stopped:
         raise stopped
     return 0
 
 
+def _run(
+    compared: Comparison, rivals: Sequence[Contender], pair: Pair, progress: Progress, prices: Prices | None, control: ControlFlags
+) -> tuple[list[str], SpeculativeError | None]:
+    """What could not be had; and what ended it before its time, to be told after what is done is shown."""
+
+    async def all_of_it() -> list[str]:
+        async with pair:
+            await compared.run(pair, rivals)
+            return await compared.run_controls(pair, prices, control.equal_cost) if control.controls else []
+
+    with progress:
+        try:
+            return interruptible(all_of_it()), None
+        except SpeculativeError as error:
+            return [], error
+
+
 def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
     """The settings that a sample depends on, beside its method, problem and seed."""
     values: dict[str, Any] = msgjson.decode(msgjson.encode(asked))  # as they read back from a file
+    specs = {"big": engines.big, "small": engines.small, "judge": engines.judge}
     return {name: value for name, value in values.items() if name not in ("messages", "seed")} | {
-        "big": " ".join(engines.big),
-        "small": " ".join(engines.small),
+        role: " ".join(spec) for role, spec in specs.items() if spec
     }
 
 
-def _run(
-    work: list[Work],
-    rivals: list[Contender],
-    asked: Problem,
-    pair: Pair,
-    kept: dict[str, Any],
-    samples: list[Sample],
-    folder: RunFolder | None,
-    chains: int,
-) -> SpeculativeError | None:
-    """Adds to `samples` as they finish. What ended it before its time comes back, to be told after what is done is shown."""
-    total = len(work) + len(samples)
-
-    def take(sample: Sample, trace: Trace) -> None:
-        samples.append(folder.append(sample, trace) if folder else sample)
-        progress.advance(sample.label)
-
-    async def all_of_it() -> None:
-        async with pair:
-            await run_all(work, pair, asked, kept, take, chains=chains)
-
-    with Progress([contender.label for contender in rivals], total // len(rivals), [sample.label for sample in samples]) as progress:
-        try:
-            interruptible(all_of_it())
-        except SpeculativeError as error:
-            return error
-    return None
-
-
-def _show(samples: list[Sample], rivals: list[Contender], json: bool) -> None:
-    rows: list[dict[str, Any]] = [to_builtins(standing) for standing in standings(samples, [contender.label for contender in rivals])]
+def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:
     if json:
         put_json(rows)
     elif rows:
         console = screen()
-        for part in comparison(rows):
+        for part in comparison(rows, view):
             console.print(part)

@@ -31,7 +31,8 @@ number, ends in a question `How many … ?`, and nine of ten of whose words occu
 COMPARISON = """
 ## Schema of `compare --json`
 
-A list with one object a method, in the order of `--methods`. What `ask --json` prints is in [trace.md](trace.md).
+A list with one object a method, in the order of `--methods`, each followed by its controls; [statistics.md](statistics.md) says what
+the numbers are. What `ask --json` prints is in [trace.md](trace.md).
 """
 WIDTH = "100"
 

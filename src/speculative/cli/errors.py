@@ -67,6 +67,11 @@ def warn(message: str) -> None:
     sys.stderr.write(f"speculative: warning: {' '.join(message.split())}\n")
 
 
+def note(message: str) -> None:
+    """One line on standard error that nothing has to be done about."""
+    sys.stderr.write(f"speculative: note: {' '.join(message.split())}\n")
+
+
 def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"speculative: {' '.join(message.split())}\n")
     return code

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 
 class Progress:
-    """Counts finished chains by method. `each`: chains of a method; `done`: those that an earlier run finished."""
+    """Counts finished chains by method or cell."""
 
-    def __init__(self, labels: Sequence[str], each: int, done: Sequence[str]) -> None:
-        self._each, self._began = each, time.perf_counter()
-        self._counts = {label: done.count(label) for label in labels}
+    def __init__(self, labels: Sequence[str] = (), each: int | Mapping[str, int] = 0, done: Sequence[str] = ()) -> None:
+        """What `expect` takes, if it is known by now."""
+        self._began = time.perf_counter()
+        self._counts: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         console = Console(stderr=True, highlight=False, markup=False)
         self._bars: Bars | None = None
         if console.is_terminal:
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bars = Bars(*columns, console=console, transient=True)
-            self._tasks = {label: self._bars.add_task(label, total=each, completed=count) for label, count in self._counts.items()}
+        self.expect(labels, each, done)
+
+    def expect(self, labels: Sequence[str], each: int | Mapping[str, int], done: Sequence[str]) -> None:
+        """These are next. `each`: chains of one; `done`: one label for each chain that an earlier run finished."""
+        for label in labels:
+            self._totals[label] = each if isinstance(each, int) else each[label]
+            self._counts[label] = done.count(label)
+            if self._bars:
+                self._tasks[label] = self._bars.add_task(label, total=self._totals[label], completed=self._counts[label])
 
     def __enter__(self) -> Progress:
         if self._bars:
@@ -37,7 +48,5 @@ class Progress:
         self._counts[label] += 1
         if self._bars:
             self._bars.advance(self._tasks[label])
-        elif self._counts[label] == self._each:
-            sys.stderr.write(
-                f"{label}: {self._each} chain{'' if self._each == 1 else 's'} done after {time.perf_counter() - self._began:.1f} s\n"
-            )
+        elif (total := self._totals[label]) == self._counts[label]:
+            sys.stderr.write(f"{label}: {total} chain{'' if total == 1 else 's'} done after {time.perf_counter() - self._began:.1f} s\n")

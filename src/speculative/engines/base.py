@@ -12,7 +12,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached"]
+Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "speculates"]
+"""`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only."""
 Ids = Sequence[int]
 
 

@@ -15,7 +15,7 @@ from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, 
 from speculative.engines.http import Deadlines, Link
 from speculative.engines.servers import Server, inspect
 from speculative.engines.wires.base import Broken, Job, Piece, Writing
-from speculative.errors import ContextExceeded, EngineError, EngineFault
+from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
 
 T = TypeVar("T")
 
@@ -71,14 +71,24 @@ class OpenAIEngine:
         return apart(cls.connect(urls, **options))
 
     async def _tried(self) -> OpenAIEngine:
-        """What only a call can tell: whether ids come back, and whether the server reports what its cache gave."""
+        """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
         tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
         writing = Writing(Decoding(1), 1, self.vocabulary)
         cached = [news async for news in self._read(job, Decoding(1), [writing], "", tally, 1)][-1:]
         if cached and cached[0] is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
+        if self.server.kind == "vllm" and await self._speculates():
+            own: frozenset[Ability] = frozenset({"speculates"})
+            self.abilities |= own
         return self
+
+    async def _speculates(self) -> bool:
+        """Whether vLLM drafts tokens by itself: only then does it count them."""
+        try:
+            return b"vllm:spec_decode_num_drafts" in await self.link.get("/metrics")
+        except (EngineRefused, EngineFault):
+            return False  # its metrics are off
 
     # ---- the protocol -----------------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from speculative.methods.registry import build, spelled, split
 
 
 class Contender(Struct, frozen=True):
-    """A method with its parameters, and how the user spelled it."""
+    """A method with its parameters, and how the user spelled it. `control_of`: the label of the method that it is a control of."""
 
     label: str
     method: Method
+    control_of: str | None = None
 
     @property
     def name(self) -> str:

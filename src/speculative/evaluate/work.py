@@ -22,21 +22,25 @@ UNGRADED = Verdict(False, None, "graded elsewhere")
 
 
 class Work(Struct, frozen=True):
-    """One method on one problem, for one time. `messages`: the conversation that states it, where that is not its text alone."""
+    """One method on one problem, for one time. `messages`: the conversation that states it, where that is not its text alone.
+
+    `at_once`: the chains that share the engines meanwhile, at most.
+    """
 
     contender: Contender
     stated: StatedProblem
     epoch: int
     messages: tuple[Message, ...] = ()
+    at_once: int = 1
 
     @property
     def key(self) -> Key:
         return (self.stated.task, self.contender.label, self.stated.id, self.epoch)
 
 
-def plan(rivals: Sequence[Contender], stated: Sequence[StatedProblem], epochs: int) -> list[Work]:
-    """All chains, method after method."""
-    return [Work(contender, problem, epoch) for contender in rivals for epoch in range(epochs) for problem in stated]
+def plan(rivals: Sequence[Contender], stated: Sequence[StatedProblem], epochs: int, at_once: int = 1) -> list[Work]:
+    """All chains, method after method; `at_once` of them share the engines."""
+    return [Work(contender, problem, epoch, at_once=at_once) for contender in rivals for epoch in range(epochs) for problem in stated]
 
 
 def seed_of(seed: int, problem: str, epoch: int) -> int:
@@ -84,6 +88,8 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any]) -> Sam
         finish_reason=result.finish_reason,
         seconds=result.seconds,
         usage=result.usage,
+        at_once=work.at_once,
+        control_of=work.contender.control_of,
     )
 
 

@@ -65,6 +65,11 @@ class Method(BaseModel):
 
     answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
 
+    @property
+    def switch_unit(self) -> int | Literal["step"]:
+        """What it gives to one model at a time: so many tokens, or a step. Its control does the same by chance."""
+        return "step"
+
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the models are to see it."""
         return problem
@@ -103,6 +108,10 @@ class Wrapper(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))
+
+    @property
+    def switch_unit(self) -> int | Literal["step"]:
+        return self.inner.switch_unit
 
     def prepare(self, problem: Problem) -> Problem:
         return self.inner.prepare(problem)

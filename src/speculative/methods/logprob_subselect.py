@@ -34,6 +34,10 @@ class LogprobSubselect(Method):
     lbound: int = Field(4, ge=0, description="at so many beams or fewer: finish, or draw every beam twice")
     max_iterations: int = Field(10, ge=1, description="iterations at most")
 
+    @property
+    def switch_unit(self) -> int:
+        return (self.stok + self.ltok + 1) // 2  # what one model writes before the other, on average
+
     async def think(self, chain: Chain) -> None:
         beams: list[Draft | None] = [None] * self.sgen
         for _ in range(self.max_iterations if self.sgen > 1 else 0):

@@ -26,6 +26,10 @@ class RandomSwitch(Method):
             raise ValueError("give switch_ratio or big_share, not both")
         return self
 
+    @property
+    def switch_unit(self) -> int | Literal["step"]:
+        return "step" if self.unit == "step" else self.switch_chunk
+
     async def think(self, chain: Chain) -> None:
         share = self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
         while chain.thinking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from speculative.cost import View
 from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
 from speculative.tally import share, summed
@@ -46,24 +48,28 @@ def shares(usage: Mapping[str, Usage]) -> str:
     return told if round(kept, 2) == round(spent, 2) else f"{told} and {100 * spent:.0f} % of all that were produced"
 
 
-def comparison(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """Two tables with one line a method each, and what their columns mean; the rows are those of `speculative compare --json`."""
-    right, spent = _methods_table(*RIGHT), _methods_table(*SPENT)
-    for row in rows:
-        right.add_row(Text(row["label"]), *_right(row))
-        spent.add_row(Text(row["label"]), *_spent(row))
-    return [right, spent, Text(LEGEND, NOTE)]
+def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[RenderableType]:
+    """Tables with a line for each method, and what their columns mean; the rows are those of `speculative compare --json`.
+
+    `view`: the one in which the costs of methods are held against each other.
+    """
+    tables = (_right(rows), _spent(rows), _differences(rows, view), _repeats(rows), _costs(rows))
+    return [*(table for table in tables if table.row_count), Text(_legend(rows), NOTE)]
 
 
-RIGHT = ("accuracy", "95 % interval", "problems", "chains", "seconds", "speed")
-SPENT = ("big kept", "big spent", "big tokens", "small tokens", "big s", "small s")
-LEGEND = (
-    "seconds: wall time of a chain, the mean. speed: against big_only. big kept, big spent: the big model's share of the tokens of "
-    "the chains, and of all that were produced. Tokens produced and seconds of calls, by role: for a chain, the mean."
-)
+def _named(row: Mapping[str, Any]) -> Text:
+    """The method of a row; of a control only what it is, for it stands below what it is a control of."""
+    return Text(row["label"] if row["control_of"] is None else f"  {_control(row)}")
 
 
-def _methods_table(*headings: str) -> Table:
+def _control(row: Mapping[str, Any]) -> str:
+    params = row["params"]
+    if "vote" in params:
+        return f"vote of {params['vote']['ballots']} small"
+    return f"random_switch {params['big_share']:g}"
+
+
+def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", overflow="fold", min_width=12)
     for heading in headings:
@@ -71,19 +77,133 @@ def _methods_table(*headings: str) -> Table:
     return table
 
 
-def _right(row: Mapping[str, Any]) -> list[str]:
-    low, high = row["interval"]
-    speed = NONE if row["speed"] is None else f"{row['speed']:.2f}x"
-    interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-    return [f"{100 * row['accuracy']:.1f} %", interval, str(row["problems"]), str(row["chains"]), f"{row['seconds']:.2f}", speed]
+def _right(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("accuracy", "95 % interval", "problems", "chains", "seconds", "speed")
+    for row in rows:
+        speed = NONE if row["speed"] is None else f"{row['speed']:.2f}x"
+        accuracy = f"{100 * row['accuracy']:.1f} %"
+        table.add_row(
+            _named(row), accuracy, _interval(row["interval"]), str(row["problems"]), str(row["chains"]), f"{row['seconds']:.2f}", speed
+        )
+    return table
 
 
-def _spent(row: Mapping[str, Any]) -> list[str]:
-    usage: Mapping[str, Mapping[str, float]] = row["usage"]
+def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("big kept", "big spent", "big tokens", "small tokens", "big s", "small s")
+    for row in rows:
+        usage: Mapping[str, Mapping[str, float]] = row["usage"]
 
-    def mean(role: str, field: str, digits: int) -> str:
-        return f"{usage[role][field] / row['chains']:,.{digits}f}" if role in usage else NONE
+        def mean(role: str, field: str, digits: int, of: Mapping[str, Mapping[str, float]] = usage, chains: int = row["chains"]) -> str:
+            return f"{of[role][field] / chains:,.{digits}f}" if role in of else NONE
 
-    shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
-    tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
-    return [*shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small"))]
+        shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
+        tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
+        table.add_row(_named(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
+    return table
+
+
+def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
+    """Each method against the baseline and its controls, on the problems that both have."""
+    known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
+    table = _table("points", "95 % interval", "p", "big kept", f"{VIEWS[view]} cost")
+    for row in rows:
+        if row["contrasts"]:
+            table.add_row(Text(row["label"]))
+        for met in row["contrasts"]:
+            kept = " / ".join(NONE if share is None else f"{100 * share:.1f}" for share in met["share_kept"])
+            cost = f"{met['costs'][view]:.2f}x" if view in met["costs"] else NONE
+            points = f"{100 * met['difference']:+.1f}"
+            table.add_row(Text(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), kept, cost)
+    return table
+
+
+def _repeats(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """pass@k and maj@k, in per cent with their intervals."""
+    ks = sorted({int(k) for row in rows for k in row["pass_at"]})
+    table = _table("", *(f"@{k}" for k in ks))
+    for row in rows if ks else ():
+        for name, found in (("pass", row["pass_at"]), ("maj", row["maj_at"])):
+            by = {int(k): made for k, made in found.items()}
+            cells = [_estimate(by[k]) if k in by else NONE for k in ks]
+            table.add_row(_named(row) if name == "pass" else "", name, *cells)
+    return table
+
+
+def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What 1,000 chains cost, and 1,000 right answers."""
+    units: dict[View, str] = {view: cost["unit"] for row in rows for view, cost in row["costs"].items()}
+    views: list[View] = [view for view in VIEWS if view in units]
+    table = _table(*(part for view in views for part in (_heading(view, units[view]), "a right one")))
+    for row in rows if views else ():
+        cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
+        table.add_row(_named(row), *cells)
+    return table
+
+
+VIEWS: dict[View, str] = {"api": "API", "gpu": "device", "flops": "FLOP"}
+"""How the tables call the price views."""
+
+
+def _heading(view: View, unit: str) -> str:
+    return VIEWS[view] if VIEWS[view] == unit else f"{VIEWS[view]}, {unit}"
+
+
+def _interval(interval: Sequence[float], unit: str = " %") -> str:
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f}{unit}"
+
+
+def _estimate(found: Mapping[str, float]) -> str:
+    return f"{100 * found['value']:.0f} ({100 * found['low']:.0f}-{100 * found['high']:.0f})"
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def _amount(amount: float | None) -> str:
+    """What a thousand of them are, to three digits."""
+    if amount is None:
+        return NONE
+    amount *= 1000
+    power = max((step for step in SCALES if amount >= step), default=1)
+    digits = max(0, 2 - floor(log10(amount / power))) if amount else 0
+    return f"{amount / power:.{min(digits, 6)}f}{SCALES.get(power, '')}"
+
+
+SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
+
+RIGHT = "seconds: wall time of a chain, the mean. speed: against big_only."
+SPENT = (
+    "big kept, big spent: the big model's share of the tokens of the chains, and of all that were produced. Tokens produced and "
+    "seconds of calls, by role: for a chain, the mean."
+)
+DIFFERENCES = (
+    "points: right answers in a hundred more than what it is held against, on the same problems; p: by the exact sign-flip test over "
+    "problems. big kept: in per cent, of both. cost: of the method over the other's."
+)
+REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
+COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    told = [
+        (RIGHT, True),
+        (SPENT, True),
+        (DIFFERENCES, any(row["contrasts"] for row in rows)),
+        (REPEATS, any(row["pass_at"] for row in rows)),
+        (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
+    ]
+    return " ".join(text for text, needed in told if needed).strip()
+
+
+def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which devices each method occupied."""
+    had: dict[str, list[str]] = {}
+    for row in rows:
+        if "gpu" in row["costs"]:
+            devices = ", ".join(f"{name} ({what})" for name, what in row["costs"]["gpu"]["hardware"].items())
+            had.setdefault(devices, []).append(row["label"])
+    if len(had) < 2:
+        return "".join(f"All methods had {devices}." for devices in had)
+    return " ".join(f"{', '.join(labels)} had {devices}." for devices, labels in had.items())

@@ -1,0 +1,55 @@
+"""Rows of a comparison: their order, and their controls."""
+
+from samples import sample
+
+from speculative.problem import Usage
+from speculative.standing import standings
+
+
+def kept(big, small, **more):
+    return {"usage": {"big": Usage(kept_tokens=big, produced_tokens=big), "small": Usage(kept_tokens=small, produced_tokens=small)}} | more
+
+
+def switch(share, problems, big):
+    label = f"random_switch(big_share={share}) like mine"
+    return [sample(f"p{place}", label, method="random_switch", control_of="mine", **kept(big, 100 - big)) for place in range(problems)]
+
+
+def test_controls_follow_their_method_and_the_nearest_share_is_taken():
+    mine = [sample(f"p{place}", "mine", **kept(40, 60)) for place in range(4)]
+    vote = [sample("p1", "vote like mine", method="vote(small_only)", control_of="mine")]
+    tries = [*switch(0.5, 4, 48), *switch(0.42, 4, 41), *switch(0.41, 3, 40)]  # the last one was interrupted
+    rows = standings([*vote, sample("p1", "small_only"), *tries, *mine, sample("p1", "big_only")], ["mine", "big_only"])
+    labels = ["mine", "random_switch(big_share=0.42) like mine", "vote like mine", "big_only", "small_only"]
+    assert [row.label for row in rows] == labels
+    assert [row.control_of for row in rows] == [None, "mine", "mine", None, None]
+    assert [met.against for met in rows[0].contrasts] == ["big_only", *labels[1:3]]
+    assert rows[0].contrasts[1].share_kept == (0.4, 0.41)
+    assert [met.against for met in rows[4].contrasts] == ["big_only"]
+    assert rows[3].contrasts == []
+
+
+def test_every_seed_may_have_a_control_of_its_own():
+    mine = [sample("p", "mine", seed=seed, **kept(40, 60)) for seed in (1, 2)]
+    switches = [
+        sample(
+            "p", f"random_switch(big_share={share}) like mine", method="random_switch", control_of="mine", seed=seed, **kept(big, 100 - big)
+        )
+        for share, seed, big in [(0.3, 1, 33), (0.4, 1, 41), (0.5, 2, 39)]
+    ]
+    rows = standings([*mine, *switches])
+    assert {row.label for row in rows[1:]} == {switches[1].label, switches[2].label}
+    assert [met.chains for met in rows[0].contrasts] == [1, 1]
+
+
+def test_controls_of_what_is_not_there_are_not_shown():
+    assert standings(switch(0.5, 2, 50)) == []
+
+
+def test_tasks_are_apart():
+    rows = standings([sample("p1", "a"), sample("p1", "big_only", task="aime24"), sample("p1", "a", task="aime24")])
+    assert [(row.task, row.label, len(row.contrasts)) for row in rows] == [
+        ("stories", "a", 0),
+        ("aime24", "big_only", 0),
+        ("aime24", "a", 1),
+    ]
