@@ -1,0 +1,95 @@
+"""A cell of a grid: one method on one task with one seed; and the desk at which cells are run so that nothing is run twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import json as msgjson
+
+from speculative.errors import SpeculativeError
+from speculative.evaluate.contenders import Contender
+from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.tasks import Task
+from speculative.evaluate.work import Finder, Work, attempt, matching, plan
+from speculative.pair import Pair
+from speculative.problem import Problem
+from speculative.runs import RunFolder
+from speculative.sample import Sample
+from speculative.trace import Trace
+
+
+class Cell:
+    """One method on one task with one seed. `done` are its samples that are on the disk, by problem and epoch (from 0)."""
+
+    def __init__(
+        self,
+        task: Task,
+        contender: Contender,
+        stated: Sequence[StatedProblem],
+        problem: Problem,
+        *,
+        epochs: int = 1,
+        engines: Mapping[str, str] | None = None,
+    ) -> None:
+        """`problem` carries sampling, budget and seed; `engines` are the specs of the roles, as they are kept with the samples."""
+        self.task, self.contender, self.stated, self.epochs = task, contender, tuple(stated), epochs
+        self.problem = task.posed(problem)
+        self.settings = settings_of(self.problem, engines or {})
+        self.done: dict[tuple[str, int], Sample] = {}
+        self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs)}
+
+    @property
+    def name(self) -> str:
+        """`aime24 random_switch(switch_ratio=4)`, with the seed where it is not 0."""
+        return f"{self.task.name} {self.contender.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
+
+    @property
+    def size(self) -> int:
+        """How many chains it has."""
+        return len(self._work)
+
+    def work(self, problem: str, epoch: int) -> Work:
+        return self._work[problem, epoch]
+
+    def resume(self, samples: Sequence[Sample]) -> None:
+        """Takes over those of the samples that this very cell would give."""
+        found = matching(samples, list(self._work.values()), [self.contender], self.settings, self.problem.seed)
+        self.done = {(sample.problem, sample.epoch): sample for sample in found}
+
+
+class Desk:
+    """Where cells are run: a chain whose sample is in the folder is never run again; one that ends is kept at once.
+
+    At most `chains` are under way. `told` hears of every sample that is new. `failed` is the first error that ended a chain.
+    """
+
+    def __init__(
+        self, pair: Pair, folder: RunFolder, told: Callable[[Cell, Sample], None], *, chains: int, finder: Finder | None = None
+    ) -> None:
+        self.pair, self.folder, self.chains = pair, folder, chains
+        self.failed: SpeculativeError | None = None
+        self._told, self._finder = told, finder
+        self._turn = asyncio.Semaphore(chains)
+
+    async def sample(self, cell: Cell, problem: str, epoch: int) -> tuple[Sample, Trace | None]:
+        """The sample of a problem in an epoch, with its trace. Raises what `runner.run` raises, and what the folder does."""
+        if kept := cell.done.get((problem, epoch)):
+            return kept, self.folder.trace(kept)
+        async with self._turn:
+            try:
+                sample, trace = await attempt(cell.work(problem, epoch), self.pair, cell.problem, cell.settings, self._finder)
+                kept = self.folder.append(sample, trace)
+            except SpeculativeError as error:
+                self.failed = self.failed or error
+                raise
+            cell.done[problem, epoch] = kept
+            self._told(cell, kept)
+            return kept, trace
+
+
+def settings_of(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:
+    """What a sample depends on beside its method, problem and seed, as it reads back from a file."""
+    values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
+    return {name: value for name, value in values.items() if name not in ("messages", "seed")} | dict(engines)
