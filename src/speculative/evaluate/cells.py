@@ -12,9 +12,10 @@ from speculative.errors import SpeculativeError
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.tasks import Task
-from speculative.evaluate.work import Finder, Work, attempt, matching, plan
+from speculative.evaluate.work import Finder, Work, attempt, matching, plan, posed
 from speculative.pair import Pair
 from speculative.problem import Problem
+from speculative.prompts import dialect, shown
 from speculative.runs import RunFolder
 from speculative.sample import Sample
 from speculative.trace import Trace
@@ -93,3 +94,15 @@ def settings_of(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:
     """What a sample depends on beside its method, problem and seed, as it reads back from a file."""
     values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
     return {name: value for name, value in values.items() if name not in ("messages", "seed")} | dict(engines)
+
+
+def prompts_of(cell: Cell, pair: Pair) -> dict[str, str]:
+    """The prompt of a cell's first problem as each role gets it, markers and all."""
+    method = cell.contender.method
+    problem = method.prepare(posed(cell.work(cell.stated[0].id, 0), cell.problem))
+    given = problem.answer_instruction
+    families = {role: dialect(engine.dialect) for role, engine in pair.items()}
+    return {
+        role: shown(family.prompt(problem.messages, family.answer_instruction if given is None else given))
+        for role, family in families.items()
+    }
