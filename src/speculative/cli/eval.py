@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +50,8 @@ def prepare(app: App, argv: list[str]) -> list[str]:
     """Gives the command the flags of its method; the keys of a grid file become flags, those on the command line come first."""
     path = _grid_in(argv)
     kind = find(method_in(argv, DEFAULT_METHOD))
-    about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\nThese are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
+    these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
+    about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
     del app["eval"]
     app.command(with_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
     if path is None or {"--help", "-h"} & set(argv):
@@ -88,11 +90,12 @@ def eval(  # noqa: A001  the command's name
             raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
     if find_spec("inspect_ai") is None:
         raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
+    finder = Extractor(extract_with) if extract_with else None
     asked = settings.problem("every problem of the task in turn")
     specs = {"big": " ".join(engines.big), "small": " ".join(engines.small)} | ({"extract_with": extract_with} if extract_with else {})
     if what.endswith(grid.ENDINGS):
-        if data or params or with_:
-            raise UsageError(f"{what}: a grid names its own data and methods; write them into the file")
+        if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
+            raise UsageError(f"{what}: a grid names its own data, methods and seeds; write them into the file")
         cells = _grid_cells(Path(what), asked, limit, epochs, specs)
     else:
         contender = _contender(method, params, with_)
@@ -102,9 +105,10 @@ def eval(  # noqa: A001  the command's name
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for cell in cells:
             cell.resume(folder.samples)
-        stopped = _run(cells, engines, folder, chains, extract_with)
-    _show(cells, json)
-    sys.stderr.write(f"samples, traces and logs: {folder.path}\n")
+        stopped = _run(cells, engines, folder, chains, finder)
+    if any(cell.done for cell in cells) or not stopped:
+        _show(cells, json)
+        sys.stderr.write(f"samples, traces and logs: {folder.path}\n")
     if stopped:
         raise stopped
     return 0
@@ -124,7 +128,7 @@ def _grid_cells(path: Path, asked: Problem, limit: int | None, epochs: int, spec
     """Task after task, in each method after method."""
     read = grid.read(path)
     return [
-        _cell(task, data, own or limit, contender, structs.replace(asked, seed=asked.seed + seed), epochs, specs)
+        _cell(task, data, limit or own, contender, structs.replace(asked, seed=seed), epochs, specs)
         for task, data, own in read.chosen(path.parent)
         for contender in read.contenders()
         for seed in read.seeds
@@ -140,7 +144,7 @@ def _cell(
     return Cell(task, contender, spread(stated, limit), asked, epochs=epochs, engines=specs)
 
 
-def _run(cells: list[Cell], engines: EngineFlags, folder: RunFolder, chains: int, extract_with: str | None) -> SpeculativeError | None:
+def _run(cells: list[Cell], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None) -> SpeculativeError | None:
     """Runs what is left. What ended it before its time comes back, to be told after what is done is shown."""
     from speculative.evaluate.inspect_run import run
 
@@ -151,13 +155,9 @@ def _run(cells: list[Cell], engines: EngineFlags, folder: RunFolder, chains: int
         async with pair:
             for cell in cells:
                 pair.check(cell.contender.method)
-            finder = await Extractor.open(extract_with) if extract_with else None
-            try:
+            async with finder or nullcontext():
                 folder.note(provenance(pair, **_known(cells, engines, finder)))
                 await run(cells, Desk(pair, folder, told, chains=chains, finder=finder))
-            finally:
-                if finder:
-                    await finder.aclose()
 
     if all(len(cell.done) == cell.size for cell in cells):
         return None

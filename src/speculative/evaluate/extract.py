@@ -31,20 +31,23 @@ Text:
 class Extractor:
     """A model behind an OpenAI-compatible server. `name` is how samples and provenance tell of it."""
 
-    def __init__(self, link: Link, model: str) -> None:
-        self._link, self.name = link, model
+    def __init__(self, spec: str) -> None:
+        """`MODEL@URL`, or the URL of a server with one model. Its key is `OPENAI_API_KEY`, of the environment or `.env`.
 
-    @classmethod
-    async def open(cls, spec: str) -> Extractor:
-        """`MODEL@URL`, or the URL of a server with one model; its key is `OPENAI_API_KEY`, of the environment or `.env`.
-
-        Raises `UsageError`, and the errors of engines if the server is not there.
+        Raises `UsageError`.
         """
-        model, _, url = spec.rpartition("@") if "@http" in spec else ("", "", spec)
+        self.name, _, url = spec.rpartition("@") if "@http" in spec else ("", "", spec)
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"extract-with: {spec!r} is no address; write it as gpt-4o-mini@https://api.openai.com/v1")
-        link = Link([url], secret=secret(KEY), deadlines=Deadlines(first_token=60.0))
-        return cls(link, model or (await inspect(link)).model)
+        self._link = Link([url], secret=secret(KEY), deadlines=Deadlines(first_token=60.0))
+
+    async def __aenter__(self) -> Extractor:
+        """Asks the server which model it has, where none is named. Raises the errors of engines."""
+        self.name = self.name or (await inspect(self._link)).model
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._link.aclose()
 
     async def __call__(self, question: str, text: str) -> tuple[str, str] | None:
         """The answer as a box, and who found it; None if there is none. Raises the errors of engines."""
@@ -53,9 +56,6 @@ class Extractor:
         body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
         reply = _content(await self._link.post("chat/completions", body, "extract"), self._link.name)
         return (f"\\boxed{{{reply}}}", self.name) if reply and " ".join(reply.split()) in " ".join(tail.split()) else None
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
 
 
 def _content(data: bytes, server: str) -> str:

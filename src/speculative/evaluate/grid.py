@@ -13,6 +13,9 @@ from speculative.evaluate.contenders import Contender, contender, spell
 from speculative.evaluate.tasks import Task, task
 
 ENDINGS = (".yaml", ".yml")
+OWN = ("tasks", "methods", "seeds", "limit")
+"""The keys that are no flags: they are read here."""
+
 PLAIN = str | int | float | bool
 
 
@@ -73,7 +76,7 @@ class Grid(BaseModel):
         found: dict[str, list[str]] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name in ("tasks", "methods", "seeds") or value is None:
+            if name in OWN or value is None:
                 continue
             flag = f"--{name.replace('_', '-')}"
             if isinstance(value, bool):
@@ -83,9 +86,9 @@ class Grid(BaseModel):
         return found
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
-        """The tasks, each with its data and its limit. Raises `UnknownName`."""
+        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
         entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
-        return [(task(entry.task), folder / entry.data if entry.data else None, entry.limit) for entry in entries]
+        return [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
 
     def contenders(self) -> list[Contender]:
         """The methods, lists of parameters swept. Raises `UsageError`."""

@@ -152,7 +152,8 @@ def _open(given: dict[str, Any]) -> Pair:
             raise UnknownName("model argument", name, known)
     options = {
         role: EngineOptions(
-            **{field: given[f"{role}_{field}"] for field in fields if f"{role}_{field}" in given}, vllm=cast("str | None", given.get("vllm"))
+            **{field: given[f"{role}_{field}"] for field in fields if f"{role}_{field}" in given},
+            vllm=cast("str | None", given.get("vllm")),
         )
         for role in ROLES
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_ai import Task as InspectTask
 from inspect_ai import eval_async
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import read_eval_log
 from inspect_ai.model import GenerateConfig, Model
 from inspect_ai.util._display import init_display_type
 
@@ -47,6 +48,8 @@ async def run(cells: Sequence[Cell], desk: Desk) -> None:
     )
     if desk.failed:
         raise desk.failed
+    if any(log.status == "cancelled" for log in logs):
+        raise asyncio.CancelledError  # which inspect-ai keeps to itself
     for log in logs:
         if log.status == "error" and log.error:
             raise SpeculativeError(f"inspect-ai could not run {log.eval.task}: {log.error.message}; its log is in {folder}")
@@ -58,7 +61,13 @@ def _task(cell: Cell, desk: Desk) -> InspectTask:
     model = Model(provider(label, cell=cell, desk=desk), GenerateConfig(), {})
     metadata = {"cell": cell.name, "settings": cell.settings}
     return inspected(
-        cell.task, cell.stated, seed=cell.problem.seed, epochs=cell.epochs, model=model, name=f"speculative/{cell.task.name}", metadata=metadata
+        cell.task,
+        cell.stated,
+        seed=cell.problem.seed,
+        epochs=cell.epochs,
+        model=model,
+        name=f"speculative/{cell.task.name}",
+        metadata=metadata,
     )
 
 
