@@ -70,7 +70,7 @@ class TestOneMethod:
         assert len(Run(here / "runs" / "stories").provenance) == 2
 
     def test_another_setting_is_another_evaluation(self, cli, here):
-        for more in ([], ["--seed", 1], ["--temperature", 0], ["--switch-ratio", 9], ["--with", "vote(ballots=2)"]):
+        for more in ([], ["--seed", 1], ["--temperature", 0], ["--switch-ratio", 9], ["--with", "vote(ballots=2)", "--no-controls"]):
             (row,) = rows_of(cli("eval", "stories", "--limit", 2, "--json", *more))
             assert row["chains"] == 2
         assert len(Run(here / "runs" / "stories").samples) == 10
@@ -101,6 +101,18 @@ class TestOneMethod:
         assert ran.out.count("<think>") == 2
         assert not (here / "runs").exists()
 
+    def test_controls_join_and_come_again_without_a_run(self, cli, here):
+        command = ["eval", "stories", "--method", "logprob_subselect", "--sgen", 2, "--ltok", 8, "--limit", 3, "--epochs", 2, "--json"]
+        rows = rows_of(cli(*command))
+        assert rows[0]["label"] == "logprob_subselect(sgen=2, ltok=8)"
+        assert {row["control_of"] for row in rows} == {None, rows[0]["label"]}
+        assert all(row["chains"] == 6 for row in rows)
+        lines = (here / "runs" / "stories" / "samples.jsonl").read_text()
+        assert rows_of(cli(*command)) == rows
+        assert (here / "runs" / "stories" / "samples.jsonl").read_text() == lines
+        (alone,) = rows_of(cli(*command, "--no-controls"))
+        assert alone["accuracy"] == rows[0]["accuracy"]
+
     def test_without_a_terminal_progress_is_a_line_a_cell(self, cli):
         ran = cli("eval", "stories", "--limit", 2)
         assert "stories random_switch: 2 chains done" in ran.err
@@ -115,6 +127,7 @@ methods:
   - {method: random_switch, switch_ratio: [1, 4], with: vote(ballots=2)}
 seeds: [0, 7]
 limit: 3
+controls: false
 max_tokens: 500
 """
 

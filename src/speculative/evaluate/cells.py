@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import json as msgjson
+from msgspec import structs
 
 from speculative.errors import SpeculativeError
 from speculative.evaluate.contenders import Contender
@@ -32,14 +33,17 @@ class Cell:
         problem: Problem,
         *,
         epochs: int = 1,
+        chains: int = 1,
         engines: Mapping[str, str] | None = None,
     ) -> None:
-        """`problem` carries sampling, budget and seed; `engines` are the specs of the roles, as they are kept with the samples."""
-        self.task, self.contender, self.stated, self.epochs = task, contender, tuple(stated), epochs
+        """`problem` carries sampling, budget and seed; at most `chains` share the engines; `engines` are the roles' specs, as samples
+        keep them."""
+        self.task, self.contender, self.stated, self.epochs, self.chains = task, contender, tuple(stated), epochs, chains
         self.problem = task.posed(problem)
-        self.settings = settings_of(self.problem, engines or {})
+        self.engines = dict(engines or {})
+        self.settings = settings_of(self.problem, self.engines)
         self.done: dict[tuple[str, int], Sample] = {}
-        self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs)}
+        self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs, chains)}
 
     @property
     def name(self) -> str:
@@ -51,8 +55,18 @@ class Cell:
         """How many chains it has."""
         return len(self._work)
 
+    @property
+    def left(self) -> int:
+        """How many of them are not done."""
+        return self.size - len(self.done)
+
     def work(self, problem: str, epoch: int) -> Work:
         return self._work[problem, epoch]
+
+    def like(self, contender: Contender) -> Cell:
+        """The same for another method."""
+        more: dict[str, Any] = {"epochs": self.epochs, "chains": self.chains, "engines": self.engines}
+        return Cell(self.task, contender, self.stated, self.problem, **more)
 
     def resume(self, samples: Sequence[Sample]) -> None:
         """Takes over those of the samples that this very cell would give."""
@@ -61,7 +75,7 @@ class Cell:
 
 
 class Desk:
-    """Where cells are run: a chain whose sample is in the folder is never run again; one that ends is kept at once.
+    """Where cells are run: a chain whose sample is in the folder is never run again, under whatever label; one that ends is kept at once.
 
     At most `chains` are under way. `told` hears of every sample that is new. `failed` is the first error that ended a chain.
     """
@@ -73,6 +87,7 @@ class Desk:
         self.failed: SpeculativeError | None = None
         self._told, self._finder = told, finder
         self._turn = asyncio.Semaphore(chains)
+        self._same = {_identity(sample): sample for sample in folder.samples}
 
     async def sample(self, cell: Cell, problem: str, epoch: int) -> tuple[Sample, Trace | None]:
         """The sample of a problem in an epoch, with its trace. Raises what `runner.run` raises, and what the folder does."""
@@ -80,14 +95,34 @@ class Desk:
             return kept, self.folder.trace(kept)
         async with self._turn:
             try:
-                sample, trace = await attempt(cell.work(problem, epoch), self.pair, cell.problem, cell.settings, self._finder)
-                kept = self.folder.append(sample, trace)
+                kept, trace = await self._kept(cell, cell.work(problem, epoch))
             except SpeculativeError as error:
                 self.failed = self.failed or error
                 raise
             cell.done[problem, epoch] = kept
             self._told(cell, kept)
             return kept, trace
+
+    async def _kept(self, cell: Cell, work: Work) -> tuple[Sample, Trace | None]:
+        """The sample as it is in the folder then; the same method with the same parameters has the same chains."""
+        method, stated = work.contender, work.stated
+        seed = posed(work, cell.problem).seed
+        same = _key(stated.task, method.name, method.params, cell.settings, stated.id, seed, stated.answer)
+        if there := self._same.get(same):
+            kept = self.folder.append(structs.replace(there, label=method.label, control_of=method.control_of, epoch=work.epoch))
+            return kept, self.folder.trace(kept)
+        sample, trace = await attempt(work, self.pair, cell.problem, cell.settings, self._finder)
+        kept = self.folder.append(sample, trace)
+        self._same[_identity(kept)] = kept
+        return kept, trace
+
+
+def _identity(sample: Sample) -> bytes:
+    return _key(sample.task, sample.method, sample.params, sample.settings, sample.problem, sample.seed, sample.gold)
+
+
+def _key(*parts: Any) -> bytes:
+    return msgjson.encode(parts, order="deterministic")
 
 
 def settings_of(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:

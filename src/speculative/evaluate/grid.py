@@ -45,6 +45,8 @@ class Grid(BaseModel):
     limit: int | None = Field(None, ge=1)
     chains: int | None = Field(None, ge=1)
     controls: bool | None = None
+    equal_cost: str | None = None
+    prices: str | None = None
     extract_with: str | None = None
     out: str | None = None
     temperature: float | None = None
@@ -84,6 +86,10 @@ class Grid(BaseModel):
             else:
                 found[flag] = [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
         return found
+
+    def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
+        """Every combination: task (with its data and its limit), method, seed; in this order."""
+        return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
         """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
