@@ -22,9 +22,11 @@ from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import Contender, contenders
+from speculative.evaluate.tasks import told_of
 from speculative.pair import Pair
 from speculative.prices import Prices
 from speculative.problem import Problem
+from speculative.provenance import provenance
 from speculative.report.tables import comparison
 from speculative.runs import RunFolder
 from speculative.sample import Sample
@@ -87,7 +89,11 @@ def compare(
         found = folder.samples if folder else []
         more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
         compared = Comparison(spread, asked, _kept(asked, engines), **more)
-        notes, stopped = _run(compared, rivals, engines.open(), progress, prices_of, control)
+        pair = engines.open()
+        if folder:
+            names = [rival.label for rival in rivals]
+            folder.note(provenance(pair, door="compare", methods=names, seeds=[settings.seed], tasks={"stories": told_of(spread)}))
+        notes, stopped = _run(compared, rivals, pair, progress, prices_of, control)
     _show(
         [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
         json,

@@ -193,14 +193,7 @@ def _known(cells: Sequence[Cell], engines: EngineFlags, finder: Extractor | None
         "methods": list(dict.fromkeys(cell.contender.label for cell in cells)),
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
-            cell.task.name: {
-                "dataset": cell.task.dataset or "bundled",
-                "problems": len(cell.stated),
-                "epochs": cell.epochs,
-                "data_hash": tasks.data_hash(cell.stated),
-                "prompt_hash": tasks.prompt_hash(cell.task),
-                "instruction": cell.problem.answer_instruction,
-            }
+            cell.task.name: {**tasks.told_of(cell.stated), "epochs": cell.epochs, "instruction": cell.problem.answer_instruction}
             for cell in cells
         },
         "extract_with": finder.name if finder else None,
