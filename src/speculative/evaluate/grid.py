@@ -25,8 +25,8 @@ class TaskEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     task: str
-    data: Path | None = Field(None, strict=False)
-    limit: int | None = Field(None, ge=1)
+    data: Path | None = Field(default=None, strict=False)
+    limit: int | None = Field(default=None, ge=1)
 
 
 class Grid(BaseModel):
@@ -41,9 +41,9 @@ class Grid(BaseModel):
     methods: list[str | dict[str, PLAIN | list[PLAIN]]] = Field(min_length=1)
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
 
-    epochs: int | None = Field(None, ge=1)
-    limit: int | None = Field(None, ge=1)
-    chains: int | None = Field(None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    chains: int | None = Field(default=None, ge=1)
     controls: bool | None = None
     equal_cost: str | None = None
     prices: str | None = None
@@ -113,14 +113,15 @@ def read(path: Path) -> Grid:
         raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
     try:
         text = path.read_text(encoding="utf-8")
-        values, top = yaml.safe_load(text), yaml.compose(text)
+        values: Any = yaml.safe_load(text)
+        top: Any = yaml.compose(text)  # pyright: ignore[reportUnknownMemberType]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the grid {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"the grid {path} is no YAML: {error}; see examples/seed.yaml") from None
     if not isinstance(values, dict):
         raise UsageError(f"the grid {path} has no keys; it needs `tasks` and `methods`, see examples/seed.yaml")
-    keys = [key.value for key, _ in top.value]  # which the loader would take the last of
+    keys: list[str] = [key.value for key, _ in top.value]  # which the loader would take the last of
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise UsageError(f"the grid {path}: the key {twice!r} comes twice; join them")
     known = list(Grid.model_fields)
@@ -129,7 +130,7 @@ def read(path: Path) -> Grid:
             raise UsageError(f"the grid {path}: {UnknownName('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
     try:
         grid = Grid.model_validate(values)
-        grid.chosen(path.parent), grid.contenders()
+        grid.cells(path.parent)
     except ValidationError as error:
         raise UsageError(f"the grid {path}: {_told(error)}; see examples/seed.yaml") from None
     except SpeculativeError as error:
@@ -145,8 +146,11 @@ def _swept(entry: dict[str, Any]) -> list[str]:
         raise UsageError(f"methods: {entry} names no method; write `method: NAME` in it")
     wrappers = values.pop("with", [])
     around = [wrappers] if isinstance(wrappers, str) else list(wrappers)
-    choices = [[(field, one) for one in (value if isinstance(value, list) else [value])] for field, value in values.items()]  # pyright: ignore[reportUnknownVariableType]
-    return [spell(name, dict(chosen), around) for chosen in product(*choices)]  # pyright: ignore[reportUnknownArgumentType]
+    choices: list[list[tuple[str, Any]]] = [
+        [(field, one) for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
+        for field, value in values.items()
+    ]
+    return [spell(name, dict(chosen), around) for chosen in product(*choices)]
 
 
 def _told(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
 
 from inspect_ai.model import (
@@ -112,7 +113,7 @@ class SpeculativeModel(ModelAPI):
         return seed_of(config.seed or 0, prompt, self._times[config.seed, prompt] - 1)
 
 
-provider = modelapi(name="speculative")(SpeculativeModel)
+provider: Callable[..., ModelAPI] = modelapi(name="speculative")(SpeculativeModel)
 """Makes the model as inspect-ai does: it is then known there by its name."""
 
 
@@ -169,5 +170,5 @@ def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int) -> Pro
             raise UsageError("a message of a tool cannot be put to the pair; use it on tasks without tools")
         messages.append(Message(message.role, message.text))
     given = {name: getattr(config, name) for name in Sampling.__struct_fields__ if getattr(config, name) is not None}
-    limits = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
+    limits: dict[str, Any] = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
     return Problem(tuple(messages), Sampling(**given), seed=seed, stop=tuple(config.stop_seqs or ()), **limits)

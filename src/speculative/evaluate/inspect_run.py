@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_ai import Task as InspectTask
-from inspect_ai import eval_async
+from inspect_ai import eval_async  # pyright: ignore[reportUnknownVariableType]  of a package that is not there
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import GenerateConfig, Model
 from inspect_ai.util._display import init_display_type

@@ -31,7 +31,7 @@ class Schedule:
         if not self.cells:
             return self._given(self._asked)
         if self._view and not self._controls:
-            return self._given(self._begun())
+            return self._given(self._begun(self._view))
         last, self._last = self._last, []
         return self._given([cell for first, rounds, cells in last for cell in self._follow(first, rounds, _samples(cells))])
 
@@ -46,14 +46,14 @@ class Schedule:
         self.cells += cells
         return cells
 
-    def _begun(self) -> list[Cell]:
+    def _begun(self, view: View) -> list[Cell]:
         """The first controls of every task and seed."""
         groups: dict[tuple[str, int], list[Cell]] = {}
         for cell in self._asked:
             groups.setdefault((cell.task.name, cell.problem.seed), []).append(cell)
         found: list[Cell] = []
         for group in groups.values():
-            rounds = controls([cell.contender for cell in group], _samples(group), self._prices, self._view or "flops")
+            rounds = controls([cell.contender for cell in group], _samples(group), self._prices, view)
             self._controls.append((group[0], rounds))
             found += self._follow(group[0], rounds, None)
         return found
