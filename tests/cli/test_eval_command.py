@@ -248,3 +248,10 @@ def test_an_interrupted_evaluation_shows_what_was_done(process, here, number, co
     assert told in err
     assert b"Traceback" not in err
     assert json.loads(out)[0]["chains"] == file.read_bytes().count(b"\n")
+
+
+@pytest.mark.usefixtures("scripted")
+def test_compare_notes_its_provenance_too(cli, here):
+    rows_of(cli("compare", "--methods", "big_only", "--limit", 2, "--out", "run", "--json"))
+    (noted,) = Run(here / "run").provenance
+    assert (noted["door"], noted["methods"], noted["tasks"]["stories"]["problems"]) == ("compare", ["big_only"], 2)

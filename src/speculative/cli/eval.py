@@ -99,9 +99,7 @@ def eval(  # noqa: A001  the command's name
         raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
-    specs = {role: " ".join(spec) for role, spec in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if spec}
-    if extract_with:
-        specs["extract_with"] = extract_with
+    specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
     if what.endswith(grid.ENDINGS):
         if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
             raise UsageError(f"{what}: a grid names its own data, methods and seeds; write them into the file")
