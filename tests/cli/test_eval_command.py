@@ -40,7 +40,8 @@ class TestOneMethod:
             assert found.trace(sample).usage() == sample.usage
         (noted,) = found.provenance
         assert "s3cret" not in json.dumps(noted)
-        assert noted["tasks"]["stories"]["problems"] == 5
+        assert noted["tasks"]["stories"].keys() == {"dataset", "problems", "epochs", "data_hash", "prompt_hash", "prompts"}
+        assert noted["tasks"]["stories"]["prompts"].keys() == {"big", "small"}
         assert noted["engines"]["big"]["name"] == "bundled:big"
         assert noted["versions"].keys() >= {"python", "speculative-reasoning", "inspect-ai", "onnxruntime"}
         (log,) = list_eval_logs(str(found.path / "inspect"))
@@ -84,6 +85,7 @@ class TestOneMethod:
         (here / "rows.jsonl").write_text("".join(f'{{"problem": "How many in {n}?", "answer": "{n}.0"}}\n' for n in range(170, 180)))
         (row,) = rows_of(cli("eval", "aime24", "--data", "rows.jsonl", "--method", "big_only", "--json", "--out", "mine"))
         assert (row["task"], row["problems"], row["accuracy"]) == ("aime24", 10, 0.1)
+        assert Run(here / "mine").provenance[0]["tasks"]["aime24"]["dataset"] == "file rows.jsonl"
         assert [sample.gold for sample in Run(here / "mine").samples if sample.correct] == ["174.0"]
 
     def test_a_bad_row_stops_the_run_before_it_starts(self, cli, here):

@@ -115,6 +115,7 @@ def eval(  # noqa: A001  the command's name
             epochs=epochs,
             chains=chains,
             engines=specs,
+            data=file,
         )
         for task, file, own, contender, seed in chosen
     ]
@@ -166,7 +167,7 @@ def _run(
                 for cell in cells:
                     pair.check(cell.contender.method)
                 if len(rounds.cells) == len(cells):
-                    folder.note(provenance(pair, **_known(cells, engines, finder)))
+                    folder.note(provenance(pair, **_known(cells, pair, engines, finder)))
                 done = [cell.name for cell in cells for _ in cell.done]
                 progress.expect([cell.name for cell in cells], {cell.name: cell.size for cell in cells}, done)
                 await run(cells, desk)
@@ -181,8 +182,8 @@ def _run(
     return rounds, None
 
 
-def _known(cells: Sequence[Cell], engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
-    """What this door knows of where the samples come from."""
+def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
+    """What this door knows of where the samples come from. `prompts` are hashes of the first problem's, as each model gets it."""
     flags = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
     return {
         "door": "eval",
@@ -191,7 +192,11 @@ def _known(cells: Sequence[Cell], engines: EngineFlags, finder: Extractor | None
         "methods": list(dict.fromkeys(cell.contender.label for cell in cells)),
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
-            cell.task.name: {**tasks.told_of(cell.stated), "epochs": cell.epochs, "instruction": cell.problem.answer_instruction}
+            cell.task.name: {
+                **tasks.told_of(cell.stated, cell.data),
+                "prompts": {role: tasks.digest(prompt) for role, prompt in prompts_of(cell, pair).items()},
+                "epochs": cell.epochs,
+            }
             for cell in cells
         },
         "extract_with": finder.name if finder else None,

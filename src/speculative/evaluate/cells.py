@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import json as msgjson
@@ -35,10 +36,12 @@ class Cell:
         epochs: int = 1,
         chains: int = 1,
         engines: Mapping[str, str] | None = None,
+        data: Path | None = None,
     ) -> None:
         """`problem` carries sampling, budget and seed; at most `chains` share the engines; `engines` are the roles' specs, as samples
-        keep them."""
-        self.task, self.contender, self.stated, self.epochs, self.chains = task, contender, tuple(stated), epochs, chains
+        keep them; `data` is the file that the problems are from, if they are from one."""
+        self.task, self.contender, self.stated, self.data = task, contender, tuple(stated), data
+        self.epochs, self.chains = epochs, chains
         self.problem = task.posed(problem)
         self.engines = dict(engines or {})
         self.settings = settings_of(self.problem, self.engines)
@@ -65,7 +68,7 @@ class Cell:
 
     def like(self, contender: Contender) -> Cell:
         """The same for another method."""
-        more: dict[str, Any] = {"epochs": self.epochs, "chains": self.chains, "engines": self.engines}
+        more: dict[str, Any] = {"epochs": self.epochs, "chains": self.chains, "engines": self.engines, "data": self.data}
         return Cell(self.task, contender, self.stated, self.problem, **more)
 
     def resume(self, samples: Sequence[Sample]) -> None:
