@@ -70,6 +70,7 @@ class TestOneMethod:
         assert len(file.read_text().splitlines()) == 4
         assert len(Run(here / "runs" / "stories").provenance) == 2
 
+    @pytest.mark.slow
     def test_another_setting_is_another_evaluation(self, cli, here):
         for more in ([], ["--seed", 1], ["--temperature", 0], ["--switch-ratio", 9], ["--with", "vote(ballots=2)", "--no-controls"]):
             (row,) = rows_of(cli("eval", "stories", "--limit", 2, "--json", *more))
@@ -103,6 +104,7 @@ class TestOneMethod:
         assert ran.out.count("<think>") == 2
         assert not (here / "runs").exists()
 
+    @pytest.mark.slow
     def test_controls_join_and_come_again_without_a_run(self, cli, here):
         command = ["eval", "stories", "--method", "logprob_subselect", "--sgen", 2, "--ltok", 8, "--limit", 3, "--epochs", 2, "--json"]
         rows = rows_of(cli(*command))
@@ -137,6 +139,7 @@ max_tokens: 500
 @inspecting
 @pytest.mark.usefixtures("scripted")
 class TestGrid:
+    @pytest.mark.slow
     def test_every_combination_is_a_cell_in_one_folder(self, cli, here):
         (here / "rows.jsonl").write_text('{"question": "How many?", "answer": "so\\n#### 174"}\n{"question": "n?", "answer": "#### 1"}\n')
         (here / "grid.yaml").write_text(GRID)

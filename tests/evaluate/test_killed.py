@@ -54,6 +54,7 @@ def test_a_killed_evaluation_goes_on(tmp_path):
     assert len({(sample["problem"], sample["epoch"]) for sample in samples}) == len(samples) == PROBLEMS * EPOCHS
     begun = (tmp_path / "begun").read_text().split()
     assert set(begun) == {str(sample["seed"]) for sample in samples}
+    print(f"{KILLS} kills, {len(samples)} samples, {len(begun) - len(samples)} chains begun twice")
     assert len(begun) - len(samples) <= KILLS * CHAINS
     found = Run(tmp_path / "run")
     assert all(found.trace(sample).usage() == sample.usage for sample in found.samples)
