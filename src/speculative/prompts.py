@@ -255,6 +255,11 @@ def dialect(name: str) -> Dialect:
     return DIALECTS[name]
 
 
+def shown(parts: Sequence[Part]) -> str:
+    """Parts as somebody reads them, markers spelled out."""
+    return "".join(part.text if isinstance(part, Mark) else part for part in parts)
+
+
 def encode(vocabulary: Vocabulary, parts: Sequence[Part]) -> list[int]:
     """Parts to ids. Neighbouring texts are joined first, so that how a prompt is put together never shows in its tokens."""
     ids: list[int] = []

@@ -81,6 +81,8 @@ class RunFolder(Run):
             super().__init__(path)
             self._file.truncate(self._whole)
             (path / TRACES).mkdir(exist_ok=True)
+            for unfinished in (path / TRACES).glob(".*"):  # a trace that a kill cut off
+                unfinished.unlink()
         except BaseException:
             self._file.close()
             raise

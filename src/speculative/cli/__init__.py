@@ -35,6 +35,10 @@ def run(argv: Sequence[str]) -> int:
             from speculative.cli.ask import prepare
 
             return made(prepare(made, list(argv)))
+        if argv[:1] == ["eval"]:
+            from speculative.cli.eval import prepare
+
+            return made(prepare(made, list(argv)))
         return made(list(argv))
 
     code = reported(work)

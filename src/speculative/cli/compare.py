@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
-from msgspec import json as msgjson
 from msgspec import to_builtins
 
 from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
@@ -20,11 +19,13 @@ from speculative.cli.screen import put_json, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
+from speculative.evaluate.cells import settings_of
 from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import Contender, contenders
+from speculative.evaluate.tasks import told_of
 from speculative.pair import Pair
 from speculative.prices import Prices
-from speculative.problem import Problem
+from speculative.provenance import provenance
 from speculative.report.tables import comparison
 from speculative.runs import RunFolder
 from speculative.sample import Sample
@@ -86,8 +87,12 @@ def compare(
 
         found = folder.samples if folder else []
         more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
-        compared = Comparison(spread, asked, _kept(asked, engines), **more)
-        notes, stopped = _run(compared, rivals, engines.open(), progress, prices_of, control)
+        compared = Comparison(spread, asked, settings_of(asked, engines.specs), **more)
+        pair = engines.open()
+        if folder:
+            names = [rival.label for rival in rivals]
+            folder.note(provenance(pair, door="compare", methods=names, seeds=[settings.seed], tasks={"stories": told_of(spread)}))
+        notes, stopped = _run(compared, rivals, pair, progress, prices_of, control)
     _show(
         [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
         json,
@@ -115,15 +120,6 @@ def _run(
             return interruptible(all_of_it()), None
         except SpeculativeError as error:
             return [], error
-
-
-def _kept(asked: Problem, engines: EngineFlags) -> dict[str, Any]:
-    """The settings that a sample depends on, beside its method, problem and seed."""
-    values: dict[str, Any] = msgjson.decode(msgjson.encode(asked))  # as they read back from a file
-    specs = {"big": engines.big, "small": engines.small, "judge": engines.judge}
-    return {name: value for name, value in values.items() if name not in ("messages", "seed")} | {
-        role: " ".join(spec) for role, spec in specs.items() if spec
-    }
 
 
 def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:

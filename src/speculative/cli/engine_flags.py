@@ -45,6 +45,11 @@ class EngineFlags(ServerFlags):
         """Whether one of the models is of the pair that ships."""
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
 
+    @property
+    def specs(self) -> dict[str, str]:
+        """What fills each role, in one string, as it is kept with samples."""
+        return {role: " ".join(specs) for role, specs in (("big", self.big), ("small", self.small), ("judge", self.judge)) if specs}
+
     def open(self) -> Pair:
         """The pair; while servers load, the user is told how far they are."""
         with raising() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext(), Loading() as tell:

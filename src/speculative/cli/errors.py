@@ -111,7 +111,7 @@ def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
 
 def _owners(flag: str, command: Sequence[str]) -> list[str]:
     """The methods and wrappers that have such a parameter, when it was given to another one."""
-    if list(command) != ["ask"]:
+    if list(command) not in (["ask"], ["eval"]):
         return []
     from speculative.methods.registry import registered
 

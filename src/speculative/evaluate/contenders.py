@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -44,3 +45,9 @@ def contender(spec: str) -> Contender:
     *wrappers, inner = split(spec, "*")
     name, params = spelled("method", inner)
     return Contender(spec.strip(), build(name, params, wrappers[::-1]))
+
+
+def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
+    """A method as `contender` reads it; the wrappers as they are spelled, the innermost first."""
+    fields = ", ".join(f"{field}={str(value).lower() if isinstance(value, bool) else value}" for field, value in (params or {}).items())
+    return "*".join([*reversed(wrappers), f"{name}({fields})" if fields else name])

@@ -29,7 +29,8 @@ def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, 
     try:
         found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:  # noqa: BLE001  the package, its network and its file formats each have errors of their own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        cause = error.__cause__ or error  # which a dataset's reader wraps
+        reason = " ".join(str(cause).split()) or type(cause).__name__
         gate = "; it is behind a gate: accept its terms on the hub and set HF_TOKEN" if "gated" in reason.lower() else ""
         raise SpeculativeError(f"the data set {dataset} cannot be had: {reason[:300]}{gate}; {NEXT}") from None
     yield from found

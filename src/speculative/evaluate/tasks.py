@@ -157,6 +157,13 @@ def data_hash(stated: Sequence[StatedProblem]) -> str:
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
+def told_of(stated: Sequence[StatedProblem], data: Path | None = None) -> dict[str, Any]:
+    """What the provenance of a run says of its problems, which may be those of a file."""
+    task = TASKS[stated[0].task]
+    hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}
+    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes}
+
+
 def prompt_hash(task: Task) -> str:
     """What a task's prompt is known by."""
     return digest(f"{task.prompt} {task.instruction}")

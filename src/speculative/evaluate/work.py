@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
+from speculative.evaluate.grading_text import find_answer
 from speculative.evaluate.problems import StatedProblem
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
@@ -19,6 +20,10 @@ from speculative.trace import Trace
 
 UNGRADED = Verdict(False, None, "graded elsewhere")
 """Stands in the samples of problems whose `kind` is None."""
+
+
+Finder = Callable[[str, str], Awaitable[tuple[str, str] | None]]
+"""Finds the answer in a text where the grader sees none, given question and text: the answer, boxed, and who found it."""
 
 
 class Work(Struct, frozen=True):
@@ -48,15 +53,17 @@ def seed_of(seed: int, problem: str, epoch: int) -> int:
     return int.from_bytes(blake2b(f"{seed}/{problem}/{epoch}".encode(), digest_size=6).digest(), "big")
 
 
-async def attempt(work: Work, pair: Pair, problem: Problem, settings: Mapping[str, Any]) -> tuple[Sample, Trace]:
-    """Runs the chain and grades what stands after its thinking.
+async def attempt(
+    work: Work, pair: Pair, problem: Problem, settings: Mapping[str, Any], finder: Finder | None = None
+) -> tuple[Sample, Trace]:
+    """Runs the chain and grades what stands after its thinking; `finder` is asked where the grader sees no answer there.
 
     `problem` carries sampling, budget and the seed that all seeds are made from; its text is replaced. `settings` is what the
     sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
     """
     method = work.contender.method
     result = await run(method.prepare(posed(work, problem)), method, pair)
-    return await graded(work, result, settings), result.trace
+    return await graded(work, result, settings, finder), result.trace
 
 
 def posed(work: Work, problem: Problem) -> Problem:
@@ -65,10 +72,12 @@ def posed(work: Work, problem: Problem) -> Problem:
     return structs.replace(problem, messages=messages, seed=seed_of(problem.seed, work.stated.id, work.epoch))
 
 
-async def graded(work: Work, result: Result, settings: Mapping[str, Any]) -> Sample:
+async def graded(work: Work, result: Result, settings: Mapping[str, Any], finder: Finder | None = None) -> Sample:
     """The sample that a result is."""
     stated = work.stated
-    verdict = await agrade(result.answer, stated.answer, stated.kind, question=stated.problem) if stated.kind else UNGRADED
+    found = await finder(stated.problem, result.answer) if finder and not find_answer(result.answer) else None
+    text = found[0] if found else result.answer
+    verdict = await agrade(text, stated.answer, stated.kind, question=stated.problem) if stated.kind else UNGRADED
     return Sample(
         task=stated.task,
         label=work.contender.label,
@@ -84,7 +93,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any]) -> Sam
         found=verdict.answer,
         vote=vote_key(verdict.answer, stated.kind) if stated.kind else None,
         correct=verdict.correct,
-        why=verdict.why,
+        why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
         finish_reason=result.finish_reason,
         seconds=result.seconds,
         usage=result.usage,

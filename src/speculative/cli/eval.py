@@ -1,0 +1,230 @@
+"""`speculative eval`: a method on a benchmark, or a grid of them, kept sample by sample."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+from msgspec import structs, to_builtins
+
+from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
+from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
+from speculative.cli.errors import note, warn
+from speculative.cli.interrupt import interruptible
+from speculative.cli.method_flags import method_in, with_flags
+from speculative.cli.progress import Progress
+from speculative.cli.screen import put, put_json, screen
+from speculative.cost import View
+from speculative.errors import SpeculativeError, UsageError
+from speculative.evaluate import grid, tasks
+from speculative.evaluate.cells import Cell, Desk, prompts_of
+from speculative.evaluate.contenders import Contender, spell
+from speculative.evaluate.controls import speculation
+from speculative.evaluate.extract import Extractor
+from speculative.evaluate.problems import StatedProblem, spread
+from speculative.evaluate.rounds import Schedule
+from speculative.methods.base import name_of
+from speculative.methods.registry import build, find
+from speculative.pair import Pair
+from speculative.prices import Prices
+from speculative.provenance import provenance
+from speculative.report.tables import comparison
+from speculative.runs import RunFolder
+from speculative.sample import Sample
+from speculative.standing import standings
+
+DEFAULT_METHOD = "random_switch"
+WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"
+DATA = "take the problems from this JSON-lines file: the columns of the task's public data set, or `problem` and `answer`"
+OUT = "the folder for samples, traces and logs; the same command again goes on where it stopped [default: runs/NAME]"
+EXTRACT = "MODEL@URL of a server that finds the answer where the grader sees none; it never sees the right one"
+WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
+METHOD = Group("Method", sort_key=1)
+WORK = Group("Evaluation", sort_key=1)
+OUTPUT = Group("Output", sort_key=5)
+
+
+def prepare(app: App, argv: list[str]) -> list[str]:
+    """Gives the command the flags of its method; the keys of a grid file become flags, those on the command line come first."""
+    path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
+    kind = find(method_in(argv, DEFAULT_METHOD))
+    these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
+    about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
+    del app["eval"]
+    app.command(with_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
+    if path is None or {"--help", "-h"} & set(argv):
+        return argv
+    given = {token.partition("=")[0].replace("--no-", "--") for token in argv}
+    flags = grid.read(path).flags()
+    return [*argv, *(token for flag, tokens in flags.items() if flag.replace("--no-", "--") not in given for token in tokens or [flag])]
+
+
+def eval(  # noqa: A001  the command's name
+    what: Annotated[str, Parameter(help=WHAT)],
+    /,
+    *,
+    method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
+    with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
+    data: Annotated[Path | None, Parameter(help=DATA, group=WORK)] = None,
+    limit: Annotated[int | None, Parameter(converter=whole, help="so many problems, evenly from all levels", group=WORK)] = None,
+    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried, each time with another seed", group=WORK)] = 1,
+    chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
+    extract_with: Annotated[str | None, Parameter(help=EXTRACT, group=WORK)] = None,
+    prices: PriceFlags = DEFAULT_PRICES,
+    control: ControlFlags = DEFAULT_CONTROLS,
+    settings: ProblemFlags = DEFAULT_PROBLEM,
+    engines: EngineFlags = DEFAULT_ENGINES,
+    show_prompt: Annotated[
+        bool, Parameter(help="print the prompt exactly as each model gets it, and end", group=OUTPUT, negative=(), show_default=False)
+    ] = False,
+    json: Annotated[bool, Parameter(help="print JSON: a list, an object a method", group=OUTPUT, negative=(), show_default=False)] = False,
+    out: Annotated[Path | None, Parameter(help=OUT, group=OUTPUT)] = None,
+    **params: Any,
+) -> int:
+    """Run a method on a benchmark, or a grid of methods and benchmarks, and say what it reaches and costs.
+
+    Every chain is kept as it ends, with its trace: after an interruption, or a kill, the same command goes on.
+    """
+    for name, value in (("limit", limit), ("epochs", epochs), ("chains", chains)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
+    if find_spec("inspect_ai") is None:
+        raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
+    finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
+    asked = settings.problem("every problem of the task in turn")
+    specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
+    if what.endswith(grid.ENDINGS):
+        if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
+            raise UsageError(f"{what}: a grid names its own data, methods and seeds; write them into the file")
+        chosen = grid.read(Path(what)).cells(Path(what).parent)
+    else:
+        chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
+    cells = [
+        Cell(
+            task,
+            contender,
+            _stated(task, file, limit or own),
+            structs.replace(asked, seed=seed),
+            epochs=epochs,
+            chains=chains,
+            engines=specs,
+            data=file,
+        )
+        for task, file, own, contender, seed in chosen
+    ]
+    if show_prompt:
+        return _show_prompts(cells, engines.open())
+    with RunFolder(out or Path("runs") / Path(what).stem) as folder:
+        schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
+        done, stopped = _run(schedule, engines, folder, chains, finder)
+    if any(cell.done for cell in done.cells) or not stopped:
+        _show(done, priced, control.equal_cost, json)
+        sys.stderr.write(f"samples, traces and logs: {folder.path}\n")
+    if stopped:
+        raise stopped
+    return 0
+
+
+def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -> Contender:
+    """The method, labelled as `compare` and grids spell it."""
+    return Contender(spell(name_of(build(method, params)), params, wrappers), build(method, params, wrappers))
+
+
+@cache
+def _stated(task: tasks.Task, data: Path | None, limit: int | None) -> list[StatedProblem]:
+    """The problems of a task, loaded once for all its cells."""
+    stated = tasks.load(task, data)
+    if limit and limit > len(stated):
+        warn(f"--limit {limit}: {data or task.name} has {len(stated)} problems, all of them are taken")
+    return spread(stated, limit)
+
+
+def _run(
+    schedule: Callable[[], Schedule], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None
+) -> tuple[Schedule, SpeculativeError | None]:
+    """Runs what is left. What ended it before its time comes back, to be told after what is done is shown."""
+    done = schedule()
+    while cells := done.next():
+        if any(cell.left for cell in cells):
+            break
+    else:
+        return done, None
+    from speculative.evaluate.inspect_run import run
+
+    rounds, pair = schedule(), engines.open()
+
+    async def all_of_it() -> None:
+        async with pair, finder or nullcontext():
+            desk = Desk(pair, folder, lambda cell, _: progress.advance(cell.name), chains=chains, finder=finder)
+            while cells := rounds.next():
+                for cell in cells:
+                    pair.check(cell.contender.method)
+                if len(rounds.cells) == len(cells):
+                    folder.note(provenance(pair, **_known(cells, pair, engines, finder)))
+                done = [cell.name for cell in cells for _ in cell.done]
+                progress.expect([cell.name for cell in cells], {cell.name: cell.size for cell in cells}, done)
+                await run(cells, desk)
+            if rounds.controlled:
+                rounds.notes.append(speculation(pair["big"]))
+
+    with Progress() as progress:
+        try:
+            interruptible(all_of_it())
+        except SpeculativeError as error:
+            return rounds, error
+    return rounds, None
+
+
+def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
+    """What this door knows of where the samples come from. `prompts` are hashes of the first problem's, as each model gets it."""
+    flags = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
+    return {
+        "door": "eval",
+        "flags": {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()},  # pyright: ignore[reportUnknownArgumentType]
+        "settings": {name: value for name, value in cells[0].settings.items() if name != "answer_instruction"},
+        "methods": list(dict.fromkeys(cell.contender.label for cell in cells)),
+        "seeds": sorted({cell.problem.seed for cell in cells}),
+        "tasks": {
+            cell.task.name: {
+                **tasks.told_of(cell.stated, cell.data),
+                "prompts": {role: tasks.digest(prompt) for role, prompt in prompts_of(cell, pair).items()},
+                "epochs": cell.epochs,
+            }
+            for cell in cells
+        },
+        "extract_with": finder.name if finder else None,
+    }
+
+
+def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
+    async def shown() -> dict[str, dict[str, str]]:
+        async with pair:
+            return {cell.name: prompts_of(cell, pair) for cell in cells}
+
+    for name, prompts in interruptible(shown()).items():
+        for role, prompt in prompts.items():
+            put(f"---- {name}, {role} ----\n{prompt}")
+    return 0
+
+
+def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> None:
+    cells = schedule.cells
+    samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
+    rows: list[dict[str, Any]] = [to_builtins(one) for one in standings(samples, [cell.contender.label for cell in cells], prices)]
+    if json:
+        put_json(rows)
+    else:
+        console = screen()
+        for task in dict.fromkeys(row["task"] for row in rows):
+            console.print(task)
+            for part in comparison([row for row in rows if row["task"] == task], view):
+                console.print(part)
+    for line in schedule.notes:
+        note(line)

@@ -1,0 +1,163 @@
+"""A grid: tasks, methods with parameters, and seeds in one YAML file; every combination is a cell."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from speculative.errors import SpeculativeError, UnknownName, UsageError
+from speculative.evaluate.contenders import Contender, contender, spell
+from speculative.evaluate.tasks import Task, task
+
+ENDINGS = (".yaml", ".yml")
+OWN = ("tasks", "methods", "seeds", "limit")
+"""The keys that are no flags: they are read here."""
+
+PLAIN = str | int | float | bool
+
+
+class TaskEntry(BaseModel):
+    """A task with what is its own: `data` is a JSON-lines file beside the grid, `limit` so many problems."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    task: str
+    data: Path | None = Field(default=None, strict=False)
+    limit: int | None = Field(default=None, ge=1)
+
+
+class Grid(BaseModel):
+    """What a grid file says. A list where a method's parameter has one value stands for each of them in turn.
+
+    Keys beside `tasks`, `methods` and `seeds` are flags of `speculative eval`, spelled with `_`; on the command line they win.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tasks: list[str | TaskEntry] = Field(min_length=1)
+    methods: list[str | dict[str, PLAIN | list[PLAIN]]] = Field(min_length=1)
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+
+    epochs: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    chains: int | None = Field(default=None, ge=1)
+    controls: bool | None = None
+    equal_cost: str | None = None
+    prices: str | None = None
+    extract_with: str | None = None
+    out: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    max_produced: int | None = None
+    max_seconds: float | None = None
+    answer_instruction: str | None = None
+    big: str | list[str] | None = None
+    small: str | list[str] | None = None
+    judge: str | list[str] | None = None
+    big_model: str | None = None
+    big_tokenizer: str | None = None
+    big_dialect: str | None = None
+    big_gpus: str | None = None
+    big_port: int | None = None
+    big_args: str | None = None
+    small_model: str | None = None
+    small_tokenizer: str | None = None
+    small_dialect: str | None = None
+    small_gpus: str | None = None
+    small_port: int | None = None
+    small_args: str | None = None
+    vllm: str | None = None
+
+    def flags(self) -> dict[str, list[str]]:
+        """The keys that are flags, each with its values, as the command line spells them."""
+        found: dict[str, list[str]] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in OWN or value is None:
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                found[flag if value else f"--no-{name}"] = []
+            else:
+                found[flag] = [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
+        return found
+
+    def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
+        """Every combination: task (with its data and its limit), method, seed; in this order."""
+        return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
+
+    def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
+        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
+        entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
+        return [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
+
+    def contenders(self) -> list[Contender]:
+        """The methods, lists of parameters swept. Raises `UsageError`."""
+        specs = [spec for entry in self.methods for spec in ([entry] if isinstance(entry, str) else _swept(entry))]
+        twice = next((spec for spec in specs if specs.count(spec) > 1), None)
+        if twice:
+            raise UsageError(f"methods: {twice!r} comes twice")
+        return [contender(spec) for spec in specs]
+
+
+def read(path: Path) -> Grid:
+    """The grid in a file. Raises `UsageError` that names the file, the key and the value."""
+    try:
+        import yaml
+    except ImportError:
+        raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
+    try:
+        text = path.read_text(encoding="utf-8")
+        values: Any = yaml.safe_load(text)
+        top: Any = yaml.compose(text)  # pyright: ignore[reportUnknownMemberType]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the grid {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"the grid {path} is no YAML: {error}; see examples/seed.yaml") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"the grid {path} has no keys; it needs `tasks` and `methods`, see examples/seed.yaml")
+    keys: list[str] = [key.value for key, _ in top.value]  # which the loader would take the last of
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UsageError(f"the grid {path}: the key {twice!r} comes twice; join them")
+    known = list(Grid.model_fields)
+    for key in values:  # pyright: ignore[reportUnknownVariableType]
+        if key not in known:
+            raise UsageError(f"the grid {path}: {UnknownName('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        grid = Grid.model_validate(values)
+        grid.cells(path.parent)
+    except ValidationError as error:
+        raise UsageError(f"the grid {path}: {_told(error)}; see examples/seed.yaml") from None
+    except SpeculativeError as error:
+        raise UsageError(f"the grid {path}: {error}") from None
+    return grid
+
+
+def _swept(entry: dict[str, Any]) -> list[str]:
+    """`random_switch(switch_ratio=4)` for each combination of the values of an entry."""
+    values = dict(entry)
+    name = values.pop("method", None)
+    if not isinstance(name, str):
+        raise UsageError(f"methods: {entry} names no method; write `method: NAME` in it")
+    wrappers = values.pop("with", [])
+    around = [wrappers] if isinstance(wrappers, str) else list(wrappers)
+    choices: list[list[tuple[str, Any]]] = [
+        [(field, one) for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
+        for field, value in values.items()
+    ]
+    return [spell(name, dict(chosen), around) for chosen in product(*choices)]
+
+
+def _told(error: ValidationError) -> str:
+    """What is wrong, of several readings the one that came furthest: which key, which value, and why."""
+    first = max(error.errors(), key=lambda detail: len(detail["loc"]))
+    names = {"TaskEntry", "str", "int", "float", "bool"}
+    place = ".".join(str(part) for part in first["loc"] if not (str(part) in names or str(part).startswith(("dict[", "list["))))
+    reason = str(first["msg"])
+    value = "" if first["type"] == "missing" else f"{str(first['input'])[:80]!r} is not valid: "
+    return f"{place}: {value}{reason[:1].lower()}{reason[1:]}"

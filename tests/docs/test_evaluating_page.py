@@ -1,0 +1,33 @@
+"""The commands of docs/evaluating.md run."""
+
+import pytest
+from documents import ROOT, blocks, shell
+
+from speculative.evaluate.grid import read
+from speculative.evaluate.tasks import TASKS
+
+
+@pytest.mark.slow
+def test_its_commands_run(tmp_path):
+    for block in blocks("docs/evaluating.md", "sh"):
+        shell(block, tmp_path)
+    assert (tmp_path / "runs" / "grid" / "samples.jsonl").read_bytes().count(b"\n") == 40
+
+
+def test_its_table_names_every_task():
+    text = (ROOT / "docs/evaluating.md").read_text()
+    assert all(f"`{name}`" in text and (task.dataset is None or f"`{task.dataset}`" in text) for name, task in TASKS.items())
+
+
+def test_the_sweep_is_a_grid():
+    cells = read(ROOT / "examples/seed.yaml").cells(ROOT / "examples")
+    assert len(cells) == 24
+    assert {cell[3].name for cell in cells} == {"big_only", "small_only", "random_switch", "logprob_subselect"}
+
+
+@pytest.mark.slow
+def test_the_sweep_runs_in_small(tmp_path):
+    text = (ROOT / "examples/seed.yaml").read_text()
+    (tmp_path / "seed.yaml").write_text(text.replace("[aime24_nofigures, openai_math, gpqa_diamond]", "[stories]"))
+    small = "--big bundled:big --small bundled:small --limit 1 --epochs 1 --max-tokens 400 --no-controls"
+    assert "stories" in shell(f"speculative eval seed.yaml {small}", tmp_path)
