@@ -81,7 +81,8 @@ class Caller:
             on_text(kept_text(engine.vocabulary, completion)[0][told:], completion.ids)
             return [[completion]]
 
-        return await self.paid(role, verb, work, decoding.seed, cut, ids)
+        # In a task of its own: a token then wakes this one, and not all who wait above it.
+        return await self.paid(role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, cut, ids)
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -15,7 +16,7 @@ import stamina
 from msgspec import Struct
 
 from speculative.engines.replicas import Replicas, origin
-from speculative.engines.silence import Silence
+from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
 
 ATTEMPTS = 4
@@ -44,6 +45,10 @@ class Deadlines(Struct, frozen=True):
     whole: float = 3600.0
 
 
+LINGER = 0.2
+"""Seconds in which a server may end an answer after its last event: then the connection can be used again."""
+
+
 class Events:
     """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
 
@@ -52,8 +57,8 @@ class Events:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are whole now."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        return [line[5:].strip() for line in lines if line[:5] == b"data:"]
 
 
 class _Watch(Silence):
@@ -63,6 +68,7 @@ class _Watch(Silence):
         super().__init__(
             deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck")
         )
+        self.since = NEVER  # until somebody waits for more
         self.over = ""
         self._response = response
         late = f"the call took longer than {deadlines.whole:g} s"
@@ -99,7 +105,7 @@ class Link:
         """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
         return (await self._begin(path, body, key, whole=True))[1]
 
-    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncIterator[list[bytes]]:
+    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncGenerator[list[bytes]]:
         """The payloads of a streamed answer, all those of one read together. Leaving the loop early closes the connection."""
         ends = time.monotonic() + self.deadlines.whole
         response, data = await self._begin(path, body, key, whole=False)
@@ -109,11 +115,14 @@ class Link:
                 if payloads := events.feed(data):
                     if payloads[-1] == b"[DONE]":
                         yield payloads[:-1]
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(LINGER):
+                                await response.content.readany()
                         return
                     yield payloads
-                watch.listen()
+                watch.since = watch.clock()
                 data = await response.content.readany()
-                watch.pause()
+                watch.since = NEVER
             yield events.feed(b"\n")
         except (aiohttp.ClientError, OSError) as error:
             cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"

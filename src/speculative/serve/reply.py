@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from speculative.engines.silence import Silence
 from speculative.errors import EngineError
 from speculative.serve.bodies import COMMENT, Body, encode
 from speculative.serve.door import Door
@@ -66,11 +67,11 @@ class Reply(Response):
         try:
             pair = self.door.pair
             pair.check(self.job.method)
-            wake = asyncio.Event()
-            work = Work(self.job, pair, wake.set if self.job.stream else None)
+            bell = Bell()
+            work = Work(self.job, pair, bell.ring if self.job.stream else None)
             async with self.door.admission.enter(len(self.job.problems), work.abort) as self.queued:
                 try:
-                    await (self._stream(work, wake, send) if self.job.stream else self._whole(work, send))
+                    await (self._stream(work, bell, send) if self.job.stream else self._whole(work, send))
                 finally:
                     await work.close()
                     self._count(work)
@@ -91,32 +92,30 @@ class Reply(Response):
 
     # ---- streamed ---------------------------------------------------------------------------------------------------
 
-    async def _stream(self, work: Work, wake: asyncio.Event, send: Send) -> None:
-        ahead, beat = self._elapsed() - self.queued, _Beat(wake)
+    async def _stream(self, work: Work, bell: Bell, send: Send) -> None:
+        ahead, beat = self._elapsed() - self.queued, _Beat(bell)
         tasks, feeds = work.start(), [feed for feed in work.feeds if feed]
-        open_, first, outcomes = set(range(len(tasks))), True, dict[int, Outcome]()
+        open_, outcomes, first = dict(enumerate(feeds)), dict[int, Outcome](), True
         try:
             while open_:
-                await wake.wait()
-                wake.clear()
-                data = bytearray()
-                for index in sorted(open_):
-                    outcome = work.outcome(index) if tasks[index].done() else None
-                    data += self._news(index, feeds[index])
-                    if outcome:
-                        open_.discard(index)
-                        outcomes[index] = outcome
-                        data += self.body_of.last(index, outcome)
+                await bell.rung()
+                over = [index for index in open_ if tasks[index].done()]
+                for index in over:
+                    outcomes[index] = work.outcome(index)
+                data = b"".join([self._news(index, feed) for index, feed in open_.items()])
+                for index in over:
+                    del open_[index]
+                    data += self.body_of.last(index, outcomes[index])
                 if not self.headed and (data or beat.due or any(feed.live for feed in feeds)):
                     await send({"type": "http.response.start", "status": 200, "headers": [*SSE, (OVERHEAD, b"%.3f" % (1000 * ahead))]})
                     self.headed = True
-                    data[:0] = b"".join(self.body_of.first(index) for index in range(len(tasks)))
+                    data = b"".join(self.body_of.first(index) for index in range(len(tasks))) + data
                 if data and first:
                     first = False
                     self.door.metrics.seconds.labels("first_text").observe(self._elapsed())
                 if data or beat.due:
-                    await self.write({"type": "http.response.body", "body": bytes(data) or COMMENT, "more_body": True})
-                    beat.written()
+                    await self.write({"type": "http.response.body", "body": data or COMMENT, "more_body": True})
+                    beat.due, beat.since = False, beat.clock()
         finally:
             beat.stop()
         self.outcomes = [outcomes[index] for index in sorted(outcomes)]
@@ -124,8 +123,8 @@ class Reply(Response):
         await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
 
     def _news(self, index: int, feed: Feed) -> bytes:
-        events = b"".join(self.body_of.event(index, event) for event in feed.happened()) if self.job.events else b""
-        return events + self.body_of.text(index, *feed.take())
+        text = self.body_of.text(index, *feed.take())
+        return b"".join(self.body_of.event(index, event) for event in feed.happened()) + text if self.job.events else text
 
     # ---- errors and figures -----------------------------------------------------------------------------------------
 
@@ -199,26 +198,38 @@ class Reply(Response):
         return max(0.0, self._elapsed() - self.queued - max(outcome.busy for outcome in self.outcomes))
 
 
-class _Beat:
-    """Wakes the writer of a stream when nothing was written for a while. One timer a stream, not one a token."""
+class Bell:
+    """Wakes the one task that waits for it: what an `asyncio.Event` does for many, and at a price, once a token."""
 
-    def __init__(self, wake: asyncio.Event) -> None:
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._rung = False
+
+    def ring(self) -> None:
+        self._rung = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def rung(self) -> None:
+        """Returns when it was rung, or has been since the last time."""
+        if not self._rung:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        self._rung = False
+
+
+class _Beat(Silence):
+    """Wakes the writer of a stream when nothing was written for a while."""
+
+    def __init__(self, bell: Bell) -> None:
+        super().__init__(BEAT, self._ring)
         self.due = False
-        self._wake, self._last, self._loop = wake, time.monotonic(), asyncio.get_running_loop()
-        self._timer = self._loop.call_later(BEAT, self._ring)
-
-    def written(self) -> None:
-        self.due, self._last = False, time.monotonic()
-
-    def stop(self) -> None:
-        self._timer.cancel()
+        self._bell = bell
 
     def _ring(self) -> None:
-        silent = time.monotonic() - self._last
-        if silent >= BEAT:
-            self.due = True
-            self._wake.set()
-        self._timer = self._loop.call_later(BEAT - silent if silent < BEAT else BEAT, self._ring)
+        self.due = True
+        self._bell.ring()
 
 
 async def _gone(receive: Receive) -> None:
