@@ -6,7 +6,7 @@ import threading
 import pytest
 from serving import ANSWER, ASK, THOUGHT, pair, serving
 
-from speculative.serve import reply as reply_room
+from speculative.serve import stream as stream_room
 
 BODY = json.dumps(ASK).encode()
 STREAM = json.dumps({**ASK, "stream": True}).encode()
@@ -76,7 +76,7 @@ def test_who_waits_gets_the_place():
 
 
 def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
-    monkeypatch.setattr(reply_room, "BEAT", 0.05)
+    monkeypatch.setattr(stream_room, "BEAT", 0.05)
     with serving(pair(delay=0.005)) as served:
         text = served.post(json={**ASK, "stream": True, "with": ["vote(ballots=2)"]}).text
         comments = [line for line in text.split("\n\n") if line.startswith(":")]
