@@ -3,7 +3,8 @@
     python bench/service.py [--json FILE] [--quick]
 
 Four processes: a fake model server with a set pace, a pass-through (uvicorn and aiohttp, bytes untouched), the service with
-engines over HTTP on that server, and the clients. CPU is that of the process in the middle, from /proc.
+engines over HTTP on that server, and the clients. CPU is that of the process in the middle, from /proc, over the whole of a
+load: accepting the requests and ending them too. About three minutes; figures are medians of repeats.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from operator import sub, truediv
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-LOADS = ((1, 50.0), (16, 50.0), (64, 50.0), (256, 10.0))
-"""Chains at once, and tokens a second of each."""
+LOADS = ((1, 50.0, 4.0, 1), (16, 50.0, 3.0, 3), (64, 50.0, 12.0, 3), (256, 10.0, 6.0, 1))
+"""Chains at once, tokens a second of each, seconds that they write for, and how often it is measured."""
+PATHS = ("direct", "bare", "service")
 WIDTH = 3
 END = (1 << 26) + 4
 PROMPT = list(range(21070400, 21070420))
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def thinking(tokens: int) -> str:
@@ -125,8 +127,7 @@ async def load(base: str, path: str, chains: int, tokens: int, spread: float) ->
 
 def cpu(pid: int) -> float:
     """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def memory(pid: int) -> float:
@@ -166,31 +167,45 @@ class Process:
         raise RuntimeError(f"{self._command} does not come up")
 
 
-def measured(chains: int, rate: float, seconds: float, port: int) -> dict[str, dict[str, float]]:
-    """One load on all three paths, twice; the second time counts."""
+def measured(chains: int, rate: float, seconds: float, repeats: int, port: int) -> dict[str, list[dict[str, float]]]:
+    """One load on all three paths, in turns."""
     tokens = int(rate * seconds)
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, list[dict[str, float]]] = {path: [] for path in PATHS}
     with (
         Process("fake", port, tokens, 1 / rate) as model,
         Process("passing", port + 1, f"{model.url}/v1/completions") as bare,
         Process("service", port + 2, f"{model.url}/v1") as ours,
     ):
-        for path, middle in (("direct", model), ("bare", bare), ("service", ours)):
-            asyncio.run(load(middle.url, path, min(chains, 16), tokens, 1 / rate))
-            before, began = cpu(middle.pid), time.perf_counter()
-            done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
-            wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
-            times = sorted(seconds for _, seconds, _ in done)
-            found[path] = {
-                "tokens_s": chains * tokens / wall,
-                "first_ms": 1000 * statistics.median(first for first, _, _ in done),
-                "first_worst_ms": 1000 * max(first for first, _, _ in done),
-                "cpu_us_token": 1e6 * spent / (chains * tokens),
-                "memory_mib": memory(middle.pid),
-                "slowest": times[-1] / statistics.median(times),
-                "lost": sum(not whole for _, _, whole in done),
-            }
+        middles = dict(zip(PATHS, (model, bare, ours), strict=True))
+        for path, middle in middles.items():  # a first time, which does not count
+            asyncio.run(load(middle.url, path, min(chains, 16), min(tokens, 20), 1 / rate))
+        for _ in range(repeats):
+            for path, middle in middles.items():
+                found[path].append(figures(middle, path, chains, rate, tokens))
     return found
+
+
+def figures(middle: Process, path: str, chains: int, rate: float, tokens: int) -> dict[str, float]:
+    """What one load on one path came to."""
+    before, began = cpu(middle.pid), time.perf_counter()
+    done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
+    wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
+    times = sorted(seconds for _, seconds, _ in done)
+    return {
+        "tokens_s": chains * tokens / wall,
+        "first_ms": 1000 * statistics.median(first for first, _, _ in done),
+        "first_worst_ms": 1000 * max(first for first, _, _ in done),
+        "cpu_us_token": 1e6 * spent / (chains * tokens),
+        "memory_mib": memory(middle.pid),
+        "slowest": times[-1] / statistics.median(times),
+        "lost": sum(not whole for _, _, whole in done),
+    }
+
+
+def compared(runs: dict[str, list[dict[str, float]]], field: str, path: str, ours: Callable[[float, float], float]) -> float:
+    """The median, over the repeats, of the service's figure held against that of another path."""
+    pairs = zip(runs["service"], runs[path], strict=True)
+    return statistics.median(ours(mine[field], other[field]) for mine, other in pairs)
 
 
 def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]:
@@ -222,36 +237,35 @@ def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
     """What has to hold: name, value, the most that it may be."""
     loads = found["loads"]
+    each = [run for paths in loads.values() for run in paths["service"]]
     return [
         ("CPU for each call to a model, ms", found["calls"]["cpu_ms_call"], 1.0),
-        (
-            "CPU a token at 64 chains, times the pass-through's",
-            loads["64"]["service"]["cpu_us_token"] / loads["64"]["bare"]["cpu_us_token"],
-            2.0,
-        ),
-        ("first token later at 16 chains, ms", loads["16"]["service"]["first_ms"] - loads["16"]["direct"]["first_ms"], 5.0),
-        ("chains lost", sum(paths["service"]["lost"] for paths in loads.values()), 0.0),
-        ("slowest chain, times the median", max(paths["service"]["slowest"] for paths in loads.values()), 2.0),
+        ("CPU a token at 64 chains, times the pass-through's", compared(loads["64"], "cpu_us_token", "bare", truediv), 2.0),
+        ("first token later at 16 chains, ms", compared(loads["16"], "first_ms", "direct", sub), 5.0),
+        ("chains lost", sum(run["lost"] for run in each), 0.0),
+        ("slowest chain, times the median", max(run["slowest"] for run in each), 2.0),
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="two seconds a load, not eight")
+    parser.add_argument("--quick", action="store_true", help="two seconds a load, and once")
     parser.add_argument("--port", type=int, default=18700, help="first of a range of free ports")
     arguments = parser.parse_args()
     found: dict[str, Any] = {"command": sys.argv, "loads": {}}
     print(
         f"{'chains':>6} {'path':8}{'tokens/s':>10}{'first ms':>10}{'worst ms':>10}{'CPU us/token':>14}{'MiB':>7}{'slowest':>9}{'lost':>6}"
     )
-    for place, (chains, rate) in enumerate(LOADS):
-        paths = found["loads"][str(chains)] = measured(chains, rate, 2 if arguments.quick else 8, arguments.port + 10 * place)
-        for path, v in paths.items():
-            figures = (
+    for place, (chains, rate, seconds, repeats) in enumerate(LOADS):
+        seconds, repeats = (2.0, 1) if arguments.quick else (seconds, repeats)
+        paths = found["loads"][str(chains)] = measured(chains, rate, seconds, repeats, arguments.port + 10 * place)
+        for path, runs in paths.items():
+            v = {field: statistics.median(run[field] for run in runs) for field in runs[0]}
+            row = (
                 f"{v['tokens_s']:>10.0f}{v['first_ms']:>10.1f}{v['first_worst_ms']:>10.1f}{v['cpu_us_token']:>14.1f}{v['memory_mib']:>7.0f}"
             )
-            print(f"{chains:>6} {path:8}{figures}{v['slowest']:>9.2f}{v['lost']:>6.0f}", flush=True)
+            print(f"{chains:>6} {path:8}{row}{v['slowest']:>9.2f}{v['lost']:>6.0f}", flush=True)
     found["calls"] = per_call(arguments.port + 90)
     print(f"\n{'bar':54}{'value':>9}{'most':>7}")
     for name, value, most in bars(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -63,8 +63,8 @@ class Caller:
 
         async def work(tally: Tally) -> list[list[Completion]]:
             told, held, completion = 0, list[int](), None
-            async with _deltas(engine, engine.stream(prefix, decoding, key=self.key, tally=tally)) as following:
-                while delta := await following():
+            async with aclosing(_deltas(engine, engine.stream(prefix, decoding, key=self.key, tally=tally))) as deltas:
+                async for delta in deltas:
                     held += delta.ids
                     pending = engine.vocabulary.to_bytes(held)
                     if pending and not UnfinishedCharacter.trailing(pending):
@@ -81,7 +81,8 @@ class Caller:
             on_text(kept_text(engine.vocabulary, completion)[0][told:], completion.ids)
             return [[completion]]
 
-        return await self.paid(role, verb, work, decoding.seed, cut, ids)
+        # In a task of its own: a token then wakes this one, and not all who wait above it.
+        return await self.paid(role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, cut, ids)
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
@@ -153,16 +154,12 @@ class _TypedErrors:
             raise EngineError(f"{self._engine.name} failed: {type(error).__name__}: {error}") from error
 
 
-@asynccontextmanager
-async def _deltas(engine: Engine, stream: AsyncIterator[Delta]) -> AsyncGenerator[Callable[[], Awaitable[Delta | None]]]:
-    """Gives the deltas one by one, None at the end; the stream is closed whatever happens to its reader."""
-
-    async def following() -> Delta | None:
-        with _TypedErrors(engine):
-            return await anext(stream, None)
-
+async def _deltas(engine: Engine, stream: AsyncIterator[Delta]) -> AsyncGenerator[Delta]:
+    """The same, with typed errors; the stream is closed whatever happens to its reader."""
     try:
-        yield following
+        with _TypedErrors(engine):
+            async for delta in stream:
+                yield delta
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

@@ -43,7 +43,8 @@ class FakeServer:
     """Serves an engine on a port of this machine. `pace` is seconds a token.
 
     `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
-    (path, headers, body), `running` how many answers are under way, `dropped` how many clients left before their answer's end.
+    (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
+    `dropped` how many clients left before their answer's end.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class FakeServer:
         self.engine, self.kind, self.model, self.source, self.pace, self.key = engine, kind, model, source, pace, key
         self.faults: deque[Fault | None] = deque()
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.peers: set[Any] = set()
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
@@ -97,6 +99,7 @@ class FakeServer:
             return web.json_response(page) if page is not None else web.json_response({"detail": "Not Found"}, status=404)
         body: dict[str, Any] = await request.json()
         self.requests.append((request.path, dict(request.headers), body))
+        self.peers.add(request.transport and request.transport.get_extra_info("peername"))
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
         if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):

@@ -57,10 +57,10 @@ async def asolve(
     return await run(made.prepare(problem), made, pair, listener)
 
 
-async def run(problem: Problem, method: Method, pair: Pair, listener: Listener | None = None) -> Result:
-    """The life of one problem, after everything is checked."""
+async def run(problem: Problem, method: Method, pair: Pair, listener: Listener | None = None, *, trace: Trace | None = None) -> Result:
+    """The life of one problem, after everything is checked. Its events go into `trace`, which is there too if this is cancelled."""
     pair.check_survivor(method, problem.degrade)
-    chain = Chain(problem, pair, listener=listener, append_only=append_only(method))
+    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace)
     cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))

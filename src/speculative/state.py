@@ -45,13 +45,14 @@ class ChainState:
         path: tuple[int, ...] = (),
         seed: int | None = None,
         share: int = 1,
+        trace: Trace | None = None,
     ) -> None:
         self.problem = problem
         self.engines = engines
         self.path = path
         self.seed = problem.seed if seed is None else seed
         self.random = random.Random(self.seed)
-        self.trace = Trace([])
+        self.trace = Trace([]) if trace is None else trace
         self.steps = Steps()
         self.finish: FinishReason | None = None
         self._ledger = Ledger()

@@ -80,7 +80,7 @@ class ScriptedEngine:
         self._vocabulary = ScriptedVocabulary(width)
         self._script = script if callable(script) else _recited(script) if isinstance(script, str) else _in_turn(script)
         self._scores: Callable[[str, str], float] = scores or _sure
-        self._delay = delay
+        self.delay = delay
         self.calls: list[tuple[str, str]] = []
         self.running = 0
         self.produced = 0
@@ -132,10 +132,10 @@ class ScriptedEngine:
         """Takes its time token by token, so that a cancelled call has produced some."""
         self.running += 1
         try:
-            for _ in range(tokens if self._delay else 0):
-                await asyncio.sleep(self._delay)
+            for _ in range(tokens if self.delay else 0):
+                await asyncio.sleep(self.delay)
                 self._count(1, tally)
-            if not self._delay:
+            if not self.delay:
                 await asyncio.sleep(0)
                 self._count(tokens, tally)
         finally:

@@ -235,3 +235,11 @@ async def test_it_opens_without_an_event_loop_and_serves_several():
 
         first, second = await asyncio.to_thread(elsewhere)
         assert first == second
+
+
+async def test_calls_one_after_another_share_a_connection():
+    async with Rig() as rig:
+        rig.server.peers.clear()
+        for _ in range(3):
+            await rig.complete(Decoding(20, stop_ids=rig.closing))
+        assert len(rig.server.peers) == 1

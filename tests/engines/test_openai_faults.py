@@ -140,6 +140,15 @@ async def test_the_whole_call_has_a_deadline():
             await read(engine, 100)
 
 
+async def test_who_reads_slowly_is_not_a_server_that_is_silent():
+    async with rig(deadlines=Deadlines(between=0.05)) as (_, engine):
+        ids = 0
+        async for delta in engine.stream(PROMPT, Decoding(8), key="", tally=Tally()):
+            await asyncio.sleep(0.1)
+            ids += len(delta.ids)
+        assert ids == 8
+
+
 async def test_a_dead_address_names_itself_and_the_next_step():
     url = f"http://127.0.0.1:{dead_port()}/v1"
     with pytest.raises(EngineUnreachable, match=rf"{url}.*start a server there"):

@@ -6,7 +6,7 @@ import threading
 import pytest
 from serving import ANSWER, ASK, THOUGHT, pair, serving
 
-from speculative.serve import reply as reply_room
+from speculative.serve import stream as stream_room
 
 BODY = json.dumps(ASK).encode()
 STREAM = json.dumps({**ASK, "stream": True}).encode()
@@ -35,6 +35,7 @@ def test_a_client_that_goes_away_ends_its_chain_and_the_engines_work(body):
         client.close()
         served.wait(lambda: not served.running and not served.door.admission.running)
         assert served.door.metrics.cancelled._value.get() == 1
+        served.wait(lambda: b'speculative_tokens_total{fate="prompt"' in served.door.metrics.page())  # what it cost is counted
 
 
 def test_a_stream_that_nobody_reads_any_more_ends():
@@ -76,7 +77,7 @@ def test_who_waits_gets_the_place():
 
 
 def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
-    monkeypatch.setattr(reply_room, "BEAT", 0.05)
+    monkeypatch.setattr(stream_room, "BEAT", 0.05)
     with serving(pair(delay=0.005)) as served:
         text = served.post(json={**ASK, "stream": True, "with": ["vote(ballots=2)"]}).text
         comments = [line for line in text.split("\n\n") if line.startswith(":")]
@@ -100,13 +101,15 @@ def test_text_leaves_as_it_is_written():
 
 
 def test_a_drain_lets_chains_finish_and_begins_none():
-    with serving(pair(delay=0.01), max_chains=2, drain=20) as served:
+    with serving(pair(delay=1.0), max_chains=2, drain=60) as served:
         replies = []
         threads = [threading.Thread(target=lambda: replies.append(served.post())) for _ in range(4)]
         for thread in threads:
             thread.start()
         served.wait(lambda: served.door.admission.running == 2 and served.door.admission.waiting == 2)
         served.server.stop()
+        for engine in served.engines.values():
+            engine.delay = 0.001  # until here they hardly move, however slow the clients are
         for thread in threads:
             thread.join()
         assert sorted(reply.status_code for reply in replies) == [200, 200, 503, 503]

@@ -140,6 +140,8 @@ class UnfinishedCharacter:
 
     @staticmethod
     def trailing(data: bytes) -> int:
+        if data[-1:] < b"\x80":  # nearly always: a character of one byte, or nothing
+            return 0
         for back in range(1, min(4, len(data) + 1)):
             byte = data[-back]
             if byte & 0xC0 == 0x80:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ import stamina
 from msgspec import Struct
 
 from speculative.engines.replicas import Replicas, origin
+from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
 
 ATTEMPTS = 4
@@ -43,6 +45,10 @@ class Deadlines(Struct, frozen=True):
     whole: float = 3600.0
 
 
+LINGER = 0.2
+"""Seconds in which a server may end an answer after its last event: then the connection can be used again."""
+
+
 class Events:
     """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
 
@@ -51,8 +57,30 @@ class Events:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are whole now."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        return [line[5:].strip() for line in lines if line[:5] == b"data:"]
+
+
+class _Watch(Silence):
+    """Closes an answer in which no token comes for too long, or which takes too long in all. `over`: which of the two."""
+
+    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends: float) -> None:
+        super().__init__(
+            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck")
+        )
+        self.since = NEVER  # until somebody waits for more
+        self.over = ""
+        self._response = response
+        late = f"the call took longer than {deadlines.whole:g} s"
+        self._whole = asyncio.get_running_loop().call_later(max(0.0, ends - time.monotonic()), lambda: self._end(late))
+
+    def stop(self) -> None:
+        super().stop()
+        self._whole.cancel()
+
+    def _end(self, reason: str) -> None:
+        self.over = self.over or reason
+        self._response.close()
 
 
 class Link:
@@ -77,21 +105,30 @@ class Link:
         """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
         return (await self._begin(path, body, key, whole=True))[1]
 
-    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncIterator[list[bytes]]:
+    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncGenerator[list[bytes]]:
         """The payloads of a streamed answer, all those of one read together. Leaving the loop early closes the connection."""
         ends = time.monotonic() + self.deadlines.whole
         response, data = await self._begin(path, body, key, whole=False)
-        events = Events()
+        events, watch = Events(), _Watch(response, self.deadlines, ends)
         try:
             while data:
                 if payloads := events.feed(data):
                     if payloads[-1] == b"[DONE]":
                         yield payloads[:-1]
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(LINGER):
+                                await response.content.readany()
                         return
                     yield payloads
-                data = await self._more(response, ends)
+                watch.since = watch.clock()
+                data = await response.content.readany()
+                watch.since = NEVER
             yield events.feed(b"\n")
+        except (aiohttp.ClientError, OSError) as error:
+            cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
+            raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
         finally:
+            watch.stop()
             response.close()
 
     async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes]:
@@ -138,20 +175,6 @@ class Link:
             raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
-
-    async def _more(self, response: aiohttp.ClientResponse, ends: float) -> bytes:
-        """What came next; empty at the end."""
-        left = ends - time.monotonic()
-        url = response.url
-        try:
-            async with asyncio.timeout(max(0.0, min(left, self.deadlines.between))):
-                return await response.content.readany()
-        except TimeoutError:
-            if left <= self.deadlines.between:
-                raise EngineTimeout(f"{url}: the call took longer than {self.deadlines.whole:g} s") from None
-            raise EngineTimeout(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineFault(f"{url}: the answer was cut off ({type(error).__name__}); see whether the server died") from None
 
     def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
         self.replicas.fell(base)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -13,8 +14,9 @@ import msgspec
 from speculative.engines import remote_vocabulary
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.http import Deadlines, Link
+from speculative.engines.reading import Reading
 from speculative.engines.servers import Server, inspect
-from speculative.engines.wires.base import Broken, Job, Piece, Writing
+from speculative.engines.wires.base import Broken, Job, Writing
 from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
 
 T = TypeVar("T")
@@ -73,9 +75,9 @@ class OpenAIEngine:
     async def _tried(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
         tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
-        writing = Writing(Decoding(1), 1, self.vocabulary)
-        cached = [news async for news in self._read(job, Decoding(1), [writing], "", tally, 1)][-1:]
-        if cached and cached[0] is not None:
+        reading = self._reading(job, [Writing(Decoding(1), 1, self.vocabulary)], tally)
+        await self._read(reading, job, Decoding(1), "", 1)
+        if reading.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
         if self.server.kind == "vllm" and await self._speculates():
@@ -113,11 +115,16 @@ class OpenAIEngine:
             yield Delta((), Completion((), "length"))
             return
         (job,) = self._jobs([prefix], [room], decoding)
-        sent = 0
-        async for _ in self._read(job, decoding, [writing], key, tally, 1):
-            if len(writing.ids) > sent:
-                yield Delta(tuple(writing.ids[sent:]))
-                sent = len(writing.ids)
+        sent, reading = 0, self._reading(job, [writing], tally)
+        async with aclosing(self._payloads(job, decoding, key, 1)) as answer:
+            async for payloads in answer:
+                over = reading.take(payloads)
+                if ids := tuple(writing.ids[sent:]):
+                    sent += len(ids)
+                    yield Delta(ids)
+                if over:
+                    break
+        reading.end()
         yield Delta((), writing.completion())
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
@@ -181,40 +188,23 @@ class OpenAIEngine:
         return [Job([prefixes[slot // n]], [slot], room, 1, mixed(decoding.seed, slot // n, slot % n)) for slot, room in enumerate(rooms)]
 
     async def _finish(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> None:
-        async for _ in self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally, HELD):
-            pass
+        await self._read(self._reading(job, [writings[slot] for slot in job.slots], tally), job, decoding, key, HELD)
 
-    async def _read(
-        self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally, every: int
-    ) -> AsyncIterator[int | None]:
-        """Reads one call's answer into its writings; gives, after each read, what the server says it had in its cache."""
+    async def _read(self, reading: Reading, job: Job, decoding: Decoding, key: str, every: int) -> None:
+        """Reads one call's answer to its end."""
+        async with aclosing(self._payloads(job, decoding, key, every)) as answer:
+            async for payloads in answer:
+                if reading.take(payloads):
+                    break
+        reading.end()
+
+    def _payloads(self, job: Job, decoding: Decoding, key: str, every: int) -> AsyncGenerator[list[bytes]]:
+        return self.link.events(self._wire.path, self._wire.body(job, decoding, every), key)
+
+    def _reading(self, job: Job, writings: list[Writing], tally: Tally) -> Reading:
         tally.requests += 1
         tally.prompt_tokens += sum(len(prefix) for prefix in job.prefixes)
-        counted, cached, read = 0, None, self._wire.reader()
-        async for payloads in self.link.events(self._wire.path, self._wire.body(job, decoding, every), key):
-            for payload in payloads:
-                try:
-                    news = read(payload)
-                except (msgspec.DecodeError, Broken) as error:
-                    raise EngineFault(f"{self.name}: {error}; it sent {payload[:80]!r}") from None
-                received = sum(self._take(writings, piece) for piece in news.pieces)
-                counted, tally.produced_tokens = counted + received, tally.produced_tokens + received
-                if news.produced is not None and news.produced > counted:  # what the server wrote and did not send
-                    counted, tally.produced_tokens = news.produced, tally.produced_tokens + news.produced - counted
-                if news.cached is not None:
-                    tally.cached_tokens += news.cached - (cached or 0)
-                    cached = news.cached
-            yield cached
-            if self._wire.cuts and all(writing.finish for writing in writings):
-                return
-        if not all(writing.finish for writing in writings):
-            raise EngineFault(f"{self.name}: the answer was cut off; see whether the server died")
-
-    def _take(self, writings: list[Writing], piece: Piece) -> int:
-        if piece.index >= len(writings):
-            raise EngineFault(f"{self.name}: an answer for completion {piece.index} of {len(writings)}; the server is not what it says")
-        writings[piece.index].add(piece)
-        return len(piece.ids)
+        return Reading(self.name, self._wire, writings, tally)
 
 
 def mixed(*numbers: int) -> int:

@@ -47,7 +47,7 @@ class Body:
         made = b""
         if reasoning:
             told = encode(reasoning)
-            made = self._choice[index] + b'{"reasoning":' + told + b',"reasoning_content":' + told + b"}" + self._end
+            made = b"".join((self._choice[index], b'{"reasoning":', told, b',"reasoning_content":', told, b"}", self._end))
         if content:
             told = encode(content)
             made += self._choice[index] + (told if self._job.raw else b'{"content":' + told + b"}") + self._end

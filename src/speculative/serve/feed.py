@@ -65,7 +65,8 @@ class Feed:
         """Takes an event of the chain, or a piece of text that is being written."""
         if isinstance(item, TextDelta):
             if item.committed and not item.chain:
-                self._begin_answer(item.phase)
+                if item.phase == "answer":
+                    self._begin_answer()
                 self._put(item.phase, item.text)
                 self._early += len(item.text)
             if not self.live or self._watch:
@@ -80,7 +81,7 @@ class Feed:
             case events.Cancelled():  # text that left early stays: nothing can call it back
                 return
             case events.Answered():
-                self._begin_answer("answer")
+                self._begin_answer()
             case events.Stopped() if self._raw and self._raw.ends is not None:
                 self._over(item.finish)
             case events.Ended():
@@ -118,8 +119,8 @@ class Feed:
             self._told[place] = (path, happened, len(happened))
         return found
 
-    def _begin_answer(self, phase: events.Phase) -> None:
-        if phase == "answer" and not self._settled:
+    def _begin_answer(self) -> None:
+        if not self._settled:
             self._settled = True
             self._advance()
 

@@ -10,20 +10,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from speculative.errors import EngineError
-from speculative.serve.bodies import COMMENT, Body, encode
+from speculative.serve.bodies import Body, encode
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, cause, refusal_of
-from speculative.serve.feed import Feed
 from speculative.serve.jobs import Job, bare
 from speculative.serve.logs import log
 from speculative.serve.outcome import Outcome
+from speculative.serve.stream import Stream
 from speculative.serve.work import Work
 
-BEAT = 10.0
-"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
 OVERHEAD = b"x-speculative-overhead-ms"
 JSON = (b"content-type", b"application/json")
-SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
 class Reply(Response):
@@ -33,7 +30,7 @@ class Reply(Response):
         super().__init__()
         self.door, self.job, self.body_of = door, job, Body(job)
         self.began, self.queued = began, 0.0
-        self.headed = False
+        self.stream: Stream | None = None
         self.outcomes: list[Outcome] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +63,13 @@ class Reply(Response):
         try:
             pair = self.door.pair
             pair.check(self.job.method)
-            wake = asyncio.Event()
-            work = Work(self.job, pair, wake.set if self.job.stream else None)
+            if self.job.stream:
+                self.stream = Stream(self.body_of, self.write, self.job.events, self._first_text)
+            stream = self.stream
+            work = Work(self.job, pair, stream.wake if stream else None)
             async with self.door.admission.enter(len(self.job.problems), work.abort) as self.queued:
                 try:
-                    await (self._stream(work, wake, send) if self.job.stream else self._whole(work, send))
+                    await (self._streamed(stream, work, send) if stream else self._whole(work, send))
                 finally:
                     await work.close()
                     self._count(work)
@@ -89,43 +88,14 @@ class Reply(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": data})
 
-    # ---- streamed ---------------------------------------------------------------------------------------------------
-
-    async def _stream(self, work: Work, wake: asyncio.Event, send: Send) -> None:
-        ahead, beat = self._elapsed() - self.queued, _Beat(wake)
-        tasks, feeds = work.start(), [feed for feed in work.feeds if feed]
-        open_, first, outcomes = set(range(len(tasks))), True, dict[int, Outcome]()
-        try:
-            while open_:
-                await wake.wait()
-                wake.clear()
-                data = bytearray()
-                for index in sorted(open_):
-                    outcome = work.outcome(index) if tasks[index].done() else None
-                    data += self._news(index, feeds[index])
-                    if outcome:
-                        open_.discard(index)
-                        outcomes[index] = outcome
-                        data += self.body_of.last(index, outcome)
-                if not self.headed and (data or beat.due or any(feed.live for feed in feeds)):
-                    await send({"type": "http.response.start", "status": 200, "headers": [*SSE, (OVERHEAD, b"%.3f" % (1000 * ahead))]})
-                    self.headed = True
-                    data[:0] = b"".join(self.body_of.first(index) for index in range(len(tasks)))
-                if data and first:
-                    first = False
-                    self.door.metrics.seconds.labels("first_text").observe(self._elapsed())
-                if data or beat.due:
-                    await self.write({"type": "http.response.body", "body": bytes(data) or COMMENT, "more_body": True})
-                    beat.written()
-        finally:
-            beat.stop()
-        self.outcomes = [outcomes[index] for index in sorted(outcomes)]
+    async def _streamed(self, stream: Stream, work: Work, send: Send) -> None:
+        ahead = self._elapsed() - self.queued
+        self.outcomes = await stream.written(work, send, [(OVERHEAD, b"%.3f" % (1000 * ahead))])
         self.door.metrics.overhead.observe(self._overhead())
         await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
 
-    def _news(self, index: int, feed: Feed) -> bytes:
-        events = b"".join(self.body_of.event(index, event) for event in feed.happened()) if self.job.events else b""
-        return events + self.body_of.text(index, *feed.take())
+    def _first_text(self) -> None:
+        self.door.metrics.seconds.labels("first_text").observe(self._elapsed())
 
     # ---- errors and figures -----------------------------------------------------------------------------------------
 
@@ -151,7 +121,7 @@ class Reply(Response):
                 code=told.code,
                 told=told.message if foreseen else None,
             )
-        if self.headed:
+        if self.stream and self.stream.begun:
             await send({"type": "http.response.body", "body": Body.error(told), "more_body": False})
             return
         data = encode(self.told(told))
@@ -197,28 +167,6 @@ class Reply(Response):
     def _overhead(self) -> float:
         """Seconds in which the request neither waited for a place nor an engine worked for its longest chain."""
         return max(0.0, self._elapsed() - self.queued - max(outcome.busy for outcome in self.outcomes))
-
-
-class _Beat:
-    """Wakes the writer of a stream when nothing was written for a while. One timer a stream, not one a token."""
-
-    def __init__(self, wake: asyncio.Event) -> None:
-        self.due = False
-        self._wake, self._last, self._loop = wake, time.monotonic(), asyncio.get_running_loop()
-        self._timer = self._loop.call_later(BEAT, self._ring)
-
-    def written(self) -> None:
-        self.due, self._last = False, time.monotonic()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _ring(self) -> None:
-        silent = time.monotonic() - self._last
-        if silent >= BEAT:
-            self.due = True
-            self._wake.set()
-        self._timer = self._loop.call_later(BEAT - silent if silent < BEAT else BEAT, self._ring)
 
 
 async def _gone(receive: Receive) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import socket
 from collections.abc import Mapping
@@ -63,6 +64,8 @@ def serve(settings: Settings, opener: Opener | None = None, *, seed: Seed | None
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
     handler = set_up(settings.log_level, Scrubber(settings.keys()))
+    gc.collect()
+    gc.freeze()  # what was imported stays: it need not be looked through again and again
     try:
         log("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", authentication=bool(server.door.keys))
         server.run(sockets=[bound])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import structs
 
 from speculative import prompts
-from speculative.errors import EngineError
 from speculative.methods.base import append_only
 from speculative.pair import Pair
 from speculative.problem import Problem, Result
@@ -30,14 +29,15 @@ class Work:
         self._wake = wake
         self._aborted = False
         self._tasks: list[asyncio.Task[Result]] = []
+        self._traces = [Trace([]) for _ in job.problems]
         self.feeds: list[Feed | None] = [self._feed(index) for index in range(len(job.problems))]
 
     def start(self) -> Sequence[asyncio.Task[Result]]:
         """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
         method = self._job.method
         prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
-        for problem, feed in zip(prepared, self.feeds, strict=True):
-            task = asyncio.create_task(run(problem, method, self._pair, feed))
+        for problem, feed, trace in zip(prepared, self.feeds, self._traces, strict=True):
+            task = asyncio.create_task(run(problem, method, self._pair, feed, trace=trace))
             task.add_done_callback(lambda _: self._wake and self._wake())
             self._tasks.append(task)
         return self._tasks
@@ -63,15 +63,8 @@ class Work:
         return Outcome.of(trace, close=raw.close if raw else None, finish=finish)
 
     def traces(self) -> Iterator[Trace]:
-        """What is known of all chains, finished or not. One that nobody listened to and that was cancelled has left nothing."""
-        for task, feed in zip(self._tasks, self.feeds, strict=True):
-            error = None if task.cancelled() else task.exception()
-            if feed and feed.trace.events:
-                yield feed.trace
-            elif isinstance(error, EngineError) and error.trace:
-                yield error.trace
-            elif not (feed or error or task.cancelled()):
-                yield task.result().trace
+        """What is known of all chains that began, finished or not."""
+        return (trace for trace in self._traces if trace.events)
 
     async def close(self) -> None:
         """Cancels what still runs, the engines' work with it, and waits until it is over."""

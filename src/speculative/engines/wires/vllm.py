@@ -90,9 +90,11 @@ class VllmWire:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
             raise Broken(f"the server says: {str(answer.error)[:300]}")
-        usage = answer.usage
-        cached = usage.prompt_tokens_details.cached_tokens if usage and usage.prompt_tokens_details else None
-        return News([_piece(choice) for choice in answer.choices], cached, usage.completion_tokens if usage else None)
+        pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
+        if usage is None:
+            return News(pieces)
+        details = usage.prompt_tokens_details
+        return News(pieces, details.cached_tokens if details else None, usage.completion_tokens)
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
         return {

@@ -1,0 +1,89 @@
+"""The streamed reply to one job: what is new of its chains leaves as soon as it is final."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Send
+
+from speculative.engines.silence import Silence
+from speculative.serve.bodies import COMMENT, Body
+from speculative.serve.feed import Feed
+from speculative.serve.outcome import Outcome
+from speculative.serve.work import Work
+
+BEAT = 10.0
+"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+class Stream:
+    """Writes what the feeds of one job have. `began` is called at the first text; `begun` tells whether the reply has a head."""
+
+    def __init__(self, body: Body, write: Send, events: bool, began: Callable[[], None]) -> None:
+        self.begun = False
+        self._body, self._events, self._began = body, events, began
+        self._write, self._bell = write, Bell()
+        self._due = False
+
+    def wake(self) -> None:
+        """There is something to write, or a chain has ended."""
+        self._bell.ring()
+
+    async def written(self, work: Work, send: Send, headers: list[tuple[bytes, bytes]]) -> list[Outcome]:
+        """Begins the chains and writes until all are over. Raises what they raise."""
+        tasks, outcomes, first = work.start(), dict[int, Outcome](), True
+        feeds = {index: feed for index, feed in enumerate(work.feeds) if feed}
+        silence = Silence(BEAT, self._beat)
+        try:
+            while feeds:
+                await self._bell.rung()
+                over = [index for index in feeds if tasks[index].done()]
+                outcomes |= {index: work.outcome(index) for index in over}
+                data = b"".join([self._news(index, feed) for index, feed in feeds.items()])
+                for index in over:
+                    del feeds[index]
+                    data += self._body.last(index, outcomes[index])
+                if not self.begun and (data or self._due or any(feed and feed.live for feed in work.feeds)):
+                    await send({"type": "http.response.start", "status": 200, "headers": [*SSE, *headers]})
+                    self.begun = True
+                    data = b"".join(self._body.first(index) for index in range(len(tasks))) + data
+                if data and first:
+                    first = False
+                    self._began()
+                if data or self._due:
+                    await self._write({"type": "http.response.body", "body": data or COMMENT, "more_body": True})
+                    self._due, silence.since = False, silence.clock()
+        finally:
+            silence.stop()
+        return [outcomes[index] for index in sorted(outcomes)]
+
+    def _news(self, index: int, feed: Feed) -> bytes:
+        text = self._body.text(index, *feed.take())
+        return b"".join(self._body.event(index, event) for event in feed.happened()) + text if self._events else text
+
+    def _beat(self) -> None:
+        self._due = True
+        self._bell.ring()
+
+
+class Bell:
+    """Wakes the one task that waits for it: an `asyncio.Event` for one, and for less."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._rung = False
+
+    def ring(self) -> None:
+        self._rung = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def rung(self) -> None:
+        """Returns when it was rung, or has been since the last time."""
+        if not self._rung:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        self._rung = False
