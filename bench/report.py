@@ -46,7 +46,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PIECE = re.compile(r" ?[A-Za-z]{1,12}| ?\d{1,3}|\s+|[^\sA-Za-z\d]")
+PIECE = re.compile(r" ?[A-Za-z_]{1,12}| ?\d{1,4}|[^\sA-Za-z\d_]+|\s+")
 """About four characters, as a model's tokens are."""
 
 

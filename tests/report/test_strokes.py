@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, asolve
@@ -31,6 +31,7 @@ async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
     assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.answer
 
 
+@settings(max_examples=30)
 @given(policies(), pairs(), problems())
 async def test_tokens_of_kept_strokes_are_those_of_the_books(policy, pair, problem):
     method, params, wrappers = policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report.figure import draw
-from speculative.report.frontier import frontier
+from speculative.report.frontier import AxisKey, frontier
 from speculative.standing import Standing
 
 
@@ -19,9 +19,7 @@ def plot(
     results: Annotated[Path, Parameter(help="a file with what `speculative compare --json` printed")],
     /,
     *,
-    axis: Annotated[
-        Literal["share_kept", "big_tokens", "share_spent", "seconds"], Parameter(help="what accuracy is drawn against")
-    ] = "share_kept",
+    axis: Annotated[AxisKey, Parameter(help="what accuracy is drawn against")] = "share_kept",
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
     """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from speculative.cli.comparison_flags import DEFAULT_PRICES, PriceFlags
+from speculative.cli.counting import counting
 from speculative.cli.errors import warn
 from speculative.cli.files import check_writable, write
-from speculative.cli.counting import counting
 from speculative.cli.screen import put, put_json
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
@@ -32,6 +33,7 @@ def report(
     figures: Annotated[
         Path | None, Parameter(help="a folder for figures, SVG and PNG: one for each task and axis (needs the extra `plots`)", group=OUTPUT)
     ] = None,
+    prices: PriceFlags = DEFAULT_PRICES,
     json: Annotated[
         bool, Parameter(help="print JSON: a list, an object a task and method", group=OUTPUT, negative=(), show_default=False)
     ] = False,
@@ -48,21 +50,22 @@ def report(
         export.check()
     for folder in gathered.empty:
         warn(f"{folder} holds no sample yet; it is left out")
-    made = Report(gathered)
+    made = Report(gathered, prices.load())
+    samples = [sample for sample, _ in made.samples]
     if figures:
         _draw(made.frontiers, figures)
-    with counting("chains", len(gathered.samples)) as advance:
+    with counting("chains", len(samples)) as advance:
         write(page, made.parts(advance), "report")
     if made.missing:
-        warn(f"{len(made.missing)} of {len(gathered.samples)} chains are without their text: {made.missing[0]}")
+        warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write(csv, export.csv(gathered.samples), "table")
+        write(csv, export.csv(samples), "table")
     if parquet:
-        write(parquet, export.parquet(gathered.samples), "table")
+        write(parquet, export.parquet(samples), "table")
     if json:
         put_json(made.standings)
     else:
-        put(f"{page}: {len(made.standings)} methods, {len(gathered.samples)} chains")
+        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
     return 0
 
 

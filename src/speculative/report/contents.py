@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from speculative.errors import SpeculativeError
+from speculative.prices import Prices
 from speculative.problem import Usage
 from speculative.report.frontier import AXES, Frontier, frontier
 from speculative.report.gather import Gathered
@@ -65,18 +66,20 @@ class Contents(Struct, frozen=True):
 class Report:
     """Reads traces one by one while its page is written. `missing` are what could not be read of them."""
 
-    def __init__(self, gathered: Gathered) -> None:
-        self.standings = standings(gathered.samples)
+    def __init__(self, gathered: Gathered, prices: Prices | None = None) -> None:
+        self.standings = standings([sample for sample, _ in gathered.samples], prices=prices)
         self.frontiers = frontiers(self.standings)
         self.missing: list[str] = []
-        self._gathered = gathered
+        standing = {(row.task, row.label) for row in self.standings}  # of the tries for a control, the best alone
+        self.samples = [(sample, run) for sample, run in gathered.samples if (sample.task, sample.label) in standing]
+        self._runs = gathered.runs
         self._rows: list[Row] = []
         self._problems: dict[tuple[str, str], Stated] = {}
 
     def parts(self, advance: Callable[[], None] = lambda: None) -> Iterator[bytes]:
         """The page, part by part. `advance` is called after each sample."""
         yield head(MODULE)
-        for place, (sample, run) in enumerate(zip(self._gathered.samples, self._gathered.runs, strict=True)):
+        for place, (sample, run) in enumerate(self.samples):
             yield self._chain(f"c{place}", sample, run)
             advance()
         yield block(INDEX, pack(self._contents()))
@@ -103,14 +106,13 @@ class Report:
             self._problems[key] = Stated(sample.task, sample.problem, sample.level, sample.gold, text)
 
     def _contents(self) -> Contents:
-        runs = list({id(run): run for run in self._gathered.runs}.values())
         return Contents(
             library=VERSION,
             standings=self.standings,
             frontiers=self.frontiers,
             problems=list(self._problems.values()),
             rows=self._rows,
-            runs=[{"folder": run.path.name, "samples": len(run.samples), "provenance": run.provenance} for run in runs],
+            runs=[{"folder": run.path.name, "samples": len(run.samples), "provenance": run.provenance} for run in self._runs],
         )
 
 

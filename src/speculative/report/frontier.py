@@ -6,23 +6,26 @@ if no other is at least as cheap and at least as accurate, and better in one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
-from speculative.standing import Standing
+from speculative.standing import CHANCE, Standing
 
-COIN = "random_switch"
 SHARES = ("big_share", "switch_ratio")
 """The parameters of `random_switch` in which the points of one line differ."""
+
+
+AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
+AXES: tuple[AxisKey, ...] = get_args(AxisKey)
 
 
 class Axis(Struct, frozen=True):
     """What accuracy is drawn against. `name` is short, `title` says it in full, `unit` is behind every number of it."""
 
-    key: str
+    key: AxisKey
     name: str
     title: str
     unit: str
@@ -49,35 +52,41 @@ class Frontier(Struct, frozen=True):
     lines: list[list[int]]
 
 
-def _produced(standing: Standing) -> float | None:
-    return standing.usage["big"].produced_tokens / standing.chains if "big" in standing.usage else 0.0
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-AXES: dict[str, tuple[Axis, Callable[[Standing], float | None]]] = {
-    axis.key: (axis, value)
-    for axis, value in (
-        (Axis("big_tokens", "big tokens", "tokens that the big model produced for a chain", "tokens"), _produced),
-        (Axis("share_kept", "big kept", "share of the chain's tokens that the big model wrote", "%"), lambda row: _percent(row.share_kept)),
-        (
-            Axis("share_spent", "big spent", "share of all produced tokens that are the big model's", "%"),
-            lambda row: _percent(row.share_spent),
-        ),
-        (Axis("seconds", "time", "wall time of a chain", "s"), lambda row: row.seconds),
-    )
+_TITLES: dict[AxisKey, tuple[str, str, str]] = {
+    "big_tokens": ("big tokens", "tokens that the big model produced for a chain", "tokens"),
+    "share_kept": ("big kept", "share of the chain's tokens that the big model wrote", "%"),
+    "share_spent": ("big spent", "share of all produced tokens that are the big model's", "%"),
+    "seconds": ("time", "wall time of a chain", "s"),
+    "api": ("API prices", "price of a chain's tokens", ""),
+    "gpu": ("device time", "price of the devices for a chain's time", ""),
+    "flops": ("FLOP", "floating-point operations for a chain", ""),
 }
+"""Name, title and unit; the unit of a cost is that of its price view."""
 
 
-def frontier(standings: Sequence[Standing], key: str) -> Frontier:
+def _value(row: Standing, key: AxisKey) -> float | None:
+    if key == "big_tokens":
+        return row.usage["big"].produced_tokens / row.chains if "big" in row.usage else 0.0
+    if key == "seconds":
+        return row.seconds
+    if key == "api" or key == "gpu" or key == "flops":
+        return row.costs[key].chain if key in row.costs else None
+    part = row.share_kept if key == "share_kept" else row.share_spent
+    return None if part is None else 100 * part
+
+
+def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
+    name, title, unit = _TITLES[key]
+    units = [cost.unit for row in rows for view, cost in row.costs.items() if view == key]
+    return Axis(key, name, title, unit or next(iter(units), ""))
+
+
+def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     """The points of one task's standings on the axis `key`; methods that have no value on it are left out."""
-    axis, value = AXES[key]
-    found = [(row, x) for row in standings if (x := value(row)) is not None]
+    found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
     points = [Point(row.label, row.method, x, row.accuracy, *row.interval) for row, x in found]
     best = [msgspec.structs.replace(point, best=not any(_beats(other, point) for other in points)) for point in points]
-    return Frontier(standings[0].task if standings else "", axis, best, _lines([row for row, _ in found], best))
+    return Frontier(standings[0].task if standings else "", _axis(standings, key), best, _lines([row for row, _ in found], best))
 
 
 def _beats(one: Point, other: Point) -> bool:
@@ -88,7 +97,7 @@ def _beats(one: Point, other: Point) -> bool:
 def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]:
     found: dict[bytes, list[int]] = {}
     for place, row in enumerate(rows):
-        if row.method == COIN:
+        if row.method == CHANCE:
             found.setdefault(msgspec.json.encode(_unit(row.params)), []).append(place)
     return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
 

@@ -13,14 +13,25 @@ from speculative.errors import UsageError
 from speculative.runs import Run
 from speculative.sample import Sample
 
-Arm = tuple[str, bytes, int]
-"""What may not be put together: parameters of the method, settings of the chain, the run folder."""
+
+class Arm(Struct, frozen=True):
+    """What may not be put together: methods, their parameters, the chain's settings, run folders."""
+
+    task: str
+    label: str
+    folder: int
+    settings: bytes
+    method: bytes
+
+    @classmethod
+    def of(cls, sample: Sample, folder: int) -> Arm:
+        return cls(sample.task, sample.label, folder, _json(sample.settings), _json([sample.method, sample.params]))
 
 
 class Gathered(Struct, frozen=True):
-    """Samples and the run that each is from; `empty` are folders without any."""
+    """Samples, each with the run that it is from, and all runs that have any; `empty` are folders without one."""
 
-    samples: list[Sample]
+    samples: list[tuple[Sample, Run]]
     runs: list[Run]
     empty: list[Path]
 
@@ -35,48 +46,55 @@ def gather(folders: Sequence[Path]) -> Gathered:
     runs = [Run(folder) for folder in unique]
     if not any(run.samples for run in runs):
         raise UsageError(f"{', '.join(map(str, folders))}: no sample yet; run it again when the first chains are done")
-    found = [(sample, run, number) for number, run in enumerate(runs) for sample in run.samples]
-    labels = _labels([(sample, number) for sample, _, number in found], _names(unique))
-    told = [structs.replace(sample, label=labels[sample.task, _arm(sample, number)]) for sample, _, number in found]
-    return Gathered(_epochs(told), [run for _, run, _ in found], [run.path for run in runs if not run.samples])
+    found = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
+    first: dict[Arm, Sample] = {}
+    for sample, _, arm in found:
+        first.setdefault(arm, sample)
+    labels = _labels(first, _names(unique))
+    controlled = {(arm.task, arm.label, arm.folder, arm.settings): label for arm, label in reversed(labels.items())}
+    told: list[Sample] = []
+    for sample, _, arm in found:
+        control_of = sample.control_of and controlled.get((arm.task, sample.control_of, arm.folder, arm.settings), sample.control_of)
+        told.append(structs.replace(sample, label=labels[arm], control_of=control_of))
+    return Gathered(
+        samples=list(zip(_epochs(told), (run for _, run, _ in found), strict=True)),
+        runs=[run for run in runs if run.samples],
+        empty=[run.path for run in runs if not run.samples],
+    )
 
 
-def _arm(sample: Sample, folder: int) -> Arm:
-    return (sample.label, msgspec.json.encode([sample.method, sample.params, sample.settings], order="sorted"), folder)
-
-
-def _labels(found: Iterable[tuple[Sample, int]], names: Sequence[str]) -> dict[tuple[str, Arm], str]:
-    """A label for each arm of each task: its own where it is the only one of that label."""
-    rivals: dict[tuple[str, str], dict[Arm, Sample]] = {}
-    for sample, number in found:
-        rivals.setdefault((sample.task, sample.label), {}).setdefault(_arm(sample, number), sample)
-    labels: dict[tuple[str, Arm], str] = {}
-    for (task, label), arms in rivals.items():
-        told = [_told(label, arm, arms, names) for arm in arms]
+def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]:
+    """A label for each arm: its own where it is the only one of that label. Of each arm a sample is given."""
+    rivals: dict[tuple[str, str], list[Arm]] = {}
+    for arm in first:
+        rivals.setdefault((arm.task, arm.label), []).append(arm)
+    labels: dict[Arm, str] = {}
+    for arms in rivals.values():
+        told = [_told(arm, arms, first, names) for arm in arms]
         for place, arm in enumerate(arms):
             again = told[:place].count(told[place])
-            labels[task, arm] = f"{told[place]} #{again + 1}" if again else told[place]
+            labels[arm] = f"{told[place]} #{again + 1}" if again else told[place]
     return labels
 
 
-def _told(label: str, arm: Arm, arms: Mapping[Arm, Sample], names: Sequence[str]) -> str:
-    folders = {number for *_, number in arms}
-    here = [sample for other, sample in arms.items() if other[2] == arm[2]]
-    values = [_values(sample) for sample in here]
-    own = _values(arms[arm])
+def _told(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:
+    """The label, with the folder and the settings in which it differs from others."""
+    values = [_values(first[other]) for other in arms if other.folder == arm.folder]
+    own = _values(first[arm])
     differing = [f"{name}={value}" for name, value in own.items() if any(other.get(name) != value for other in values)]
-    where = f" @ {names[arm[2]]}" if len(folders) > 1 else ""
+    where = f" @ {names[arm.folder]}" if len({other.folder for other in arms}) > 1 else ""
     what = f" [{', '.join(differing)}]" if differing else ""
-    return f"{label}{where}{what}"
+    return f"{arm.label}{where}{what}"
 
 
 def _values(sample: Sample) -> dict[str, str]:
     """Parameters and settings as they are told."""
-    return {name: value if isinstance(value, str) else _json(value) for name, value in {**sample.settings, **sample.params}.items()}
+    values = {**sample.settings, **sample.params}
+    return {name: value if isinstance(value, str) else _json(value).decode() for name, value in values.items()}
 
 
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -38,9 +38,16 @@ export function percent(value, digits = 1) {
 export function brief(value) {
   if (value === null || value === undefined) return "·";
   const size = Math.abs(value);
-  if (size >= 1000) return count(value);
   if (size === 0) return "0";
-  return size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  if (size >= 1e6 || size < 0.001) return powered(value);
+  return size >= 1000 ? count(value) : String(Number(value.toPrecision(3)));
+}
+
+/** 3.8×10⁻⁴. */
+function powered(value) {
+  const [digits, power] = value.toExponential(1).split("e");
+  const raised = [...power].map((letter) => ({ "-": "⁻", "+": "" })[letter] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[letter]).join("");
+  return `${Number(digits)}×10${raised}`;
 }
 
 export function plural(number, word) {

@@ -94,7 +94,7 @@ function grid(scale, axis, width) {
     scale.ys.map((value) => draw("line", { class: "grid", x1: left, x2: right, y1: scale.y(value), y2: scale.y(value) })),
     scale.ys.map((value) => draw("text", { class: "tick", x: left - 10, y: scale.y(value) + 4, "text-anchor": "end", text: `${Math.round(100 * value)} %` })),
     draw("line", { class: "ground", x1: left, x2: right, y1: base, y2: base }),
-    scale.xs.map((value) => draw("text", { class: "tick", x: scale.x(value), y: base + 20, "text-anchor": "middle", text: value.toLocaleString("en-US") })),
+    scale.xs.map((value) => draw("text", { class: "tick", x: scale.x(value), y: base + 20, "text-anchor": "middle", text: brief(value) })),
     draw("text", { class: "title", x: right, y: base + 42, "text-anchor": "end", text: `${width < 560 ? axis.name : axis.title} (${axis.unit}) →` }),
   ].flat();
 }

@@ -3,7 +3,7 @@
 import { h, plural } from "./dom.js";
 import { FrontierView } from "./frontier.js";
 import { marksOf } from "./marks.js";
-import { MethodsTable } from "./methods.js";
+import { MethodTables } from "./methods.js";
 import { ProblemList, VERDICTS } from "./problems.js";
 import { choice, chips, logo, options, search, toggle } from "./controls.js";
 import { provenance } from "./provenance.js";
@@ -18,8 +18,8 @@ class ReportView {
     this.task = this.tasks[0];
     this.wanted = { verdict: "all", level: "", words: "", labels: null };
     this.marks = marksOf(contents.standings);
-    this.table = new MethodsTable(this.marks);
-    this.plot = new FrontierView(this.marks, (label) => this.table.point(label));
+    this.tables = new MethodTables(this.marks);
+    this.plot = new FrontierView(this.marks, (label) => this.tables.methods.point(label));
     this.list = new ProblemList(this.marks);
     this.lead = h("p", { class: "lead" });
     this.axes = h("div", { class: "axes" });
@@ -34,7 +34,7 @@ class ReportView {
     return [
       h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: "What a chain of thought costs, and whether it is right" }), this.lead, tasks),
       section("frontier", "Accuracy against cost", this.axes, this.plot.element, h("p", { class: "hint", text: "Whiskers and band: 95 % intervals. Dotted: the Pareto front, methods that none beats in both. Grey: random_switch at several shares, a coin; a method earns its keep above it." })),
-      section("methods", "Methods", this.table.element),
+      section("methods", "Methods", this.tables.element),
       section("problems", "Problems and chains", this.filters, this.found, this.list.element),
       section("provenance", "Where this comes from", ...provenance(this.contents)),
     ];
@@ -52,7 +52,7 @@ class ReportView {
     const axes = frontiers.map(({ axis }) => [axis.key, axis.name, axis.title]);
     this.axes.replaceChildren(choice("against", axes, this.axis, (key) => this.against(key)));
     this.against(this.axis);
-    this.table.show(standings);
+    this.tables.show(standings);
     this.wanted = { ...this.wanted, labels: new Set(this.labels), level: "" };
     this.filters.replaceChildren(...this.controls());
     this.filter();
