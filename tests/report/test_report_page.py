@@ -141,7 +141,7 @@ async def test_problems_are_filtered(tab, tmp_path, folder):
     assert await found.count() == 0
     await page.get_by_label("verdict").select_option("split")
     assert await found.count() == 4
-    await page.get_by_text("methods", exact=True).click()
+    await page.locator(".chips summary").click()
     await page.get_by_role("button", name="none").click()
     assert await found.count() == 0
     await page.get_by_label("small_only").check()

@@ -12,6 +12,7 @@ from speculative.report.frontier import Frontier
 COLOURS = ("#4053d3", "#c65d00", "#00796b", "#a3195b", "#6d4c9f", "#7a6500", "#0277bd", "#5d4037")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 LINE = "#8a94a0"
+HOLLOW = {"marker": "o", "markerfacecolor": "white", "linestyle": "none", "markersize": 5}
 
 
 def check() -> None:
@@ -28,11 +29,7 @@ def draw(frontier: Frontier, path: Path) -> None:
     if len(best) > 1:
         xs, ys = [point.x for point in best], [100 * point.accuracy for point in best]
         axes.plot(xs, ys, color="#30363d", linestyle=":", linewidth=1, zorder=1, label="the best so far (Pareto front)")
-    on_lines = {place for line in frontier.lines for place in line}
-    for number, point in enumerate(point for place, point in enumerate(frontier.points) if place not in on_lines):
-        errors = [[100 * (point.accuracy - point.low)], [100 * (point.high - point.accuracy)]]
-        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
-        axes.errorbar([point.x], [100 * point.accuracy], errors, capsize=3, label=point.label, zorder=3, **look)
+    _methods(axes, frontier)
     axes.set_xlabel(f"{frontier.axis.title} ({frontier.axis.unit})")
     axes.set_ylabel("answers right (%), with 95 % intervals")
     axes.set_ylim(0, 103)
@@ -53,6 +50,22 @@ def _line_to_beat(axes: Any, frontier: Frontier) -> None:
         label = None if number else "random_switch: the line to beat"
         axes.plot(xs, [100 * point.accuracy for point in points], color=LINE, marker="o", markersize=3, zorder=2, label=label)
         axes.fill_between(xs, [100 * p.low for p in points], [100 * p.high for p in points], color=LINE, alpha=0.18, linewidth=0)
+
+
+def _methods(axes: Any, frontier: Frontier) -> None:
+    """Each method in a colour and shape of its own; its controls hollow."""
+    on_lines = {place for line in frontier.lines for place in line}
+    shown = [point for place, point in enumerate(frontier.points) if place not in on_lines and not point.control_of]
+    looks = {point.label: (COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]) for n, point in enumerate(shown)}
+    for point in shown:
+        colour, marker = looks[point.label]
+        errors = [[100 * (point.accuracy - point.low)], [100 * (point.high - point.accuracy)]]
+        look = {"color": colour, "marker": marker, "linestyle": "none"}
+        axes.errorbar([point.x], [100 * point.accuracy], errors, capsize=3, label=point.label, zorder=4, **look)
+        for control in (other for other in frontier.points if other.control_of == point.label):
+            axes.plot([control.x], [100 * control.accuracy], color=colour, zorder=3, **HOLLOW)
+    if any(point.control_of for point in frontier.points):
+        axes.plot([], [], color=LINE, label="a method's controls, in its colour", **HOLLOW)
 
 
 def _pyplot() -> Any:

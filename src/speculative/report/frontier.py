@@ -32,7 +32,7 @@ class Axis(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1."""
+    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1; `control_of` as a standing has it."""
 
     label: str
     method: str
@@ -40,6 +40,7 @@ class Point(Struct, frozen=True):
     accuracy: float
     low: float
     high: float
+    control_of: str | None
     best: bool = False
 
 
@@ -84,7 +85,7 @@ def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
 def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     """The points of one task's standings on the axis `key`; methods that have no value on it are left out."""
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
-    points = [Point(row.label, row.method, x, row.accuracy, *row.interval) for row, x in found]
+    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
     best = [msgspec.structs.replace(point, best=not any(_beats(other, point) for other in points)) for point in points]
     return Frontier(standings[0].task if standings else "", _axis(standings, key), best, _lines([row for row, _ in found], best))
 
@@ -97,7 +98,7 @@ def _beats(one: Point, other: Point) -> bool:
 def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]:
     found: dict[bytes, list[int]] = {}
     for place, row in enumerate(rows):
-        if row.method == CHANCE:
+        if row.method == CHANCE and not row.control_of:
             found.setdefault(msgspec.json.encode(_unit(row.params)), []).append(place)
     return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
 

@@ -14,7 +14,7 @@ export class FrontierView {
     this.marks = marks;
     this.chosen = chosen;
     this.place = h("div", { class: "plot" });
-    this.note = h("p", { class: "said", role: "status" });
+    this.note = h("p", { class: "said", role: "status", text: "Point at a method, or tab to it, to read its figures; a click finds its row below." });
     this.element = h("figure", { class: "frontier" }, this.place, this.note);
     new ResizeObserver(() => this.paint()).observe(this.place);
   }
@@ -55,9 +55,10 @@ export class FrontierView {
       return draw(
         "g",
         { class: `point${point.best ? " best" : ""}`, tabindex: "0", role: "button", "aria-label": told, onfocus: said, onmouseenter: said, onclick: open, onkeydown: open },
-        onLine.has(place) ? [] : whisker(x, scale.y(point.low), scale.y(point.high), mark),
+        onLine.has(place) || point.control_of ? [] : whisker(x, scale.y(point.low), scale.y(point.high), mark),
+        ties(point, points, scale, mark),
         draw("circle", { class: "target", cx: x, cy: y, r: 13 }),
-        shape(mark, { transform: `translate(${x} ${y}) scale(${onLine.has(place) ? 0.75 : 1.15})` }),
+        shape(mark, { transform: `translate(${x} ${y}) scale(${onLine.has(place) || point.control_of ? 0.75 : 1.15})` }),
       );
     });
   }
@@ -118,6 +119,13 @@ function front(points, scale) {
   return [draw("path", { class: "front", d: `M${best.map((point) => `${scale.x(point.x)} ${scale.y(point.accuracy)}`).join("L")}` })];
 }
 
+/** From a method to its controls; in sight while it is pointed at. */
+function ties(point, points, scale, mark) {
+  const place = (one) => `${scale.x(one.x)} ${scale.y(one.accuracy)}`;
+  const tied = points.filter((other) => other.control_of === point.label || point.control_of === other.label);
+  return tied.map((other) => draw("path", { class: "tie", d: `M${place(point)}L${place(other)}`, style: { stroke: mark.colour } }));
+}
+
 /** Labels beside the points, each where it covers nothing; points in one place share a block of lines, those of a line one label. */
 function labels(points, lines, scale, width, marks) {
   const places = points.map((point) => [scale.x(point.x), scale.y(point.accuracy)]);
@@ -125,18 +133,19 @@ function labels(points, lines, scale, width, marks) {
   const taken = points.flatMap((point, place) => {
     const [x, y] = places[place];
     const mark = [x - 7, y - 7, x + 7, y + 7];
-    return onLine.has(place) ? [mark] : [mark, [x - 2, scale.y(point.high), x + 2, scale.y(point.low)]];
+    return onLine.has(place) || point.control_of ? [mark] : [mark, [x - 2, scale.y(point.high), x + 2, scale.y(point.low)]];
   });
   const limit = width < 560 ? 22 : 46;
   const blocks = [];
   points.forEach((point, place) => {
-    if (onLine.has(place)) return;
+    if (onLine.has(place) || point.control_of) return;
     const line = { text: cut(point.label, limit), mark: marks.get(point.label) };
     const near = blocks.find((block) => Math.hypot(block.x - places[place][0], block.y - places[place][1]) < 9);
     if (near) near.lines.push(line);
     else blocks.push({ x: places[place][0], y: places[place][1], best: point.best, lines: [line] });
   });
-  for (const line of lines) {
+  const longest = [...lines].sort((one, other) => other.length - one.length).slice(0, 1);
+  for (const line of longest) {
     const [x, y] = places[line[Math.floor(line.length / 2)]];
     blocks.push({ x, y, best: true, lines: [{ text: cut("random_switch: the line to beat", limit), mark: null }] });
   }

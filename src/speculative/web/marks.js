@@ -1,4 +1,5 @@
-// How methods are told apart: a colour, a shape, and always the label beside them. `random_switch`, the line to beat, is grey.
+// How methods are told apart: a colour, a shape, and always the label beside them. `random_switch`, the line to beat, is grey;
+// the controls of a method are hollow, in its colour.
 
 import { draw } from "./dom.js";
 
@@ -18,18 +19,21 @@ export const COIN = "random_switch";
 export function marksOf(standings) {
   const marks = new Map();
   let number = 0;
-  for (const { label, method } of standings) {
+  for (const { label, method, control_of: owner } of standings) {
     if (marks.has(label)) continue;
-    const coin = method === COIN;
-    marks.set(label, { coin, colour: coin ? "var(--coin)" : `var(--c${number % COLOURS})`, shape: coin ? SHAPES[0] : SHAPES[number % SHAPES.length] });
-    if (!coin) number += 1;
+    if (owner && marks.has(owner)) marks.set(label, { ...marks.get(owner), hollow: true, shape: method === COIN ? SHAPES[0] : SHAPES[2] });
+    else if (method === COIN) marks.set(label, { colour: "var(--coin)", shape: SHAPES[0], hollow: true });
+    else {
+      marks.set(label, { colour: `var(--c${number % COLOURS})`, shape: SHAPES[number % SHAPES.length], hollow: false });
+      number += 1;
+    }
   }
   return marks;
 }
 
 /** The shape of a mark, around the origin of a drawing. */
 export function shape(mark, properties = {}) {
-  const style = { fill: mark.coin ? "var(--paper)" : mark.colour, stroke: mark.colour };
+  const style = { fill: mark.hollow ? "var(--paper)" : mark.colour, stroke: mark.colour };
   return draw("path", { class: "mark", d: mark.shape, style, ...properties });
 }
 

@@ -47,7 +47,7 @@ export class MethodTables {
       about: "the method with its parameters",
       value: labelOf,
       left: true,
-      cell: (row) => h(title === "method" ? "th" : "td", { scope: title === "method" ? "row" : null }, h("span", { class: "named" }, this.iconOf(labelOf(row)), broken(labelOf(row)), row.control_of && h("small", { text: `control of ${row.control_of}` }))),
+      cell: (row) => h(title === "method" ? "th" : "td", { scope: title === "method" ? "row" : null }, h("span", { class: `named${title === "method" && row.control_of ? " control" : ""}` }, this.iconOf(labelOf(row)), broken(labelOf(row)))),
     };
   }
 
@@ -57,7 +57,7 @@ export class MethodTables {
 }
 
 function methodColumns(standings) {
-  const most = Math.max(...standings.map(together), 1);
+  const most = Math.max(...standings.filter((row) => !row.control_of).map(together), 1);
   const views = Object.keys(VIEWS).filter((view) => standings.some((row) => row.costs[view]));
   return [
     { title: "right", about: "answers that are right, with a 95 % interval that takes the tries of one problem as one cluster", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
@@ -135,5 +135,5 @@ function tokens(row, most) {
   const shown = parts.map(([field, role]) => [role, field, mean(row, role, field)]).filter(([, , value]) => value > 0);
   const told = shown.map(([role, field, value]) => `${role} ${field === "kept_tokens" ? "kept" : "discarded"} ${count(value)}`).join(", ");
   const bars = shown.map(([role, field, value]) => h("i", { class: `${role}${field === "kept_tokens" ? "" : " lost"}`, style: { width: `${(100 * value) / most}%` } }));
-  return h("td", { class: "spent", title: told }, h("span", { text: count(together(row)) }), h("span", { class: "stack", role: "img", "aria-label": told }, ...bars));
+  return h("td", { class: "spent", title: told }, h("span", { text: count(together(row)) }), h("span", { class: together(row) > 1.001 * most ? "stack over" : "stack", role: "img", "aria-label": told }, ...bars));
 }

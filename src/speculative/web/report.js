@@ -33,7 +33,7 @@ class ReportView {
     const tasks = this.tasks.length > 1 ? choice("task", this.tasks.map((task) => [task, task]), this.task, (task) => this.choose(task)) : null;
     return [
       h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: "What a chain of thought costs, and whether it is right" }), this.lead, tasks),
-      section("frontier", "Accuracy against cost", this.axes, this.plot.element, h("p", { class: "hint", text: "Whiskers and band: 95 % intervals. Dotted: the Pareto front, methods that none beats in both. Grey: random_switch at several shares, a coin; a method earns its keep above it." })),
+      section("frontier", "Accuracy against cost", this.axes, this.plot.element, h("p", { class: "hint", text: "Whiskers and band: 95 % intervals. Dotted: the Pareto front, methods that none beats in both. Grey: random_switch at several shares, a coin; a method earns its keep above it. Hollow: a method's controls, in its colour: chance at the same share and small's vote at the same cost." })),
       section("methods", "Methods", this.tables.element),
       section("problems", "Problems and chains", this.filters, this.found, this.list.element),
       section("provenance", "Where this comes from", ...provenance(this.contents)),
@@ -46,7 +46,8 @@ class ReportView {
     this.labels = standings.map((row) => row.label);
     this.problems = problemsOf(this.contents, task);
     const chains = standings.reduce((sum, row) => sum + row.chains, 0);
-    this.lead.replaceChildren(`${plural(standings.length, "method")} on ${plural(this.problems.length, "problem")} of `, h("b", { text: task }), `: ${plural(chains, "chain")}, every token counted, those that were discarded too.`);
+    const controls = standings.filter((row) => row.control_of).length;
+    this.lead.replaceChildren(`${plural(standings.length - controls, "method")}${controls ? ` and ${plural(controls, "control")}` : ""} on ${plural(this.problems.length, "problem")} of `, h("b", { text: task }), `: ${plural(chains, "chain")}, every token counted, those that were discarded too.`);
     const frontiers = this.contents.frontiers.filter((one) => one.task === task);
     this.axis = frontiers.some((one) => one.axis.key === this.axis) ? this.axis : frontiers[0]?.axis.key;
     const axes = frontiers.map(({ axis }) => [axis.key, axis.name, axis.title]);
