@@ -1,20 +1,25 @@
 """The pages in a real browser. Needs Chromium (Debian: `apt-get install chromium`) where `CHROMIUM` says, or in /usr/bin."""
 
-import json
+import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
 from made import METHODS, real_run, sample, saying
+from msgspec import structs
 from playwright.async_api import async_playwright, expect
+from strategies import pairs, policies, problems
 
-from speculative import Pair, Problem, asolve
+from speculative import Pair, Problem, asolve, solve
 from speculative.cli import run
 from speculative.report.shown import chain_page
 from speculative.report.strokes import Sketch
 from speculative.runs import RunFolder
 from speculative.testing import ScriptedEngine
 
+WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
     "--no-sandbox",
@@ -144,7 +149,7 @@ async def test_problems_are_filtered(tab, tmp_path, folder):
     await page.locator(".chips summary").click()
     await page.get_by_role("button", name="none").click()
     assert await found.count() == 0
-    await page.get_by_label("small_only").check()
+    await page.get_by_role("checkbox", name="small_only").check()
     assert await page.locator(".problem >> nth=0 >> .cell").count() == 1
 
 
@@ -260,6 +265,15 @@ async def test_chains_that_are_not_there_are_told(tab, tmp_path, folder):
     tab.check(path)
 
 
+async def test_an_address_leads_to_a_problem(tab, tmp_path, folder):
+    path = reported(tmp_path, folder)
+    await tab.page.goto(f"{path.as_uri()}#p2")
+    await tab.page.wait_for_selector(".column .run")
+    assert await tab.page.locator(".problem:has(.column)").get_attribute("data-problem") == "p2"
+    await tab.page.locator(".opener >> nth=3").click()
+    assert tab.page.url.endswith("#p3")
+
+
 async def test_several_tasks_are_chosen_from(tab, tmp_path, folder):
     other = real_run(tmp_path / "other", labels=["big_only"], problems=2, task="gsm8k")
     page = await tab.open(reported(tmp_path, folder, other))
@@ -276,43 +290,67 @@ async def test_nothing_is_wider_than_a_phone(tab, tmp_path, folder):
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-async def test_a_viewer_is_fed_bit_by_bit(tab, tmp_path):
-    """As a live page will do it: the modules as they are, strokes one by one, then with one that changed its fate."""
-    trace = saying("One.", "Two.", "Three.", rejected=["No.", "No."])
-    path = tmp_path / "chain.html"
-    path.write_bytes(chain_page(trace))
-    page = await tab.open(path)
-    whole = await page.evaluate(STROKES)
-    web = Path(__file__).parents[2] / "src" / "speculative" / "web"
-    served = {f"http://live.test/{file.name}": file for file in web.iterdir()}
+@pytest.fixture
+async def modules(tab):
+    """An empty page that can import the modules of the front end, as a live page will."""
+    served = {f"http://live.test/{file.name}": file for file in WEB.iterdir()}
 
     async def serve(route):
         file = served.get(route.request.url)
         kind = "text/javascript" if file else "text/html"
         await route.fulfill(body=file.read_text() if file else "<!doctype html><main></main>", content_type=kind)
 
-    await page.route("http://live.test/**", serve)
-    await page.goto("http://live.test/")
-    strokes = json.loads(json.dumps([stroke_of(stroke) for stroke in Sketch(trace).strokes]))
-    fed = await page.evaluate(
+    await tab.page.route("http://live.test/**", serve)
+    await tab.page.goto("http://live.test/")
+    return tab.page
+
+
+async def test_a_viewer_is_fed_bit_by_bit(modules):
+    strokes = [structs.asdict(stroke) for stroke in Sketch(saying("One.", "Two.", "Three.", rejected=["No.", "No."])).strokes]
+    fed = await modules.evaluate(
         """async (strokes) => {
           const { ChainView } = await import("./chain.js");
           const view = new ChainView("live");
           document.body.append(view.element);
+          view.show(strokes);
+          const whole = (READ)();
+          view.show([]);
           for (let size = 1; size <= strokes.length; size += 1) {
             view.underway([strokes[size - 1]]);
             view.show(strokes.slice(0, size));
           }
           view.underway([]);
-          const first = (READ)();
+          const grown = (READ)();
           view.show(strokes.map((stroke) => ({ ...stroke, fate: "discarded" })));
-          return [first, (READ)()];
+          return [whole, grown, (READ)()];
         }""".replace("READ", STROKES),
         strokes,
     )
-    assert fed[0] == [stroke for stroke in whole if stroke["text"]]
-    assert {stroke["fate"] for stroke in fed[1]} == {"discarded"}
+    assert fed[1] == fed[0]
+    assert len(fed[0]) == 7
+    assert {stroke["fate"] for stroke in fed[2]} == {"discarded"}
 
 
-def stroke_of(stroke):
-    return {name: getattr(stroke, name) for name in stroke.__struct_fields__}
+async def test_the_page_folds_events_as_the_library_does(modules):
+    cases = []
+
+    @settings(max_examples=60)
+    @given(policies(), pairs(), problems())
+    def gather(policy, pair, problem):
+        method, params, wrappers = policy
+        trace = solve(problem, method, wrappers=wrappers, pair=pair, **params).trace
+        cases.append(trace)
+
+    await asyncio.to_thread(gather)
+    told = "async (traces) => { const { Sketch } = await import('./sketch.js'); return traces.map((trace) => new Sketch(trace).strokes); }"
+    found = await modules.evaluate(told, [msgspec.to_builtins(trace.events) for trace in cases])
+    for trace, strokes in zip(cases, found, strict=True):
+        expected = [structs.asdict(stroke) for stroke in Sketch(trace).strokes]
+        assert [without(stroke, "sureness") for stroke in strokes] == [without(stroke, "sureness") for stroke in expected]
+        for one, other in zip(strokes, expected, strict=True):
+            assert (one["sureness"] is None) == (other["sureness"] is None)
+            assert one["sureness"] is None or abs(one["sureness"] - other["sureness"]) < 2e-4
+
+
+def without(stroke, name):
+    return {key: value for key, value in stroke.items() if key != name}

@@ -9,10 +9,13 @@ export function hue(author) {
   return AUTHORS.includes(author) ? author : "other";
 }
 
-/** A figure of the strokes; `bare` leaves the words below it out. */
-export function bar(strokes, bare = false) {
+/** A figure of the strokes. `usage`: of tokens that no stroke shows, such as warm-ups, it knows that they were discarded. */
+export function bar(strokes, usage = {}) {
   const kept = lane(strokes.filter((stroke) => stroke.fate === "kept"));
-  const lost = lane(strokes.filter((stroke) => stroke.fate !== "kept"));
+  const seen = strokes.filter((stroke) => stroke.fate !== "kept");
+  const shown = lane(seen).authors;
+  const unseen = Object.entries(usage).map(([author, cost]) => ({ author, tokens: Math.max(0, cost.discarded_tokens - (shown.get(author) ?? 0)) }));
+  const lost = lane([...seen, ...unseen]);
   const scale = Math.max(kept.length, lost.length, 1);
   const told = [...kept.authors].map(([author, tokens]) => `${author} wrote ${count(tokens)} of ${count(kept.length)} tokens`);
   if (lost.length) told.push(`${count(lost.length)} tokens were discarded`);
@@ -23,7 +26,7 @@ export function bar(strokes, bare = false) {
     paths(kept, 0, lost.length ? 6 : 10),
     paths(lost, 7, 3, "lost"),
   );
-  return bare ? drawing : h("figure", { class: "written" }, drawing, h("figcaption", {}, ...legend(kept, lost)));
+  return h("figure", { class: "written" }, drawing, h("figcaption", {}, ...legend(kept, lost)));
 }
 
 function lane(strokes) {

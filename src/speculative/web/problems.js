@@ -37,12 +37,26 @@ export class ProblemList {
     this.labels = labels;
     this.list.replaceChildren(this.keys());
     this.shown = 0;
+    this.views = new Map();
     this.grow();
+  }
+
+  /** Opens a problem and brings it into view, if it is among those that are shown. */
+  point(id) {
+    if (!this.found.some(({ stated }) => stated.id === id)) return;
+    while (!this.views.has(id)) this.grow();
+    const row = this.views.get(id);
+    row.open();
+    row.element.scrollIntoView();
   }
 
   grow() {
     const next = this.found.slice(this.shown, this.shown + PAGE);
-    this.list.append(...next.map((problem) => new ProblemRow(problem, this).element));
+    for (const problem of next) {
+      const row = new ProblemRow(problem, this);
+      this.views.set(problem.stated.id, row);
+      this.list.append(row.element);
+    }
     this.shown += next.length;
     const left = this.found.length - this.shown;
     this.more.hidden = left <= 0;
@@ -103,6 +117,7 @@ class ProblemRow {
       this.body.hidden = false;
       this.button.setAttribute("aria-expanded", "true");
       for (const column of this.columns) seen.observe(column.element);
+      history.replaceState(null, "", `#${encodeURIComponent(this.stated.id)}`);
     }
     const wanted = label && this.columns.find((column) => column.row.label === label);
     if (wanted) {
@@ -139,7 +154,7 @@ class Column {
       const strokes = strokesOf(packed);
       this.view = new ChainView(`chain of ${this.row.label}`, this.list.opened);
       this.view.show(strokes);
-      this.chain.replaceChildren(bar(strokes), this.view.element, h("details", { class: "cost" }, h("summary", { text: "usage" }), usageTable(packed.usage)));
+      this.chain.replaceChildren(bar(strokes, packed.usage), this.view.element, h("details", { class: "cost" }, h("summary", { text: "usage" }), usageTable(packed.usage)));
     } catch (error) {
       this.chain.replaceChildren(h("p", { class: "missing", text: `This chain cannot be unpacked: ${error.message}` }));
     }

@@ -15,7 +15,7 @@ class ReportView {
   constructor(contents) {
     this.contents = contents;
     this.tasks = [...new Set(contents.standings.map((row) => row.task))];
-    this.task = this.tasks[0];
+    this.task = this.tasks[0];  // the others are chosen; an address that ends in #PROBLEM opens that problem
     this.wanted = { verdict: "all", level: "", words: "", labels: null };
     this.marks = marksOf(contents.standings);
     this.tables = new MethodTables(this.marks);
@@ -26,7 +26,9 @@ class ReportView {
     this.filters = h("div", { class: "filters", role: "search" });
     this.found = h("p", { class: "said", role: "status" });
     page.replaceChildren(...this.sections());
-    this.choose(this.task);
+    const linked = decodeURIComponent(location.hash.slice(1));
+    this.choose(contents.problems.find((stated) => stated.id === linked)?.task ?? this.task);
+    if (linked) this.list.point(linked);
   }
 
   sections() {

@@ -27,7 +27,7 @@ function show(shown) {
   page.replaceChildren(
     h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: shown.method }), h("p", { class: "lead", text: [...params, `seed=${shown.seed}`].join("  ") }), h("p", { class: "hint", text: engines.join(" · ") })),
     h("section", {}, h("h2", { text: "Problem" }), h("p", { class: "asked", text: shown.problem }), ...[verdict(shown)].filter(Boolean)),
-    h("section", {}, h("h2", { text: "Chain" }), bar(strokes), h("div", { class: "filters" }, toggle("author labels", false, (on) => chain.classList.toggle("labelled", on)), toggle("open drafts", false, (on) => view.open(on))), chain),
+    h("section", {}, h("h2", { text: "Chain" }), bar(strokes, shown.chain.usage), h("div", { class: "filters" }, toggle("author labels", false, (on) => chain.classList.toggle("labelled", on)), toggle("open drafts", false, (on) => view.open(on))), chain),
     h("section", {}, h("h2", { text: "Usage" }), usageTable(shown.chain.usage), h("p", { class: "hint", text: shown.finish })),
   );
 }
