@@ -4,7 +4,7 @@
 // (report/strokes.py). Strokes may come all at once or one by one.
 
 import { hue } from "./bar.js";
-import { count, h, plural } from "./dom.js";
+import { h, plural } from "./dom.js";
 
 const EXCERPT = 90;
 
@@ -144,10 +144,11 @@ function summaryOf(all) {
   const tokens = all.reduce((sum, draft) => sum + draft.times * draft.stroke.tokens, 0);
   const first = all.find((draft) => draft.stroke.text.trim());
   const words = (first?.stroke.text ?? "").slice(0, 4 * EXCERPT).trim().replace(/\s+/g, " ").slice(0, EXCERPT);
+  const back = all.every((draft) => draft.stroke.verdict === "taken back");
   return [
     h("span", { class: "cross", "aria-hidden": "true", text: "✗ " }),
-    h("b", { text: plural(number, "draft") }),
-    ` discarded, ${count(tokens)} tokens `,
+    h("b", { text: back ? "text" : plural(number, "draft") }),
+    ` ${back ? "taken back" : "discarded"}, ${plural(tokens, "token")} `,
     h("span", { class: `excerpt ${hue(first?.stroke.author ?? "other")}`, text: words }),
   ];
 }

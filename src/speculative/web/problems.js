@@ -91,7 +91,7 @@ class ProblemRow {
     const told = rows.length === 1 ? (right ? "right" : "wrong") : `${right} of ${rows.length} right`;
     const text = right === rows.length ? "✓" : right ? `${right}/${rows.length}` : "✗";
     const verdict = right === rows.length ? "right" : right ? "partly" : "wrong";
-    return h("button", { type: "button", class: `cell ${verdict}`, title: `${label}: ${told}`, "aria-label": `${label}: ${told}`, onclick: () => this.open(label), text });
+    return h("button", { type: "button", class: `cell ${verdict}`, style: { "--part": 1 - right / rows.length }, title: `${label}: ${told}`, "aria-label": `${label}: ${told}`, onclick: () => this.open(label), text });
   }
 
   toggle() {
