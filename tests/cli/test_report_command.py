@@ -107,3 +107,22 @@ def test_show_writes_a_page_of_one_chain(cli, folder, tmp_path):
     assert cli("show", file, "--web").code == 0
     assert file.with_suffix(".html").exists()
     assert "--web" in cli("show", file, "--out", tmp_path / "x.html").one_line()
+
+
+def test_plot_draws_what_compare_printed_against_any_cost(cli, folder, tmp_path):
+    results, picture = tmp_path / "all.json", tmp_path / "a.svg"
+    results.write_text(cli("report", folder, "--json").out)
+    for axis in ("share_kept", "seconds", "flops"):
+        assert cli("plot", results, "--axis", axis, "--out", picture).code == 0
+        assert "random_switch" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("[]", "of 0 tasks"), ('[{"label": "x"}]', "not what `speculative compare --json` prints"), ("no", "not what")]
+)
+def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
+    results = tmp_path / "all.json"
+    results.write_text(text)
+    ran = cli("plot", results, "--out", tmp_path / "a.svg")
+    assert ran.code == 2
+    assert told in ran.one_line()

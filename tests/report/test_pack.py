@@ -30,6 +30,7 @@ async def test_a_packed_chain_is_the_sketch_of_its_trace(policy, pair, problem):
     assert packed.usage == result.usage
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

@@ -51,7 +51,11 @@ export class FrontierView {
       const told = `${point.label}: ${percent(point.accuracy)} right (${percent(point.low)} to ${percent(point.high)}), ${brief(point.x)} ${axis.unit}`;
       const [x, y] = [scale.x(point.x), scale.y(point.accuracy)];
       const said = () => this.note.replaceChildren(point.best ? `${told} · on the Pareto front` : told);
-      const open = (event) => (event.type === "click" || event.key === "Enter") && this.chosen(point.label);
+      const open = (event) => {
+        if (event.type !== "click" && event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        this.chosen(point.label);
+      };
       return draw(
         "g",
         { class: `point${point.best ? " best" : ""}`, tabindex: "0", role: "button", "aria-label": told, onfocus: said, onmouseenter: said, onclick: open, onkeydown: open },

@@ -26,7 +26,7 @@ class ReportView {
     this.filters = h("div", { class: "filters", role: "search" });
     this.found = h("p", { class: "said", role: "status" });
     page.replaceChildren(...this.sections());
-    const linked = decodeURIComponent(location.hash.slice(1));
+    const linked = addressed();
     this.choose(contents.problems.find((stated) => stated.id === linked)?.task ?? this.task);
     if (linked) this.list.point(linked);
   }
@@ -95,6 +95,15 @@ class ReportView {
     }
     this.found.replaceChildren(found.length === this.problems.length ? plural(found.length, "problem") : `${found.length} of ${plural(this.problems.length, "problem")}`);
     this.list.show(found, this.labels.filter((label) => labels.has(label)));
+  }
+}
+
+/** The problem that the address ends in. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
   }
 }
 
