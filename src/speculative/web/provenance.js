@@ -17,6 +17,7 @@ function titleOf(entry, place) {
 
 function list(value) {
   if (value === null || typeof value !== "object") return h("code", { text: String(value) });
+  if (Array.isArray(value) && value.every((one) => one === null || typeof one !== "object")) return h("code", { text: value.join("  ") || "none" });
   const entries = Object.entries(value);
   return entries.length ? h("dl", {}, ...entries.map(([name, one]) => h("div", {}, h("dt", { text: name }), h("dd", {}, list(one))))) : h("code", { text: "none" });
 }

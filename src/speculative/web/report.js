@@ -26,6 +26,7 @@ class ReportView {
     this.filters = h("div", { class: "filters", role: "search" });
     this.found = h("p", { class: "said", role: "status" });
     page.replaceChildren(...this.sections());
+    document.title = `${this.tasks.join(", ")} · Speculative Reasoning`;
     const linked = addressed();
     this.choose(contents.problems.find((stated) => stated.id === linked)?.task ?? this.task);
     if (linked) this.list.point(linked);

@@ -20,6 +20,7 @@ function show(shown) {
   const strokes = strokesOf(shown.chain);
   const view = new ChainView(`chain of ${shown.method}`);
   view.show(strokes);
+  document.title = `${shown.method} · Speculative Reasoning`;
   const chain = h("article", { class: "chain single" }, view.element);
   const given = Object.entries(shown.params).filter(([, value]) => value !== null);
   const params = given.map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
