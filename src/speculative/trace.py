@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +114,21 @@ class Trace:
         return trace
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes beside the file, then renames: a full disk or a crash leaves what was there. Raises OSError."""
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes beside the file, then renames: a full disk or a crash leaves what was there. Raises OSError.
+
+    `data` may come in parts, which need not be in memory together.
+    """
+    parts = [data] if isinstance(data, bytes) else data
     if path.exists() and not path.is_file():  # a pipe or a device: nothing to rename onto
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            file.writelines(parts)
         return
     path = path.resolve()  # a link goes on pointing to where it points
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

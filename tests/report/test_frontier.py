@@ -1,48 +1,80 @@
-"""The picture of a comparison."""
+"""Accuracy against cost: which points there are, which are best, and the line to beat."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made import sample
+from msgspec import structs
 
-from speculative.errors import UsageError
-from speculative.report.frontier import draw, points
-
-ROWS = [
-    {
-        "label": name,
-        "method": name.split("(")[0],
-        "share_kept": share,
-        "accuracy": right,
-        "interval": [right - 0.05, right + 0.05],
-        "problems": 60,
-    }
-    for name, share, right in [
-        ("small_only", 0.0, 0.5),
-        ("big_only", 1.0, 0.95),
-        ("random_switch(big_share=0.2)", 0.2, 0.55),
-        ("random_switch(big_share=0.7)", 0.7, 0.8),
-    ]
-]
+from speculative.problem import Usage
+from speculative.report.figure import draw
+from speculative.report.frontier import AXES, frontier
+from speculative.standing import standings
 
 
-def test_every_method_of_the_comparison_is_a_point() -> None:
-    assert [(point.method, point.share, point.low) for point in points(ROWS)] == [
-        (row["method"], row["share_kept"], row["interval"][0]) for row in ROWS
-    ]
+def rows():
+    """Methods with the big model's tokens out of ten, and how many of ten problems they solve."""
+    samples = []
+    for label, big, right in [
+        ("small_only", 0, 5),
+        ("big_only", 10, 9),
+        ("random_switch(0.7)", 7, 8),
+        ("random_switch(0.2)", 2, 4),
+        ("worse", 8, 7),
+    ]:
+        usage = {"big": Usage(produced_tokens=big, kept_tokens=big), "small": Usage(produced_tokens=10 - big, kept_tokens=10 - big)}
+        params = {"big_share": big / 10, "unit": "step"}
+        samples += [sample(label, f"p{number}", params=params, usage=usage, correct=number < right) for number in range(10)]
+    return standings(samples)
 
 
-@pytest.mark.parametrize("rows", [[{}], [{"method": "big_only"}], ["text"]])
-def test_anything_else_is_an_error_that_says_so(rows: list) -> None:
-    with pytest.raises(UsageError, match="compare --json"):
-        points(rows)
+def test_the_best_are_those_that_none_beats_in_both():
+    found = frontier(rows(), "big_tokens")
+    assert [point.label for point in found.points if point.best] == ["small_only", "big_only", "random_switch(0.7)"]
+    assert {point.label: point.x for point in found.points}["random_switch(0.7)"] == 7
 
 
-def test_the_picture_names_the_methods_and_is_the_same_each_time(tmp_path: Path) -> None:
+def test_random_switch_at_several_shares_is_a_line_from_cheap_to_dear():
+    found = frontier(rows(), "share_kept")
+    assert [[found.points[place].label for place in line] for line in found.lines] == [["random_switch(0.2)", "random_switch(0.7)"]]
+
+
+def test_units_of_random_switch_are_lines_of_their_own():
+    made = [structs.replace(row, params={**row.params, "unit": "chunk"}) if "0.2" in row.label else row for row in rows()]
+    assert frontier(made, "share_kept").lines == []
+
+
+@pytest.mark.parametrize("key", AXES)
+def test_a_method_without_a_value_is_no_point(key):
+    bare = [structs.replace(row, costs={}, share_kept=None, share_spent=None) for row in rows()]
+    found = frontier(bare, key)
+    assert len(found.points) == (5 if key in ("big_tokens", "seconds") else 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9))
+def test_no_point_is_beaten_by_another_exactly_if_it_is_best(values):
+    row = rows()[0]
+    made = [structs.replace(row, label=str(place), seconds=float(x), accuracy=y / 9) for place, (x, y) in enumerate(values)]
+    points = frontier(made, "seconds").points
+    assert any(point.best for point in points)
+    for one, other in product(points, points):
+        assert not (other.best and one.x < other.x and one.accuracy >= other.accuracy)
+    for point in points:
+        rivals = [other for other in points if (other.x, other.accuracy) != (point.x, point.accuracy)]
+        assert point.best == (not any(other.x <= point.x and other.accuracy >= point.accuracy for other in rivals))
+
+
+def test_the_figure_names_the_methods_and_is_the_same_each_time(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="needs the extra plots")
     pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for picture in pictures:
-        draw(ROWS, picture)
+        draw(frontier(rows(), "share_kept"), picture)
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
     drawn = pictures[0].read_text()
     assert "small_only" in drawn
     assert "the line to beat" in drawn
+    draw(frontier(rows(), "seconds"), tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,10 @@
 """What is drawn of a chain."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import given, settings
+from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, asolve
 from speculative.report.lines import EXCERPT, clean, lay_out
@@ -25,6 +29,19 @@ async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
     kept = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "kept"]
     assert "".join(stroke.text for stroke in kept if stroke.phase == "thinking") == result.reasoning
     assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.answer
+
+
+@settings(max_examples=30)
+@given(policies(), pairs(), problems())
+async def test_tokens_of_kept_strokes_are_those_of_the_books(policy, pair, problem):
+    method, params, wrappers = policy
+    async with pair:
+        result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
+    kept = Counter()
+    for stroke in Sketch(result.trace).strokes:
+        kept.update({stroke.author: stroke.tokens} if stroke.fate == "kept" else {})
+    assert all(kept[role] == cost.kept_tokens for role, cost in result.usage.items())
+    assert not kept["method"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -56,6 +73,14 @@ async def test_the_outcome_of_a_trace_is_that_of_the_result():
     told = Outcome.of(result.trace)
     for field in ("answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
         assert getattr(told, field) == getattr(result, field)
+
+
+async def test_a_draft_has_its_verdict_and_how_sure_a_model_was_of_it():
+    discarded = [stroke for stroke in Sketch((await result_of("placeholder")).trace).strokes if stroke.fate == "discarded"]
+    assert {stroke.verdict for stroke in discarded} == {"only shows that the small model answers"}
+    strokes = Sketch((await result_of("logprob_subselect")).trace).strokes
+    assert {stroke.verdict for stroke in strokes if stroke.fate == "kept"} >= {"accepted", ""}
+    assert all((stroke.sureness is not None) == (stroke.author == "big") for stroke in strokes if stroke.depth)
 
 
 def lines(*strokes, labels=True):

@@ -7,6 +7,7 @@ COMMANDS = {
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",
     "eval": "Run methods on benchmarks, kept sample by sample; go on after an interruption.",
+    "report": "Write one page with the methods, problems and chains of run folders; also tables and figures.",
     "plot": "Draw what `compare --json` printed: accuracy against the share that the big model wrote.",
     "doctor": "Look at the engines: reachable, version, model, template, context, abilities, and what to change.",
     "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",

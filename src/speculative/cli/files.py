@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from speculative.errors import SpeculativeError, UsageError
@@ -25,7 +26,7 @@ def check_writable(path: Path) -> None:
         raise SpeculativeError(f"{path} cannot be written: {error.strerror}; name another file") from None
 
 
-def write(path: Path, data: bytes, what: str) -> None:
+def write(path: Path, data: bytes | Iterable[bytes], what: str) -> None:
     """Writes the whole file or nothing. Raises `SpeculativeError` with its name."""
     try:
         write_whole(path, data)

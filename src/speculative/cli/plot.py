@@ -10,23 +10,31 @@ from cyclopts import Parameter
 
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
-from speculative.report.frontier import draw
+from speculative.report.figure import draw
+from speculative.report.frontier import AxisKey, frontier
+from speculative.standing import Standing
 
 
 def plot(
     results: Annotated[Path, Parameter(help="a file with what `speculative compare --json` printed")],
     /,
     *,
+    axis: Annotated[AxisKey, Parameter(help="what accuracy is drawn against")] = "share_kept",
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
-    """Draw accuracy against the share of tokens that the big model wrote (needs the extra `plots`)."""
+    """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
     check_writable(out)
     try:
-        rows = msgspec.json.decode(results.read_bytes(), type=list[dict[str, object]])
-    except msgspec.DecodeError as error:
+        rows = msgspec.json.decode(results.read_bytes(), type=list[Standing])
+    except msgspec.MsgspecError as error:
         raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    if len(tasks) != 1:
+        raise UsageError(
+            f"{results} is of {len(tasks)} tasks ({', '.join(tasks)}): a picture is of one; `speculative report` draws several"
+        )
     try:
-        draw(rows, out)
+        draw(frontier(rows, axis), out)
     except OSError as error:
         raise SpeculativeError(f"{out}: {error.strerror or error}; the picture is not saved") from None
     return 0

@@ -9,9 +9,11 @@ from cyclopts import Parameter
 
 from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, screen
+from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.report.outcome import Outcome
 from speculative.report.picture import picture
+from speculative.report.shown import chain_page
 from speculative.report.terminal import draw
 from speculative.trace import Trace
 
@@ -22,13 +24,22 @@ def show(
     *,
     json: Annotated[bool, Parameter(help="print what `ask --json` printed of it", negative=(), show_default=False)] = False,
     svg: Annotated[Path | None, Parameter(help="save the drawing as a picture instead")] = None,
+    web: Annotated[bool, Parameter(help="save it as a page for a browser instead", negative=(), show_default=False)] = False,
+    out: Annotated[Path | None, Parameter(help="the page to write, with --web; beside the trace unless told")] = None,
 ) -> int:
     """Draw a saved trace again, exactly as `speculative ask` drew it at the end."""
     loaded = Trace.load(trace)
     started = loaded.started
     known = problems.find(started.problem.messages[-1].content)
     expected = known.answer if known else None
-    if svg:
+    if out and not web:
+        raise UsageError(f"--out {out} is where a page goes: ask for one with --web")
+    if web:
+        page = out or trace.with_suffix(".html")
+        check_writable(page)
+        write(page, chain_page(loaded, expected), "page")
+        put(str(page))
+    elif svg:
         check_writable(svg)
         write(svg, picture(loaded, expected).encode(), "picture")
     elif json:

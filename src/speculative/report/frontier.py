@@ -1,74 +1,107 @@
-"""The picture of a comparison: accuracy against the share of tokens that the big model wrote.
+"""Accuracy against what it costs: the points of a picture, the best of them, and the line to beat.
 
-`random_switch` at several shares is drawn as a line: a method earns its keep above it. Needs the extra `plots`.
+`random_switch` at several shares is the line to beat: a method earns its keep above it. A point is best (on the Pareto front)
+if no other is at least as cheap and at least as accurate, and better in one of the two.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
+import msgspec
 from msgspec import Struct
 
-from speculative.errors import UsageError
+from speculative.standing import CHANCE, Standing
 
-CHANCE = "random_switch"
-COLOURS = ("#0b6bcb", "#c8501e", "#2a8a4a", "#8a3fb0", "#b8860b", "#4a5568", "#c2185b", "#00838f")
+SHARES = ("big_share", "switch_ratio")
+"""The parameters of `random_switch` in which the points of one line differ."""
+
+
+AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
+AXES: tuple[AxisKey, ...] = get_args(AxisKey)
+
+
+class Axis(Struct, frozen=True):
+    """What accuracy is drawn against. `name` is short, `title` says it in full, `unit` is behind every number of it."""
+
+    key: AxisKey
+    name: str
+    title: str
+    unit: str
 
 
 class Point(Struct, frozen=True):
-    """One method of a comparison. Shares and accuracy from 0 to 1."""
+    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1; `control_of` as a standing has it."""
 
     label: str
     method: str
-    share: float
+    x: float
     accuracy: float
     low: float
     high: float
-    problems: int
+    control_of: str | None
+    best: bool = False
 
 
-def points(rows: list[dict[str, Any]]) -> list[Point]:
-    """The points of what `speculative compare --json` printed. Raises `UsageError` for anything else."""
-    try:
-        return [_point(row) for row in rows if row["share_kept"] is not None]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(f"this is not what `speculative compare --json` prints: {error!r} is missing or wrong") from None
+class Frontier(Struct, frozen=True):
+    """The points of one task on one axis. `lines` are those of `random_switch` in one unit, by their places, the cheapest first."""
+
+    task: str
+    axis: Axis
+    points: list[Point]
+    lines: list[list[int]]
 
 
-def _point(row: dict[str, Any]) -> Point:
-    low, high = row["interval"]
-    return Point(row.get("label", row["method"]), row["method"], row["share_kept"], row["accuracy"], low, high, row["problems"])
+_TITLES: dict[AxisKey, tuple[str, str, str]] = {
+    "big_tokens": ("big tokens", "tokens that the big model produced for a chain", "tokens"),
+    "share_kept": ("big kept", "share of the chain's tokens that the big model wrote", "%"),
+    "share_spent": ("big spent", "share of all produced tokens that are the big model's", "%"),
+    "seconds": ("time", "wall time of a chain", "s"),
+    "api": ("API prices", "price of a chain's tokens", ""),
+    "gpu": ("device time", "price of the devices for a chain's time", ""),
+    "flops": ("FLOP", "floating-point operations for a chain", ""),
+}
+"""Name, title and unit; the unit of a cost is that of its price view."""
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Writes the picture; the file's ending says which kind (svg, png, pdf). Raises `UsageError`, OSError."""
-    try:
-        matplotlib: Any = import_module("matplotlib")
-    except ImportError:
-        raise UsageError("drawing needs matplotlib: pip install 'speculative-reasoning[plots]'") from None
-    matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "speculative"  # the same picture is the same file
-    pyplot: Any = import_module("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    found = points(rows)
-    chance = sorted((point for point in found if point.method == CHANCE), key=lambda point: point.share)
-    if len(chance) > 1:
-        shares = [100 * point.share for point in chance]
-        axes.plot(shares, [100 * point.accuracy for point in chance], color="#9aa5b1", zorder=1, label="random_switch: the line to beat")
-        axes.fill_between(shares, [100 * p.low for p in chance], [100 * p.high for p in chance], color="#9aa5b1", alpha=0.18, linewidth=0)
-    for place, point in enumerate(point for point in found if point not in chance or len(chance) == 1):
-        errors = [[100 * (point.accuracy - point.low)], [100 * (point.high - point.accuracy)]]
-        colour = COLOURS[place % len(COLOURS)]
-        axes.errorbar([100 * point.share], [100 * point.accuracy], errors, fmt="o", color=colour, capsize=3, label=point.label, zorder=2)
-    axes.set_xlabel("share of the chain's tokens that the big model wrote (%)")
-    axes.set_ylabel("problems solved (%), with 95 % intervals")
-    axes.set_xlim(-4, 104)
-    axes.set_ylim(0, 103)
-    axes.grid(color="#e5e8eb", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"{found[0].problems if found else 0} problems of the bundled pair", loc="left", fontsize=11)
-    axes.legend(frameon=False, loc="lower right", fontsize=9)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+def _value(row: Standing, key: AxisKey) -> float | None:
+    if key == "big_tokens":
+        return row.usage["big"].produced_tokens / row.chains if "big" in row.usage else 0.0
+    if key == "seconds":
+        return row.seconds
+    if key == "api" or key == "gpu" or key == "flops":
+        return row.costs[key].chain if key in row.costs else None
+    part = row.share_kept if key == "share_kept" else row.share_spent
+    return None if part is None else 100 * part
+
+
+def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
+    name, title, unit = _TITLES[key]
+    units = [cost.unit for row in rows for view, cost in row.costs.items() if view == key]
+    return Axis(key, name, title, unit or next(iter(units), ""))
+
+
+def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
+    """The points of one task's standings on the axis `key`; methods that have no value on it are left out."""
+    found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
+    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
+    best = [msgspec.structs.replace(point, best=not any(_beats(other, point) for other in points)) for point in points]
+    return Frontier(standings[0].task if standings else "", _axis(standings, key), best, _lines([row for row, _ in found], best))
+
+
+def _beats(one: Point, other: Point) -> bool:
+    no_worse = one.x <= other.x and one.accuracy >= other.accuracy
+    return no_worse and (one.x < other.x or one.accuracy > other.accuracy)
+
+
+def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]:
+    found: dict[bytes, list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.method == CHANCE and not row.control_of:
+            found.setdefault(msgspec.json.encode(_unit(row.params)), []).append(place)
+    return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
+
+
+def _unit(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sorted(params.items()) if name not in SHARES}

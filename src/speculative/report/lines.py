@@ -112,10 +112,10 @@ class Lines:
 def lay_out(strokes: Iterable[Stroke], labels: bool = False) -> list[Text]:
     """All lines of the strokes so far; equal discarded ones that follow each other are one line."""
     lines = Lines(labels)
-    for stroke, same in groupby(strokes):
-        times = len(list(same))
-        for _ in range(times if stroke.fate == "kept" else 1):
-            lines.add(stroke, times)
+    for _, same in groupby(strokes, key=lambda stroke: (stroke.fate, stroke.author, stroke.text, stroke.phase, stroke.depth)):
+        alike = list(same)
+        for stroke in alike if alike[0].fate == "kept" else alike[:1]:
+            lines.add(stroke, len(alike))
     drawn = [*lines.done, lines.open]
     while drawn and not drawn[-1].plain:
         drawn.pop()

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Literal
 
 from msgspec import Struct, structs
 
 from speculative import events
 from speculative.events import AnyEvent, Phase, Proposal, TextDelta
+from speculative.ledger import Piece
 
 Fate = Literal["kept", "discarded", "note"]
 
 
 class Stroke(Struct, frozen=True):
-    """A run of text. `depth`: how many rejected drafts it hangs off; a `note` is ours, not the chain's."""
+    """A run of text. `depth`: how many rejected drafts it hangs off; a `note` is ours, not the chain's.
+
+    `tokens`: of kept text those that count as kept, of other text those that it took to produce. `verdict`: why a draft is
+    kept or discarded. `sureness`: the mean log-probability (nats a token) of a draft, as it was scored or as it was drawn.
+    """
 
     author: str
     text: str
     fate: Fate = "kept"
     phase: Phase = "thinking"
     depth: int = 0
+    tokens: int = 0
+    verdict: str = ""
+    sureness: float | None = None
+
+
+ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "never decided on"
 
 
 class Sketch:
@@ -34,6 +46,8 @@ class Sketch:
         self._pieces: list[int] = []  # the strokes that are the chain's text, by their index
         self._proposals: dict[int, tuple[str, Proposal]] = {}
         self._open: set[int] = set()
+        self._sureness: dict[int, float] = {}
+        self._ends: set[int] = set()  # the strokes whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
         self._half: Stroke | None = None  # what a server that was lost had written: kept, if the chain goes on behind it
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
@@ -56,33 +70,35 @@ class Sketch:
         self._settle(event)
         match event:
             case events.Wrote():
-                self._keep(event.call.role, event.proposal.text, event.proposal.phase)
+                self._keep(Piece.of(event.call.role, event.proposal))
             case events.Drafted():
-                self._proposals.update((proposal.id, (event.call.role, proposal)) for proposal in event.proposals)
-                self._open.update(proposal.id for proposal in event.proposals)
+                self._propose(event)
+            case events.Scored():
+                scored = zip(event.drafts, event.logprobs, strict=True)
+                self._sureness.update((draft, _sureness(found)) for draft, found in scored if found)
             case events.Accepted():
                 self._half = None
                 for number in event.drafts:
-                    author, proposal = self._proposals[number]
-                    self._keep(author, proposal.text, proposal.phase)
+                    self._keep(Piece.of(*self._proposals[number]), ACCEPTED, self._sureness.get(number))
                     self._open.discard(number)
             case events.Rejected():
-                self._discard(event.drafts)
+                self._discard(event.drafts, event.reason)
             case events.Inserted():
-                self._keep("method", event.text, event.phase)
+                self._reopen()
+                self._keep(Piece("method", event.text, (), 0, event.phase))
             case events.Rewound():
                 self._take_back(event.pieces)
             case events.Answered():
                 if event.cue:
-                    self._keep("method", event.cue, "answer")
-                self._keep(event.call.role, event.proposal.text, "answer")
+                    self._keep(Piece("method", event.cue, (), 0, "answer"))
+                self._keep(structs.replace(Piece.of(event.call.role, event.proposal), phase="answer"))
             case events.Child():
                 self._children[event.index] = event.events
             case events.Became():
                 self._become(event.index)
             case events.Asked():
                 replies = " · ".join(" ".join(reply.split()) for reply in event.replies)
-                self._note(event.call.role, f"{event.call.role} is asked aside ({event.question}): {replies}")
+                self._note(event.call.role, f"{event.call.role} is asked aside ({event.question}): {replies}", event.call.produced_tokens)
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
             case events.Cancelled():
@@ -98,7 +114,7 @@ class Sketch:
         """Nothing more will happen: what is still undecided is discarded."""
         if self._half:
             self.strokes.append(self._half)
-        self._discard(sorted(self._open))
+        self._discard(sorted(self._open), UNDECIDED)
         self._leave(self._children)
         self._half, self._children = None, {}
 
@@ -112,9 +128,18 @@ class Sketch:
         left = [(place, delta) for place, delta in self.writing.items() if place[1] not in settled]
         self.writing = {place: delta for place, delta in left if delta.committed or not over}
 
-    def _keep(self, author: str, text: str, phase: Phase) -> None:
+    def _propose(self, event: events.Drafted) -> None:
+        for proposal in event.proposals:
+            self._proposals[proposal.id] = (event.call.role, proposal)
+            self._open.add(proposal.id)
+            if proposal.completion.logprobs:
+                self._sureness[proposal.id] = _sureness(proposal.completion.logprobs)
+
+    def _keep(self, piece: Piece, verdict: str = "", sureness: float | None = None) -> None:
+        if piece.ends:
+            self._ends.add(len(self.strokes))
         self._pieces.append(len(self.strokes))
-        self.strokes.append(Stroke(author, text, "kept", phase))
+        self.strokes.append(Stroke(piece.author, piece.text, "kept", piece.phase, 0, piece.kept, verdict, sureness))
 
     def _cut_off(self, event: events.Cancelled) -> None:
         if proposal := event.proposal:
@@ -125,23 +150,31 @@ class Sketch:
                 return
             self.strokes.append(half)
         if tokens := event.call.produced_tokens:
-            self._note(event.call.role, f"a call of {event.call.role} was cut off: its {tokens} tokens are discarded")
+            self._note(event.call.role, f"a call of {event.call.role} was cut off: its {tokens} tokens are discarded", tokens)
 
-    def _note(self, author: str, text: str) -> None:
-        self.strokes.append(Stroke(author, text, "note"))
+    def _reopen(self) -> None:
+        """The end is taken back: its token is no longer part of the chain."""
+        last = next((place for place in reversed(self._pieces) if self.strokes[place].text or self.strokes[place].tokens), -1)
+        if last in self._ends:
+            self._ends.discard(last)
+            self.strokes[last] = structs.replace(self.strokes[last], tokens=self.strokes[last].tokens - 1)
 
-    def _discard(self, numbers: Iterable[int]) -> None:
+    def _note(self, author: str, text: str, tokens: int = 0) -> None:
+        self.strokes.append(Stroke(author, text, "note", tokens=tokens))
+
+    def _discard(self, numbers: Iterable[int], why: str) -> None:
         for number in numbers:
             author, proposal = self._proposals[number]
             depth, above = 0, proposal.parent
             while above is not None:
                 depth, above = depth + 1, self._proposals[above][1].parent
             self._open.discard(number)
-            self.strokes.append(Stroke(author, proposal.text, "discarded", proposal.phase, depth))
+            cost, sureness = proposal.completion.produced, self._sureness.get(number)
+            self.strokes.append(Stroke(author, proposal.text, "discarded", proposal.phase, depth, cost, why, sureness))
 
     def _take_back(self, pieces: int) -> None:
         for place in self._pieces[pieces:]:
-            self.strokes[place] = structs.replace(self.strokes[place], fate="discarded")
+            self.strokes[place] = structs.replace(self.strokes[place], fate="discarded", verdict=TAKEN_BACK)
         del self._pieces[pieces:]
 
     def _become(self, index: int) -> None:
@@ -149,6 +182,7 @@ class Sketch:
         self._leave({number: happened for number, happened in self._children.items() if number != index})
         child = Sketch(self._children[index])
         self._pieces = [len(self.strokes) + place for place in child._pieces]
+        self._ends = {len(self.strokes) + place for place in child._ends}
         self.strokes += child.strokes
         self._children = {}
 
@@ -157,7 +191,11 @@ class Sketch:
         for number, happened in children.items():
             self._note("method", f"chain {number + 1} on the same problem:")
             kept = [stroke for stroke in Sketch(happened).strokes if stroke.fate == "kept"]
-            self.strokes += [structs.replace(stroke, fate="discarded", depth=1) for stroke in _joined(kept)]
+            self.strokes += [structs.replace(stroke, fate="discarded", depth=1, verdict=f"chain {number + 1}") for stroke in _joined(kept)]
+
+
+def _sureness(logprobs: Sequence[float]) -> float:
+    return round(fmean(logprobs), 4)
 
 
 def _joined(strokes: Iterable[Stroke]) -> list[Stroke]:
@@ -166,7 +204,7 @@ def _joined(strokes: Iterable[Stroke]) -> list[Stroke]:
     for stroke in strokes:
         last = joined[-1] if joined else None
         if last and (last.author, last.phase) == (stroke.author, stroke.phase):
-            joined[-1] = structs.replace(last, text=last.text + stroke.text)
+            joined[-1] = structs.replace(last, text=last.text + stroke.text, tokens=last.tokens + stroke.tokens)
         else:
             joined.append(stroke)
     return joined

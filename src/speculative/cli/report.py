@@ -1,0 +1,88 @@
+"""`speculative report`: run folders as one page, as tables and as figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from speculative.cli.comparison_flags import DEFAULT_PRICES, PriceFlags
+from speculative.cli.counting import counting
+from speculative.cli.errors import warn
+from speculative.cli.files import check_writable, write
+from speculative.cli.screen import put, put_json
+from speculative.errors import SpeculativeError, UsageError
+from speculative.report import export
+from speculative.report.contents import Report
+from speculative.report.frontier import Frontier
+from speculative.report.gather import gather
+
+OUTPUT = Group("Output", sort_key=1)
+DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"
+NAME = "report.html"
+
+
+def report(
+    folders: Annotated[list[Path], Parameter(help=DIRS, negative=())],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help=f"the page to write; {NAME} in the first folder unless told", group=OUTPUT)] = None,
+    csv: Annotated[Path | None, Parameter(help="write the samples as a table, too: a row each", group=OUTPUT)] = None,
+    parquet: Annotated[Path | None, Parameter(help="the same as Parquet (needs the extra `tables`)", group=OUTPUT)] = None,
+    figures: Annotated[
+        Path | None, Parameter(help="a folder for figures, SVG and PNG: one for each task and axis (needs the extra `plots`)", group=OUTPUT)
+    ] = None,
+    prices: PriceFlags = DEFAULT_PRICES,
+    json: Annotated[
+        bool, Parameter(help="print JSON: a list, an object a task and method", group=OUTPUT, negative=(), show_default=False)
+    ] = False,
+) -> int:
+    """Write one page that shows what the methods came to: accuracy against cost, every problem, every chain.
+
+    The page needs no network and nothing beside it. Folders may be of different tasks, and may still be written to: what is there is shown.
+    """
+    page = out or folders[0] / NAME
+    gathered = gather(folders)
+    for path in filter(None, (page, csv, parquet)):
+        check_writable(path)
+    if parquet:
+        export.check()
+    for folder in gathered.empty:
+        warn(f"{folder} holds no sample yet; it is left out")
+    made = Report(gathered, prices.load())
+    samples = [sample for sample, _ in made.samples]
+    if figures:
+        _draw(made.frontiers, figures)
+    with counting("chains", len(samples)) as advance:
+        write(page, made.parts(advance), "report")
+    if made.missing:
+        warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
+    if csv:
+        write(csv, export.csv(samples), "table")
+    if parquet:
+        write(parquet, export.parquet(samples), "table")
+    if json:
+        put_json(made.standings)
+    else:
+        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+    return 0
+
+
+def _draw(frontiers: list[Frontier], folder: Path) -> None:
+    from speculative.report import figure
+
+    figure.check()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for frontier in frontiers:
+            for kind in ("svg", "png"):
+                figure.draw(frontier, folder / f"{_file(frontier)}.{kind}")
+    except FileExistsError:
+        raise UsageError(f"{folder} is a file; name a folder for the figures") from None
+    except OSError as error:
+        raise SpeculativeError(f"{error.filename or folder}: {error.strerror or error}; the figures are not all saved") from None
+
+
+def _file(frontier: Frontier) -> str:
+    return f"{''.join(letter if letter.isalnum() else '-' for letter in frontier.task)}-{frontier.axis.key.replace('_', '-')}"

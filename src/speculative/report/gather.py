@@ -1,0 +1,118 @@
+"""The samples of several run folders, so that every method of a task has a label of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from speculative.errors import UsageError
+from speculative.runs import Run
+from speculative.sample import Sample
+
+
+class Arm(Struct, frozen=True):
+    """What may not be put together: methods, their parameters, the chain's settings, run folders."""
+
+    task: str
+    label: str
+    folder: int
+    settings: bytes
+    method: bytes
+
+    @classmethod
+    def of(cls, sample: Sample, folder: int) -> Arm:
+        return cls(sample.task, sample.label, folder, _json(sample.settings), _json([sample.method, sample.params]))
+
+
+class Gathered(Struct, frozen=True):
+    """Samples, each with the run that it is from, and all runs that have any; `empty` are folders without one."""
+
+    samples: list[tuple[Sample, Run]]
+    runs: list[Run]
+    empty: list[Path]
+
+
+def gather(folders: Sequence[Path]) -> Gathered:
+    """Reads run folders. Raises `UsageError` for what is none, and when there is no sample at all.
+
+    Samples of one label that differ in parameters, settings or folder get labels that say in what they differ. Tries of one
+    problem that differ in the seed alone are further epochs.
+    """
+    unique = list(dict.fromkeys(folder.resolve() for folder in folders))
+    runs = [Run(folder) for folder in unique]
+    if not any(run.samples for run in runs):
+        raise UsageError(f"{', '.join(map(str, folders))}: no sample yet; run it again when the first chains are done")
+    found = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
+    first: dict[Arm, Sample] = {}
+    for sample, _, arm in found:
+        first.setdefault(arm, sample)
+    labels = _labels(first, _names(unique))
+    controlled = {(arm.task, arm.label, arm.folder, arm.settings): label for arm, label in reversed(labels.items())}
+    told: list[Sample] = []
+    for sample, _, arm in found:
+        control_of = sample.control_of and controlled.get((arm.task, sample.control_of, arm.folder, arm.settings), sample.control_of)
+        told.append(structs.replace(sample, label=labels[arm], control_of=control_of))
+    return Gathered(
+        samples=list(zip(_epochs(told), (run for _, run, _ in found), strict=True)),
+        runs=[run for run in runs if run.samples],
+        empty=[run.path for run in runs if not run.samples],
+    )
+
+
+def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]:
+    """A label for each arm: its own where it is the only one of that label. Of each arm a sample is given."""
+    rivals: dict[tuple[str, str], list[Arm]] = {}
+    for arm in first:
+        rivals.setdefault((arm.task, arm.label), []).append(arm)
+    labels: dict[Arm, str] = {}
+    for arms in rivals.values():
+        told = [_told(arm, arms, first, names) for arm in arms]
+        for place, arm in enumerate(arms):
+            again = told[:place].count(told[place])
+            labels[arm] = f"{told[place]} #{again + 1}" if again else told[place]
+    return labels
+
+
+def _told(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:
+    """The label, with the folder and the settings in which it differs from others."""
+    values = [_values(first[other]) for other in arms if other.folder == arm.folder]
+    own = _values(first[arm])
+    differing = [f"{name}={value}" for name, value in own.items() if any(other.get(name) != value for other in values)]
+    where = f" @ {names[arm.folder]}" if len({other.folder for other in arms}) > 1 else ""
+    what = f" [{', '.join(differing)}]" if differing else ""
+    return f"{arm.label}{where}{what}"
+
+
+def _values(sample: Sample) -> dict[str, str]:
+    """Parameters and settings as they are told."""
+    values = {**sample.settings, **sample.params}
+    return {name: value if isinstance(value, str) else _json(value).decode() for name, value in values.items()}
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    for parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-parts:]) for folder in folders]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _epochs(samples: Iterable[Sample]) -> list[Sample]:
+    """Every try of a problem has an epoch of its own."""
+    taken: set[tuple[str, str, str, int]] = set()
+    numbered: list[Sample] = []
+    for sample in samples:
+        while sample.key in taken:
+            sample = structs.replace(sample, epoch=sample.epoch + 1)
+        taken.add(sample.key)
+        numbered.append(sample)
+    return numbered

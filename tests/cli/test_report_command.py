@@ -1,0 +1,128 @@
+"""`speculative report`, and `speculative show --web`."""
+
+import json
+import sys
+
+import pytest
+
+from speculative.runs import SAMPLES, RunFolder
+
+pytestmark = pytest.mark.usefixtures("scripted")
+
+
+@pytest.fixture
+def folder(cli, tmp_path):
+    """What a comparison leaves behind."""
+    ran = cli("compare", "--methods", "big_only,random_switch", "--limit", 3, "--no-controls", "--out", tmp_path / "run")
+    assert ran.code == 0
+    return tmp_path / "run"
+
+
+def test_the_page_goes_beside_the_samples_unless_told(cli, folder, tmp_path):
+    ran = cli("report", folder)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == f"{folder / 'report.html'}: 2 methods, 6 chains\n"
+    first = (folder / "report.html").read_bytes()
+    assert cli("report", folder, "--out", tmp_path / "other.html").code == 0
+    assert (tmp_path / "other.html").read_bytes() == first
+
+
+def test_json_prints_the_standings(cli, folder):
+    rows = json.loads(cli("report", folder, "--json").out)
+    assert [(row["label"], row["chains"]) for row in rows] == [("big_only", 3), ("random_switch", 3)]
+    assert rows[1]["contrasts"][0]["against"] == "big_only"
+
+
+def test_tables_and_figures_are_written_beside_it(cli, folder, tmp_path):
+    ran = cli("report", folder, "--csv", tmp_path / "a.csv", "--parquet", tmp_path / "a.parquet", "--figures", tmp_path / "figures")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "a.csv").read_text().count("\n") == 7
+    assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"stories-big-tokens.svg", "stories-big-tokens.png", "stories-seconds.svg", "stories-flops.png"} <= names
+
+
+def test_a_price_file_is_used(cli, folder, tmp_path):
+    prices = tmp_path / "prices.toml"
+    each = "{ prompt = 1, cached = 0, produced = 2 }"
+    prices.write_text(f'[api]\ncurrency = "EUR"\nprices.big = {each}\nprices.small = {each}\n')
+    rows = json.loads(cli("report", folder, "--prices", prices, "--json").out)
+    assert {row["costs"]["api"]["unit"] for row in rows} == {"EUR"}
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "polars"])
+def test_an_extra_that_is_missing_is_named_before_anything_is_written(cli, folder, tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    flags = {"matplotlib": ["--figures", tmp_path / "figures"], "polars": ["--parquet", tmp_path / "a.parquet"]}[name]
+    ran = cli("report", folder, *flags)
+    assert ran.code == 2
+    assert "pip install" in ran.one_line()
+    assert not (folder / "report.html").exists()
+
+
+def test_what_is_no_run_folder_is_told(cli, tmp_path):
+    ran = cli("report", tmp_path)
+    assert ran.code == 2
+    assert "no run folder" in ran.one_line()
+    ran = cli("report", tmp_path / "none")
+    assert ran.code == 2
+    assert "none is no run folder" in ran.one_line()
+
+
+def test_an_empty_folder_is_told_and_does_not_hide_the_others(cli, folder, tmp_path):
+    RunFolder(tmp_path / "empty").close()
+    ran = cli("report", tmp_path / "empty")
+    assert ran.code == 2
+    assert "no sample yet" in ran.one_line()
+    ran = cli("report", folder, tmp_path / "empty")
+    assert ran.code == 0
+    assert "empty holds no sample yet" in ran.one_line()
+
+
+def test_damaged_samples_stop_and_damaged_traces_are_told(cli, folder):
+    files = sorted((folder / "traces").iterdir())
+    files[0].write_text("{}\n")
+    ran = cli("report", folder)
+    assert ran.code == 0
+    assert "1 of 6 chains" in ran.one_line()
+    assert files[0].name in ran.err
+    with (folder / SAMPLES).open("ab") as file:
+        file.write(b'{"task":7}\n')
+    ran = cli("report", folder)
+    assert ran.code == 2
+    assert "line 7" in ran.one_line()
+
+
+def test_a_page_that_cannot_be_written(cli, folder, tmp_path):
+    ran = cli("report", folder, "--out", tmp_path / "none" / "report.html")
+    assert ran.code == 1
+    assert "none" in ran.one_line()
+
+
+def test_show_writes_a_page_of_one_chain(cli, folder, tmp_path):
+    file = next((folder / "traces").iterdir())
+    ran = cli("show", file, "--web", "--out", tmp_path / "chain.html")
+    assert (ran.code, ran.out) == (0, f"{tmp_path / 'chain.html'}\n")
+    assert (tmp_path / "chain.html").read_text().startswith("<!doctype html>")
+    assert cli("show", file, "--web").code == 0
+    assert file.with_suffix(".html").exists()
+    assert "--web" in cli("show", file, "--out", tmp_path / "x.html").one_line()
+
+
+def test_plot_draws_what_compare_printed_against_any_cost(cli, folder, tmp_path):
+    results, picture = tmp_path / "all.json", tmp_path / "a.svg"
+    results.write_text(cli("report", folder, "--json").out)
+    for axis in ("share_kept", "seconds", "flops"):
+        assert cli("plot", results, "--axis", axis, "--out", picture).code == 0
+        assert "random_switch" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("[]", "of 0 tasks"), ('[{"label": "x"}]', "not what `speculative compare --json` prints"), ("no", "not what")]
+)
+def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
+    results = tmp_path / "all.json"
+    results.write_text(text)
+    ran = cli("plot", results, "--out", tmp_path / "a.svg")
+    assert ran.code == 2
+    assert told in ran.one_line()

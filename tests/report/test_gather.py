@@ -1,0 +1,77 @@
+"""Samples of several run folders."""
+
+import pytest
+from made import sample
+
+from speculative.errors import UsageError
+from speculative.report.gather import gather
+from speculative.runs import SAMPLES, RunFolder
+
+
+def folder(path, *samples):
+    with RunFolder(path) as kept:
+        for one in samples:
+            kept.append(one)
+    return path
+
+
+def labels(*folders):
+    return [one.label for one, _ in gather(folders).samples]
+
+
+def test_one_folder_keeps_its_labels(tmp_path):
+    assert labels(folder(tmp_path / "a", sample("big_only"), sample("small_only"))) == ["big_only", "small_only"]
+
+
+def test_the_same_label_in_two_folders_says_which(tmp_path):
+    one, other = folder(tmp_path / "a", sample(), sample("vote")), folder(tmp_path / "b", sample())
+    assert labels(one, other) == ["big_only @ a", "vote", "big_only @ b"]
+    assert labels(one, one) == ["big_only", "vote"]
+
+
+def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y").mkdir()
+    assert labels(folder(tmp_path / "x" / "run", sample()), folder(tmp_path / "y" / "run", sample())) == [
+        "big_only @ x/run",
+        "big_only @ y/run",
+    ]
+
+
+def test_the_same_label_on_another_task_is_no_rival(tmp_path):
+    assert labels(folder(tmp_path / "a", sample()), folder(tmp_path / "b", sample(task="math500"))) == ["big_only"] * 2
+
+
+def test_samples_of_other_settings_are_another_method(tmp_path):
+    made = folder(tmp_path / "a", sample(), sample(settings={"max_tokens": 50}), sample(params={"answer_by": "small"}))
+    assert labels(made) == ["big_only [max_tokens=100]", "big_only [max_tokens=50]", "big_only [max_tokens=100, answer_by=small]"]
+
+
+def test_tries_that_differ_in_the_seed_alone_are_epochs(tmp_path):
+    found = gather([folder(tmp_path / "a", sample(seed=1), sample(seed=2), sample(seed=3))]).samples
+    assert [one.epoch for one, _ in found] == [0, 1, 2]
+
+
+def test_a_control_follows_its_method_to_its_new_label(tmp_path):
+    control = sample("random_switch(0.3)", control_of="big_only")
+    found = gather([folder(tmp_path / "a", sample(), control), folder(tmp_path / "b", sample())]).samples
+    assert [(one.label, one.control_of) for one, _ in found] == [
+        ("big_only @ a", None),
+        ("random_switch(0.3)", "big_only @ a"),
+        ("big_only @ b", None),
+    ]
+
+
+def test_a_folder_without_samples_is_left_out_and_told(tmp_path):
+    full, empty = folder(tmp_path / "a", sample()), folder(tmp_path / "b")
+    assert gather([full, empty]).empty == [empty]
+    with pytest.raises(UsageError, match=r"b: no sample yet"):
+        gather([empty])
+
+
+def test_a_folder_that_is_being_written_is_read_as_far_as_it_is(tmp_path):
+    with RunFolder(tmp_path / "a") as kept:
+        kept.append(sample())
+        with (tmp_path / "a" / SAMPLES).open("ab") as file:
+            file.write(b'{"task":"sto')
+        assert labels(tmp_path / "a") == ["big_only"]

@@ -1,0 +1,67 @@
+"""What a page shows is what was packed, and nothing in it is the page's own language."""
+
+import re
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import saying
+from strategies import pairs, policies, problems
+
+from speculative import asolve
+from speculative.report.pack import PackedChain, pack, unpack
+from speculative.report.page import bundled, page
+from speculative.report.shown import chain_page
+from speculative.report.strokes import Sketch
+
+HOSTILE = "</script><script>alert(1)</script><!-- <style> \u202e\x00 😀 \ud7ff\ufffd"
+
+
+@settings(max_examples=30)
+@given(policies(), pairs(), problems())
+async def test_a_packed_chain_is_the_sketch_of_its_trace(policy, pair, problem):
+    method, params, wrappers = policy
+    async with pair:
+        result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
+    packed = unpack(pack(PackedChain.of(result.trace)), PackedChain)
+    sketch = Sketch(result.trace)
+    sketch.close()
+    assert packed.strokes() == sketch.strokes
+    assert packed.usage == result.usage
+
+
+@settings(max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_whatever_is_packed_comes_back_and_is_plain_letters(value):
+    block = pack(value)
+    assert re.fullmatch(rb"[A-Za-z0-9+/]*=*", block)
+    assert unpack(block) == value
+
+
+def test_no_text_of_a_chain_stands_in_its_page():
+    made = chain_page(saying(HOSTILE, HOSTILE, asked=HOSTILE)).decode()
+    assert made.count("<script") == made.count("</script>") == 2
+    assert "alert(1)" not in made
+
+
+def test_a_page_names_no_address_and_lets_nothing_in():
+    made = page("report.js", {}).decode()
+    assert set(re.findall(r"https?://[^\s\"'`]+", made)) == {"http://www.w3.org/2000/svg"}
+    assert "default-src 'none'" in made
+    assert "unsafe" not in made
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", made)
+
+
+def test_modules_are_one_script_without_imports():
+    script = bundled("report.js")
+    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
+    assert script.count("class ChainView") == 1
+
+
+def test_the_strokes_of_a_page_have_the_columns_that_its_script_reads():
+    assert set(PackedChain.__struct_fields__) == set(msgspec.to_builtins(PackedChain.of(saying("a"))))

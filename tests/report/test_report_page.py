@@ -1,0 +1,356 @@
+"""The pages in a real browser. Needs Chromium (Debian: `apt-get install chromium`) where `CHROMIUM` says, or in /usr/bin."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from made import METHODS, real_run, sample, saying
+from msgspec import structs
+from playwright.async_api import async_playwright, expect
+from strategies import pairs, policies, problems
+
+from speculative import Pair, Problem, asolve, solve
+from speculative.cli import run
+from speculative.report.shown import chain_page
+from speculative.report.strokes import Sketch
+from speculative.runs import RunFolder
+from speculative.testing import ScriptedEngine
+
+WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"
+BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
+
+STROKES = """() => {
+  const read = (element, fate) => ({
+    author: element.querySelector(".who").textContent,
+    text: element.querySelector(".words").textContent,
+    fate,
+  });
+  const found = [];
+  for (const child of document.querySelector(".text").children) {
+    if (child.matches(".run")) found.push(read(child, "kept"));
+    else if (child.matches(".note")) found.push({ text: child.textContent, fate: "note" });
+    else for (const draft of child.querySelectorAll(".draft")) found.push(read(draft, "discarded"));
+  }
+  return found;
+}"""
+
+
+class Tab:
+    """A page of the browser; `trouble` is all that it complained of, `asked` all that it asked a network for."""
+
+    def __init__(self, page):
+        self.page, self.trouble, self.asked = page, [], []
+        page.on("console", lambda message: self.trouble.append(message.text))
+        page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        page.on("dialog", lambda dialog: self.trouble.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    async def open(self, path):
+        await self.page.goto(path.as_uri())
+        await self.page.wait_for_selector("#wait", state="detached")
+        return self.page
+
+    def check(self, path):
+        assert self.trouble == []
+        assert set(self.asked) == {path.as_uri()}
+
+
+@pytest.fixture
+async def tab():
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield Tab(await browser.new_page(viewport={"width": 1200, "height": 900}))
+        await browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder of real chains, made once."""
+    return real_run(tmp_path_factory.mktemp("made") / "run", epochs=2)
+
+
+def reported(tmp_path, *folders):
+    page = tmp_path / "report.html"
+    assert run(["report", *map(str, folders), "--out", str(page)]) == 0
+    return page
+
+
+async def texts(page, selector):
+    return await page.locator(selector).all_inner_texts()
+
+
+async def test_the_report_shows_every_method_and_problem(tab, tmp_path, folder):
+    path = reported(tmp_path, folder)
+    page = await tab.open(path)
+    assert await texts(page, "#methods .sorted >> nth=0 >> tbody th .label") == list(METHODS)
+    assert await texts(page, ".problem .id") == ["p0", "p1", "p2", "p3"]
+    assert await page.locator(".point").count() == len(METHODS)
+    assert await page.locator(".problem >> nth=0 >> button.cell").count() == len(METHODS)
+    assert "speculative compare" in await page.locator("#provenance").inner_text()
+    tab.check(path)
+
+
+async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):
+    path = reported(tmp_path, folder)
+    page = await tab.open(path)
+    titles = set()
+    for choice in await page.locator(".axes label").all():
+        await choice.click()
+        titles.add(await page.locator(".plot .title").text_content())
+        assert await page.locator(".point").count() == len(METHODS)
+        assert await page.locator(".plot path.coin").count() == 1
+    assert len(titles) == await page.locator(".axes label").count() >= 4
+    await page.locator(".point >> nth=0").focus()
+    assert "big_only" in await page.locator(".frontier .said").inner_text()
+    tab.check(path)
+
+
+async def test_the_table_is_sorted_by_a_click_and_by_the_keyboard(tab, tmp_path, folder):
+    page = await tab.open(reported(tmp_path, folder))
+    heading = page.locator("#methods .sorted >> nth=0 >> th button", has_text="big tokens")
+    numbers = "#methods .sorted >> nth=0 >> tbody td:nth-child(4)"
+    await heading.click()
+    up = [float(text.replace(",", "")) for text in await texts(page, numbers)]
+    assert up == sorted(up)
+    await page.keyboard.press("Enter")
+    down = [float(text.replace(",", "")) for text in await texts(page, numbers)]
+    assert down == sorted(up, reverse=True)
+    assert await page.locator("th[aria-sort=descending]").count() == 1
+
+
+async def test_problems_are_filtered(tab, tmp_path, folder):
+    page = await tab.open(reported(tmp_path, folder))
+    found = page.locator(".problem")
+    await page.get_by_label("level").select_option("1")
+    assert await texts(page, ".problem .id") == ["p0", "p2"]
+    await page.get_by_label("level").select_option("")
+    await page.get_by_role("searchbox").fill("who has 3")
+    await expect(page.locator(".problem")).to_have_count(1)
+    assert await texts(page, ".problem .id") == ["p3"]
+    await page.get_by_role("searchbox").fill("")
+    await expect(page.locator(".problem")).to_have_count(4)
+    await page.get_by_label("verdict").select_option("none")
+    assert await found.count() == 0
+    await page.get_by_label("verdict").select_option("split")
+    assert await found.count() == 4
+    await page.locator(".chips summary").click()
+    await page.get_by_role("button", name="none").click()
+    assert await found.count() == 0
+    await page.get_by_role("checkbox", name="small_only").check()
+    assert await page.locator(".problem >> nth=0 >> .cell").count() == 1
+
+
+async def test_chains_stand_side_by_side_with_their_verdicts(tab, tmp_path, folder):
+    path = reported(tmp_path, folder)
+    page = await tab.open(path)
+    await page.locator(".opener >> nth=0").click()
+    columns = page.locator(".column")
+    assert await columns.count() == 2 * len(METHODS)
+    await page.wait_for_selector(".column .run")
+    outcome = await columns.nth(0).locator(".outcome").inner_text()
+    assert outcome.startswith(("✓ right 7", "✗ wrong 8"))
+    assert "At last so." in await columns.nth(0).locator(".text").inner_text()
+    assert not await page.locator(".column .run .who >> nth=0").evaluate("one => one.offsetWidth > 1")
+    await page.get_by_label("author labels").check()
+    assert await page.locator(".column .run .who >> nth=0").evaluate("one => one.offsetWidth > 1")
+    await page.locator(".problem >> nth=0 >> .cell >> nth=5").click()
+    assert "logprob_subselect" in await page.evaluate("document.activeElement.getAttribute('aria-label')")
+    await page.wait_for_selector(".column:focus .drafts")
+    await page.get_by_label("open drafts").check()
+    assert await page.locator(".column[aria-label^=logprob] .drafts[open]").count() > 0
+    await page.locator(".opener >> nth=0").click()
+    assert await columns.count() == 0
+    tab.check(path)
+
+
+@pytest.mark.parametrize("method", ["random_switch", "spec_rewrite", "logprob_subselect", "placeholder", "vote(ballots=3)*big_only"])
+async def test_a_page_shows_the_sketch_of_its_trace(tab, tmp_path, method):
+    wrapper, _, name = method.rpartition("*")
+    script = "First this.\n\nThen that.\n\n" * 3 + "So.</think>\n\nIt is \\boxed{7}."
+    async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
+        result = await asolve(Problem.of("How?"), name, wrappers=[wrapper] if wrapper else [], pair=pair)
+    path = tmp_path / "chain.html"
+    path.write_bytes(chain_page(result.trace, "7"))
+    page = await tab.open(path)
+    shown = await page.evaluate(STROKES)
+    sketch = Sketch(result.trace)
+    for fate in ("kept", "note"):
+        assert told(shown, fate) == "".join(stroke.text for stroke in sketch.strokes if stroke.fate == fate)
+    for author in ("big", "small", "method"):
+        own = [stroke for stroke in shown if stroke.get("author") == author]
+        assert told(own, "kept") == "".join(stroke.text for stroke in sketch.strokes if (stroke.author, stroke.fate) == (author, "kept"))
+    assert {stroke["text"] for stroke in shown if stroke["fate"] == "discarded"} == {
+        stroke.text for stroke in sketch.strokes if stroke.fate == "discarded"
+    }
+    assert "✓ right" in await page.locator(".outcome").inner_text()
+    tab.check(path)
+
+
+def told(strokes, fate):
+    return "".join(stroke["text"] for stroke in strokes if stroke["fate"] == fate)
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    '<img src=x onerror="alert(2)"><svg onload=alert(3)>',
+    "<!--<script>",
+    "\u202eright to left\u202c \u2066and\u2069 עברית",
+    "a\x00b\x07c\x1b[31m\r\nd",
+    "😀👩\u200d👧" * 50,
+    "x" * 200_000,
+    "\u0301" * 500,
+    "javascript:alert(4)",
+    "line\n" * 5_000,
+]
+
+
+async def test_what_models_say_stays_text(tab, tmp_path):
+    path = tmp_path / "chain.html"
+    path.write_bytes(chain_page(saying(*HOSTILE, asked=HOSTILE[1], rejected=HOSTILE[:5], answer="\\boxed{<b>7</b>}")))
+    page = await tab.open(path)
+    shown = await page.evaluate(STROKES)
+    kept = [stroke["text"] for stroke in shown if stroke["fate"] == "kept"]
+    assert kept[:-1] == HOSTILE
+    assert {stroke["text"] for stroke in shown if stroke["fate"] == "discarded"} == set(HOSTILE[:5])
+    assert await page.locator("img, .text svg, .text b:not(summary b), iframe, a").count() == 0
+    wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+    tab.check(path)
+
+
+async def test_hostile_names_stay_text_in_a_report(tab, tmp_path):
+    with RunFolder(tmp_path / "run") as kept:
+        for text in HOSTILE[:6]:
+            one = sample(text, f"p{text}", level=text[:50], task="<b>task</b>", gold=text, found=text, why=text, correct=False)
+            kept.append(one, saying(*HOSTILE[:6], asked=text))
+    path = reported(tmp_path, tmp_path / "run")
+    page = await tab.open(path)
+    for opener in await page.locator(".opener").all():
+        await opener.click()
+    await page.wait_for_selector(".run")
+    assert await page.locator("img, iframe, a, main script").count() == 0
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    tab.check(path)
+
+
+async def test_chains_that_are_not_there_are_told(tab, tmp_path, folder):
+    made = real_run(tmp_path / "run", labels=["big_only"], problems=3)
+    files = sorted((made / "traces").iterdir())
+    files[0].unlink()
+    files[1].write_text("{}")
+    with RunFolder(made) as kept:
+        kept.append(sample(problem="p9", params=kept.samples[0].params, answer="only the answer"))
+    path = reported(tmp_path, made)
+    page = await tab.open(path)
+    for opener in await page.locator(".opener").all():
+        await opener.click()
+    await expect(page.locator(".missing")).to_have_count(3)
+    told = " ".join(await texts(page, ".missing"))
+    assert "missing" in told
+    assert "not a trace" in told
+    assert "only the answer" in await page.locator(".problem >> nth=3").inner_text()
+    tab.check(path)
+
+
+async def test_an_address_leads_to_a_problem(tab, tmp_path, folder):
+    path = reported(tmp_path, folder)
+    await tab.page.goto(f"{path.as_uri()}#p2")
+    await tab.page.wait_for_selector(".column .run")
+    assert await tab.page.locator(".problem:has(.column)").get_attribute("data-problem") == "p2"
+    await tab.page.locator(".opener >> nth=3").click()
+    assert tab.page.url.endswith("#p3")
+
+
+async def test_several_tasks_are_chosen_from(tab, tmp_path, folder):
+    other = real_run(tmp_path / "other", labels=["big_only"], problems=2, task="gsm8k")
+    page = await tab.open(reported(tmp_path, folder, other))
+    await page.locator(".top .choice label", has_text="gsm8k").click()
+    assert await page.locator(".problem").count() == 2
+    assert "gsm8k" in await page.locator(".lead").inner_text()
+
+
+async def test_nothing_is_wider_than_a_phone(tab, tmp_path, folder):
+    await tab.page.set_viewport_size({"width": 360, "height": 700})
+    page = await tab.open(reported(tmp_path, folder))
+    await page.locator(".opener >> nth=0").click()
+    await page.wait_for_selector(".column .run")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.fixture
+async def modules(tab):
+    """An empty page that can import the modules of the front end, as a live page will."""
+    served = {f"http://live.test/{file.name}": file for file in WEB.iterdir()}
+
+    async def serve(route):
+        file = served.get(route.request.url)
+        kind = "text/javascript" if file else "text/html"
+        await route.fulfill(body=file.read_text() if file else "<!doctype html><main></main>", content_type=kind)
+
+    await tab.page.route("http://live.test/**", serve)
+    await tab.page.goto("http://live.test/")
+    return tab.page
+
+
+async def test_a_viewer_is_fed_bit_by_bit(modules):
+    strokes = [structs.asdict(stroke) for stroke in Sketch(saying("One.", "Two.", "Three.", rejected=["No.", "No."])).strokes]
+    fed = await modules.evaluate(
+        """async (strokes) => {
+          const { ChainView } = await import("./chain.js");
+          const view = new ChainView("live");
+          document.body.append(view.element);
+          view.show(strokes);
+          const whole = (READ)();
+          view.show([]);
+          for (let size = 1; size <= strokes.length; size += 1) {
+            view.underway([strokes[size - 1]]);
+            view.show(strokes.slice(0, size));
+          }
+          view.underway([]);
+          const grown = (READ)();
+          view.show(strokes.map((stroke) => ({ ...stroke, fate: "discarded" })));
+          return [whole, grown, (READ)()];
+        }""".replace("READ", STROKES),
+        strokes,
+    )
+    assert fed[1] == fed[0]
+    assert len(fed[0]) == 7
+    assert {stroke["fate"] for stroke in fed[2]} == {"discarded"}
+
+
+async def test_the_page_folds_events_as_the_library_does(modules):
+    cases = []
+
+    @settings(max_examples=60)
+    @given(policies(), pairs(), problems())
+    def gather(policy, pair, problem):
+        method, params, wrappers = policy
+        trace = solve(problem, method, wrappers=wrappers, pair=pair, **params).trace
+        cases.append(trace)
+
+    await asyncio.to_thread(gather)
+    told = "async (traces) => { const { Sketch } = await import('./sketch.js'); return traces.map((trace) => new Sketch(trace).strokes); }"
+    found = await modules.evaluate(told, [msgspec.to_builtins(trace.events) for trace in cases])
+    for trace, strokes in zip(cases, found, strict=True):
+        expected = [structs.asdict(stroke) for stroke in Sketch(trace).strokes]
+        assert [without(stroke, "sureness") for stroke in strokes] == [without(stroke, "sureness") for stroke in expected]
+        for one, other in zip(strokes, expected, strict=True):
+            assert (one["sureness"] is None) == (other["sureness"] is None)
+            assert one["sureness"] is None or abs(one["sureness"] - other["sureness"]) < 2e-4
+
+
+def without(stroke, name):
+    return {key: value for key, value in stroke.items() if key != name}

@@ -1,0 +1,19 @@
+"""What is installed can draw its pages: the front end is in the wheel."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_front_end(tmp_path):
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", ROOT, "-w", tmp_path], check=True, timeout=110)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if "/web/" in name}
+    assert held == {file.name for file in (ROOT / "src" / "speculative" / "web").iterdir()}
+    assert {"report.js", "show.js", "chain.js", "look.css"} <= held
