@@ -9,7 +9,7 @@ from scripted_cli import STORY, THOUGHT
 from speculative import Trace
 from speculative.evaluate.problems import find, problems
 
-KEYS = ["answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage"]
+KEYS = ["answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage", "degraded"]
 pytestmark = pytest.mark.usefixtures("scripted")
 
 
