@@ -36,6 +36,8 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
     """
+    if not samples:
+        return {}
     prices = prices or default_prices()
     usage = added(sample.usage for sample in samples)
     names = {role: (str(samples[0].settings.get(role, role)), role) for role in usage}

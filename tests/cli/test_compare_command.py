@@ -119,13 +119,13 @@ def test_controls_stand_below_their_methods(cli, tmp_path):
         ("random_switch", "logprob_subselect"),
         ("vote(small_only)", "logprob_subselect"),
         ("small_only", None),
+        ("vote(small_only)", "small_only"),
     ]
     met = {(row["label"], found["against"].split("(")[0]): found for row in rows for found in row["contrasts"]}
     switch = met["logprob_subselect", "random_switch"]
     assert abs(switch["share_kept"][0] - switch["share_kept"][1]) <= 0.01
     ballots = rows[5]["params"]["vote"]["ballots"]
-    assert ballots == min(64, round(rows[3]["costs"]["flops"]["chain"] / rows[6]["costs"]["flops"]["chain"]))
-    assert met["logprob_subselect", "vote"]["costs"]["flops"] == pytest.approx(1, abs=0.5 / ballots + 0.3)
+    assert ballots == 64 or met["logprob_subselect", "vote"]["costs"]["flops"] == pytest.approx(1, abs=0.6 / ballots + 0.02)
     assert ("logprob_subselect", "big_only") in met
     assert "token speculation is not available here" in ran.err
 

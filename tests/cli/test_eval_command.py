@@ -109,7 +109,7 @@ class TestOneMethod:
         command = ["eval", "stories", "--method", "logprob_subselect", "--sgen", 2, "--ltok", 8, "--limit", 3, "--epochs", 2, "--json"]
         rows = rows_of(cli(*command))
         assert rows[0]["label"] == "logprob_subselect(sgen=2, ltok=8)"
-        assert {row["control_of"] for row in rows} == {None, rows[0]["label"]}
+        assert {row["control_of"] for row in rows} == {None, rows[0]["label"], "small_only"}
         assert all(row["chains"] == 6 for row in rows)
         lines = (here / "runs" / "stories" / "samples.jsonl").read_text()
         assert rows_of(cli(*command)) == rows

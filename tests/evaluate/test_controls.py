@@ -42,7 +42,10 @@ def run(spec, samples, kept_at=lambda share: share, prices=PRICES, small=TOKENS)
 def answer(one, kept_at, small):
     if one.name == "random_switch":
         return chains(one.label, kept_at(one.params["big_share"]))
-    return chains(one.label, 0.0) if one is SMALL else []
+    ballots = 1 if one is SMALL else one.params["vote"]["ballots"]
+    read = small // 5  # the problem, which is read once for all ballots
+    usage = {"small": Usage(prompt_tokens=read, produced_tokens=small * ballots, kept_tokens=small)}
+    return [sample(label=one.label, usage=usage)]
 
 
 def shares(asked):
@@ -75,8 +78,9 @@ def test_shares_that_come_in_steps_are_sought_and_then_told():
 
 def test_controls_are_labelled_and_spelled_as_what_they_are():
     asked, _ = run("logprob_subselect(stok=8,ltok=24)", {"logprob_subselect(stok=8,ltok=24)": chains("x", 0.5)})
-    (small,), (switch, vote) = asked
+    (small, few), (switch, vote) = asked
     assert small is SMALL
+    assert (few.label, few.control_of) == ("vote(ballots=4)*small_only like small_only", "small_only")
     assert switch.label == "random_switch(big_share=0.5,switch_chunk=16) like logprob_subselect(stok=8,ltok=24)"
     assert switch.control_of == vote.control_of == "logprob_subselect(stok=8,ltok=24)"
     assert (switch.params["switch_chunk"], switch.params["unit"], switch.params["answer_by"]) == (16, "chunk", "big")
@@ -124,19 +128,20 @@ def test_a_wrapped_baseline_is_a_method():
 
 def test_where_one_model_keeps_all_chance_is_a_baseline():
     asked, _ = run("placeholder", {"placeholder": chains("x", 1.0)})
-    assert [[one.name for one in wanted] for wanted in asked] == [["small_only"], ["vote(small_only)"]]
+    assert [[one.name for one in wanted] for wanted in asked] == [["small_only", "vote(small_only)"], ["vote(small_only)"]]
 
 
 @pytest.mark.parametrize(("produced", "ballots"), [(TOKENS, 10), (2 * TOKENS, 20), (20 * TOKENS, MOST_BALLOTS)])
 def test_small_casts_as_many_ballots_as_cost_the_same(produced, ballots):
     asked, notes = run("placeholder", {"placeholder": chains("x", 1.0, produced)})
     assert asked[-1][-1].params["vote"]["ballots"] == ballots
-    assert any("200 ballots would cost the same, 64 were cast" in note for note in notes) == (ballots == MOST_BALLOTS)
+    assert any("ballots would cost the same, 64 were cast" in note for note in notes) == (ballots == MOST_BALLOTS)
 
 
 def test_small_is_not_run_again_if_it_is_there():
-    asked, _ = run("placeholder,small_only", {"placeholder": chains("x", 1.0), "small_only": chains("small_only", 0.0)})
-    assert [[one.name for one in wanted] for wanted in asked] == [["vote(small_only)"]]
+    asked, _ = run("placeholder,small_model_only", {"placeholder": chains("x", 1.0), "small_model_only": answer(SMALL, None, TOKENS)})
+    assert [[one.label.split("*")[0] for one in wanted] for wanted in asked] == [["vote(ballots=4)"], ["vote(ballots=10)"]]
+    assert asked[0][0].control_of == "small_model_only"
 
 
 def test_without_prices_there_is_no_equal_cost():

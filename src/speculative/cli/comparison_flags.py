@@ -17,7 +17,7 @@ COSTS = Group("Costs and controls", sort_key=2)
 CONTROLS = (
     "beside each method that is no baseline, on the same problems: random_switch with the same kept share of the big model (its share "
     "is sought: 1 to 6 chains for each chain of the method, mostly 2), and small_only's vote at equal cost (as many chains of small as "
-    "cost what the method does, 64 at most; small_only too, if it is not named)"
+    "cost what the method does, 64 at most; and 5 of small, for all methods together, to learn what they cost)"
 )
 
 

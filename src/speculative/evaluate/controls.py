@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 
-from speculative.cost import View, costs
+from msgspec import Struct
+
+from speculative.cost import Cost, View, costs
 from speculative.engines.base import Engine
 from speculative.evaluate.contenders import Contender, contender
 from speculative.prices import Prices
@@ -30,7 +32,29 @@ DIGITS = 3
 
 MOST_BALLOTS = 64
 
+FEW = 4
+"""Ballots of the vote that is run to see what one ballot more costs: less than the first one, where the problem is read once for all."""
+
 SMALL = contender("small_only")
+
+
+class Ballots(Struct, frozen=True):
+    """What small's vote costs: the first ballot, and each one more."""
+
+    first: float
+    more: float
+
+    @staticmethod
+    def of(one: Cost | None, few: Cost | None) -> Ballots | None:
+        """From what one ballot costs, and what `FEW` do; None if that is not known."""
+        if one is None or few is None or not one.chain:
+            return None
+        return Ballots(one.chain, max(few.chain - one.chain, one.chain / MOST_BALLOTS) / (FEW - 1))
+
+    def costing(self, cost: float) -> int:
+        """How many cost that, at least one."""
+        return max(1, 1 + round((cost - self.first) / self.more))
+
 
 Samples = Mapping[str, Sequence[Sample]]
 """By label."""
@@ -49,11 +73,15 @@ def controls(rivals: Sequence[Contender], samples: Samples, prices: Prices | Non
     again asks for the same contenders, so a run that was interrupted goes on with what is on the disk.
     """
     judged = [rival for rival in rivals if _is_judged(rival) and any("big" in sample.usage for sample in samples.get(rival.label, ()))]
-    small = next((samples[rival.label] for rival in rivals if _is_small(rival) and samples.get(rival.label)), ())
-    if not small and any(view in costs(samples[rival.label], prices) for rival in judged):
-        small = (yield [SMALL]).get(SMALL.label, ())
+    small = next((rival for rival in rivals if _is_small(rival) and samples.get(rival.label)), SMALL)
+    ballots: Ballots | None = None
+    if any(view in costs(samples[rival.label], prices) for rival in judged):
+        few = _like(small, f"vote(ballots={FEW})*small_only")
+        measured = yield [small, few] if small is SMALL else [few]
+        one = costs(samples.get(small.label) or measured.get(small.label) or (), prices).get(view)
+        ballots = Ballots.of(one, costs(measured.get(few.label, ()), prices).get(view))
     started = [_chance(rival, samples[rival.label]) for rival in judged]
-    started += [_vote(rival, samples[rival.label], small, prices, view) for rival in judged]
+    started += [_vote(rival, costs(samples[rival.label], prices).get(view), ballots, view) for rival in judged]
     notes: list[str] = []
     wanted = [_next(control, None, notes) for control in started]
     while asked := [one for one in wanted if one]:
@@ -129,12 +157,11 @@ def _switch(rival: Contender, big_share: float) -> Contender:
     return _like(rival, f"random_switch(big_share={big_share:g},{told}{answer})")
 
 
-def _vote(rival: Contender, samples: Sequence[Sample], small: Sequence[Sample], prices: Prices | None, view: View) -> Control:
+def _vote(rival: Contender, own: Cost | None, ballots_for: Ballots | None, view: View) -> Control:
     """Small's majority vote with as many ballots as cost what the method costs."""
-    own, ballot = costs(samples, prices).get(view), costs(small, prices).get(view)
-    if own is None or ballot is None or not ballot.chain:
+    if own is None or ballots_for is None:
         return f"{rival.label}: no vote at equal cost, for these models have no price in the view {view}; give some with --prices"
-    ballots = max(1, round(own.chain / ballot.chain))
+    ballots = ballots_for.costing(own.chain)
     yield _like(rival, f"vote(ballots={min(ballots, MOST_BALLOTS)})*small_only")
     if ballots > MOST_BALLOTS:
         return f"{rival.label}: {ballots} ballots would cost the same, {MOST_BALLOTS} were cast"
