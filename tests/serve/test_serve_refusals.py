@@ -5,6 +5,8 @@ import json
 import pytest
 from serving import ASK, pair, serving
 
+from speculative.serve import declined
+
 REFUSED = [
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
     ({"tool_choice": "required"}, "tool_choice"),
@@ -92,6 +94,14 @@ def test_refused_by_name(served, change, named):
     assert named in error["message"]
     assert error["type"] == "invalid_request_error"
     assert "\n" not in error["message"]
+
+
+@pytest.mark.parametrize("field", sorted(declined.HARMLESS))
+def test_every_field_that_would_change_the_reply_is_refused(served, field):
+    reply = served.post(json=nudged({field: {"un": "heard"}}))
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == field
+    assert "leave it out" in reply.json()["error"]["message"]
 
 
 def test_harmless_values_are_taken_and_hints_told(served):
