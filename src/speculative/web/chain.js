@@ -154,5 +154,5 @@ function summaryOf(all) {
 }
 
 function equal(one, other) {
-  return Object.keys(one).every((key) => one[key] === other[key]);
+  return one === other || Object.keys(one).every((key) => one[key] === other[key]);
 }

@@ -72,11 +72,13 @@ function scales(points, axis, width) {
   const share = axis.unit === "%";
   const xs = ticks(0, share ? 100 : Math.max(...points.map((point) => point.x), 1e-9), width < 560 ? 4 : 6);
   const lows = Math.min(...points.map((point) => point.low));
-  const bottom = lows > 0.3 ? Math.floor(10 * (lows - 0.02)) / 10 : 0;
+  const bottom = Math.max(0, Math.floor(5 * (lows - 0.02)) / 5);
+  const step = bottom > 0.7 ? 5 : bottom > 0.5 ? 10 : 20;
+  const percents = Array.from({ length: Math.round((100 - 100 * bottom) / step) + 1 }, (_, place) => 100 * bottom + place * step);
   const right = xs.at(-1);
   return {
     xs,
-    ys: ticks(100 * bottom, 100, 6).map((value) => value / 100),
+    ys: percents.map((value) => value / 100),
     x: (value) => MARGIN.left + (value / right) * (width - MARGIN.left - MARGIN.right),
     y: (value) => MARGIN.top + ((1 - value) / (1 - bottom)) * (HEIGHT - MARGIN.top - MARGIN.bottom),
     bottom,
