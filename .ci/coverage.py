@@ -4,7 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-CORE = ("chain", "state", "draft", "steps", "view", "caller", "events", "ledger", "trace", "prompts", "methods/", "engines/")
+CORE = (
+    *("chain", "writing", "asking", "calling", "caller", "state", "draft", "steps", "view", "flights", "budget", "roles", "warming"),
+    *("events", "ledger", "trace", "prompts", "methods/", "engines/"),
+)
 LEAST = 95.0
 
 

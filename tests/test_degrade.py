@@ -28,6 +28,7 @@ from speculative.chain import Chain
 from speculative.engines.replay import ReplayEngine
 from speculative.errors import EngineBusy, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UnmetNeeds, UsageError
 from speculative.events import Accepted, Cancelled, Degraded
+from speculative.flights import Flight
 from speculative.methods.registry import build
 from speculative.prompts import Question
 from speculative.report.outcome import Outcome
@@ -317,3 +318,15 @@ async def test_text_of_a_call_that_was_cut_off_is_in_the_trace() -> None:
     sketch = Sketch(recorder.trace)
     assert recorder.sketch.strokes == sketch.strokes
     assert sketch.strokes[0].text == cancelled.proposal.text
+
+
+async def test_a_call_is_not_begun_again_for_drafts_that_were_rejected() -> None:
+    flight, begun = Flight([None]), list[int]()
+    flight.ground()
+
+    async def call() -> int:
+        begun.append(1)
+        return 1
+
+    assert await flight.run(call()) is None
+    assert not begun

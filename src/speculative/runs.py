@@ -67,6 +67,8 @@ class RunFolder(Run):
 
     def __init__(self, path: Path) -> None:
         """Makes the folder, unless it is there. Raises `UsageError` if something else is there, or `SpeculativeError`."""
+        if str(path) == "-":
+            raise UsageError("- is not taken as a folder to write; name a folder")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; name a folder")
         if path.is_dir() and any(path.iterdir()) and not (path / SAMPLES).is_file():
