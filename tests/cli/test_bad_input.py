@@ -22,7 +22,7 @@ MISUSED = [
     (["ask", "--drafting-n", "3"], ["--drafting-n", ": it is a parameter of spec_rewrite"]),
     (["ask", STORY, "--trace", "-"], ["name a file"]),
     (["ask", STORY, "--trace=-"], ["name a file"]),
-    (["compare", "--out=-"], ["name a file"]),
+    (["compare", "--out=-"], ["name a folder"]),
     (["ask", "--switch-chunk", "0"], ["switch_chunk", "greater than or equal to 1"]),
     (["ask", "--switch-chunk", "1.5"], ["switch_chunk", "1.5"]),
     (["ask", "--switch-ratio", "nan"], ["switch_ratio", "finite"]),
