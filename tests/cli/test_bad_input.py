@@ -1,5 +1,6 @@
 """Every user's mistake is one line on standard error, and the right exit code."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -198,11 +199,19 @@ def test_broken_bundled_problems_are_one_line_with_what_to_do(cli, monkeypatch, 
     assert "install speculative-reasoning again" in line
 
 
-def test_a_full_disk_under_the_samples_names_the_file_after_what_is_done(cli):
-    ran = cli("compare", "--methods", "big_only", "--limit", 2, "--chains", 1, "--out", "/dev/full", "--json")
+def test_a_disk_that_takes_no_more_samples_is_named_after_what_is_done(cli, tmp_path):
+    command = ["compare", "--methods", "big_only", "--limit", 2, "--chains", 1, "--no-controls", "--out", tmp_path, "--json"]
+    cli(*command)
+    lines = (tmp_path / "samples.jsonl").read_text().splitlines()
+    (tmp_path / "samples.jsonl").write_text("")
+    second = tmp_path / json.loads(lines[1])["trace"]
+    second.unlink()
+    second.mkdir()
+    ran = cli(*command)
     assert ran.code == 1
-    assert "speculative: /dev/full: No space left" in ran.err
+    assert f"speculative: {tmp_path}: Is a directory; samples cannot be kept there" in ran.err
     assert '"chains":1' in ran.out
+    assert (tmp_path / "samples.jsonl").read_text().count("\n") == 1
 
 
 def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
