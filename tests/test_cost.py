@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from samples import sample
 
 from speculative.cost import computed, costs
@@ -77,6 +78,12 @@ def test_a_view_without_a_price_for_every_role_is_left_out(tmp_path):
         "gpu.occupies.judge",
         "flops.parameters.judge",
     ]
+
+
+def test_a_chain_pays_for_its_first_prompt_itself(tmp_path):
+    cold = sample(usage={"big": BIG, "small": SMALL})
+    warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, lent={"big": 30, "small": 0})
+    assert costs([cold], prices(tmp_path)) == costs([warm], prices(tmp_path))
 
 
 def test_without_right_answers_none_has_a_cost(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.prices import Prices, default_prices
 from speculative.problem import Usage
@@ -35,11 +35,12 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
+    In each a chain pays for its first prompt itself, also where an earlier chain on the same problem had left it in the cache.
     """
     if not samples:
         return {}
     prices = prices or default_prices()
-    usage = added(sample.usage for sample in samples)
+    usage = _alone(samples)
     names = {role: (str(samples[0].settings.get(role, role)), role) for role in usage}
     right = sum(sample.correct for sample in samples)
     found: dict[View, Cost] = {}
@@ -55,6 +56,16 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
             each = {part: cost / len(samples) for part, cost in parts.items()}
             found[view] = Cost(unit, spent / len(samples), spent / right if right else None, each, hardware)
     return found
+
+
+def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
+    """The usage of all, as it were if no chain found anything in the cache that another one had left there."""
+    lent: dict[str, int] = {}
+    for sample in samples:
+        for role, tokens in sample.lent.items():
+            lent[role] = lent.get(role, 0) + tokens
+    usage = added(sample.usage for sample in samples)
+    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - lent.get(role, 0))) for role, cost in usage.items()}
 
 
 Names = Mapping[str, tuple[str, str]]

@@ -35,6 +35,15 @@ def test_a_seed_depends_on_its_place_alone():
     assert len({seed_of(0, "a", 0), seed_of(1, "a", 0), seed_of(0, "b", 0), seed_of(0, "a", 1)}) == 4
 
 
+async def test_what_a_chain_found_in_the_cache_is_known():
+    async with Pair.open() as pair:
+        compared = Comparison(spread(problems(), 1), Problem.of("x"), {}, epochs=2)
+        await compared.run(pair, contenders("big_only,vote(ballots=2)*big_only"))
+    first, *others = [sample.lent["big"] for sample in compared.samples]
+    assert first == 0
+    assert all(lent > 0 for lent in others)
+
+
 async def test_a_failing_engine_surfaces_and_stops_the_comparison():
     def broken(seen, seed):
         raise EngineError("the engine is broken")

@@ -12,6 +12,7 @@ from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
 from speculative.evaluate.grading_text import find_answer
 from speculative.evaluate.problems import StatedProblem
+from speculative.events import Call
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
 from speculative.runner import run
@@ -98,8 +99,19 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], finder
         seconds=result.seconds,
         usage=result.usage,
         at_once=work.at_once,
+        lent=_lent(result.trace),
         control_of=work.contender.control_of,
     )
+
+
+def _lent(trace: Trace) -> dict[str, int]:
+    """By role, the tokens of its first call that were in the engine's cache before the chain began."""
+    first: dict[str, int] = {}
+    for event in trace.walk():
+        call: Call | None = getattr(event, "call", None)
+        if call:
+            first.setdefault(call.role, call.cached_tokens)
+    return first
 
 
 def matching(
