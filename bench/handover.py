@@ -119,7 +119,7 @@ def table(rows, heads, title):
 
 async def main(given):
     engine = await OpenAIEngine.connect(given.url, tokenizer=given.tokenizer)
-    sizes = [size for size in SIZES if size + 256 < engine.context]
+    sizes = [size for size in given.sizes if size + 256 < engine.context]
     await measure(engine, 64, 2)
     calls = {size: await measure(engine, size, given.repeats) for size in sizes}
     chains = {size: await in_chains(engine, size, given) for size in sizes}
@@ -140,6 +140,7 @@ if __name__ == "__main__":
     parser.add_argument("--url", required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--every", type=int, nargs="+", default=[0, 512, 128, 32])
     parser.add_argument("--pace", type=float, default=500.0, help="tokens a second of the model that writes")
     parser.add_argument("--out", type=Path)
