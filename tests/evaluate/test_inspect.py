@@ -90,17 +90,19 @@ async def test_unknown_model_arguments_are_told():
 
 
 @pytest.mark.parametrize(
-    ("votes", "value"),
+    ("votes", "k", "value"),
     [
-        ([("1", "C"), ("2", "I"), ("1", "C")], 1),
-        ([("2", "I"), ("3", "I"), ("1", "C"), ("2", "I")], 0),
-        ([("1", "C"), ("2", "I")], 0.5),
-        ([(None, "I"), (None, "I"), ("1", "C")], 1),
-        ([(None, "I")], 0),
+        ([("1", "C"), ("2", "I"), ("1", "C")], 0, 1),
+        ([("2", "I"), ("3", "I"), ("1", "C"), ("2", "I")], 0, 0),
+        ([("1", "C"), ("2", "I")], 0, 0.5),
+        ([("1", "C"), ("2", "I"), ("2", "I")], 1, 1 / 3),
+        ([(None, "I"), (None, "I"), ("1", "C")], 0, 1),
+        ([(None, "I")], 8, 0),
     ],
 )
-def test_a_vote_is_by_answers_not_by_verdicts(votes, value):
-    assert maj()([Score(value=verdict, answer=vote, metadata={"vote": vote}) for vote, verdict in votes]).value == value
+def test_a_vote_is_by_answers_not_by_verdicts(votes, k, value):
+    scores = [Score(value=verdict, answer=vote, metadata={"vote": vote}) for vote, verdict in votes]
+    assert maj(k)(scores).value == pytest.approx(value)
 
 
 class Other(ModelAPI):
