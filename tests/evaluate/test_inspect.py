@@ -71,6 +71,17 @@ async def test_a_prompt_that_comes_again_gets_another_seed(scripted):
     assert [(await said(model, placed, seed=9)).metadata["seed"] for _ in range(2)] == [9, 9]
 
 
+async def test_a_tasks_instruction_reaches_the_prompt(monkeypatch):
+    seen = []
+    engine = ScriptedEngine(lambda prompt, seed: seen.append(prompt) or SCRIPT)
+    monkeypatch.setattr(inspect_model, "_open", lambda given: Pair(engine, engine))
+    for instruction in ("Put the letter.", None):
+        place = {"problem": "x", "epoch": 0, "instruction": instruction}
+        await said(provider("big_only"), ChatMessageUser(content="n?", metadata={inspect_model.PLACE: place}), seed=1)
+    assert "n?\nPut the letter.<" in seen[0]
+    assert "n?\nPut your final answer within \\boxed{}.<" in seen[-1]
+
+
 async def test_wrong_uses_are_told(scripted):
     with pytest.raises(UsageError, match="calls no tools"):
         await provider("big_only").generate(

@@ -37,8 +37,8 @@ def put(task_name: str, seed: int = 0) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         problem, epoch = str(state.sample_id), state.epoch - 1
-        state.user_prompt.metadata = {PLACE: {"problem": problem, "epoch": epoch}}
         told = task(task_name).instruction
+        state.user_prompt.metadata = {PLACE: {"problem": problem, "epoch": epoch, "instruction": told}}
         if not isinstance(get_model().api, SpeculativeModel):
             state.user_prompt.text += f"\n{told or Qwen3.answer_instruction}"
         return await generate(state, seed=seed_of(seed, problem, epoch))
