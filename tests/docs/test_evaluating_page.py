@@ -5,6 +5,7 @@ from documents import ROOT, blocks, shell
 
 from speculative.evaluate.grid import read
 from speculative.evaluate.tasks import TASKS
+from speculative.methods.registry import names
 
 
 @pytest.mark.slow
@@ -23,6 +24,12 @@ def test_the_sweep_is_a_grid():
     cells = read(ROOT / "examples/seed.yaml").cells(ROOT / "examples")
     assert len(cells) == 24
     assert {cell[3].name for cell in cells} == {"big_only", "small_only", "random_switch", "logprob_subselect"}
+
+
+def test_all_methods_are_in_the_grid_of_stories():
+    cells = read(ROOT / "examples/stories.yaml").cells(ROOT / "examples")
+    assert set(names()) <= {cell[3].name for cell in cells}
+    assert all(any(cell[3].name.startswith(f"{wrapper}(") for cell in cells) for wrapper in names(wrappers=True))
 
 
 @pytest.mark.slow

@@ -71,6 +71,17 @@ async def test_a_prompt_that_comes_again_gets_another_seed(scripted):
     assert [(await said(model, placed, seed=9)).metadata["seed"] for _ in range(2)] == [9, 9]
 
 
+async def test_a_tasks_instruction_reaches_the_prompt(monkeypatch):
+    seen = []
+    engine = ScriptedEngine(lambda prompt, seed: seen.append(prompt) or SCRIPT)
+    monkeypatch.setattr(inspect_model, "_open", lambda given: Pair(engine, engine))
+    for instruction in ("Put the letter.", None):
+        place = {"problem": "x", "epoch": 0, "instruction": instruction}
+        await said(provider("big_only"), ChatMessageUser(content="n?", metadata={inspect_model.PLACE: place}), seed=1)
+    assert "n?\nPut the letter.<" in seen[0]
+    assert "n?\nPut your final answer within \\boxed{}.<" in seen[-1]
+
+
 async def test_wrong_uses_are_told(scripted):
     with pytest.raises(UsageError, match="calls no tools"):
         await provider("big_only").generate(
@@ -90,17 +101,19 @@ async def test_unknown_model_arguments_are_told():
 
 
 @pytest.mark.parametrize(
-    ("votes", "value"),
+    ("votes", "k", "value"),
     [
-        ([("1", "C"), ("2", "I"), ("1", "C")], 1),
-        ([("2", "I"), ("3", "I"), ("1", "C"), ("2", "I")], 0),
-        ([("1", "C"), ("2", "I")], 0.5),
-        ([(None, "I"), (None, "I"), ("1", "C")], 1),
-        ([(None, "I")], 0),
+        ([("1", "C"), ("2", "I"), ("1", "C")], 0, 1),
+        ([("2", "I"), ("3", "I"), ("1", "C"), ("2", "I")], 0, 0),
+        ([("1", "C"), ("2", "I")], 0, 0.5),
+        ([("1", "C"), ("2", "I"), ("2", "I")], 1, 1 / 3),
+        ([(None, "I"), (None, "I"), ("1", "C")], 0, 1),
+        ([(None, "I")], 8, 0),
     ],
 )
-def test_a_vote_is_by_answers_not_by_verdicts(votes, value):
-    assert maj()([Score(value=verdict, answer=vote, metadata={"vote": vote}) for vote, verdict in votes]).value == value
+def test_a_vote_is_by_answers_not_by_verdicts(votes, k, value):
+    scores = [Score(value=verdict, answer=vote, metadata={"vote": vote}) for vote, verdict in votes]
+    assert maj(k)(scores).value == pytest.approx(value)
 
 
 class Other(ModelAPI):

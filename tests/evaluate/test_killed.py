@@ -27,17 +27,17 @@ class Counted(RandomSwitch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_killed_evaluation_goes_on(tmp_path):
     (tmp_path / "counted.py").write_text(METHOD)
     command = [sys.executable, "-m", "speculative.cli", "eval", "stories", "--method", "./counted.py:Counted", "--switch-ratio", "4"]
-    command += ["--limit", str(PROBLEMS), "--epochs", str(EPOCHS), "--chains", str(CHAINS), "--out", "run"]
+    command += ["--limit", str(PROBLEMS), "--epochs", str(EPOCHS), "--chains", str(CHAINS), "--no-controls", "--out", "run"]
     file = tmp_path / "run" / "samples.jsonl"
     before: list[bytes] = []
     for kill in range(KILLS):
         child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 300
             while len(whole_lines(file)) < len(before) + 1 + kill % 3 and child.poll() is None:
                 assert time.monotonic() < until, "no chain ends"
                 time.sleep(0.01)
@@ -48,7 +48,7 @@ def test_a_killed_evaluation_goes_on(tmp_path):
         now = whole_lines(file)
         assert now[: len(before)] == before
         before = now
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     samples = [json.loads(line) for line in whole_lines(file)]
     assert len({(sample["problem"], sample["epoch"]) for sample in samples}) == len(samples) == PROBLEMS * EPOCHS

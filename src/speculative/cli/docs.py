@@ -29,10 +29,10 @@ A problem that is not of the bundled problems' kind gets a warning on the bundle
 number, ends in a question `How many … ?`, and nine of ten of whose words occur in the bundled problems.
 """
 COMPARISON = """
-## Schema of `compare --json`
+## Schema of `compare --json` and `eval --json`
 
-A list with one object a method, in the order of `--methods`, each followed by its controls; [statistics.md](statistics.md) says what
-the numbers are. What `ask --json` prints is in [trace.md](trace.md).
+A list with one object a method, in the order of `--methods` or of the grid, each followed by its controls; [statistics.md](statistics.md)
+says what the numbers are. What `ask --json` prints is in [trace.md](trace.md).
 """
 WIDTH = "100"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -113,8 +113,7 @@ def read(path: Path) -> Grid:
         raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
     try:
         text = path.read_text(encoding="utf-8")
-        values: Any = yaml.safe_load(text)
-        top: Any = yaml.compose(text)  # pyright: ignore[reportUnknownMemberType]
+        values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the grid {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     except yaml.YAMLError as error:

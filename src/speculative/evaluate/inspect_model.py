@@ -37,7 +37,7 @@ from speculative.tally import summed
 from speculative.trace import Trace
 
 PLACE = "speculative"
-"""The key of a message's metadata under which our solver says which problem it is, and in which epoch."""
+"""The key of a message's metadata under which our solver says which problem it is, in which epoch, and how to answer."""
 
 ROLES = ("big", "small", "judge")
 REASONS: dict[str, StopReason] = {"stop": "stop", "length": "max_tokens", "context": "model_length"}
@@ -77,13 +77,13 @@ class SpeculativeModel(ModelAPI):
         """One chain. A problem that our solver put is looked up in the run folder first."""
         if tools:
             raise UsageError(f"speculative/{self.model_name} calls no tools; use it on tasks without")
-        place = (input[-1].metadata or {}).get(PLACE)
+        place: dict[str, Any] = (input[-1].metadata or {}).get(PLACE, {})
         if self._cell and self._desk and place:
             sample, trace = await self._desk.sample(self._cell, place["problem"], place["epoch"])
             graded = {"correct": sample.correct, "found": sample.found, "vote": sample.vote, "why": sample.why, "trace": sample.trace}
             return output_of(self.model_name, sample, trace, {"graded": graded})
         pair = await self._opened()
-        problem = _problem(input, config, self._seed(input, config, placed=bool(place)))
+        problem = _problem(input, config, self._seed(input, config, placed=bool(place)), place.get("instruction"))
         result = await run(self._method.prepare(problem), self._method, pair)
         return output_of(self.model_name, result, result.trace, {})
 
@@ -162,7 +162,7 @@ def _open(given: dict[str, Any]) -> Pair:
     return Pair.open(big, small, given.get("judge"), options=options)
 
 
-def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int) -> Problem:
+def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int, instruction: str | None) -> Problem:
     """The problem that messages and settings make. Raises `UsageError`."""
     messages: list[Message] = []
     for message in input:
@@ -171,4 +171,5 @@ def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int) -> Pro
         messages.append(Message(message.role, message.text))
     given = {name: getattr(config, name) for name in Sampling.__struct_fields__ if getattr(config, name) is not None}
     limits: dict[str, Any] = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
-    return Problem(tuple(messages), Sampling(**given), seed=seed, stop=tuple(config.stop_seqs or ()), **limits)
+    stop = tuple(config.stop_seqs or ())
+    return Problem(tuple(messages), Sampling(**given), seed=seed, stop=stop, answer_instruction=instruction, **limits)

@@ -21,6 +21,8 @@ from speculative.evaluate.inspect_tasks import inspected
 LOGS = "inspect"
 """The folder of inspect-ai's logs within the run folder."""
 
+# The extra `eval` names one version of inspect-ai: its display, and how it names what it registers, have no public door.
+
 AT_ONCE = 2
 """Cells that are under way: while the last chains of one end, the next one begins."""
 

@@ -23,6 +23,7 @@ from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.tasks import TASKS, Task, load, task
 from speculative.evaluate.work import seed_of
 from speculative.prompts import Qwen3
+from speculative.repeats import allowed, majority
 
 
 def named(name: str) -> str:
@@ -36,8 +37,8 @@ def put(task_name: str, seed: int = 0) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         problem, epoch = str(state.sample_id), state.epoch - 1
-        state.user_prompt.metadata = {PLACE: {"problem": problem, "epoch": epoch}}
         told = task(task_name).instruction
+        state.user_prompt.metadata = {PLACE: {"problem": problem, "epoch": epoch, "instruction": told}}
         if not isinstance(get_model().api, SpeculativeModel):
             state.user_prompt.text += f"\n{told or Qwen3.answer_instruction}"
         return await generate(state, seed=seed_of(seed, problem, epoch))
@@ -62,18 +63,13 @@ def graded(kind: Kind = "math") -> Scorer:
 
 
 @score_reducer(name=named("maj"))
-def maj() -> ScoreReducer:
-    """Whether the answer that most epochs gave is right: a vote by answers, not by verdicts; of a draw, the part that is right."""
+def maj(k: int = 0) -> ScoreReducer:
+    """The chance that the most common answer of k epochs is right (of all of them without a k): a vote by answers, not by verdicts."""
 
     def reduce(scores: list[Score]) -> Score:
-        ballots: dict[str, list[Score]] = {}
-        for one in scores:
-            if vote := (one.metadata or {}).get("vote"):
-                ballots.setdefault(vote, []).append(one)
-        most = max(map(len, ballots.values()), default=0)
-        first = [votes[0] for votes in ballots.values() if len(votes) == most]
-        right = sum(one.value in (CORRECT, 1, True) for one in first) / len(first) if first else 0.0
-        return Score(value=right, answer=first[0].answer if first else None, explanation=f"{most} of {len(scores)} agree")
+        tries = [((one.metadata or {}).get("vote"), one.value in (CORRECT, 1)) for one in scores]
+        (chance,) = majority(tries, [min(k or len(tries), len(tries))])
+        return Score(value=chance)
 
     return reduce
 
@@ -83,7 +79,9 @@ def inspected(task: Task, stated: Sequence[StatedProblem], *, seed: int = 0, epo
     rows = [
         InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in stated
     ]
-    repeats = {"epochs": Epochs(epochs, ["mean", "pass_at_1", named("maj")] if epochs > 1 else "mean")} if epochs else {}
+    ks = allowed([epochs or 1])
+    reducers = ["mean", *(f"pass_at_{k}" for k in ks), *(f"{named('maj')}_{k}" for k in ks)]
+    repeats = {"epochs": Epochs(epochs, reducers)} if epochs else {}
     return InspectTask(
         dataset=MemoryDataset(rows, name=task.name), solver=put(task.name, seed), scorer=graded(task.kind), **repeats, **more
     )

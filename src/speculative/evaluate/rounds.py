@@ -22,7 +22,8 @@ class Schedule:
         """`view` is the price view in which a control costs what its method does; None is for no controls."""
         self.cells: list[Cell] = []
         self.notes: list[str] = []
-        self._asked, self._folder, self._prices, self._view = list(asked), folder, prices, view
+        self._asked, self._folder, self._prices = list(asked), folder, prices
+        self._view: View | None = view
         self._controls: list[tuple[Cell, Rounds]] = []
         self._last: list[tuple[Cell, Rounds, list[Cell]]] = []
 
