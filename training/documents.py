@@ -82,6 +82,32 @@ def check_sampled(rng: random.Random, sampled: Sampled) -> Spans:
     return writer.spans
 
 
+def judge(rng: random.Random, story: Story) -> Spans:
+    """Some steps are followed by the cue to score them; half of those are wrong."""
+    writer = begin(rng, story)
+    often = rng.choice((0.2, 0.5, 1.0))
+    while not writer.complete:
+        if rng.random() < often:
+            writer.scored_step(wrong=0.5)
+        else:
+            writer.step()
+    return writer.spans
+
+
+def judge_sampled(rng: random.Random, sampled: Sampled) -> Spans:
+    """Score a step of a chain that a model really wrote: the wrong one, which is the last, or a right one."""
+    writer = begin(rng, sampled.story)
+    last = len(sampled.steps) - 1
+    judged = last if rng.random() < 0.5 else rng.randint(0, last)
+    for step in sampled.steps[: judged + 1]:
+        writer.put(step, False)
+    writer.index = judged - 1
+    values = [writer.story.start, *writer.story.values]
+    writer.before, writer.value = values[judged], sampled.value if judged == last else values[judged + 1]
+    writer.score()
+    return writer.spans
+
+
 def again_sampled(rng: random.Random, sampled: Sampled) -> Spans:
     """Go through it again after a wrong step that a model really wrote."""
     writer = begin(rng, sampled.story)
@@ -214,8 +240,12 @@ def drill(rng: random.Random, _: Story) -> Spans:
 
 
 MIX: dict[Callable[[random.Random, Story], Spans], float] = {
-    solve: 0.46, check: 0.17, again: 0.09, rewrite: 0.13, resume: 0.07, close: 0.08,
+    solve: 0.40, check: 0.16, judge: 0.09, again: 0.08, rewrite: 0.14, resume: 0.06, close: 0.07,
 }  # fmt: skip
+
+
+SAMPLED = {check: check_sampled, judge: judge_sampled, again: again_sampled}
+"""The kinds about errors, and their like about the wrong steps of a real model."""
 
 
 def document(rng: random.Random, progress: float, sampled: Sequence[Sampled] = (), drilled: float = 0.5) -> Spans:
@@ -228,8 +258,8 @@ def document(rng: random.Random, progress: float, sampled: Sequence[Sampled] = (
         return drill(rng, NOBODY)
     level = min(rng.choice(LEVELS), rng.choice(LEVELS)) if rng.random() > progress + 0.3 else rng.choice(LEVELS)
     kind = rng.choices(list(MIX), list(MIX.values()))[0]
-    if sampled and kind in (check, again) and rng.random() < 0.5:
-        return (check_sampled if kind is check else again_sampled)(rng, rng.choice(sampled))
+    if sampled and kind in SAMPLED and rng.random() < 0.5:
+        return SAMPLED[kind](rng, rng.choice(sampled))
     while True:
         try:
             return kind(rng, draw(rng, level))

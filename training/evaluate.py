@@ -86,6 +86,20 @@ def judging(big: Writer, small: Writer, steps: Sequence[Step]) -> Figures:
     return figures
 
 
+def scoring(writer: Writer, steps: Sequence[Step]) -> Figures:
+    """Cue `Score:` after each step: does the digit tell wrong steps from right ones?"""
+    cued = [f"{s.prefix}{s.text}Score:" for s in steps]
+    digits = [int(found[0]) if (found := NUMBER.findall(text)) else -1 for text in writer(cued, limit=2)]
+    doubts = [-v for v in writer.confidence(cued, [" 9"] * len(cued))]
+    figures: Figures = {}
+    for name, values in (("auc_by_digit", [-d for d in digits]), ("auc_by_probability", doubts)):
+        wrong, right = ([float(v) for v, s in zip(values, steps, strict=True) if s.right is which] for which in (False, True))
+        figures[name] = auc(wrong, right)
+    figures["wrong_below_5"] = share([d < 5 for d, s in zip(digits, steps, strict=True) if not s.right])
+    figures["right_below_5"] = share([d < 5 for d, s in zip(digits, steps, strict=True) if s.right])
+    return figures
+
+
 def checking(writer: Writer, steps: Sequence[Step]) -> Figures:
     """Cue `Check:` after each step: is a wrong one put right, a right one left alone, and the answer reached?"""
     cued = [f"{s.prefix}{s.text}Check:" for s in steps]
@@ -167,6 +181,8 @@ def evaluate(pair: Path, limit: int = 500, say: Callable[[str], None] = print) -
     put("big_greedy", figure)
     steps = [step for story, text in zip(stories, sampled, strict=True) for step in read(story, text)]
     put("judge_by_probability", judging(big, small, steps))
+    put("score_by_big", scoring(big, steps))
+    put("score_by_small", scoring(small, steps))
     put("check_by_big", checking(big, steps))
     put("check_by_small", checking(small, steps))
     put("wait_big_after_small", second_pass(big, stories, small_chains))

@@ -208,11 +208,11 @@ class Model(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend, layers: int | None = None) -> Tensor:
-        """Hidden states after the last norm, one for each token; through the first `layers` layers only, if given."""
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states after the last norm, one for each token."""
         x = self.model.embed_tokens(ids)
         cos, sin = rotation(positions)
-        for layer in self.model.layers[:layers]:
+        for layer in self.model.layers:
             x = layer(x, cos, sin, attend)
         return self.model.norm(x)
 

@@ -40,7 +40,7 @@ def train(seed: int, documents: int = 6000) -> Tokenizer:
     rng = random.Random(f"tokenizer/{seed}")
     texts = ["".join(text for text, _ in document(rng, 1.0)) for _ in range(documents)]
     # Fixed phrases are rare in the mix and would stay in pieces.
-    texts += [f"Wait{AGAIN}", f"{REWRITE}{QUESTION}", "Check:"] * (documents // 2)
+    texts += [f"Wait{AGAIN}", f"{REWRITE}{QUESTION}", "Check:", "Score:"] * (documents // 2)
     for marker in (*SPECIAL, *THINK):
         texts = [text.replace(marker, " ") for text in texts]
     tokenizer = Tokenizer(models.BPE())

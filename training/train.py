@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.batches import CHUNK, IGNORE, ROWS, Batch, batches
+from training.batches import CHUNK, IGNORE, ROWS, Batch, Course, batches, times
 from training.documents import Sampled
 from training.model import Model, Rows, Shape
 
@@ -25,23 +25,20 @@ KEEP_EVERY = 8 * CHUNK
 
 @dataclass(frozen=True)
 class Plan:
-    """How one model is trained. Half of the layers may join late: until then they would be the identity."""
+    """How one model is trained."""
 
     name: str
     shape: Shape
     steps: int  # length of the schedule: of the cosine, and of the change in the mix of documents
-    last: int  # training stops here: before the schedule's end (frozen early), at it, or after it
-    turn: int | None = None  # from here on the rates come down in a straight line until `last`, instead of the cosine
+    last: int  # training stops here: at the schedule's end, or before it (frozen early)
+    wide: int = 1  # a step is so many times as wide as `batches.ROWS`
     matrix_rate: float = 0.02
     other_rate: float = 3e-3
     drilled: float = 0.5  # share of the steps after which drills are rare
-    shallow: float = 0.0  # share of the steps that only the lower half of the layers is trained for
 
 
 def rate(step: int, plan: Plan) -> float:
-    """Warm-up, then a cosine down to nearly nothing, or from the turn on a straight line."""
-    if plan.turn is not None and step > plan.turn:
-        return rate(plan.turn, plan) * (plan.last - step) / (plan.last - plan.turn)
+    """Warm-up, then a cosine down to nearly nothing."""
     return min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
 
 
@@ -60,8 +57,15 @@ def save(path: Path, state: dict[str, object]) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Sequence[Sampled] = ()) -> Model:
-    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`."""
+def train(
+    plan: Plan,
+    tokenizer: Tokenizer,
+    folder: Path,
+    seed: int,
+    sampled: Sequence[Sampled] = (),
+    kept: Callable[[int, Model], None] = lambda step, model: None,
+) -> Model:
+    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`. `kept` is told of each checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
@@ -77,24 +81,25 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Se
     if start >= plan.last:
         return model
 
-    positions = torch.cat([torch.arange(length).repeat(count) for count, length in ROWS]).to(device)
-    attend = Rows(ROWS)
-    half = plan.shape.layers // 2
+    rows = times(ROWS, plan.wide)
+    positions = torch.cat([torch.arange(length).repeat(count) for count, length in rows]).to(device)
+    attend = Rows(rows)
 
-    def loss_of(ids: Tensor, targets: Tensor, layers: int) -> Tensor:
+    def loss_of(ids: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of what is to be written."""
-        logits = model.logits(model(ids, positions, attend, layers))
+        logits = model.logits(model(ids, positions, attend))
         return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE)
 
     compiled = torch.compile(loss_of, dynamic=False)
     began = time.monotonic() - seconds
     log = (folder / f"{plan.name}.jsonl").open("a", buffering=1)
     losses: list[Tensor] = []
-    for step, batch in enumerate(batches(tokenizer, f"{plan.name}/{seed}", start, plan.last, plan.steps, sampled, plan.drilled), start):
+    course = Course(f"{plan.name}/{seed}", plan.steps, plan.last, plan.wide, plan.drilled, sampled)
+    for step, batch in enumerate(batches(tokenizer, course, start), start):
         if step >= plan.last:
             break
         seen += batch.real
-        losses.append(update(model, tools, plan, compiled, batch, step, half, device))
+        losses.append(update(model, tools, plan, compiled, batch, step, device))
         if (step + 1) % CHUNK == 0 or step + 1 == plan.last:
             seconds = time.monotonic() - began
             loss = torch.stack(losses).mean().item()
@@ -103,12 +108,13 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Se
         if (step + 1) % KEEP_EVERY == 0 or step + 1 == plan.last:
             saved = [tool.state_dict() for tool in tools]
             save(path, {"model": model.state_dict(), "tools": saved, "step": step + 1, "seconds": seconds, "tokens": seen})
+            kept(step + 1, model)
     log.close()
     return model
 
 
 def update(
-    model: Model, tools: list[torch.optim.Optimizer], plan: Plan, compiled: object, batch: Batch, step: int, half: int, device: str
+    model: Model, tools: list[torch.optim.Optimizer], plan: Plan, compiled: object, batch: Batch, step: int, device: str
 ) -> Tensor:
     """One step of training; the loss before it."""
     factor = rate(step, plan)
@@ -116,9 +122,8 @@ def update(
         for group in tool.param_groups:
             group["lr"] = top * factor
     ids, targets = (torch.from_numpy(x).to(device) for x in (batch.ids, batch.targets))
-    layers = half if step < plan.shallow * plan.steps else plan.shape.layers
     with torch.autocast(device, torch.bfloat16):
-        loss = compiled(ids, targets, layers)  # type: ignore[operator]
+        loss = compiled(ids, targets)  # type: ignore[operator]
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     for tool in tools:

@@ -96,6 +96,19 @@ class Writer:
         self.step(False, self.index >= -1 and self.rng.random() < wrong)
         self.check()
 
+    def score(self) -> None:
+        """Say whether the step written last is right, given the value before it: 9 for yes, 0 for no."""
+        self.put("Score:", False)
+        right = self.value == (self.story.operations[self.index].apply(self.before) if self.index >= 0 else self.story.start)
+        self.put(f" {9 if right else 0}", True)
+
+    def scored_step(self, wrong: float) -> None:
+        """A step by somebody else, then the cue to score it; the chain goes on from the step as it stands."""
+        self.before = self.value
+        self.step(False, self.index >= -1 and self.rng.random() < wrong)
+        self.score()
+        self.put(".\n\n", False)
+
     def conclude(self, learn: bool = True) -> None:
         """The step that names the answer."""
         self.put(conclusion(self.value), learn)
