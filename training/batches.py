@@ -14,19 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.documents import Sampled, document
+from training.documents import Diet, Sampled
 from training.writer import Spans
 
 Rows = tuple[tuple[int, int], ...]
 
 # A step is (number of rows, length): one document a row, so causal attention needs no mask and no row is much too long.
-ROWS: Rows = (
-    (1, 96), (3, 128), (3, 160), (3, 192), (3, 224), (3, 256), (3, 288), (2, 320), (2, 352), (2, 384), (1, 416),
-    (1, 448), (1, 768),
-)  # fmt: skip
-MAKERS = 12  # processes that make documents, where there are cores for them
+ROWS: Rows = ((4, 128), (5, 192), (4, 256), (4, 320), (3, 384), (3, 512), (1, 768))
+MAKERS = 5  # processes that make documents, where there are cores for them
 CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
-SAMPLED_FROM = 0.25  # share of a training after which real wrong steps are mixed in
+SAMPLED_FROM = 0.2  # share of a training after which real wrong steps are mixed in
 IGNORE = -100
 
 
@@ -93,15 +90,9 @@ class Course:
 
     seed: str
     steps: int
-    last: int
     wide: int
-    drilled: float
+    diet: Diet
     sampled: Sequence[Sampled]
-
-    @property
-    def chunks(self) -> range:
-        """The numbers of all chunks."""
-        return range(-(-self.last // CHUNK))
 
     def chunk(self, tokenizer: Tokenizer, number: int) -> list[Batch]:
         """The steps of one chunk: always the same ones."""
@@ -114,7 +105,7 @@ class Course:
         batches: list[Batch] = []
         for _ in range(CHUNK):
             missing = 3 * per_step - len(waiting)
-            made = [document(rng, progress, sampled, self.drilled) for _ in range(max(0, missing))]
+            made = [self.diet.document(rng, progress, sampled) for _ in range(max(0, missing))]
             waiting.extend(d for d in encode(tokenizer, made) if len(d[0]) <= rows[-1][1])
             batches.append(lay_out(waiting, rows))
         return batches
@@ -123,6 +114,7 @@ class Course:
 def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
     """A process that makes chunks ahead."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.nice(10)  # training itself comes first
     loaded = Tokenizer.from_str(tokenizer)
     for number in numbers:
         queue.put(course.chunk(loaded, number))
@@ -132,7 +124,7 @@ def batches(tokenizer: Tokenizer, course: Course, start: int) -> Iterator[Batch]
     """All batches from step `start` (a multiple of CHUNK) on."""
     context = mp.get_context("spawn")
     makers = max(1, min(MAKERS, len(os.sched_getaffinity(0)) - 2))
-    numbers = course.chunks[start // CHUNK :]
+    numbers = range(start // CHUNK, -(-course.steps // CHUNK))
     queues = [context.Queue(maxsize=2) for _ in range(makers)]
     workers = [
         context.Process(target=work, args=(queue, tokenizer.to_str(), course, numbers[maker::makers]), daemon=True)

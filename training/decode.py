@@ -14,8 +14,8 @@ from torch.nn import functional
 from training.model import BIG, SMALL, Attend, Model
 from training.tokenizer import END
 
-BATCH = {"cpu": 128, "cuda": 2048}
-"""Rows that are written at once."""
+ROWS = {"cpu": 512, "cuda": 8192}
+"""Rows that are written at once, times layers."""
 
 
 class Cached(Attend):
@@ -77,7 +77,7 @@ def write(
     written: list[list[int]] = [[] for _ in prefixes]
     generator = torch.Generator(device).manual_seed(seed)
     order = sorted(range(len(prefixes)), key=lambda i: len(encoded[i]))
-    batch = BATCH[device.type]
+    batch = ROWS[device.type] // model.shape.layers
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
         length = max(len(encoded[i]) for i in rows)

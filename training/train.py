@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.batches import CHUNK, IGNORE, ROWS, Batch, Course, batches, times
-from training.documents import Sampled
-from training.model import Model, Rows, Shape
+from training.documents import Diet, Sampled
+from training.model import Layer, Model, Rows, Shape
 
 WARM_UP = 60
 CLIP = 1.0
-KEEP_EVERY = 8 * CHUNK
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,12 @@ class Plan:
 
     name: str
     shape: Shape
+    diet: Diet
     steps: int  # length of the schedule: of the cosine, and of the change in the mix of documents
-    last: int  # training stops here: at the schedule's end, or before it (frozen early)
     wide: int = 1  # a step is so many times as wide as `batches.ROWS`
+    keep_every: int = 8 * CHUNK  # steps between two checkpoints
     matrix_rate: float = 0.02
     other_rate: float = 3e-3
-    drilled: float = 0.5  # share of the steps after which drills are rare
 
 
 def rate(step: int, plan: Plan) -> float:
@@ -63,9 +62,12 @@ def train(
     folder: Path,
     seed: int,
     sampled: Sequence[Sampled] = (),
-    kept: Callable[[int, Model], None] = lambda step, model: None,
+    enough: Callable[[int, Model], bool] = lambda step, model: False,
 ) -> Model:
-    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`. `kept` is told of each checkpoint."""
+    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`.
+
+    `enough` is asked at each checkpoint whether to end here, before the schedule does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
@@ -78,55 +80,67 @@ def train(
         for tool, saved in zip(tools, state["tools"], strict=True):
             tool.load_state_dict(saved)
         start, seconds, seen = state["step"], state["seconds"], state["tokens"]
-    if start >= plan.last:
-        return model
+        if state["done"]:
+            return model
 
     rows = times(ROWS, plan.wide)
     positions = torch.cat([torch.arange(length).repeat(count) for count, length in rows]).to(device)
     attend = Rows(rows)
+    layer = torch.compile(Layer.forward, dynamic=False)  # one layer, compiled once for all
 
     def loss_of(ids: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of what is to be written."""
-        logits = model.logits(model(ids, positions, attend))
+        logits = model.logits(model(ids, positions, attend, layer))
         return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE)
 
-    compiled = torch.compile(loss_of, dynamic=False)
     began = time.monotonic() - seconds
     log = (folder / f"{plan.name}.jsonl").open("a", buffering=1)
     losses: list[Tensor] = []
-    course = Course(f"{plan.name}/{seed}", plan.steps, plan.last, plan.wide, plan.drilled, sampled)
-    for step, batch in enumerate(batches(tokenizer, course, start), start):
-        if step >= plan.last:
-            break
+    course = Course(f"{plan.name}/{seed}", plan.steps, plan.wide, plan.diet, sampled)
+    for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
         seen += batch.real
-        losses.append(update(model, tools, plan, compiled, batch, step, device))
-        if (step + 1) % CHUNK == 0 or step + 1 == plan.last:
+        losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
+        if step % CHUNK == 0 or step == plan.steps:
             seconds = time.monotonic() - began
             loss = torch.stack(losses).mean().item()
-            log.write(json.dumps({"step": step + 1, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
+            log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
             losses = []
-        if (step + 1) % KEEP_EVERY == 0 or step + 1 == plan.last:
-            saved = [tool.state_dict() for tool in tools]
-            save(path, {"model": model.state_dict(), "tools": saved, "step": step + 1, "seconds": seconds, "tokens": seen})
-            kept(step + 1, model)
+        if step % plan.keep_every == 0 or step == plan.steps:
+            done = enough(step, model) or step == plan.steps
+            tools_now = [tool.state_dict() for tool in tools]
+            state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
+            save(path, state)
+            if done:
+                break
     log.close()
     return model
 
 
 def update(
-    model: Model, tools: list[torch.optim.Optimizer], plan: Plan, compiled: object, batch: Batch, step: int, device: str
+    model: Model,
+    tools: list[torch.optim.Optimizer],
+    plan: Plan,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    batch: Batch,
+    step: int,
+    device: str,
 ) -> Tensor:
     """One step of training; the loss before it."""
     factor = rate(step, plan)
     for tool, top in zip(tools, (plan.matrix_rate, plan.other_rate), strict=True):
         for group in tool.param_groups:
             group["lr"] = top * factor
-    ids, targets = (torch.from_numpy(x).to(device) for x in (batch.ids, batch.targets))
+    ids, targets = (hand_over(torch.from_numpy(x), device) for x in (batch.ids, batch.targets))
     with torch.autocast(device, torch.bfloat16):
-        loss = compiled(ids, targets)  # type: ignore[operator]
+        loss = loss_of(ids, targets)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     for tool in tools:
         tool.step()
         tool.zero_grad(set_to_none=True)
     return loss.detach()
+
+
+def hand_over(x: Tensor, device: str) -> Tensor:
+    """To the device, without waiting for what it is computing."""
+    return x if device == "cpu" else x.pin_memory().to(device, non_blocking=True)
