@@ -7,5 +7,20 @@ that stays text whatever it says.
 from speculative.prompts.chatml import Dialect
 from speculative.prompts.families import DIALECTS, FAMILIES, dialect, recognise
 from speculative.prompts.parts import Asking, Mark, Part, Question, encode, shown, verdict
+from speculative.prompts.qwen3 import Qwen3
 
-__all__ = ["DIALECTS", "FAMILIES", "Asking", "Dialect", "Mark", "Part", "Question", "dialect", "encode", "recognise", "shown", "verdict"]
+__all__ = [
+    "DIALECTS",
+    "FAMILIES",
+    "Asking",
+    "Dialect",
+    "Mark",
+    "Part",
+    "Question",
+    "Qwen3",
+    "dialect",
+    "encode",
+    "recognise",
+    "shown",
+    "verdict",
+]
