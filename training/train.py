@@ -94,25 +94,24 @@ def train(
         return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE)
 
     began = time.monotonic() - seconds
-    log = (folder / f"{plan.name}.jsonl").open("a", buffering=1)
     losses: list[Tensor] = []
     course = Course(f"{plan.name}/{seed}", plan.steps, plan.wide, plan.diet, sampled)
-    for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
-        seen += batch.real
-        losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
-        if step % CHUNK == 0 or step == plan.steps:
-            seconds = time.monotonic() - began
-            loss = torch.stack(losses).mean().item()
-            log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
-            losses = []
-        if step % plan.keep_every == 0 or step == plan.steps:
-            done = enough(step, model) or step == plan.steps
-            tools_now = [tool.state_dict() for tool in tools]
-            state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
-            save(path, state)
-            if done:
-                break
-    log.close()
+    with (folder / f"{plan.name}.jsonl").open("a", buffering=1) as log:
+        for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
+            seen += batch.real
+            losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
+            if step % CHUNK == 0 or step == plan.steps:
+                seconds = time.monotonic() - began
+                loss = torch.stack(losses).mean().item()
+                log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
+                losses = []
+            if step % plan.keep_every == 0 or step == plan.steps:
+                done = enough(step, model) or step == plan.steps
+                tools_now = [tool.state_dict() for tool in tools]
+                state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
+                save(path, state)
+                if done:
+                    break
     return model
 
 
