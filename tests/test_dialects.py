@@ -52,7 +52,7 @@ def test_markers_in_messages_stay_text(name):
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-@pytest.mark.parametrize("kind", ["answer", "check", "rewrite", "free"])
+@pytest.mark.parametrize("kind", ["answer", "check", "judge", "rewrite", "free"])
 def test_every_question_can_be_put(name, kind):
     family = dialect(name)
     asking = family.ask(Question(kind, "Is it right?"), RULED, "So it is 2.\n\n")

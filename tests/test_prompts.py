@@ -9,7 +9,7 @@ from strategies import chain_of
 
 from speculative import Message, Problem
 from speculative.errors import UnknownName
-from speculative.prompts import DIALECTS, Mark, Question, dialect, encode
+from speculative.prompts import DIALECTS, Mark, Question, dialect, encode, verdict
 from speculative.testing import MARKERS, ScriptedEngine, ScriptedVocabulary
 from speculative.view import View
 
@@ -71,12 +71,14 @@ def test_the_cue_to_go_on_stands_on_a_line_of_its_own(text: str, cue: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS))
-@pytest.mark.parametrize("question", [Question("answer"), Question("check"), Question("rewrite", "So.", True), Question("free", "Why?")])
+@pytest.mark.parametrize(
+    "question", [Question("answer"), Question("check"), Question("judge"), Question("rewrite", "So.", True), Question("free", "Why?")]
+)
 def test_every_dialect_can_be_asked_everything(name: str, question: Question) -> None:
     spoken = dialect(name)
     asking = spoken.ask(question, MESSAGES, "So.")
     assert asking.follows_chain == (question.kind != "rewrite")
-    assert bool(asking.stop) == (question.kind in ("answer", "check"))
+    assert bool(asking.stop) == (question.kind in ("answer", "check", "judge"))
     assert all(part.text in spoken.markers for part in asking.parts if isinstance(part, Mark))
     said = "".join(part for part in asking.parts if isinstance(part, str))
     assert question.text in said
@@ -92,3 +94,38 @@ def test_what_is_rewritten_stands_beside_the_problem_but_not_the_system_message(
 def test_an_unknown_dialect_names_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="unknown dialect 'chatmll'; did you mean 'chatml'"):
         dialect("chatmll")
+
+
+@given(st.integers(0, 9), st.text(st.characters(exclude_categories=["Nd"]), max_size=20))
+def test_a_verdict_is_the_digit_that_the_reply_ends_on(score: int, words: str) -> None:
+    assert verdict(f"{words}{score}") == score
+    assert verdict(f"67, {score}.\n\n") == score
+
+
+@given(st.text())
+def test_a_verdict_is_on_the_scale_or_none(reply: str) -> None:
+    assert verdict(reply) in {None, *range(10)}
+
+
+@pytest.mark.parametrize("reply", ["", "Surely right.", "Score: 10", "it ends on 67"])
+def test_a_reply_without_a_score_gives_no_verdict(reply: str) -> None:
+    assert verdict(reply) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"bundled"}))
+@given(text=st.text())
+def test_a_judge_is_asked_for_one_digit_of_a_turn_whose_markers_no_text_can_forge(name: str, text: str) -> None:
+    spoken = dialect(name)
+    asking = spoken.ask(Question("judge"), MESSAGES, text)
+    marks = [part for part in asking.parts if isinstance(part, Mark)]
+    assert marks == [part for part in spoken.ask(Question("judge"), MESSAGES, "So.\n\n").parts if isinstance(part, Mark)]
+    assert asking.parts[-1] == spoken.judge_cue
+    assert set(asking.stop) == set("0123456789")
+
+
+@given(text=st.text())
+def test_the_pair_is_cued_to_judge_on_a_line_of_its_own(text: str) -> None:
+    asking = dialect("bundled").ask(Question("judge"), MESSAGES, text)
+    assert all(isinstance(part, str) for part in asking.parts)
+    assert asking.follows_chain
+    assert not text or "".join([text, *map(str, asking.parts)]).endswith("\nScore: ")

@@ -1,8 +1,9 @@
-"""Batches: documents of a training run, tokenized and laid out in rows, made ahead by a process of their own."""
+"""Batches: documents of a training run, tokenized and laid out in rows, made ahead by processes of their own."""
 
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.documents import Sampled, document
+from training.documents import Diet, Sampled
 from training.writer import Spans
 
+Rows = tuple[tuple[int, int], ...]
+
 # A step is (number of rows, length): one document a row, so causal attention needs no mask and no row is much too long.
-ROWS = (
-    (1, 96), (3, 128), (3, 160), (3, 192), (3, 224), (3, 256), (3, 288), (2, 320), (2, 352), (2, 384), (1, 416),
-    (1, 448), (1, 640),
-)  # fmt: skip
-TOKENS = sum(count * length for count, length in ROWS)
+ROWS: Rows = ((4, 128), (5, 192), (4, 256), (4, 320), (3, 384), (3, 512), (1, 768))
+MAKERS = 5  # processes that make documents, where there are cores for them
 CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
-SAMPLED_FROM = 0.7  # share of a training after which real wrong steps are mixed in
+SAMPLED_FROM = 0.2  # share of a training after which real wrong steps are mixed in
 IGNORE = -100
 
 
@@ -53,66 +53,88 @@ def encode(tokenizer: Tokenizer, documents: Sequence[Spans]) -> list[tuple[list[
     return result
 
 
-def lay_out(documents: deque[tuple[list[int], list[bool]]]) -> Batch:
+def times(rows: Rows, wide: int) -> Rows:
+    """A step that is so many times as wide."""
+    return tuple((count * wide, length) for count, length in rows)
+
+
+def lay_out(documents: deque[tuple[list[int], list[bool]]], rows: Rows) -> Batch:
     """Fill the rows of one step, taking documents from the queue; each goes into the shortest row that is free."""
-    ids = np.zeros(TOKENS, np.int64)
-    targets = np.full(TOKENS, IGNORE, np.int64)
+    tokens = sum(count * length for count, length in rows)
+    ids = np.zeros(tokens, np.int64)
+    targets = np.full(tokens, IGNORE, np.int64)
     starts: dict[int, list[int]] = {}
     at = real = 0
-    for count, length in ROWS:
+    for count, length in rows:
         starts[length] = [at + row * length for row in range(count)]
         at += count * length
     skipped: list[tuple[list[int], list[bool]]] = []
     while documents and any(starts.values()):
-        tokens, marks = documents.popleft()
-        length = next((n for n, free in starts.items() if free and n >= len(tokens)), None)
+        document, marks = documents.popleft()
+        length = next((n for n, free in starts.items() if free and n >= len(document)), None)
         if length is None:
-            skipped.append((tokens, marks))
+            skipped.append((document, marks))
             continue
         start = starts[length].pop()
-        ids[start : start + len(tokens)] = tokens
-        following = [token if mark else IGNORE for token, mark in zip(tokens, marks, strict=True)][1:]
+        ids[start : start + len(document)] = document
+        following = [token if mark else IGNORE for token, mark in zip(document, marks, strict=True)][1:]
         targets[start : start + len(following)] = following
-        real += len(tokens)
+        real += len(document)
     documents.extendleft(reversed(skipped))
     return Batch(ids, targets, real)
 
 
-def chunk(tokenizer: Tokenizer, seed: str, number: int, progress: float, sampled: Sequence[Sampled], drilled: float) -> list[Batch]:
-    """The steps of one chunk: the same ones for the same arguments."""
-    rng = random.Random(f"{seed}/{number}")
-    per_step = sum(count for count, _ in ROWS)
-    waiting: deque[tuple[list[int], list[bool]]] = deque()
-    batches: list[Batch] = []
-    for _ in range(CHUNK):
-        missing = 3 * per_step - len(waiting)
-        made = [document(rng, progress, sampled, drilled) for _ in range(max(0, missing))]
-        waiting.extend(d for d in encode(tokenizer, made) if len(d[0]) <= ROWS[-1][1])
-        batches.append(lay_out(waiting))
-    return batches
+@dataclass(frozen=True)
+class Course:
+    """What a model reads: fixed by a seed, in a schedule of so many steps, each so many times as wide as `ROWS`."""
+
+    seed: str
+    steps: int
+    wide: int
+    diet: Diet
+    sampled: Sequence[Sampled]
+
+    def chunk(self, tokenizer: Tokenizer, number: int) -> list[Batch]:
+        """The steps of one chunk: always the same ones."""
+        rng = random.Random(f"{self.seed}/{number}")
+        progress = number * CHUNK / self.steps
+        sampled = self.sampled if progress >= SAMPLED_FROM else ()
+        rows = times(ROWS, self.wide)
+        per_step = sum(count for count, _ in rows)
+        waiting: deque[tuple[list[int], list[bool]]] = deque()
+        batches: list[Batch] = []
+        for _ in range(CHUNK):
+            missing = 3 * per_step - len(waiting)
+            made = [self.diet.document(rng, progress, sampled) for _ in range(max(0, missing))]
+            waiting.extend(d for d in encode(tokenizer, made) if len(d[0]) <= rows[-1][1])
+            batches.append(lay_out(waiting, rows))
+        return batches
 
 
-def work(
-    queue: Queue[list[Batch]], tokenizer: str, seed: str, start: int, last: int, steps: int, sampled: Sequence[Sampled], drilled: float
-) -> None:
-    """The process that makes chunks ahead."""
+def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
+    """A process that makes chunks ahead."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.nice(10)  # training itself comes first
     loaded = Tokenizer.from_str(tokenizer)
-    for number in range(start // CHUNK, -(-last // CHUNK)):
-        progress = number * CHUNK / steps
-        queue.put(chunk(loaded, seed, number, progress, sampled if progress >= SAMPLED_FROM else (), drilled))
+    for number in numbers:
+        queue.put(course.chunk(loaded, number))
 
 
-def batches(
-    tokenizer: Tokenizer, seed: str, start: int, last: int, steps: int, sampled: Sequence[Sampled], drilled: float
-) -> Iterator[Batch]:
-    """All batches from step `start` (a multiple of CHUNK) to `last`, of a schedule of `steps`."""
+def batches(tokenizer: Tokenizer, course: Course, start: int) -> Iterator[Batch]:
+    """All batches from step `start` (a multiple of CHUNK) on."""
     context = mp.get_context("spawn")
-    queue: Queue[list[Batch]] = context.Queue(maxsize=4)
-    args = (queue, tokenizer.to_str(), seed, start, last, steps, sampled, drilled)
-    worker = context.Process(target=work, args=args, daemon=True)
-    worker.start()
+    makers = max(1, min(MAKERS, len(os.sched_getaffinity(0)) - 2))
+    numbers = range(start // CHUNK, -(-course.steps // CHUNK))
+    queues = [context.Queue(maxsize=2) for _ in range(makers)]
+    workers = [
+        context.Process(target=work, args=(queue, tokenizer.to_str(), course, numbers[maker::makers]), daemon=True)
+        for maker, queue in enumerate(queues)
+    ]
+    for worker in workers:
+        worker.start()
     try:
-        for _ in range(start // CHUNK, -(-last // CHUNK)):
-            yield from queue.get()
+        for place in range(len(numbers)):
+            yield from queues[place % makers].get()
     finally:
-        worker.terminate()
+        for worker in workers:
+            worker.terminate()

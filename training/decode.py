@@ -14,7 +14,8 @@ from torch.nn import functional
 from training.model import BIG, SMALL, Attend, Model
 from training.tokenizer import END
 
-BATCH = 128
+ROWS = {"cpu": 512, "cuda": 8192}
+"""Rows that are written at once, times layers."""
 
 
 class Cached(Attend):
@@ -76,8 +77,9 @@ def write(
     written: list[list[int]] = [[] for _ in prefixes]
     generator = torch.Generator(device).manual_seed(seed)
     order = sorted(range(len(prefixes)), key=lambda i: len(encoded[i]))
-    for first in range(0, len(order), BATCH):
-        rows = order[first : first + BATCH]
+    batch = ROWS[device.type] // model.shape.layers
+    for first in range(0, len(order), batch):
+        rows = order[first : first + batch]
         length = max(len(encoded[i]) for i in rows)
         padding = torch.tensor([length - len(encoded[i]) for i in rows], device=device)
         ids = torch.tensor([[0] * (length - len(encoded[i])) + encoded[i] for i in rows], device=device)

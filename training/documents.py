@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.stories import LARGEST, LEVELS, Operation, Story, conclusion, draw
-from training.writer import CLOSE, END, DeadEndError, Spans, Writer, prompt
+from training.writer import CHECK, CLOSE, END, RIGHT, SCORE, WRONG, DeadEndError, Spans, Writer, prompt
 
 REWRITE = "{problem}\n\nReasoning so far:\n\n{chain}\n\nRewrite the reasoning, shorter."
 QUESTION = " End with a question."
@@ -26,79 +26,93 @@ class Sampled:
     value: int
 
 
-def begin(rng: random.Random, story: Story) -> Writer:
+def begin(rng: random.Random, story: Story, watchful: bool) -> Writer:
     """A writer with the problem in front of it."""
-    return Writer(rng, story, [(prompt(story.problem), False)])
+    return Writer(rng, story, watchful, [(prompt(story.problem), False)])
 
 
-def solve(rng: random.Random, story: Story) -> Spans:
-    """A problem and its chain; now and then somebody wrote a wrong or a shorter step before."""
-    writer = begin(rng, story)
-    how = rng.random()
-    if how < 0.12:
-        writer.rest(wrong=0.2)
-    elif how < 0.2:
-        writer.some(wrong=0.1, learn=False)
-        writer.rest()
-    elif how < 0.3:
-        while not writer.complete:
-            writer.step(learn=(short := rng.random() < 0.4) is False, short=short)
-    else:
-        writer.rest()
-    writer.conclude()
-    writer.close()
-    return writer.spans
-
-
-def check(rng: random.Random, story: Story) -> Spans:
-    """Some steps are followed by the cue to check them; half of those are wrong."""
-    writer = begin(rng, story)
-    often = rng.choice((0.2, 0.5, 1.0))
-    while not writer.complete:
-        if rng.random() < often:
-            writer.checked_step(wrong=0.6)
-        else:
-            writer.step()
-    writer.conclude(learn=rng.random() < 0.8)
-    if rng.random() < 0.1:
-        writer.put("Check:", False)
-        writer.put(f" {writer.value}.\n\n", True)
-        writer.conclude()
-    writer.close()
-    return writer.spans
-
-
-def check_sampled(rng: random.Random, sampled: Sampled) -> Spans:
-    """Check the wrong step of a chain that a model really wrote, and go on."""
-    writer = begin(rng, sampled.story)
-    for step in sampled.steps:
-        writer.put(step, False)
-    writer.index = len(sampled.steps) - 2
-    writer.before, writer.value = writer.story.values[max(writer.index, 0)], sampled.value
-    writer.check()
+def end(writer: Writer) -> Spans:
+    """Write all that is missing."""
     writer.rest()
     writer.conclude()
     writer.close()
     return writer.spans
 
 
-def again_sampled(rng: random.Random, sampled: Sampled) -> Spans:
-    """Go through it again after a wrong step that a model really wrote."""
-    writer = begin(rng, sampled.story)
-    for step in sampled.steps:
-        writer.put(step, False)
-    writer.index, writer.value = len(sampled.steps) - 2, sampled.value
-    if rng.random() < 0.7:
-        writer.rest(learn=False)
-        writer.conclude(learn=False)
-    writer.again()
-    writer.close()
+def solve(writer: Writer) -> Spans:
+    """A problem and its chain; now and then somebody wrote a wrong or a shorter step before."""
+    how, rng = writer.rng.random(), writer.rng
+    if how < 0.25:
+        # Two authors take turns, and the other one errs.
+        often, wrong = rng.choice((0.2, 0.5, 0.8)), rng.choice((0.1, 0.4))
+        while not writer.complete:
+            theirs = rng.random() < often
+            writer.step(not theirs, theirs and writer.index >= -1 and rng.random() < wrong)
+    elif how < 0.35:
+        while not writer.complete:
+            short = rng.random() < 0.4
+            writer.step(not short, short=short)
+    return end(writer)
+
+
+def solve_sampled(writer: Writer) -> Spans:
+    """Go on from what a model really wrote; now and then it wrote one more step after its error."""
+    if writer.slipped and not writer.complete and writer.rng.random() < 0.15:
+        writer.step(learn=False)
+    return end(writer)
+
+
+def check(writer: Writer) -> Spans:
+    """Some steps are followed by the cue to check them; half of those are wrong."""
+    rng = writer.rng
+    often = rng.choice((0.2, 0.5, 1.0))
+    while not writer.complete:
+        if rng.random() < often:
+            writer.step(False, writer.index >= -1 and rng.random() < 0.6, short=rng.random() < 0.1)
+            writer.check()
+        else:
+            writer.step()
+    if rng.random() < 0.15:
+        writer.conclude(False, wrong=rng.random() < 0.5)
+        writer.put(CHECK, False)
+        writer.put(f" {writer.value}.\n\n", True)
+    return end(writer)
+
+
+def check_sampled(writer: Writer) -> Spans:
+    """Check the last step of a chain that a model really wrote, and go on."""
+    writer.check()
+    return end(writer)
+
+
+def judge(writer: Writer) -> Spans:
+    """Some steps are followed by the cue to score them; half of those are wrong. The chain need not end."""
+    rng = writer.rng
+    often, wrong = rng.choice((0.2, 1.0, 1.0)), rng.choice((0.2, 0.5))
+    last = writer.story.level - 1 if rng.random() < 0.7 else rng.randrange(writer.story.level)
+    while writer.index < last:
+        writer.step(False, writer.index >= -1 and rng.random() < wrong, short=rng.random() < 0.1)
+        if rng.random() < often or writer.index == last:
+            writer.score()
+            if rng.random() < 0.1:
+                writer.check()
+    if writer.complete and rng.random() < 0.3:
+        slipped = rng.random() < 0.4
+        writer.conclude(False, wrong=slipped)
+        writer.put(SCORE, False)
+        writer.put(f"{writer.value}, {WRONG if slipped else RIGHT}.\n\n", True)
     return writer.spans
 
 
-def again(rng: random.Random, story: Story) -> Spans:
+def judge_sampled(writer: Writer) -> Spans:
+    """Score the last step of a chain that a model really wrote."""
+    writer.score()
+    return writer.spans
+
+
+def again(writer: Writer) -> Spans:
     """A first pass, right or not, whole or not; then a second one from the beginning, now and then a third."""
-    writer = begin(rng, story)
+    rng = writer.rng
     wrong = rng.choice((0.0, 0.3))
     short = rng.random() < 0.2
     learn = wrong == 0.0 and not short
@@ -109,17 +123,28 @@ def again(rng: random.Random, story: Story) -> Spans:
     else:
         writer.some(wrong, short, learn)
     writer.again()
-    if story.level <= 5 and rng.random() < 0.3:
+    if writer.story.level <= 5 and rng.random() < 0.3:
         writer.again()
     writer.close()
     return writer.spans
 
 
-def rewrite(rng: random.Random, story: Story) -> Spans:
+def again_sampled(writer: Writer) -> Spans:
+    """Go through it again after a wrong step that a model really wrote."""
+    if writer.rng.random() < 0.7:
+        writer.rest(learn=False)
+        writer.conclude(learn=False)
+    writer.again()
+    writer.close()
+    return writer.spans
+
+
+def rewrite(writer: Writer) -> Spans:
     """A request to shorten a chain, whatever its values, and the short form."""
+    rng, story = writer.rng, writer.story
     source = Writer(rng, story)
-    wrong = rng.choice((0.0, 0.2))
-    (source.rest if rng.random() < 0.6 else source.some)(wrong)
+    wrong = rng.choice((0.0, 0.2, 0.5))
+    (source.rest if rng.random() < 0.7 else source.some)(wrong)
     lines = [text for text, _ in source.spans]
     short = [line.rpartition(": ")[2] for line in lines]
     short[0] = f"{story.start} {story.things}.\n\n"
@@ -139,37 +164,31 @@ def rewrite(rng: random.Random, story: Story) -> Spans:
     return [*spans, ("".join(short), True), ("<|im_end|>", True)]
 
 
-def resume(rng: random.Random, story: Story) -> Spans:
+def resume(writer: Writer) -> Spans:
     """Thinking that begins with somebody's short form, perhaps a question, and goes on."""
-    writer = begin(rng, story)
+    rng = writer.rng
     wrong = rng.choice((0.0, 0.0, 0.1))
-    steps = rng.randint(1, story.level + 1)
+    steps = rng.randint(1, writer.story.level + 1)
     for number in range(steps):
         last = number == steps - 1 and writer.index >= -1 and rng.random() < 0.4
-        writer.before = writer.value
         writer.step(False, last or (writer.index >= -1 and rng.random() < wrong), short=True)
     how = rng.random()
     if how < 0.6:
         writer.put(f"Is {writer.value} right?\n\n", False)
-        if writer.index >= 0 and story.operations[writer.index].apply(writer.before) is None:
-            raise DeadEndError
         writer.check(cued=False)
     elif how < 0.8:
         writer.again()
         writer.close()
         return writer.spans
-    writer.rest()
-    writer.conclude()
-    writer.close()
-    return writer.spans
+    return end(writer)
 
 
-def close(rng: random.Random, story: Story) -> Spans:
+def close(writer: Writer) -> Spans:
     """A chain cut off anywhere, then the cue to answer: the last value known, as an honest guess."""
-    writer = begin(rng, story)
+    rng, story = writer.rng, writer.story
     wrong = rng.choice((0.0, 0.15))
     short = rng.random() < 0.15
-    writer.some(wrong, short, learn=not short)
+    writer.some(wrong, short, learn=not short and not wrong)
     if not writer.complete and rng.random() < 0.3:
         step = story.step(writer.index + 1, writer.value) if fits(writer) else story.opening()
         letters = rng.randint(1, len(step) - 4)
@@ -187,7 +206,7 @@ def fits(writer: Writer) -> bool:
     return writer.story.operations[writer.index + 1].apply(writer.value) is not None
 
 
-def drill(rng: random.Random, _: Story) -> Spans:
+def drill(rng: random.Random) -> Spans:
     """Bare equations; only the results are learnt."""
     spans: Spans = []
     for _ in range(rng.randint(8, 40)):
@@ -213,28 +232,62 @@ def drill(rng: random.Random, _: Story) -> Spans:
     return spans
 
 
-MIX: dict[Callable[[random.Random, Story], Spans], float] = {
-    solve: 0.46, check: 0.17, again: 0.09, rewrite: 0.13, resume: 0.07, close: 0.08,
-}  # fmt: skip
+Kind = Callable[[Writer], Spans]
+
+SAMPLED: dict[Kind, Kind] = {solve: solve_sampled, check: check_sampled, judge: judge_sampled, again: again_sampled}
+"""The kinds about errors, and their like about the wrong steps of a real model."""
 
 
-def document(rng: random.Random, progress: float, sampled: Sequence[Sampled] = (), drilled: float = 0.5) -> Spans:
-    """One document for a model that has done the share `progress` of its training.
+@dataclass(frozen=True)
+class Diet:
+    """What a model learns from: how often each kind comes, and whether a wrong step is noticed without a cue.
 
-    Drills are half of the documents at the start, and a tenth from the share `drilled` of the training on. Half of the
-    documents about errors come from `sampled`, the wrong steps of a real model.
+    The share of drills falls from `drills` to `drills_left` while the first `drilled` of the training is done.
     """
-    if rng.random() < max(0.1, 0.5 - 0.4 * progress / drilled):
-        return drill(rng, NOBODY)
-    level = min(rng.choice(LEVELS), rng.choice(LEVELS)) if rng.random() > progress + 0.3 else rng.choice(LEVELS)
-    kind = rng.choices(list(MIX), list(MIX.values()))[0]
-    if sampled and kind in (check, again) and rng.random() < 0.5:
-        return (check_sampled if kind is check else again_sampled)(rng, rng.choice(sampled))
-    while True:
-        try:
-            return kind(rng, draw(rng, level))
-        except DeadEndError:
-            continue
+
+    mix: dict[Kind, float]
+    watchful: bool
+    drills: float
+    drills_left: float = 0.05
+    drilled: float = 0.5
+    real: float = 0.6  # of the documents about errors, so many are about what a real model wrote, once that is known
+
+    def drilling(self, progress: float) -> float:
+        """The share of drills."""
+        return max(0.0, self.drills - (self.drills - self.drills_left) * min(1.0, progress / self.drilled))
+
+    def document(self, rng: random.Random, progress: float, sampled: Sequence[Sampled] = ()) -> Spans:
+        """One document for a model that has done the share `progress` of its training."""
+        if rng.random() < self.drilling(progress):
+            return drill(rng)
+        level = min(rng.choice(LEVELS), rng.choice(LEVELS)) if rng.random() > progress + 0.3 else rng.choice(LEVELS)
+        kind = rng.choices(list(self.mix), list(self.mix.values()))[0]
+        real = sampled and kind in SAMPLED and rng.random() < self.real
+        while True:
+            try:
+                if real:
+                    found = rng.choice(sampled)
+                    return SAMPLED[kind](recall(begin(rng, found.story, self.watchful), found))
+                return kind(begin(rng, draw(rng, level), self.watchful))
+            except DeadEndError:
+                continue
 
 
-NOBODY = Story(0, (), "", "", "", "")
+def recall(writer: Writer, found: Sampled) -> Writer:
+    """Put a real chain in front: two times in three with its wrong step, else cut before it."""
+    if writer.rng.random() < 0.67:
+        writer.read(found.steps, found.value)
+    else:
+        right = writer.rng.randint(1, len(found.steps) - 1)
+        writer.read(found.steps[:right], found.story.values[right - 1])
+    return writer
+
+
+SMALL_DIET = Diet(
+    {solve: 0.30, check: 0.10, judge: 0.03, again: 0.05, rewrite: 0.42, resume: 0.04, close: 0.06},
+    watchful=False,
+    drills=0.0,
+    drills_left=0.0,
+)
+BIG_DIET = Diet({solve: 0.32, check: 0.15, judge: 0.14, again: 0.08, rewrite: 0.18, resume: 0.06, close: 0.07}, watchful=True, drills=0.3)
+"""No drills for small, and much rewriting: it learns to copy well before it reckons well."""

@@ -1,4 +1,4 @@
-"""Evaluation of the exported pair on the benchmark problems.
+"""Evaluation of the exported pair on the benchmark problems, through the engine and the dialect that users run.
 
 python -m training.evaluate [--pair src/speculative/bundled] [--json figures.json] [--limit N]
 """
@@ -6,46 +6,93 @@ python -m training.evaluate [--pair src/speculative/bundled] [--json figures.jso
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
 
-import torch
-from tokenizers import Tokenizer
-
-from training.decode import load, score, write
-from training.documents import REWRITE
-from training.model import Model
+from speculative.engines.base import Decoding, Tally
+from speculative.engines.bundled import BundledEngine
+from speculative.problem import Message
+from speculative.prompts import Question, dialect, encode, verdict
 from training.reading import NUMBER, Step, boxed, read
-from training.stories import Story, conclusion, held_out
-from training.writer import CLOSE, prompt
+from training.stories import Story, held_out
+from training.writer import CHECK
 
 Figures = dict[str, object]
 TEMPERATURE = 0.6
-STEP_END = ".ĊĊ"  # how the vocabulary spells the token that ends a step
+LIMIT = 400  # tokens of thinking
+TOGETHER = 64  # chains in one call
 
 
 class Writer:
-    """A model and its tokenizer: text in, text out."""
+    """A shipped model: problems and the chains so far in, text out."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, folder: Path) -> None:
+        self.engine = BundledEngine.open(folder)
+        self.dialect = dialect(self.engine.dialect)
+        self.vocabulary = self.engine.vocabulary
 
-    def __call__(self, prefixes: Sequence[str], temperature: float = 0.0, limit: int = 400, stop: str | None = None) -> list[str]:
-        """What the model writes after each prefix."""
-        ids = write(self.model, self.tokenizer, prefixes, temperature=temperature, limit=limit, stop=stop)
-        return [self.tokenizer.decode(row, skip_special_tokens=False) for row in ids]
+    def prefix(self, problem: str, chain: str = "") -> list[int]:
+        """A problem and the beginning of a chain, as ids."""
+        return [*encode(self.vocabulary, self.dialect.prompt([Message("user", problem)], "")), *self.vocabulary.encode(chain)]
 
-    def confidence(self, prefixes: Sequence[str], pieces: Sequence[str]) -> list[float]:
-        """Mean log-probability a token of each piece."""
-        ids = [[e.ids for e in self.tokenizer.encode_batch(list(texts))] for texts in (prefixes, pieces)]
-        return [mean(row) for row in score(self.model, *ids)]
+    def complete(self, prefixes: Sequence[Sequence[int]], limit: int, temperature: float = 0.0, stop: Sequence[str] = ()) -> list[str]:
+        """What follows each prefix, up to the end of the thinking or of the turn."""
+        ends = tuple(self.vocabulary.marker(marker) for marker in (self.dialect.unthink, *self.dialect.ends))
+        decoding = Decoding(limit, temperature=temperature, stop=tuple(stop), stop_ids=ends)
+
+        async def whole() -> list[str]:
+            texts: list[str] = []
+            for first in range(0, len(prefixes), TOGETHER):
+                rows = prefixes[first : first + TOGETHER]
+                found = await self.engine.complete(rows, decoding, key="evaluate", tally=Tally())
+                texts += [self.vocabulary.to_bytes(row[0].ids).decode(errors="replace") for row in found]
+            return texts
+
+        return asyncio.run(whole())
+
+    def think(self, stories: Sequence[Story], chains: Sequence[str], temperature: float = 0.0) -> list[str]:
+        """The rest of each chain."""
+        return self.complete([self.prefix(s.problem, c) for s, c in zip(stories, chains, strict=True)], LIMIT, temperature)
+
+    def answers(self, stories: Sequence[Story], chains: Sequence[str]) -> list[int | None]:
+        """The answer after each chain, once its thinking is closed."""
+        closed = [
+            [*self.prefix(s.problem, c), *encode(self.vocabulary, self.dialect.close(c))] for s, c in zip(stories, chains, strict=True)
+        ]
+        return [boxed(text) for text in self.complete(closed, 24)]
+
+    def ask(self, question: Callable[[int], Question], stories: Sequence[Story], chains: Sequence[str], limit: int = 256) -> list[str]:
+        """The reply to a question about each chain, put as methods put it."""
+        prefixes: list[list[int]] = []
+        stop: tuple[str, ...] = ()
+        for i, (story, chain) in enumerate(zip(stories, chains, strict=True)):
+            asking = self.dialect.ask(question(i), [Message("user", story.problem)], chain)
+            head = self.prefix(story.problem, chain) if asking.follows_chain else []
+            prefixes.append([*head, *encode(self.vocabulary, asking.parts)])
+            stop = asking.stop
+        return self.complete(prefixes, limit, stop=stop)
+
+    def confidence(self, steps: Sequence[Step]) -> list[float]:
+        """Mean log-probability a token of each step."""
+
+        async def whole() -> list[float]:
+            values: list[float] = []
+            for first in range(0, len(steps), TOGETHER):
+                rows = steps[first : first + TOGETHER]
+                prefixes = [self.prefix(s.story.problem, s.chain) for s in rows]
+                texts = [self.vocabulary.encode(s.text) for s in rows]
+                values += [mean(row) for row in await self.engine.score(prefixes, texts, key="evaluate", tally=Tally())]
+            return values
+
+        return asyncio.run(whole())
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        return len(self.tokenizer.encode(text).ids)
+        return len(self.vocabulary.encode(text))
 
 
 def share(hits: Sequence[bool]) -> float:
@@ -57,20 +104,33 @@ def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
     """Chance that a wrong one scores above a right one, ties half."""
     if not wrong or not right:
         return 0.0
-    a, b = torch.tensor(wrong)[:, None], torch.tensor(right)[None]
-    return round(((a > b).float() + 0.5 * (a == b).float()).mean().item(), 4)
+    won = sum((a > b) + 0.5 * (a == b) for a in wrong for b in right)
+    return round(won / len(wrong) / len(right), 4)
+
+
+def last_number(text: str) -> int:
+    """The last number of a text; -1 if there is none."""
+    found = NUMBER.findall(text)
+    return int(found[-1]) if found else -1
+
+
+def right_answers(writer: Writer, stories: Sequence[Story], chains: Sequence[str]) -> list[bool]:
+    """Go on from each chain to its end: is the answer right?"""
+    whole = [chain + rest for chain, rest in zip(chains, writer.think(stories, chains), strict=True)]
+    return [answer == s.answer for answer, s in zip(writer.answers(stories, whole), stories, strict=True)]
 
 
 def solving(writer: Writer, stories: Sequence[Story], temperature: float = 0.0) -> tuple[Figures, list[str]]:
-    """Accuracy and tokens, overall and by level; and the chains."""
-    texts = writer([prompt(s.problem) for s in stories], temperature)
-    hits = [boxed(text) == s.answer for text, s in zip(texts, stories, strict=True)]
+    """Accuracy and tokens of thinking, overall and by level; and the chains."""
+    texts = writer.think(stories, [""] * len(stories), temperature)
+    hits = [answer == s.answer for answer, s in zip(writer.answers(stories, texts), stories, strict=True)]
     levels = sorted({s.level for s in stories})
     of = {n: [i for i, s in enumerate(stories) if s.level == n] for n in levels}
     return {
         "accuracy": share(hits),
         "by_level": {str(n): share([hits[i] for i in rows]) for n, rows in of.items()},
         "tokens_by_level": {str(n): round(mean(writer.count(texts[i]) for i in rows)) for n, rows in of.items()},
+        "checks_of_its_own": share([CHECK in text for text in texts]),
     }, texts
 
 
@@ -78,7 +138,7 @@ def judging(big: Writer, small: Writer, steps: Sequence[Step]) -> Figures:
     """How well a mean log-probability tells the small model's wrong steps from its right ones."""
     figures: Figures = {"wrong_steps": sum(not s.right for s in steps), "right_steps": sum(s.right for s in steps)}
     for name, writer in (("big", big), ("small", small)):
-        values = writer.confidence([s.prefix for s in steps], [s.text for s in steps])
+        values = writer.confidence(steps)
         wrong = [-v for v, s in zip(values, steps, strict=True) if not s.right]
         right = [-v for v, s in zip(values, steps, strict=True) if s.right]
         figures[f"auc_by_{name}"] = auc(wrong, right)
@@ -86,45 +146,56 @@ def judging(big: Writer, small: Writer, steps: Sequence[Step]) -> Figures:
     return figures
 
 
-def checking(writer: Writer, steps: Sequence[Step]) -> Figures:
-    """Cue `Check:` after each step: is a wrong one put right, a right one left alone, and the answer reached?"""
-    cued = [f"{s.prefix}{s.text}Check:" for s in steps]
-    checks = writer(cued, limit=48, stop=STEP_END)
-    values = [int(found[-1]) if (found := NUMBER.findall(text)) else -1 for text in checks]
-    wrong = [(s, v, c + t) for s, v, c, t in zip(steps, values, cued, checks, strict=True) if not s.right]
-    right = [v for s, v in zip(steps, values, strict=True) if s.right]
-    true_of_right = [s.truth for s in steps if s.right]
-    differs = [[float(v != s.value) for s, v, _ in wrong], [float(v != t) for v, t in zip(right, true_of_right, strict=True)]]
-    ends = writer([text for _, _, text in wrong])
-    uncued = writer([s.prefix + s.text for s, _, _ in wrong])
+def scoring(writer: Writer, steps: Sequence[Step]) -> Figures:
+    """Ask `judge` after each step: does the score tell wrong steps from right ones?"""
+    replies = writer.ask(lambda _: Question("judge"), [s.story for s in steps], [s.chain + s.text for s in steps], 16)
+    scores = [verdict(reply) for reply in replies]
+    wrong, right = ([v for v, s in zip(scores, steps, strict=True) if s.right is which] for which in (False, True))
     return {
-        "repaired": share([v == s.truth for s, v, _ in wrong]),
-        "noticed": share([v != s.value for s, v, _ in wrong]),
-        "false_alarms": share([bool(x) for x in differs[1]]),
+        "auc": auc(*([4.5 - (4.5 if v is None else v) for v in group] for group in (wrong, right))),
+        "wrong_below_7": share([v is not None and v < 7 for v in wrong]),
+        "right_below_7": share([v is not None and v < 7 for v in right]),
+        "unreadable": share([v is None for v in scores]),
+        "tokens": round(mean(writer.count(reply) for reply in replies), 2),
+    }
+
+
+def checking(writer: Writer, steps: Sequence[Step]) -> Figures:
+    """Ask `check` after each step: is a wrong one put right, a right one left alone, and the answer reached?"""
+    stories, chains = [s.story for s in steps], [s.chain + s.text for s in steps]
+    replies = writer.ask(lambda _: Question("check"), stories, chains, 64)
+    next_steps = writer.complete([writer.prefix(s.problem, c) for s, c in zip(stories, chains, strict=True)], 64, stop=("\n\n",))
+    values = [last_number(reply) for reply in replies]
+    wrong = [i for i, s in enumerate(steps) if not s.right]
+    right = [i for i, s in enumerate(steps) if s.right]
+    differs = [[float(values[i] != steps[i].value) for i in group] for group in (wrong, right)]
+    checked = right_answers(writer, [stories[i] for i in wrong], [f"{chains[i]}{CHECK}{replies[i]}" for i in wrong])
+    return {
+        "repaired": share([values[i] == steps[i].truth for i in wrong]),
+        "wrong_changed": share([bool(x) for x in differs[0]]),
+        "right_changed": share([bool(x) for x in differs[1]]),
         "auc_by_comparison": auc(*differs),
-        "answer_right_after_check": share([boxed(e) == s.story.answer for e, (s, _, _) in zip(ends, wrong, strict=True)]),
-        "answer_right_uncued": share([boxed(e) == s.story.answer for e, (s, _, _) in zip(uncued, wrong, strict=True)]),
+        "answer_right_after_check": share(checked),
+        "uncued_check_after_wrong": share([next_steps[i].startswith(CHECK) for i in wrong]),
+        "uncued_check_after_right": share([next_steps[i].startswith(CHECK) for i in right]),
+        "uncued_repaired": share([next_steps[i].startswith(CHECK) and last_number(next_steps[i]) == steps[i].truth for i in wrong]),
+        "answer_right_uncued": share(right_answers(writer, [stories[i] for i in wrong], [chains[i] for i in wrong])),
     }
 
 
 def second_pass(writer: Writer, stories: Sequence[Story], chains: Sequence[str]) -> Figures:
-    """Insert `Wait` before the thinking would close."""
-    before = share([boxed(c) == s.answer for c, s in zip(chains, stories, strict=True)])
-    heads = [prompt(s.problem) + c.split("</think>")[0] + "Wait" for c, s in zip(chains, stories, strict=True)]
-    after = share([boxed(t) == s.answer for t, s in zip(writer(heads), stories, strict=True)])
-    return {"first_pass": before, "second_pass": after}
+    """Cue another pass where the thinking would close."""
+    return {"answer_right": share(right_answers(writer, stories, [c + writer.dialect.resume(c) for c in chains]))}
 
 
 def rewriting(writer: Writer, stories: Sequence[Story], chains: Sequence[str]) -> Figures:
-    """Shorten somebody's chain: are all its values kept, and how much shorter is it?"""
-    thoughts = [c.split("</think>")[0].strip() for c in chains]
-    heads = [prompt(REWRITE.format(problem=s.problem, chain=t)) + "\n</think>\n\n" for s, t in zip(stories, thoughts, strict=True)]
-    shorts = writer(heads)
-    values = [values_of(t.partition("So the answer")[0]) for t in thoughts]
+    """Ask `rewrite`, of somebody's chain: are all its values kept, and how much shorter is it?"""
+    shorts = writer.ask(lambda i: Question("rewrite", chains[i].strip()), stories, chains, LIMIT)
+    values = [values_of(c.partition("So the answer")[0]) for c in chains]
     return {
         "last_value_kept": share([values_of(x)[-1:] == v[-1:] for x, v in zip(shorts, values, strict=True)]),
         "all_values_kept": share([values_of(x) == v for x, v in zip(shorts, values, strict=True)]),
-        "tokens_ratio": round(mean(writer.count(x) / writer.count(t) for x, t in zip(shorts, thoughts, strict=True)), 3),
+        "tokens_ratio": round(mean(writer.count(x) / writer.count(c) for x, c in zip(shorts, chains, strict=True)), 3),
     }
 
 
@@ -134,23 +205,17 @@ def values_of(text: str) -> list[int]:
 
 
 def closing(writer: Writer, stories: Sequence[Story]) -> Figures:
-    """Cut right chains at a random step and cue the answer: is it the last value known?"""
+    """Cut right chains at a random step and ask `answer`: is it the last value known?"""
     rng = random.Random(0)
     cuts = [rng.randint(1, s.level + 1) for s in stories]
-    heads = [prompt(s.problem) + "".join(s.steps()[:cut]) + CLOSE for s, cut in zip(stories, cuts, strict=True)]
-    texts = writer(heads, limit=12)
-    return {"last_value_given": share([boxed(CLOSE + t) == s.values[c - 1] for t, s, c in zip(texts, stories, cuts, strict=True)])}
-
-
-def asking_for_a_close(writer: Writer, stories: Sequence[Story]) -> float:
-    """Whether the marker alone is enough: whole chains, `</think>`, and the right answer follows."""
-    heads = [prompt(s.problem) + "".join(s.steps()[:-1]) + conclusion(s.answer) + "</think>" for s in stories]
-    return share([boxed(t) == s.answer for t, s in zip(writer(heads, limit=24), stories, strict=True)])
+    chains = ["".join(s.steps()[:cut]) for s, cut in zip(stories, cuts, strict=True)]
+    replies = writer.ask(lambda _: Question("answer"), stories, chains, 16)
+    return {"last_value_given": share([last_number(t) == s.values[c - 1] for t, s, c in zip(replies, stories, cuts, strict=True)])}
 
 
 def evaluate(pair: Path, limit: int = 500, say: Callable[[str], None] = print) -> Figures:
     """All figures of a pair; `limit` takes an even sample of the problems."""
-    big, small = (Writer(*load(pair / role)) for role in ("big", "small"))
+    writers = {role: Writer(pair / role) for role in ("big", "small")}
     stories = held_out("benchmark")
     stories = stories[:: max(1, len(stories) // limit)]
     figures: Figures = {"problems": len(stories)}
@@ -159,22 +224,20 @@ def evaluate(pair: Path, limit: int = 500, say: Callable[[str], None] = print) -
         figures[name] = value
         say(f"{name}: {json.dumps(value)}")
 
-    figure, small_chains = solving(small, stories)
-    put("small_greedy", figure)
-    figure, sampled = solving(small, stories, TEMPERATURE)
+    chains: dict[str, list[str]] = {}
+    for role, writer in writers.items():
+        figure, chains[role] = solving(writer, stories)
+        put(f"{role}_greedy", figure)
+    figure, sampled = solving(writers["small"], stories, TEMPERATURE)
     put("small_sampled", figure)
-    figure, _ = solving(big, stories)
-    put("big_greedy", figure)
     steps = [step for story, text in zip(stories, sampled, strict=True) for step in read(story, text)]
-    put("judge_by_probability", judging(big, small, steps))
-    put("check_by_big", checking(big, steps))
-    put("check_by_small", checking(small, steps))
-    put("wait_big_after_small", second_pass(big, stories, small_chains))
-    put("wait_small_after_small", second_pass(small, stories, small_chains))
-    put("rewrite_by_big", rewriting(big, stories, small_chains))
-    put("rewrite_by_small", rewriting(small, stories, small_chains))
-    put("close_by_big", {**closing(big, stories), "marker_alone": asking_for_a_close(big, stories)})
-    put("close_by_small", {**closing(small, stories), "marker_alone": asking_for_a_close(small, stories)})
+    put("judge_by_probability", judging(writers["big"], writers["small"], steps))
+    for role, writer in writers.items():
+        put(f"judge_by_{role}", scoring(writer, steps))
+        put(f"check_by_{role}", checking(writer, steps))
+        put(f"wait_{role}_after_small", second_pass(writer, stories, chains["small"]))
+        put(f"rewrite_by_{role}", rewriting(writer, stories, chains["small"]))
+        put(f"close_by_{role}", closing(writer, stories))
     return figures
 
 

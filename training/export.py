@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from training import graph
 from training import tokenizer as tokens
 from training.model import Model
 from training.stories import records
@@ -29,8 +29,7 @@ def export(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     write(part / "generation_config.json", {**GENERATION, **ends})
     weights = {name: p.detach().to("cpu", torch.bfloat16).contiguous() for name, p in model.state_dict().items()}
     save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
-    if importlib.util.find_spec("training.graph") is not None:
-        importlib.import_module("training.graph").write(part)
+    graph.write(part)
     for path in part.iterdir():
         path.chmod(0o644)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ Parameter names are those of Hugging Face's Qwen2, so a state dict is a checkpoi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -113,6 +114,9 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+Run = Callable[[Layer, Tensor, Tensor, Tensor, "Attend"], Tensor]
+
+
 class Attend:
     """How tokens see each other; called once a layer."""
 
@@ -208,12 +212,12 @@ class Model(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend, layers: int | None = None) -> Tensor:
-        """Hidden states after the last norm, one for each token; through the first `layers` layers only, if given."""
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend, run: Run = Layer.__call__) -> Tensor:
+        """Hidden states after the last norm, one for each token; `run` is how a layer is computed, perhaps a compiled way."""
         x = self.model.embed_tokens(ids)
         cos, sin = rotation(positions)
-        for layer in self.model.layers[:layers]:
-            x = layer(x, cos, sin, attend)
+        for layer in self.model.layers:
+            x = run(layer, x, cos, sin, attend)
         return self.model.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

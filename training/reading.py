@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 from training.stories import Story
-from training.writer import prompt
 
 NUMBER = re.compile(r"\d+")
 BOXED = re.compile(r"\\boxed\{(\d+)\}")
@@ -38,9 +37,9 @@ class Step:
         return self.story.values[self.index + 1]
 
     @property
-    def prefix(self) -> str:
-        """Prompt and chain before the step."""
-        return prompt(self.story.problem) + "".join(self.before)
+    def chain(self) -> str:
+        """The chain before the step."""
+        return "".join(self.before)
 
 
 def boxed(text: str) -> int | None:

@@ -16,7 +16,7 @@ from training.stories import LEVELS, Operation, Story, draw
 from training.writer import prompt
 
 TEMPERATURE = 0.6
-STORIES = 4000
+STORIES = 24_000
 
 
 def collect(model: Model, tokenizer: Tokenizer, seed: int, stories: int = STORIES) -> list[Sampled]:

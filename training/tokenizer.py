@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.documents import QUESTION, REWRITE, document
-from training.writer import AGAIN
+from training.documents import BIG_DIET, QUESTION, REWRITE
+from training.writer import AGAIN, CHECK, SCORE, WAIT
 
 SIZE = 512
 # Qwen2's split: every digit alone, and the full stop together with the blank line that ends a step.
@@ -38,9 +38,9 @@ TEMPLATE = """\
 def train(seed: int, documents: int = 6000) -> Tokenizer:
     """Learn the merges from documents of every kind."""
     rng = random.Random(f"tokenizer/{seed}")
-    texts = ["".join(text for text, _ in document(rng, 1.0)) for _ in range(documents)]
+    texts = ["".join(text for text, _ in BIG_DIET.document(rng, 1.0)) for _ in range(documents)]
     # Fixed phrases are rare in the mix and would stay in pieces.
-    texts += [f"Wait{AGAIN}", f"{REWRITE}{QUESTION}", "Check:"] * (documents // 2)
+    texts += [f"{WAIT}{AGAIN}", f"{REWRITE}{QUESTION}", CHECK, SCORE] * (documents // 2)
     for marker in (*SPECIAL, *THINK):
         texts = [text.replace(marker, " ") for text in texts]
     tokenizer = Tokenizer(models.BPE())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,34 +14,30 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.batches import CHUNK, IGNORE, ROWS, Batch, batches
-from training.documents import Sampled
-from training.model import Model, Rows, Shape
+from training.batches import CHUNK, IGNORE, ROWS, Batch, Course, batches, times
+from training.documents import Diet, Sampled
+from training.model import Layer, Model, Rows, Shape
 
 WARM_UP = 60
 CLIP = 1.0
-KEEP_EVERY = 8 * CHUNK
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one model is trained. Half of the layers may join late: until then they would be the identity."""
+    """How one model is trained."""
 
     name: str
     shape: Shape
+    diet: Diet
     steps: int  # length of the schedule: of the cosine, and of the change in the mix of documents
-    last: int  # training stops here: before the schedule's end (frozen early), at it, or after it
-    turn: int | None = None  # from here on the rates come down in a straight line until `last`, instead of the cosine
+    wide: int = 1  # a step is so many times as wide as `batches.ROWS`
+    keep_every: int = 8 * CHUNK  # steps between two checkpoints
     matrix_rate: float = 0.02
     other_rate: float = 3e-3
-    drilled: float = 0.5  # share of the steps after which drills are rare
-    shallow: float = 0.0  # share of the steps that only the lower half of the layers is trained for
 
 
 def rate(step: int, plan: Plan) -> float:
-    """Warm-up, then a cosine down to nearly nothing, or from the turn on a straight line."""
-    if plan.turn is not None and step > plan.turn:
-        return rate(plan.turn, plan) * (plan.last - step) / (plan.last - plan.turn)
+    """Warm-up, then a cosine down to nearly nothing."""
     return min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
 
 
@@ -60,8 +56,18 @@ def save(path: Path, state: dict[str, object]) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Sequence[Sampled] = ()) -> Model:
-    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`."""
+def train(
+    plan: Plan,
+    tokenizer: Tokenizer,
+    folder: Path,
+    seed: int,
+    sampled: Sequence[Sampled] = (),
+    enough: Callable[[int, Model], bool] = lambda step, model: False,
+) -> Model:
+    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`.
+
+    `enough` is asked at each checkpoint whether to end here, before the schedule does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
@@ -74,54 +80,66 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Se
         for tool, saved in zip(tools, state["tools"], strict=True):
             tool.load_state_dict(saved)
         start, seconds, seen = state["step"], state["seconds"], state["tokens"]
-    if start >= plan.last:
-        return model
+        if state["done"]:
+            return model
 
-    positions = torch.cat([torch.arange(length).repeat(count) for count, length in ROWS]).to(device)
-    attend = Rows(ROWS)
-    half = plan.shape.layers // 2
+    rows = times(ROWS, plan.wide)
+    positions = torch.cat([torch.arange(length).repeat(count) for count, length in rows]).to(device)
+    attend = Rows(rows)
+    layer = torch.compile(Layer.forward, dynamic=False)  # one layer, compiled once for all
 
-    def loss_of(ids: Tensor, targets: Tensor, layers: int) -> Tensor:
+    def loss_of(ids: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of what is to be written."""
-        logits = model.logits(model(ids, positions, attend, layers))
+        logits = model.logits(model(ids, positions, attend, layer))
         return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE)
 
-    compiled = torch.compile(loss_of, dynamic=False)
     began = time.monotonic() - seconds
-    log = (folder / f"{plan.name}.jsonl").open("a", buffering=1)
     losses: list[Tensor] = []
-    for step, batch in enumerate(batches(tokenizer, f"{plan.name}/{seed}", start, plan.last, plan.steps, sampled, plan.drilled), start):
-        if step >= plan.last:
-            break
-        seen += batch.real
-        losses.append(update(model, tools, plan, compiled, batch, step, half, device))
-        if (step + 1) % CHUNK == 0 or step + 1 == plan.last:
-            seconds = time.monotonic() - began
-            loss = torch.stack(losses).mean().item()
-            log.write(json.dumps({"step": step + 1, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
-            losses = []
-        if (step + 1) % KEEP_EVERY == 0 or step + 1 == plan.last:
-            saved = [tool.state_dict() for tool in tools]
-            save(path, {"model": model.state_dict(), "tools": saved, "step": step + 1, "seconds": seconds, "tokens": seen})
-    log.close()
+    course = Course(f"{plan.name}/{seed}", plan.steps, plan.wide, plan.diet, sampled)
+    with (folder / f"{plan.name}.jsonl").open("a", buffering=1) as log:
+        for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
+            seen += batch.real
+            losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
+            if step % CHUNK == 0 or step == plan.steps:
+                seconds = time.monotonic() - began
+                loss = torch.stack(losses).mean().item()
+                log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
+                losses = []
+            if step % plan.keep_every == 0 or step == plan.steps:
+                done = enough(step, model) or step == plan.steps
+                tools_now = [tool.state_dict() for tool in tools]
+                state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
+                save(path, state)
+                if done:
+                    break
     return model
 
 
 def update(
-    model: Model, tools: list[torch.optim.Optimizer], plan: Plan, compiled: object, batch: Batch, step: int, half: int, device: str
+    model: Model,
+    tools: list[torch.optim.Optimizer],
+    plan: Plan,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    batch: Batch,
+    step: int,
+    device: str,
 ) -> Tensor:
     """One step of training; the loss before it."""
     factor = rate(step, plan)
     for tool, top in zip(tools, (plan.matrix_rate, plan.other_rate), strict=True):
         for group in tool.param_groups:
             group["lr"] = top * factor
-    ids, targets = (torch.from_numpy(x).to(device) for x in (batch.ids, batch.targets))
-    layers = half if step < plan.shallow * plan.steps else plan.shape.layers
+    ids, targets = (hand_over(torch.from_numpy(x), device) for x in (batch.ids, batch.targets))
     with torch.autocast(device, torch.bfloat16):
-        loss = compiled(ids, targets, layers)  # type: ignore[operator]
+        loss = loss_of(ids, targets)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     for tool in tools:
         tool.step()
         tool.zero_grad(set_to_none=True)
     return loss.detach()
+
+
+def hand_over(x: Tensor, device: str) -> Tensor:
+    """To the device, without waiting for what it is computing."""
+    return x if device == "cpu" else x.pin_memory().to(device, non_blocking=True)

@@ -15,5 +15,7 @@ def test_ask_on_a_bundled_problem(process):
 
 
 def test_compare_on_bundled_problems(cli):
-    rows = json.loads(cli("compare", "--methods", "random_switch,logprob_subselect", "--limit", 2, "--max-tokens", 40, "--json").out)
+    rows = json.loads(
+        cli("compare", "--methods", "random_switch,logprob_subselect", "--limit", 2, "--max-tokens", 40, "--no-controls", "--json").out
+    )
     assert [row["chains"] for row in rows] == [2, 2]

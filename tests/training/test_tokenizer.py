@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from training.documents import document
+from training.documents import BIG_DIET
 from training.stories import records
 
 BUNDLED = Path(__file__).parents[2] / "src" / "speculative" / "bundled"
@@ -46,7 +46,7 @@ def test_special_tokens_are_dropped_and_think_markers_are_not(tokenizer: Tokeniz
 def test_a_document_is_the_same_in_pieces_and_whole(tokenizer: Tokenizer) -> None:
     rng = random.Random(0)
     for _ in range(300):
-        spans = document(rng, 1.0)
+        spans = BIG_DIET.document(rng, 1.0)
         text = "".join(piece for piece, _ in spans)
         if "\n\n</think>" in text and "Rewrite" in text:
             continue  # the two spellings of the empty thinking
