@@ -121,15 +121,15 @@ async def main(given):
     engine = await OpenAIEngine.connect(given.url, tokenizer=given.tokenizer)
     sizes = [size for size in given.sizes if size + 256 < engine.context]
     await measure(engine, 64, 2)
-    calls = {size: await measure(engine, size, given.repeats) for size in sizes}
-    chains = {size: await in_chains(engine, size, given) for size in sizes}
-    await engine.aclose()
     console = Console()
     console.print(f"{engine.name}, {engine.server.kind} {engine.server.version}, {given.repeats} repeats")
+    calls = {size: await measure(engine, size, given.repeats) for size in sizes}
     console.print(table(calls, ("cold", "warm", "cached"), "calls"))
     console.print("warm minus cached, ms:", {size: round(row["warm"]["ms"] - row["cached"]["ms"], 1) for size, row in calls.items()})
+    chains = {size: await in_chains(engine, size, given) for size in sizes}
     heads = [f"every {every}" if every else "never" for every in given.every]
     console.print(table(chains, heads, f"chains, {given.pace:g} tokens/s, warmed"))
+    await engine.aclose()
     if given.out:
         about = {"engine": engine.name, "server": f"{engine.server.kind} {engine.server.version}", "pace": given.pace}
         given.out.write_text(json.dumps({**about, "calls": calls, "chains": chains}, indent=1))
