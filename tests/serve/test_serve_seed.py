@@ -56,6 +56,8 @@ def test_every_mode(service, mode):
         assert {"Model", "ThinkIter", "DraftVersion", "PromptTokens", "CompletionTokens", "Latency"} <= record.keys()
     assert sum(record["CompletionTokens"] for record in found["usage_records"]) > 0
     assert found["speculative"]["method"] == MODES[mode]
+    both = [record for record in found["usage_records"] if "ModelSmall" in record]
+    assert [(record["Model"], record["ModelSmall"]) for record in both] == ([("B", "S")] if mode == "placeholder_mode" else [])
 
 
 def test_the_first_true_mode_wins_and_parameters_arrive(service):

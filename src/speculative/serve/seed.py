@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -30,6 +31,9 @@ from speculative.serve.jobs import Job
 from speculative.serve.reply import Reply
 from speculative.splitreason import MODES, ending, params_of_mode
 from speculative.trace import Trace
+
+BOTH = ("Model", "PromptTokens", "CompletionTokens", "Latency")
+"""What the record of `placeholder` says of the small model too."""
 
 
 class Seed(Struct, frozen=True):
@@ -88,8 +92,11 @@ class SeedReply(Reply):
 
     def encoded(self) -> bytes:
         (outcome,) = self.outcomes
-        ours = {**self.job.about, **outcome.ours}
-        return encode({"final_answer": outcome.content, "usage_records": list(records(outcome.trace)), "speculative": ours})
+        ours, usage = {**self.job.about, **outcome.ours}, list(records(outcome.trace))
+        if self.job.model == "placeholder_mode":  # there, one record was of both models
+            for small, big in pairwise(usage[:2]):
+                big |= {f"{field}Small": small[field] for field in BOTH}
+        return encode({"final_answer": outcome.content, "usage_records": usage, "speculative": ours})
 
     def told(self, refusal: Refusal) -> dict[str, Any]:
         return {"error": refusal.message}
