@@ -23,7 +23,7 @@ from speculative.problem import Problem, Sampling
 ROLES = ("big", "small", "judge")
 OPTIONS = ("model", "tokenizer", "dialect", "gpus", "port", "args")
 SAMPLING = ("temperature", "top_p", "top_k")
-LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction")
+LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "warm_every")
 DOOR = ("method", "with", *ROLES, "vllm", *SAMPLING, *LIMITS, "chains", "out", "data", "service")
 """What this door takes, beside the engines' options (`big_gpus`) and the method's own parameters."""
 
@@ -100,7 +100,9 @@ def _built(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> M
     fields = [field for field in find(name).model_fields if field != "inner"]
     for unknown in params:
         if unknown in SECRETS:
-            raise UsageError(f"{unknown}: lm-eval writes model_args into its results; put the key into the environment ({SECRETS[unknown]})")
+            raise UsageError(
+                f"{unknown}: lm-eval writes model_args into its results; put the key into the environment ({SECRETS[unknown]})"
+            )
         if unknown not in fields:
             raise UnknownName("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
     return build(name, params, wrappers)

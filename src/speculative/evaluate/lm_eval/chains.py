@@ -32,7 +32,8 @@ def solver(pair: Pair) -> Solve:
     """Chains on engines of our own."""
 
     async def solve(problem: Problem, method: Method) -> Result:
-        return await run(method.prepare(problem), method, pair)
+        result = await run(method.prepare(problem), method, pair)
+        return structs.replace(result, answer=_before(problem.stop, result.answer))
 
     return solve
 
@@ -80,7 +81,7 @@ class Chains:
         async def one_more(place: int) -> None:
             one = work[place]
             result = await solve(as_run(one.work, one.problem), one.work.contender.method)
-            sample = structs.replace(await graded(one.work, result, one.settings), doc_id=one.doc_id)
+            sample = structs.replace(await graded(one.work, result, one.settings), doc_id=one.doc_id, at_once=self.arguments.chains)
             folder = self._folder(bool(one.work.stated.kind))
             found[place] = folder.append(sample, result.trace) if folder else sample
             told()
@@ -119,3 +120,9 @@ class Chains:
         if not self.out:
             return f"{done} of {total} chains were done and are lost; keep them with --output_path or out=DIR"
         return f"{done} of {total} chains are kept in {self.out}; the same command goes on"
+
+
+def _before(stops: Sequence[str], answer: str) -> str:
+    """The answer without the stop string that ended it."""
+    ends = [place for stop in stops if (place := answer.find(stop)) >= 0]
+    return answer[: min(ends)].strip() if ends else answer

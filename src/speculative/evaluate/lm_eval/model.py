@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -30,6 +30,31 @@ log = logging.getLogger("lm_eval.speculative")
 """Below lm-eval's own logger, so that what is told here looks like all that it tells."""
 
 
+TELL_EVERY = 10.0
+"""Seconds between two lines about servers that load."""
+
+OPEN: list[SpeculativeLM] = []
+
+
+class Telling:
+    """Logs what servers that load are at, now and then."""
+
+    def __init__(self) -> None:
+        self._told = -TELL_EVERY
+
+    def __call__(self, line: str) -> None:
+        if time.monotonic() - self._told >= TELL_EVERY:
+            self._told = time.monotonic()
+            log.info(line)
+
+
+@atexit.register
+def close_all() -> None:
+    """Closes every model that is open."""
+    while OPEN:
+        OPEN[-1].close()
+
+
 @register_model(NAME)
 class SpeculativeLM(LM):
     """Chains of a pair, as a model of lm-eval.
@@ -38,29 +63,26 @@ class SpeculativeLM(LM):
     and traces are kept in the run folder `out` as they finish; with the same arguments they are not written again.
     """
 
-    def __init__(self, batch_size: int | str | None = None, max_batch_size: int | None = None, device: str | None = None, **told: Any) -> None:
+    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
         """`device` is of no use here: engines have their own. Raises `UsageError`, and the engines' own errors."""
         super().__init__()
         self.batch_size = batch_size
         self.asked = arguments.read(told, batch_size)
         self.chains = Chains(self.asked, self.asked.out)
-        self._closed = False
-        atexit.register(self.close)
+        OPEN.append(self)
         if self.asked.service:
             self._engines: Pair | Service = Service(self.asked.service, self.asked)
             in_background(self._engines.check())
             return
-        self._engines = Pair.open(
-            self.asked.specs["big"], self.asked.specs["small"], self.asked.specs.get("judge"), options=self.asked.options, tell=log.debug
-        )
+        specs = self.asked.specs
+        self._engines = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.asked.options, tell=Telling())
         self._engines.check(self.asked.contender.method)
 
     def close(self) -> None:
-        """Closes the engines and the run folder; lm-eval has no such call, the process's exit makes it."""
-        if self._closed:
+        """Closes the engines and the run folder. lm-eval never does: the command does, or the process's exit."""
+        if self not in OPEN:
             return
-        self._closed = True
-        atexit.unregister(self.close)
+        OPEN.remove(self)
         self.chains.close()
         if hasattr(self, "_engines"):
             in_background(self._engines.aclose())
@@ -137,7 +159,7 @@ class SpeculativeLM(LM):
 class SpeculativeVLLM(SpeculativeLM):
     """The same under the name and with the arguments of SplitReason's harness class."""
 
-    def __init__(self, batch_size: int | str | None = None, max_batch_size: int | None = None, device: str | None = None, **told: Any) -> None:
+    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
         """Raises `UsageError` and `UnknownName`; arguments that have no use here are named in lm-eval's log."""
         ours, unused = seed.translated(told)
         if unused:

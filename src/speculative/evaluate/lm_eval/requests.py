@@ -15,6 +15,7 @@ from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.tasks import TASKS, digest
 from speculative.evaluate.work import Work
+from speculative.evaluate.work import posed as as_run
 from speculative.problem import Message, Problem
 
 BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -89,7 +90,12 @@ def posed(requests: Sequence[Request], arguments: Arguments) -> tuple[list[Posed
             messages = ()
         elif stated.kind:
             settings["prompt"] = digest("\n".join(f"{message.role} {message.content}" for message in messages))
-        found.append(Posed(Work(arguments.contender, stated, times[id(request)], messages), problem, settings, doc_id))
+        work = Work(arguments.contender, stated, times[id(request)], messages)
+        try:
+            as_run(work, problem)
+        except UsageError as error:
+            raise UsageError(f"{stated.task}, document {doc_id}: {error}") from None
+        found.append(Posed(work, problem, settings, doc_id))
         times[id(request)] += 1
     return found, list(complaints)
 
@@ -120,7 +126,7 @@ def _problem(request: Request, arguments: Arguments, stated: StatedProblem) -> t
     mine = {"max_tokens": problem.max_tokens, **structs.asdict(problem.sampling)}
     complaints = [f"{stated.task}: {name} of its generation_kwargs has no use here" for name in asked if name not in KNOWN]
     complaints += [
-        f"{stated.task}: its generation_kwargs say {name}={value}, which goes before the {mine[name]} of model_args; change it by --gen_kwargs"
+        f"{stated.task}: its generation_kwargs say {name}={value}, and not the {mine[name]} of model_args; change it by --gen_kwargs"
         for name, value in wanted.items()
         if name in arguments.given and mine[name] != value
     ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from speculative.errors import UnknownName, UsageError
+from speculative.evaluate.lm_eval.arguments import DOOR, ROLES
 from speculative.methods.registry import find
 from speculative.splitreason import MODES, ending, params_of_mode
 
@@ -18,7 +19,7 @@ DEFAULTS = {"sgen": 256}
 """Where its harness class differs from our methods."""
 
 ENGINES = ("model", "model_port", "model_gpus", "args", "tokenizer", "dialect")
-OURS = ("with", "vllm", "temperature", "top_p", "top_k", "seed", "max_produced", "max_seconds", "chains", "out", "data", "service")
+OURS = tuple(name for name in DOOR if name not in ("method", "max_tokens", "answer_instruction", *ROLES))
 UNUSED = (
     "add_bos_token",
     "data_parallel_size",
@@ -80,8 +81,10 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _mode(given: Mapping[str, Any]) -> str:
     """The one that is true."""
     true = [mode for mode in MODES if given.get(mode) is True]
-    if len(true) != 1:
-        raise UsageError(f"{' and '.join(true) or 'no mode'} is given, it must be one: {', '.join(f'{mode}=True' for mode in MODES)}")
+    if not true:
+        raise UsageError(f"no mode is True; name one, as in random_switch=True (known: {', '.join(MODES)})")
+    if len(true) > 1:
+        raise UsageError(f"{' and '.join(true)} are True, it must be one mode")
     return true[0]
 
 

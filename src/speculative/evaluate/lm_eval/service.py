@@ -103,6 +103,8 @@ class Service:
             "max_tokens": problem.max_tokens,
             "max_produced": problem.max_produced,
             "max_seconds": problem.max_seconds,
+            "degrade": problem.degrade,
+            "warm_every": problem.warm_every,
             "stop": list(problem.stop) or None,
             "answer_instruction": True if problem.answer_instruction is None else problem.answer_instruction,
             "events": True,
