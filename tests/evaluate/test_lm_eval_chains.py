@@ -11,7 +11,7 @@ from speculative import EngineError, Pair, UsageError
 from speculative.errors import EngineFault
 from speculative.evaluate.lm_eval.arguments import read
 from speculative.evaluate.lm_eval.chains import UNGRADED, Chains, solver
-from speculative.evaluate.lm_eval.data import dataset
+from speculative.evaluate.lm_eval.data import rows
 from speculative.evaluate.lm_eval.requests import posed
 from speculative.evaluate.lm_eval.scoring import process_results
 from speculative.evaluate.problems import problems
@@ -186,7 +186,7 @@ async def test_hostile_answers_are_answers(tmp_path):
     assert not any("thinking" in answer for answer in answers)
     assert not any(sample.correct for sample in found)
     doc = {"answer": "33", "kind": "math", "problem": "Find n."}
-    assert process_results(doc, [answers[:8]])["exact_match"] == 0
+    assert process_results(doc, [answers[2:6]])["exact_match"] == 0
     assert process_results(doc, [["\\boxed{33}"]]) == {"exact_match": 1}
 
 
@@ -203,25 +203,23 @@ def test_coverage_and_majorities_over_repeats():
     assert process_results({**doc, "kind": "letter", "answer": "C"}, [["\\boxed{(c)}"]]) == {"exact_match": 1}
 
 
-def rows(folder: Path, name="aime24_nofigures", count=3):
+def written(folder: Path, name="aime24_nofigures", count=3):
     folder.mkdir(exist_ok=True)
     data = [{"problem": one.problem, "answer": one.answer} for one in problems()[:count]]
     (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in data))
     return folder / f"{name}.jsonl"
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_local_data(tmp_path, monkeypatch):
-    pytest.importorskip("datasets")
-    file = rows(tmp_path / "data")
+    file = written(tmp_path / "data")
     for data in (file, file.parent):
-        found = dataset("aime24_nofigures", data=str(data), method="random_switch", version=1.0)["test"]
+        found = rows("aime24_nofigures", str(data))
         assert [row["problem"] for row in found] == [one.problem for one in problems()[:3]]
         assert [(row["doc_id"], row["origin"]) for row in found] == [(number, "aime24_nofigures") for number in range(3)]
     monkeypatch.setenv("SPECULATIVE_DATA", str(file.parent))
-    assert len(dataset("aime24_nofigures")["test"]) == 3
-    assert len(dataset("stories")["test"]) == 500
+    assert len(rows("aime24_nofigures")) == 3
+    assert len(rows("stories")) == 500
     with pytest.raises(UsageError, match=r"the folder has no openai_math\.jsonl"):
-        dataset("openai_math")
-    with pytest.raises(UsageError, match=r"name a JSON-lines file|No such file"):
-        dataset("openai_math", data=tmp_path / "none.jsonl")
+        rows("openai_math")
+    with pytest.raises(UsageError, match="No such file"):
+        rows("openai_math", tmp_path / "none.jsonl")

@@ -16,10 +16,15 @@ ENVIRONMENT = "SPECULATIVE_DATA"
 
 
 def dataset(problems: str, data: Any = None, **_: Any) -> dict[str, Any]:
-    """lm-eval's `custom_dataset`: the problems of a task as its split `test`.
+    """lm-eval's `custom_dataset`: the problems of a task as its split `test`. `data` is of `--model_args` or `--metadata`."""
+    return {"test": import_module("datasets").Dataset.from_list(rows(problems, data))}
 
-    `data` (of `--model_args` or `--metadata`, else `SPECULATIVE_DATA` of the environment) is a JSON-lines file, or a folder with
-    one for each task, `aime24_nofigures.jsonl`. Raises `UsageError` that names file and row.
+
+def rows(problems: str, data: Any = None) -> list[dict[str, Any]]:
+    """The problems of a task, with its name (`origin`) and their places in it.
+
+    `data`, else `SPECULATIVE_DATA` of the environment, is a JSON-lines file, or a folder with one for each task,
+    `aime24_nofigures.jsonl`. Raises `UsageError` that names file and row, and `SpeculativeError` for data that cannot be had.
     """
     found, path = task(problems), str(data or os.environ.get(ENVIRONMENT, "")).replace("|", ",")
     try:
@@ -27,8 +32,7 @@ def dataset(problems: str, data: Any = None, **_: Any) -> dict[str, Any]:
     except SpeculativeError as error:
         error.args = (str(error).replace("--data FILE", "data=FILE").replace("--data", "data=FILE"),)
         raise
-    rows = [{**to_builtins(one), "level": str(one.level), "origin": problems, "doc_id": place} for place, one in enumerate(stated)]
-    return {"test": import_module("datasets").Dataset.from_list(rows)}
+    return [{**to_builtins(one), "level": str(one.level), "origin": problems, "doc_id": place} for place, one in enumerate(stated)]
 
 
 def _file(found: Task, path: Path) -> Path | None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.http import Deadlines, Link
-from speculative.errors import EngineFault
+from speculative.errors import EngineFault, EngineRefused
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.events import AnyEvent
 from speculative.methods.base import Method, name_of, params_of
@@ -62,7 +62,11 @@ class Service:
 
     async def solve(self, problem: Problem, method: Method) -> Result:
         """One chain. Raises `EngineError`: what the service refuses is told in its words."""
-        data = await self._link.post("chat/completions", self._body(problem), key="")
+        try:
+            data = await self._link.post("chat/completions", self._body(problem), key="")
+        except EngineRefused as error:
+            error.args = (str(error).replace("--big-key, --small-key", "SPECULATIVE_SERVICE_KEY in the environment"),)
+            raise
         try:
             reply = _decoder.decode(data)
             (choice,), (events,) = reply.choices, reply.speculative.events
