@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
-from test_lm_eval_requests import Instance, ours
+from instances import Instance, ours
 
 from speculative import EngineError, Pair, UsageError
 from speculative.errors import EngineFault
 from speculative.evaluate.lm_eval.arguments import read
 from speculative.evaluate.lm_eval.chains import UNGRADED, Chains, solver
 from speculative.evaluate.lm_eval.data import rows
-from speculative.evaluate.lm_eval.requests import posed
+from speculative.evaluate.lm_eval.requests import posed, tasks_of
 from speculative.evaluate.lm_eval.scoring import process_results
 from speculative.evaluate.problems import problems
 from speculative.runs import Run
@@ -59,7 +59,7 @@ class Bench:
         work, _ = posed(requests, self.asked)
         async with Pair(*self.engines) as pair:
             try:
-                return await self.chains.write(work, solver(pair), self.tell)
+                return await self.chains.write(work, solver(pair), self.tell, {"tasks": tasks_of(work)})
             finally:
                 self.chains.close()
 
@@ -98,6 +98,8 @@ async def test_the_same_work_is_not_written_again(tmp_path):
     first = await Bench(out=tmp_path / "run", seed=3).write(*numbered(4, 2))
     again = Bench(out=tmp_path / "run", seed=3)
     assert await again.write(*numbered(4, 2)) == first
+    (told,) = Run(tmp_path / "run").provenance
+    assert told["tasks"]["aime24_nofigures_agg64"].items() >= {"problems": 4, "epochs": 2}.items()
     assert (again.calls, again.told) == (0, 8)
     assert again.chains.totals()["chains"] == 8
     more = Bench(out=tmp_path / "run", seed=3)

@@ -1,11 +1,10 @@
 """Requests of lm-eval become work: conversations, seeds of repeats, sampling, and names that join to its log."""
 
 import pickle
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import pytest
+from instances import Instance, ours
 
 from speculative import UsageError
 from speculative.evaluate.lm_eval.arguments import read
@@ -13,27 +12,6 @@ from speculative.evaluate.lm_eval.requests import Conversation, posed
 from speculative.evaluate.tasks import CHOOSE
 from speculative.evaluate.work import posed as as_run
 from speculative.problem import Message
-
-OURS = {"id": "aime24-1", "problem": "Find n.", "answer": "33", "level": "", "task": "aime24", "kind": "integer"}
-
-
-@dataclass
-class Instance:
-    """As lm-eval has it, as far as it is read."""
-
-    prompt: Any
-    kwargs: dict = field(default_factory=lambda: {"until": []})
-    doc: Any = None
-    doc_id: int = 0
-    task_name: str = "theirs"
-
-    @property
-    def args(self):
-        return (self.prompt, self.kwargs)
-
-
-def ours(prompt="Find n.", origin="aime24", doc_id=4, **kwargs):
-    return Instance(prompt, {"until": [], **kwargs}, {**OURS, "origin": origin, "doc_id": doc_id}, 0, "aime24_nofigures_agg64")
 
 
 def work_of(*instances, **told):

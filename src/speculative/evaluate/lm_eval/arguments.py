@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from msgspec import json as msgjson
 
 from speculative.errors import UnknownName, UsageError
-from speculative.evaluate.contenders import Contender
+from speculative.evaluate.cells import settings_of
+from speculative.evaluate.contenders import Contender, spell
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
 from speculative.pair import BUNDLED, EngineOptions, Spec
@@ -54,11 +54,8 @@ class Arguments(Struct, frozen=True):
 
     def kept(self, problem: Problem) -> dict[str, Any]:
         """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
-        values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
-        told = {name: value for name, value in values.items() if name not in ("messages", "seed")}
-        if self.service:
-            return told | {"service": self.service}
-        return told | {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in self.specs.items()}
+        engines = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in self.specs.items()}
+        return settings_of(problem, {"service": self.service} if self.service else engines)
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
@@ -72,7 +69,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     wrappers = tuple(split(str(door.get("with", "")), ","))
     name = str(door.get("method", METHOD))
     return Arguments(
-        contender=Contender(_label(name, params, wrappers), _built(name, params, wrappers)),
+        contender=Contender(spell(find(name).name(), params, wrappers), _built(name, params, wrappers)),
         problem=_problem(door),
         specs={role: _spec(door.get(role, BUNDLED.get(role))) for role in ROLES if role in BUNDLED or role in door},
         options={role: _options(role, door) for role in ROLES},
@@ -106,12 +103,6 @@ def _built(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> M
         if unknown not in fields:
             raise UnknownName("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
     return build(name, params, wrappers)
-
-
-def _label(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> str:
-    """The method as `speculative compare` would take it."""
-    told = ",".join(f"{field}={value}" for field, value in params.items())
-    return "*".join([*reversed(wrappers), f"{name}({told})" if told else name])
 
 
 def _problem(door: Mapping[str, Any]) -> Problem:

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import json, structs, to_builtins
 
 from speculative.errors import EngineError, MethodError
-from speculative.evaluate.compare import side_by_side
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.evaluate.lm_eval.requests import Posed
+from speculative.evaluate.side_by_side import side_by_side
 from speculative.evaluate.work import graded, matching
 from speculative.evaluate.work import posed as as_run
 from speculative.methods.base import Method
@@ -69,25 +69,31 @@ class Chains:
                 found |= {place: by_key[work[place].work.key] for place in places if work[place].work.key in by_key}
         return found
 
-    async def write(self, work: Sequence[Posed], solve: Solve, told: Callable[[], None]) -> list[Sample]:
-        """The samples of the work, in its order. `told` is called as each is there.
+    async def write(
+        self, work: Sequence[Posed], solve: Solve, told: Callable[[], None], provenance: Mapping[str, Any] | None = None
+    ) -> list[Sample]:
+        """The samples of the work, in its order. `told` is called as each is there; `provenance` is kept with those that are new.
 
         Raises `EngineError` and `MethodError`: what was done until then is kept, and the error says where.
         """
         found = self.kept(work)
         for _ in found:
             told()
+        left = [place for place in range(len(work)) if place not in found]
+        for ours in {bool(work[place].work.stated.kind) for place in left}:
+            if folder := self._folder(ours):
+                folder.note(provenance or {})
 
         async def one_more(place: int) -> None:
             one = work[place]
             result = await solve(as_run(one.work, one.problem), one.work.contender.method)
-            sample = structs.replace(await graded(one.work, result, one.settings), doc_id=one.doc_id, at_once=self.arguments.chains)
+            sample = structs.replace(await graded(one.work, result, one.settings), doc_id=one.doc_id)
             folder = self._folder(bool(one.work.stated.kind))
             found[place] = folder.append(sample, result.trace) if folder else sample
             told()
 
         try:
-            await side_by_side([place for place in range(len(work)) if place not in found], one_more, self.arguments.chains)
+            await side_by_side(left, one_more, self.arguments.chains)
         except (EngineError, MethodError) as error:
             error.args = (f"{error}; {self._state(len(found), len(work))}", *error.args[1:])
             raise
@@ -104,11 +110,6 @@ class Chains:
             "usage": to_builtins(usage),
             "run_folder": str(self.out) if self.out else None,
         }
-
-    def note(self, provenance: Mapping[str, Any]) -> None:
-        """Writes down where the samples that follow come from."""
-        for folder in self._folders.values():
-            folder.note(provenance)
 
     def _folder(self, ours: bool) -> RunFolder | None:
         if self.out and ours not in self._folders:

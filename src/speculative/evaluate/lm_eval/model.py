@@ -13,9 +13,10 @@ from speculative import version
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval import arguments, seed
 from speculative.evaluate.lm_eval.chains import Chains, solver
-from speculative.evaluate.lm_eval.requests import Conversation, Request, posed
+from speculative.evaluate.lm_eval.requests import Conversation, Request, posed, tasks_of
 from speculative.evaluate.lm_eval.service import Service
 from speculative.pair import Pair
+from speculative.provenance import provenance
 from speculative.runner import in_background
 
 NAME = "speculative"
@@ -99,10 +100,10 @@ class SpeculativeLM(LM):
             log.warning(complaint)
         if not self.chains.out:
             log.warning("nothing is kept: give --output_path DIR, or out=DIR in --model_args, and a run that is stopped can go on")
-        self.chains.note(self.provenance)
-        solve = self._engines.solve if isinstance(self._engines, Service) else solver(self._engines)
+        solve, pair = (self._engines.solve, {}) if isinstance(self._engines, Service) else (solver(self._engines), self._engines)
+        origin = provenance(pair, **self.known, tasks=tasks_of(work))
         with tqdm(total=len(work), desc=f"chains of {self.asked.contender.label}", unit="chain") as bar:
-            samples = in_background(self.chains.write(work, solve, bar.update))
+            samples = in_background(self.chains.write(work, solve, bar.update, origin))
         return [sample.answer for sample in samples]
 
     def apply_chat_template(self, chat_history: Iterable[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
@@ -137,21 +138,20 @@ class SpeculativeLM(LM):
 
     def get_model_info(self) -> dict[str, Any]:
         """Goes into `config` of lm-eval's results: the method, and what all chains cost, by role."""
-        return {NAME: {**self.provenance, **self.chains.totals()}}
+        return {NAME: {"library": version.VERSION, **self.known, **self.chains.totals()}}
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        """Where samples come from."""
-        contender, kept = self.asked.contender, self.asked.kept(self.asked.problem)
+    def known(self) -> dict[str, Any]:
+        """What this door knows of where samples come from."""
+        contender = self.asked.contender
         return {
             "door": "lm-eval",
-            "library": version.VERSION,
-            "label": contender.label,
+            "methods": [contender.label],
             "method": contender.name,
             "params": contender.params,
-            "settings": kept,
-            "seed": self.asked.problem.seed,
-            "chains_at_once": self.asked.chains,
+            "settings": self.asked.kept(self.asked.problem),
+            "seeds": [self.asked.problem.seed],
+            "at_once": self.asked.chains,
         }
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.evaluate.problems import StatedProblem
-from speculative.evaluate.tasks import TASKS, digest
+from speculative.evaluate.tasks import TASKS, data_hash, digest
 from speculative.evaluate.work import Work
 from speculative.evaluate.work import posed as as_run
 from speculative.problem import Message, Problem
@@ -90,7 +90,7 @@ def posed(requests: Sequence[Request], arguments: Arguments) -> tuple[list[Posed
             messages = ()
         elif stated.kind:
             settings["prompt"] = digest("\n".join(f"{message.role} {message.content}" for message in messages))
-        work = Work(arguments.contender, stated, times[id(request)], messages)
+        work = Work(arguments.contender, stated, times[id(request)], messages, arguments.chains)
         try:
             as_run(work, problem)
         except UsageError as error:
@@ -98,6 +98,20 @@ def posed(requests: Sequence[Request], arguments: Arguments) -> tuple[list[Posed
         found.append(Posed(work, problem, settings, doc_id))
         times[id(request)] += 1
     return found, list(complaints)
+
+
+def tasks_of(work: Iterable[Posed]) -> dict[str, Any]:
+    """What is known of each task: how many problems it has, how often each is tried, and what its data are known by."""
+    tasks: dict[str, dict[str, StatedProblem]] = {}
+    epochs: Counter[str] = Counter()
+    for one in work:
+        stated = one.work.stated
+        tasks.setdefault(stated.task, {})[stated.id] = stated
+        epochs[stated.task] = max(epochs[stated.task], one.work.epoch + 1)
+    return {
+        name: {"problems": len(stated), "epochs": epochs[name], "data_hash": data_hash(list(stated.values()))}
+        for name, stated in tasks.items()
+    }
 
 
 def _messages(request: Request) -> tuple[Message, ...]:
