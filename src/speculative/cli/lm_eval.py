@@ -31,9 +31,10 @@ def lm_eval(argv: Sequence[str]) -> int:
         raise UsageError(NEEDS)
     harness: Any = import_module("lm_eval.__main__")
     harness.setup_logging()
+    parser, whole = harness.HarnessCLI(), sys.argv
     sys.argv = ["lm-eval", *argv]
-    parser = harness.HarnessCLI()
     told: Namespace = parser.parse_args()
+    sys.argv = whole  # what a run folder keeps as its command
     with raising():
         from speculative.evaluate.lm_eval import model
 
