@@ -66,7 +66,7 @@ class SpeculativeLM(LM):
 
     def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
         """`device` is of no use here: engines have their own. Raises `UsageError`, and the engines' own errors."""
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.batch_size = batch_size
         self.asked = arguments.read(told, batch_size)
         self.chains = Chains(self.asked, self.asked.out)
@@ -100,8 +100,8 @@ class SpeculativeLM(LM):
             log.warning(complaint)
         if not self.chains.out:
             log.warning("nothing is kept: give --output_path DIR, or out=DIR in --model_args, and a run that is stopped can go on")
-        solve, pair = (self._engines.solve, {}) if isinstance(self._engines, Service) else (solver(self._engines), self._engines)
-        origin = provenance(pair, **self.known, tasks=tasks_of(work))
+        solve = self._engines.solve if isinstance(self._engines, Service) else solver(self._engines)
+        origin = provenance(self._engines if isinstance(self._engines, Pair) else {}, **self.known, tasks=tasks_of(work))
         with tqdm(total=len(work), desc=f"chains of {self.asked.contender.label}", unit="chain") as bar:
             samples = in_background(self.chains.write(work, solve, bar.update, origin))
         return [sample.answer for sample in samples]
@@ -164,4 +164,4 @@ class SpeculativeVLLM(SpeculativeLM):
         ours, unused = seed.translated(told)
         if unused:
             log.info("%s: of no use here: %s", SEED_NAME, ", ".join(unused))
-        super().__init__(batch_size, max_batch_size, device, **ours)
+        super().__init__(batch_size, max_batch_size, device, **ours)  # pyright: ignore[reportUnknownMemberType]
