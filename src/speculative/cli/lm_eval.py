@@ -57,7 +57,7 @@ def _ours(told: Namespace, names: Sequence[str]) -> Namespace:
     if (getattr(told, "model", None) or filed.get("model")) not in names:
         return told
     if (told.cache_requests or {}).get("cache_requests"):
-        raise UsageError("--cache_requests keeps prompts under the task's name, whatever data= says; leave it out, they are made in no time")
+        raise UsageError("--cache_requests keeps prompts under the task's name, whatever data= says; leave it out")
     given = _arguments(told.model_args or filed.get("model_args") or {})
     out = told.output_path or filed.get("output_path")
     if out and "out" not in given:
