@@ -153,7 +153,7 @@ def test_our_tasks_with_a_template_and_repeats(folder):
     assert {f"{kind}@{k},all" for kind in ("cov", "maj") for k in (2, 4, 8)} < set(scores)
     ours = told["config"]["speculative"]
     assert ours["usage"]["big"]["kept_tokens"] == sum(sample.usage["big"].kept_tokens for sample in kept.samples)
-    assert (ours["chains"], ours["method"], ours["seed"], ours["params"]["switch_ratio"]) == (29, "random_switch", 3, 4.0)
+    assert (ours["chains"], ours["method"], ours["seeds"], ours["params"]["switch_ratio"]) == (29, "random_switch", [3], 4.0)
     assert told["config"]["model_args"]["out"] == "o1/chains"
     golds = {line["doc"]["problem"]: line["target"] for line in logs["gpqa_diamond_openai"]}
     assert all(f"({gold}) Neon" in problem for problem, gold in golds.items())
