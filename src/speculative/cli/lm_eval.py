@@ -56,7 +56,8 @@ def _ours(told: Namespace, names: Sequence[str]) -> Namespace:
     told.include_path = [*([theirs] if isinstance(theirs, str) else theirs), str(_tasks())]
     if (getattr(told, "model", None) or filed.get("model")) not in names:
         return told
-    if (told.cache_requests or {}).get("cache_requests"):
+    cached: dict[str, Any] = told.cache_requests or {}
+    if cached.get("cache_requests"):
         raise UsageError("--cache_requests keeps prompts under the task's name, whatever data= says; leave it out")
     given = _arguments(told.model_args or filed.get("model_args") or {})
     out = told.output_path or filed.get("output_path")

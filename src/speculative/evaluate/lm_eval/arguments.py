@@ -124,7 +124,8 @@ def _options(role: str, door: Mapping[str, Any]) -> EngineOptions:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise UsageError(f"{role}_port: {port!r} is no port, it must be from 0 to 65535")
     vllm = str(door["vllm"]) if "vllm" in door else None
-    return EngineOptions(**{option: str(value) for option, value in given.items()}, port=port, vllm=vllm)
+    texts: dict[str, Any] = {option: str(value) for option, value in given.items()}
+    return EngineOptions(**texts, port=port, vllm=vllm)
 
 
 def _chains(door: Mapping[str, Any], batch_size: int | str | None) -> int:
