@@ -152,6 +152,15 @@ def test_its_defaults():
     assert read(translated({"logprob_subselect": True, "ltok": 0})[0]).contender.params["ltok"] == 16
 
 
+def test_servers_stay_where_they_are_told_to():
+    assert not read({}).options["big"].keep
+    assert read({"terminate_on_exit": False}).options["big"].keep
+    ours, unused = translated({"random_switch": True, "terminate_on_exit": False})
+    assert (read(ours).options["small"].keep, unused) == (True, [])
+    ours, unused = translated({"random_switch": True, "terminate_on_exit": True, "service": "http://localhost:8080"})
+    assert (read(ours).service, unused) == ("http://localhost:8080", ["terminate_on_exit"])
+
+
 def test_its_ending_of_the_problem_has_a_real_new_line():
     ours, _ = translated({"random_switch": True, "terminating_string": r"\n Put your final answer within \boxed{}."})
     assert read(ours).problem.answer_instruction == r"Put your final answer within \boxed{}."

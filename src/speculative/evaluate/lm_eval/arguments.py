@@ -24,7 +24,7 @@ ROLES = ("big", "small", "judge")
 OPTIONS = ("model", "tokenizer", "dialect", "gpus", "port", "args")
 SAMPLING = ("temperature", "top_p", "top_k")
 LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "warm_every")
-DOOR = ("method", "with", *ROLES, "vllm", *SAMPLING, *LIMITS, "chains", "out", "data", "service")
+DOOR = ("method", "with", *ROLES, "vllm", "terminate_on_exit", *SAMPLING, *LIMITS, "chains", "out", "data", "service")
 """What this door takes, beside the engines' options (`big_gpus`) and the method's own parameters."""
 
 UNUSED = ("pretrained", "trust_remote_code")
@@ -125,7 +125,7 @@ def _options(role: str, door: Mapping[str, Any]) -> EngineOptions:
         raise UsageError(f"{role}_port: {port!r} is no port, it must be from 0 to 65535")
     vllm = str(door["vllm"]) if "vllm" in door else None
     texts: dict[str, Any] = {option: str(value) for option, value in given.items()}
-    return EngineOptions(**texts, port=port, vllm=vllm)
+    return EngineOptions(**texts, port=port, vllm=vllm, keep=not door.get("terminate_on_exit", True))
 
 
 def _chains(door: Mapping[str, Any], batch_size: int | str | None) -> int:
@@ -142,7 +142,7 @@ def _service(door: Mapping[str, Any]) -> str | None:
     url = str(door["service"]).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"service: {url!r} is no address; give one like http://127.0.0.1:8080")
-    both = sorted(name for name in door if name in (*ROLES, "vllm", *_OPTIONS))
+    both = sorted(name for name in door if name in (*ROLES, "vllm", "terminate_on_exit", *_OPTIONS))
     if both:
         raise UsageError(f"service and {', '.join(both)}: the service has its own engines; give one or the other")
     return url

@@ -38,7 +38,6 @@ UNUSED = (
     "speculative_config",
     "speculative_reasoner_host",
     "speculative_reasoner_port",
-    "terminate_on_exit",
     "test_logging",
     "tokenizer",
     "tokenizer_mode",
@@ -71,10 +70,10 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         "max_tokens": given.get("max_tokens", given.get("max_gen_toks", MAX_TOKENS)),
         **({} if instruction is None else {"answer_instruction": instruction}),
     }
-    engines = [name for name in _ENGINES if name in given]
+    engines = [name for name in (*_ENGINES, "terminate_on_exit") if name in given]
     unused = [name for name in given if name in UNUSED and name != "pretrained"]
     if "service" in given:
-        return ours, unused + engines
+        return {name: value for name, value in ours.items() if name not in engines}, unused + engines
     return ours | {_engine(name): given[name] for name in engines}, unused
 
 
@@ -91,4 +90,6 @@ def _mode(given: Mapping[str, Any]) -> str:
 def _engine(name: str) -> str:
     """`big_model` is the engine itself, `big_model_gpus` an option of it."""
     role, _, option = name.partition("_")
+    if name == "terminate_on_exit":
+        return name
     return role if option == "model" else f"{role}_{option.removeprefix('model_')}"
