@@ -222,3 +222,16 @@ async def test_many_at_once(many):
     assert (await many.models.retrieve("speculative")).id == "speculative/random_switch"
     with pytest.raises(BadRequestError, match=r"sgen"):
         await ask(many, model="speculative/logprob_subselect", extra_body={"params": {"sgen": 0}})
+
+
+@pytest.mark.parametrize(("told", "seen"), [({}, "2 + 2?<|im_end|>"), ({"answer_instruction": "Say 7."}, "2 + 2?\nSay 7.<|im_end|>")])
+def test_what_is_added_to_the_problem(client, served, told, seen):
+    ask(client, model="speculative/big_only", extra_body=told)
+    assert seen in served.engines["big"].calls[-1][1]
+
+
+def test_the_family_s_own_instruction_is_added_on_demand(client, served):
+    ask(client, model="speculative/big_only", extra_body={"answer_instruction": True})
+    assert "2 + 2?\nPut your final answer within \\boxed{}.<|im_end|>" in served.engines["big"].calls[-1][1]
+    with pytest.raises(BadRequestError, match="answer_instruction"):
+        ask(client, extra_body={"answer_instruction": False})

@@ -30,6 +30,10 @@ def run(argv: Sequence[str]) -> int:
     """Runs one command line; says what to exit with. Every user's mistake is one line on standard error."""
 
     def work() -> object:
+        if argv[:1] == ["lm-eval"]:
+            from speculative.cli.lm_eval import lm_eval
+
+            return lm_eval(argv[1:])
         made = app()
         if argv[:1] == ["ask"]:
             from speculative.cli.ask import prepare
@@ -66,5 +70,6 @@ def app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for name, about in COMMANDS.items():
-        made.command(f"speculative.cli.{name}:{name}", name=name, help=about)
+        module = name.replace("-", "_")
+        made.command(f"speculative.cli.{module}:{module}", name=name, help=about)
     return made

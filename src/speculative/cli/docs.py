@@ -36,6 +36,9 @@ says what the numbers are. What `ask --json` prints is in [trace.md](trace.md).
 """
 WIDTH = "100"
 
+THEIRS = {"lm-eval": "All that follows is the lm-evaluation-harness's own: `speculative lm-eval run --help`. Ours is in docs/lm-eval.md."}
+"""Commands whose help is not ours to print."""
+
 
 def help_of(*command: str) -> str:
     """What `speculative COMMAND --help` prints, 100 columns wide and without colours."""
@@ -47,7 +50,7 @@ def help_of(*command: str) -> str:
 
 def command_page() -> str:
     """docs/cli.md."""
-    parts = [("speculative", help_of())] + [(f"speculative {name}", help_of(name)) for name in COMMANDS]
+    parts = [("speculative", help_of())] + [(f"speculative {name}", THEIRS.get(name) or help_of(name)) for name in COMMANDS]
     samples = schema.pretty(msgspec.json.schema(list[Standing]))
     return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
 

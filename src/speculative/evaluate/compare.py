@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import json as msgjson
@@ -13,6 +12,7 @@ from speculative.cost import View
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.controls import controls, speculation
 from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.side_by_side import side_by_side
 from speculative.evaluate.work import Work, attempt, matching, plan
 from speculative.pair import Pair
 from speculative.prices import Prices
@@ -113,17 +113,8 @@ async def run_all(
     """Runs the chains, at most `chains` at once; `on_sample` is told of each as it finishes. Raises `EngineError`."""
     for contender in {id(one.contender): one.contender for one in work}.values():
         pair.check(contender.method)
-    left = iter(work)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(chains):
-                group.create_task(_worker(left, pair, problem, settings, on_sample))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
 
-
-async def _worker(
-    left: Iterator[Work], pair: Pair, problem: Problem, settings: Mapping[str, Any], on_sample: Callable[[Sample, Trace], None]
-) -> None:
-    for one in left:
+    async def one_more(one: Work) -> None:
         on_sample(*await attempt(one, pair, problem, settings))
+
+    await side_by_side(work, one_more, chains)

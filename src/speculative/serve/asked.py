@@ -97,7 +97,9 @@ class Asked(Open):
     warm_every: int | None = Field(
         None, ge=0, lt=INT64, description="tokens after which the idle model is given what it has not seen; 0 is never"
     )
-    answer_instruction: Text | None = Field(None, description="added to the last message; nothing is where this is not given")
+    answer_instruction: Text | Literal[True] | None = Field(
+        None, description="added to the last message; true: what the model's family is used to; nothing is where this is not given"
+    )
 
 
 class ChatRequest(Asked):

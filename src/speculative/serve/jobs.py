@@ -115,7 +115,7 @@ class Jobs:
             max_produced=asked.max_produced,
             max_seconds=asked.max_seconds,
             seed=secrets.randbits(31) if asked.seed is None else asked.seed,
-            answer_instruction=asked.answer_instruction or "",
+            answer_instruction=None if asked.answer_instruction is True else asked.answer_instruction or "",
             stop=stop,
             raw=raw,
             degrade=asked.degrade or self.settings.degrade,

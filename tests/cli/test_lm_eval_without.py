@@ -1,0 +1,18 @@
+"""`speculative lm-eval` where the package lm-eval is not installed."""
+
+import pytest
+
+from speculative.cli import commands
+
+
+@pytest.mark.parametrize("argv", [(), ("--help",), ("run", "--model", "speculative", "--tasks", "stories")])
+def test_a_missing_extra_is_one_line(cli, monkeypatch, argv):
+    monkeypatch.setattr("speculative.cli.lm_eval.find_spec", lambda name: None)
+    ran = cli("lm-eval", *argv)
+    assert ran.code == 2
+    assert ran.one_line() == "speculative: speculative lm-eval needs the package lm-eval: pip install 'speculative-reasoning[lm-eval]'\n"
+
+
+def test_it_is_listed(cli):
+    assert "lm-eval" in commands.COMMANDS
+    assert "lm-eval" in cli("--help").out
