@@ -11,6 +11,7 @@ from inspect_ai import eval_async
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig, ModelAPI, ModelOutput, modelapi
 from inspect_ai.scorer import Score
 from inspect_ai.tool import ToolInfo
+from inspect_ai.util._display import init_display_type
 from inspecting import inspecting
 
 from speculative import Pair, UsageError
@@ -125,6 +126,7 @@ class Other(ModelAPI):
 
 @inspecting
 async def test_another_model_is_told_our_instruction_and_graded_alike(tmp_path):
+    init_display_type("none")  # the first display of a process stays
     modelapi(name="other")(Other)
     task_of_three = inspected(task("stories"), problems()[:3])
     quiet = {"log_realtime": False, "ctl_server": False, "acp_server": False}
