@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import asyncio
 import gc
 import warnings
 
@@ -17,3 +18,13 @@ def tidied():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def no_loop_left():
+    """inspect-ai replaces `asyncio.run` by one that leaves its loop open; who comes next would be blamed for that."""
+    yield
+    loop = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
+    if loop and not loop.is_running():
+        asyncio.set_event_loop(None)
+        loop.close()

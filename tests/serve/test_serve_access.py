@@ -146,7 +146,7 @@ def test_errors_of_engines_are_typed_and_keep_secrets(monkeypatch, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_bug_is_an_error_500_that_says_nothing(stream, monkeypatch):
-    async def broken(*_):
+    async def broken(*_, **__):
         raise ValueError("the hidden question")
 
     monkeypatch.setattr(work, "run", broken)
