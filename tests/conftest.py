@@ -7,6 +7,7 @@ import warnings
 import pytest
 from hypothesis import HealthCheck, settings
 
+RUN = asyncio.run
 settings.register_profile("core", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("core")
 
@@ -21,9 +22,14 @@ def tidied():
 
 
 @pytest.fixture(autouse=True)
-def no_loop_left():
-    """inspect-ai replaces `asyncio.run` by one that leaves its loop open; who comes next would be blamed for that."""
+def no_loop_left(request):
+    """inspect-ai replaces `asyncio.run` by one that leaves its loop open: it has that to itself, and its loop is closed."""
+    left = asyncio.run
+    if "tidied" not in request.fixturenames:
+        asyncio.run = RUN
     yield
+    if "tidied" not in request.fixturenames:
+        asyncio.run = left
     loop = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_loop", None)
     if loop and not loop.is_running():
         asyncio.set_event_loop(None)
