@@ -1,8 +1,10 @@
 """Rows of a comparison: their order, and their controls."""
 
+from msgspec import to_builtins
 from samples import sample
 
 from speculative.problem import Usage
+from speculative.report.tables import comparison
 from speculative.standing import standings
 
 
@@ -44,6 +46,14 @@ def test_every_seed_may_have_a_control_of_its_own():
 
 def test_controls_of_what_is_not_there_are_not_shown():
     assert standings(switch(0.5, 2, 50)) == []
+
+
+def test_chains_that_one_model_finished_alone_are_counted_and_told():
+    rows = standings([sample("p1", "a", degraded="big"), sample("p2", "a"), sample("p1", "big_only")])
+    assert [row.degraded for row in rows] == [1, 0]
+    told = str(comparison([to_builtins(row) for row in rows])[-1])
+    assert told.startswith("A server was lost, and the other model finished 1 of 2 chains of a: ")
+    assert "lost" not in str(comparison([to_builtins(rows[1])])[-1])
 
 
 def test_tasks_are_apart():

@@ -5,10 +5,14 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import random
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
+from queue import Empty
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,7 @@ ROWS: Rows = ((4, 128), (5, 192), (4, 256), (4, 320), (3, 384), (3, 512), (1, 76
 MAKERS = 5  # processes that make documents, where there are cores for them
 CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
 SAMPLED_FROM = 0.2  # share of a training after which real wrong steps are mixed in
+LOOK = 2.0  # seconds between two looks whether the other process lives
 IGNORE = -100
 
 
@@ -112,12 +117,32 @@ class Course:
 
 
 def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
-    """A process that makes chunks ahead."""
+    """A process that makes chunks ahead, for as long as the training lives."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training ends its makers
+    threading.Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.nice(10)  # training itself comes first
     loaded = Tokenizer.from_str(tokenizer)
     for number in numbers:
         queue.put(course.chunk(loaded, number))
+
+
+def leave_with(training: BaseProcess | None) -> None:
+    """Ends this process after that one, which may be killed: nobody else would end it."""
+    if training is not None:
+        training.join()
+        os._exit(1)
+
+
+def taken(queue: Queue[list[Batch]], maker: BaseProcess) -> list[Batch]:
+    """The next chunk. Raises `RuntimeError` if its maker died."""
+    while True:
+        alive = maker.is_alive()
+        try:
+            return queue.get(timeout=LOOK)
+        except Empty:
+            if not alive:
+                raise RuntimeError(f"a process that makes documents died (exit code {maker.exitcode}); run the command again") from None
 
 
 def batches(tokenizer: Tokenizer, course: Course, start: int) -> Iterator[Batch]:
@@ -134,7 +159,7 @@ def batches(tokenizer: Tokenizer, course: Course, start: int) -> Iterator[Batch]
         worker.start()
     try:
         for place in range(len(numbers)):
-            yield from queues[place % makers].get()
+            yield from taken(queues[place % makers], workers[place % makers])
     finally:
         for worker in workers:
             worker.terminate()

@@ -190,7 +190,7 @@ def second_pass(writer: Writer, stories: Sequence[Story], chains: Sequence[str])
 
 def rewriting(writer: Writer, stories: Sequence[Story], chains: Sequence[str]) -> Figures:
     """Ask `rewrite`, of somebody's chain: are all its values kept, and how much shorter is it?"""
-    shorts = writer.ask(lambda i: Question("rewrite", chains[i].strip()), stories, chains, LIMIT)
+    shorts = writer.ask(lambda i: Question("rewrite", chains[i]), stories, chains, LIMIT)
     values = [values_of(c.partition("So the answer")[0]) for c in chains]
     return {
         "last_value_kept": share([values_of(x)[-1:] == v[-1:] for x, v in zip(shorts, values, strict=True)]),

@@ -20,7 +20,7 @@ class Sample(Struct, frozen=True):
     by, `why` the grader's reason. `seconds` is wall time, while at most `at_once` chains shared the engines. `trace` is the trace's
     file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
     of its first call: other chains computed them.
-    `doc_id` is the number by which a harness knows the problem.
+    `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
     """
 
     task: str
@@ -46,6 +46,7 @@ class Sample(Struct, frozen=True):
     lent: dict[str, int] = {}
     control_of: str | None = None
     doc_id: int | None = None
+    degraded: str | None = None
 
     @property
     def key(self) -> Key:

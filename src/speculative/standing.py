@@ -27,7 +27,8 @@ class Standing(Struct, frozen=True):
     `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
     `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
     control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the chains that both have of each problem; null without `big_only`.
+    `big_only` over the method's, on the chains that both have of each problem; null without `big_only`. `degraded`: chains that lost a
+    server on the way, and were finished by the other model alone.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Standing(Struct, frozen=True):
     costs: dict[View, Cost]
     contrasts: list[Contrast]
     control_of: str | None
+    degraded: int = 0
 
 
 def standings(samples: Sequence[Sample], labels: Sequence[str] = (), prices: Prices | None = None) -> list[Standing]:
@@ -133,6 +135,7 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
         costs=costs(samples, prices),
         contrasts=contrasts,
         control_of=first.control_of,
+        degraded=sum(sample.degraded is not None for sample in samples),
     )
 
 

@@ -1,6 +1,7 @@
 """The comparison itself: the loop, the seeds, and what samples come to."""
 
 import pytest
+from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
 from speculative.evaluate.compare import Comparison
@@ -33,6 +34,14 @@ async def test_every_method_meets_the_same_problems_with_the_same_seeds():
 def test_a_seed_depends_on_its_place_alone():
     assert seed_of(0, "a", 0) == seed_of(0, "a", 0)
     assert len({seed_of(0, "a", 0), seed_of(1, "a", 0), seed_of(0, "b", 0), seed_of(0, "a", 1)}) == 4
+
+
+async def test_a_chain_that_one_model_finished_alone_says_so():
+    dead, alive = Mortal(SCRIPT, name="big", lives=0), ScriptedEngine(SCRIPT, name="small")
+    async with Pair(dead, alive) as pair:
+        compared = Comparison(spread(problems(), 1), Problem.of("x", degrade="small"), {})
+        await compared.run(pair, contenders("big_only,small_only"))
+    assert {sample.label: sample.degraded for sample in compared.samples} == {"big_only": "big", "small_only": None}
 
 
 async def test_what_a_chain_found_in_the_cache_is_known():

@@ -101,6 +101,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], finder
         at_once=work.at_once,
         lent=_lent(result.trace),
         control_of=work.contender.control_of,
+        degraded=result.degraded,
     )
 
 

@@ -78,7 +78,8 @@ class Dialect:
             case "judge":
                 return self._judging(text)
             case "rewrite":
-                return self._alone(messages, f"Reasoning so far:\n\n{question.text}\n\n{self.shorter}{self.curious * question.curious}")
+                told = f"Reasoning so far:\n\n{question.text.strip()}\n\n{self.shorter}"
+                return self._alone(messages, told + self.curious * question.curious)
             case "free":
                 return Asking(self._next_turn(text, question.text), True)
 

@@ -188,6 +188,7 @@ COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
+        (_degraded(rows), True),
         (RIGHT, True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
@@ -195,6 +196,12 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
         (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
     ]
     return " ".join(text for text, needed in told if needed).strip()
+
+
+def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which figures are not the method's alone."""
+    hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
+    return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
 
 
 def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:
