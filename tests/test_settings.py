@@ -3,8 +3,9 @@
 import pytest
 
 from speculative.errors import UnknownName, UsageError
+from speculative.secret import secret
 from speculative.serve.jobs import Jobs
-from speculative.settings import Settings, secret
+from speculative.settings import Settings
 
 
 @pytest.fixture(autouse=True)

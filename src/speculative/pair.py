@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
 
 from speculative.engines.base import Engine
 from speculative.errors import UnmetNeeds, UsageError
 from speculative.methods.base import Method, name_of, needs_of
+from speculative.secret import secret
+
+if TYPE_CHECKING:
+    from speculative.engines.vllm import Launch
 
 OF_THE_PAIR = ("big", "small")
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
@@ -23,7 +26,7 @@ class EngineOptions(Struct, frozen=True):
     """What an engine may need besides its spec.
 
     `model`: which one, where a server has several. `key`: the server's secret (else `SPECULATIVE_BIG_KEY` and its like for the other
-    roles, or `SPECULATIVE_KEY`, of the environment). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
+    roles, or `SPECULATIVE_KEY`, of the environment or `.env`). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
     does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
 
     For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
@@ -76,7 +79,7 @@ class Pair(Mapping[str, Engine]):
         if served:
             from speculative.engines.vllm import VllmEngine
 
-            launches = [_launch(spec, chosen[role]) for role, spec in served.items()]
+            launches = [(launch_of(spec, chosen[role]), _own(chosen[role])) for role, spec in served.items()]
             engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
         return cls(**engines)
 
@@ -149,8 +152,7 @@ def engine(spec: Spec, options: EngineOptions | None = None) -> Engine:
     if len(specs) == 1 and starts(specs[0]):
         from speculative.engines.vllm import VllmEngine
 
-        launch, own = _launch(specs[0], options)
-        return VllmEngine.serve(launch, **own)
+        return VllmEngine.serve(launch_of(specs[0], options), **_own(options))
     known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
     raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
 
@@ -160,16 +162,20 @@ def starts(spec: str) -> bool:
     return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and Path(spec).expanduser().is_dir())
 
 
-def _launch(spec: str, options: EngineOptions) -> tuple[Any, dict[str, Any]]:
-    """How vLLM is started for a model, and how the engine on it is opened."""
+def launch_of(spec: str, options: EngineOptions) -> Launch:
+    """How vLLM is started for a model."""
     from speculative.engines.vllm import Launch
 
-    own = {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
-    launch = Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
-    return launch, own
+    model = str(Path(spec).expanduser()) if spec.startswith("~") else spec
+    return Launch(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
+
+
+def _own(options: EngineOptions) -> dict[str, Any]:
+    """How the engine on a server that was started is opened."""
+    return {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:
-    """The options with the role's secret out of the environment, if none is given."""
-    key = options.key or os.environ.get(f"SPECULATIVE_{role.upper()}_KEY") or os.environ.get("SPECULATIVE_KEY")
+    """The options with the role's secret out of the environment or `.env`, if none is given."""
+    key = options.key or secret(f"SPECULATIVE_{role.upper()}_KEY") or secret("SPECULATIVE_KEY")
     return structs.replace(options, key=key)

@@ -1,18 +1,16 @@
 """One schema for all settings. Sources, the first one that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
 `speculative.toml`, the default.
 
-Other programs' secrets (`OPENAI_API_KEY`, `HF_TOKEN`) are no settings: `secret` reads one where it is needed.
+Other programs' secrets (`OPENAI_API_KEY`, `HF_TOKEN`) are no settings: `speculative.secret` reads one where it is needed.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import Group, Parameter
-from dotenv import dotenv_values
 from msgspec import structs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -155,9 +153,7 @@ class Settings(BaseSettings):
         """Opens the engines, `flags` before the file. It waits for servers. Raises what `Pair.open` raises."""
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
-            filed = EngineOptions(
-                key=secret(f"{PREFIX}{role.upper()}_KEY"), **(self.servers[role].model_dump() if role in self.servers else {})
-            )
+            filed = EngineOptions(**(self.servers[role].model_dump() if role in self.servers else {}))
             given = structs.asdict((flags or {}).get(role, EngineOptions()))
             options[role] = structs.replace(filed, **{name: value for name, value in given.items() if value})
         big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
@@ -177,11 +173,6 @@ class Settings(BaseSettings):
                 raise UsageError(f"key file {self.key_file} holds no key; put one a line")
             found += filed
         return tuple(key for key in found if key)
-
-
-def secret(name: str) -> str | None:
-    """A secret of another service (`OPENAI_API_KEY`, `HF_TOKEN`): from the environment, else from `.env`. It is not kept."""
-    return os.environ.get(name) or dotenv_values(".env").get(name) or None
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -8,12 +8,13 @@ import time
 import pytest
 
 import speculative
+from speculative.cli.engine_flags import EngineFlags
 from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import Deadlines, Events, told
 from speculative.engines.openai import OpenAIEngine
 from speculative.engines.replicas import Replicas, address
-from speculative.errors import EngineBusy, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer, Fault
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
@@ -182,6 +183,28 @@ async def test_a_wrong_key_is_said_without_saying_the_key():
         assert "wrong-secret" not in str(raised.value)
 
 
+async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_results():
+    async with FakeServer(ScriptedEngine("x")) as server, FakeServer(ScriptedEngine("x", context=9)) as other:
+        secret, unlike = (one.url.replace("http://", "http://me:hunter22@") for one in (server, other))
+        with pytest.raises(UsageError, match="replicas have to be alike") as unalike:
+            await OpenAIEngine.connect([secret, unlike])
+        engine = await OpenAIEngine.connect(secret, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine.link.deadlines = Deadlines(first_token=0.2)
+        server.faults.extend([Fault("status"), Fault("stall"), Fault("garbage"), Fault("close", after=1)])
+        told = [str(unalike.value)]
+        for _ in range(4):
+            with pytest.raises(EngineError) as raised:
+                await write(engine)
+            told.append(str(raised.value))
+        await server.stop()
+        with pytest.raises(EngineUnreachable) as dead:
+            await write(engine)
+        assert "hunter22" not in " ".join([*told, str(dead.value), engine.name])
+        await engine.aclose()
+    flags = EngineFlags(big=(secret, "http://other:8000"))
+    assert flags.specs["big"] == f"{server.url} http://other:8000"
+
+
 async def test_cancelling_closes_the_connection_and_counts_what_was_written():
     async with rig(pace=0.01) as (server, engine):
         tally = Tally()
@@ -237,7 +260,9 @@ async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
         await engine.aclose()
 
 
-async def test_a_stuck_server_is_left_before_its_first_token():
+async def test_a_stuck_server_is_left_before_its_first_token(monkeypatch):
+    """Also when waiting for it took longer than a call that nobody answered may be tried again."""
+    monkeypatch.setattr(http, "PATIENCE", 0.5)
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
         engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")

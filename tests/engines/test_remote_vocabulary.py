@@ -130,16 +130,17 @@ def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
     import huggingface_hub
 
     calls = []
+    monkeypatch.setenv("HF_TOKEN", "hf_key")
 
-    def fetched(name, file, local_files_only=False):
-        calls.append(local_files_only)
+    def fetched(name, file, local_files_only=False, token=None):
+        calls.append((local_files_only, token))
         if local_files_only:
             raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
     assert remote_vocabulary.find("someone/model") == path
-    assert calls == [True, False]
+    assert calls == [(True, None), (False, "hf_key")]
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(UsageError, match="not found on the hub"):
         remote_vocabulary.find("someone/model")

@@ -1,8 +1,10 @@
 """Servers that are started for the user, with a stand-in for vLLM: it loads, answers, has children, and is gone at the end."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -137,6 +139,18 @@ async def test_a_server_that_is_there_already_is_used_and_left_alone():
         assert await asyncio.to_thread(vllm.answers, server.url)
 
 
+@pytest.mark.parametrize("source", ["itself", "other"])
+async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, source):
+    unlike.byte_level(tmp_path / "model")
+    model = str(tmp_path / "model")
+    async with FakeServer(ScriptedEngine("x"), model="there", source=model if source == "itself" else "other/one") as server:
+        launch = Launch(model, "/nowhere", port=server.port)
+        engine = await asyncio.to_thread(VllmEngine.serve, launch)
+        assert engine.server.model == "there"
+        await engine.aclose()
+    assert caplog.messages == ([] if source == "itself" else [f"{server.url} runs there, not {model}; it is used as it is"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_when_we_die(stand_in, number):
     """Ours is killed in every way while its server runs: the server, and its child that ignores SIGTERM, go too."""
@@ -183,6 +197,25 @@ def test_a_server_whose_guard_is_killed_is_asked_to_end(stand_in):
         running.stop()
 
 
+async def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
+    monkeypatch.setattr("urllib.request._opener", None)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with FakeServer(ScriptedEngine("x")) as server:
+        assert await asyncio.to_thread(vllm.answers, server.url)
+
+
+async def test_what_is_no_web_server_does_not_answer():
+    async def greet(_, writer):
+        writer.write(b"SSH-2.0-Something\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        assert not await asyncio.to_thread(vllm.answers, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+
+
 def test_what_is_run():
     launch = Launch("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
     command = launch.command("python", 8000)
@@ -192,9 +225,22 @@ def test_what_is_run():
     assert launch.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+def test_the_key_to_gated_models_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert "HF_TOKEN" not in Launch("a/b").environment()
+    (tmp_path / ".env").write_text("HF_TOKEN=hf_of_the_file\n")
+    assert Launch("a/b").environment()["HF_TOKEN"] == "hf_of_the_file"
+    assert "HF_TOKEN" not in os.environ
+
+
 def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="--vllm PYTHON"):
         engine("someone/model")
+    with pytest.raises(UsageError, match=r"--vllm '/no/python': there is no such program"):
+        engine("someone/model", EngineOptions(vllm="/no/python"))
+    with pytest.raises(UsageError, match="no closing quotation"):
+        engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     for wrong in ("bundle:big", "model", "a/b/c", ""):
         with pytest.raises(UsageError, match="it opens bundled:big"):
             engine(wrong)
@@ -219,6 +265,52 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
     assert run(["down"]) == 2
     assert "no servers are held open" in capfd.readouterr().err
     assert run(["up"]) == 2
+
+
+def test_the_line_of_up_names_the_whole_pair(stand_in):
+    python, model = stand_in
+    command = [sys.executable, "-m", "speculative.cli", "up", "--big", model, "--vllm", python]
+    command += ["--small", "http://one:8000", "--small", "http://two:8000", "--judge", model]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
+        words = held.stdout.readline().split()
+        tree = guard.family(held.pid)
+        held.send_signal(signal.SIGTERM)
+        assert held.wait(20) == 0
+    assert words[2:7:2] == ["--big", "--judge", "--small"]
+    assert words[6:] == ["--small", "http://one:8000", "--small", "http://two:8000"]
+    assert gone(tree)
+
+
+def test_servers_of_another_machine_are_left_to_it(stand_in, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(kept, "node", lambda: "another")
+        file = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+        assert list(kept.notes()) == [file]
+    assert not kept.notes()
+    assert file.exists()
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_a_doctor_who_waits_for_a_server_can_be_called_off(stand_in, loads):
+    """For one that loads, and for one that listens and says nothing."""
+    python, model = stand_in
+    with contextlib.ExitStack() as opened:
+        stuck = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"http://127.0.0.1:{stuck.getsockname()[1]}"
+        spec = [model, "--vllm", python, "--big-args=--slow"] if loads else [url]
+        command = [sys.executable, "-m", "speculative.cli", "doctor", "--big", *spec]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as doctor:
+            if loads:
+                deadline = time.monotonic() + 20
+                while len(guard.family(doctor.pid)) < 3 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            else:
+                opened.enter_context(stuck.accept()[0])
+            tree = guard.family(doctor.pid)
+            doctor.send_signal(signal.SIGINT)
+            assert doctor.wait(15) == 130
+            assert doctor.stderr.read() == "speculative: interrupted\n"
+        assert gone(tree)
 
 
 async def test_servers_that_are_kept_serve_the_next_command_until_they_are_ended(stand_in, capfd):

@@ -35,6 +35,24 @@ def test_a_stream_that_the_survivor_finishes_loses_and_doubles_nothing(lives):
         assert "".join(delta.get("content") or "" for delta in deltas) == ANSWER
 
 
+def test_ready_and_metrics_tell_who_is_missing():
+    def dead():
+        return Pair(Mortal(TEXT, name="B", lives=10_000), Mortal(TEXT, name="S", lives=0))
+
+    with serving(dead()) as served:
+        assert "small model" in served.get("/ready").json()["reason"]
+    with serving(dead(), degrade="small") as served:
+        assert served.get("/ready").status_code == 503
+    with serving(dead(), degrade="big") as served:
+        ready = served.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        assert "the small model does not answer" in ready.json()["degraded"]
+        assert served.get("/ping").status_code == 200
+        assert 'speculative_degraded_chains_total{role="small"}' not in served.get("/metrics").text
+        served.post(json={**ASK, "n": 2})
+        assert 'speculative_degraded_chains_total{role="small"} 2.0' in served.get("/metrics").text
+
+
 def test_the_settings_say_it_for_requests_that_do_not():
     with serving(mortal(), degrade="big", warm_every=4) as served:
         reply = served.post(json={**ASK, "model": "speculative/small_only"}).json()

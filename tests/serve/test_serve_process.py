@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from speculative.cli import run
+from speculative.engines import guard, kept
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "speculative.cli", "serve"]
@@ -56,6 +57,24 @@ def test_the_command_serves_the_bundled_pair_and_ends_in_good_order(tmp_path):
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=30) == 0
         assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
+
+
+def test_told_to_stop_while_a_server_loads_it_stops(tmp_path):
+    """Nothing waits for the server, and nothing of it is left."""
+    python, model = tmp_path / "python", tmp_path / "model"
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.chmod(0o755)
+    model.mkdir()
+    flags = ["--big", str(model), "--small", str(model), "--vllm", str(python)]
+    with process([*COMMAND, *flags], tmp_path, XDG_STATE_HOME=str(tmp_path)) as (running, url):
+        assert httpx2.get(f"{url}/ready").json()["reason"] == "the models are loading"
+        end = time.monotonic() + 20
+        while len(tree := guard.family(running.pid)) < 5:  # two guards, two servers
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=20) == 0
+        assert not [pid for pid in tree if kept.began(pid)]
 
 
 def test_the_first_librarys_script(tmp_path):

@@ -76,17 +76,28 @@ def test_a_pair_that_cannot_be_opened_ends_the_service():
     assert str(server.door.failed) == "no weights at all"
 
 
+def test_a_bug_while_the_pair_opens_ends_the_service_too():
+    async def broken():
+        raise ZeroDivisionError("no foreseen kind of failure")
+
+    settings = Settings(port=0, log_level="error")
+    bound = bind(settings)
+    server = make(settings, broken)
+    server.run(sockets=[bound])
+    assert isinstance(server.door.failed, ZeroDivisionError)
+
+
 async def test_an_engine_that_does_not_answer_is_not_ready(monkeypatch):
     from speculative.serve import door
 
     monkeypatch.setattr(door, "PROBE", 0.05)
     served = make(Settings(), None).door
     served._pair = pair(delay=5)
-    assert "big model does not answer" in await served.unready()
+    assert "big model does not answer" in (await served.unready())[0]
     served._pair = pair()
-    assert await served.unready() == ""
+    assert await served.unready() == ("", "")
     served.admission.close()
-    assert await served.unready() == "the service is shutting down"
+    assert await served.unready() == ("the service is shutting down", "")
 
 
 def test_two_services_in_one_process_count_apart():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import msgspec
@@ -12,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
-from speculative.cli.interrupt import interruptible
+from speculative.cli.interrupt import interruptible, raising
 from speculative.cli.screen import put_json, screen
 from speculative.engines.base import Engine
 from speculative.engines.checkup import Finding, broken, look
 from speculative.errors import SpeculativeError
-from speculative.pair import Spec, engine, keyed
+from speculative.pair import EngineOptions, Spec, engine, keyed
 
 
 def doctor(
@@ -27,7 +26,8 @@ def doctor(
 ) -> int:
     """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
     given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
-    findings = interruptible(_looked({role: spec for role, spec in given.items() if spec}, engines))
+    options = engines.options()
+    findings = [_looked(role, spec, keyed(role, options[role])) for role, spec in given.items() if spec]
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         put_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
@@ -36,20 +36,21 @@ def doctor(
     return 1 if any(finding.error for finding in findings) else 0
 
 
-async def _looked(specs: dict[str, Spec], flags: EngineFlags) -> list[Finding]:
+def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
     """One after the other, each opened for itself: one that is dead does not hide the others."""
-    findings: list[Finding] = []
-    for role, spec in specs.items():
-        try:
-            opened: Engine = await asyncio.to_thread(engine, spec, keyed(role, flags.options()[role]))
-        except SpeculativeError as error:
-            findings.append(broken(role, error))
-            continue
-        try:
-            findings.append(await look(role, opened))
-        finally:
-            await opened.aclose()
-    return findings
+    try:
+        with raising():
+            opened = engine(spec, options)
+    except SpeculativeError as error:
+        return broken(role, error)
+    return interruptible(_seen(role, opened))
+
+
+async def _seen(role: str, opened: Engine) -> Finding:
+    try:
+        return await look(role, opened)
+    finally:
+        await opened.aclose()
 
 
 def _show(console: Console, findings: list[Finding], same: bool) -> None:

@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
+from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.engines import kept
 from speculative.engines.vllm import Launch, Running, begin, end_all, loaded
 from speculative.errors import UsageError
-from speculative.pair import EngineOptions, starts
+from speculative.pair import launch_of, starts
 
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
@@ -21,16 +21,16 @@ WAIT = 60.0
 
 def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     """Start vLLM for the models and hold the servers open, until Ctrl-C or `speculative down`."""
-    specs = {"big": spec_of(engines.big), "small": spec_of(engines.small)}
+    given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
-    launches = {role: _launch(spec, options[role]) for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
+    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if len(specs) == 1 and starts(specs[0])}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
     with raising():
-        return _held(launches)
+        return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
-def _held(launches: dict[str, Launch]) -> int:
+def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
     note: Path | None = None
     begun: list[Running] = []
     try:
@@ -40,8 +40,9 @@ def _held(launches: dict[str, Launch]) -> int:
             for running, launch in zip(begun, launches.values(), strict=True):
                 loaded(running, launch, tell)
         note = kept.write(f"up-{os.getpid()}", os.getpid())
-        flags = " ".join(f"--{role} {running.url}" for role, running in zip(launches, begun, strict=True))
-        sys.stdout.write(f"speculative ask {flags}\n")
+        pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
+        flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if not spec.startswith("bundled:")]
+        sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
         sys.stdout.flush()
         while all(running.process is None or running.process.poll() is None for running in begun):
             time.sleep(0.5)
@@ -68,7 +69,3 @@ def down() -> int:
             raise UsageError(f"the servers of process {numbers} have not ended within {WAIT:g} s")
         time.sleep(0.1)
     return 0
-
-
-def _launch(spec: str, options: EngineOptions) -> Launch:
-    return Launch(spec, options.vllm, options.gpus, options.port, options.args, options.model)

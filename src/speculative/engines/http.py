@@ -15,7 +15,7 @@ import msgspec
 import stamina
 from msgspec import Struct
 
-from speculative.engines.replicas import Replicas, origin
+from speculative.engines.replicas import Replicas, bare, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
 
@@ -138,7 +138,8 @@ class Link:
         def passing(error: Exception) -> bool | float:
             return self.replicas.passing(error, PATIENCE)
 
-        async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=PATIENCE, wait_jitter=0.5, wait_max=4.0):
+        timeout = PATIENCE + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
+        async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
             with attempt:
                 return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
         raise AssertionError("a retry loop ends by returning or raising")
@@ -146,12 +147,13 @@ class Link:
     async def _once(
         self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        url = origin(base, path)
+        address = origin(base, path)
+        url = bare(address)
         try:
             async with asyncio.timeout(self.deadlines.first_token):
                 limits = aiohttp.ClientTimeout(total=None, sock_connect=self.deadlines.connect)
                 settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
-                response = await self._session().request(verb, url, **settings)
+                response = await self._session().request(verb, address, **settings)
                 try:
                     if response.status != 200:
                         raise await self._refusal(response, url)

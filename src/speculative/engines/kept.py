@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from platform import node
 from typing import Any
 
 import msgspec
@@ -14,12 +15,13 @@ from speculative.trace import write_whole
 
 
 class Note(Struct, frozen=True):
-    """Whom to end (`began` tells it from a later process with its number), where it answers, and how it was started."""
+    """Whom to end (`began` tells it from a later process with its number), where it answers, how and on which machine it was started."""
 
     pid: int
     began: str | None
     url: str = ""
     launch: Any = None
+    host: str = ""
 
 
 def state() -> Path:
@@ -33,17 +35,22 @@ def state() -> Path:
 def write(name: str, pid: int, url: str = "", launch: Any = None) -> Path:
     """Notes a process; the file is given back."""
     file = state() / f"{name}.note.json"
-    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch))))
+    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch), node())))
     return file
 
 
 def notes() -> dict[Path, Note]:
-    """All notes of processes that still run; those of others are thrown away."""
+    """All notes of processes of this machine that still run; those of processes that are gone are thrown away.
+
+    A home folder may be shared: what runs on other machines is theirs to end.
+    """
     found: dict[Path, Note] = {}
     for file in sorted(state().glob("*.note.json")):
         try:
             note = msgspec.json.decode(file.read_bytes(), type=Note)
         except (OSError, msgspec.DecodeError):
+            continue
+        if note.host not in ("", node()):
             continue
         if note.began is not None and note.began == began(note.pid):
             found[file] = note

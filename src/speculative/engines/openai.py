@@ -231,10 +231,18 @@ async def together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 def apart(work: Awaitable[T]) -> T:
-    """Waits for asynchronous work in a thread and an event loop of its own."""
+    """Waits for asynchronous work in a thread and an event loop of its own; cancels it when the wait is interrupted."""
+    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
 
     async def waited() -> T:
+        begun.append((asyncio.get_running_loop(), asyncio.current_task()))
         return await work
 
     with ThreadPoolExecutor(1, thread_name_prefix="speculative-open") as pool:
-        return pool.submit(lambda: asyncio.run(waited())).result()
+        try:
+            return pool.submit(lambda: asyncio.run(waited())).result()
+        except KeyboardInterrupt:
+            for loop, task in begun:
+                if task and not loop.is_closed():
+                    loop.call_soon_threadsafe(task.cancel)
+            raise

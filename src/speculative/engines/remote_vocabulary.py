@@ -9,6 +9,7 @@ from typing import Any, cast
 from speculative.engines.base import Vocabulary
 from speculative.errors import BadWeights, UsageError
 from speculative.prompts import recognise
+from speculative.secret import secret
 
 FILE = "tokenizer.json"
 SHIPPED = Path(__file__).parents[1] / "bundled" / "big" / FILE
@@ -67,7 +68,7 @@ def _from_hub(name: str) -> Path:
         try:
             return Path(fetch(name, FILE, local_files_only=True))
         except LocalEntryNotFoundError:
-            return Path(fetch(name, FILE))
+            return Path(fetch(name, FILE, token=secret("HF_TOKEN")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         return _missing(name, f"was not found on the hub ({type(error).__name__})")
 

@@ -25,7 +25,7 @@ class Replicas:
     @property
     def name(self) -> str:
         """The first address, and how many more."""
-        first = _bare(self.urls[0])
+        first = bare(self.urls[0])
         return first if len(self.urls) == 1 else f"{first} (and {len(self.urls) - 1} more)"
 
     def pick(self, key: str) -> str:
@@ -72,7 +72,7 @@ def origin(base: str, path: str) -> str:
     return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
 
 
-def _bare(url: str) -> str:
-    """An address without the user and password that it may hold."""
+def bare(url: str) -> str:
+    """An address without the user and password that it may hold, as it is told and kept."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url

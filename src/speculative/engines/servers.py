@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from speculative.engines.base import Ability
 from speculative.engines.http import Link
+from speculative.engines.replicas import bare
 from speculative.engines.wires.base import Wire
 from speculative.errors import EngineError, EngineFault, EngineRefused, UnknownName, UsageError
 
@@ -72,7 +73,9 @@ async def inspect(link: Link, model: str | None = None) -> Server:
     first = found[0]
     for url, other in zip(link.replicas.urls, found, strict=True):
         if (other.kind, other.model, other.context) != (first.kind, first.model, first.context):
-            raise UsageError(f"{url} runs {_what(other)}, but {link.replicas.urls[0]} {_what(first)}; replicas have to be alike")
+            raise UsageError(
+                f"{bare(url)} runs {_what(other)}, but {bare(link.replicas.urls[0])} {_what(first)}; replicas have to be alike"
+            )
     return first
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 from msgspec import Struct, structs
 
@@ -22,12 +25,16 @@ from speculative.engines import guard, kept
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.engines.openai import OpenAIEngine
 from speculative.errors import EngineError, EngineUnreachable, UsageError
+from speculative.secret import secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
 LOADING = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
+LOG = logging.getLogger("speculative.engines")
 Tell = Callable[[str], None]
+_DIRECT = build_opener(ProxyHandler({}))
+"""No proxy stands between this machine and itself."""
 
 
 class Launch(Struct, frozen=True):
@@ -47,7 +54,11 @@ class Launch(Struct, frozen=True):
     keep: bool = False
 
     def command(self, python: str, port: int) -> list[str]:
-        """What is run; what `args` say comes last, and so wins."""
+        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for a quote that is not closed."""
+        try:
+            more = shlex.split(self.args)
+        except ValueError as error:
+            raise UsageError(f"arguments for vLLM, {self.args!r}: {str(error).lower()}") from None
         own = [
             "--model",
             self.model,
@@ -61,12 +72,12 @@ class Launch(Struct, frozen=True):
         count = len(self.gpus.split(",")) if self.gpus else 1
         parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
         named = ["--served-model-name", self.name] if self.name else []
-        return [python, "-m", MODULE, *own, *parallel, *named, *shlex.split(self.args)]
+        return [python, "-m", MODULE, *own, *parallel, *named, *more]
 
     def environment(self) -> dict[str, str]:
-        """Ours, with the GPUs chosen; vLLM reports to nobody."""
-        gpus = {"CUDA_VISIBLE_DEVICES": self.gpus} if self.gpus else {}
-        return {**os.environ, "VLLM_NO_USAGE_STATS": "1", **gpus}
+        """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody."""
+        chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": secret("HF_TOKEN")}
+        return {**os.environ, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
 class Running:
@@ -122,7 +133,7 @@ def begin(launch: Launch) -> Running:
     found = url if launch.port else kept.find(structs.replace(launch, keep=True))
     if found and answers(found):
         return Running(found, None, None)
-    python = launch.python or _python()
+    python = _python(launch.python)
     log = kept.state() / f"vllm-{port}.log"
     log.write_bytes(b"")
     command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
@@ -163,11 +174,11 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
 def answers(url: str) -> bool:
     """Whether a server lists its models there."""
     try:
-        with urlopen(f"{url}/models", timeout=2) as answer:  # (an address of this machine that we made)
+        with _DIRECT.open(f"{url}/models", timeout=2) as answer:  # (an address of this machine that we made)
             return answer.status == 200
     except HTTPError as error:
         return error.code in (401, 403)
-    except (URLError, OSError, ValueError):
+    except (HTTPException, OSError, ValueError):
         return False
 
 
@@ -201,11 +212,17 @@ class VllmEngine(OpenAIEngine):
                 engine = cls.open(loaded(running, launch, tell).url, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
                 engine.running = running
+                engine._own_up(launch)
                 engines.append(engine)
         except BaseException:
             end_all(begun)
             raise
         return engines
+
+    def _own_up(self, launch: Launch) -> None:
+        """A server that answered on the port is used as it is, but not without a word when it runs another model."""
+        if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
+            LOG.warning("%s runs %s, not %s; it is used as it is", self.running.url, self.server.model, launch.model)
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
         with self._naming_the_log():
@@ -243,7 +260,11 @@ def _tokenizer(launch: Launch) -> str | None:
     return launch.model if Path(launch.model).expanduser().is_dir() else None
 
 
-def _python() -> str:
+def _python(given: str | None) -> str:
+    if given:
+        if found := shutil.which(str(Path(given).expanduser()) if given.startswith("~") else given):
+            return found
+        raise UsageError(f"--vllm {given!r}: there is no such program; name a Python that has vLLM")
     if find_spec("vllm") is None:
         raise UsageError("this Python has no vLLM; install it (pip install vllm) or name a Python that has it (--vllm PYTHON)")
     return sys.executable

@@ -13,7 +13,7 @@ from speculative.engines.http import Deadlines, Link
 from speculative.engines.servers import inspect
 from speculative.errors import EngineFault, UsageError
 from speculative.evaluate.grading_text import WINDOW
-from speculative.settings import secret
+from speculative.secret import secret
 
 KEY = "OPENAI_API_KEY"
 TOKENS = 256

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.settings import secret
+from speculative.secret import secret
 
 NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
 

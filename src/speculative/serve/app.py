@@ -109,9 +109,10 @@ def _watching(app: FastAPI, door: Door) -> None:
 
     @app.get("/ready", responses={503: ERRORS[503]})
     async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        """Both engines answer."""
-        reason = await door.unready()
-        return JSONResponse({"status": "not ready", "reason": reason} if reason else {"status": "ready"}, 503 if reason else 200)
+        """Both engines answer, or the one that `degrade` has go on alone."""
+        reason, missing = await door.unready()
+        told = {"status": "not ready", "reason": reason} if reason else {"status": "ready"} | ({"degraded": missing} if missing else {})
+        return JSONResponse(told, 503 if reason else 200)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -37,7 +37,7 @@ class Door:
         self.metrics = Metrics(self.admission)
         self.scrub = Scrubber(settings.keys())
         self.began = int(time.time())
-        self.failed: SpeculativeError | OSError | None = None
+        self.failed: Exception | None = None
         self._opener, self._on_failure = opener, on_failure
         self._pair: Pair | None = None
         self._answered: dict[int, float] = {}
@@ -68,16 +68,19 @@ class Door:
             if self._pair is not None:
                 await self._pair.aclose()
 
-    async def unready(self) -> str:
-        """Why the service is not ready; empty when both engines answer."""
+    async def unready(self) -> tuple[str, str]:
+        """Why the service is not ready, and who is missing although it is, since the other one goes on alone (`degrade`).
+
+        Both are empty when both engines answer.
+        """
         if self.admission.closed:
-            return "the service is shutting down"
+            return "the service is shutting down", ""
         if self._pair is None:
-            return str(self.failed or "the models are loading")
-        for role, engine in self._pair.items():
-            if reason := await self._silent(engine):
-                return f"the {role} model does not answer: {reason}"
-        return ""
+            return self.scrub(str(self.failed or "the models are loading")), ""
+        answers = await asyncio.gather(*map(self._silent, self._pair.values()))
+        silent = {role: f"the {role} model does not answer: {reason}" for role, reason in zip(self._pair, answers, strict=True) if reason}
+        spared = silent.pop({"big": "small", "small": "big"}.get(self.settings.degrade, ""), "")
+        return next(iter(silent.values()), ""), spared
 
     @staticmethod
     def request_id(scope: Scope) -> str:
@@ -87,9 +90,10 @@ class Door:
         began = time.perf_counter()
         try:
             self._pair = await self._opener()
-        except (SpeculativeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is: a service that loads for ever tells nobody
+            foreseen = isinstance(error, SpeculativeError | OSError)
             self.failed = error
-            log("the models cannot be opened", 40, told=str(error))
+            log("the models cannot be opened", 40, told=self.scrub(str(error)), error=None if foreseen else error)
             if self._on_failure:
                 self._on_failure()
             return

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from speculative.settings import secret
+from speculative.secret import secret
 
 LOG = logging.getLogger("speculative.serve")
 SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "VLLM_API_KEY")

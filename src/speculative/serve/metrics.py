@@ -29,6 +29,12 @@ class Metrics:
             "speculative_chains", "Chains that came to an end, by method and finish reason.", ["method", "finish"], registry=registry
         )
         self.tokens = Counter("speculative_tokens", "Tokens by role and fate.", ["role", "fate"], registry=registry)
+        self.degraded = Counter(
+            "speculative_degraded_chains",
+            "Chains that one model went on with alone, by the role whose server was lost.",
+            ["role"],
+            registry=registry,
+        )
         self.errors = Counter("speculative_engine_errors", "Errors of engines, by kind.", ["kind"], registry=registry)
         self.cancelled = Counter("speculative_cancelled_requests", "Requests whose client went away.", registry=registry)
         self.seconds = Histogram(
@@ -54,7 +60,9 @@ class Metrics:
         self.spent(outcome)
 
     def spent(self, outcome: Outcome) -> None:
-        """Counts what a chain has cost, be it finished or not."""
+        """Counts what a chain has cost, and whose loss it survived, be it finished or not."""
+        if role := outcome.trace.degraded:
+            self.degraded.labels(role).inc()
         for role, usage in outcome.usage.items():
             for fate, field in FATES.items():
                 self.tokens.labels(role, fate).inc(getattr(usage, field))

@@ -49,7 +49,7 @@ class Seed(Struct, frozen=True):
         @app.get("/ping")
         async def ping() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
             """The models are loaded."""
-            reason = await door.unready()
+            reason, _ = await door.unready()
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
 
         @app.post("/speculative_reason", response_class=JSONResponse)

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import math
 import socket
+import threading
 from collections.abc import Mapping
 from types import FrameType
 
 import uvicorn
 
-from speculative.errors import UsageError
+from speculative.errors import EngineClosed, UsageError
 from speculative.pair import EngineOptions, Pair
 from speculative.serve.app import create_app
 from speculative.serve.door import Door, Opener
@@ -99,13 +100,23 @@ def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None 
 
 
 def opening(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> Opener:
-    """Opens the engines that the settings name; in a thread, since weights and servers take their time."""
+    """Opens the engines that the settings name; in a thread, since weights and servers take their time.
+
+    When it is cancelled, the thread ends with what it has started the next time that it tells how far it is.
+    """
+    ended = threading.Event()
 
     def tell(line: str) -> None:
+        if ended.is_set():
+            raise EngineClosed("the service was told to stop while its models were loading")
         log("loading", 10, told=line)
 
     async def opened() -> Pair:
-        return await asyncio.to_thread(settings.pair, flags, tell)
+        try:
+            return await asyncio.to_thread(settings.pair, flags, tell)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
 
     return opened
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative.engines.replicas import bare
 from speculative.errors import UnknownName, UsageError
 from speculative.evaluate.cells import settings_of
 from speculative.evaluate.contenders import Contender, spell
@@ -54,8 +55,9 @@ class Arguments(Struct, frozen=True):
 
     def kept(self, problem: Problem) -> dict[str, Any]:
         """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
-        engines = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in self.specs.items()}
-        return settings_of(problem, {"service": self.service} if self.service else engines)
+        specs = {role: (spec,) if isinstance(spec, str) else spec for role, spec in self.specs.items()}
+        engines = {role: " ".join(map(bare, several)) for role, several in specs.items()}
+        return settings_of(problem, {"service": bare(self.service)} if self.service else engines)
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
