@@ -87,11 +87,17 @@ def compare(
 
         found = folder.samples if folder else []
         more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
-        compared = Comparison(spread, asked, settings_of(asked, engines.specs), **more)
+        told_settings = settings_of(asked, engines.specs)
+        compared = Comparison(spread, asked, told_settings, **more)
         pair = engines.open()
         if folder:
             names = [rival.label for rival in rivals]
-            folder.note(provenance(pair, door="compare", methods=names, seeds=[settings.seed], tasks={"stories": told_of(spread)}))
+            known: dict[str, Any] = {
+                "settings": told_settings,
+                "seeds": [settings.seed],
+                "tasks": {"stories": told_of(spread) | {"epochs": epochs}},
+            }
+            folder.note(provenance(pair, door="compare", methods=names, **known))
         notes, stopped = _run(compared, rivals, pair, progress, prices_of, control)
     _show(
         [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
