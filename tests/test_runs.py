@@ -3,7 +3,7 @@
 import pytest
 from samples import sample
 
-from speculative.errors import UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.runs import PROVENANCE, SAMPLES, Run, RunFolder
 from speculative.trace import Trace
 
@@ -46,6 +46,14 @@ def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
             sample(params={"a": 1}),
         ]
         assert len({folder.append(one, Trace([])).trace for one in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])
+def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
+    with RunFolder(tmp_path) as folder:
+        folder.append(sample(trace=trace))
+    with pytest.raises(SpeculativeError, match="in another folder, and not read"):
+        Run(tmp_path).trace(sample(trace=trace))
 
 
 def note(model, big="http://host/v1", **more):

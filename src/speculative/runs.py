@@ -49,6 +49,8 @@ class Run:
         """The sample's trace; None if none was kept. Raises `BadTrace`, and `SpeculativeError` for a file that is missing."""
         if sample.trace is None:
             return None
+        if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
+            raise SpeculativeError(f"{self.path}: the trace {sample.trace} of a sample is in another folder, and not read")
         try:
             return Trace.load(self.path / sample.trace)
         except OSError as error:
