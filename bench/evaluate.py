@@ -29,7 +29,7 @@ async def through_inspect(method: str, stated: list, chains: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         async with Pair.open() as pair:
             with RunFolder(Path(folder) / "run") as kept:
-                cell = Cell(task("stories"), contender(method), stated, Problem.of("x"), chains=chains)
+                cell = Cell(task("stories"), contender(method), stated, Problem.of("x"))
                 begin = time.perf_counter()
                 await run([cell], Desk(pair, kept, lambda *_: None, chains=chains))
                 return cell.size / (time.perf_counter() - begin)

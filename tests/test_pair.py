@@ -7,7 +7,7 @@ from strategies import scripted_pair
 
 from speculative import Pair, UsageError
 from speculative.methods.registry import build
-from speculative.pair import engine
+from speculative.pair import EngineOptions, engine, kept
 from speculative.testing import ScriptedEngine
 
 
@@ -50,3 +50,18 @@ def test_a_method_without_needs_takes_any_pair() -> None:
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
         engine(spec)
+
+
+def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:
+    options = {
+        "big": EngineOptions(model="m", key="s3cret", dialect="qwen3", gpus="0", args="--api-key s3cret --dtype half"),
+        "small": EngineOptions(),
+        "judge": EngineOptions(model="unused"),
+    }
+    assert kept({"big": ("http://me:s3cret@host/v1", "http://other/v1"), "small": "bundled:small", "judge": ()}, options) == {
+        "big": "http://…@host/v1 http://other/v1",
+        "small": "bundled:small",
+        "big_model": "m",
+        "big_dialect": "qwen3",
+        "big_args": "--api-key … --dtype half",
+    }

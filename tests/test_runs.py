@@ -3,8 +3,8 @@
 import pytest
 from samples import sample
 
-from speculative.errors import UsageError
-from speculative.runs import SAMPLES, Run, RunFolder
+from speculative.errors import SpeculativeError, UsageError
+from speculative.runs import PROVENANCE, SAMPLES, Run, RunFolder
 from speculative.trace import Trace
 
 
@@ -36,8 +36,50 @@ def test_a_last_line_that_is_cut_anywhere_is_taken_away(tmp_path):
 
 def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
     with RunFolder(tmp_path) as folder:
-        variants = [sample(), sample(epoch=1), sample(label="big-only"), sample("p-1"), sample("P1")]
+        variants = [
+            sample(),
+            sample(epoch=1),
+            sample(label="big-only"),
+            sample("p-1"),
+            sample("P1"),
+            sample(gold="2"),
+            sample(params={"a": 1}),
+        ]
         assert len({folder.append(one, Trace([])).trace for one in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])
+def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
+    with RunFolder(tmp_path) as folder:
+        folder.append(sample(trace=trace))
+    with pytest.raises(SpeculativeError, match="in another folder, and not read"):
+        Run(tmp_path).trace(sample(trace=trace))
+
+
+def note(model, big="http://host/v1", **more):
+    return {"settings": {"big": big, **more}, "engines": {"big": {"name": f"{model} at host", "model": model}}}
+
+
+def test_another_model_at_the_same_address_is_told(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.note(note("one"))
+        folder.note(note("two"))  # there is no sample of the first
+        folder.append(sample())
+        folder.note(note("three", big="http://elsewhere/v1"))
+        folder.note(note("four", big_model="four"))
+        with pytest.raises(UsageError, match="has samples of model 'two' as big, and http://host/v1 has 'five' now; name another folder"):
+            folder.note(note("five"))
+    assert len(Run(tmp_path).provenance) == 4
+
+
+def test_a_note_that_is_cut_off_is_taken_away(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.note({"command": "x"})
+        with (tmp_path / PROVENANCE).open("ab") as file:
+            file.write(b'{"command":')
+        assert Run(tmp_path).provenance == [{"command": "x"}]
+        folder.note({"command": "y"})
+    assert Run(tmp_path).provenance == [{"command": "x"}, {"command": "y"}]
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path):

@@ -44,6 +44,19 @@ def test_every_seed_may_have_a_control_of_its_own():
     assert [met.chains for met in rows[0].contrasts] == [1, 1]
 
 
+def test_a_method_is_held_against_the_baseline_with_its_own_settings():
+    one, other, third = ({"big": engine} for engine in ("one", "other", "third"))
+    big = [
+        sample("p1", "big_only A", method="big_only", settings=one),
+        sample("p1", "big_only B", method="big_only", settings=other, seconds=4.0),
+    ]
+    mine = [sample("p1", "mine A", settings=one), sample("p1", "mine B", settings=other), sample("p1", "mine C", settings=third)]
+    rows = {row.label: row for row in standings([*big, *mine])}
+    assert [rows[label].contrasts[0].against for label in ("mine A", "mine B", "mine C")] == ["big_only A", "big_only B", "big_only A"]
+    assert [rows[label].speed for label in ("mine A", "mine B", "mine C")] == [1.0, 8.0, None]
+    assert rows["big_only B"].contrasts == []
+
+
 def test_controls_of_what_is_not_there_are_not_shown():
     assert standings(switch(0.5, 2, 50)) == []
 

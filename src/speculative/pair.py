@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from speculative.engines.base import Engine
 from speculative.errors import UnmetNeeds, UsageError
+from speculative.hiding import hidden
 from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
 
@@ -47,6 +48,9 @@ class EngineOptions(Struct, frozen=True):
 Spec = str | Sequence[str]
 """`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, or a model's hub
 name or folder, for which vLLM is started."""
+
+TELLING = ("model", "tokenizer", "dialect", "args")
+"""The options that decide what an engine writes; the others say where it runs."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -173,6 +177,14 @@ def launch_of(spec: str, options: EngineOptions) -> Launch:
 def _own(options: EngineOptions) -> dict[str, Any]:
     """How the engine on a server that was started is opened."""
     return {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
+
+
+def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
+    """The engines as they are kept with samples: what fills each role in one string, and, as `big_model` and the like, the options
+    that decide what it writes. Without secrets."""
+    told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
+    more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in TELLING}
+    return {name: hidden(value) for name, value in (told | more).items() if value}
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:

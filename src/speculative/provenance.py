@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from msgspec import to_builtins
 
 from speculative.engines.base import Engine
 from speculative.events import EngineCard
+from speculative.hiding import HIDDEN, SECRET, hidden
 from speculative.version import VERSION
 
 PACKAGES = ("aiohttp", "datasets", "inspect-ai", "lm-eval", "math-verify", "msgspec", "numpy", "onnxruntime", "tokenizers", "vllm")
-SECRET = re.compile(r"--[a-z-]*key|[a-z_]*key", re.IGNORECASE)
-HIDDEN = "…"
 PATIENCE = 10.0
 """Seconds that a program may take that is asked about the machine."""
 
@@ -49,12 +48,15 @@ def card(engine: Engine) -> dict[str, Any]:
     """An engine, and the server behind it as that tells of itself."""
     server: Any = getattr(engine, "server", None)
     told = {"server": f"{server.kind} {server.version}".strip(), "model": server.model} if server else {"server": "in this process"}
+    folder: Path | None = getattr(engine, "folder", None)
+    if folder:
+        told["weights"] = blake2b((folder / "model.safetensors").read_bytes(), digest_size=8).hexdigest()
     known = EngineCard(engine.name, engine.dialect, engine.vocabulary.fingerprint, engine.context)
     return to_builtins(known) | {"abilities": sorted(engine.abilities)} | told
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """A command line as a shell takes it, the values of keys and the passwords in addresses left out."""
+    """A command line as a shell takes it, without secrets."""
     shown: list[str] = []
     hide = False
     for token in argv:
@@ -63,7 +65,7 @@ def command_line(argv: Sequence[str]) -> str:
             token, hide = HIDDEN, False
         elif SECRET.fullmatch(name):
             token, hide = (f"{name}={HIDDEN}", False) if equals else (token, name.startswith("--"))
-        shown.append(re.sub(r"(?<=//)[^/@\s]*:[^/@\s]*@", f"{HIDDEN}@", token))
+        shown.append(hidden(token))
     program = [Path(shown[0]).name] if shown else []
     return shlex.join([*program, *shown[1:]])
 

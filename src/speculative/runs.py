@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +30,9 @@ TRACES = "traces"
 BEGINNING = b'{"task":'
 """How every sample begins: a cut-off last line that begins otherwise is somebody else's, and stays."""
 
+IDENTITY = ("model", "weights", "fingerprint")
+"""What tells one model from another, of what a note says of an engine (`provenance.card`)."""
+
 _decoder = msgspec.json.Decoder(Sample)
 
 
@@ -46,6 +49,8 @@ class Run:
         """The sample's trace; None if none was kept. Raises `BadTrace`, and `SpeculativeError` for a file that is missing."""
         if sample.trace is None:
             return None
+        if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
+            raise SpeculativeError(f"{self.path}: the trace {sample.trace} of a sample is in another folder, and not read")
         try:
             return Trace.load(self.path / sample.trace)
         except OSError as error:
@@ -55,9 +60,9 @@ class Run:
     def provenance(self) -> list[dict[str, Any]]:
         """What is known of each command that wrote here, the oldest first."""
         path = self.path / PROVENANCE
-        lines = path.read_bytes().splitlines() if path.is_file() else []
+        data = path.read_bytes() if path.is_file() else b""
         try:
-            return [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
+            return [msgspec.json.decode(line, type=dict[str, Any]) for line in data[: _whole(data)].splitlines()]
         except msgspec.DecodeError as error:
             raise UsageError(f"{path} is damaged: {error}; take its last line away") from None
 
@@ -109,8 +114,15 @@ class RunFolder(Run):
         return sample
 
     def note(self, provenance: Mapping[str, Any]) -> None:
-        """Writes down where the samples that follow come from."""
-        with (self.path / PROVENANCE).open("ab") as file:
+        """Writes down where the samples that follow come from.
+
+        Raises `UsageError` if a model is another one than it was, at the same place, for samples that are here.
+        """
+        for told in _changed(self.provenance, provenance) if self.samples else ():
+            raise UsageError(f"{self.path} has samples of {told}; name another folder for its own")
+        path = self.path / PROVENANCE
+        with path.open("ab") as file:
+            file.truncate(_whole(path.read_bytes()))
             file.write(msgspec.json.encode(provenance) + b"\n")
 
     def close(self) -> None:
@@ -121,7 +133,7 @@ class RunFolder(Run):
 def _samples(path: Path) -> tuple[list[Sample], int]:
     """The samples, and how many bytes of the file are whole lines."""
     data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
+    whole = _whole(data)
     cut = data[whole:]
     if not (cut.startswith(BEGINNING) or BEGINNING.startswith(cut)):
         raise UsageError(f"{path} does not end in a sample; it was changed, or it is another file")
@@ -134,10 +146,32 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
     return samples, whole
 
 
+def _whole(data: bytes) -> int:
+    """How many bytes are whole lines."""
+    return data.rfind(b"\n") + 1
+
+
+def _changed(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> Iterator[str]:
+    """Which engines are another model now than when they were last spelled so: what they were, and are."""
+    for role, card in now.get("engines", {}).items():
+        spelled = _spelled(now, role)
+        alike = [note for note in before if _spelled(note, role) == spelled]
+        old: dict[str, Any] = alike[-1].get("engines", {}).get(role, {}) if alike else {}
+        other = [name for name in IDENTITY if name in old and name in card and old[name] != card[name]]
+        if other and role in spelled:
+            yield f"{other[0]} {old[other[0]]!r} as {role}, and {spelled[role]} has {card[other[0]]!r} now"
+
+
+def _spelled(note: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """What fills a role, and how, as the settings of samples have it."""
+    return {name: value for name, value in note.get("settings", {}).items() if name == role or name.startswith(f"{role}_")}
+
+
 def _name(sample: Sample) -> str:
     """A file name that says what is in it, and differs for samples that differ in anything that was chosen."""
     chosen = [sample.task, sample.label, sample.problem, sample.epoch, sample.seed, sample.settings]
-    digest = blake2b(msgspec.json.encode(chosen), digest_size=4).hexdigest()
+    chosen += [sample.method, sample.params, sample.gold]
+    digest = blake2b(msgspec.json.encode(chosen), digest_size=8).hexdigest()
     words = re.sub(r"[^A-Za-z0-9]+", "-", f"{sample.label} {sample.problem}").strip("-")
     return f"{words[:80]}-{sample.epoch}-{digest}"
 

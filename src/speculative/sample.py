@@ -17,7 +17,7 @@ class Sample(Struct, frozen=True):
     `label` is the method as the user spelled it. `settings` are those that the chain depends on, beside method and problem: of the problem
     (`max_tokens`, `sampling`, …), and the engines (`big`, `small`). `problem` is an id that stays; `level` the task's own grouping.
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
-    by, `why` the grader's reason. `seconds` is wall time, while at most `at_once` chains shared the engines. `trace` is the trace's
+    by, `why` the grader's reason. `seconds` is wall time, in which `at_once` chains shared the engines, in the mean. `trace` is the trace's
     file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
     of its first call: other chains computed them.
     `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
@@ -42,7 +42,7 @@ class Sample(Struct, frozen=True):
     seconds: float
     usage: dict[str, Usage]
     trace: str | None = None
-    at_once: int = 1
+    at_once: float = 1
     lent: dict[str, int] = {}
     control_of: str | None = None
     doc_id: int | None = None

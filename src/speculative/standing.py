@@ -27,8 +27,8 @@ class Standing(Struct, frozen=True):
     `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
     `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
     control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the chains that both have of each problem; null without `big_only`. `degraded`: chains that lost a
-    server on the way, and were finished by the other model alone.
+    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings.
+    `degraded`: chains that lost a server on the way, and were finished by the other model alone.
     """
 
     task: str
@@ -73,15 +73,22 @@ def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
 def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None) -> list[Standing]:
     order = {label: place for place, label in enumerate(labels)}
     rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
-    baseline = next((found[label] for label in rivals if found[label][0].method == BASELINE), list[Sample]())
+    baselines = [found[label] for label in rivals if found[label][0].method == BASELINE]
     rows: list[Standing] = []
     for label in rivals:
+        baseline = _baseline(found[label], baselines)
         controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])
         against = [theirs for theirs in (baseline, *controls) if theirs and theirs is not found[label]]
         contrasts = [made for theirs in against if (made := contrast(found[label], theirs, prices))]
         rows.append(_standing(found[label], baseline, contrasts, prices))
         rows += [_standing(control, baseline, [], prices) for control in controls]
     return rows
+
+
+def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]]) -> list[Sample]:
+    """What a method is held against: the one with its own settings, if there is one."""
+    alike = [theirs for theirs in baselines if theirs[0].settings == samples[0].settings]
+    return next(iter([*alike, *baselines]), list[Sample]())
 
 
 def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
@@ -140,6 +147,8 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
 
 
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
+    if not baseline or baseline[0].settings != samples[0].settings:
+        return None  # on other engines, or with another budget, seconds say nothing
     pairs = paired(samples, baseline)
     spent = sum(own.seconds for own, _ in pairs)
     return sum(theirs.seconds for _, theirs in pairs) / spent if spent else None

@@ -218,3 +218,9 @@ def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
     file = tmp_path / "chain.jsonl"
     cli("ask", STORY, "--trace", file)
     assert "/dev/full: No space left" in cli("show", file, "--svg", "/dev/full").one_line()
+
+
+def test_what_a_message_quotes_cannot_steer_the_terminal(cli):
+    ran = cli("report", "no\x1b[31mfolder\u202e")
+    assert ran.code == 2
+    assert "no\ufffd[31mfolder\ufffd is no run folder" in ran.one_line()

@@ -199,6 +199,8 @@ def test_mistakes_are_told_in_one_line(cli, argv, told):
         ("tasks: [stories]\nmethods: [big_only]\nepochs: many", "epochs: 'many' is not valid"),
         ("tasks: [stories]\nmethods: [big_only]\ntasks: [gsm8k]", "the key 'tasks' comes twice"),
         ("tasks: [stories]\nmethods: [big_only, big_only]", "'big_only' comes twice"),
+        ("tasks: [stories]\nmethods: [big_only]\nseeds: [1, 0, 1]", "seeds: 1 comes twice"),
+        ("tasks: [stories, {task: stories, limit: 3}]\nmethods: [big_only]", "tasks: 'stories' comes twice"),
         ("tasks: [", "is no YAML"),
         ("", "has no keys"),
     ],

@@ -55,7 +55,7 @@ async def test_the_answer_is_copied_out_of_the_text(pointing):
     assert pointing.keys == ["Bearer s3cret"]
 
 
-@pytest.mark.parametrize("reply", ["175", "NONE", "", None, "The answer: 174"])
+@pytest.mark.parametrize("reply", ["175", "NONE", "", None, "The answer: 174", "17", "74", "nd"])
 async def test_what_does_not_stand_in_the_text_does_not_count(pointing, reply):
     pointing.reply = reply
     async with Extractor(pointing.url) as finder:

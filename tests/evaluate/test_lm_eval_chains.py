@@ -91,7 +91,7 @@ async def test_answers_come_in_the_order_of_the_requests(tmp_path):
     kept = Run(tmp_path / "run")
     assert {sample.key for sample in kept.samples} == {sample.key for sample in found}
     assert all(kept.trace(sample).usage() == sample.usage for sample in kept.samples)
-    assert {sample.at_once for sample in kept.samples} == {5}
+    assert all(1 <= sample.at_once <= 5 for sample in kept.samples)
 
 
 async def test_the_same_work_is_not_written_again(tmp_path):
@@ -108,7 +108,15 @@ async def test_the_same_work_is_not_written_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [{"seed": 4}, {"switch_chunk": 8}, {"temperature": 0.1}, {"max_tokens": 4000}, {"big": "http://elsewhere/v1"}]
+    "other",
+    [
+        {"seed": 4},
+        {"switch_chunk": 8},
+        {"temperature": 0.1},
+        {"max_tokens": 4000},
+        {"big": "http://elsewhere/v1"},
+        {"big_dialect": "qwen3"},
+    ],
 )
 async def test_another_work_is_written(tmp_path, other):
     await Bench(out=tmp_path / "run", seed=3).write(*numbered(2))

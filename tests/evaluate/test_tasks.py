@@ -75,9 +75,16 @@ def test_a_problem_that_comes_twice_has_two_ids(tmp_path):
     assert len({one.id for one in found}) == 3
 
 
+def test_a_file_may_have_a_mark_in_front_and_other_line_ends_within(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('\ufeff{"problem": "Find\u2028n.", "answer": 1}\r\n{"problem": "n\x85?", "answer": 2}\r\n'.encode())
+    assert [(one.problem, one.answer) for one in load(task("aime24"), path)] == [("Find\u2028n.", "1"), ("n\x85?", "2")]
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        ("[" * 100_000, "line 2 is no JSON"),
         ("not json", "line 2 is no JSON"),
         ("[1]", "line 2 is no object but '[1]'"),
         ('{"answer": 1}', "line 2: it needs a column 'problem' or 'question' (it has answer)"),

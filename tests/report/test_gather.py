@@ -52,6 +52,11 @@ def test_tries_that_differ_in_the_seed_alone_are_epochs(tmp_path):
     assert [one.epoch for one, _ in found] == [0, 1, 2]
 
 
+def test_a_try_that_was_graded_again_counts_once(tmp_path):
+    made = folder(tmp_path / "a", sample(gold="8", correct=False), sample(epoch=1, seed=9), sample())
+    assert [(one.epoch, one.gold, one.correct) for one, _ in gather([made]).samples] == [(0, "7", True), (1, "7", True)]
+
+
 def test_a_control_follows_its_method_to_its_new_label(tmp_path):
     control = sample("random_switch(0.3)", control_of="big_only")
     found = gather([folder(tmp_path / "a", sample(), control), folder(tmp_path / "b", sample())]).samples

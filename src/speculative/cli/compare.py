@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,8 +23,6 @@ from speculative.evaluate.cells import settings_of
 from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import Contender, contenders
 from speculative.evaluate.tasks import told_of
-from speculative.pair import Pair
-from speculative.prices import Prices
 from speculative.provenance import provenance
 from speculative.report.tables import comparison
 from speculative.runs import RunFolder
@@ -87,12 +85,25 @@ def compare(
 
         found = folder.samples if folder else []
         more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
-        compared = Comparison(spread, asked, settings_of(asked, engines.specs), **more)
+        told_settings = settings_of(asked, engines.specs)
+        compared = Comparison(spread, asked, told_settings, **more)
+        known: dict[str, Any] = {
+            "door": "compare",
+            "methods": [rival.label for rival in rivals],
+            "settings": told_settings,
+            "seeds": [settings.seed],
+            "tasks": {"stories": told_of(spread) | {"epochs": epochs}},
+        }
         pair = engines.open()
-        if folder:
-            names = [rival.label for rival in rivals]
-            folder.note(provenance(pair, door="compare", methods=names, seeds=[settings.seed], tasks={"stories": told_of(spread)}))
-        notes, stopped = _run(compared, rivals, pair, progress, prices_of, control)
+
+        async def work() -> list[str]:
+            async with pair:
+                if folder:
+                    folder.note(provenance(pair, **known))
+                await compared.run(pair, rivals)
+                return await compared.run_controls(pair, prices_of, control.equal_cost) if control.controls else []
+
+        notes, stopped = _run(work(), progress)
     _show(
         [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
         json,
@@ -105,19 +116,11 @@ def compare(
     return 0
 
 
-def _run(
-    compared: Comparison, rivals: Sequence[Contender], pair: Pair, progress: Progress, prices: Prices | None, control: ControlFlags
-) -> tuple[list[str], SpeculativeError | None]:
+def _run(work: Coroutine[Any, Any, list[str]], progress: Progress) -> tuple[list[str], SpeculativeError | None]:
     """What could not be had; and what ended it before its time, to be told after what is done is shown."""
-
-    async def all_of_it() -> list[str]:
-        async with pair:
-            await compared.run(pair, rivals)
-            return await compared.run_controls(pair, prices, control.equal_cost) if control.controls else []
-
     with progress:
         try:
-            return interruptible(all_of_it()), None
+            return interruptible(work), None
         except SpeculativeError as error:
             return [], error
 

@@ -12,8 +12,7 @@ from cyclopts import Group, Parameter, Token
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.cli.server_flags import ServerFlags
-from speculative.engines.replicas import bare
-from speculative.pair import BUNDLED, Pair, Spec, starts
+from speculative.pair import BUNDLED, Pair, Spec, kept, starts
 from speculative.problem import Degrade, Problem, Sampling
 
 
@@ -48,10 +47,8 @@ class EngineFlags(ServerFlags):
 
     @property
     def specs(self) -> dict[str, str]:
-        """What fills each role, in one string, as it is kept with samples."""
-        return {
-            role: " ".join(map(bare, specs)) for role, specs in (("big", self.big), ("small", self.small), ("judge", self.judge)) if specs
-        }
+        """What fills each role and how, as it is kept with samples."""
+        return kept({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
         """The pair; while servers load, the user is told how far they are."""

@@ -64,16 +64,21 @@ def streams() -> int:
 
 def warn(message: str) -> None:
     """One line on standard error; the work goes on."""
-    sys.stderr.write(f"speculative: warning: {' '.join(message.split())}\n")
+    sys.stderr.write(f"speculative: warning: {_line(message)}\n")
 
 
 def note(message: str) -> None:
     """One line on standard error that nothing has to be done about."""
-    sys.stderr.write(f"speculative: note: {' '.join(message.split())}\n")
+    sys.stderr.write(f"speculative: note: {_line(message)}\n")
+
+
+def _line(message: str) -> str:
+    """A message as one line, of which no sign steers the terminal: it may quote a stranger's text."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"speculative: {' '.join(message.split())}\n")
+    sys.stderr.write(f"speculative: {_line(message)}\n")
     return code
 
 

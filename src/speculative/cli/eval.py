@@ -30,6 +30,7 @@ from speculative.evaluate.controls import speculation
 from speculative.evaluate.extract import Extractor
 from speculative.evaluate.problems import StatedProblem, spread
 from speculative.evaluate.rounds import Schedule
+from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
@@ -113,7 +114,6 @@ def eval(  # noqa: A001  the command's name
             _stated(task, file, limit or own),
             structs.replace(asked, seed=seed),
             epochs=epochs,
-            chains=chains,
             engines=specs,
             data=file,
         )
@@ -123,10 +123,12 @@ def eval(  # noqa: A001  the command's name
         return _show_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
+        before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
     if any(cell.done for cell in done.cells) or not stopped:
         _show(done, priced, control.equal_cost, json)
-        sys.stderr.write(f"samples, traces and logs: {folder.path}\n")
+        none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
+        sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
     if stopped:
         raise stopped
     return 0
@@ -184,10 +186,10 @@ def _run(
 
 def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
     """What this door knows of where the samples come from. `prompts` are hashes of the first problem's, as each model gets it."""
-    flags = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
+    flags: dict[str, Any] = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
     return {
         "door": "eval",
-        "flags": {name: list(value) if isinstance(value, tuple) else value for name, value in flags.items()},  # pyright: ignore[reportUnknownArgumentType]
+        "flags": {name: _shown(value) for name, value in flags.items()},
         "settings": {name: value for name, value in cells[0].settings.items() if name != "answer_instruction"},
         "methods": list(dict.fromkeys(cell.contender.label for cell in cells)),
         "seeds": sorted({cell.problem.seed for cell in cells}),
@@ -201,6 +203,11 @@ def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extr
         },
         "extract_with": finder.name if finder else None,
     }
+
+
+def _shown(value: Any) -> Any:
+    """A flag's value without secrets."""
+    return [hidden(one) for one in value] if isinstance(value, tuple) else hidden(value) if isinstance(value, str) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:

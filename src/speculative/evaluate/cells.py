@@ -13,6 +13,7 @@ from msgspec import structs
 from speculative.errors import SpeculativeError
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.side_by_side import Sharing
 from speculative.evaluate.tasks import Task
 from speculative.evaluate.work import Finder, Work, attempt, matching, plan, posed
 from speculative.pair import Pair
@@ -34,19 +35,18 @@ class Cell:
         problem: Problem,
         *,
         epochs: int = 1,
-        chains: int = 1,
         engines: Mapping[str, str] | None = None,
         data: Path | None = None,
     ) -> None:
-        """`problem` carries sampling, budget and seed; at most `chains` share the engines; `engines` are the roles' specs, as samples
-        keep them; `data` is the file that the problems are from, if they are from one."""
+        """`problem` carries sampling, budget and seed; `engines` are as samples keep them (`pair.kept`); `data` is the file that
+        the problems are from, if they are from one."""
         self.task, self.contender, self.stated, self.data = task, contender, tuple(stated), data
-        self.epochs, self.chains = epochs, chains
+        self.epochs = epochs
         self.problem = task.posed(problem)
         self.engines = dict(engines or {})
         self.settings = settings_of(self.problem, self.engines)
         self.done: dict[tuple[str, int], Sample] = {}
-        self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs, chains)}
+        self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs)}
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class Cell:
 
     def like(self, contender: Contender) -> Cell:
         """The same for another method."""
-        more: dict[str, Any] = {"epochs": self.epochs, "chains": self.chains, "engines": self.engines, "data": self.data}
+        more: dict[str, Any] = {"epochs": self.epochs, "engines": self.engines, "data": self.data}
         return Cell(self.task, contender, self.stated, self.problem, **more)
 
     def resume(self, samples: Sequence[Sample]) -> None:
@@ -89,7 +89,7 @@ class Desk:
         self.pair, self.folder, self.chains = pair, folder, chains
         self.failed: SpeculativeError | None = None
         self._told, self._finder = told, finder
-        self._turn = asyncio.Semaphore(chains)
+        self._turn, self._sharing = asyncio.Semaphore(chains), Sharing()
         self._same = {_identity(sample): sample for sample in folder.samples}
 
     async def sample(self, cell: Cell, problem: str, epoch: int) -> tuple[Sample, Trace | None]:
@@ -114,7 +114,7 @@ class Desk:
         if there := self._same.get(same):
             kept = self.folder.append(structs.replace(there, label=method.label, control_of=method.control_of, epoch=work.epoch))
             return kept, self.folder.trace(kept)
-        sample, trace = await attempt(work, self.pair, cell.problem, cell.settings, self._finder)
+        sample, trace = await attempt(work, self.pair, cell.problem, cell.settings, self._sharing, self._finder)
         kept = self.folder.append(sample, trace)
         self._same[_identity(kept)] = kept
         return kept, trace

@@ -12,7 +12,7 @@ from speculative.cost import View
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.controls import controls, speculation
 from speculative.evaluate.problems import StatedProblem
-from speculative.evaluate.side_by_side import side_by_side
+from speculative.evaluate.side_by_side import Sharing, side_by_side
 from speculative.evaluate.work import Work, attempt, matching, plan
 from speculative.pair import Pair
 from speculative.prices import Prices
@@ -53,7 +53,7 @@ class Comparison:
 
         Two contenders that are the same method with the same parameters have the same chains, which are run once.
         """
-        work = plan(rivals, self._stated, self._epochs, self._chains)
+        work = plan(rivals, self._stated, self._epochs)
         kept = matching(self._found, work, rivals, self._settings, self._problem.seed)
         done = {sample.key for sample in kept}
         self.samples += kept
@@ -114,7 +114,9 @@ async def run_all(
     for contender in {id(one.contender): one.contender for one in work}.values():
         pair.check(contender.method)
 
+    sharing = Sharing()
+
     async def one_more(one: Work) -> None:
-        on_sample(*await attempt(one, pair, problem, settings))
+        on_sample(*await attempt(one, pair, problem, settings, sharing))
 
     await side_by_side(work, one_more, chains)

@@ -5,6 +5,7 @@ It may only point: what it replies counts if those very words stand in the text.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -55,7 +56,13 @@ class Extractor:
         asked = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
         body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
         reply = _content(await self._link.post("chat/completions", body, "extract"), self._link.name)
-        return (f"\\boxed{{{reply}}}", self.name) if reply and " ".join(reply.split()) in " ".join(tail.split()) else None
+        return (f"\\boxed{{{reply}}}", self.name) if reply and _stands(" ".join(reply.split()), " ".join(tail.split())) else None
+
+
+def _stands(words: str, text: str) -> bool:
+    """Whether the words are in the text as they are, and no part of a longer word or number."""
+    before, after = (r"(?<![\w.,-])" if words[0].isalnum() else ""), (r"(?![\w]|[.,][0-9])" if words[-1].isalnum() else "")
+    return bool(re.search(before + re.escape(words) + after, text))
 
 
 def _content(data: bytes, server: str) -> str:

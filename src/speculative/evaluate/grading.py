@@ -114,6 +114,8 @@ def vote_key(answer: str | None, kind: Kind = "math") -> str | None:
         return letter(answer)
     plain = tidy(answer)
     try:
+        if kind == "integer" and (whole := _whole(answer)) is not None:
+            return str(whole)
         form = read(plain)
     except (RecursionError, ValueError):
         return squeeze(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -89,19 +90,20 @@ class Grid(BaseModel):
 
     def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
         """Every combination: task (with its data and its limit), method, seed; in this order."""
+        _once("seeds", self.seeds)
         return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
         """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
         entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
-        return [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
+        found = [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
+        _once("tasks", [chosen.name for chosen, _, _ in found])  # whose samples would be counted together
+        return found
 
     def contenders(self) -> list[Contender]:
         """The methods, lists of parameters swept. Raises `UsageError`."""
         specs = [spec for entry in self.methods for spec in ([entry] if isinstance(entry, str) else _swept(entry))]
-        twice = next((spec for spec in specs if specs.count(spec) > 1), None)
-        if twice:
-            raise UsageError(f"methods: {twice!r} comes twice")
+        _once("methods", specs)
         return [contender(spec) for spec in specs]
 
 
@@ -135,6 +137,12 @@ def read(path: Path) -> Grid:
     except SpeculativeError as error:
         raise UsageError(f"the grid {path}: {error}") from None
     return grid
+
+
+def _once(key: str, values: Sequence[Any]) -> None:
+    """Raises `UsageError` for what comes twice: its samples would be counted twice."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise UsageError(f"{key}: {twice[0]!r} comes twice")
 
 
 def _swept(entry: dict[str, Any]) -> list[str]:

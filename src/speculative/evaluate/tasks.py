@@ -137,7 +137,7 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
             yield f"{task.dataset}, row {number}", row
         return
     try:
-        lines = data.read_text(encoding="utf-8").splitlines()
+        lines = data.read_text(encoding="utf-8-sig").split("\n")  # a line may hold other line ends
     except OSError as error:
         raise UsageError(f"data {data}: {error.strerror}; name a JSON-lines file") from None
     except UnicodeDecodeError as error:
@@ -172,7 +172,7 @@ def prompt_hash(task: Task) -> str:
 def _row(line: str, place: str) -> Row:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place} is no JSON: {error}; a row is an object with `problem` and `answer`") from None
     if not isinstance(row, dict):
         raise UsageError(f"{place} is no object but {line[:60]!r}; a row is an object with `problem` and `answer`")

@@ -12,6 +12,7 @@ from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
 from speculative.evaluate.grading_text import find_answer
 from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.side_by_side import Sharing
 from speculative.events import Call
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
@@ -28,25 +29,21 @@ Finder = Callable[[str, str], Awaitable[tuple[str, str] | None]]
 
 
 class Work(Struct, frozen=True):
-    """One method on one problem, for one time. `messages`: the conversation that states it, where that is not its text alone.
-
-    `at_once`: the chains that share the engines meanwhile, at most.
-    """
+    """One method on one problem, for one time. `messages`: the conversation that states it, where that is not its text alone."""
 
     contender: Contender
     stated: StatedProblem
     epoch: int
     messages: tuple[Message, ...] = ()
-    at_once: int = 1
 
     @property
     def key(self) -> Key:
         return (self.stated.task, self.contender.label, self.stated.id, self.epoch)
 
 
-def plan(rivals: Sequence[Contender], stated: Sequence[StatedProblem], epochs: int, at_once: int = 1) -> list[Work]:
-    """All chains, method after method; `at_once` of them share the engines."""
-    return [Work(contender, problem, epoch, at_once=at_once) for contender in rivals for epoch in range(epochs) for problem in stated]
+def plan(rivals: Sequence[Contender], stated: Sequence[StatedProblem], epochs: int) -> list[Work]:
+    """All chains, method after method."""
+    return [Work(contender, problem, epoch) for contender in rivals for epoch in range(epochs) for problem in stated]
 
 
 def seed_of(seed: int, problem: str, epoch: int) -> int:
@@ -55,16 +52,18 @@ def seed_of(seed: int, problem: str, epoch: int) -> int:
 
 
 async def attempt(
-    work: Work, pair: Pair, problem: Problem, settings: Mapping[str, Any], finder: Finder | None = None
+    work: Work, pair: Pair, problem: Problem, settings: Mapping[str, Any], sharing: Sharing, finder: Finder | None = None
 ) -> tuple[Sample, Trace]:
     """Runs the chain and grades what stands after its thinking; `finder` is asked where the grader sees no answer there.
 
+    `sharing` is of all chains that are under way on the pair.
     `problem` carries sampling, budget and the seed that all seeds are made from; its text is replaced. `settings` is what the
     sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
     """
     method = work.contender.method
-    result = await run(method.prepare(posed(work, problem)), method, pair)
-    return await graded(work, result, settings, finder), result.trace
+    with sharing.one() as at_once:
+        result = await run(method.prepare(posed(work, problem)), method, pair)
+    return await graded(work, result, settings, at_once(), finder), result.trace
 
 
 def posed(work: Work, problem: Problem) -> Problem:
@@ -73,8 +72,8 @@ def posed(work: Work, problem: Problem) -> Problem:
     return structs.replace(problem, messages=messages, seed=seed_of(problem.seed, work.stated.id, work.epoch))
 
 
-async def graded(work: Work, result: Result, settings: Mapping[str, Any], finder: Finder | None = None) -> Sample:
-    """The sample that a result is."""
+async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_once: float, finder: Finder | None = None) -> Sample:
+    """The sample that a result is, whose time `at_once` chains shared."""
     stated = work.stated
     found = await finder(stated.problem, result.answer) if finder and not find_answer(result.answer) else None
     text = found[0] if found else result.answer
@@ -98,7 +97,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], finder
         finish_reason=result.finish_reason,
         seconds=result.seconds,
         usage=result.usage,
-        at_once=work.at_once,
+        at_once=at_once,
         lent=_lent(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,

@@ -40,6 +40,7 @@ class Row(Struct, frozen=True):
     block: str | None
     missing: str = ""
     answer: str = ""
+    degraded: str | None = None
 
 
 class Stated(Struct, frozen=True):
@@ -138,4 +139,5 @@ def _row(sample: Sample, name: str | None, missing: str) -> Row:
         block=name,
         missing=missing,
         answer="" if name else sample.answer,
+        degraded=sample.degraded,
     )

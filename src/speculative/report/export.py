@@ -15,7 +15,22 @@ from speculative.errors import UsageError
 from speculative.problem import Usage
 from speculative.sample import Sample
 
-PLAIN = ("task", "label", "method", "problem", "level", "epoch", "seed", "gold", "found", "correct", "why", "finish_reason", "seconds")
+PLAIN = (
+    "task",
+    "label",
+    "method",
+    "problem",
+    "level",
+    "epoch",
+    "seed",
+    "gold",
+    "found",
+    "correct",
+    "why",
+    "finish_reason",
+    "seconds",
+    "degraded",
+)
 NESTED = ("params", "settings")
 """These are objects; in a cell they are JSON."""
 _NUMBER = re.compile(r"[+-]?[\d.,]+")

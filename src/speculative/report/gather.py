@@ -40,13 +40,15 @@ def gather(folders: Sequence[Path]) -> Gathered:
     """Reads run folders. Raises `UsageError` for what is none, and when there is no sample at all.
 
     Samples of one label that differ in parameters, settings or folder get labels that say in what they differ. Tries of one
-    problem that differ in the seed alone are further epochs.
+    problem that differ in the seed alone are further epochs. The same try once more (its gold answer was corrected) counts once, the
+    last one.
     """
     unique = list(dict.fromkeys(folder.resolve() for folder in folders))
     runs = [Run(folder) for folder in unique]
     if not any(run.samples for run in runs):
         raise UsageError(f"{', '.join(map(str, folders))}: no sample yet; run it again when the first chains are done")
-    found = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
+    every = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
+    found = list({(arm, sample.problem, sample.epoch, sample.seed): (sample, run, arm) for sample, run, arm in every}.values())
     first: dict[Arm, Sample] = {}
     for sample, _, arm in found:
         first.setdefault(arm, sample)

@@ -1,6 +1,6 @@
 // The tables: what each method came to, how it compares with others on the same problems, and what several tries give.
 
-import { brief, count, h, percent } from "./dom.js";
+import { brief, count, h, percent, plural } from "./dom.js";
 import { icon } from "./marks.js";
 import { SortedTable } from "./table.js";
 
@@ -29,7 +29,9 @@ export class MethodTables {
     this.methods.show(standings, [this.named("method", (row) => row.label), ...methodColumns(standings)]);
     const contrasts = standings.flatMap((row) => row.contrasts);
     const hardware = standings.flatMap((row) => Object.values(row.costs)).flatMap((cost) => Object.entries(cost.hardware)).map((pair) => pair.join(": "));
+    const lost = standings.filter((row) => row.degraded).map((row) => `${row.label}: ${plural(row.degraded, "chain")}`);
     const parts = hardware.length ? [h("p", { class: "hint", text: `device time is of ${[...new Set(hardware)].join("; ")}` })] : [];
+    if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
       parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. The p-value is of the exact sign-flip test, problems as clusters." }), this.differences.element);

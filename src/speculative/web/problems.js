@@ -177,5 +177,5 @@ const FINISHES = { stop: "came to its end", length: "the budget ran out", loop: 
 
 function facts(row) {
   const tokens = Object.values(row.usage).reduce((sum, cost) => sum + cost.produced_tokens, 0);
-  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}`;
+  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost on the way` : ""}`;
 }

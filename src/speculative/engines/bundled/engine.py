@@ -28,6 +28,7 @@ class BundledEngine:
     Keys and values of what was computed are kept, in at most `cache_bytes`, and found again by longest prefix.
     """
 
+    folder: Path | None = None
     dialect = "bundled"
     abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
 
@@ -53,7 +54,9 @@ class BundledEngine:
             raise BadWeights(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
         vocabulary = FileVocabulary(folder / "tokenizer.json")
         name = f"bundled:{folder.name}"
-        return cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
+        opened = cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
+        opened.folder = folder
+        return opened
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order."""

@@ -12,13 +12,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.engines.replicas import bare
 from speculative.errors import UnknownName, UsageError
 from speculative.evaluate.cells import settings_of
 from speculative.evaluate.contenders import Contender, spell
+from speculative.hiding import hidden
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
-from speculative.pair import BUNDLED, EngineOptions, Spec
+from speculative.pair import BUNDLED, EngineOptions, Spec, kept
 from speculative.problem import Problem, Sampling
 
 ROLES = ("big", "small", "judge")
@@ -55,9 +55,7 @@ class Arguments(Struct, frozen=True):
 
     def kept(self, problem: Problem) -> dict[str, Any]:
         """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
-        specs = {role: (spec,) if isinstance(spec, str) else spec for role, spec in self.specs.items()}
-        engines = {role: " ".join(map(bare, several)) for role, several in specs.items()}
-        return settings_of(problem, {"service": bare(self.service)} if self.service else engines)
+        return settings_of(problem, {"service": hidden(self.service)} if self.service else kept(self.specs, self.options))
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:

@@ -11,7 +11,7 @@ from msgspec import json, structs, to_builtins
 from speculative.errors import EngineError, MethodError
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.evaluate.lm_eval.requests import Posed
-from speculative.evaluate.side_by_side import side_by_side
+from speculative.evaluate.side_by_side import Sharing, side_by_side
 from speculative.evaluate.work import graded, matching
 from speculative.evaluate.work import posed as as_run
 from speculative.methods.base import Method
@@ -84,10 +84,13 @@ class Chains:
             if folder := self._folder(ours):
                 folder.note(provenance or {})
 
+        sharing = Sharing()
+
         async def one_more(place: int) -> None:
             one = work[place]
-            result = await solve(as_run(one.work, one.problem), one.work.contender.method)
-            sample = structs.replace(await graded(one.work, result, one.settings), doc_id=one.doc_id)
+            with sharing.one() as at_once:
+                result = await solve(as_run(one.work, one.problem), one.work.contender.method)
+            sample = structs.replace(await graded(one.work, result, one.settings, at_once()), doc_id=one.doc_id)
             folder = self._folder(bool(one.work.stated.kind))
             found[place] = folder.append(sample, result.trace) if folder else sample
             told()

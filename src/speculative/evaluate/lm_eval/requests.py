@@ -90,7 +90,7 @@ def posed(requests: Sequence[Request], arguments: Arguments) -> tuple[list[Posed
             messages = ()
         elif stated.kind:
             settings["prompt"] = digest("\n".join(f"{message.role} {message.content}" for message in messages))
-        work = Work(arguments.contender, stated, times[id(request)], messages, arguments.chains)
+        work = Work(arguments.contender, stated, times[id(request)], messages)
         try:
             as_run(work, problem)
         except UsageError as error:

@@ -85,6 +85,7 @@ class Service:
             choice.speculative.seconds,
             trace.usage(),
             trace,
+            trace.degraded,
         )
 
     async def aclose(self) -> None:

@@ -1,0 +1,19 @@
+"""Secrets are left out of what is kept and shown."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET = r"[\w-]*(?:key|token|password|secret)"
+SECRET = re.compile(_SECRET, re.IGNORECASE)
+"""What a secret is called."""
+
+HIDDEN = "…"
+
+_WITHIN = re.compile(rf"(?<![\w-])({_SECRET}=|--{_SECRET}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s,]+)", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=//)[^/@\s]*@")
+
+
+def hidden(text: str) -> str:
+    """A value without the keys that it may hold (`--big-args "--api-key …"`), and without the logins in addresses."""
+    return _LOGIN.sub(f"{HIDDEN}@", _WITHIN.sub(rf"\1{HIDDEN}", text))
