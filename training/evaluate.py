@@ -100,6 +100,11 @@ def share(hits: Sequence[bool]) -> float:
     return round(sum(hits) / len(hits), 4) if hits else 0.0
 
 
+def average(values: Sequence[float], digits: int) -> float:
+    """Their mean; 0 of none."""
+    return round(mean(values), digits) if values else 0.0
+
+
 def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
     """Chance that a wrong one scores above a right one, ties half."""
     if not wrong or not right:
@@ -142,7 +147,8 @@ def judging(big: Writer, small: Writer, steps: Sequence[Step]) -> Figures:
         wrong = [-v for v, s in zip(values, steps, strict=True) if not s.right]
         right = [-v for v, s in zip(values, steps, strict=True) if s.right]
         figures[f"auc_by_{name}"] = auc(wrong, right)
-        figures[f"median_by_{name}"] = {"wrong": round(-median(wrong), 4), "right": round(-median(right), 4)}
+        medians = {"wrong": wrong, "right": right}
+        figures[f"median_by_{name}"] = {which: round(-median(group), 4) if group else None for which, group in medians.items()}
     return figures
 
 
@@ -156,7 +162,7 @@ def scoring(writer: Writer, steps: Sequence[Step]) -> Figures:
         "wrong_below_7": share([v is not None and v < 7 for v in wrong]),
         "right_below_7": share([v is not None and v < 7 for v in right]),
         "unreadable": share([v is None for v in scores]),
-        "tokens": round(mean(writer.count(reply) for reply in replies), 2),
+        "tokens": average([writer.count(reply) for reply in replies], 2),
     }
 
 
@@ -195,7 +201,7 @@ def rewriting(writer: Writer, stories: Sequence[Story], chains: Sequence[str]) -
     return {
         "last_value_kept": share([values_of(x)[-1:] == v[-1:] for x, v in zip(shorts, values, strict=True)]),
         "all_values_kept": share([values_of(x) == v for x, v in zip(shorts, values, strict=True)]),
-        "tokens_ratio": round(mean(writer.count(x) / writer.count(c) for x, c in zip(shorts, chains, strict=True)), 3),
+        "tokens_ratio": average([writer.count(x) / writer.count(c) for x, c in zip(shorts, chains, strict=True) if c], 3),
     }
 
 
@@ -217,7 +223,8 @@ def evaluate(pair: Path, limit: int = 500, say: Callable[[str], None] = print) -
     """All figures of a pair; `limit` takes an even sample of the problems."""
     writers = {role: Writer(pair / role) for role in ("big", "small")}
     stories = held_out("benchmark")
-    stories = stories[:: max(1, len(stories) // limit)]
+    count = min(limit, len(stories))
+    stories = [stories[place * len(stories) // count] for place in range(count)]
     figures: Figures = {"problems": len(stories)}
 
     def put(name: str, value: object) -> None:

@@ -36,7 +36,9 @@ def make(out: Path, work: Path, seed: int) -> None:
     export_problems(out)
     vocabulary = work / "tokenizer.json"
     if not vocabulary.exists():
-        tokenizer.train(seed).save(str(vocabulary))
+        part = work / ".tokenizer.part"
+        tokenizer.train(seed).save(str(part))
+        part.replace(vocabulary)
     tokens = Tokenizer.from_file(str(vocabulary))
     small_plan, big_plan = PLANS
     # The small model is frozen where it is about half right; that is the point of the pair.
@@ -53,14 +55,18 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("src/speculative/bundled"), help="where the pair goes")
-    parser.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints, logs, figures")
+    parser.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints, logs, figures, by seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    make(options.out, options.work, options.seed)
-    figures = evaluate(options.out)
-    (options.work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    work = options.work / f"seed-{options.seed}"
+    try:
+        make(options.out, work, options.seed)
+        figures = evaluate(options.out)
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted; the same command goes on from what is in {work}") from None
+    (work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(table(figures))
 
 
