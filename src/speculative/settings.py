@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     warm_every: Annotated[int, LIMITS] = Field(
         0, ge=0, description="tokens after which the idle model is given what it has not seen (0: never), where a request does not say"
     )
-    max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight; more wait, then get 429")
+    max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight, ballots counted; more wait, then get 429")
     max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
     queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
     max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")

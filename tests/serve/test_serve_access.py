@@ -196,4 +196,6 @@ def test_an_error_in_the_middle_of_a_stream_is_told_in_it():
 def test_loggers_are_left_as_they_were():
     _, handler = logged()
     logs.take_down(handler)
-    assert handler not in logging.getLogger("speculative").handlers
+    for name in logs.LOGGERS:
+        logger = logging.getLogger(name)
+        assert (handler in logger.handlers, logger.level, logger.propagate) == (False, logging.NOTSET, True)

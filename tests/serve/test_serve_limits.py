@@ -1,5 +1,6 @@
 """Limits, queueing, and clients that go away."""
 
+import contextlib
 import json
 import threading
 
@@ -62,6 +63,21 @@ def test_too_many_chains_wait_and_then_get_429():
         client.close()
         served.wait(lambda: not served.running)
         assert served.post(json={**ASK, "n": 2}).status_code == 400
+
+
+def test_the_ballots_of_a_vote_are_chains():
+    """Else one request could become as many chains as its ballots multiply to."""
+    with serving(pair(delay=0.05), max_chains=6, queue_seconds=0.05) as served:
+        for wrappers in (
+            ["vote(ballots=7)"],
+            ["vote(ballots=3)", "vote(ballots=3)"],
+            ["early_exit", "vote(ballots=8000)", "vote(ballots=8000)"],
+        ):
+            refused = served.post(json={**ASK, "with": wrappers})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
+        with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
+            served.wait(lambda: served.door.admission.running == 6)
+            assert served.post().status_code == 429
 
 
 def test_who_waits_gets_the_place():

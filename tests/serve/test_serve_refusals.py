@@ -142,12 +142,38 @@ def test_bodies_that_are_none(served):
         (b"{", "application/json"),
         (b"[1]", "application/json"),
         (b"", "application/json"),
-        (b"{}", "text/plain"),
         (b"\xff", "application/json"),
     ):
         reply = served.post(content=content, headers={"content-type": kind})
         assert reply.status_code == 400
         assert reply.json()["error"]["message"]
+
+
+def test_a_body_that_is_not_said_to_be_json_is_told_how(served):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        reply = served.post(content=json.dumps(ASK).encode(), headers={"content-type": kind})
+        assert reply.status_code == 415
+        assert "`Content-Type: application/json`" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"stop": ["a"] * 100}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"stop": ["a", 5]}, "stop.1"),
+        ({"with": ["vote"] * 5}, "with"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        ({"answer_instruction": False}, "answer_instruction"),
+    ],
+)
+def test_an_error_names_the_place_and_nothing_of_ours(served, change, place):
+    reply = served.post(content=json.dumps(nudged(change)).encode(), headers={"content-type": "application/json"})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, place)
+    assert error["message"].startswith(f"{place}: ")
+    assert not any(word in error["message"] for word in ("function", "0x", "Value error", "list["))
 
 
 def test_other_paths_and_verbs(served):

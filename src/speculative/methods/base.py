@@ -70,6 +70,11 @@ class Method(BaseModel):
         """What it gives to one model at a time: so many tokens, or a step. Its control does the same by chance."""
         return "step"
 
+    @property
+    def chains_at_once(self) -> int:
+        """How many chains one problem becomes."""
+        return 1
+
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the models are to see it."""
         return problem
@@ -112,6 +117,10 @@ class Wrapper(Method):
     @property
     def switch_unit(self) -> int | Literal["step"]:
         return self.inner.switch_unit
+
+    @property
+    def chains_at_once(self) -> int:
+        return self.inner.chains_at_once
 
     def prepare(self, problem: Problem) -> Problem:
         return self.inner.prepare(problem)

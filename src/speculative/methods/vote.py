@@ -23,6 +23,10 @@ class Vote(Wrapper):
 
     ballots: int = Field(5, ge=1, description="chains that vote")
 
+    @property
+    def chains_at_once(self) -> int:
+        return self.ballots * self.inner.chains_at_once
+
     async def run(self, chain: Chain) -> None:
         inner = answered_by(self.inner, self.answer_by) if "answer_by" in self.model_fields_set else self.inner
         children = [chain.child(share=self.ballots) for _ in range(self.ballots)]

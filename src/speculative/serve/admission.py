@@ -66,7 +66,7 @@ class Admission:
             raise self._draining()
         if chains > self.chains:
             raise Refusal(
-                400, f"n: this request asks for {chains} chains, the service runs {self.chains} at once; ask for fewer", param="n"
+                400, f"n, ballots: this request asks for {chains} chains, the service runs {self.chains} at once; ask for fewer", param="n"
             )
         if not self._queue and self.running + chains <= self.chains:
             self.running += chains

@@ -130,7 +130,7 @@ def _errors(app: FastAPI, door: Door) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return told(request, _invalid(error))
+        return told(request, _invalid(error, request.headers.get("content-type", "")))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -145,13 +145,20 @@ def _errors(app: FastAPI, door: Door) -> None:
     app.add_exception_handler(HTTPException, http)
 
 
-def _invalid(error: RequestValidationError) -> Refusal:
-    """The first thing that is wrong, by its place in the body."""
-    first: dict[str, Any] = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
+def _invalid(error: RequestValidationError, kind: str) -> Refusal:
+    """What is wrong deepest in the body, by its place; a field of several types has an error for each of them. `kind`: of the body."""
+    first: dict[str, Any] = max(error.errors(), key=lambda found: (len(_place(found)), not found["type"].endswith("_type")))
+    place = ".".join(_place(first))
+    if not place and error.body and "json" not in kind:
+        return Refusal(415, f"the body is taken for {kind[:80] or 'no known type'}: send it with `Content-Type: application/json`")
     if first["type"] == "json_invalid":
         return Refusal(
             400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')} at character {place}", code="invalid_json"
         )
-    reason = str(first["msg"])
+    reason = str(first["msg"]).removeprefix("Value error, ")
     return Refusal(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place[:80] or None)
+
+
+def _place(error: dict[str, Any]) -> list[str]:
+    """Fields and positions down to what is wrong; without the names of types, which have brackets."""
+    return [str(part) for part in error["loc"][1:] if isinstance(part, int) or str(part).isidentifier()]

@@ -34,6 +34,11 @@ class Job(Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
     @property
+    def chains(self) -> int:
+        """Chains that it becomes, those of its method counted."""
+        return len(self.problems) * self.method.chains_at_once
+
+    @property
     def about(self) -> dict[str, Any]:
         """What a reply says of the method."""
         return {"method": name_of(self.method), "params": params_of(self.method)} | (

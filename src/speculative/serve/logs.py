@@ -82,4 +82,5 @@ def take_down(handler: logging.Handler) -> None:
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
         logger.propagate = True

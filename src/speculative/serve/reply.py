@@ -67,7 +67,7 @@ class Reply(Response):
                 self.stream = Stream(self.body_of, self.write, self.job.events, self._first_text)
             stream = self.stream
             work = Work(self.job, pair, stream.wake if stream else None)
-            async with self.door.admission.enter(len(self.job.problems), work.abort) as self.queued:
+            async with self.door.admission.enter(self.job.chains, work.abort) as self.queued:
                 try:
                     await (self._streamed(stream, work, send) if stream else self._whole(work, send))
                 finally:
