@@ -15,7 +15,7 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, Engin
 from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress
-from speculative.cli.screen import put_json, screen
+from speculative.cli.screen import put_json, put_whole, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
@@ -131,4 +131,4 @@ def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:
     elif rows:
         console = screen()
         for part in comparison(rows, view):
-            console.print(part)
+            put_whole(console, part)

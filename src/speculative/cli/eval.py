@@ -20,7 +20,7 @@ from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
 from speculative.cli.progress import Progress
-from speculative.cli.screen import put, put_json, screen
+from speculative.cli.screen import put, put_json, put_whole, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
@@ -232,6 +232,6 @@ def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> 
         for task in dict.fromkeys(row["task"] for row in rows):
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
-                console.print(part)
+                put_whole(console, part)
     for line in schedule.notes:
         note(line)

@@ -6,10 +6,13 @@ import io
 import sys
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 WIDTH = 100
 """Columns of a chain at most: longer lines are hard to read."""
+
+TABLE = 80
+"""Columns of a table of numbers at least."""
 
 
 class Screen(Console):
@@ -25,6 +28,13 @@ def screen() -> Console:
     console = Screen(highlight=False, markup=False, emoji=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
+
+
+def put_whole(console: Console, part: RenderableType) -> None:
+    """Draws it, beyond the screen's edge if it must be: a number that is cut off is another number."""
+    width, console.width = console.width, max(console.width, TABLE)
+    console.print(part, crop=False)
+    console.width = width
 
 
 def put(text: str) -> None:
