@@ -5,6 +5,7 @@ import pytest
 from speculative.errors import UnknownName, UsageError
 from speculative.secret import secret
 from speculative.serve.jobs import Jobs
+from speculative.serve.logs import Scrubber
 from speculative.settings import Settings
 
 
@@ -40,6 +41,11 @@ def test_other_secrets_are_read_where_they_are_needed(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
     assert secret("OPENAI_API_KEY") == "sk-environment"
     assert secret("NO_SUCH_TOKEN") is None
+    (tmp_path / ".env").write_text("SPECULATIVE_BIG_KEY=key-of-the-file\nNAME=no-secret\n")
+    assert Scrubber()("key-of-the-file sk-environment no-secret") == "*** *** no-secret"
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"\.env cannot be read"):
+        secret("NO_SUCH_TOKEN")
 
 
 def test_keys_are_never_shown(monkeypatch):

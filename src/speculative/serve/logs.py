@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import traceback
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from speculative.secret import secret
+from speculative.secret import secrets
 
 LOG = logging.getLogger("speculative.serve")
-SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "VLLM_API_KEY")
 LOGGERS = ("speculative", "uvicorn.error")
 IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
 SHORTEST = 8
@@ -25,12 +23,8 @@ class Scrubber:
     """Takes secrets out of text that is to be logged or told to a client."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        known = [
-            *keys,
-            *(value for name in SECRETS if (value := secret(name))),
-            *(v for k, v in os.environ.items() if k.endswith(("_KEY", "_TOKEN"))),
-        ]
-        self._secrets = sorted({key for key in known if len(key) >= SHORTEST}, key=len, reverse=True)
+        known = {*keys, *secrets()}
+        self._secrets = sorted((key for key in known if len(key) >= SHORTEST), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for key in self._secrets:
