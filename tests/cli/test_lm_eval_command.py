@@ -281,6 +281,12 @@ def test_mistakes_are_one_line(folder):
 
 
 @installed
+def test_arguments_that_it_cannot_read_are_one_line(folder):
+    told = mistake(folder, "run", "--model", "speculative", "--model_args", "{method=big_only", "--tasks", "no_such_task")
+    assert "lm-eval: Invalid JSON: {method=big_only" in told
+
+
+@installed
 def test_a_cache_that_mixes_methods_is_refused(folder):
     told = mistake(folder, "--model", "speculative", "--model_args", "data=data", "--tasks", "aime24_nofigures", "--use_cache", "cache")
     assert "--use_cache would give one method the answers of another" in told

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from samples import sample
 
 from speculative.runs import SAMPLES, RunFolder
 
@@ -126,3 +127,9 @@ def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
     ran = cli("plot", results, "--out", tmp_path / "a.svg")
     assert ran.code == 2
     assert told in ran.one_line()
+
+
+def test_chains_that_somebody_else_graded_are_told(cli, tmp_path):
+    with RunFolder(tmp_path / "ungraded") as made:
+        made.append(sample(gold="", correct=False, why="graded elsewhere"))
+    assert "1 of 1 chains were graded elsewhere" in cli("report", tmp_path / "ungraded").one_line()

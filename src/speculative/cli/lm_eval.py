@@ -33,8 +33,12 @@ def lm_eval(argv: Sequence[str]) -> int:
     harness.setup_logging()
     parser, whole = harness.HarnessCLI(), sys.argv
     sys.argv = ["lm-eval", *argv]
-    told: Namespace = parser.parse_args()
-    sys.argv = whole  # what a run folder keeps as its command
+    try:
+        told: Namespace = parser.parse_args()
+    except (ValueError, KeyError) as error:
+        raise _mistake(error) from error.__cause__
+    finally:
+        sys.argv = whole  # what a run folder keeps as its command
     with raising():
         from speculative.evaluate.lm_eval import model
 

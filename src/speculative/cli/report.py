@@ -52,6 +52,8 @@ def report(
         warn(f"{folder} holds no sample yet; it is left out")
     made = Report(gathered, prices.load())
     samples = [sample for sample, _ in made.samples]
+    if elsewhere := sum(not sample.gold for sample in samples):
+        warn(f"{elsewhere} of {len(samples)} chains were graded elsewhere, as by lm-eval's own tasks: here they stand as wrong")
     if figures:
         _draw(made.frontiers, figures)
     with counting("chains", len(samples)) as advance:
