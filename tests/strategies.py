@@ -148,7 +148,8 @@ def kept_by_author(trace: Trace) -> dict[str, str]:
 
 def check_books(trace: Trace, pair: Mapping[str, Any] | None = None) -> None:
     """produced = kept + discarded for every role, and nothing that an engine wrote is missing."""
-    usage, ledger = trace.usage(), Ledger.of(trace.events)
+    usage, ledger = Ledger.of(trace.events).usage(), Ledger.of(trace.events)
+    assert usage == trace.usage()
     calls = [event.call for event in trace.walk() if hasattr(event, "call")]
     produced = Counter[str]()
     for call in calls:
@@ -166,7 +167,10 @@ def check_books(trace: Trace, pair: Mapping[str, Any] | None = None) -> None:
 def check_result(result: Result, problem: Problem, pair: Pair) -> None:
     """What holds of every result, whatever the method and the models."""
     check_books(result.trace, pair)
-    segments = result.trace.segments()
+    again = Trace(list(result.trace.events))  # as a saved trace is read: nothing of the ledger that grew with the chain
+    segments = again.segments()
+    assert result.trace.segments() == segments
+    assert result.usage == result.trace.usage() == again.usage()
     assert result.reasoning == "".join(s.text for s in segments if s.phase == "thinking")
     assert result.answer == "".join(s.text for s in segments if s.phase == "answer").strip()
     assert sum(s.tokens for s in segments) <= problem.max_tokens

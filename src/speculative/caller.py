@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import Any, TypeVar
 
 from msgspec import structs
@@ -62,11 +61,22 @@ class Caller:
         ids: list[int] = []
 
         async def work(tally: Tally) -> list[list[Completion]]:
-            told, held, completion = 0, list[int](), None
-            async with aclosing(_deltas(engine, engine.stream(prefix, decoding, key=self.key, tally=tally))) as deltas:
-                async for delta in deltas:
+            told, held, completion, to_bytes = 0, list[int](), None, engine.vocabulary.to_bytes
+            stream: AsyncIterator[Delta] | None = None
+            try:
+                with _TypedErrors(engine):
+                    stream = engine.stream(prefix, decoding, key=self.key, tally=tally)
+                while True:  # not `async for`, whose errors could not be told from those of who listens
+                    try:
+                        delta = await anext(stream)
+                    except StopAsyncIteration:
+                        break
+                    except EngineError:
+                        raise
+                    except Exception as error:
+                        raise _typed(engine, error) from error
                     held += delta.ids
-                    pending = engine.vocabulary.to_bytes(held)
+                    pending = to_bytes(held)
                     if pending and not UnfinishedCharacter.trailing(pending):
                         text = pending.decode("utf-8", "replace")
                         told += len(text)
@@ -74,6 +84,9 @@ class Caller:
                         held.clear()
                         on_text(text, ids)
                     completion = delta.completion or completion
+            finally:
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()
             if completion is None:
                 raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
             while self._nothing_whole(engine.vocabulary, completion) and (limit := longer(len(completion.ids))):
@@ -151,18 +164,11 @@ class _TypedErrors:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, EngineError):
-            raise EngineError(f"{self._engine.name} failed: {type(error).__name__}: {error}") from error
+            raise _typed(self._engine, error) from error
 
 
-async def _deltas(engine: Engine, stream: AsyncIterator[Delta]) -> AsyncGenerator[Delta]:
-    """The same, with typed errors; the stream is closed whatever happens to its reader."""
-    try:
-        with _TypedErrors(engine):
-            async for delta in stream:
-                yield delta
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
+def _typed(engine: Engine, error: Exception) -> EngineError:
+    return EngineError(f"{engine.name} failed: {type(error).__name__}: {error}")
 
 
 def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]:

@@ -18,7 +18,6 @@ from speculative.engines.base import Completion, Engine, Ids
 from speculative.errors import ChainMisuse, ContextExceeded
 from speculative.events import AnyEvent, Phase, Proposal, TextDelta
 from speculative.flights import Flight, Flights
-from speculative.ledger import Ledger
 from speculative.problem import FinishReason, Problem, boxed
 from speculative.prompts import Question
 from speculative.roles import Roles
@@ -55,7 +54,7 @@ class ChainState:
         self.trace = Trace([]) if trace is None else trace
         self.steps = Steps()
         self.finish: FinishReason | None = None
-        self._ledger = Ledger()
+        self._ledger = self.trace.ledger
         self._views: dict[str, View] = {}
         self._place = Place(self.seed)
         self._open: dict[int, Draft] = {}
@@ -119,8 +118,7 @@ class ChainState:
         if self.trace.ended:
             raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
-        self.trace.events.append(event)
-        self._budget.produce(self._ledger.apply(event))
+        self._budget.produce(self.trace.add(event))
         if self._listener is not None and not self._parent:
             self._listener(event)
 

@@ -29,6 +29,7 @@ class Trace:
 
     def __init__(self, events: list[AnyEvent]) -> None:
         self.events = events
+        self._ledger, self._applied = Ledger(), 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Trace) and self.events == other.events
@@ -41,9 +42,20 @@ class Trace:
     def __repr__(self) -> str:
         return f"Trace({len(self.events)} events)"
 
+    def add(self, event: AnyEvent) -> int:
+        """Takes in what happens; says how many tokens it produced."""
+        ledger = self.ledger
+        self.events.append(event)
+        self._applied += 1
+        return ledger.apply(event)
+
     @property
     def ledger(self) -> Ledger:
-        return Ledger.of(self.events)
+        """What the events come to: one ledger, kept, to which those are applied that came since it was asked for last."""
+        while self._applied < len(self.events):
+            self._ledger.apply(self.events[self._applied])
+            self._applied += 1
+        return self._ledger
 
     @property
     def started(self) -> Started:

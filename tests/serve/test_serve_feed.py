@@ -41,7 +41,7 @@ def test_a_cut_holds_back_only_what_may_be_a_stop():
 async def streamed(engines, job):
     """All that a listener may take, and what the chain came to."""
     wake = asyncio.Event()
-    work = Work(job, engines, wake.set)
+    work = Work(job, engines, lambda _: wake.set())
     taken = []
     tasks = work.start()
     while not all(task.done() for task in tasks):
@@ -86,7 +86,7 @@ def test_time_in_the_engines_is_counted_once():
 async def test_an_outcome_of_a_chain_that_was_cut_short():
     engines = pair(delay=0.01)
     job = Job(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
-    work = Work(job, engines, lambda: None)
+    work = Work(job, engines, lambda _: None)
     work.start()
     await asyncio.sleep(0.1)
     await work.close()

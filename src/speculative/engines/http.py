@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 import aiohttp
 import msgspec
 import stamina
 from msgspec import Struct
+from yarl import URL
 
 from speculative.engines.replicas import Replicas, bare, origin
 from speculative.engines.silence import NEVER, Silence
@@ -47,6 +49,22 @@ class Deadlines(Struct, frozen=True):
 
 LINGER = 0.2
 """Seconds in which a server may end an answer after its last event: then the connection can be used again."""
+
+DONE = b"[DONE]"
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reader(Protocol[T_co]):
+    """Makes something of the payloads of one answer. `over`: it needs no more of them, whatever the server still sends."""
+
+    @property
+    def over(self) -> bool: ...
+    def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
+    def end(self) -> T_co | None:
+        """The answer is over. Raises if it should not be."""
+        ...
 
 
 class Events:
@@ -105,31 +123,42 @@ class Link:
         """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
         return (await self._begin(path, body, key, whole=True))[1]
 
-    async def events(self, path: str, body: dict[str, Any], key: str) -> AsyncGenerator[list[bytes]]:
-        """The payloads of a streamed answer, all those of one read together. Leaving the loop early closes the connection."""
+    async def events(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
+        """What the reader makes of a streamed answer: something for a read, nothing, or its end.
+
+        Leaving the loop early closes the connection. There is one generator between the socket and who listens: each more
+        would be resumed for every token.
+        """
         ends = time.monotonic() + self.deadlines.whole
         response, data = await self._begin(path, body, key, whole=False)
-        events, watch = Events(), _Watch(response, self.deadlines, ends)
+        events, watch, content, done = Events(), _Watch(response, self.deadlines, ends), response.content, False
         try:
             while data:
-                if payloads := events.feed(data):
-                    if payloads[-1] == b"[DONE]":
-                        yield payloads[:-1]
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(LINGER):
-                                await response.content.readany()
-                        return
-                    yield payloads
+                payloads = events.feed(data)
+                if payloads and payloads[-1] == DONE:
+                    done = bool(payloads.pop())
+                if payloads and (made := reader.take(payloads)) is not None:
+                    yield made
+                if done or reader.over:
+                    break
                 watch.since = watch.clock()
-                data = await response.content.readany()
+                data = await content.readany()
                 watch.since = NEVER
-            yield events.feed(b"\n")
+            else:
+                if (made := reader.take(events.feed(b"\n"))) is not None:
+                    yield made
+            if done:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
             raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
         finally:
             watch.stop()
             response.close()
+        if (made := reader.end()) is not None:
+            yield made
 
     async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes]:
         """The answer and the first of its bytes (all of them if `whole`): what fails until then and can pass is tried again."""
@@ -138,20 +167,27 @@ class Link:
         def passing(error: Exception) -> bool | float:
             return self.replicas.passing(error, PATIENCE)
 
+        try:
+            return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
+        except EngineError as error:
+            if passing(error) is False:
+                raise
+            failed = error
         timeout = PATIENCE + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
         async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
             with attempt:
+                if attempt.num == 1:  # it was made above: what nearly always goes well is not watched
+                    raise failed
                 return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
         raise AssertionError("a retry loop ends by returning or raising")
 
     async def _once(
         self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        address = origin(base, path)
-        url = bare(address)
+        address, url = _address(base, path)
         try:
             async with asyncio.timeout(self.deadlines.first_token):
-                limits = aiohttp.ClientTimeout(total=None, sock_connect=self.deadlines.connect)
+                limits = _limits(self.deadlines.connect)
                 settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
                 response = await self._session().request(verb, address, **settings)
                 try:
@@ -231,6 +267,18 @@ class Link:
         if not pool.users:
             del _POOLS[loop]
             await pool.session.close()
+
+
+@lru_cache(256)
+def _address(base: str, path: str) -> tuple[URL, str]:
+    """Where a call goes, and how that is told: without a password."""
+    address = origin(base, path)
+    return URL(address), bare(address)
+
+
+@lru_cache(8)
+def _limits(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
 class _Pool:

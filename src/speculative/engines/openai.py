@@ -14,7 +14,7 @@ import msgspec
 from speculative.engines import remote_vocabulary
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.http import Deadlines, Link
-from speculative.engines.reading import Reading
+from speculative.engines.reading import Reading, Telling
 from speculative.engines.servers import Server, inspect
 from speculative.engines.wires.base import Broken, Job, Writing
 from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
@@ -75,8 +75,7 @@ class OpenAIEngine:
     async def _tried(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
         tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
-        reading = self._reading(job, [Writing(Decoding(1), 1, self.vocabulary)], tally)
-        await self._read(reading, job, Decoding(1), "", 1)
+        reading = await self._read(job, Decoding(1), [Writing(Decoding(1), 1, self.vocabulary)], "", tally)
         if reading.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
@@ -101,31 +100,21 @@ class OpenAIEngine:
         if decoding.max_tokens < 1:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]
         jobs = self._jobs(prefixes, rooms, decoding)
-        await together([self._finish(job, decoding, writings, key, tally) for job in jobs])
+        await together([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
         found = [writing.completion() for writing in writings]
         return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
         """One completion, as it is written: the same ids that `complete` gives. What came in one read is one delta."""
         if decoding.n != 1:
             raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
         room = self._room(prefix, decoding)
-        writing = Writing(decoding, room, self.vocabulary)
         if decoding.max_tokens < 1:
-            yield Delta((), Completion((), "length"))
-            return
+            return _nothing()
         (job,) = self._jobs([prefix], [room], decoding)
-        sent, reading = 0, self._reading(job, [writing], tally)
-        async with aclosing(self._payloads(job, decoding, key, 1)) as answer:
-            async for payloads in answer:
-                over = reading.take(payloads)
-                if ids := tuple(writing.ids[sent:]):
-                    sent += len(ids)
-                    yield Delta(ids)
-                if over:
-                    break
-        reading.end()
-        yield Delta((), writing.completion())
+        self._count(job, tally)
+        telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally)
+        return self.link.events(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
@@ -187,24 +176,23 @@ class OpenAIEngine:
             return [Job([prefix], spans[i], rooms[i * n], n, mixed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n]
         return [Job([prefixes[slot // n]], [slot], room, 1, mixed(decoding.seed, slot // n, slot % n)) for slot, room in enumerate(rooms)]
 
-    async def _finish(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> None:
-        await self._read(self._reading(job, [writings[slot] for slot in job.slots], tally), job, decoding, key, HELD)
-
-    async def _read(self, reading: Reading, job: Job, decoding: Decoding, key: str, every: int) -> None:
+    async def _read(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> Reading:
         """Reads one call's answer to its end."""
-        async with aclosing(self._payloads(job, decoding, key, every)) as answer:
-            async for payloads in answer:
-                if reading.take(payloads):
-                    break
-        reading.end()
+        self._count(job, tally)
+        reading = Reading(self.name, self._wire, writings, tally)
+        async with aclosing(self.link.events(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
+            async for _ in nothing:
+                pass
+        return reading
 
-    def _payloads(self, job: Job, decoding: Decoding, key: str, every: int) -> AsyncGenerator[list[bytes]]:
-        return self.link.events(self._wire.path, self._wire.body(job, decoding, every), key)
-
-    def _reading(self, job: Job, writings: list[Writing], tally: Tally) -> Reading:
+    def _count(self, job: Job, tally: Tally) -> None:
         tally.requests += 1
         tally.prompt_tokens += sum(len(prefix) for prefix in job.prefixes)
-        return Reading(self.name, self._wire, writings, tally)
+
+
+async def _nothing() -> AsyncGenerator[Delta]:
+    """What a stream of no tokens gives."""
+    yield Delta((), Completion((), "length"))
 
 
 def mixed(*numbers: int) -> int:
@@ -212,10 +200,11 @@ def mixed(*numbers: int) -> int:
     return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
 
 
-async def together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def together(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
     """Runs all of them; the first error cancels the rest and is raised as it is."""
     if len(work) == 1:
-        return await work[0]
+        await work[0]
+        return
     try:
         async with asyncio.TaskGroup() as group:
             for one in work:
@@ -226,7 +215,7 @@ async def together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
             raised = raised.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         failure = raised
     else:
-        return None
+        return
     raise failure
 
 

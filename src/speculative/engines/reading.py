@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from speculative.engines.base import Tally
+from speculative.engines.base import Delta, Tally
 from speculative.engines.wires.base import Broken, News, Wire, Writing
 from speculative.errors import EngineFault
 
@@ -20,8 +20,13 @@ class Reading:
         self._read, self._cuts = wire.reader(), wire.cuts
         self._counted = 0
 
-    def take(self, payloads: Sequence[bytes]) -> bool:
-        """What came in one read. True when the texts have ended, but the server does not know that. Raises `EngineFault`."""
+    @property
+    def over(self) -> bool:
+        """Whether the texts have ended, but the server does not know that."""
+        return self._cuts and self._ended()
+
+    def take(self, payloads: Sequence[bytes]) -> Delta | None:
+        """What came in one read. Raises `EngineFault`."""
         for payload in payloads:
             try:
                 news = self._read(payload)
@@ -37,12 +42,13 @@ class Reading:
                 self._tally.produced_tokens += len(piece.ids)
             if news.produced is not None or news.cached is not None:
                 self._told(news)
-        return self._cuts and self._ended()
+        return None
 
-    def end(self) -> None:
+    def end(self) -> Delta | None:
         """The answer is over. Raises `EngineFault` if its texts are not."""
         if not self._ended():
             raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
+        return None
 
     def _told(self, news: News) -> None:
         """The server's own counts; it may have written what it did not send."""
@@ -55,3 +61,21 @@ class Reading:
 
     def _ended(self) -> bool:
         return all(writing.finish for writing in self._writings)
+
+
+class Telling(Reading):
+    """The same for one completion, told as it comes: a delta for each read that brings tokens, and one with the whole of it."""
+
+    def __init__(self, name: str, wire: Wire, writing: Writing, tally: Tally) -> None:
+        super().__init__(name, wire, [writing], tally)
+        self._writing, self._sent = writing, 0
+
+    def take(self, payloads: Sequence[bytes]) -> Delta | None:
+        super().take(payloads)
+        new = tuple(self._writing.ids[self._sent :])
+        self._sent += len(new)
+        return Delta(new) if new else None
+
+    def end(self) -> Delta:
+        super().end()
+        return Delta((), self._writing.completion())

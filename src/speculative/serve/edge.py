@@ -54,7 +54,7 @@ class Edge:
                 await _tell(refusal, scope["path"], identified)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.door.metrics.requests.labels(route, str(status or 499)).inc()
+            self.door.metrics.requests(route, str(status or 499)).inc()
             log(
                 "request",
                 20 if route not in QUIET else 10,

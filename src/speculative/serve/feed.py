@@ -13,7 +13,6 @@ import msgspec
 
 from speculative import events
 from speculative.events import AnyEvent, TextDelta
-from speculative.ledger import Ledger
 from speculative.serve.cut import Cut
 from speculative.trace import Trace
 
@@ -33,32 +32,31 @@ class RawText:
 
 
 class Feed:
-    """The listener of one chain. `wake` is called when there is something to take, `stop` when the rest is not wanted."""
+    """The listener of one chain, which `trace` is of. `wake`: there is something to take; `stop`: the rest is not wanted."""
 
     def __init__(
         self,
         wake: Callable[[], None],
         stop: Callable[[], None],
+        trace: Trace,
         *,
         append_only: bool,
         stops: tuple[str, ...],
         raw: RawText | None = None,
         watch: bool = False,
     ) -> None:
-        self.trace = Trace([])
+        self.trace = trace
         self.live = False
         self.finish = ""
         self._wake, self._stop = wake, stop
         self._settled = append_only
         self._raw, self._watch = raw, watch
         self._cut = Cut(stops, strip=raw is None)
-        self._ledger = Ledger()
         self._seen = 0
         self._early = 0
-        self._last = ""
+        self._last: str = ""
         self._answering = False
-        self._reasoning: list[str] = []
-        self._content: list[str] = []
+        self._reasoning = self._content = ""
         self._told: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), self.trace.events, 0)]
 
     def __call__(self, item: AnyEvent | TextDelta) -> None:
@@ -73,8 +71,6 @@ class Feed:
                 self._wake()
             self.live = True
             return
-        self.trace.events.append(item)
-        self._ledger.apply(item)
         match item:
             case events.Started():
                 return
@@ -97,16 +93,15 @@ class Feed:
 
     def take(self) -> tuple[str, str]:
         """Reasoning and content that are new and final."""
-        taken = "".join(self._reasoning), "".join(self._content)
-        self._reasoning.clear()
-        self._content.clear()
+        taken = self._reasoning, self._content
+        self._reasoning = self._content = ""
         return taken
 
     def finished(self) -> None:
         """The chain is over: what was held back is final too."""
         self._settled = True
         self._advance()
-        self._content.append(self._cut.end())
+        self._content += self._cut.end()
 
     def happened(self) -> list[bytes]:
         """Events that were not told yet, as JSON, those of children too; each says whose they are."""
@@ -126,26 +121,27 @@ class Feed:
 
     def _advance(self) -> None:
         """Passes on what the ledger has more than was passed on; `_early` characters of that left as deltas."""
-        for piece in self._ledger.pieces[self._seen :]:
+        pieces = self.trace.ledger.pieces
+        for piece in pieces[self._seen :]:
             skip = min(self._early, len(piece.text))
             self._early -= skip
             self._put(piece.phase, piece.text[skip:])
-        self._seen = len(self._ledger.pieces)
+        self._seen = len(pieces)
 
     def _put(self, phase: events.Phase, text: str) -> None:
         if not text:
             return
         if self._raw is None:
             if phase == "thinking":
-                self._reasoning.append(text)
+                self._reasoning += text
             elif certain := self._cut.add(text):
-                self._content.append(certain)
+                self._content += certain
         else:
             if phase == "answer" and not self._answering:
                 self._answering, text = True, self._raw.close(self._last) + text
             self._last = text
             if certain := self._cut.add(text):
-                self._content.append(certain)
+                self._content += certain
         self._wake()
 
     def _check_end(self, item: AnyEvent) -> None:
@@ -159,7 +155,7 @@ class Feed:
             case events.Wrote(call=call, proposal=proposal):
                 last = (call.role, proposal)
             case events.Accepted(drafts=drafts):
-                last = self._ledger.proposals[drafts[-1]]
+                last = self.trace.ledger.proposals[drafts[-1]]
             case _:
                 return
         if last[1].completion.end_id in ends.get(last[0], ()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from speculative.serve.admission import Admission
@@ -20,29 +22,37 @@ FATES = {
 
 
 class Metrics:
-    """Counted once for a request or a chain, never for a token."""
+    """Counted once for a request or a chain, never for a token. What has labels is called with them; each is looked up once."""
 
     def __init__(self, admission: Admission) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter("speculative_requests", "Requests by route and status.", ["route", "status"], registry=registry)
-        self.chains = Counter(
-            "speculative_chains", "Chains that came to an end, by method and finish reason.", ["method", "finish"], registry=registry
+        self.requests = cache(
+            Counter("speculative_requests", "Requests by route and status.", ["route", "status"], registry=registry).labels
         )
-        self.tokens = Counter("speculative_tokens", "Tokens by role and fate.", ["role", "fate"], registry=registry)
-        self.degraded = Counter(
-            "speculative_degraded_chains",
-            "Chains that one model went on with alone, by the role whose server was lost.",
-            ["role"],
-            registry=registry,
+        self.chains = cache(
+            Counter(
+                "speculative_chains", "Chains that came to an end, by method and finish reason.", ["method", "finish"], registry=registry
+            ).labels
         )
-        self.errors = Counter("speculative_engine_errors", "Errors of engines, by kind.", ["kind"], registry=registry)
+        self.tokens = cache(Counter("speculative_tokens", "Tokens by role and fate.", ["role", "fate"], registry=registry).labels)
+        self.degraded = cache(
+            Counter(
+                "speculative_degraded_chains",
+                "Chains that one model went on with alone, by the role whose server was lost.",
+                ["role"],
+                registry=registry,
+            ).labels
+        )
+        self.errors = cache(Counter("speculative_engine_errors", "Errors of engines, by kind.", ["kind"], registry=registry).labels)
         self.cancelled = Counter("speculative_cancelled_requests", "Requests whose client went away.", registry=registry)
-        self.seconds = Histogram(
-            "speculative_phase_seconds",
-            "Seconds by phase: queue, first_text, engines, total.",
-            ["phase"],
-            buckets=SECONDS,
-            registry=registry,
+        self.seconds = cache(
+            Histogram(
+                "speculative_phase_seconds",
+                "Seconds by phase: queue, first_text, engines, total.",
+                ["phase"],
+                buckets=SECONDS,
+                registry=registry,
+            ).labels
         )
         self.overhead = Histogram(
             "speculative_overhead_seconds",
@@ -55,17 +65,17 @@ class Metrics:
 
     def chain(self, method: str, outcome: Outcome) -> None:
         """Counts a chain that came to its end."""
-        self.chains.labels(method, outcome.finish).inc()
-        self.seconds.labels("engines").observe(outcome.busy)
+        self.chains(method, outcome.finish).inc()
+        self.seconds("engines").observe(outcome.busy)
         self.spent(outcome)
 
     def spent(self, outcome: Outcome) -> None:
         """Counts what a chain has cost, and whose loss it survived, be it finished or not."""
         if role := outcome.trace.degraded:
-            self.degraded.labels(role).inc()
+            self.degraded(role).inc()
         for role, usage in outcome.usage.items():
             for fate, field in FATES.items():
-                self.tokens.labels(role, fate).inc(getattr(usage, field))
+                self.tokens(role, fate).inc(getattr(usage, field))
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -95,7 +95,7 @@ class Reply(Response):
         await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
 
     def _first_text(self) -> None:
-        self.door.metrics.seconds.labels("first_text").observe(self._elapsed())
+        self.door.metrics.seconds("first_text").observe(self._elapsed())
 
     # ---- errors and figures -----------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Reply(Response):
             retry_after=refusal.retry_after,
         )
         if isinstance(first := cause(error), EngineError):
-            self.door.metrics.errors.labels(type(first).__name__).inc()
+            self.door.metrics.errors(type(first).__name__).inc()
         if told.status >= 500:
             foreseen = type(first) is not EngineError  # what else an engine raises may quote the prompt
             log(
@@ -132,8 +132,8 @@ class Reply(Response):
     def _count(self, work: Work) -> None:
         """The cost of chains that were cut short is counted as well as that of whole ones."""
         metrics, label = self.door.metrics, bare(self.job.method).name()
-        metrics.seconds.labels("queue").observe(self.queued)
-        metrics.seconds.labels("total").observe(self._elapsed())
+        metrics.seconds("queue").observe(self.queued)
+        metrics.seconds("total").observe(self._elapsed())
         if self.outcomes:
             for outcome in self.outcomes:
                 metrics.chain(label, outcome)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from starlette.types import Send
 
 from speculative.engines.silence import Silence
+from speculative.problem import Result
 from speculative.serve.bodies import COMMENT, Body
 from speculative.serve.feed import Feed
 from speculative.serve.outcome import Outcome
@@ -19,27 +21,51 @@ SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control"
 
 
 class Stream:
-    """Writes what the feeds of one job have. `began` is called at the first text; `begun` tells whether the reply has a head."""
+    """Writes what the feeds of one job have. `began` is called at the first text; `begun` tells whether the reply has a head.
+
+    A text is written where it is heard, in the task of its chain: a task of the reply's own that wakes for every token would cost
+    as much as the token. That task sees to the beginning, to the ends, and to a client that reads slower than is written.
+    """
 
     def __init__(self, body: Body, write: Send, events: bool, began: Callable[[], None]) -> None:
         self.begun = False
         self._body, self._events, self._began = body, events, began
         self._write, self._bell = write, Bell()
+        self._feeds: dict[int, Feed] = {}
+        self._tasks: Sequence[asyncio.Task[Result]] = ()
+        self._busy = True
+        self._stuck: Rest | None = None
         self._due = False
+        self._silence = Silence(BEAT, self._beat)
 
-    def wake(self) -> None:
-        """There is something to write, or a chain has ended."""
-        self._bell.ring()
+    def wake(self, index: int) -> None:
+        """A feed has something to write, or its chain has ended."""
+        if self._busy or self._tasks[index].done():
+            self._bell.ring()
+        elif data := self._news(index, self._feeds[index]):
+            steps = self._write({"type": "http.response.body", "body": data, "more_body": True}).__await__()
+            self._silence.since = self._silence.clock()
+            try:
+                self._stuck = Rest(steps, next(steps))
+            except StopIteration:  # as nearly always: the server has taken it
+                return
+            except Exception as error:  # noqa: BLE001  # it is the reply's, and no error of the chain that is listened to
+                self._stuck = Rest(steps, error)
+            self._busy = True
+            self._bell.ring()
 
     async def written(self, work: Work, send: Send, headers: list[tuple[bytes, bytes]]) -> list[Outcome]:
         """Begins the chains and writes until all are over. Raises what they raise."""
-        tasks, outcomes, first = work.start(), dict[int, Outcome](), True
-        feeds = {index: feed for index, feed in enumerate(work.feeds) if feed}
-        silence = Silence(BEAT, self._beat)
+        self._tasks, outcomes, first = work.start(), dict[int, Outcome](), True
+        self._feeds = feeds = {index: feed for index, feed in enumerate(work.feeds) if feed}
         try:
             while feeds:
                 await self._bell.rung()
-                over = [index for index in feeds if tasks[index].done()]
+                self._busy = True
+                if self._stuck:
+                    await self._stuck
+                    self._stuck = None
+                over = [index for index in feeds if self._tasks[index].done()]
                 outcomes |= {index: work.outcome(index) for index in over}
                 data = b"".join([self._news(index, feed) for index, feed in feeds.items()])
                 for index in over:
@@ -48,15 +74,17 @@ class Stream:
                 if not self.begun and (data or self._due or any(feed and feed.live for feed in work.feeds)):
                     await send({"type": "http.response.start", "status": 200, "headers": [*SSE, *headers]})
                     self.begun = True
-                    data = b"".join(self._body.first(index) for index in range(len(tasks))) + data
+                    data = b"".join(self._body.first(index) for index in range(len(self._tasks))) + data
                 if data and first:
                     first = False
                     self._began()
                 if data or self._due:
                     await self._write({"type": "http.response.body", "body": data or COMMENT, "more_body": True})
-                    self._due, silence.since = False, silence.clock()
+                    self._due, self._silence.since = False, self._silence.clock()
+                self._busy = first
         finally:
-            silence.stop()
+            self._busy = True
+            self._silence.stop()
         return [outcomes[index] for index in sorted(outcomes)]
 
     def _news(self, index: int, feed: Feed) -> bytes:
@@ -66,6 +94,22 @@ class Stream:
     def _beat(self) -> None:
         self._due = True
         self._bell.ring()
+
+
+class Rest:
+    """What is left to wait for of something that was begun outside of a task: it waits for `first`, or failed with it."""
+
+    def __init__(self, steps: Generator[Any, Any, Any], first: Any) -> None:
+        self._steps, self._first = steps, first
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            if isinstance(self._first, Exception):
+                raise self._first
+            yield self._first
+            yield from self._steps
+        finally:
+            self._steps.close()
 
 
 class Bell:

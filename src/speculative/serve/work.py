@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from msgspec import structs
 
@@ -22,8 +23,11 @@ from speculative.trace import Trace
 class Work:
     """The chains of one job. `feeds` has a listener for each chain that has one."""
 
-    def __init__(self, job: Job, pair: Pair, wake: Callable[[], None] | None) -> None:
-        """`wake`: called when a feed has something; None where nobody listens, so that the engines need not stream."""
+    def __init__(self, job: Job, pair: Pair, wake: Callable[[int], None] | None) -> None:
+        """`wake`: called with its index when a feed has something or a chain has ended.
+
+        None where nobody listens, so that the engines need not stream.
+        """
         self._job, self._pair = job, pair
         self._raw = [raw_text(pair, problem) if job.raw else None for problem in job.problems]
         self._wake = wake
@@ -36,9 +40,10 @@ class Work:
         """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
         method = self._job.method
         prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
-        for problem, feed, trace in zip(prepared, self.feeds, self._traces, strict=True):
-            task = asyncio.create_task(run(problem, method, self._pair, feed, trace=trace))
-            task.add_done_callback(lambda _: self._wake and self._wake())
+        for index, problem in enumerate(prepared):
+            task = asyncio.create_task(run(problem, method, self._pair, self.feeds[index], trace=self._traces[index]))
+            if self._wake:
+                task.add_done_callback(lambda _, wake=self._wake, index=index: wake(index))
             self._tasks.append(task)
         return self._tasks
 
@@ -56,11 +61,10 @@ class Work:
             raise Refusal(503, "the service is shutting down and did not finish this chain", kind="service_unavailable", code="draining")
         if feed:
             feed.finished()
-        if feed and feed.finish:  # its text was over before the chain was
-            trace, finish = feed.trace, feed.finish
-        else:
-            trace, finish = task.result().trace, ""
-        return Outcome.of(trace, close=raw.close if raw else None, finish=finish)
+        finish = feed.finish if feed else ""
+        if not finish:  # else its text was over before the chain was
+            task.result()
+        return Outcome.of(self._traces[index], close=raw.close if raw else None, finish=finish)
 
     def traces(self) -> Iterator[Trace]:
         """What is known of all chains that began, finished or not."""
@@ -85,8 +89,9 @@ class Work:
         if wake is None and not early:
             return None
         return Feed(
-            wake or (lambda: None),
+            partial(wake, index) if wake else lambda: None,
             lambda: self._end(index),
+            self._traces[index],
             append_only=append_only(self._job.method),
             stops=problem.stop,
             raw=raw,
