@@ -135,6 +135,7 @@ class Caller:
             task.cancel()
         if left:
             await asyncio.wait(left)
+        self._record = _closed
 
     async def _asked(self, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, tally: Tally) -> list[list[Completion]]:
         with _TypedErrors(engine):
@@ -169,6 +170,11 @@ class _TypedErrors:
 
 def _typed(engine: Engine, error: Exception) -> EngineError:
     return EngineError(f"{engine.name} failed: {type(error).__name__}: {error}")
+
+
+def _closed(event: AnyEvent) -> None:
+    """Stands for the chain that is over, so that it and its caller do not hold each other."""
+    raise ChainMisuse(f"{type(event).__name__}: the chain is over")
 
 
 def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]:

@@ -90,6 +90,6 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     work.start()
     await asyncio.sleep(0.1)
     await work.close()
-    outcome = Outcome.of(work.feeds[0].trace)
+    outcome = Outcome.of(next(work.traces()))
     assert outcome.kept == 0
     assert outcome.usage["big"].produced_tokens == outcome.usage["big"].discarded_tokens > 0

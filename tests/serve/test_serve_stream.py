@@ -1,6 +1,7 @@
 """A streamed reply is written where its text is heard, and whole whatever the server that takes it does."""
 
 import asyncio
+import gc
 import json
 
 import pytest
@@ -16,6 +17,11 @@ async def replied(send, *, text=f"{LONG}</think>\n\n{ANSWER}<|im_end|>", n=1):
     """One streamed request, straight to the application; `send` takes the messages. All chunks that it was given."""
     engines = pair(text, width=1, small_width=1)
     app = create_app(Settings(log_level="error"), given(engines))
+    async with app.door.open():
+        return await asked(app, engines, send, n=n)
+
+
+async def asked(app, engines, send, n=1):
     body = json.dumps({**ASK, "stream": True, "n": n, "max_tokens": 4096, "seed": 1}).encode()
     messages = asyncio.Queue()
     messages.put_nowait({"type": "http.request", "body": body, "more_body": False})
@@ -40,9 +46,8 @@ async def replied(send, *, text=f"{LONG}</think>\n\n{ANSWER}<|im_end|>", n=1):
         "client": ("localhost", 2),
         "root_path": "",
     }
-    async with app.door.open():
-        app.door._pair = engines
-        await asyncio.wait_for(app(scope, messages.get, taken), 30)
+    app.door._pair = engines
+    await asyncio.wait_for(app(scope, messages.get, taken), 30)
     assert all(engine.running == 0 for engine in set(engines.values()))
     return written
 
@@ -103,3 +108,27 @@ async def test_a_server_that_fails_to_write_ends_the_chains(waits):
     written = await replied(broken, text=f"{THOUGHT * 5}</think>\n\n{ANSWER}<|im_end|>")
     assert len(written) == 5
     assert not any(b"method" in message.get("body", b"") for message in tried[5:])
+
+
+async def test_a_request_leaves_nothing_that_only_a_collector_of_garbage_finds():
+    """What holds itself in a ring stays until the collector has looked through everything: a pause for all streams."""
+
+    async def quick(message):
+        pass
+
+    engines = pair()
+    app = create_app(Settings(log_level="error"), given(engines))
+    async with app.door.open():
+        await asked(app, engines, quick)
+        gc.collect()
+        gc.disable()
+        try:
+            assert texts(await asked(app, engines, quick))[1]
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("speculative")}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left == set()

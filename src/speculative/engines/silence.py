@@ -23,7 +23,9 @@ class Silence:
         self._timer = self._loop.call_later(seconds, self._rung)
 
     def stop(self) -> None:
+        """Nothing is waited for any more. Who would have been called is let go: no garbage is left that only a collector finds."""
         self._timer.cancel()
+        self._broken = _nobody
 
     def _rung(self) -> None:
         left = min(self._seconds, self.since + self._seconds - self.clock())
@@ -31,3 +33,6 @@ class Silence:
             self._broken()
             self.since, left = self.clock(), self._seconds
         self._timer = self._loop.call_later(left, self._rung)
+
+
+def _nobody() -> None: ...

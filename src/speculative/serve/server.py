@@ -23,6 +23,8 @@ from speculative.settings import Settings
 BACKLOG = 2048
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
+YOUNG = 20_000
+"""Objects after which a collector of garbage looks for cycles; a request leaves next to none, and makes hundreds."""
 GRACE = 2
 """Seconds after the drain in which cancelled chains may say so to their clients."""
 
@@ -67,6 +69,7 @@ def serve(settings: Settings, opener: Opener | None = None, *, seed: Seed | None
     handler = set_up(settings.log_level, Scrubber(settings.keys()))
     gc.collect()
     gc.freeze()  # what was imported stays: it need not be looked through again and again
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     try:
         log("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", authentication=bool(server.door.keys))
         server.run(sockets=[bound])

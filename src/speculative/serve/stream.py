@@ -83,7 +83,7 @@ class Stream:
                     self._due, self._silence.since = False, self._silence.clock()
                 self._busy = first
         finally:
-            self._busy = True
+            self._busy, self._feeds, self._began = True, {}, _told
             self._silence.stop()
         return [outcomes[index] for index in sorted(outcomes)]
 
@@ -131,3 +131,7 @@ class Bell:
             self._waiter = self._loop.create_future()
             await self._waiter
         self._rung = False
+
+
+def _told() -> None:
+    """Stands for who was told of the first text: a reply and its stream would hold each other."""

@@ -21,7 +21,7 @@ from speculative.trace import Trace
 
 
 class Work:
-    """The chains of one job. `feeds` has a listener for each chain that has one."""
+    """The chains of one job. `feeds` has a listener for each chain that has one, from `start` to `close`."""
 
     def __init__(self, job: Job, pair: Pair, wake: Callable[[int], None] | None) -> None:
         """`wake`: called with its index when a feed has something or a chain has ended.
@@ -34,11 +34,12 @@ class Work:
         self._aborted = False
         self._tasks: list[asyncio.Task[Result]] = []
         self._traces = [Trace([]) for _ in job.problems]
-        self.feeds: list[Feed | None] = [self._feed(index) for index in range(len(job.problems))]
+        self.feeds: list[Feed | None] = []
 
     def start(self) -> Sequence[asyncio.Task[Result]]:
         """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
         method = self._job.method
+        self.feeds = [self._feed(index) for index in range(len(self._job.problems))]
         prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
         for index, problem in enumerate(prepared):
             task = asyncio.create_task(run(problem, method, self._pair, self.feeds[index], trace=self._traces[index]))
@@ -75,6 +76,7 @@ class Work:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.feeds = []  # they hold this: else only a collector of garbage would find both
 
     def abort(self) -> None:
         """Ends all chains because the service shuts down."""
