@@ -135,16 +135,13 @@ class ChainState:
         if role not in self._views:
             if role not in self.engines:
                 raise ChainMisuse(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
-            self._views[role] = View(self.engines[role], self.problem)
+            fingerprint = self.engines[role].vocabulary.fingerprint
+            same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
+            self._views[role] = View(self.engines[role], self.problem, same)
         return self._views[role]
 
-    def _same(self, role: str) -> frozenset[str]:
-        """The roles whose token ids this role can take over as they are."""
-        fingerprint = self.engines[role].vocabulary.fingerprint
-        return frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
-
     def _prefix(self, role: str, after: Draft | None = None) -> list[int]:
-        return self._view(role).prefix(self._ledger.pieces, self._same(role), after.path() if after else ())
+        return self._view(role).prefix(self._ledger.pieces, after if after and after.state != "accepted" else None)
 
     def _asking(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """The prefix that puts a question to a role, and where its reply stops."""
@@ -197,7 +194,7 @@ class ChainState:
         """Whether something can still be hung at that place, which is below a draft or (None) was the chain's end."""
         if ground is None or ground.state == "accepted":
             return base is self._place
-        return ground.state == "open" and ground.path()[0].base is self._place
+        return ground.state == "open" and ground.base is self._place
 
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
@@ -205,7 +202,7 @@ class ChainState:
             return
         if draft.state != "open":
             raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
-        if draft.path()[0].base is not self._place:
+        if draft.base is not self._place:
             raise ChainMisuse(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
 
     def _propose(self, drafts: Sequence[Draft], seed: int, call: events.Call | None, flight: Flight) -> None:
