@@ -31,7 +31,7 @@ async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed:
         assert [draft.hanging for draft in drafts] == [sum(each.tokens for each in draft.path()) for draft in drafts]
         for reader in ("big", "small"):
             seen = chain._view(reader)
-            fresh = View(seen.engine, chain.problem, seen.same)
+            fresh = View(seen.engine, chain.problem, seen.same, {})
             place = (chain._ledger.pieces, drafts[-1] if drafts else None)
             assert seen.prefix(*place) == fresh.prefix(*place)
 

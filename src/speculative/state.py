@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from itertools import chain as flatten
 
@@ -23,7 +24,7 @@ from speculative.prompts import Question
 from speculative.roles import Roles
 from speculative.steps import Steps
 from speculative.trace import Trace
-from speculative.view import View
+from speculative.view import Prompts, View
 from speculative.warming import Warming
 
 Listener = Callable[[AnyEvent | TextDelta], None]
@@ -50,12 +51,12 @@ class ChainState:
         self.engines = engines
         self.path = path
         self.seed = problem.seed if seed is None else seed
-        self.random = random.Random(self.seed)
         self.trace = Trace([]) if trace is None else trace
         self.steps = Steps()
         self.finish: FinishReason | None = None
         self._ledger = self.trace.ledger
         self._views: dict[str, View] = {}
+        self._prompts: Prompts = parent._prompts if parent else {}
         self._place = Place(self.seed)
         self._open: dict[int, Draft] = {}
         self._flights = Flights()
@@ -69,6 +70,11 @@ class ChainState:
         self._caller = Caller(key, self.record)
         self._roles = Roles(engines, problem.degrade, parent._roles.lost if parent else None)
         self._warming = Warming(problem.warm_every)
+
+    @cached_property
+    def random(self) -> random.Random:
+        """The chain's own source of chance, for its method."""
+        return random.Random(self.seed)
 
     @property
     def thinking(self) -> bool:
@@ -137,7 +143,7 @@ class ChainState:
                 raise ChainMisuse(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].vocabulary.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
-            self._views[role] = View(self.engines[role], self.problem, same)
+            self._views[role] = View(self.engines[role], self.problem, same, self._prompts)
         return self._views[role]
 
     def _prefix(self, role: str, after: Draft | None = None) -> list[int]:

@@ -11,6 +11,9 @@ from speculative.ledger import Piece
 from speculative.problem import Problem
 from speculative.prompts import Part, dialect, encode
 
+Prompts = dict[tuple[str, str], list[int]]
+"""The ids of one problem's prompt, by dialect and fingerprint of the vocabulary."""
+
 REMEMBERED = 64
 """Paths of drafts whose ids a view keeps."""
 
@@ -18,22 +21,29 @@ REMEMBERED = 64
 class View:
     """The prefix of one role. Built once, then only appended to; a rewind takes the tail back.
 
-    `same`: the authors whose vocabulary it shares.
+    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already.
     """
 
-    def __init__(self, engine: Engine, problem: Problem, same: frozenset[str]) -> None:
+    def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
         self.engine = engine
         self.same = same
         self.dialect = dialect(engine.dialect)
         self.vocabulary = engine.vocabulary
-        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
-        raw = self.dialect.raw(problem.messages[0].content) if problem.raw else None
-        self._ids = encode(self.vocabulary, raw or self.dialect.prompt(problem.messages, instruction))
+        kind = (engine.dialect, self.vocabulary.fingerprint)
+        if kind not in prompts:
+            prompts[kind] = encode(self.vocabulary, self._prompt(problem))
+        self._ids = prompts[kind].copy()
         self._seen: list[tuple[Piece, int]] = []
         self._grown: dict[int, list[int]] = {}
         think, ends = self.dialect.unthink, self.dialect.ends
         self.end_ids = tuple(self.vocabulary.marker(end) for end in ends)
         self.stop_ids = (self.vocabulary.marker(think), *self.end_ids)
+
+    def _prompt(self, problem: Problem) -> Sequence[Part]:
+        if problem.raw:
+            return self.dialect.raw(problem.messages[0].content)
+        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
+        return self.dialect.prompt(problem.messages, instruction)
 
     def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
         """Ids of the prompt, the chain and the drafts down to one that is not committed yet."""
