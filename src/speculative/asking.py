@@ -13,7 +13,11 @@ from speculative.prompts import Question
 
 
 class Asking(Calling):
-    """What a method may ask of the models without a word of it entering the chain."""
+    """What a method may ask of the models without a word of it entering the chain.
+
+    Near the end of `max_produced` a call may write what the calls before it left. Where the order of calls hangs on which of several
+    came back first, so does their room then; the shares of children (`child`) do not.
+    """
 
     async def draft(
         self,

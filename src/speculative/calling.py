@@ -192,19 +192,19 @@ class Calling(ChainState):
     def _warm_idle(self, writer: str, fresh: Ids = ()) -> None:
         """Begins to warm the other model, if it has not seen enough. `fresh`: what the writer has written in the call under way."""
         role, tokens = self._roles.idle(writer), self.tokens + len(fresh)
-        if role is None or not self._warming.due(role, tokens) or self._budget.producible() < 1:
+        if role is None or not self._warming.due(role, tokens):
             return
         view = self._view(role)
         if fresh and writer not in view.same:
             fresh = view.vocabulary.encode(self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace"))
         prefix = [*self._prefix(role), *fresh]
-        if len(prefix) < view.engine.context:
+        if len(prefix) < view.engine.context and self._budget.warm_up():
             self._warming.begin(role, tokens, self._warm_up(role, prefix))
 
     async def _warm_up(self, role: str, prefix: Ids) -> None:
         """One token, which is thrown away. A failure is recorded with the call, and is none of the chain."""
         view = self._view(role)
         decoding = Decoding(1, seed=WARMING, stop_ids=view.stop_ids)
-        with suppress(EngineError), self._budget.promise(1):
+        with suppress(EngineError):
             found, call = await self._caller.complete(role, view.engine, [prefix], decoding, "warm", lambda _: 0)
             self.record(events.Warmed(call=call, seed=WARMING, completion=found[0][0]))

@@ -15,7 +15,7 @@ from speculative import events
 from speculative.budget import Budget
 from speculative.caller import Caller, kept_text
 from speculative.draft import Draft, Place
-from speculative.engines.base import Completion, Engine, Ids
+from speculative.engines.base import WARMING, Completion, Engine, Ids
 from speculative.errors import ChainMisuse, ContextExceeded
 from speculative.events import AnyEvent, Phase, Proposal, TextDelta
 from speculative.flights import Flight, Flights
@@ -106,7 +106,7 @@ class ChainState:
 
     @property
     def produced(self) -> int:
-        """Tokens that all models wrote for this chain and its children, waste included."""
+        """Tokens that all models wrote for this chain and its children, waste included, warm-ups in the background left out."""
         return self._budget.produced
 
     @property
@@ -124,7 +124,9 @@ class ChainState:
         if self.trace.ended:
             raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
-        self._budget.produce(self.trace.add(event))
+        produced = self.trace.add(event)
+        if not (isinstance(event, events.Warmed | events.Cancelled) and event.seed == WARMING):
+            self._budget.produce(produced)
         if self._listener is not None and not self._parent:
             self._listener(event)
 
