@@ -60,7 +60,8 @@ class Asking(Calling):
             decoding = self._decoding(seed, limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
             if not self.thinking or room.tokens < 1:
                 return role, (nothing, self._caller.free(role))
-            return role, await self._fly(flight, role, prefixes, decoding, "draft", room, self._telling(role, first, "thinking"))
+            tell = self._telling(role, first, "thinking") if len(spots) == 1 else None
+            return role, await self._fly(flight, role, prefixes, decoding, "draft", room, tell)
 
         author, landed = await self._surviving(role, drawn)
         found, call = landed or (nothing, None)
@@ -68,6 +69,9 @@ class Asking(Calling):
             self._make(author, number, done, place, base=base, parent=parent)
             for number, (done, (parent, base, place)) in enumerate(zip(found, spots, strict=True), first)
         ]
+        if len(drafts) > 1 and (tell := self._telling(author, first, "thinking")):  # a single one was told as it came
+            for offset, draft in enumerate(drafts):
+                tell(draft.text, offset)
         self._propose(drafts, seed.key, call, flight)
         self._check_budget()
         return drafts

@@ -148,7 +148,7 @@ class Caller:
     @staticmethod
     def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:
         """Cut before its first character was whole: a chunk of one token would never get anywhere."""
-        if not completion.ids or completion.finish not in ("length", "stop"):
+        if not 0 < len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):
             return False
         end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
         return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)

@@ -216,7 +216,7 @@ AnyEvent = (
 )
 
 
-class TextDelta(Struct, frozen=True):
+class TextDelta(Struct, frozen=True, gc=False):
     """For a listener only, never part of the trace: text as it is written.
 
     `draft` is the id that the text will have; `committed` is False while it is only proposed.

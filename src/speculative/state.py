@@ -30,6 +30,9 @@ from speculative.warming import Warming
 Listener = Callable[[AnyEvent | TextDelta], None]
 """Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
 
+WARM_UPS = (events.Warmed, events.Cancelled)
+"""What becomes of a warm-up in the background. Its seed tells it from other calls."""
+
 
 class ChainState:
     """The state under the verbs of `Chain`. Everything that happens goes through `record`."""
@@ -125,7 +128,7 @@ class ChainState:
             raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
         produced = self.trace.add(event)
-        if not (isinstance(event, events.Warmed | events.Cancelled) and event.seed == WARMING):
+        if not (isinstance(event, WARM_UPS) and event.seed == WARMING):
             self._budget.produce(produced)
         if self._listener is not None and not self._parent:
             self._listener(event)

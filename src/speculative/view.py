@@ -93,8 +93,9 @@ class View:
 
     def _follow(self, pieces: Sequence[Piece]) -> None:
         """Brings `_ids` up to date with the pieces: pieces are only ever appended or cut off at the end."""
-        if len(self._seen) != len(pieces) or (pieces and self._seen[-1][0] is not pieces[-1]):
-            self._grown.clear()
+        if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
+            return
+        self._grown.clear()
         while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
             del self._ids[self._seen.pop()[1] :]
         for place in range(len(self._seen), len(pieces)):

@@ -172,4 +172,7 @@ LEAST = -1e9
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
     """The same, with `LEAST` for what JSON cannot say."""
-    return tuple(logprob if logprob > LEAST else LEAST for logprob in logprobs)
+    given = tuple(logprobs)
+    if sum(given) > LEAST:  # nearly always; what is no number makes the sum none, which is above nothing
+        return given
+    return tuple(logprob if logprob > LEAST else LEAST for logprob in given)
