@@ -135,6 +135,7 @@ class Caller:
             task.cancel()
         if left:
             await asyncio.wait(left)
+        self._record = _too_late  # the chain's own `record` would hold the chain, and all of its text, until the garbage is collected
 
     async def _asked(self, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, tally: Tally) -> list[list[Completion]]:
         with _TypedErrors(engine):
@@ -152,6 +153,10 @@ class Caller:
             return False
         end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
         return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)
+
+
+def _too_late(event: AnyEvent) -> None:
+    raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
 
 
 class _TypedErrors:
