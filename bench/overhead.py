@@ -27,7 +27,7 @@ from speculative.runner import run
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 LIMIT = 100.0
-"""Microseconds that a call may cost, for each completion that it gives."""
+"""Microseconds that a call may cost, whatever it gives."""
 
 CASES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "random_switch, chunks of 16": ("random_switch", {"switch_chunk": 16}, []),
@@ -144,7 +144,7 @@ def main() -> None:
         print(f"{case} {row['median']:8.1f} {low:6.1f}, {high:6.1f} {row['each']:14.1f}")
     with open(given.json, "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump({"python": platform.python_version(), "limit": LIMIT, "unit": "microseconds a call", "rows": rows}, file, indent=1)
-    sys.exit(any(row["each"] > LIMIT for row in rows))
+    sys.exit(any(row["median"] > LIMIT for row in rows))
 
 
 if __name__ == "__main__":
