@@ -21,12 +21,13 @@ from typing import Any
 from speculative import Message, Pair, Problem
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.events import Cancelled
+from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 LIMIT = 100.0
-"""Microseconds that a call may cost, for each completion that it gives."""
+"""Microseconds that a call may cost, whatever it gives."""
 
 CASES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "random_switch, chunks of 16": ("random_switch", {"switch_chunk": 16}, []),
@@ -96,26 +97,32 @@ class Instant(ScriptedEngine):
         return Completion(cut, "length", None, logprobs)
 
 
-async def once(name: str, params: dict[str, Any], wrappers: list[str], calls: int, listening: bool) -> tuple[float, int, int]:
+async def once(pair: Pair, method: Method, calls: int, listening: bool) -> tuple[float, int, int]:
     """Microseconds a call, how many calls there were, and how many completions they gave."""
-    pair, method = Pair(Instant("big"), Instant("small")), build(name, params, wrappers)
     problem = Problem((Message("user", "6*7?"),), max_tokens=calls * 16)
     heard: list[Any] = []
-    start = time.thread_time()
+    start, engines, asked, given = time.thread_time(), *taken(pair)
     result = await run(problem, method, pair, heard.append if listening else None)
-    spent = time.thread_time() - start - sum(engine.seconds for engine in pair.values())  # type: ignore[attr-defined]
-    asked = sum(engine.asked for engine in pair.values())  # type: ignore[attr-defined]
-    given = sum(engine.completions for engine in pair.values())  # type: ignore[attr-defined]
+    spent = time.thread_time() - start
+    engines, asked, given = (after - before for after, before in zip(taken(pair), (engines, asked, given), strict=True))
     assert not any(isinstance(event, Cancelled) for event in result.trace)
-    return spent / asked * 1e6, asked, given
+    return (spent - engines) / asked * 1e6, int(asked), int(given)
+
+
+def taken(pair: Pair) -> tuple[float, int, int]:
+    """What the engines of a pair were at work so far: seconds of processor time, calls, completions."""
+    engines: list[Any] = list(pair.values())
+    return sum(e.seconds for e in engines), sum(e.asked for e in engines), sum(e.completions for e in engines)
 
 
 def measure(calls: int, repeats: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    pair = Pair(Instant("big"), Instant("small"))
     for label, (name, params, wrappers) in CASES.items():
+        method = build(name, params, wrappers)
         for listening in (False, True):
-            asyncio.run(once(name, params, wrappers, calls, listening))  # warms caches
-            found = [asyncio.run(once(name, params, wrappers, calls, listening)) for _ in range(repeats)]
+            asyncio.run(once(pair, method, calls, listening))  # warms caches
+            found = [asyncio.run(once(pair, method, calls, listening)) for _ in range(repeats)]
             low, median, high = statistics.quantiles([microseconds for microseconds, _, _ in found], n=4)
             _, asked, given = found[0]
             figures = {"median": median, "quartiles": [low, high], "each": median * asked / given}
@@ -137,7 +144,7 @@ def main() -> None:
         print(f"{case} {row['median']:8.1f} {low:6.1f}, {high:6.1f} {row['each']:14.1f}")
     with open(given.json, "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump({"python": platform.python_version(), "limit": LIMIT, "unit": "microseconds a call", "rows": rows}, file, indent=1)
-    sys.exit(any(row["each"] > LIMIT for row in rows))
+    sys.exit(any(row["median"] > LIMIT for row in rows))
 
 
 if __name__ == "__main__":

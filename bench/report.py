@@ -39,14 +39,6 @@ from speculative.trace import Trace
 
 METHODS, CHUNK = 10, 16
 VOCABULARY = 150_000
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PIECE = re.compile(r" ?[A-Za-z_]{1,12}| ?\d{1,4}|[^\sA-Za-z\d_]+|\s+")
 """About four characters, as a model's tokens are."""
 
@@ -141,7 +133,7 @@ def _sample(method: int, place: int, trace: Trace, chance: random.Random) -> Sam
 async def opened(page: Path, browser: str) -> dict[str, float]:
     """Seconds, in a browser that was just started."""
     async with async_playwright() as driver:
-        started = await driver.chromium.launch(executable_path=browser, args=FLAGS)
+        started = await driver.chromium.launch(executable_path=browser)
         tab = await started.new_page()
         await tab.goto(page.as_uri())
         await tab.wait_for_selector(".problem")

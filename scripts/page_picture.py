@@ -13,13 +13,11 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
 
 async def take(page: str, picture: Path, size: str, problem: str, label: str, dark: bool, browser: str) -> None:
     width, height = map(int, size.split("x"))
     async with async_playwright() as driver:
-        started = await driver.chromium.launch(executable_path=browser, args=FLAGS)
+        started = await driver.chromium.launch(executable_path=browser)
         look = "dark" if dark else "light"
         tab = await started.new_page(viewport={"width": width, "height": height}, color_scheme=look, reduced_motion="reduce")
         await tab.goto(page + (f"#{problem}" if problem else ""))

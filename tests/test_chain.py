@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -476,3 +478,19 @@ async def test_a_listener_that_fails_fails_the_chain_and_not_the_engine() -> Non
 
     with pytest.raises(BrokenPipeError):
         await chain_of("abc", listener=broken).write("big")
+
+
+async def test_a_chain_that_is_over_is_gone_with_the_last_who_holds_it() -> None:
+    chain = chain_of("abc</think>42")
+    (draft,) = await chain.draft("big", max_tokens=1)
+    await chain.accept(draft)
+    await chain.write("big")
+    await chain.answer("big")
+    await chain.close()
+    seen = weakref.ref(chain)
+    gc.disable()
+    try:
+        del chain
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -18,7 +18,7 @@ MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
 
 def shown(problem: Problem, name: str = "chatml") -> str:
     engine = ScriptedEngine("", dialect=name)
-    return engine.vocabulary.show(View(engine, problem).prefix((), frozenset()))  # type: ignore[attr-defined]
+    return engine.vocabulary.show(View(engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
 
 
 def test_a_prompt_ends_where_the_thinking_begins() -> None:

@@ -36,6 +36,8 @@ def test_a_server_tells_its_model_and_version():
         (["-M", "big_key=s3cret"], "-M big_key=…"),
         (["--extract-with", "m@https://:s3cret@host/v1"], "--extract-with m@https://…@host/v1"),
         (["--big", "https://s3cret@host/v1"], "--big https://…@host/v1"),
+        (["--big", "https://me:s3@cret@host/v1"], "--big https://…@host/v1"),
+        (["--big", "https://host/v1?to=you@there"], "--big https://host/v1?to=you@there"),
         (["--big-args", "--api-key s3cret --max-model-len 9"], "--big-args --api-key … --max-model-len 9"),
         (["--big-args=--hf-token=s3cret"], "--big-args=--hf-token=…"),
         (["--model_args", "max_tokens=9,small_args=--api-key s3cret,seed=1"], "--model_args max_tokens=9,small_args=--api-key …,seed=1"),

@@ -21,19 +21,19 @@ async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed:
     for turn in range(REMEMBERED + 40):
         role, mark = chance.choice(["big", "small"]), chain.mark()
         if turn % 30 == 29:
-            await chain.accept(chance.choice(drafts))
-            drafts = []
+            await chain.accept(chance.choice(drafts), keep_descendants=turn % 60 == 29)
+            drafts = [draft for draft in drafts if draft.state == "open"]
         elif turn % 30 == 14 and not drafts:
             await chain.write(role, max_tokens=3)
             await chain.rewind(mark)
         above = chance.choice([*drafts[-3:], None])
         drafts += [draft for draft in await chain.draft(role, after=above, max_tokens=4) if not draft.ended]
+        assert [draft.hanging for draft in drafts] == [sum(each.tokens for each in draft.path()) for draft in drafts]
         for reader in ("big", "small"):
-            fresh = View(chain.engines[reader], chain.problem)
-            place = (
-                (chain._ledger.pieces, chain._same(reader), drafts[-1].path()) if drafts else (chain._ledger.pieces, chain._same(reader))
-            )
-            assert chain._view(reader).prefix(*place) == fresh.prefix(*place)
+            seen = chain._view(reader)
+            fresh = View(seen.engine, chain.problem, seen.same, {})
+            place = (chain._ledger.pieces, drafts[-1] if drafts else None)
+            assert seen.prefix(*place) == fresh.prefix(*place)
 
 
 async def test_an_answer_that_hangs_off_drafts_is_closed_once() -> None:

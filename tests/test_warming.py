@@ -15,7 +15,7 @@ from speculative import EngineError, Pair, Problem, UsageError, asolve
 from speculative.engines.base import WARMING
 from speculative.engines.replay import ReplayEngine
 from speculative.errors import EngineUnreachable
-from speculative.events import Cancelled, Warmed
+from speculative.events import Cancelled, Warmed, Wrote
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
@@ -179,6 +179,50 @@ def test_the_tokens_are_the_same_with_and_without(
     check_result(warm, Problem.of("6*7?", max_tokens=200), pair)
     again = asyncio.run(result_of(every, Pair(*(ReplayEngine(warm.trace, role, like) for role, like in pair.items()))))
     assert again.trace.segments() == warm.trace.segments()
+
+
+class Patient(ScriptedEngine):
+    """Lets the others have so many turns before it takes up a warm-up."""
+
+    def __init__(self, *args: Any, turns: int, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.turns = turns
+
+    async def complete(self, prefixes: Any, decoding: Any, *, key: str, tally: Any) -> Any:
+        for _ in range(self.turns if decoding.seed == WARMING else 0):
+            await asyncio.sleep(0)
+        return await super().complete(prefixes, decoding, key=key, tally=tally)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 150), st.lists(st.integers(1, 30), max_size=9), st.booleans())
+def test_within_a_cap_the_tokens_are_the_same_however_many_there_are(every: int, cap: int, chunks: list[int], heard: bool) -> None:
+    async def verbs(chain: Any) -> None:
+        for chunk in chunks:
+            await chain.write("small", max_tokens=chunk)
+        while chain.thinking:
+            await chain.write("small", max_tokens=max(1, chain.left - 20))
+        await chain.answer("small")
+
+    def result_of(turns: int) -> Any:
+        pair = Pair(Patient(LONG, name="big", turns=turns), ScriptedEngine(LONG * 9, name="small"))
+        problem = Problem.of("6*7?", max_tokens=2000, max_produced=cap, warm_every=every)
+        result = asyncio.run(run(problem, Verbs(script=verbs), pair, Recorded() if heard else None))
+        check_result(result, problem, pair)
+        return result
+
+    late, early = result_of(50), result_of(0)
+    assert late.trace.segments() == early.trace.segments()
+    assert [event.call.produced_tokens for event in late.trace if isinstance(event, Wrote)] == [
+        event.call.produced_tokens for event in early.trace if isinstance(event, Wrote)
+    ]
+
+
+def test_warm_ups_have_a_part_of_the_cap_and_no_more() -> None:
+    pair = scripted_pair(LONG * 9, LONG * 9, delay=0.0)
+    result = asyncio.run(asolve("6*7?", "small_only", pair=pair, max_tokens=2000, max_produced=300, warm_every=9))
+    usage = result.usage
+    assert 0 < usage["big"].requests - 1 <= 30
 
 
 async def test_a_chain_without_steps_to_warm_has_no_other_events() -> None:

@@ -13,7 +13,11 @@ from speculative.prompts import Question
 
 
 class Asking(Calling):
-    """What a method may ask of the models without a word of it entering the chain."""
+    """What a method may ask of the models without a word of it entering the chain.
+
+    Near the end of `max_produced` a call may write what the calls before it left. Where the order of calls hangs on which of several
+    came back first, so does their room then; the shares of children (`child`) do not.
+    """
 
     async def draft(
         self,
@@ -41,28 +45,34 @@ class Asking(Calling):
         if not parents:
             return []
         self._view(role)
-        owners = [parent for parent in parents for _ in range(n)]
-        bases = [owner.place if owner else self._place for owner in owners]
-        places, first = [base.below() for base in bases], self._number(len(owners))
-        flight, nothing = self._flights.begin(parents), [Completion((), "length")] * len(owners)
+        grounds = [(parent, parent.place if parent else self._place) for parent in parents]
+        spots = [(parent, base, base.below()) for parent, base in grounds for _ in range(n)]
+        seed, first = spots[0][2], self._number(len(spots))
+        flight, nothing = self._flights.begin(parents), [Completion((), "length")] * len(spots)
 
         async def drawn(role: str) -> tuple[str, Landed]:
-            if not all(map(self._stands, owners, bases)):
+            if not all(self._stands(*ground) for ground in grounds):
                 return role, None
             asking = [self._asking(role, asked, parent) if asked else (self._prefix(role, parent), ()) for parent in parents]
             prefixes, stops = [prefix for prefix, _ in asking], (stop,) if stop else asking[0][1]
             room, view = self._room(role, max(prefixes, key=len), parents, n), self._view(role)
             limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
-            decoding = self._decoding(places[0], limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
+            decoding = self._decoding(seed, limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
             if not self.thinking or room.tokens < 1:
                 return role, (nothing, self._caller.free(role))
-            return role, await self._fly(flight, role, prefixes, decoding, "draft", room, self._telling(role, first, "thinking"))
+            tell = self._telling(role, first, "thinking") if len(spots) == 1 else None
+            return role, await self._fly(flight, role, prefixes, decoding, "draft", room, tell)
 
         author, landed = await self._surviving(role, drawn)
         found, call = landed or (nothing, None)
-        spots = zip(found, places, bases, owners, strict=True)
-        drafts = [self._make(author, first + i, done, place, base=base, parent=owner) for i, (done, place, base, owner) in enumerate(spots)]
-        self._propose(drafts, places[0].key, call, flight)
+        drafts = [
+            self._make(author, number, done, place, base=base, parent=parent)
+            for number, (done, (parent, base, place)) in enumerate(zip(found, spots, strict=True), first)
+        ]
+        if len(drafts) > 1 and (tell := self._telling(author, first, "thinking")):  # a single one was told as it came
+            for offset, draft in enumerate(drafts):
+                tell(draft.text, offset)
+        self._propose(drafts, seed.key, call, flight)
         self._check_budget()
         return drafts
 
@@ -87,9 +97,9 @@ class Asking(Calling):
     async def _scored(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
         if not all(self._stands(draft, draft.place) for draft in drafts):
             return [[] for _ in drafts]
-        view, same = self._view(role), self._same(role)
-        prefixes = [view.before(self._ledger.pieces, same, draft.path()) for draft in drafts]
-        given = [tuple(view.ids_of(draft.author, draft.text, draft.ids, same)) for draft in drafts]
+        view = self._view(role)
+        prefixes = [view.before(self._ledger.pieces, draft) for draft in drafts]
+        given = [tuple(view.ids_of(draft)) for draft in drafts]
         if any(len(prefix) + len(ids) > view.engine.context for prefix, ids in zip(prefixes, given, strict=True)):
             if self.thinking:
                 self._end("context")
@@ -162,7 +172,7 @@ class Asking(Calling):
 
     def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
         """Records the waste: these drafts, and what hangs off them, will not be in the chain. Work on them is cancelled."""
-        drafts = [draft] if isinstance(draft, Draft) else list(draft)
+        drafts = {draft} if isinstance(draft, Draft) else set(draft)
 
         def hit(other: Draft | None) -> bool:
             return other is not None and any(above in drafts for above in other.path())

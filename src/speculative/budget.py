@@ -10,10 +10,16 @@ from speculative.problem import Problem
 class Budget:
     """Counts all that is generated for one problem, waste included, against `max_produced`.
 
-    A call that is under way counts with the most that it may produce: that is its promise.
+    A call that is under way counts with the most that it may produce: that is its promise. Warm-ups in the background have a
+    part of the cap of their own: how many there are depends on the clock, and what is written must not. It is enough for one
+    token after every `warm_every`.
     """
 
     def __init__(self, problem: Problem, cap: int | None, above: Budget | None = None) -> None:
+        self._warm_ups = 0
+        if cap is not None and problem.warm_every and not above:
+            self._warm_ups = cap // (problem.warm_every + 1)
+            cap -= self._warm_ups
         self._problem, self._cap, self._above = problem, cap, above
         self.produced = 0
         self.promised = 0
@@ -43,6 +49,13 @@ class Budget:
         self.produced += tokens
         if self._above:
             self._above.produce(tokens)
+
+    def warm_up(self) -> bool:
+        """Takes one token out of the part of the warm-ups; whether there was one left."""
+        if self._above:
+            return self._above.warm_up()
+        self._warm_ups -= 1
+        return self._cap is None or self._warm_ups >= 0
 
     def promise(self, tokens: int) -> Promise:
         return Promise(self, tokens)

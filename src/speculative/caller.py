@@ -135,7 +135,7 @@ class Caller:
             task.cancel()
         if left:
             await asyncio.wait(left)
-        self._record = _closed
+        self._record = _too_late  # the chain's own `record` would hold the chain, and all of its text, until the garbage is collected
 
     async def _asked(self, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, tally: Tally) -> list[list[Completion]]:
         with _TypedErrors(engine):
@@ -149,10 +149,14 @@ class Caller:
     @staticmethod
     def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:
         """Cut before its first character was whole: a chunk of one token would never get anywhere."""
-        if not completion.ids or completion.finish not in ("length", "stop"):
+        if not 0 < len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):
             return False
         end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
         return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)
+
+
+def _too_late(event: AnyEvent) -> None:
+    raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
 
 
 class _TypedErrors:
@@ -170,11 +174,6 @@ class _TypedErrors:
 
 def _typed(engine: Engine, error: Exception) -> EngineError:
     return EngineError(f"{engine.name} failed: {type(error).__name__}: {error}")
-
-
-def _closed(event: AnyEvent) -> None:
-    """Stands for the chain that is over, so that it and its caller do not hold each other."""
-    raise ChainMisuse(f"{type(event).__name__}: the chain is over")
 
 
 def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]:

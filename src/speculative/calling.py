@@ -48,12 +48,12 @@ class Calling(ChainState):
 
     def _room(self, role: str, prefix: Ids, above: Sequence[Draft | None] = (None,), n: int = 1) -> Room:
         """What one more call may write of thinking, for each of its completions; what the answer needs stays free."""
-        hanging = max(sum(draft.tokens for draft in parent.path()) if parent else 0 for parent in above)
+        hanging = max(draft.hanging if draft else 0 for draft in above)
         left = self.problem.max_tokens - self.problem.reserve - self.tokens - hanging
         return Room.least(left, self._positions(role, prefix), self._budget.producible(n * len(above)))
 
     def _answer_room(self, role: str, prefix: Ids, after: Draft | None = None) -> Room:
-        left = self.problem.max_tokens - self.tokens - sum(draft.tokens for draft in (after.path() if after else ()))
+        left = self.problem.max_tokens - self.tokens - (after.hanging if after else 0)
         return Room.least(left, self.engines[role].context - len(prefix), self._budget.producible(answering=True))
 
     def _check_budget(self) -> None:
@@ -192,18 +192,19 @@ class Calling(ChainState):
     def _warm_idle(self, writer: str, fresh: Ids = ()) -> None:
         """Begins to warm the other model, if it has not seen enough. `fresh`: what the writer has written in the call under way."""
         role, tokens = self._roles.idle(writer), self.tokens + len(fresh)
-        if role is None or not self._warming.due(role, tokens) or self._budget.producible() < 1:
+        if role is None or not self._warming.due(role, tokens):
             return
-        view, same = self._view(role), self._same(role)
-        text = self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace") if fresh and writer not in same else ""
-        prefix = [*self._prefix(role), *view.ids_of(writer, text, fresh, same)]
-        if len(prefix) < view.engine.context:
+        view = self._view(role)
+        if fresh and writer not in view.same:
+            fresh = view.vocabulary.encode(self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace"))
+        prefix = [*self._prefix(role), *fresh]
+        if len(prefix) < view.engine.context and self._budget.warm_up():
             self._warming.begin(role, tokens, self._warm_up(role, prefix))
 
     async def _warm_up(self, role: str, prefix: Ids) -> None:
         """One token, which is thrown away. A failure is recorded with the call, and is none of the chain."""
         view = self._view(role)
         decoding = Decoding(1, seed=WARMING, stop_ids=view.stop_ids)
-        with suppress(EngineError), self._budget.promise(1):
+        with suppress(EngineError):
             found, call = await self._caller.complete(role, view.engine, [prefix], decoding, "warm", lambda _: 0)
             self.record(events.Warmed(call=call, seed=WARMING, completion=found[0][0]))

@@ -36,20 +36,23 @@ class Chain(Writing):
         `keep_descendants`: drafts that hang off the accepted one stay open, and so does the work on them.
         """
         with self._exclusive("accept"):
-            path = draft.path()
-            if not path or path[0].base is not self._place or any(above.state != "open" for above in path):
+            if draft.state != "open" or draft.base is not self._place:
                 raise ChainMisuse(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
+            path = draft.path()
             self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path)))
             for accepted in path:
                 accepted.state = "accepted"
                 del self._open[accepted.id]
 
             def lost(other: Draft | None) -> bool:
-                above = other.path() if other else []
-                return not (keep_descendants and (other is draft or (above and above[0].parent is draft)))
+                return (
+                    not keep_descendants or not other or (other is not draft and all(above.parent is not draft for above in other.path()))
+                )
 
             grounded = self._flights.ground(lost)
             self._drop([other for other in self._open.values() if lost(other)], "another draft was accepted")
+            for kept in self._open.values():
+                kept.follows(draft)
             steps = self._commit(path)
             await _landing(grounded)
         await self._watch(steps)

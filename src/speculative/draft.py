@@ -6,28 +6,25 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Literal
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from speculative.events import Phase, Proposal
 
 
-class Place:
-    """A node of the tree of all text that was ever proposed for a chain.
+class Place(Struct, eq=False, gc=False):
+    """A node of the tree of all text that was ever proposed for a chain. `taken`: how many hang below it.
 
     Seeds come from the place (path and sibling number), never from arrival order: so a chain among many draws what it
     draws alone.
     """
 
-    __slots__ = ("_siblings", "key")
-
-    def __init__(self, key: int) -> None:
-        self.key = key
-        self._siblings = 0
+    key: int
+    taken: int = 0
 
     def below(self) -> Place:
         """The next sibling below this place."""
-        self._siblings += 1
-        return Place(int.from_bytes(blake2b(b"%d/%d" % (self.key, self._siblings), digest_size=6).digest(), "big"))
+        self.taken += 1
+        return Place(int.from_bytes(blake2b(b"%d/%d" % (self.key, self.taken), digest_size=6).digest(), "big"))
 
 
 class Mark:
@@ -38,29 +35,30 @@ class Mark:
 
 
 class Draft:
-    """Text that a model proposed; it hangs off the chain's end (`parent` None) or off another draft."""
+    """Text that a model proposed; it hangs off the chain's end (`parent` None) or off another draft.
 
-    __slots__ = ("author", "base", "parent", "place", "proposal", "scores", "state")
+    `tokens` would be kept if it were accepted. `base` is the chain's end that it and the drafts above it hang off.
+    """
+
+    __slots__ = ("_hanging", "author", "base", "id", "parent", "place", "proposal", "scores", "state", "text", "tokens")
 
     def __init__(self, author: str, proposal: Proposal, parent: Draft | None, base: Place, place: Place) -> None:
+        self.id = proposal.id
+        self.text = proposal.text
+        self.tokens = self._hanging = proposal.completion.produced - proposal.dropped
         self.author = author
         self.proposal = proposal
         self.parent = parent
         self.base = base
+        if parent and parent.state == "open":
+            self.base = parent.base
+            self._hanging += parent._hanging
         self.place = place
         self.state: Literal["open", "accepted", "rejected"] = "open"
         self.scores: dict[str, list[float]] = {}
 
     def __repr__(self) -> str:
         return f"Draft({self.id}, {self.author}, {self.state}, {self.text!r})"
-
-    @property
-    def id(self) -> int:
-        return self.proposal.id
-
-    @property
-    def text(self) -> str:
-        return self.proposal.text
 
     @property
     def phase(self) -> Phase:
@@ -88,10 +86,14 @@ class Draft:
         return self.proposal.completion.end_id is not None
 
     @property
-    def tokens(self) -> int:
-        """Tokens that would be kept if it were accepted."""
-        completion = self.proposal.completion
-        return len(completion.ids) - self.proposal.dropped + (completion.end_id is not None)
+    def hanging(self) -> int:
+        """Tokens from the chain's end down to its own last."""
+        return 0 if self.state == "accepted" else self._hanging
+
+    @property
+    def above(self) -> Draft | None:
+        """The draft that it hangs off; None when that is the chain's end."""
+        return self.parent if self.parent and self.parent.state != "accepted" else None
 
     def path(self) -> list[Draft]:
         """From the first draft above that is not committed yet down to this one."""
@@ -101,6 +103,11 @@ class Draft:
             path.append(draft)
             draft = draft.parent
         return path[::-1]
+
+    def follows(self, committed: Draft) -> None:
+        """What it hung off is committed down to that draft: from here on it hangs off the chain's new end."""
+        self.base = committed.place
+        self._hanging -= committed._hanging
 
 
 def joined(parts: Sequence[Draft]) -> Draft:

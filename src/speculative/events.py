@@ -15,7 +15,7 @@ from speculative.problem import FinishReason, Problem
 Phase = Literal["thinking", "answer"]
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: no event is in a cycle, so there is nothing to look for
     """One call to the engine of a role. Tokens; seconds of wall time."""
 
     role: str
@@ -27,7 +27,7 @@ class Call(Struct, frozen=True):
     seconds: float
 
 
-class Proposal(Struct, frozen=True):
+class Proposal(Struct, frozen=True, gc=False):
     """One draft as it was made. `parent` is the draft that it hangs off, None for the chain's end.
 
     `dropped` counts trailing tokens that are in `completion` but not in `text`, because they began a character and did not end it.
@@ -50,7 +50,7 @@ class EngineCard(Struct, frozen=True):
     context: int
 
 
-class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
+class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="event", tag=str.lower):
     """Something that happened, `at` seconds after the chain began."""
 
     at: float = 0.0
@@ -216,7 +216,7 @@ AnyEvent = (
 )
 
 
-class TextDelta(Struct, frozen=True):
+class TextDelta(Struct, frozen=True, gc=False):
     """For a listener only, never part of the trace: text as it is written.
 
     `draft` is the id that the text will have; `committed` is False while it is only proposed.

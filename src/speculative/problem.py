@@ -65,7 +65,8 @@ class Problem(Struct, frozen=True):
 
     `degrade`: what happens when a server of the pair dies: `fail`, or the role (`big`, `small`) whose engine then does the work
     of the other one too. `warm_every`: while one model writes, the other is given, in the background, what it has not seen,
-    whenever that is so many tokens (0: never), so that a hand-over does not wait for a long prefill.
+    whenever that is so many tokens (0: never), so that a hand-over does not wait for a long prefill. Of `max_produced` one token in
+    `warm_every` + 1 is set aside for that.
     """
 
     messages: tuple[Message, ...]

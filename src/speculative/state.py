@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from itertools import chain as flatten
 
@@ -14,7 +15,7 @@ from speculative import events
 from speculative.budget import Budget
 from speculative.caller import Caller, kept_text
 from speculative.draft import Draft, Place
-from speculative.engines.base import Completion, Engine, Ids
+from speculative.engines.base import WARMING, Completion, Engine, Ids
 from speculative.errors import ChainMisuse, ContextExceeded
 from speculative.events import AnyEvent, Phase, Proposal, TextDelta
 from speculative.flights import Flight, Flights
@@ -23,11 +24,14 @@ from speculative.prompts import Question
 from speculative.roles import Roles
 from speculative.steps import Steps
 from speculative.trace import Trace
-from speculative.view import View
+from speculative.view import Prompts, View
 from speculative.warming import Warming
 
 Listener = Callable[[AnyEvent | TextDelta], None]
 """Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
+
+WARM_UPS = (events.Warmed, events.Cancelled)
+"""What becomes of a warm-up in the background. Its seed tells it from other calls."""
 
 
 class ChainState:
@@ -50,12 +54,12 @@ class ChainState:
         self.engines = engines
         self.path = path
         self.seed = problem.seed if seed is None else seed
-        self.random = random.Random(self.seed)
         self.trace = Trace([]) if trace is None else trace
         self.steps = Steps()
         self.finish: FinishReason | None = None
         self._ledger = self.trace.ledger
         self._views: dict[str, View] = {}
+        self._prompts: Prompts = parent._prompts if parent else {}
         self._place = Place(self.seed)
         self._open: dict[int, Draft] = {}
         self._flights = Flights()
@@ -69,6 +73,11 @@ class ChainState:
         self._caller = Caller(key, self.record)
         self._roles = Roles(engines, problem.degrade, parent._roles.lost if parent else None)
         self._warming = Warming(problem.warm_every)
+
+    @cached_property
+    def random(self) -> random.Random:
+        """The chain's own source of chance, for its method."""
+        return random.Random(self.seed)
 
     @property
     def thinking(self) -> bool:
@@ -100,7 +109,7 @@ class ChainState:
 
     @property
     def produced(self) -> int:
-        """Tokens that all models wrote for this chain and its children, waste included."""
+        """Tokens that all models wrote for this chain and its children, waste included, warm-ups in the background left out."""
         return self._budget.produced
 
     @property
@@ -118,7 +127,9 @@ class ChainState:
         if self.trace.ended:
             raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
-        self._budget.produce(self.trace.add(event))
+        produced = self.trace.add(event)
+        if not (isinstance(event, WARM_UPS) and event.seed == WARMING):
+            self._budget.produce(produced)
         if self._listener is not None and not self._parent:
             self._listener(event)
 
@@ -135,16 +146,13 @@ class ChainState:
         if role not in self._views:
             if role not in self.engines:
                 raise ChainMisuse(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
-            self._views[role] = View(self.engines[role], self.problem)
+            fingerprint = self.engines[role].vocabulary.fingerprint
+            same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
+            self._views[role] = View(self.engines[role], self.problem, same, self._prompts)
         return self._views[role]
 
-    def _same(self, role: str) -> frozenset[str]:
-        """The roles whose token ids this role can take over as they are."""
-        fingerprint = self.engines[role].vocabulary.fingerprint
-        return frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
-
     def _prefix(self, role: str, after: Draft | None = None) -> list[int]:
-        return self._view(role).prefix(self._ledger.pieces, self._same(role), after.path() if after else ())
+        return self._view(role).prefix(self._ledger.pieces, after if after and after.state != "accepted" else None)
 
     def _asking(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """The prefix that puts a question to a role, and where its reply stops."""
@@ -197,7 +205,7 @@ class ChainState:
         """Whether something can still be hung at that place, which is below a draft or (None) was the chain's end."""
         if ground is None or ground.state == "accepted":
             return base is self._place
-        return ground.state == "open" and ground.path()[0].base is self._place
+        return ground.state == "open" and ground.base is self._place
 
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
@@ -205,7 +213,7 @@ class ChainState:
             return
         if draft.state != "open":
             raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
-        if draft.path()[0].base is not self._place:
+        if draft.base is not self._place:
             raise ChainMisuse(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
 
     def _propose(self, drafts: Sequence[Draft], seed: int, call: events.Call | None, flight: Flight) -> None:

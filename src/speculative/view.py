@@ -11,54 +11,68 @@ from speculative.ledger import Piece
 from speculative.problem import Problem
 from speculative.prompts import Part, dialect, encode
 
+Prompts = dict[tuple[str, str], list[int]]
+"""The ids of one problem's prompt, by dialect and fingerprint of the vocabulary."""
+
 REMEMBERED = 64
 """Paths of drafts whose ids a view keeps."""
 
 
 class View:
-    """The prefix of one role. Built once, then only appended to; a rewind takes the tail back."""
+    """The prefix of one role. Built once, then only appended to; a rewind takes the tail back.
 
-    def __init__(self, engine: Engine, problem: Problem) -> None:
+    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already.
+    """
+
+    def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
         self.engine = engine
+        self.same = same
         self.dialect = dialect(engine.dialect)
         self.vocabulary = engine.vocabulary
-        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
-        raw = self.dialect.raw(problem.messages[0].content) if problem.raw else None
-        self._ids = encode(self.vocabulary, raw or self.dialect.prompt(problem.messages, instruction))
+        kind = (engine.dialect, self.vocabulary.fingerprint)
+        if kind not in prompts:
+            prompts[kind] = encode(self.vocabulary, self._prompt(problem))
+        self._ids = prompts[kind].copy()
         self._seen: list[tuple[Piece, int]] = []
         self._grown: dict[int, list[int]] = {}
         think, ends = self.dialect.unthink, self.dialect.ends
         self.end_ids = tuple(self.vocabulary.marker(end) for end in ends)
         self.stop_ids = (self.vocabulary.marker(think), *self.end_ids)
 
-    def prefix(self, pieces: Sequence[Piece], same: frozenset[str], path: Sequence[Draft] = ()) -> list[int]:
-        """Ids of the prompt, the chain and a path of drafts. `same`: the authors whose vocabulary this role shares."""
-        if path and path[-1].phase == "thinking":
-            self._follow(pieces, same)
-            return self._after(path, same)
-        ids = self.before(pieces, same, path)
-        return ids + list(self.ids_of(path[-1].author, path[-1].text, path[-1].ids, same)) if path else ids
+    def _prompt(self, problem: Problem) -> Sequence[Part]:
+        if problem.raw:
+            return self.dialect.raw(problem.messages[0].content)
+        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
+        return self.dialect.prompt(problem.messages, instruction)
 
-    def before(self, pieces: Sequence[Piece], same: frozenset[str], path: Sequence[Draft]) -> list[int]:
-        """The same, but what the last draft of the path follows."""
-        self._follow(pieces, same)
-        if not path:
-            return self._ids.copy()
-        above = path[:-1]
-        ids = self._after(above, same)
-        phase = above[-1].phase if above else pieces[-1].phase if pieces else "thinking"
-        if path[-1].phase != phase:
-            ids += self._closing([*(piece.text for piece in pieces), *(draft.text for draft in above)])
-        return ids
+    def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
+        """Ids of the prompt, the chain and the drafts down to one that is not committed yet."""
+        if after and after.phase == "answer":
+            return [*self.before(pieces, after), *self.ids_of(after)]
+        self._follow(pieces)
+        return self._after(after)
 
-    def _after(self, path: Sequence[Draft], same: frozenset[str]) -> list[int]:
-        """Ids down to the end of a path of thoughts. Those of the last few paths are kept: drafts grow from drafts."""
-        known = next((place for place in range(len(path), 0, -1) if path[place - 1].id in self._grown), 0)
-        ids = (self._grown[path[known - 1].id] if known else self._ids).copy()
-        for draft in path[known:]:
-            ids += self.ids_of(draft.author, draft.text, draft.ids, same)
-        if path and known < len(path):
-            self._grown[path[-1].id] = ids.copy()
+    def before(self, pieces: Sequence[Piece], draft: Draft) -> list[int]:
+        """Ids of all that the draft follows."""
+        self._follow(pieces)
+        ids = self._after(draft.above)
+        if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
+            return ids
+        return ids + self._closing([*(piece.text for piece in pieces), *(above.text for above in draft.path()[:-1])])
+
+    def _after(self, draft: Draft | None) -> list[int]:
+        """Ids down to the end of a thought, to be read only. Those of the last few are kept: drafts grow from drafts."""
+        new: list[Draft] = []
+        while draft and draft.id not in self._grown:
+            new.append(draft)
+            draft = draft.above
+        if draft and not new:
+            return self._grown[draft.id]
+        ids = (self._grown[draft.id] if draft else self._ids).copy()
+        for fresh in reversed(new):
+            ids += self.ids_of(fresh)
+        if new:
+            self._grown[new[0].id] = ids
             if len(self._grown) > REMEMBERED:
                 del self._grown[next(iter(self._grown))]
         return ids
@@ -73,14 +87,15 @@ class View:
     def text_of(self, completion: Completion) -> str:
         return kept_text(self.vocabulary, completion)[0]
 
-    def ids_of(self, author: str, text: str, ids: Sequence[int], same: frozenset[str]) -> Sequence[int]:
+    def ids_of(self, written: Draft | Piece) -> Sequence[int]:
         """Ids are handed over as they are within one vocabulary; else only the new text is encoded."""
-        return ids if author in same else self.vocabulary.encode(text)
+        return written.ids if written.author in self.same else self.vocabulary.encode(written.text)
 
-    def _follow(self, pieces: Sequence[Piece], same: frozenset[str]) -> None:
+    def _follow(self, pieces: Sequence[Piece]) -> None:
         """Brings `_ids` up to date with the pieces: pieces are only ever appended or cut off at the end."""
-        if len(self._seen) != len(pieces) or (pieces and self._seen[-1][0] is not pieces[-1]):
-            self._grown.clear()
+        if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
+            return
+        self._grown.clear()
         while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
             del self._ids[self._seen.pop()[1] :]
         for place in range(len(self._seen), len(pieces)):
@@ -88,4 +103,4 @@ class View:
             self._seen.append((piece, len(self._ids)))
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
                 self._ids += self._closing([piece.text for piece in pieces[:place]])
-            self._ids += self.ids_of(piece.author, piece.text, piece.ids, same)
+            self._ids += self.ids_of(piece)

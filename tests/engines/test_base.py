@@ -48,3 +48,6 @@ def test_a_digest_tells_prefix_from_continuation() -> None:
 
 def test_no_logprob_is_infinite_or_no_number() -> None:
     assert finite([-0.5, -inf, nan]) == (-0.5, LEAST, LEAST)
+    assert finite([-0.5, -0.25]) == (-0.5, -0.25)
+    assert finite([-0.5, -2e9]) == (-0.5, LEAST)
+    assert finite([]) == ()

@@ -299,7 +299,7 @@ def test_addresses():
             address(wrong)
     with pytest.raises(UsageError):
         Replicas([])
-    assert Replicas(["http://user:pass@host:1"]).name == "http://host:1/v1"
+    assert Replicas(["http://user:p@ss@host:1"]).name == "http://host:1/v1"
     assert Replicas(["http://a", "http://b"]).name == "http://a/v1 (and 1 more)"
 
 

@@ -21,14 +21,6 @@ from speculative.testing import ScriptedEngine
 
 WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
 
@@ -71,7 +63,7 @@ class Tab:
 @pytest.fixture
 async def tab():
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        browser = await driver.chromium.launch(executable_path=BROWSER)
         yield Tab(await browser.new_page(viewport={"width": 1200, "height": 900}))
         await browser.close()
 

@@ -17,7 +17,7 @@ Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "s
 Ids = Sequence[int]
 
 
-class Decoding(Struct, frozen=True):
+class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
     """How one call decodes. Greedy at `temperature` 0; `top_k` 0 and `top_p` 1 switch those filters off.
 
     `seed` makes the draws of completion j of prefix i a function of (seed, i, j) and of nothing else. `stop` strings
@@ -35,7 +35,7 @@ class Decoding(Struct, frozen=True):
     logprobs: bool = False
 
 
-class Completion(Struct, frozen=True):
+class Completion(Struct, frozen=True, gc=False):
     """What a model wrote after one prefix.
 
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
@@ -55,7 +55,7 @@ class Completion(Struct, frozen=True):
         return len(self.ids) + (self.end_id is not None)
 
 
-class Delta(Struct, frozen=True):
+class Delta(Struct, frozen=True, gc=False):
     """A piece of a streamed completion: the new ids; the last delta carries the whole completion."""
 
     ids: tuple[int, ...]
@@ -172,4 +172,7 @@ LEAST = -1e9
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
     """The same, with `LEAST` for what JSON cannot say."""
-    return tuple(logprob if logprob > LEAST else LEAST for logprob in logprobs)
+    given = tuple(logprobs)
+    if sum(given) > LEAST:  # nearly always; what is no number makes the sum none, which is above nothing
+        return given
+    return tuple(logprob if logprob > LEAST else LEAST for logprob in given)

@@ -17,9 +17,10 @@ import stamina
 from msgspec import Struct
 from yarl import URL
 
-from speculative.engines.replicas import Replicas, bare, origin
+from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
+from speculative.hiding import bare
 
 ATTEMPTS = 4
 PATIENCE = 30.0

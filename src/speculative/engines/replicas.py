@@ -8,6 +8,7 @@ from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
 from speculative.errors import EngineBusy, EngineTimeout, EngineUnreachable, UsageError
+from speculative.hiding import bare
 
 REST = 15.0
 """Seconds for which a server that did not answer is passed over, while there are others."""
@@ -70,9 +71,3 @@ def address(url: str) -> str:
 def origin(base: str, path: str) -> str:
     """An address under `/v1`, or beside it when the path begins with `/`."""
     return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
-
-
-def bare(url: str) -> str:
-    """An address without the user and password that it may hold, as it is told and kept."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url

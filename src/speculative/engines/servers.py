@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from speculative.engines.base import Ability
 from speculative.engines.http import Link
-from speculative.engines.replicas import bare
 from speculative.engines.wires.base import Wire
 from speculative.errors import EngineError, EngineFault, EngineRefused, UnknownName, UsageError
+from speculative.hiding import bare
 
 T = TypeVar("T")
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]

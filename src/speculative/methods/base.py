@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
@@ -91,7 +92,7 @@ class Method(BaseModel):
 
     @classmethod
     def name(cls) -> str:
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return _snake(cls.__name__)
 
     @classmethod
     def summary(cls) -> str:
@@ -104,6 +105,11 @@ class Method(BaseModel):
         taken = RUNNER_OWNS & set(cls.model_fields)
         if taken:
             raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+
+
+@cache
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 class Wrapper(Method):
