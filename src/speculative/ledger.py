@@ -41,9 +41,6 @@ class Segment(Struct, frozen=True):
     tokens: int
 
 
-PAID = (events.Wrote, events.Drafted, events.Scored, events.Asked, events.Warmed, events.Cancelled, events.Answered)
-
-
 class Ledger:
     """The state of one chain. `pieces` is its text, `kept` the tokens of it that models wrote."""
 
@@ -63,10 +60,9 @@ class Ledger:
 
     def apply(self, event: events.AnyEvent) -> int:
         """Every kind of event that changes text or cost has its line here. Says how many tokens it produced."""
-        produced = 0
-        if isinstance(event, PAID):
-            self._pay(event.call)
-            produced = event.call.produced_tokens
+        call: events.Call | None = getattr(event, "call", None)  # whatever has one was paid for
+        if call:
+            self._pay(call)
         match event:
             case events.Wrote():
                 self._push(Piece.of(event.call.role, event.proposal))
@@ -94,7 +90,7 @@ class Ledger:
                 self.pieces, self.kept = list(child.pieces), child.kept
             case _:
                 pass
-        return produced
+        return call.produced_tokens if call else 0
 
     @property
     def ended(self) -> bool:

@@ -20,7 +20,7 @@ class Job(Struct, frozen=True):
     seed: int = 0
 
 
-class Piece(Struct, frozen=True):
+class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made for every token, and in no cycle
     """New tokens of completion `index`. `reason` says that it ended, `matched` what ended it (a stop string or id), if known."""
 
     index: int
@@ -30,7 +30,7 @@ class Piece(Struct, frozen=True):
     matched: int | str | None = None
 
 
-class News(Struct, frozen=True):
+class News(Struct, frozen=True, gc=False):
     """What one payload says. `cached` and `produced` are the server's own counts for the whole call, when it gives them."""
 
     pieces: Sequence[Piece] = ()
@@ -85,14 +85,11 @@ class Writing:
         self._tail = b""
         self.ids: list[int] = []
         self.logprobs: list[float] = []
-        self.received = 0
         self.finish: Literal["stop", "end", "length", "context"] | None = None
         self.end_id: int | None = None
 
-    def add(self, piece: Piece) -> list[int]:
-        """Takes tokens in; gives those that belong to the text."""
-        self.received += len(piece.ids)
-        before = len(self.ids)
+    def add(self, piece: Piece) -> None:
+        """Takes tokens in."""
         for place, number in enumerate(piece.ids):
             if self.finish:
                 break
@@ -108,7 +105,6 @@ class Writing:
                 self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
         if piece.reason and not self.finish:
             self._ended(piece)
-        return self.ids[before:]
 
     def _completes(self, number: int) -> bool:
         """Whether a stop string ends in this token."""

@@ -11,11 +11,11 @@ from speculative.engines.base import Decoding, Ids
 from speculative.engines.wires.base import Broken, Job, News, Piece, Reader
 
 
-class _Logprobs(Struct):
+class _Logprobs(Struct, gc=False):
     token_logprobs: list[float | None] = []
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     index: int = 0
     token_ids: list[int] | None = None
     logprobs: _Logprobs | None = None
@@ -23,16 +23,16 @@ class _Choice(Struct):
     stop_reason: int | str | None = None
 
 
-class _Details(Struct):
+class _Details(Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Usage(Struct):
+class _Usage(Struct, gc=False):
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
-class _Answer(Struct):
+class _Answer(Struct, gc=False):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: Any = None
