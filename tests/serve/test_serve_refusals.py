@@ -143,6 +143,9 @@ def test_bodies_that_are_none(served):
         (b"[1]", "application/json"),
         (b"", "application/json"),
         (b"\xff", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "application/json"),
+        (b"{]", "application/vnd.ours+json; charset=utf-8"),
     ):
         reply = served.post(content=content, headers={"content-type": kind})
         assert reply.status_code == 400

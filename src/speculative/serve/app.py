@@ -22,6 +22,7 @@ from speculative.serve.edge import Edge, body_for
 from speculative.serve.errors import Refusal, refusal_of
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.reply import Reply
+from speculative.serve.route import BodyRoute
 from speculative.serve.seed import Seed
 from speculative.settings import Settings
 
@@ -80,15 +81,22 @@ def given(pair: Pair) -> Opener:
 
 
 def _openai(app: FastAPI, door: Door) -> None:
-    @app.post("/v1/chat/completions", responses=ERRORS, response_class=JSONResponse)
-    async def chat_completions(request: Request, asked: ChatRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def chat_completions(request: Request, asked: ChatRequest) -> Response:
         """One chain of thought of two models, and its answer."""
         return Reply(door, door.jobs.chat(asked), request.state.began)
 
-    @app.post("/v1/completions", responses=ERRORS, response_class=JSONResponse)
-    async def completions(request: Request, asked: CompletionRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def completions(request: Request, asked: CompletionRequest) -> Response:
         """The same for raw text."""
         return Reply(door, door.jobs.completion(asked), request.state.began)
+
+    described: dict[str, Any] = {
+        "methods": ["POST"],
+        "responses": ERRORS,
+        "response_class": JSONResponse,
+        "route_class_override": BodyRoute,
+    }
+    app.router.add_api_route("/v1/chat/completions", chat_completions, **described)
+    app.router.add_api_route("/v1/completions", completions, **described)
 
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
