@@ -15,10 +15,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from speculative.engines.base import Completion, Decoding, Engine, Tally
+from speculative.engines.base import Completion, Decoding, Engine, Tally, UnfinishedCharacter
 from speculative.errors import ContextExceeded, EngineError
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import Part, dialect, encode, shown
 
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
 Piece = tuple[int, Completion, int, int]
@@ -100,6 +100,8 @@ class FakeServer:
         body: dict[str, Any] = await request.json()
         self.requests.append((request.path, dict(request.headers), body))
         self.peers.add(request.transport and request.transport.get_extra_info("peername"))
+        if request.path == "/apply-template" and self.kind == "llama.cpp":
+            return web.json_response({"prompt": shown(self._templated(body))})
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
         if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):
@@ -138,11 +140,15 @@ class FakeServer:
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
         vocabulary = self.engine.vocabulary
         if "messages" in body:
-            messages = [Message(turn["role"], turn["content"]) for turn in body["messages"]]
-            ids = encode(vocabulary, dialect(self.engine.dialect).prompt(messages, ""))
+            ids = encode(vocabulary, self._templated(body))
+        elif body.get("parse_special"):
+            ids = encode(vocabulary, dialect(self.engine.dialect).raw(body["content"]))
         else:
             ids = vocabulary.encode(body.get("prompt", body.get("content", "")))
         return {"tokens": ids, "count": len(ids), "max_model_len": self.engine.context}
+
+    def _templated(self, body: dict[str, Any]) -> list[Part]:
+        return dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
 
     # ---- how it answers ---------------------------------------------------------------------------------------------
 
@@ -160,20 +166,30 @@ class FakeServer:
             if response is None:
                 response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
                 await response.prepare(request)
-            for piece in pieces:
-                await response.write(b"data: " + msgspec.json.encode(self._said(piece)) + b"\n\n")
+                if body.get("return_progress") and self.cached:
+                    progress = {"total": len(prefixes[0]), "cache": 0, "processed": 0, "time_ms": 0}
+                    await self._tell(response, {"tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": progress})
+            for said in [said for piece in pieces for said in self._said(piece)]:
+                await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
         assert response is not None, "a completion has at least its end"
         if self.kind in ("vllm", "other"):
             details = {"cached_tokens": 0} if self.cached else None
             usage = {"completion_tokens": sum(one.produced for one in flat), "prompt_tokens_details": details}
-            await response.write(b"data: " + msgspec.json.encode({"choices": [], "usage": usage}) + b"\n\n")
+            await self._tell(response, {"choices": [], "usage": usage})
         if self.kind == "llama.cpp":
-            ended = {"stop": True, "stop_type": "limit" if flat[0].finish in ("length", "context") else "eos", "tokens_cached": 0}
-            await response.write(b"data: " + msgspec.json.encode(ended) + b"\n\n")
+            whole, timings = flat[0], {"cache_n": 0} if self.cached else {}
+            count, reason = whole.produced, "limit" if whole.finish in ("length", "context") else "eos"
+            held = {"tokens_cached": len(prefixes[0]) + count - 1, "timings": timings}
+            await self._tell(response, {"tokens": [], "stop": True, "stop_type": reason, "tokens_predicted": count, **held})
+            return response
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    @staticmethod
+    async def _tell(response: web.StreamResponse, said: dict[str, Any]) -> None:
+        await response.write(b"data: " + msgspec.json.encode(said) + b"\n\n")
 
     async def _paced(self, flat: Sequence[Completion], every: int, fault: Fault | None) -> AsyncIterator[tuple[list[Piece], int]]:
         """All completions side by side, `every` tokens at a time; with how many tokens of the longest have been sent."""
@@ -232,26 +248,42 @@ class FakeServer:
         settings = (body["max_tokens"], body["temperature"], body["top_p"], body["top_k"], body["seed"], body["n"])
         return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
 
-    def _said(self, piece: Piece) -> dict[str, Any]:
+    def _said(self, piece: Piece) -> list[dict[str, Any]]:
         index, whole, start, end = piece
+        if self.kind == "llama.cpp":
+            return self._characters(whole, start, end)
         last = end >= len(whole.ids)
         ending = [whole.end_id] if last and whole.end_id is not None else []
         ids, logprobs = [*whole.ids[start:end], *ending], [*(whole.logprobs or ())[start:end], *([-0.5] * len(ending))]
         reason = None if not last else "length" if whole.finish in ("length", "context") else "stop"
-        if self.kind == "llama.cpp":
-            said = [{"id": number, "logprob": value} for number, value in zip(ids, logprobs, strict=False)]
-            return {"tokens": ids, "stop": False, "completion_probabilities": said}
         if self.kind == "sglang":  # everything so far, each time
             so_far = [*whole.ids[:end], *ending]
             values = [*(whole.logprobs or ())[:end], *([-0.5] * len(ending))] if whole.logprobs else []
             scored = [[value, number, None] for value, number in zip(values, so_far, strict=False)]
             finish = {"type": reason, "matched": whole.end_id} if reason else None
             meta = {"completion_tokens": len(so_far), "finish_reason": finish, "cached_tokens": 0, "output_token_logprobs": scored or None}
-            return {"output_ids": so_far, "meta_info": meta}
+            return [{"output_ids": so_far, "meta_info": meta}]
         choice: dict[str, Any] = {"index": index, "text": "", "finish_reason": reason, "stop_reason": whole.end_id if last else None}
         choice |= {"token_ids": ids} if self.ids else {}
         choice |= {"logprobs": {"token_logprobs": logprobs}} if whole.logprobs is not None else {}
-        return {"choices": [choice]}
+        return [{"choices": [choice]}]
+
+    def _characters(self, whole: Completion, start: int, end: int) -> list[dict[str, Any]]:
+        """As llama.cpp sends tokens: one by one, none while a character is unfinished, then the last of them with the text of all."""
+        ids = [*whole.ids, *([] if whole.end_id is None else [whole.end_id])]
+        values, said = [*(whole.logprobs or ()), -0.5], list[dict[str, Any]]()
+        to_bytes = self.engine.vocabulary.to_bytes
+        places = range(start, len(ids) if end >= len(whole.ids) else end)
+        for place in places:
+            begin = place
+            while begin and UnfinishedCharacter.trailing(to_bytes(ids[max(0, begin - 4) : begin])):
+                begin -= 1
+            text = to_bytes(ids[begin : place + 1])
+            if not UnfinishedCharacter.trailing(text):
+                told = {"content": text.decode("utf-8", "replace"), "tokens": [ids[place]], "stop": False, "tokens_predicted": place + 1}
+                scored = {"completion_probabilities": [{"id": ids[place], "logprob": values[place]}]} if whole.logprobs else {}
+                said.append(told | scored)
+        return said
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]

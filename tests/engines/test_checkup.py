@@ -26,9 +26,9 @@ class Judging(Method):
     async def think(self, chain): ...
 
 
-@pytest.fixture
-async def opened():
-    async with FakeServer(ScriptedEngine("One.")) as server:
+@pytest.fixture(params=["vllm", "llama.cpp"])
+async def opened(request):
+    async with FakeServer(ScriptedEngine("One."), kind=request.param) as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
         yield server, engine
         await engine.aclose()
@@ -37,13 +37,14 @@ async def opened():
 async def test_a_server_is_looked_at(opened):
     server, engine = opened
     found = await look("big", engine)
-    assert (found.error, found.server, found.template, found.reply) == (None, "vllm 0.32.0", "the same as ours", "One.")
-    assert found.advice == []
+    kind = {"vllm": "vllm 0.32.0", "llama.cpp": "llama.cpp b1"}[server.kind]
+    assert (found.error, found.server, found.template, found.reply) == (None, kind, "the same as ours", "One.")
+    assert [line for line in found.advice if "score" not in line] == []
     server.cached = False
     again = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="think-endoftext")
     found = await look("big", again)
     assert found.template.startswith("differs from ours")
-    assert [line.partition(" ")[0] for line in found.advice] == ["start", "name"]
+    assert [line.partition(" ")[0] for line in found.advice] == (["start", "name"] if server.kind == "vllm" else ["name", "methods"])
     await again.aclose()
 
 

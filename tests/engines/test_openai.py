@@ -147,6 +147,15 @@ async def test_what_llama_cannot_do_is_said():
             await rig.engine.score([[1]], [[2]], key="", tally=Tally())
 
 
+async def test_a_limit_within_a_character_is_kept():
+    async with Rig(kind="llama.cpp", width=1) as rig:
+        for limit in range(1, 12):
+            ((completion,),), tally = await rig.complete(Decoding(limit, stop_ids=rig.closing, logprobs=True))
+            assert rig.vocabulary.to_bytes(completion.ids) == TEXT.encode()[:limit]
+            assert len(completion.logprobs) == limit
+            assert tally.produced_tokens >= limit
+
+
 async def test_the_session_header_and_the_key_are_sent():
     async with Rig(key="geheim") as rig:
         await rig.complete(Decoding(2))

@@ -29,7 +29,7 @@ def said(wire, answer):
         (SglangWire(), {"error": {"message": "dead"}}, "dead"),
         (SglangWire(), {"text": "x"}, "no token ids"),
         (SglangWire(), {"output_ids": [1], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "abort"}}}, "abort"),
-        (LlamaWire(), {"error": {"message": "dead"}}, "dead"),
+        (LlamaWire(VOCABULARY), {"error": {"message": "dead"}}, "dead"),
     ],
 )
 def test_what_is_no_answer(wire, answer, match):
@@ -57,18 +57,52 @@ def test_scores_that_are_not_those_asked_for():
         SglangWire().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
     for ask in (lambda wire: wire.score_body([1], [2]), lambda wire: wire.scores_of(b"", [1], [2])):
         with pytest.raises(Broken, match="cannot score"):
-            ask(LlamaWire())
+            ask(LlamaWire(VOCABULARY))
 
 
 def test_what_is_asked_of_each():
     job, decoding = Job([[1, 2]], [0], 5, seed=3), Decoding(5, 0.7, 0.9, 4, stop=("x",), stop_ids=(9,), logprobs=True)
-    vllm, sglang, llama = (wire.body(job, decoding, 16) for wire in (VllmWire("m"), SglangWire(), LlamaWire()))
+    vllm, sglang, llama = (wire.body(job, decoding, 16) for wire in (VllmWire("m"), SglangWire(), LlamaWire(VOCABULARY)))
     assert vllm["prompt"] == sglang["input_ids"] == llama["prompt"] == [1, 2]
-    assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == llama["n_predict"] == 5
+    assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == 5
+    assert llama["n_predict"] == 8  # a character that begins within 5 tokens may end in 3 more
     assert vllm["stop_token_ids"] == sglang["sampling_params"]["stop_token_ids"] == [9]
     assert vllm["ignore_eos"]
     assert "stop" not in llama
     assert all(body["stream"] for body in (vllm, sglang, llama))
+
+
+def llama(*answers):
+    """What is read out of llama.cpp's answers, one after another: ids, log-probabilities, and the last counts."""
+    read, ids, logprobs, cached, produced = LlamaWire(VOCABULARY).reader(), [], [], None, None
+    for answer in answers:
+        news = read(msgspec.json.encode(answer))
+        ids += [number for piece in news.pieces for number in piece.ids]
+        logprobs += [value for piece in news.pieces for value in piece.logprobs]
+        cached = cached if news.cached is None else news.cached
+        produced = produced if news.produced is None else news.produced
+    return ids, logprobs, cached, produced
+
+
+def test_llama_tells_of_its_cache_before_the_first_token_and_at_the_end():
+    begun = {"tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": {"total": 9, "cache": 7, "processed": 7}}
+    assert llama(begun) == ([], [], 7, None)
+    ended = {"tokens": [], "stop": True, "stop_type": "limit", "tokens_predicted": 5, "tokens_cached": 90, "timings": {"cache_n": 6}}
+    assert llama(ended) == ([], [], 6, 5)
+    assert llama(ended | {"timings": {}}) == ([], [], None, 5)
+
+
+def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text():
+    fox = VOCABULARY.encode("🦊")
+    one = {"content": "a", "tokens": [A], "tokens_predicted": 1, "completion_probabilities": [{"id": A, "logprob": -1.0}]}
+    scored = {"completion_probabilities": [{"id": fox[-1], "logprob": -2.0}]}
+    two = {"content": "🦊", "tokens": [fox[-1]], "tokens_predicted": 5, **scored}
+    three = {"content": "b", "tokens": [B], "tokens_predicted": 6}
+    assert llama(one, two) == ([A, *fox], [-1.0, -2.0, -2.0, -2.0, -2.0], None, 5)
+    assert llama(one, two, three)[0] == [A, *fox, B]
+    with pytest.raises(Broken, match="3 token ids of a broken character"):
+        llama(one, two | {"content": "\ufffda"})
+    assert llama(one | {"content": "\ufffd"})[0] == [A]
 
 
 @pytest.mark.parametrize(

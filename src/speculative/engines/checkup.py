@@ -41,7 +41,7 @@ async def look(role: str, engine: Engine) -> Finding:
     try:
         ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
         found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
-        if server and server.kind == "vllm":
+        if server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
     except EngineError as error:
         found.error = str(error)
@@ -51,8 +51,11 @@ async def look(role: str, engine: Engine) -> Finding:
 
 async def _template(engine: Any, prompt: list[int]) -> str:
     """Holds our prompt against the one that the server makes of the same messages."""
-    body = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
+    body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
     try:
+        if engine.server.kind == "llama.cpp":  # its `/tokenize` takes text
+            text = msgspec.json.decode(await engine.link.post("/apply-template", body, "doctor"))["prompt"]
+            body = {"content": text, "add_special": True, "parse_special": True}
         theirs = msgspec.json.decode(await engine.link.post("/tokenize", body, "doctor"))["tokens"]
     except (EngineError, msgspec.DecodeError, KeyError, TypeError):
         return "the server does not say"
@@ -75,7 +78,8 @@ def _advice(found: Finding, server: Any) -> list[tuple[str, bool]]:
         (f"name the model's dialect (--{found.role}-dialect): the server's chat template is another", found.template.startswith("differs")),
         ("methods that score need vLLM or SGLang", "score" not in found.abilities and not found.error),
         (
-            f"{found.context} positions are few for a chain of thought; start the server with more (--max-model-len)",
+            f"{found.context} positions are few for a chain of thought; start the server with more"
+            + (" (-c, which its slots share)" if kind == "llama.cpp" else " (--max-model-len)"),
             0 < found.context < 4096,
         ),
     ]

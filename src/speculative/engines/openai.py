@@ -37,7 +37,7 @@ class OpenAIEngine:
         self.name = f"{server.model} at {link.name}"
         self.abilities: frozenset[Ability] = abilities
         self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
-        self._wire = server.wire()
+        self._wire = server.wire(vocabulary)
 
     @classmethod
     async def connect(

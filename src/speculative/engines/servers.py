@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import Ability
+from speculative.engines.base import Ability, Vocabulary
 from speculative.engines.http import Link
 from speculative.engines.wires.base import Wire
 from speculative.errors import EngineError, EngineFault, EngineRefused, UnknownName, UsageError
@@ -45,7 +45,7 @@ class Server(Struct, frozen=True):
     context: int
     template: str | None = None
 
-    def wire(self) -> Wire:
+    def wire(self, vocabulary: Vocabulary) -> Wire:
         """How to speak with it."""
         if self.kind == "sglang":
             from speculative.engines.wires.sglang import SglangWire
@@ -54,7 +54,7 @@ class Server(Struct, frozen=True):
         if self.kind == "llama.cpp":
             from speculative.engines.wires.llama import LlamaWire
 
-            return LlamaWire()
+            return LlamaWire(vocabulary)
         from speculative.engines.wires.vllm import VllmWire
 
         return VllmWire(self.model)
