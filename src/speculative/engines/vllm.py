@@ -128,7 +128,7 @@ def start(launch: Launch, tell: Tell | None = None) -> Running:
 
 def begin(launch: Launch) -> Running:
     """Starts a server and does not wait."""
-    port = launch.port or _free_port()
+    port = launch.port or free_port()
     url = f"http://127.0.0.1:{port}/v1"
     found = url if launch.port else kept.find(structs.replace(launch, keep=True))
     if found and answers(found):
@@ -270,7 +270,8 @@ def _python(given: str | None) -> str:
     return sys.executable
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
