@@ -15,8 +15,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from speculative.engines.base import Completion, Decoding, Engine, Tally, UnfinishedCharacter
+from speculative.engines.base import Completion, Decoding, Engine, Tally
 from speculative.errors import ContextExceeded, EngineError
+from speculative.fake_llama import LlamaSpeech, begun
 from speculative.problem import Message
 from speculative.prompts import Part, dialect, encode, shown
 
@@ -161,16 +162,17 @@ class FakeServer:
         found = await self.engine.complete(prefixes, decoding, key="", tally=Tally())
         flat = [completion for several in found for completion in several]
         every = int((body.get("sampling_params") or body).get("stream_interval") or 1)
+        speech = self._speech(flat[0], body) if self.kind == "llama.cpp" else None
         response: web.StreamResponse | None = None
         async for pieces, after in self._paced(flat, every, fault):
             if response is None:
                 response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
                 await response.prepare(request)
                 if body.get("return_progress") and self.cached:
-                    progress = {"total": len(prefixes[0]), "cache": 0, "processed": 0, "time_ms": 0}
-                    await self._tell(response, {"tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": progress})
-            for said in [said for piece in pieces for said in self._said(piece)]:
-                await self._tell(response, said)
+                    await self._tell(response, begun(len(prefixes[0])))
+            for piece in pieces:
+                for said in speech.between(*piece[2:]) if speech else [self._said(piece)]:
+                    await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
         assert response is not None, "a completion has at least its end"
@@ -178,11 +180,9 @@ class FakeServer:
             details = {"cached_tokens": 0} if self.cached else None
             usage = {"completion_tokens": sum(one.produced for one in flat), "prompt_tokens_details": details}
             await self._tell(response, {"choices": [], "usage": usage})
-        if self.kind == "llama.cpp":
-            whole, timings = flat[0], {"cache_n": 0} if self.cached else {}
-            count, reason = whole.produced, "limit" if whole.finish in ("length", "context") else "eos"
-            held = {"tokens_cached": len(prefixes[0]) + count - 1, "timings": timings}
-            await self._tell(response, {"tokens": [], "stop": True, "stop_type": reason, "tokens_predicted": count, **held})
+        if speech:
+            await self._tell(response, speech.end)
+            response.force_close()
             return response
         await response.write(b"data: [DONE]\n\n")
         return response
@@ -236,10 +236,13 @@ class FakeServer:
                 limit, given["temperature"], given["top_p"], max(given["top_k"], 0), seed, 1, *stops, body["return_logprob"]
             )
         if self.kind == "llama.cpp":
-            limit = min(body["n_predict"], self.engine.context - len(prefixes[0]))
-            return prefixes, Decoding(
-                limit, body["temperature"], body["top_p"], body["top_k"], body["seed"], logprobs=bool(body.get("n_probs"))
+            limit, markers = min(body["n_predict"], self.engine.context - len(prefixes[0])), self.engine.vocabulary.markers
+            stops = (
+                tuple(stop for stop in body["stop"] if stop not in markers),
+                tuple(markers[stop] for stop in body["stop"] if stop in markers),
             )
+            drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
+            return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")))
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
             raise ContextExceeded(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:
@@ -248,10 +251,11 @@ class FakeServer:
         settings = (body["max_tokens"], body["temperature"], body["top_p"], body["top_k"], body["seed"], body["n"])
         return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
 
-    def _said(self, piece: Piece) -> list[dict[str, Any]]:
+    def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaSpeech:
+        return LlamaSpeech(self.engine.vocabulary, whole, body["stop"], len(body["prompt"]), cached=self.cached)
+
+    def _said(self, piece: Piece) -> dict[str, Any]:
         index, whole, start, end = piece
-        if self.kind == "llama.cpp":
-            return self._characters(whole, start, end)
         last = end >= len(whole.ids)
         ending = [whole.end_id] if last and whole.end_id is not None else []
         ids, logprobs = [*whole.ids[start:end], *ending], [*(whole.logprobs or ())[start:end], *([-0.5] * len(ending))]
@@ -262,28 +266,11 @@ class FakeServer:
             scored = [[value, number, None] for value, number in zip(values, so_far, strict=False)]
             finish = {"type": reason, "matched": whole.end_id} if reason else None
             meta = {"completion_tokens": len(so_far), "finish_reason": finish, "cached_tokens": 0, "output_token_logprobs": scored or None}
-            return [{"output_ids": so_far, "meta_info": meta}]
+            return {"output_ids": so_far, "meta_info": meta}
         choice: dict[str, Any] = {"index": index, "text": "", "finish_reason": reason, "stop_reason": whole.end_id if last else None}
         choice |= {"token_ids": ids} if self.ids else {}
         choice |= {"logprobs": {"token_logprobs": logprobs}} if whole.logprobs is not None else {}
-        return [{"choices": [choice]}]
-
-    def _characters(self, whole: Completion, start: int, end: int) -> list[dict[str, Any]]:
-        """As llama.cpp sends tokens: one by one, none while a character is unfinished, then the last of them with the text of all."""
-        ids = [*whole.ids, *([] if whole.end_id is None else [whole.end_id])]
-        values, said = [*(whole.logprobs or ()), -0.5], list[dict[str, Any]]()
-        to_bytes = self.engine.vocabulary.to_bytes
-        places = range(start, len(ids) if end >= len(whole.ids) else end)
-        for place in places:
-            begin = place
-            while begin and UnfinishedCharacter.trailing(to_bytes(ids[max(0, begin - 4) : begin])):
-                begin -= 1
-            text = to_bytes(ids[begin : place + 1])
-            if not UnfinishedCharacter.trailing(text):
-                told = {"content": text.decode("utf-8", "replace"), "tokens": [ids[place]], "stop": False, "tokens_predicted": place + 1}
-                scored = {"completion_probabilities": [{"id": ids[place], "logprob": values[place]}]} if whole.logprobs else {}
-                said.append(told | scored)
-        return said
+        return {"choices": [choice]}
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]

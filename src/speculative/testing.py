@@ -29,15 +29,16 @@ class ScriptedVocabulary:
     def __init__(self, width: int = 1) -> None:
         self.width = width
         self.fingerprint = f"scripted-{width}"
+        self.markers = {text: _MARK + place for place, text in enumerate(MARKERS)}
 
     def encode(self, text: str) -> list[int]:
         data = text.encode()
         return [int.from_bytes(b"\1" + data[i : i + self.width], "big") for i in range(0, len(data), self.width)]
 
     def marker(self, text: str) -> int:
-        if text not in MARKERS:
+        if text not in self.markers:
             raise UnknownMarker(f"the scripted vocabulary has no marker {text!r}; it has {', '.join(MARKERS)}")
-        return _MARK + MARKERS.index(text)
+        return self.markers[text]
 
     def to_bytes(self, ids: Ids) -> bytes:
         return b"".join(_bytes(token) for token in ids if token < _MARK)

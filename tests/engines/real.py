@@ -32,7 +32,7 @@ PROBLEMS = [json.loads(line) for line in (SHIPPED / "problems.jsonl").read_text(
 
 
 def built(name):
-    """The Python that scripts/NAME.sh builds: its variable (`VLLM_CPU`; it, or the folder of its environment), else where the script does."""
+    """The Python that scripts/NAME.sh builds: what its variable names (`VLLM_CPU`: it or its folder), else the script's own."""
     variable = name.upper().replace("-", "_")
     named = Path(os.environ.get(variable) or Path.home() / ".cache" / "speculative" / name).expanduser()
     python = named / "bin" / "python" if named.is_dir() else named

@@ -57,7 +57,7 @@ async def test_the_ids_are_those_of_the_model(kind):
         assert rig.vocabulary.to_bytes(completion.ids).decode() == TEXT
         assert tally.requests == 1
         assert tally.prompt_tokens == len(rig.prompt)
-        assert tally.produced_tokens >= completion.produced
+        assert tally.produced_tokens == completion.produced
 
 
 async def test_a_stop_string_ends_with_the_token_in_which_it_completes(kind):
@@ -147,12 +147,15 @@ async def test_what_llama_cannot_do_is_said():
             await rig.engine.score([[1]], [[2]], key="", tally=Tally())
 
 
-async def test_a_limit_within_a_character_is_kept():
+async def test_a_limit_within_a_character_ends_before_it():
     async with Rig(kind="llama.cpp", width=1) as rig:
         for limit in range(1, 12):
             ((completion,),), tally = await rig.complete(Decoding(limit, stop_ids=rig.closing, logprobs=True))
-            assert rig.vocabulary.to_bytes(completion.ids) == TEXT.encode()[:limit]
-            assert len(completion.logprobs) == limit
+            text = rig.vocabulary.to_bytes(completion.ids).decode()  # whole characters: the next call begins the last one again
+            assert text == TEXT[: len(text)]
+            assert len(text.encode()) >= min(limit, len(TEXT.encode())) - 3
+            assert text
+            assert len(completion.logprobs) == len(completion.ids)
             assert tally.produced_tokens >= limit
 
 
@@ -246,9 +249,10 @@ async def test_it_opens_without_an_event_loop_and_serves_several():
         assert first == second
 
 
-async def test_calls_one_after_another_share_a_connection():
-    async with Rig() as rig:
+async def test_calls_one_after_another_share_a_connection_where_the_server_keeps_it(kind):
+    """llama.cpp's closes it after a streamed answer, although it says that it would not."""
+    async with Rig(kind=kind) as rig:
         rig.server.peers.clear()
         for _ in range(3):
             await rig.complete(Decoding(20, stop_ids=rig.closing))
-        assert len(rig.server.peers) == 1
+        assert len(rig.server.peers) == (3 if kind == "llama.cpp" else 1)

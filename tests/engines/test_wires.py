@@ -65,10 +65,12 @@ def test_what_is_asked_of_each():
     vllm, sglang, llama = (wire.body(job, decoding, 16) for wire in (VllmWire("m"), SglangWire(), LlamaWire(VOCABULARY)))
     assert vllm["prompt"] == sglang["input_ids"] == llama["prompt"] == [1, 2]
     assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == 5
-    assert llama["n_predict"] == 8  # a character that begins within 5 tokens may end in 3 more
+    assert llama["n_predict"] == 5
+    assert LlamaWire(VOCABULARY).body(Job([[1]], [0], 1), decoding, 1)["n_predict"] == 4  # of a character, nothing comes before its end
     assert vllm["stop_token_ids"] == sglang["sampling_params"]["stop_token_ids"] == [9]
     assert vllm["ignore_eos"]
-    assert "stop" not in llama
+    assert llama["stop"] == ["x"]
+    assert LlamaWire(VOCABULARY).body(job, Decoding(5, stop=("x",), stop_ids=(END,)), 1)["stop"] == ["x", "<|im_end|>"]
     assert all(body["stream"] for body in (vllm, sglang, llama))
 
 
@@ -92,17 +94,38 @@ def test_llama_tells_of_its_cache_before_the_first_token_and_at_the_end():
     assert llama(ended | {"timings": {}}) == ([], [], None, 5)
 
 
+WORD = {"content": "", "tokens": [], "stop": True, "stop_type": "word", "tokens_predicted": 5}
+
+
 def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text():
     fox = VOCABULARY.encode("🦊")
     one = {"content": "a", "tokens": [A], "tokens_predicted": 1, "completion_probabilities": [{"id": A, "logprob": -1.0}]}
     scored = {"completion_probabilities": [{"id": fox[-1], "logprob": -2.0}]}
     two = {"content": "🦊", "tokens": [fox[-1]], "tokens_predicted": 5, **scored}
     three = {"content": "b", "tokens": [B], "tokens_predicted": 6}
-    assert llama(one, two) == ([A, *fox], [-1.0, -2.0, -2.0, -2.0, -2.0], None, 5)
+    assert llama(one, two) == ([A, *fox], [-1.0, -2.0, -2.0, -2.0, -2.0], None, None)
     assert llama(one, two, three)[0] == [A, *fox, B]
+    late = {"content": "", "tokens": [A], "tokens_predicted": 1}
+    assert llama(late, two | {"content": "a🦊"})[0] == [A, *fox]
+    assert llama(late, two | {"content": ""}, three | {"content": "a🦊b"})[0] == [A, *fox, B]
+    end = {"content": "🦊🦊", "tokens": [END], "tokens_predicted": 10}
+    assert llama(one, two | {"content": ""}, two | {"content": "", "tokens_predicted": 9}, end)[0] == [A, *fox, *fox, END]
+    assert llama(one, two | {"content": ""}, WORD | {"stopping_word": "🦊"})[0] == [A, *fox]
+    assert llama(late, two | {"content": "a"}, WORD | {"stopping_word": "🦊"})[0] == [A, *fox]
+    assert llama(one, WORD | {"stop_type": "limit", "tokens_predicted": 3}) == ([A], [-1.0], None, 3)
     with pytest.raises(Broken, match="3 token ids of a broken character"):
         llama(one, two | {"content": "\ufffda"})
     assert llama(one | {"content": "\ufffd"})[0] == [A]
+
+
+def test_llamas_own_end_of_a_text_is_not_of_the_text():
+    read = LlamaWire(VOCABULARY).reader()
+    think = VOCABULARY.marker("<think>")
+    for number, given in ((A, [A]), (think, []), (B, [think, B]), (END, [])):
+        said = {"content": "" if number in (think, END) else "x", "tokens": [number], "stop": False}
+        assert [one for piece in read(msgspec.json.encode(said)).pieces for one in piece.ids] == given
+    (piece,) = read(b'{"stop": true, "stop_type": "eos"}').pieces
+    assert (list(piece.ids), piece.reason, piece.matched) == ([], "stop", END)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,11 @@ class Vocabulary(Protocol):
     """An engine's tokens. `encode` never gives a marker, whatever the text says; markers have their own door."""
 
     @property
+    def markers(self) -> dict[str, int]:
+        """The texts of its markers, and their ids."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """Equal for two engines exactly when their token ids mean the same (padding ignored)."""
         ...

@@ -109,6 +109,7 @@ class Link:
         self.replicas = Replicas(urls)
         self.deadlines = deadlines or Deadlines()
         self.secret = secret
+        self.keeps = True
 
     @property
     def name(self) -> str:
@@ -239,6 +240,8 @@ class Link:
 
     def _headers(self, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
+        if not self.keeps:  # a call that met a connection which the server has closed would wait to be tried again
+            headers["Connection"] = "close"
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
         if key:

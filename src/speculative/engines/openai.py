@@ -38,6 +38,7 @@ class OpenAIEngine:
         self.abilities: frozenset[Ability] = abilities
         self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
         self._wire = server.wire(vocabulary)
+        link.keeps = self._wire.keeps
 
     @classmethod
     async def connect(

@@ -45,12 +45,14 @@ class Wire(Protocol):
     """How to speak with one kind of server.
 
     `batches`: one call may hold several prefixes (which then share a seed). `several`: it may ask for n completions.
-    `cuts`: we end the text ourselves, because the server knows neither stop ids nor whole stop strings.
+    `cuts`: we end the text ourselves, because the server knows neither stop ids nor whole stop strings. `keeps`: its connection can
+    be used again after a streamed answer.
     """
 
     batches: bool
     several: bool
     cuts: bool
+    keeps: bool
     scores: bool
     path: str
     score_path: str

@@ -11,8 +11,8 @@ from msgspec import Struct
 from speculative.engines.base import Decoding, Ids, Vocabulary
 from speculative.engines.wires.base import Broken, Job, News, Piece, Reader
 
-MARGIN = 3
-"""Tokens more than were asked for: so many may finish a character, and before that its ids do not come."""
+LEAST = 4
+"""Tokens of the longest character. No fewer are asked for: its ids do not come before its end."""
 
 
 class _Probability(Struct):
@@ -33,6 +33,7 @@ class _Answer(Struct):
     tokens: list[int] = []
     stop: bool = False
     stop_type: str = "none"
+    stopping_word: str = ""
     completion_probabilities: list[_Probability] | None = None
     tokens_predicted: int | None = None
     prompt_progress: _Progress | None = None
@@ -41,15 +42,18 @@ class _Answer(Struct):
 
 
 class LlamaWire:
-    """Token ids both ways, one text a call. It knows no stop ids and cuts stop strings off, so we end the text and hang up.
+    """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
 
-    It sends nothing while a character is unfinished, and then its last id alone: the others are those that `vocabulary` spells the
-    character with. Of such a character it tells one log-probability, the last token's, which then stands for each of its tokens.
+    Hanging up would cost more than what is saved: the slot is busy for a moment, and the chain's next call goes to one that has
+    nothing of it in its cache. The server sends nothing while a character is unfinished, and then its last id alone: the others are
+    those that `vocabulary` spells the character with. Of such a character it tells one log-probability, the last token's, which
+    then stands for each of its tokens.
     """
 
     batches = False
     several = False
-    cuts = True
+    cuts = False
+    keeps = False
     scores = False
     path = "/completion"
     score_path = ""
@@ -61,7 +65,7 @@ class LlamaWire:
     def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "prompt": list(job.prefixes[0]),
-            "n_predict": job.max_tokens + MARGIN,
+            "n_predict": max(job.max_tokens, LEAST),
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
             "top_k": decoding.top_k,
@@ -71,13 +75,18 @@ class LlamaWire:
             "seed": job.seed & 0x7FFFFFFF,
             "cache_prompt": True,
             "return_tokens": True,
-            "return_progress": True,  # the only word on the cache that comes before we may hang up
+            "return_progress": True,  # else it tells only at the end what its cache gave
+            "stop": self._stops(decoding),
             "stream": True,
         }
         return {**body, "n_probs": 1} if decoding.logprobs else body
 
     def reader(self) -> Reader:
         return _Reading(self._decoder, self._vocabulary).read
+
+    def _stops(self, decoding: Decoding) -> list[str]:
+        marked = [text for text, number in self._vocabulary.markers.items() if number in decoding.stop_ids]
+        return [*decoding.stop, *marked]
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
         raise Broken("llama.cpp's server cannot score given text")
@@ -87,11 +96,19 @@ class LlamaWire:
 
 
 class _Reading:
-    """One streamed answer. `_told`: how many tokens the server says that it has written."""
+    """One streamed answer. The server sends text late: not in the middle of a character, nor while it may begin a stop string.
+
+    `_told`: how many tokens it says that it has written. `_late`: the text that is due of ids which we have passed on. `_held`: ids
+    that came since some were lost; until their text is here, nothing is passed on. `_marker`: one that may be the end of the text.
+    """
 
     def __init__(self, decoder: msgspec.json.Decoder[_Answer], vocabulary: Vocabulary) -> None:
         self._decoder, self._vocabulary = decoder, vocabulary
-        self._told = 0
+        self._told = self._lost = 0
+        self._held: list[int] = []
+        self._late, self._text = b"", ""
+        self._marker: list[Piece] = []
+        self._markers = frozenset(vocabulary.markers.values())
 
     def read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
@@ -100,20 +117,45 @@ class _Reading:
         if answer.prompt_progress is not None:  # (it comes with a token that is none)
             return News((), answer.prompt_progress.cache)
         if answer.stop:
-            reason = "length" if answer.stop_type == "limit" else "stop"
-            return News([Piece(0, (), (), reason)], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
-        ids = self._whole(answer)
-        logprobs = [one.logprob for one in answer.completion_probabilities or ()]
+            return self._end(answer)
+        ids = self._taken(answer)
+        logprobs = [one.logprob for one in answer.completion_probabilities or ()] if ids else []
         if logprobs and len(logprobs) < len(ids):
-            logprobs = [*logprobs, *[logprobs[-1]] * (len(ids) - len(logprobs))]
-        return News([Piece(0, ids, logprobs)], None, answer.tokens_predicted)
+            logprobs = logprobs[-1:] * len(ids)
+        pieces = [*self._marker, Piece(0, ids, logprobs)]
+        self._marker = [pieces.pop()] if not answer.content and set(answer.tokens) & self._markers else []
+        return News(pieces)
 
-    def _whole(self, answer: _Answer) -> Sequence[int]:
-        """The ids of what is new, those that were not sent included."""
+    def _end(self, answer: _Answer) -> News:
+        ids: Sequence[int] = ()
+        if self._lost and answer.stop_type == "word":
+            self._text += answer.stopping_word
+            ids = self._spelled()
+        limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
+        eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
+        piece = Piece(0, ids, (), "length" if limit else "stop", answer.stopping_word or eos)
+        return News([*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
+
+    def _taken(self, answer: _Answer) -> Sequence[int]:
+        """The ids that can be passed on now, those that were not sent included."""
         before, self._told = self._told, answer.tokens_predicted or 0
-        lost = self._told - before - len(answer.tokens)
-        if lost <= 0:
+        lost = max(0, self._told - before - len(answer.tokens))
+        self._lost += lost
+        if not self._lost:
+            self._late = b"" if answer.content else self._late + self._vocabulary.to_bytes(answer.tokens)
             return answer.tokens
-        if "\ufffd" in answer.content:
-            raise Broken(f"{lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang")
-        return self._vocabulary.encode(answer.content)
+        self._text += answer.content
+        self._held = [*answer.tokens] if lost else [*self._held, *answer.tokens]
+        return self._spelled()
+
+    def _spelled(self) -> Sequence[int]:
+        """What the text is spelled with, if all of it is here."""
+        if "\ufffd" in self._text:
+            raise Broken(f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang")
+        text, end = self._text.encode(), self._vocabulary.to_bytes(self._held)
+        if not text.endswith(end) or len(text) <= len(self._late) + len(end):
+            return ()
+        ends = [number for number in self._held if number in self._markers]
+        ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
+        self._late, self._text, self._held, self._lost = b"", "", [], 0
+        return ids

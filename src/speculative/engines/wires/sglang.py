@@ -38,6 +38,7 @@ class SglangWire:
     batches = False
     several = False
     cuts = False
+    keeps = True
     scores = True
     path = "/generate"
     score_path = "/generate"

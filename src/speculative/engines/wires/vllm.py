@@ -47,6 +47,7 @@ class VllmWire:
     batches = True
     several = True
     cuts = False
+    keeps = True
     scores = True
     path = "completions"
     score_path = "completions"
