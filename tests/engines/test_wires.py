@@ -111,6 +111,8 @@ def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text()
     end = {"content": "🦊🦊", "tokens": [END], "tokens_predicted": 10}
     assert llama(one, two | {"content": ""}, two | {"content": "", "tokens_predicted": 9}, end)[0] == [A, *fox, *fox, END]
     assert llama(one, two | {"content": ""}, WORD | {"stopping_word": "🦊"})[0] == [A, *fox]
+    assert llama(one, two | {"content": ""}, WORD | {"stopping_word": "🦊"})[1] == [-1.0, -2.0, -2.0, -2.0, -2.0]
+    assert llama(one, two | {"content": "", "tokens": [END]}, WORD | {"stop_type": "eos"})[0] == [A]
     assert llama(late, two | {"content": "a"}, WORD | {"stopping_word": "🦊"})[0] == [A, *fox]
     assert llama(one, WORD | {"stop_type": "limit", "tokens_predicted": 3}) == ([A], [-1.0], None, 3)
     with pytest.raises(Broken, match="3 token ids of a broken character"):

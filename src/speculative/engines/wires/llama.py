@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -108,6 +108,7 @@ class _Reading:
         self._held: list[int] = []
         self._late, self._text = b"", ""
         self._marker: list[Piece] = []
+        self._logprobs: list[float] = []
         self._markers = frozenset(vocabulary.markers.values())
 
     def read(self, payload: bytes) -> News:
@@ -119,12 +120,14 @@ class _Reading:
         if answer.stop:
             return self._end(answer)
         ids = self._taken(answer)
-        logprobs = [one.logprob for one in answer.completion_probabilities or ()] if ids else []
-        if logprobs and len(logprobs) < len(ids):
-            logprobs = logprobs[-1:] * len(ids)
-        pieces = [*self._marker, Piece(0, ids, logprobs)]
-        self._marker = [pieces.pop()] if not answer.content and set(answer.tokens) & self._markers else []
+        self._logprobs = [one.logprob for one in answer.completion_probabilities or ()]
+        pieces = [*self._marker, self._piece(ids)]
+        self._marker = [pieces.pop()] if ids and not answer.content and ids[-1] in self._markers else []
         return News(pieces)
+
+    def _piece(self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None) -> Piece:
+        values = self._logprobs
+        return Piece(0, ids, values if len(values) == len(ids) else values[-1:] * len(ids), reason, matched)
 
     def _end(self, answer: _Answer) -> News:
         ids: Sequence[int] = ()
@@ -133,7 +136,7 @@ class _Reading:
             ids = self._spelled()
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
         eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
-        piece = Piece(0, ids, (), "length" if limit else "stop", answer.stopping_word or eos)
+        piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos)
         return News([*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
 
     def _taken(self, answer: _Answer) -> Sequence[int]:
