@@ -34,9 +34,9 @@ class LlamaSpeech:
             if number == whole.end_id and marker in stops:
                 self._word = marker
         reason = "limit" if whole.finish in ("length", "context") else "word" if self._word else "eos"
-        held = {"tokens_cached": prompt + len(self._ids) - 1, "timings": {"cache_n": 0} if cached else {}}
-        end = {"content": "", "tokens": [], "stop": True, "stop_type": reason, "stopping_word": self._word}
-        self.end = {**end, "tokens_predicted": len(self._ids), **held}
+        held: dict[str, Any] = {"tokens_cached": prompt + len(self._ids) - 1, "timings": {"cache_n": 0} if cached else {}}
+        end: dict[str, Any] = {"content": "", "tokens": [], "stop": True, "stop_type": reason, "stopping_word": self._word}
+        self.end: dict[str, Any] = {**end, "tokens_predicted": len(self._ids), **held}
 
     def between(self, start: int, end: int) -> list[dict[str, Any]]:
         """What is sent when these tokens of the text are written; its last one brings the one that ended it."""
