@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -17,6 +16,9 @@ import stamina
 from msgspec import Struct
 from yarl import URL
 
+from speculative.engines import pool
+from speculative.engines.base import SPARED
+from speculative.engines.payloads import DONE, Events, Reader
 from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
@@ -25,9 +27,6 @@ from speculative.hiding import bare
 ATTEMPTS = 4
 PATIENCE = 30.0
 """Seconds in which a call that nobody answered may be tried again."""
-
-KEEP_ALIVE = 3.0
-"""Seconds for which an idle connection is kept. Servers drop theirs after 5: a call must not meet a connection that is just closing."""
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
@@ -40,44 +39,22 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class Deadlines(Struct, frozen=True):
-    """Seconds: to connect, to the first token, between two tokens, and for a call in all."""
+    """Seconds: to connect, to the first token, between two tokens, and for a call in all.
+
+    `doubted`: for an answer of a server that was silent before, and has not answered since.
+    """
 
     connect: float = 5.0
     first_token: float = 180.0
     between: float = 60.0
     whole: float = 3600.0
+    doubted: float = 10.0
 
 
 LINGER = 0.2
 """Seconds in which a server may end an answer after its last event: then the connection can be used again."""
 
-DONE = b"[DONE]"
-
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Reader(Protocol[T_co]):
-    """Makes something of the payloads of one answer. `over`: it needs no more of them, whatever the server still sends."""
-
-    @property
-    def over(self) -> bool: ...
-    def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
-    def end(self) -> T_co | None:
-        """The answer is over. Raises if it should not be."""
-        ...
-
-
-class Events:
-    """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The payloads that are whole now."""
-        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        return [line[5:].strip() for line in lines if line[:5] == b"data:"]
 
 
 class _Watch(Silence):
@@ -85,10 +62,10 @@ class _Watch(Silence):
 
     def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends: float) -> None:
         super().__init__(
-            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck")
+            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck", True)
         )
         self.since = NEVER  # until somebody waits for more
-        self.over = ""
+        self.over, self.silent = "", False
         self._response = response
         late = f"the call took longer than {deadlines.whole:g} s"
         self._whole = asyncio.get_running_loop().call_later(max(0.0, ends - time.monotonic()), lambda: self._end(late))
@@ -97,8 +74,8 @@ class _Watch(Silence):
         super().stop()
         self._whole.cancel()
 
-    def _end(self, reason: str) -> None:
-        self.over = self.over or reason
+    def _end(self, reason: str, silent: bool = False) -> None:
+        self.over, self.silent = self.over or reason, silent and not self.over
         self._response.close()
 
 
@@ -132,7 +109,7 @@ class Link:
         would be resumed for every token.
         """
         ends = time.monotonic() + self.deadlines.whole
-        response, data = await self._begin(path, body, key, whole=False)
+        response, data, base = await self._begin(path, body, key, whole=False)
         events, watch, content, done = Events(), _Watch(response, self.deadlines, ends), response.content, False
         try:
             while data:
@@ -155,6 +132,8 @@ class Link:
                         await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
+            if watch.silent:
+                self.replicas.fell(base, silent=True)
             raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
         finally:
             watch.stop()
@@ -162,7 +141,7 @@ class Link:
         if (made := reader.end()) is not None:
             yield made
 
-    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes, str]:
         """The answer and the first of its bytes (all of them if `whole`): what fails until then and can pass is tried again."""
         content = msgspec.json.encode(body)
 
@@ -185,29 +164,30 @@ class Link:
 
     async def _once(
         self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+    ) -> tuple[aiohttp.ClientResponse, bytes, str]:
         address, url = _address(base, path)
+        patience = await self._patience(base, verb)
         try:
-            async with asyncio.timeout(self.deadlines.first_token):
+            async with asyncio.timeout(patience):
                 limits = _limits(self.deadlines.connect)
                 settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
-                response = await self._session().request(verb, address, **settings)
+                response = await pool.session(self).request(verb, address, **settings)
                 try:
                     if response.status != 200:
                         raise await self._refusal(response, url)
                     data = await response.read() if whole else await response.content.readany()
                     if not whole and not data:
                         raise EngineFault(f"{url}: an empty answer; look into the server's log")
-                    self.replicas.lives(base)
-                    return response, data
+                    if verb == "POST":
+                        self.replicas.lives(base)
+                    return response, data, base
                 except BaseException:
                     response.close()
                     raise
         except aiohttp.ServerTimeoutError:
             raise self._lost(base, url, f"no connection within {self.deadlines.connect:g} s") from None
         except TimeoutError:
-            self.replicas.fell(base)
-            raise EngineTimeout(f"{url}: no first token within {self.deadlines.first_token:g} s; see whether the server is stuck") from None
+            raise self._silent(base, url, patience, "no first token" if verb == "POST" else "no answer") from None
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             raise self._lost(base, url, "nothing listens there" if refused else f"no connection ({error.os_error})") from None
@@ -215,6 +195,24 @@ class Link:
             raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
+
+    async def _patience(self, base: str, verb: str) -> float:
+        """Seconds for the beginning of an answer. A server in doubt has few of them where another one, or the other model, can go
+        on; where nothing can, it has all of them as long as it says what it runs: it may have a long queue."""
+        if not self.replicas.doubts(base):
+            return self.deadlines.first_token
+        if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
+            with suppress(EngineRefused, EngineFault, EngineBusy):  # which are answers
+                await self._once("GET", base, "models", None, "")
+            return self.deadlines.first_token
+        return min(self.deadlines.doubted, self.deadlines.first_token)
+
+    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeout:
+        """The error for a server that let its time pass."""
+        whole = patience >= self.deadlines.first_token
+        self.replicas.fell(base, silent=whole)
+        before = "" if whole else " of a server that was silent before"
+        return EngineTimeout(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
 
     def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
         self.replicas.fell(base)
@@ -236,8 +234,6 @@ class Link:
             return EngineFault(f"{url}: {status} {said}; look into the server's log")
         return EngineRefused(f"{url}: {status} {said}")
 
-    # ---- the pool ---------------------------------------------------------------------------------------------------
-
     def _headers(self, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if not self.keeps:  # a call that met a connection which the server has closed would wait to be tried again
@@ -248,29 +244,9 @@ class Link:
             headers.update(dict.fromkeys(SESSION_HEADERS, key))
         return headers
 
-    def _session(self) -> aiohttp.ClientSession:
-        """The session of the running loop, shared with all other links."""
-        loop = asyncio.get_running_loop()
-        for other in [other for other in _POOLS if other.is_closed()]:
-            del _POOLS[other]
-        pool = _POOLS.get(loop)
-        if pool is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-            session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 18)
-            pool = _POOLS[loop] = _Pool(session)
-        pool.users.add(self)
-        return pool.session
-
     async def aclose(self) -> None:
         """Leaves the pool of the running loop; the last one out closes it."""
-        loop = asyncio.get_running_loop()
-        pool = _POOLS.get(loop)
-        if pool is None:
-            return
-        pool.users.discard(self)
-        if not pool.users:
-            del _POOLS[loop]
-            await pool.session.close()
+        await pool.leave(self)
 
 
 @lru_cache(256)
@@ -283,15 +259,6 @@ def _address(base: str, path: str) -> tuple[URL, str]:
 @lru_cache(8)
 def _limits(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
-
-
-class _Pool:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-        self.users: WeakSet[Link] = WeakSet()
-
-
-_POOLS: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
 def told(body: bytes) -> str:
