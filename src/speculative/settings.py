@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight, ballots counted; more wait, then get 429")
     max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
     queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
+    request_seconds: Annotated[float, LIMITS] = Field(60.0, gt=0, description="seconds that a client has to send its request")
     max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")
     max_messages: Annotated[int, LIMITS] = Field(256, ge=1, description="messages of a request")
     max_n: Annotated[int, LIMITS] = Field(16, ge=1, description="chains of one request (n, times the prompts)")

@@ -23,7 +23,8 @@ def test_bodies_messages_and_headers():
             for _ in range(50):
                 yield b" " * 100
 
-        assert served.post(content=pieces(), headers={"content-type": "application/json"}).status_code == 413
+        reply = served.post(content=pieces(), headers={"content-type": "application/json"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
         assert served.post(json={**ASK, "messages": ASK["messages"] * 3}).status_code == 400
         assert served.post().status_code == 200
 
