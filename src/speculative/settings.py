@@ -43,7 +43,7 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Specs = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 class Server(BaseModel):
@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     method: str = Field("random_switch", description="the method where a request names none: a registered name or a preset")
     drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service is told to stop")
 
-    big: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
-    small: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
-    judge: Annotated[Specs, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
+    big: Annotated[Many, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
+    small: Annotated[Many, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
+    judge: Annotated[Many, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
     servers: Annotated[dict[Role, Server], UNFLAGGED] = Field(
         default_factory=dict[Role, Server], description="what the engines' servers need to be told"
     )
@@ -97,7 +97,11 @@ class Settings(BaseSettings):
         None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)"
     )
     no_auth: Annotated[bool, ACCESS] = Field(False, description="serve anybody who can reach the port")
-    cors_origin: Annotated[list[str], ACCESS] = Field(
+    allowed_host: Annotated[Many, ACCESS] = Field(
+        default_factory=list[str],
+        description="name by which the service may be called, besides this machine's own where no key is needed; may be repeated, * is any",
+    )
+    cors_origin: Annotated[Many, ACCESS] = Field(
         default_factory=list[str], description="origin whose pages may call the service; may be repeated"
     )
     log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")

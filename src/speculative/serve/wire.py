@@ -84,7 +84,7 @@ class Wire(HttpToolsProtocol):
         if self.pipeline or (self._part != "body" and self._answering):  # what came before has its reply first
             self._timer = self.loop.call_later(self.seconds, self._late)
         elif self._part:
-            self._refuse(late(self.seconds))
+            self._refuse(_late(self.seconds))
         else:
             self.transport.close()
 
@@ -109,7 +109,7 @@ def wire(seconds: float) -> type[Wire]:
     return type("Wire", (Wire,), {"seconds": seconds})
 
 
-def late(seconds: float) -> Refusal:
+def _late(seconds: float) -> Refusal:
     return Refusal(
         408,
         f"the request did not arrive whole within {seconds:g} s; the service waits longer with --request-seconds",
