@@ -124,9 +124,8 @@ class Settings(BaseSettings):
     max_tokens: Annotated[int, LIMITS] = Field(65536, ge=1, description="the largest max_tokens that a request may give")
     max_produced: Annotated[int, LIMITS] = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
     max_seconds: Annotated[float, LIMITS] = Field(3600.0, gt=0, description="seconds that one chain may take")
-    max_param: Annotated[int, LIMITS] = Field(
-        8192, ge=1, description="the largest whole number that a request may give a method (drafts, ballots)"
-    )
+    max_param: Annotated[int, LIMITS] = Field(8192, ge=1, description="the largest whole number that a request may give a method")
+    max_drafts: Annotated[int, LIMITS] = Field(512, ge=1, description="drafts that one request's chains may ask an engine for at once")
 
     api_key: Annotated[SecretStr | None, UNFLAGGED] = Field(None, description="bearer keys, separated by commas")
     presets: Annotated[dict[str, Preset], UNFLAGGED] = Field(default_factory=dict[str, Preset], description="named methods with parameters")
