@@ -59,6 +59,7 @@ def test_a_head_that_never_ends(hasty, sent):
     assert (status, error["code"]) == (408, "request_timeout")
     assert "0.3 s" in error["message"]
     assert "--request-seconds" in error["message"]
+    assert 'route="other",status="408"' in hasty.get("/metrics").text
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", BODY[:-1]], ids=["none", "one", "all but one"])

@@ -31,7 +31,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, about in {
         400: "something that cannot be honoured, by name",
         401: "no key, or a wrong one",
+        403: "no name that the service is called by",
         404: "no such model",
+        408: "the request did not arrive whole in time",
         413: "the body is too large",
         415: "the body is not JSON",
         429: "too many chains are running; Retry-After says when to come back",

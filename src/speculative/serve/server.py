@@ -91,7 +91,7 @@ def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None 
     app = create_app(settings, opener or opening(settings), on_failure=stop, seed=seed, shutdown=stop if shutdown else None)
     config = uvicorn.Config(
         app,
-        http=wire(settings.request_seconds),
+        http=wire(settings.request_seconds, app.door.metrics),
         log_config=None,
         access_log=False,
         lifespan="on",

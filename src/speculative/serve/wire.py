@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from speculative.serve.bodies import encode
 from speculative.serve.errors import Refusal
 from speculative.serve.logs import log
+from speculative.serve.metrics import Metrics
 
 HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""
@@ -21,7 +22,8 @@ class Wire(HttpToolsProtocol):
     A request that comes in one piece, as nearly all do, costs no timer.
     """
 
-    seconds: ClassVar[float] = 60.0
+    seconds: ClassVar[float]
+    metrics: ClassVar[Metrics]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One that never asks anything is idle, as one that has had its reply."""
@@ -93,20 +95,21 @@ class Wire(HttpToolsProtocol):
         cycle = self.cycle
         if self._part == "body" and self._answering and not (self.pipeline or cycle.response_started):
             cycle.keep_alive = False
-            cycle.scope["state"]["refusal"] = refusal  # for whoever reads the body
+            cycle.scope.setdefault("state", {})["refusal"] = refusal  # for whoever reads the body
             cycle.message_event.set()
             return
         if self._part != "body" and not self._answering:
-            log("refused", status=refusal.status, told=refusal.message)
+            self.metrics.requests("other", str(refusal.status)).inc()
+            log("request", route="other", status=refusal.status, told=refusal.message)
             data = encode(refusal.body)
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(data)
             self.transport.write(STATUS_LINE[refusal.status] + head + data)
         self.transport.close()
 
 
-def wire(seconds: float) -> type[Wire]:
-    """The protocol that gives every request so many seconds to arrive."""
-    return type("Wire", (Wire,), {"seconds": seconds})
+def wire(seconds: float, metrics: Metrics) -> type[Wire]:
+    """The protocol that gives every request so many seconds to arrive, and counts what no application sees."""
+    return type("Wire", (Wire,), {"seconds": seconds, "metrics": metrics})
 
 
 def _late(seconds: float) -> Refusal:
