@@ -77,6 +77,7 @@ def main(argv: list[str]) -> int:
             small=flags.small_model,
             no_auth=flags.no_auth,
             max_tokens=max(65536, flags.max_tokens),
+            max_drafts=max(512, flags.sgen or 0, flags.drafting_n or 0),
         )
         engines = {
             role: EngineOptions(gpus=getattr(flags, f"{role}_model_gpus"), port=getattr(flags, f"{role}_model_port") or 0)

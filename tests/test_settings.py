@@ -31,6 +31,12 @@ def test_the_first_source_that_has_a_value_wins(tmp_path, monkeypatch):
     assert Settings(port=4).port == 4
 
 
+def test_lists_in_the_environment_have_commas(monkeypatch):
+    for name in ("big", "cors_origin", "allowed_host"):
+        monkeypatch.setenv(f"SPECULATIVE_{name.upper()}", "one, two")
+        assert getattr(Settings(), name) == ["one", "two"]
+
+
 def test_other_secrets_are_read_where_they_are_needed(tmp_path, monkeypatch):
     import os
 

@@ -43,7 +43,7 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Specs = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 class Server(BaseModel):
@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     method: str = Field("random_switch", description="the method where a request names none: a registered name or a preset")
     drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service is told to stop")
 
-    big: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
-    small: Annotated[Specs, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
-    judge: Annotated[Specs, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
+    big: Annotated[Many, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
+    small: Annotated[Many, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
+    judge: Annotated[Many, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
     servers: Annotated[dict[Role, Server], UNFLAGGED] = Field(
         default_factory=dict[Role, Server], description="what the engines' servers need to be told"
     )
@@ -97,7 +97,11 @@ class Settings(BaseSettings):
         None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)"
     )
     no_auth: Annotated[bool, ACCESS] = Field(False, description="serve anybody who can reach the port")
-    cors_origin: Annotated[list[str], ACCESS] = Field(
+    allowed_host: Annotated[Many, ACCESS] = Field(
+        default_factory=list[str],
+        description="name by which the service may be called, besides this machine's own where no key is needed; may be repeated, * is any",
+    )
+    cors_origin: Annotated[Many, ACCESS] = Field(
         default_factory=list[str], description="origin whose pages may call the service; may be repeated"
     )
     log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
@@ -112,6 +116,7 @@ class Settings(BaseSettings):
     max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight, ballots counted; more wait, then get 429")
     max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
     queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
+    request_seconds: Annotated[float, LIMITS] = Field(60.0, gt=0, description="seconds that a client has to send its request")
     max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")
     max_messages: Annotated[int, LIMITS] = Field(256, ge=1, description="messages of a request")
     max_n: Annotated[int, LIMITS] = Field(16, ge=1, description="chains of one request (n, times the prompts)")
@@ -119,9 +124,8 @@ class Settings(BaseSettings):
     max_tokens: Annotated[int, LIMITS] = Field(65536, ge=1, description="the largest max_tokens that a request may give")
     max_produced: Annotated[int, LIMITS] = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
     max_seconds: Annotated[float, LIMITS] = Field(3600.0, gt=0, description="seconds that one chain may take")
-    max_param: Annotated[int, LIMITS] = Field(
-        8192, ge=1, description="the largest whole number that a request may give a method (drafts, ballots)"
-    )
+    max_param: Annotated[int, LIMITS] = Field(8192, ge=1, description="the largest whole number that a request may give a method")
+    max_drafts: Annotated[int, LIMITS] = Field(512, ge=1, description="drafts that one request's chains may ask an engine for at once")
 
     api_key: Annotated[SecretStr | None, UNFLAGGED] = Field(None, description="bearer keys, separated by commas")
     presets: Annotated[dict[str, Preset], UNFLAGGED] = Field(default_factory=dict[str, Preset], description="named methods with parameters")

@@ -11,10 +11,11 @@ import pytest
 from pydantic import Field
 from strategies import scripted_pair
 
-from speculative import Method, UsageError, Wrapper, solve
+from speculative import Method, Pair, UsageError, Wrapper, solve
 from speculative.errors import MethodError, UnknownName, UnmetNeeds
-from speculative.methods.base import append_only, name_of, needs_of, params_of
+from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered, spelled
+from speculative.testing import ScriptedEngine
 
 MINE = '''
 from pydantic import Field
@@ -269,3 +270,29 @@ def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeyp
 def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         spelled("wrapper", spec)
+
+
+class Counting(ScriptedEngine):
+    """Knows the most completions that a call had."""
+
+    most = 0
+
+    async def complete(self, prefixes: Any, decoding: Any, **rest: Any) -> Any:
+        self.most = max(self.most, len(prefixes) * decoding.n)
+        return await super().complete(prefixes, decoding, **rest)
+
+
+BEAMS = [{"sgen": sgen, "lbound": lbound, "sdecay": sdecay} for sgen in (2, 3, 8) for lbound in (0, 64) for sdecay in (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [*((name, {}) for name in names()), ("spec_rewrite", {"drafting_n": 5}), *(("logprob_subselect", params) for params in BEAMS)],
+)
+def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params: dict[str, int]) -> None:
+    """What a service bounds: one that asks for more would occupy a server with one request."""
+    pair = Pair(Counting("a b c.</think>42", name="B"), Counting("a b.\n\nc d e.</think>42", name="S"))
+    method = build(name, params)
+    solve("?", method, pair=pair, seed=1)
+    assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == drafts_of(method)[1]
+    assert drafts_of(build(name, params, ["early_exit"])) == drafts_of(method)

@@ -57,7 +57,7 @@ class Served:
     def connect(self, body: bytes, path="/v1/chat/completions") -> socket.socket:
         """A client that can hang up at any moment: a bare socket that has sent its request."""
         client = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         return client
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import socket
 
 import pytest
 from serving import ASK, pair, serving
@@ -53,6 +54,100 @@ def test_other_machines_need_a_key(tmp_path):
         False,
         False,
     ]
+
+
+OWN = (
+    "127.0.0.1",
+    "127.0.0.1:80",
+    "127.9.9.9:1",
+    "localhost",
+    "LocalHost:8080",
+    "localhost.:5",
+    "app.localhost:3",
+    "[::1]",
+    "[::1]:65535",
+    "",
+)
+FOREIGN = ("page.example", "page.example:8080", "127.0.0.1.page.example", "localhost.example", "xlocalhost", "192.168.0.5:80", "[::2]:80")
+FOREIGN += (
+    "0.0.0.0",
+    "me@localhost",
+    "localhost@page.example",
+    "[::1",
+    "::1]",
+    "a:b:c",
+    "localhost:x",
+    "localhost/",
+    "[localhost]",
+    "\xe9",
+    ".",
+)
+
+
+def named(served, host, path="/v1/models", **headers):
+    return served.get(path, headers={"host": host.encode("latin-1"), **headers})
+
+
+def test_without_a_key_a_page_cannot_come_by_its_own_name(served):
+    """A page whose name has come to mean this machine would be one with the service, for its reader's browser."""
+    for host in OWN:
+        assert named(served, host).status_code == 200, host
+    for host in FOREIGN:
+        reply = named(served, host)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "host_not_allowed"), host
+        assert reply.headers["x-request-id"]
+    assert "'page.example:8080'" in (told := named(served, "page.example:8080").json()["error"]["message"])
+    assert "--allowed-host page.example" in told
+    for path in ("/health", "/ready", "/ping", "/docs", "/metrics", "/nothing"):
+        assert named(served, "page.example", path).status_code == 403
+    reply = served.post("/speculative_reason", {"question": "2 + 2?"}, headers={"host": "page.example"})
+    assert reply.json()["error"].startswith("host: 'page.example'")
+    assert len(named(served, "x" * 60_000).text) < 1000
+
+
+def test_a_request_without_a_host_is_no_browsers(served):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+        client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert b" 200 " in client.recv(1000)
+
+
+def test_hosts_that_are_allowed():
+    with serving(allowed_host=["Box.example", "192.168.0.5", "fd00::5"]) as served:
+        for host in (*OWN, "box.example:443", "BOX.EXAMPLE", "192.168.0.5:1", "[fd00::5]:80"):
+            assert named(served, host).status_code == 200, host
+        for host in ("page.example", "x.box.example", "192.168.0.6"):
+            assert named(served, host).status_code == 403, host
+    with serving(allowed_host=["*"]) as served:
+        assert named(served, "page.example").status_code == 200
+
+
+def test_a_service_with_keys_or_for_all_is_called_by_any_name():
+    with serving(api_key=KEY) as served:
+        assert named(served, "page.example").status_code == 401
+        assert named(served, "page.example", authorization=f"Bearer {KEY}").status_code == 200
+    with serving(host="0.0.0.0", no_auth=True) as served:
+        assert named(served, "page.example").status_code == 200
+    with serving(host="0.0.0.0", no_auth=True, allowed_host=["box.example"]) as served:  # unless it is told which
+        assert named(served, "page.example").status_code == 403
+        assert named(served, "box.example").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["http://box.example", "box.example:80", "a b", "[::1"])
+def test_what_is_no_host_cannot_be_allowed(host):
+    with pytest.raises(UsageError, match=r"allowed_host.*without scheme and port"):
+        make(Settings(allowed_host=[host]))
+
+
+def test_the_service_on_the_other_loopback_address():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with serving(host="::1") as served:
+        served.url = f"http://[::1]:{served.port}"
+        assert served.get("/v1/models").status_code == 200
+        assert named(served, "page.example").status_code == 403
 
 
 def test_cors_is_off_unless_given():
@@ -138,7 +233,8 @@ def test_errors_of_engines_are_typed_and_keep_secrets(monkeypatch, stream):
             assert 'speculative_tokens_total{fate="discarded",role="big"}' in metrics
     finally:
         logs.take_down(handler)
-    for told in (reply.text, ready.text, stream_out.getvalue()):
+    assert "refused" not in ready.text
+    for told in (reply.text, stream_out.getvalue()):
         assert "refused" in told
         for hidden in (KEY, "hf_very_secret", "user:pass", "abc.def"):
             assert hidden not in told

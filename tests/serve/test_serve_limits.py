@@ -23,7 +23,8 @@ def test_bodies_messages_and_headers():
             for _ in range(50):
                 yield b" " * 100
 
-        assert served.post(content=pieces(), headers={"content-type": "application/json"}).status_code == 413
+        reply = served.post(content=pieces(), headers={"content-type": "application/json"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
         assert served.post(json={**ASK, "messages": ASK["messages"] * 3}).status_code == 400
         assert served.post().status_code == 200
 
@@ -78,6 +79,38 @@ def test_the_ballots_of_a_vote_are_chains():
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
             served.wait(lambda: served.door.admission.running == 6)
             assert served.post().status_code == 429
+
+
+def test_one_request_cannot_ask_for_any_number_of_drafts():
+    """Each is a completion that the engine's server works on at the same time."""
+    beams, rewrites = "speculative/logprob_subselect", "speculative/spec_rewrite"
+    with serving(max_drafts=8, max_chains=8) as served:
+        for asked, field, told in (
+            ({"model": beams, "params": {"sgen": 9}}, "sgen", "sgen: 9 drafts in one call are more than the 8"),
+            ({"model": rewrites, "params": {"drafting_n": 9}}, "drafting_n", "drafting_n: 9 drafts"),
+            ({"model": beams, "params": {"sgen": 9}, "with": ["early_exit"]}, "sgen", "sgen: 9 drafts"),
+            (
+                {"model": beams, "params": {"sgen": 4}, "n": 3},
+                "sgen",
+                "sgen: 4 drafts in one call, in each of 3 chains, are more than the 8",
+            ),
+            ({"model": beams, "params": {"sgen": 2}, "with": ["vote(ballots=5)"]}, "sgen", "in each of 5 chains"),
+        ):
+            reply = served.post(json={**ASK, **asked})
+            assert (reply.status_code, reply.json()["error"]["param"]) == (400, f"params.{field}")
+            assert told in reply.json()["error"]["message"]
+            assert "--max-drafts" in reply.json()["error"]["message"]
+        old = served.post("/speculative_reason", {"question": "2 + 2?", "logprob_subselect": True, "sgen": 9})
+        assert (old.status_code, old.json()["error"].partition(" are")[0]) == (400, "params: sgen: 9 drafts in one call")
+        for asked in (
+            {"model": beams, "params": {"sgen": 8}},
+            {"model": beams, "params": {"sgen": 4}, "n": 2},
+            {"model": rewrites, "params": {"drafting_n": 8}},
+            {"model": "speculative/random_switch", "n": 8},
+        ):
+            assert served.post(json={**ASK, **asked}).status_code == 200
+    with serving() as served:
+        assert served.post(json={**ASK, "model": beams, "params": {"sgen": 8192}}).status_code == 400
 
 
 def test_who_waits_gets_the_place():

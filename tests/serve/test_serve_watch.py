@@ -1,14 +1,21 @@
 """Alive, ready, and counted."""
 
 import asyncio
+import contextlib
+import io
+import json
 import threading
 
 import pytest
-from serving import ASK, Served, pair, serving
+from serving import ASK, TEXT, Served, pair, serving
 
-from speculative.errors import BadWeights
+from speculative.errors import BadWeights, EngineUnreachable
+from speculative.pair import Pair
+from speculative.serve import logs, probe
+from speculative.serve.app import given
 from speculative.serve.server import bind, make
 from speculative.settings import Settings
+from speculative.testing import ScriptedEngine
 
 
 def value(text, name):
@@ -88,16 +95,106 @@ def test_a_bug_while_the_pair_opens_ends_the_service_too():
 
 
 async def test_an_engine_that_does_not_answer_is_not_ready(monkeypatch):
-    from speculative.serve import door
-
-    monkeypatch.setattr(door, "PROBE", 0.05)
+    monkeypatch.setattr(probe, "PATIENCE", 0.05)
     served = make(Settings(), None).door
-    served._pair = pair(delay=5)
-    assert "big model does not answer" in (await served.unready())[0]
-    served._pair = pair()
-    assert await served.unready() == ("", "")
-    served.admission.close()
-    assert await served.unready() == ("the service is shutting down", "")
+    async with opened(served, pair(delay=5)):
+        assert await served.unready() == ("the big model does not answer", "")
+    served = make(Settings(), None).door
+    async with opened(served, pair()):
+        assert await served.unready() == ("", "")
+        served.admission.close()
+        assert await served.unready() == ("the service is shutting down", "")
+
+
+@contextlib.asynccontextmanager
+async def opened(door, engines):
+    door._opener = given(engines)
+    async with door.open():
+        await until(lambda: door._pair)
+        yield engines
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0)
+
+
+class Away(ScriptedEngine):
+    """An engine whose server is away, until it is there."""
+
+    away, asked = True, 0
+
+    async def complete(self, *given, **named):
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise EngineUnreachable(f"http://10.1.2.3:8000 refused the connection, {self.asked}")
+        return await super().complete(*given, **named)
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_probes_at_once_and_soon_after_share_one_call(away):
+    engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
+    engines["big"].away = away
+    served = make(Settings(), None).door
+    async with opened(served, engines):
+        first = asyncio.create_task(served.unready())
+        await asyncio.sleep(0)
+        hasty = asyncio.create_task(served.unready())
+        await asyncio.sleep(0)
+        first.cancel()  # whoever asked first may go away
+        told = await asyncio.gather(*(served.unready() for _ in range(5)), hasty)
+        told.append(await served.unready())
+        assert told == [("the big model does not answer" if away else "", "")] * 7
+        assert engines["big"].asked == 1
+
+
+async def test_the_log_says_why_and_only_what_is_new(monkeypatch):
+    monkeypatch.setattr(probe, "BELIEVED", 0.0)
+    out = io.StringIO()
+    handler = logs.set_up("info", logs.Scrubber(), out)
+    try:
+        engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
+        served = make(Settings(), None).door
+        async with opened(served, engines):
+            for engines["big"].away in (True, True, False, False, True, True):
+                await served.unready()
+    finally:
+        logs.take_down(handler)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    told = [(line["event"], line["engine"]) for line in lines if "engine" in line]
+    silent, back = ("a model does not answer", "B"), ("a model answers again", "B")
+    assert told == [silent, back, silent]
+    assert sum("10.1.2.3" in line.get("told", "") for line in lines) == 2
+
+
+async def test_a_probe_under_way_ends_with_the_service():
+    served = make(Settings(), None).door
+    async with opened(served, pair(delay=60)) as engines:
+        asked = asyncio.create_task(served.unready())
+        await until(lambda: engines["big"].running)
+    assert not engines["big"].running
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+
+def test_ready_tells_strangers_no_address():
+    engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
+    with serving(engines) as served:
+        for path in ("/ready", "/ping"):
+            reply = served.get(path)
+            assert (reply.status_code, reply.json()["reason"]) == (503, "the big model does not answer")
+
+
+async def test_a_failure_to_open_tells_strangers_no_address():
+    async def opener():
+        raise EngineUnreachable("http://10.1.2.3:8000 refused the connection")
+
+    served = make(Settings(), opener).door
+    async with served.open():
+        await until(lambda: served.failed)
+        assert await served.unready() == ("the models cannot be opened; the log says why", "")
 
 
 def test_two_services_in_one_process_count_apart():

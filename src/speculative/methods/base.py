@@ -63,6 +63,8 @@ class Method(BaseModel):
     training: ClassVar[bool] = False
     """Whether it needs models trained for it."""
     aliases: ClassVar[tuple[str, ...]] = ()
+    drafts_field: ClassVar[str | None] = None
+    """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
     answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
 
@@ -138,6 +140,13 @@ class Wrapper(Method):
 def needs_of(method: Method) -> dict[str, set[str]]:
     """What a method, and all that it is put around, needs of the engines."""
     return method.needs_of() if isinstance(method, Wrapper) else type(method).needs
+
+
+def drafts_of(method: Method) -> tuple[str, int]:
+    """The most drafts that one call of the method, or of what it is put around, asks an engine for, and the field that says so."""
+    field = type(method).drafts_field
+    own = (field, getattr(method, field)) if field else ("", 1)
+    return max(drafts_of(method.inner), own, key=lambda found: found[1]) if isinstance(method, Wrapper) else own
 
 
 def append_only(method: Method) -> bool:

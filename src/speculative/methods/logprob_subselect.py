@@ -26,6 +26,7 @@ class LogprobSubselect(Method):
     """
 
     needs: ClassVar[dict[str, set[str]]] = {"big": {"logprobs"}}
+    drafts_field: ClassVar[str | None] = "sgen"
 
     sgen: int = Field(8, ge=1, description="beams at the start")
     stok: int = Field(16, ge=1, description="tokens of small for each beam and iteration")

@@ -26,6 +26,7 @@ class SpecRewrite(Method):
     """
 
     append_only: ClassVar[bool] = False
+    drafts_field: ClassVar[str | None] = "drafting_n"
 
     thinking_n_ignore: int = Field(2, ge=0, description="rounds of thinking whose end is taken back")
     drafting_n: int = Field(1, ge=0, description="rewrites in each round; 0 rewrites nothing")

@@ -19,7 +19,7 @@ from speculative.serve import models
 from speculative.serve.asked import ChatRequest, CompletionRequest
 from speculative.serve.door import Door, Opener
 from speculative.serve.edge import Edge, body_for
-from speculative.serve.errors import Refusal, refusal_of
+from speculative.serve.errors import Refusal, Unread, refusal_of
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.reply import Reply
 from speculative.serve.route import BodyRoute
@@ -31,7 +31,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, about in {
         400: "something that cannot be honoured, by name",
         401: "no key, or a wrong one",
+        403: "no name that the service is called by",
         404: "no such model",
+        408: "the request did not arrive whole in time",
         413: "the body is too large",
         415: "the body is not JSON",
         429: "too many chains are running; Retry-After says when to come back",
@@ -142,8 +144,10 @@ def _errors(app: FastAPI, door: Door) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        refusal = Refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}"[:300], code=str(error.status_code))
-        response = told(request, refusal)
+        told_of = f"{request.method} {request.url.path}: {error.detail}"[:300]
+        response = told(
+            request, error.refusal if isinstance(error, Unread) else Refusal(error.status_code, told_of, code=str(error.status_code))
+        )
         response.headers.update(error.headers or {})
         return response
 

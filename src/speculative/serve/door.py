@@ -9,20 +9,19 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Scope
 
-from speculative.engines.base import Decoding, Engine, Tally
-from speculative.errors import EngineError, SpeculativeError
+from speculative.errors import SpeculativeError
 from speculative.pair import Pair
 from speculative.serve.admission import Admission
 from speculative.serve.auth import Keys, check_bind
 from speculative.serve.errors import Refusal
+from speculative.serve.hosts import Hosts
 from speculative.serve.jobs import Jobs
 from speculative.serve.logs import Scrubber, log
 from speculative.serve.metrics import Metrics
+from speculative.serve.probe import Probe
 from speculative.settings import Settings
 
 Opener = Callable[[], Awaitable[Pair]]
-PROBE = 5.0
-"""Seconds that an engine has to answer `/ready`; and for so long an answer is believed."""
 
 
 class Door:
@@ -32,6 +31,7 @@ class Door:
         """Raises `UsageError` for settings that contradict each other."""
         self.settings = settings
         self.keys: Keys = check_bind(settings)
+        self.hosts = Hosts(settings)
         self.jobs = Jobs(settings)
         self.admission = Admission(settings.max_chains, settings.max_waiting, settings.queue_seconds)
         self.metrics = Metrics(self.admission)
@@ -40,7 +40,7 @@ class Door:
         self.failed: Exception | None = None
         self._opener, self._on_failure = opener, on_failure
         self._pair: Pair | None = None
-        self._answered: dict[int, float] = {}
+        self._probes: dict[int, Probe] = {}
 
     @property
     def pair(self) -> Pair:
@@ -65,20 +65,22 @@ class Door:
             self.admission.close()
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
+            for probe in self._probes.values():
+                await probe.aclose()
             if self._pair is not None:
                 await self._pair.aclose()
 
     async def unready(self) -> tuple[str, str]:
         """Why the service is not ready, and who is missing although it is, since the other one goes on alone (`degrade`).
 
-        Both are empty when both engines answer.
+        Both are empty when both engines answer. Neither names an address: anybody may ask, and the log has it.
         """
         if self.admission.closed:
             return "the service is shutting down", ""
         if self._pair is None:
-            return self.scrub(str(self.failed or "the models are loading")), ""
-        answers = await asyncio.gather(*map(self._silent, self._pair.values()))
-        silent = {role: f"the {role} model does not answer: {reason}" for role, reason in zip(self._pair, answers, strict=True) if reason}
+            return "the models cannot be opened; the log says why" if self.failed else "the models are loading", ""
+        answers = await asyncio.gather(*(self._probes[id(engine)].answers() for engine in self._pair.values()))
+        silent = {role: f"the {role} model does not answer" for role, answered in zip(self._pair, answers, strict=True) if not answered}
         spared = silent.pop({"big": "small", "small": "big"}.get(self.settings.degrade, ""), "")
         return next(iter(silent.values()), ""), spared
 
@@ -97,19 +99,6 @@ class Door:
             if self._on_failure:
                 self._on_failure()
             return
+        self._probes = {id(engine): Probe(engine, self.scrub) for engine in self._pair.values()}
         names = {role: engine.name for role, engine in self._pair.items()}
         log("ready", engines=names, seconds=round(time.perf_counter() - began, 3))
-
-    async def _silent(self, engine: Engine) -> str:
-        """Has it write one token, unless it has done so a moment ago."""
-        if time.monotonic() - self._answered.get(id(engine), -PROBE) < PROBE:
-            return ""
-        try:
-            async with asyncio.timeout(PROBE):
-                await engine.complete([engine.vocabulary.encode("1")], Decoding(1), key="ready", tally=Tally())
-        except TimeoutError:
-            return f"no token within {PROBE:g} s"
-        except EngineError as error:
-            return self.scrub(str(error))
-        self._answered[id(engine)] = time.monotonic()
-        return ""

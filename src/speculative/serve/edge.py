@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speculative.serve.bodies import encode
 from speculative.serve.door import Door
-from speculative.serve.errors import Refusal, refusal_of
+from speculative.serve.errors import Refusal, Unread, refusal_of
 from speculative.serve.logs import log
 
 GOOD_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -42,10 +42,11 @@ class Edge:
             await send(message)
 
         try:
+            self.door.hosts.check(headers.get(b"host"))
             self._check_size(headers.get(b"content-length"))
             if scope["method"] != "OPTIONS":  # a browser asks for permission without a key, and gets nothing else
                 self.door.keys.check(scope["path"], headers.get(b"authorization"))
-            await self.app(scope, self._counted(receive), identified)
+            await self.app(scope, self._counted(receive, scope["state"]), identified)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log has a line
             refusal = refusal_of(error)
             if refusal.status == 500:
@@ -68,15 +69,17 @@ class Edge:
         if length and length.isdigit() and int(length[:20]) > self.door.settings.max_body:
             raise self._too_large()
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, state: dict[str, Any]) -> Receive:
         size = 0
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
+            if refusal := state.get("refusal"):
+                raise Unread(refusal)
             size += len(message.get("body", b""))
             if size > self.door.settings.max_body:
-                raise HTTPException(413, self._too_large().message)  # the framework lets its own exceptions through
+                raise Unread(self._too_large())
             return message
 
         return counted

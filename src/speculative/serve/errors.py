@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from starlette.exceptions import HTTPException
+
 from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UsageError
 
 
@@ -33,6 +35,14 @@ class Refusal(Exception):
     def headers(self) -> dict[str, str]:
         made = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
         return made | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+
+
+class Unread(HTTPException):
+    """A refusal while a body is read: there the framework lets no exceptions through but its own."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.status, refusal.message)
+        self.refusal = refusal
 
 
 def unsupported(param: str, why: str) -> Refusal:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from speculative.errors import UnknownName, UsageError
-from speculative.methods.base import Method, Wrapper, name_of, params_of
+from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve import declined
@@ -99,10 +99,23 @@ class Jobs:
             elif isinstance(value, int) and abs(value) > self.settings.max_param:
                 raise Refusal(
                     400,
-                    f"params: {name}: {value} is more than the {self.settings.max_param} that the service allows",
+                    f"params: {name}: {value} is more than the {self.settings.max_param} that the service allows (--max-param)",
                     param=f"params.{name}",
                 )
         return method
+
+    def limited_drafts(self, job: Job) -> Job:
+        """Raises `Refusal` for a job whose calls, all chains' together, may ask the engines for more drafts than they are to write."""
+        field, drafts = drafts_of(job.method)
+        most = self.settings.max_drafts
+        if field and drafts * job.chains > most:
+            times = f", in each of {job.chains} chains," if job.chains > 1 else ""
+            raise Refusal(
+                400,
+                f"params: {field}: {drafts} drafts in one call{times} are more than the {most} that a request may have (--max-drafts)",
+                param=f"params.{field}",
+            )
+        return job
 
     def _problem(
         self, asked: Asked, messages: tuple[Message, ...], max_tokens: int | None, *, stop: tuple[str, ...], raw: bool = False
@@ -141,7 +154,7 @@ class Jobs:
             raise Refusal(
                 400, f"n: {n * len(problems)} chains are too many for one request, the service takes {self.settings.max_n}", param="n"
             )
-        return Job(
+        job = Job(
             model=model,
             method=method,
             problems=tuple(structs.replace(problem, seed=problem.seed + i) for problem in problems for i in range(n)),
@@ -153,6 +166,7 @@ class Jobs:
             user=asked.user,
             ignored=tuple(ignored),
         )
+        return self.limited_drafts(job)
 
     def _method(self, asked: Asked) -> tuple[str, Method]:
         """The id that the reply names, and the method: what `model` says, or `method`; parameters are added to a preset's."""

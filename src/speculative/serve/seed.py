@@ -84,7 +84,7 @@ class Seed(Struct, frozen=True):
             max_tokens=int(_number("max_tokens", fields.get("max_tokens", min(self.max_tokens, door.settings.max_tokens)))),
             seed=int(_number("seed", fields.get("seed", secrets.randbits(31)))),
         )
-        return Job(model=mode, method=method, problems=(door.jobs.limited(problem),))
+        return door.jobs.limited_drafts(Job(model=mode, method=method, problems=(door.jobs.limited(problem),)))
 
 
 class SeedReply(Reply):

@@ -18,6 +18,7 @@ from speculative.serve.app import create_app
 from speculative.serve.door import Door, Opener
 from speculative.serve.logs import Scrubber, log, set_up, take_down
 from speculative.serve.seed import Seed
+from speculative.serve.wire import wire
 from speculative.settings import Settings
 
 BACKLOG = 2048
@@ -90,6 +91,7 @@ def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None 
     app = create_app(settings, opener or opening(settings), on_failure=stop, seed=seed, shutdown=stop if shutdown else None)
     config = uvicorn.Config(
         app,
+        http=wire(settings.request_seconds, app.door.metrics),
         log_config=None,
         access_log=False,
         lifespan="on",

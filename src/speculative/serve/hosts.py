@@ -1,0 +1,59 @@
+"""By which names the service may be called."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from speculative.errors import UsageError
+from speculative.serve.auth import loopback
+from speculative.serve.errors import Refusal
+from speculative.settings import Settings
+
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s\[\]:/@]+?)\.?)(?::\d*)?", re.ASCII)
+"""Address in brackets or name, perhaps with a port; in small letters."""
+SHOWN = 80
+
+
+class Hosts:
+    """The `Host` headers that are taken: this machine's own names where no key is needed, and those that were allowed.
+
+    Without a key, who can reach the port may call; on loopback a browser can, for any page whose name has been made to
+    mean this machine (DNS rebinding). Such a page's requests still carry its own name.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `UsageError` for what is no name."""
+        self._allowed = frozenset(map(_name_of, settings.allowed_host)) | {settings.host}
+        checked = settings.allowed_host or (loopback(settings.host) and not settings.keys())
+        self._any = not checked or "*" in self._allowed
+        self._taken = lru_cache(256)(self._own)  # clients have one name for it each
+
+    def check(self, header: bytes | None) -> None:
+        """Raises `Refusal` (403). No header is no browser's."""
+        if self._any or not header or self._taken(header):
+            return
+        value = header.decode("latin-1")[:SHOWN]
+        raise Refusal(
+            403,
+            f"host: {value!r} is no name that the service is called by; use 127.0.0.1, "
+            f"or start it with --allowed-host {_name(value) or 'NAME'} if that name is yours",
+            code="host_not_allowed",
+        )
+
+    def _own(self, header: bytes) -> bool:
+        name = _name(header.decode("latin-1"))
+        return bool(name) and (loopback(name) or name.endswith(".localhost") or name in self._allowed)
+
+
+def _name(header: str) -> str:
+    """Without the port; empty where it is none."""
+    found = HOST.fullmatch(header.lower())
+    return (found[1] or found[2]) if found else ""
+
+
+def _name_of(given: str) -> str:
+    name = _name(given) or _name(f"[{given}]")
+    if name not in (given.lower(), given.lower().strip("[].")):
+        raise UsageError(f"setting allowed_host: {given[:SHOWN]!r} is no host; give a name or an address without scheme and port")
+    return name
