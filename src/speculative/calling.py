@@ -12,7 +12,7 @@ from speculative import events
 from speculative.budget import Promise
 from speculative.caller import LONGEST_CHARACTER, Cut, kept_text
 from speculative.draft import Draft, Place
-from speculative.engines.base import WARMING, Completion, Decoding, Ids, finite
+from speculative.engines.base import SPARED, WARMING, Completion, Decoding, Ids, finite
 from speculative.errors import EngineError
 from speculative.events import Phase, TextDelta
 from speculative.flights import Flight
@@ -170,12 +170,15 @@ class Calling(ChainState):
         """Has the engine of a role do it; the survivor's, if that one is lost already or is lost over it (`Problem.degrade`)."""
         while True:
             acting = self._roles.acting(role)
+            spared = SPARED.set(self._roles.spares(acting))
             try:
                 return await attempt(acting)
             except EngineError as error:
                 if not self._roles.survives(acting, error):
                     raise
                 self._lose(acting, error)
+            finally:
+                SPARED.reset(spared)
 
     def _lose(self, role: str, error: EngineError) -> None:
         """From here on the survivor does what is asked of the role. Calls that were under way find that out one by one."""

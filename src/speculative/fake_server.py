@@ -45,7 +45,7 @@ class FakeServer:
 
     `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
     (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
-    `dropped` how many clients left before their answer's end.
+    `dropped` how many clients left before their answer's end. While it is `silent` it takes connections and answers nothing.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FakeServer:
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
-        self.speculates = False
+        self.speculates = self.silent = False
         self._runner: web.AppRunner | None = None
 
     @property
@@ -91,6 +91,8 @@ class FakeServer:
     # ---- what is asked of it ----------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self.silent:
+            await asyncio.sleep(3600)
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
         if request.method == "GET":

@@ -28,7 +28,11 @@ class Roles:
 
     def survives(self, role: str, error: EngineError) -> bool:
         """Whether the chain can go on although a call of that role failed so."""
-        return error.lost and self.survivor is not None and role in BOTH and role != self.survivor
+        return error.lost and self.spares(role)
+
+    def spares(self, role: str) -> bool:
+        """Whether another engine would go on without that role's."""
+        return self.survivor is not None and role in BOTH and role != self.survivor
 
     def idle(self, writer: str) -> str | None:
         """The model that could be warmed while the other one writes: never one behind the writer's own engine."""

@@ -162,7 +162,7 @@ async def test_a_server_that_listens_and_says_nothing_is_a_timeout():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
-        with pytest.raises(EngineTimeout, match=r"no first token within 0\.3 s"):
+        with pytest.raises(EngineTimeout, match=r"no answer within 0\.3 s"):
             await OpenAIEngine.connect(f"http://127.0.0.1:{held.getsockname()[1]}", deadlines=SHORT)
 
 

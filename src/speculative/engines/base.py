@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -15,6 +16,9 @@ from msgspec import Struct
 Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "speculates"]
 """`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only."""
 Ids = Sequence[int]
+
+SPARED: ContextVar[bool] = ContextVar("spared", default=False)
+"""Whether the work would go on without the engine that is called (`Problem.degrade`): then nobody waits long for a server in doubt."""
 
 
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for

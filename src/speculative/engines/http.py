@@ -17,6 +17,7 @@ import stamina
 from msgspec import Struct
 from yarl import URL
 
+from speculative.engines.base import SPARED
 from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
@@ -40,12 +41,16 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class Deadlines(Struct, frozen=True):
-    """Seconds: to connect, to the first token, between two tokens, and for a call in all."""
+    """Seconds: to connect, to the first token, between two tokens, and for a call in all.
+
+    `doubted`: for an answer of a server that was silent before, and has not answered since.
+    """
 
     connect: float = 5.0
     first_token: float = 180.0
     between: float = 60.0
     whole: float = 3600.0
+    doubted: float = 10.0
 
 
 LINGER = 0.2
@@ -85,10 +90,10 @@ class _Watch(Silence):
 
     def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends: float) -> None:
         super().__init__(
-            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck")
+            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck", True)
         )
         self.since = NEVER  # until somebody waits for more
-        self.over = ""
+        self.over, self.silent = "", False
         self._response = response
         late = f"the call took longer than {deadlines.whole:g} s"
         self._whole = asyncio.get_running_loop().call_later(max(0.0, ends - time.monotonic()), lambda: self._end(late))
@@ -97,8 +102,8 @@ class _Watch(Silence):
         super().stop()
         self._whole.cancel()
 
-    def _end(self, reason: str) -> None:
-        self.over = self.over or reason
+    def _end(self, reason: str, silent: bool = False) -> None:
+        self.over, self.silent = self.over or reason, silent and not self.over
         self._response.close()
 
 
@@ -132,7 +137,7 @@ class Link:
         would be resumed for every token.
         """
         ends = time.monotonic() + self.deadlines.whole
-        response, data = await self._begin(path, body, key, whole=False)
+        response, data, base = await self._begin(path, body, key, whole=False)
         events, watch, content, done = Events(), _Watch(response, self.deadlines, ends), response.content, False
         try:
             while data:
@@ -155,6 +160,8 @@ class Link:
                         await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
+            if watch.silent:
+                self.replicas.fell(base, silent=True)
             raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
         finally:
             watch.stop()
@@ -162,7 +169,7 @@ class Link:
         if (made := reader.end()) is not None:
             yield made
 
-    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes, str]:
         """The answer and the first of its bytes (all of them if `whole`): what fails until then and can pass is tried again."""
         content = msgspec.json.encode(body)
 
@@ -185,10 +192,11 @@ class Link:
 
     async def _once(
         self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+    ) -> tuple[aiohttp.ClientResponse, bytes, str]:
         address, url = _address(base, path)
+        patience = await self._patience(base, verb)
         try:
-            async with asyncio.timeout(self.deadlines.first_token):
+            async with asyncio.timeout(patience):
                 limits = _limits(self.deadlines.connect)
                 settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
                 response = await self._session().request(verb, address, **settings)
@@ -198,16 +206,16 @@ class Link:
                     data = await response.read() if whole else await response.content.readany()
                     if not whole and not data:
                         raise EngineFault(f"{url}: an empty answer; look into the server's log")
-                    self.replicas.lives(base)
-                    return response, data
+                    if verb == "POST":
+                        self.replicas.lives(base)
+                    return response, data, base
                 except BaseException:
                     response.close()
                     raise
         except aiohttp.ServerTimeoutError:
             raise self._lost(base, url, f"no connection within {self.deadlines.connect:g} s") from None
         except TimeoutError:
-            self.replicas.fell(base)
-            raise EngineTimeout(f"{url}: no first token within {self.deadlines.first_token:g} s; see whether the server is stuck") from None
+            raise self._silent(base, url, patience, "no first token" if verb == "POST" else "no answer") from None
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             raise self._lost(base, url, "nothing listens there" if refused else f"no connection ({error.os_error})") from None
@@ -215,6 +223,24 @@ class Link:
             raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
+
+    async def _patience(self, base: str, verb: str) -> float:
+        """Seconds for the beginning of an answer. A server in doubt has few of them where another one, or the other model, can go
+        on; where nothing can, it has all of them as long as it says what it runs: it may have a long queue."""
+        if not self.replicas.doubts(base):
+            return self.deadlines.first_token
+        if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
+            with suppress(EngineRefused, EngineFault, EngineBusy):  # which are answers
+                await self._once("GET", base, "models", None, "")
+            return self.deadlines.first_token
+        return min(self.deadlines.doubted, self.deadlines.first_token)
+
+    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeout:
+        """The error for a server that let its time pass."""
+        whole = patience >= self.deadlines.first_token
+        self.replicas.fell(base, silent=whole)
+        before = "" if whole else " of a server that was silent before"
+        return EngineTimeout(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
 
     def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
         self.replicas.fell(base)

@@ -13,6 +13,9 @@ from speculative.hiding import bare
 REST = 15.0
 """Seconds for which a server that did not answer is passed over, while there are others."""
 
+DOUBT = 1800.0
+"""Seconds after which a server that was silent, and has not answered since, is given the time of any other again: it may have been slow."""
+
 
 class Replicas:
     """The servers of one engine. Which one a chain is on is a function of its key and of which servers live."""
@@ -22,6 +25,7 @@ class Replicas:
             raise UsageError("an engine needs an address; give one like http://127.0.0.1:8000/v1")
         self.urls = [address(url) for url in urls]
         self._fell: dict[str, float] = {}
+        self._silent: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -33,13 +37,24 @@ class Replicas:
         """The server for a chain: the highest hash of key and address among those that live."""
         return max(self._living() or self.urls, key=lambda url: blake2b(f"{key} {url}".encode(), digest_size=8).digest())
 
-    def fell(self, url: str) -> None:
-        """A server did not answer."""
+    def fell(self, url: str, *, silent: bool = False) -> None:
+        """A server did not answer. `silent`: it held the connection, and let all of its time pass."""
         self._fell[url] = time.monotonic()
+        if silent:
+            self._silent[url] = time.monotonic()
 
     def lives(self, url: str) -> None:
-        """A server answered."""
+        """A server answered a call."""
         self._fell.pop(url, None)
+        self._silent.pop(url, None)
+
+    def doubts(self, url: str) -> bool:
+        """Whether a server was silent, and has not answered a call since."""
+        return url in self._silent and time.monotonic() - self._silent[url] < DOUBT
+
+    def others(self, url: str) -> bool:
+        """Whether another server that lives could do its work."""
+        return any(one != url for one in self._living())
 
     def passing(self, error: Exception, patience: float) -> bool | float:
         """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
