@@ -113,7 +113,7 @@ async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves
     with stopped(servers["small"]):
         with pytest.raises(EngineTimeout, match="no further token for 6 s"):
             await task
-        with pytest.raises(EngineTimeout, match="no first token within 6 s"):
+        with pytest.raises(EngineTimeout, match="no answer within 6 s"):
             await engine.complete([prefix], Decoding(4), key="", tally=Tally())
         assert time.monotonic() - start < 30
     engine.link.deadlines = Deadlines()
