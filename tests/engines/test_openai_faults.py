@@ -11,7 +11,8 @@ import speculative
 from speculative.cli.engine_flags import EngineFlags
 from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines, Events, told
+from speculative.engines.http import Deadlines, told
+from speculative.engines.payloads import Events
 from speculative.engines.openai import OpenAIEngine
 from speculative.engines.replicas import Replicas, address
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError

@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -17,7 +16,9 @@ import stamina
 from msgspec import Struct
 from yarl import URL
 
+from speculative.engines import pool
 from speculative.engines.base import SPARED
+from speculative.engines.payloads import DONE, Events, Reader
 from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
@@ -26,9 +27,6 @@ from speculative.hiding import bare
 ATTEMPTS = 4
 PATIENCE = 30.0
 """Seconds in which a call that nobody answered may be tried again."""
-
-KEEP_ALIVE = 3.0
-"""Seconds for which an idle connection is kept. Servers drop theirs after 5: a call must not meet a connection that is just closing."""
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
@@ -56,33 +54,7 @@ class Deadlines(Struct, frozen=True):
 LINGER = 0.2
 """Seconds in which a server may end an answer after its last event: then the connection can be used again."""
 
-DONE = b"[DONE]"
-
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Reader(Protocol[T_co]):
-    """Makes something of the payloads of one answer. `over`: it needs no more of them, whatever the server still sends."""
-
-    @property
-    def over(self) -> bool: ...
-    def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
-    def end(self) -> T_co | None:
-        """The answer is over. Raises if it should not be."""
-        ...
-
-
-class Events:
-    """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The payloads that are whole now."""
-        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        return [line[5:].strip() for line in lines if line[:5] == b"data:"]
 
 
 class _Watch(Silence):
@@ -199,7 +171,7 @@ class Link:
             async with asyncio.timeout(patience):
                 limits = _limits(self.deadlines.connect)
                 settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
-                response = await self._session().request(verb, address, **settings)
+                response = await pool.session(self).request(verb, address, **settings)
                 try:
                     if response.status != 200:
                         raise await self._refusal(response, url)
@@ -262,8 +234,6 @@ class Link:
             return EngineFault(f"{url}: {status} {said}; look into the server's log")
         return EngineRefused(f"{url}: {status} {said}")
 
-    # ---- the pool ---------------------------------------------------------------------------------------------------
-
     def _headers(self, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if not self.keeps:  # a call that met a connection which the server has closed would wait to be tried again
@@ -274,29 +244,9 @@ class Link:
             headers.update(dict.fromkeys(SESSION_HEADERS, key))
         return headers
 
-    def _session(self) -> aiohttp.ClientSession:
-        """The session of the running loop, shared with all other links."""
-        loop = asyncio.get_running_loop()
-        for other in [other for other in _POOLS if other.is_closed()]:
-            del _POOLS[other]
-        pool = _POOLS.get(loop)
-        if pool is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-            session = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 18)
-            pool = _POOLS[loop] = _Pool(session)
-        pool.users.add(self)
-        return pool.session
-
     async def aclose(self) -> None:
         """Leaves the pool of the running loop; the last one out closes it."""
-        loop = asyncio.get_running_loop()
-        pool = _POOLS.get(loop)
-        if pool is None:
-            return
-        pool.users.discard(self)
-        if not pool.users:
-            del _POOLS[loop]
-            await pool.session.close()
+        await pool.leave(self)
 
 
 @lru_cache(256)
@@ -309,15 +259,6 @@ def _address(base: str, path: str) -> tuple[URL, str]:
 @lru_cache(8)
 def _limits(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
-
-
-class _Pool:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-        self.users: WeakSet[Link] = WeakSet()
-
-
-_POOLS: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
 def told(body: bytes) -> str:

@@ -1,0 +1,33 @@
+"""Server-sent events: what arrives, cut into payloads, and who makes something of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+DONE = b"[DONE]"
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reader(Protocol[T_co]):
+    """Makes something of the payloads of one answer. `over`: it needs no more of them, whatever the server still sends."""
+
+    @property
+    def over(self) -> bool: ...
+    def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
+    def end(self) -> T_co | None:
+        """The answer is over. Raises if it should not be."""
+        ...
+
+
+class Events:
+    """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads that are whole now."""
+        *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        return [line[5:].strip() for line in lines if line[:5] == b"data:"]
