@@ -71,7 +71,8 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens the engines that the specs name; `options` are by role. `tell` is called while servers load, with a line for the user.
+        """Opens the engines that the specs name; `options` are by role. `tell` is called while servers load, or say nothing, with a line
+        for the user; what it raises ends the opening.
 
         Raises `UsageError` for a spec that is none, and the engines' own errors. It waits for servers: call it in a thread from a
         program that has an event loop.
@@ -79,7 +80,7 @@ class Pair(Mapping[str, Engine]):
         specs = {"big": big, "small": small} | ({"judge": judge} if judge else {})
         chosen = {role: keyed(role, (options or {}).get(role, EngineOptions())) for role in specs}
         served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
-        engines: dict[str, Engine] = {role: engine(spec, chosen[role]) for role, spec in specs.items() if role not in served}
+        engines: dict[str, Engine] = {role: engine(spec, chosen[role], tell) for role, spec in specs.items() if role not in served}
         if served:
             from speculative.engines.vllm import VllmEngine
 
@@ -140,8 +141,8 @@ class Pair(Mapping[str, Engine]):
         return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
 
 
-def engine(spec: Spec, options: EngineOptions | None = None) -> Engine:
-    """The engine that a spec names. Raises `UsageError`, and what the engine raises as it opens."""
+def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:
+    """The engine that a spec names; `tell` as for `Pair.open`. Raises `UsageError`, and what the engine raises as it opens."""
     options = options or EngineOptions()
     specs = [spec] if isinstance(spec, str) else list(spec)
     kind, _, rest = specs[0].partition(":") if specs else ("", "", "")
@@ -152,11 +153,13 @@ def engine(spec: Spec, options: EngineOptions | None = None) -> Engine:
     if specs and all(one.startswith(("http://", "https://")) for one in specs):
         from speculative.engines.openai import OpenAIEngine
 
-        return OpenAIEngine.open(specs, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect)
+        return OpenAIEngine.open(
+            specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
+        )
     if len(specs) == 1 and starts(specs[0]):
         from speculative.engines.vllm import VllmEngine
 
-        return VllmEngine.serve(launch_of(specs[0], options), **_own(options))
+        return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
     known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
     raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
 

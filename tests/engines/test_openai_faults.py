@@ -12,8 +12,8 @@ from speculative.cli.engine_flags import EngineFlags
 from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import Deadlines, told
-from speculative.engines.payloads import Events
 from speculative.engines.openai import OpenAIEngine
+from speculative.engines.payloads import Events
 from speculative.engines.replicas import Replicas, address
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer, Fault
@@ -295,7 +295,7 @@ async def test_a_chain_whose_server_dies_ends_in_an_error_with_its_trace():
 def test_addresses():
     assert address("http://host:8000") == address("http://host:8000/v1/") == "http://host:8000/v1"
     assert address("https://host/models/v1") == "https://host/models/v1"
-    for wrong in ("ftp://host", "host:8000", "http://", ""):
+    for wrong in ("ftp://host", "host:8000", "http://", "", "http://[::1", "http://host:port", "http://host:99999"):
         with pytest.raises(UsageError, match="not the address"):
             address(wrong)
     with pytest.raises(UsageError):
@@ -318,3 +318,17 @@ def test_what_a_server_says_becomes_one_short_line():
     assert told(b'{"detail": "Not Found"}') == "Not Found"
     assert told(b"<html>" + b"x" * 1000).endswith("x…")
     assert told(b"\xff") == "�"
+
+
+async def test_while_a_server_says_nothing_the_user_is_told_and_what_that_raises_ends_the_wait():
+    told = []
+
+    def tell(line):
+        told.append(line)
+        raise EngineError("enough")
+
+    with socket.create_server(("127.0.0.1", 0)) as stuck:
+        port = stuck.getsockname()[1]
+        with pytest.raises(EngineError, match="enough"):
+            await asyncio.to_thread(OpenAIEngine.open, f"http://me:secret@127.0.0.1:{port}", tell=tell)
+    assert [line.rpartition(" (")[0] for line in told] == [f"waiting for http://127.0.0.1:{port}"]

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,6 +76,17 @@ def test_told_to_stop_while_a_server_loads_it_stops(tmp_path):
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=20) == 0
         assert not [pid for pid in tree if kept.began(pid)]
+
+
+def test_told_to_stop_while_a_server_says_nothing_it_stops(tmp_path):
+    """One that takes the connection and never answers has minutes to say what it runs; the service that is to end has not."""
+    with socket.create_server(("127.0.0.1", 0)) as stuck:
+        url = f"http://127.0.0.1:{stuck.getsockname()[1]}"
+        with process([*COMMAND, "--big", url, "--small", url], tmp_path) as (running, _):
+            with stuck.accept()[0]:
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(timeout=10) == 0
+            assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
 def test_the_first_librarys_script(tmp_path):

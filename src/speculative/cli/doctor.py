@@ -12,6 +12,7 @@ from rich.text import Text
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
 from speculative.cli.interrupt import interruptible, raising
+from speculative.cli.loading import Loading
 from speculative.cli.screen import put_json, screen
 from speculative.engines.base import Engine
 from speculative.engines.checkup import Finding, broken, look
@@ -39,8 +40,8 @@ def doctor(
 def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
     """One after the other, each opened for itself: one that is dead does not hide the others."""
     try:
-        with raising():
-            opened = engine(spec, options)
+        with raising(), Loading() as tell:
+            opened = engine(spec, options, tell)
     except SpeculativeError as error:
         return broken(role, error)
     return interruptible(_seen(role, opened))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from speculative.engines import remote_vocabulary
+from speculative.engines.apart import apart
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.http import Deadlines, Link
 from speculative.engines.reading import Reading, Telling
+from speculative.engines.replicas import bare
 from speculative.engines.servers import Server, inspect
 from speculative.engines.wires.base import Broken, Job, Writing
 from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
-
-T = TypeVar("T")
 
 HELD = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
@@ -69,9 +68,18 @@ class OpenAIEngine:
             await link.aclose()
 
     @classmethod
-    def open(cls, urls: str | Sequence[str], **options: Any) -> OpenAIEngine:
-        """`connect` for callers without an event loop, or in the middle of one: it waits in a thread of its own."""
-        return apart(cls.connect(urls, **options))
+    def open(cls, urls: str | Sequence[str], *, tell: Callable[[str], None] | None = None, **options: Any) -> OpenAIEngine:
+        """`connect` for callers without an event loop, or in the middle of one: it waits in a thread of its own.
+
+        `tell` is given a line while it waits; what it raises ends the wait.
+        """
+
+        def told(seconds: float) -> None:
+            if tell:
+                asked = " and ".join(map(bare, [urls] if isinstance(urls, str) else urls))
+                tell(f"waiting for {asked} ({seconds:.0f} s)")
+
+        return apart(cls.connect(urls, **options), told)
 
     async def _tried(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
@@ -218,21 +226,3 @@ async def together(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
     else:
         return
     raise failure
-
-
-def apart(work: Awaitable[T]) -> T:
-    """Waits for asynchronous work in a thread and an event loop of its own; cancels it when the wait is interrupted."""
-    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
-
-    async def waited() -> T:
-        begun.append((asyncio.get_running_loop(), asyncio.current_task()))
-        return await work
-
-    with ThreadPoolExecutor(1, thread_name_prefix="speculative-open") as pool:
-        try:
-            return pool.submit(lambda: asyncio.run(waited())).result()
-        except KeyboardInterrupt:
-            for loop, task in begun:
-                if task and not loop.is_closed():
-                    loop.call_soon_threadsafe(task.cancel)
-            raise

@@ -76,8 +76,12 @@ class Replicas:
 
 def address(url: str) -> str:
     """The base of a server's OpenAI endpoints: `http://host:8000` and `http://host:8000/v1/` are the same server."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is no number or too large
+        parts, known = urlsplit(""), False
+    if not known:
         raise UsageError(f"{url!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
     path = parts.path.rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))

@@ -209,7 +209,7 @@ class VllmEngine(OpenAIEngine):
             for launch, _ in launches:
                 begun.append(begin(launch))  # one by one: if the second fails, the first one is known
             for running, (launch, options) in zip(begun, launches, strict=True):
-                engine = cls.open(loaded(running, launch, tell).url, **{"tokenizer": _tokenizer(launch), **options})
+                engine = cls.open(loaded(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
                 engine.running = running
                 engine._own_up(launch)
