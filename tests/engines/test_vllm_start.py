@@ -25,7 +25,7 @@ from speculative.pair import EngineOptions, Pair, engine
 from speculative.testing import ScriptedEngine
 
 STAND_IN = """
-import asyncio, subprocess, sys, time
+import asyncio, signal, subprocess, sys, time
 sys.path.insert(0, {sources!r})
 from speculative.engines import remote_vocabulary
 from speculative.fake_server import FakeServer
@@ -41,6 +41,9 @@ if "--broken" in args:
     print("out of memory", flush=True)
     sys.exit(3)
 if "--slow" in args:
+    if "--deaf" in args:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
     time.sleep(60)
 deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if "--deaf" in args else ""
 child = subprocess.Popen([sys.executable, "-c", f"import signal,time\\n{{deaf}}\\ntime.sleep(600)"])
@@ -106,12 +109,81 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
     assert "'--seed', '3'" in log
     await pair.aclose()
     assert gone(tree)
+    assert not list(kept.state().iterdir())  # all went well: there is nothing to read
 
 
 def test_a_server_that_breaks_names_its_log(stand_in):
     python, model = stand_in
-    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+\.log"):
+    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+\.log") as raised:
         engine(model, EngineOptions(vllm=python, args="--broken"))
+    assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
+
+
+def test_a_python_that_is_none_is_said(stand_in, tmp_path):
+    nothing = tmp_path / "nothing"
+    nothing.write_text("")
+    nothing.chmod(0o755)
+    with pytest.raises(EngineUnreachable, match=r"ended with 127.*nothing cannot be run: Exec format error"):
+        engine(stand_in[1], EngineOptions(vllm=str(nothing)))
+
+
+def test_logs_that_nobody_needs_go(stand_in):
+    """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
+    python, model = stand_in
+    running = vllm.start(Launch(model, python))
+    old, new = (kept.state() / f"vllm-{name}.log" for name in "12")
+    for file in (old, new):
+        file.write_text("out of memory")
+    for file in (old, running.log):
+        os.utime(file, (1, 1))
+    vllm.start(Launch(model, python)).stop()
+    assert sorted(kept.state().iterdir()) == sorted([new, running.log])
+    running.stop()
+
+
+def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
+    python, model = stand_in
+    running = vllm.start(Launch(model, python))
+    os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
+    running.process.wait(20)
+    running.stop()
+    assert running.log.exists()
+
+
+def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch, tmp_path, capfd):
+    """A system without /proc: said in one line, and no note is thrown away for it."""
+    python, model = stand_in
+    note = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+    monkeypatch.setattr(kept, "PROC", tmp_path / "proc")
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(UsageError, match=r"no-terminate-on-exit\) needs .*proc.*leave that flag out"):
+        engine(model, EngineOptions(vllm=python, keep=True))
+    assert run(["down"]) == 2
+    assert "`speculative down` needs" in capfd.readouterr().err
+    assert set(guard.family(os.getpid())) == before
+    assert note.exists()
+    vllm.start(Launch(model, python)).stop()  # what ends with us needs no note
+
+
+@pytest.mark.parametrize("args", ["--slow", "--slow --deaf"])
+def test_ctrl_c_while_a_server_loads_says_what_is_waited_for_and_a_second_one_ends_it(stand_in, args):
+    """The deaf server does not hear that it is to end: with us gone, it is not left the time that it had."""
+    python, model = stand_in
+    command = [sys.executable, "-m", "speculative.cli", "ask", "How many?", "--big", model, "--vllm", python, f"--big-args={args}"]
+    said = "deaf" if "deaf" in args else "args"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as asking:
+        deadline = time.monotonic() + 20
+        while said not in "".join(file.read_text() for file in kept.state().glob("*.log")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        tree = guard.family(asking.pid)
+        assert len(tree) >= 3
+        asking.send_signal(signal.SIGINT)
+        lines = iter(asking.stderr.readline, "")
+        assert any(line.startswith("speculative: ending the servers that were started here (a second Ctrl-C") for line in lines)
+        if "--deaf" in args:
+            asking.send_signal(signal.SIGINT)
+        assert asking.wait(9) == 130
+    assert gone(tree, 5)  # of 10 s that a server has
 
 
 def test_one_that_breaks_ends_the_other(stand_in):
@@ -148,7 +220,9 @@ async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, so
         engine = await asyncio.to_thread(VllmEngine.serve, launch)
         assert engine.server.model == "there"
         await engine.aclose()
-    assert caplog.messages == ([] if source == "itself" else [f"{server.url} runs there, not {model}; it is used as it is"])
+    assert "there at" in engine.name
+    told = f"{server.url} runs there, not {model}: there is used as it is; for {model} end that server, or choose another port"
+    assert caplog.messages == ([] if source == "itself" else [f"{told} (--big-port, --small-port)"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -309,7 +383,9 @@ def test_a_doctor_who_waits_for_a_server_can_be_called_off(stand_in, loads):
             tree = guard.family(doctor.pid)
             doctor.send_signal(signal.SIGINT)
             assert doctor.wait(15) == 130
-            assert doctor.stderr.read() == "speculative: interrupted\n"
+            *before, last = doctor.stderr.read().splitlines()
+            assert last == "speculative: interrupted"
+            assert bool(before) == loads
         assert gone(tree)
 
 
@@ -385,6 +461,37 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
     for call in calls:
         with pytest.raises(EngineUnreachable, match=r"nothing listens there.*; its log: .*vllm-\d+\.log$"):
             await call()
+    await opened.aclose()
+
+
+async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch):
+    python, model = stand_in
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
+    opened.link.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
+    with pytest.raises(EngineUnreachable, match=r"its log: "):
+        await opened.complete([[1]], Decoding(1), key="", tally=Tally())
+    await opened.aclose()
+    assert opened.running.log.exists()
+
+
+async def test_who_stops_listening_ends_the_call(stand_in):
+    python, model = stand_in
+    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
+    closed = []
+
+    async def events(*_):
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            closed.append(True)
+
+    opened.link.events = events
+    stream = opened.stream([1], Decoding(4), key="", tally=Tally())
+    assert await anext(stream) == b"one"
+    await stream.aclose()
+    assert closed
     await opened.aclose()
 
 

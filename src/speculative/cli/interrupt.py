@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = b"\x1b[?25h"
+CLEAR = b"\r\x1b[K"
+"""Takes the line away that tells how far a server is."""
 
 
 class Signals:
@@ -50,6 +52,9 @@ class Signals:
 
     def _end(self, number: int) -> NoReturn:
         """Nothing of the interpreter is asked to stop: it may hang in an import or in a method that never waits."""
+        for server in _servers():  # asked to end, and then left alone, they end at once
+            with suppress(Exception):
+                server.ask_to_end()
         if not self._ending:  # a flush may wait for a reader: another signal does not
             self._ending = True
             with suppress(Exception):
@@ -74,11 +79,16 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task
 
+        def called_off() -> None:
+            sys.stderr.write(_told())
+            sys.stderr.flush()
+            task.cancel()
+
         def stop(number: int) -> None:
             if loop.is_closed():
                 SIGNALLED.note(number)
             else:
-                loop.call_soon_threadsafe(task.cancel)  # which wakes a loop that waits
+                loop.call_soon_threadsafe(called_off)  # which wakes a loop that waits
 
         SIGNALLED.first = stop
         return await work
@@ -113,4 +123,17 @@ def _deafen() -> None:
 
 
 def _throw(_: int) -> None:
+    with suppress(OSError):  # (not by `sys.stderr`: it may have been interrupted in the middle of a line)
+        os.write(2, (CLEAR if os.isatty(2) else b"") + _told().encode())
     raise KeyboardInterrupt
+
+
+def _servers() -> list[Any]:
+    """The servers that were started here and end with us; where none was, their module is not imported for it."""
+    running = sys.modules.get("speculative.engines.running")
+    return running.ending() if running else []
+
+
+def _told() -> str:
+    """What a first signal is answered with at once, if it will take a while."""
+    return "speculative: ending the servers that were started here (a second Ctrl-C ends them at once)\n" if _servers() else ""

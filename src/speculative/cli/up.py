@@ -11,7 +11,8 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.engines import kept
-from speculative.engines.vllm import Launch, Running, begin, end_all, loaded
+from speculative.engines.running import Running, end_all
+from speculative.engines.vllm import Launch, begin, loaded
 from speculative.errors import UsageError
 from speculative.pair import launch_of, starts
 
@@ -39,7 +40,7 @@ def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> in
         with Loading() as tell:
             for running, launch in zip(begun, launches.values(), strict=True):
                 loaded(running, launch, tell)
-        note = kept.write(f"up-{os.getpid()}", os.getpid())
+        note = kept.write(f"up-{os.getpid()}", os.getpid()) if kept.able() else None
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
         flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if not spec.startswith("bundled:")]
         sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
@@ -57,6 +58,7 @@ def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> in
 
 def down() -> int:
     """End the servers that `speculative up`, or a command with `--no-terminate-on-exit`, left running."""
+    kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
     held = kept.notes()
     if not held:
         raise UsageError("no servers are held open; start some with `speculative up`")
@@ -68,4 +70,6 @@ def down() -> int:
             numbers = ", ".join(str(note.pid) for note in left.values())
             raise UsageError(f"the servers of process {numbers} have not ended within {WAIT:g} s")
         time.sleep(0.1)
+    for file in held:  # they were ended in good order: their logs have nothing to tell
+        file.with_name(file.name.replace(".note.json", ".log")).unlink(missing_ok=True)
     return 0

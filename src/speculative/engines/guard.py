@@ -2,13 +2,15 @@
 
     python guard.py SECONDS LOG COMMAND…
 
-It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends.
+It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends. What it
+reads there asks it to end the command; when the other side is gone after that, nobody waits, and the command is killed at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -17,8 +19,10 @@ import threading
 import time
 from pathlib import Path
 
+ASK = b"end"
+
 KEEP = "SPECULATIVE_KEEP_SERVER"
-"""In our environment: the command goes on when the other side ends; then only a signal to us ends it."""
+"""In our environment: the command goes on when the other side ends; then only a signal to us ends it, or being asked."""
 
 DEATH_SIGNAL, SUBREAPER = 1, 36
 """`PR_SET_PDEATHSIG` and `PR_SET_CHILD_SUBREAPER` of Linux."""
@@ -55,10 +59,10 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False) -> None:
+def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, now: threading.Event | None = None) -> None:
     """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched.
 
-    `alone`: this process has no other children, so what it has adopted is the command's.
+    `alone`: this process has no other children, so what it has adopted is the command's. `now` cuts the waiting short.
     """
 
     def ours() -> list[int]:
@@ -68,7 +72,9 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False) 
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and (command.poll() is None or any(lives(pid, members) for pid in members[1:])):
+    while command.poll() is None or any(lives(pid, members) for pid in members[1:]):
+        if time.monotonic() >= deadline or (now and now.is_set()):
+            break
         time.sleep(0.05)
         members += [pid for pid in ours() if pid not in members]
     with contextlib.suppress(ProcessLookupError):
@@ -99,28 +105,35 @@ def lives(pid: int, members: list[int]) -> bool:
 
 
 def main(grace: str, log: str, *command: str) -> int:
-    """Runs the command until it ends or standard input does; then it has `grace` seconds."""
+    """Runs the command until it ends or standard input asks for its end, or does end; then it has `grace` seconds."""
     adopt()
-    with Path(log).open("ab") as out:
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=follow)
-    gone = threading.Event()
+    gone, now = threading.Event(), threading.Event()
 
     def leave(number: int, frame: object) -> None:
-        gone.set()
+        (now if gone.is_set() else gone).set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, leave)
+    with Path(log).open("ab") as out:
+        fcntl.flock(out, fcntl.LOCK_SH)  # as long as it, or one of its children, may write there
+        try:
+            started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=follow)
+        except OSError as error:
+            out.write(f"{command[0]} cannot be run: {error.strerror}\n".encode())
+            return 127
 
     def listen() -> None:
         while os.read(0, 4096):
-            pass
-        gone.set()
+            gone.set()
+        if gone.is_set():
+            now.set()
+        elif KEEP not in os.environ:
+            gone.set()
 
-    if KEEP not in os.environ:
-        threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
     while started.poll() is None and not gone.wait(0.2):
         pass
-    end(started, float(grace), alone=True)
+    end(started, float(grace), alone=True, now=now)
     reap()
     return started.returncode if started.returncode >= 0 else 128 - started.returncode
 

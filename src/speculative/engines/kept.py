@@ -11,7 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from speculative.errors import UsageError
 from speculative.trace import write_whole
+
+PROC = Path("/proc")
+"""Where the system tells of its processes: a number alone does not say whether it is still the process that we started."""
 
 
 class Note(Struct, frozen=True):
@@ -32,6 +36,17 @@ def state() -> Path:
     return folder
 
 
+def able() -> bool:
+    """Whether this system lets us know a process again."""
+    return (PROC / str(os.getpid()) / "stat").is_file()
+
+
+def check(what: str, instead: str) -> None:
+    """Raises `UsageError` where it does not."""
+    if not able():
+        raise UsageError(f"{what} needs {PROC}, to know the process again that was started, and this system has none; {instead}")
+
+
 def write(name: str, pid: int, url: str = "", launch: Any = None) -> Path:
     """Notes a process; the file is given back."""
     file = state() / f"{name}.note.json"
@@ -45,6 +60,8 @@ def notes() -> dict[Path, Note]:
     A home folder may be shared: what runs on other machines is theirs to end.
     """
     found: dict[Path, Note] = {}
+    if not able():
+        return found
     for file in sorted(state().glob("*.note.json")):
         try:
             note = msgspec.json.decode(file.read_bytes(), type=Note)
@@ -74,7 +91,7 @@ def ask_to_end(note: Note) -> None:
 def began(pid: int) -> str | None:
     """When a process began, in the system's ticks; None when there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] == "Z" else fields[19]

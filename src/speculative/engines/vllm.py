@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from msgspec import Struct, structs
 from speculative.engines import guard, kept
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.engines.openai import OpenAIEngine
+from speculative.engines.running import Running, end_all, sweep
 from speculative.errors import EngineError, EngineUnreachable, UsageError
 from speculative.secret import secret
 
@@ -80,44 +81,6 @@ class Launch(Struct, frozen=True):
         return {**os.environ, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
-class Running:
-    """A server: one that we started (`process`), or one that was there already (`process` is None: it is never ended)."""
-
-    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
-        self.url, self.log, self.process, self.keep = url, log, process, keep
-
-    def stop(self) -> None:
-        """Ends the server, if it is ours and not to be kept, and waits until nothing of it is left."""
-        if not self.keep:
-            self.end()
-
-    def end(self) -> None:
-        """Ends the server, if it is ours."""
-        self.ask_to_end()
-        if self.process is None:
-            return
-        try:
-            self.process.wait(guard.GRACE + 10)
-        except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
-            self.process.kill()
-            self.process.wait()
-
-    def ask_to_end(self) -> None:
-        """Begins to end the server, if it is ours, and does not wait."""
-        if self.process and self.process.stdin:
-            self.process.stdin.close()
-        elif self.process:
-            self.process.terminate()
-
-
-def end_all(several: Sequence[Running]) -> None:
-    """Ends servers side by side."""
-    for one in several:
-        one.ask_to_end()
-    for one in several:
-        one.end()
-
-
 def start(launch: Launch, tell: Tell | None = None) -> Running:
     """Starts a server and waits until it answers; one that answers on the port already is used as it is.
 
@@ -128,27 +91,35 @@ def start(launch: Launch, tell: Tell | None = None) -> Running:
 
 def begin(launch: Launch) -> Running:
     """Starts a server and does not wait."""
+    if launch.keep:
+        kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
     port = launch.port or free_port()
     url = f"http://127.0.0.1:{port}/v1"
     found = url if launch.port else kept.find(structs.replace(launch, keep=True))
     if found and answers(found):
         return Running(found, None, None)
     python = _python(launch.python)
+    sweep(kept.state())
     log = kept.state() / f"vllm-{port}.log"
     log.write_bytes(b"")
     command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
     # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL if launch.keep else subprocess.PIPE,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=launch.environment() | ({guard.KEEP: "1"} if launch.keep else {}),
         start_new_session=True,
     )
+    running = Running(url, log, process, launch.keep)
     if launch.keep:
-        kept.write(f"vllm-{port}", process.pid, url, launch)
-    return Running(url, log, process, launch.keep)
+        try:
+            kept.write(f"vllm-{port}", process.pid, url, launch)
+        except BaseException:
+            running.end()
+            raise
+    return running
 
 
 def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
@@ -168,6 +139,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
     except BaseException:
         running.end()
         raise
+    running.loaded = True
     return running
 
 
@@ -222,7 +194,9 @@ class VllmEngine(OpenAIEngine):
     def _own_up(self, launch: Launch) -> None:
         """A server that answered on the port is used as it is, but not without a word when it runs another model."""
         if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
-            LOG.warning("%s runs %s, not %s; it is used as it is", self.running.url, self.server.model, launch.model)
+            served, meant = self.server.model, launch.model
+            told = "%s runs %s, not %s: %s is used as it is; for %s end that server, or choose another port (--big-port, --small-port)"
+            LOG.warning(told, self.running.url, served, meant, served, meant)
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
         with self._naming_the_log():
@@ -230,8 +204,13 @@ class VllmEngine(OpenAIEngine):
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
         with self._naming_the_log():
-            async for delta in super().stream(prefix, decoding, key=key, tally=tally):
-                yield delta
+            stream = super().stream(prefix, decoding, key=key, tally=tally)
+            try:
+                async for delta in stream:
+                    yield delta
+            finally:
+                if isinstance(stream, AsyncGenerator):  # who stops listening ends the call, and at once
+                    await stream.aclose()
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
         with self._naming_the_log():
@@ -244,6 +223,7 @@ class VllmEngine(OpenAIEngine):
             yield
         except EngineError as error:
             if error.lost and self.running.log:
+                self.running.blamed = True
                 error.args = (f"{error}; its log: {self.running.log}",)
             raise
 
@@ -251,8 +231,10 @@ class VllmEngine(OpenAIEngine):
         """Closes the connections and ends the server."""
         import asyncio
 
-        await super().aclose()
-        await asyncio.to_thread(self.running.stop)
+        try:
+            await super().aclose()
+        finally:
+            await asyncio.to_thread(self.running.stop)
 
 
 def _tokenizer(launch: Launch) -> str | None:

@@ -1,0 +1,91 @@
+"""A model server that runs: one that we started, or one that was there already. Only those that we started are ever ended."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from speculative.engines import guard
+
+WEEK = 7 * 86400.0
+"""Seconds for which the log of a server that did not end well is kept."""
+
+_OURS: list[Running] = []
+
+
+class Running:
+    """A server. `process`: the guard of one that we started; None: it was there already.
+
+    `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay.
+    """
+
+    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
+        self.url, self.log, self.process, self.keep = url, log, process, keep
+        self.loaded = self.blamed = self._asked = self._well = False
+        if process:
+            _OURS.append(self)
+
+    @property
+    def stays(self) -> bool:
+        return self.keep and self.loaded
+
+    def stop(self) -> None:
+        """Ends the server, if it is ours and not to be kept, and waits until nothing of it is left."""
+        if not self.stays:
+            self.end()
+        elif self.process and self.process.stdin:
+            self.process.stdin.close()
+
+    def end(self) -> None:
+        """Ends the server, if it is ours. The log of one that loaded, ran until now and was not blamed has nothing to tell, and goes."""
+        self.ask_to_end()
+        if self.process is None:
+            return
+        try:
+            self.process.wait(guard.GRACE + 10)
+        except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+        if self in _OURS:
+            _OURS.remove(self)
+        if self.log and self._well and not self.blamed:
+            self.log.unlink(missing_ok=True)
+
+    def ask_to_end(self) -> None:
+        """Begins to end the server, if it is ours, and does not wait. If we are gone before it is, it is killed at once."""
+        if self.process is None or self._asked:
+            return
+        self._asked, self._well = True, self.loaded and self.process.poll() is None
+        if self.process.stdin:
+            with suppress(OSError):  # it has ended by itself
+                self.process.stdin.write(guard.ASK)
+                self.process.stdin.flush()
+
+
+def ending() -> list[Running]:
+    """Our servers that end when we do."""
+    return [one for one in _OURS if not one.stays]
+
+
+def end_all(several: Sequence[Running]) -> None:
+    """Ends servers side by side."""
+    for one in several:
+        one.ask_to_end()
+    for one in several:
+        one.end()
+
+
+def sweep(folder: Path) -> None:
+    """Throws away the logs of servers that are gone (a guard holds the lock of its own) and that nobody has looked at for a week."""
+    for log in folder.glob("vllm-*.log"):
+        with suppress(OSError), log.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - log.stat().st_mtime > WEEK:
+                log.unlink()
