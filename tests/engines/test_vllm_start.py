@@ -18,6 +18,7 @@ import speculative
 from speculative.cli import loading, run
 from speculative.engines import guard, http, kept, vllm
 from speculative.engines.base import Decoding, Tally
+from speculative.engines.checkup import look
 from speculative.engines.vllm import Launch, VllmEngine, last_line
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer
@@ -219,8 +220,10 @@ async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, so
         launch = Launch(model, "/nowhere", port=server.port)
         engine = await asyncio.to_thread(VllmEngine.serve, launch)
         assert engine.server.model == "there"
+        found = await look("big", engine)
+        result = await speculative.asolve("?", "big_only", pair=Pair(engine, engine), max_tokens=4)
         await engine.aclose()
-    assert "there at" in engine.name
+    assert result.trace.started.engines["big"].name == found.name == f"there at {server.url}"
     told = f"{server.url} runs there, not {model}: there is used as it is; for {model} end that server, or choose another port"
     assert caplog.messages == ([] if source == "itself" else [f"{told} (--big-port, --small-port)"])
 
