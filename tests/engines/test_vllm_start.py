@@ -318,6 +318,8 @@ def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
         engine("someone/model", EngineOptions(vllm="/no/python"))
     with pytest.raises(UsageError, match="no closing quotation"):
         engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
+    with pytest.raises(UsageError, match="name the port with --big-port"):
+        engine("someone/model", EngineOptions(vllm=sys.executable, args="--port=9000"))
     for wrong in ("bundle:big", "model", "a/b/c", ""):
         with pytest.raises(UsageError, match="it opens bundled:big"):
             engine(wrong)

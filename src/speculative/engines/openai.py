@@ -15,10 +15,10 @@ from speculative.engines.apart import apart
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.http import Deadlines, Link
 from speculative.engines.reading import Reading, Telling
-from speculative.engines.replicas import bare
 from speculative.engines.servers import Server, inspect
 from speculative.engines.wires.base import Broken, Job, Writing
 from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
+from speculative.hiding import bare
 
 HELD = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""

@@ -82,7 +82,7 @@ def address(url: str) -> str:
     except ValueError:  # half an IPv6 address, a port that is no number or too large
         parts, known = urlsplit(""), False
     if not known:
-        raise UsageError(f"{url!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
+        raise UsageError(f"{bare(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
     path = parts.path.rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))
 

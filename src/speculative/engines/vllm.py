@@ -55,11 +55,13 @@ class Launch(Struct, frozen=True):
     keep: bool = False
 
     def command(self, python: str, port: int) -> list[str]:
-        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for a quote that is not closed."""
+        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
         try:
             more = shlex.split(self.args)
         except ValueError as error:
             raise UsageError(f"arguments for vLLM, {self.args!r}: {str(error).lower()}") from None
+        if any(word.partition("=")[0] == "--port" for word in more):  # it would be waited for where it is not
+            raise UsageError(f"arguments for vLLM, {self.args!r}: name the port with --big-port or --small-port")
         own = [
             "--model",
             self.model,
