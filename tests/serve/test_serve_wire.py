@@ -136,6 +136,15 @@ def test_what_was_asked_before_is_answered_first():
         assert (first[:3], second[:3]) == (b"200", b"408")
 
 
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/speculative_reason"])
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_bug(served, path, caplog):
+    with wire(served) as client:
+        client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
+    told = f'route="{path.decode()}",status="400"'
+    served.wait(lambda: told in served.door.metrics.page().decode())
+    assert not [record for record in caplog.records if record.getMessage() == "bug"]
+
+
 def test_a_body_that_nobody_waits_for_is_not_waited_for(hasty):
     with wire(hasty) as client:
         client.sendall(HEAD.replace(b"/v1/chat", b"/v1/nothing") + BODY[:5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UsageError
 
@@ -62,6 +63,8 @@ def refusal_of(error: BaseException) -> Refusal:
     match error := cause(error):
         case Refusal():
             return error
+        case ClientDisconnect():
+            return Refusal(400, "the client went away before its request was whole")
         case UnknownName(kind="model"):
             return Refusal(404, str(error), code="model_not_found", param="model")
         case UsageError():
