@@ -1,13 +1,13 @@
 """The servers of the tests against real ones: started once for a run."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from real import ARGS, ENVIRONMENT, SHIPPED, built, llama_server
+from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_server, until
 
 from speculative.engines import guard, vllm
 from speculative.engines.bundled import BundledEngine
-from speculative.engines.openai import OpenAIEngine
 from speculative.pair import Pair
 
 
@@ -36,10 +36,24 @@ def servers(tmp_path_factory):
 
 
 @pytest.fixture
-async def pair(servers):
+async def nothing_left(servers):
+    """After the test no server is at work, and no task of ours is left in the loop."""
+    yield
+    await until(lambda: idle(servers))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture
+async def pair(servers, nothing_left):
     """The two servers as a pair."""
-    engines = [await OpenAIEngine.connect(servers[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
-    async with Pair(*engines) as opened:
+    async with Pair(*[await connected(servers[role].url, role) for role in ("big", "small")]) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def endless(servers, nothing_left):
+    """The same, but their models never end a text."""
+    async with Pair(*[await connected(servers[role].url, role, Endless) for role in ("big", "small")]) as opened:
         yield opened
 
 
@@ -61,8 +75,7 @@ def llamas(tmp_path_factory):
 @pytest.fixture
 async def llama_pair(llamas):
     """The two servers as a pair."""
-    engines = [await OpenAIEngine.connect(llamas[role].url, tokenizer=str(SHIPPED / role)) for role in ("big", "small")]
-    async with Pair(*engines) as opened:
+    async with Pair(*[await connected(llamas[role].url, role) for role in ("big", "small")]) as opened:
         yield opened
 
 

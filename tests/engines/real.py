@@ -17,6 +17,9 @@ from aiohttp import web
 
 import speculative
 from speculative.engines import guard, vllm
+from speculative.engines.openai import OpenAIEngine
+from speculative.engines.wires.vllm import VllmWire
+from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import dialect, encode
 
@@ -62,16 +65,86 @@ def prompt(engine, text):
     return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
 
 
-def metric(url, name, kind="vllm"):
+def metric(url, name, kind="vllm", **labels):
+    """A server's own count: the sum over the lines of that name that have the labels. A name that it does not know is an error."""
     with urlopen(url.removesuffix("/v1") + "/metrics") as page:
         lines = page.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{kind}:{name}"))
+    found = [line for line in lines if line.startswith((f"{kind}:{name}{{", f"{kind}:{name} "))]
+    assert found, f"no {kind}:{name} at {url}"
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    return sum(float(line.rpartition(" ")[2]) for line in found if all(label in line for label in wanted))
+
+
+COUNTED = {
+    "requests": "request_success_total",
+    "prompt_tokens": "prompt_tokens_total",
+    "cached_tokens": "prompt_tokens_cached_total",
+    "produced_tokens": "generation_tokens_total",
+}
+"""What a role's usage says, and what its server counts."""
+
+
+def counts(servers):
+    return {role: {field: metric(one.url, name) for field, name in COUNTED.items()} for role, one in servers.items()}
+
+
+async def counted(servers, before, usage, fields=tuple(COUNTED)):
+    """Both servers have counted since `before` what the usage says of their roles: not a call or a token more or less."""
+    said = {role: {field: getattr(usage[role], field) if role in usage else 0 for field in fields} for role in servers}
+
+    def grown():
+        now = counts(servers)
+        return {role: {field: now[role][field] - before[role][field] for field in fields} for role in servers}
+
+    with contextlib.suppress(TimeoutError):  # a server may count a moment after it has answered
+        await until(lambda: grown() == said, 5)
+    assert grown() == said
+
+
+def idle(servers):
+    """Whether no server that lives has work."""
+    living = [one.url for one in servers.values() if one.process.poll() is None]
+    return all(metric(url, name) == 0 for url in living for name in ("num_requests_running", "num_requests_waiting"))
+
+
+async def quiet(servers):
+    """The servers have no work, and get no more: not only between two calls of a chain."""
+    await until(lambda: idle(servers))
+    before = counts(servers)
+    await asyncio.sleep(1)
+    assert counts(servers) == before
 
 
 async def until(condition, seconds=20.0):
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (a server's counters have no events)
             await asyncio.sleep(0.1)
+
+
+async def connected(url, role, kind=OpenAIEngine):
+    return await kind.connect(url, tokenizer=str(SHIPPED / role))
+
+
+class Endless(OpenAIEngine):
+    """Its model may end no text: a chain is as long as a test wants it, whatever the model would say."""
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
+        self._wire = EndlessWire(self.server.model)
+
+
+class EndlessWire(VllmWire):
+    def body(self, job, decoding, every):
+        return {**super().body(job, decoding, every), "min_tokens": job.max_tokens}
+
+
+@contextlib.asynccontextmanager
+async def through_doors(servers, kind=OpenAIEngine):
+    """The pair with a door in front of each server."""
+    async with contextlib.AsyncExitStack() as stack:
+        doors = {role: await stack.enter_async_context(Door(one.url)) for role, one in servers.items()}
+        engines = [await connected(door.url, role, kind) for role, door in doors.items()]
+        yield await stack.enter_async_context(Pair(*engines)), doors
 
 
 def group(running):
@@ -92,12 +165,14 @@ class Door:
     """Passes everything on to a server, but breaks the calls that `faults` tells: None passes one on, a fault's name breaks one.
 
     `500`, `429`, `429 later`, `503`, `garbage`, `closed` come instead of an answer; `half` and `cut` in the middle of a real one.
+    `broken` counts the broken ones; `bodies` are the calls that came, read from JSON.
     """
 
     def __init__(self, url):
         self._target = url.removesuffix("/v1")
         self.faults = deque()
         self.broken = 0
+        self.bodies = []
 
     @property
     def url(self):
@@ -121,6 +196,8 @@ class Door:
     async def _pass(self, request):
         fault = self.faults.popleft() if request.path == "/v1/completions" and self.faults else None
         self.broken += fault is not None
+        if request.path == "/v1/completions":
+            self.bodies.append(await request.json())
         match fault:
             case "500" | "503" | "429":
                 return web.json_response({"error": {"message": "broken on purpose"}}, status=int(fault))

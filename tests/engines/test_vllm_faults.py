@@ -1,99 +1,93 @@
 """Real vLLM servers that break in the middle of a chain: typed errors or recovery, nothing hung, nothing left at work."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import time
 
 import pytest
-from real import PROBLEMS, SHIPPED, Door, group, metric, prompt, stopped, until
+from real import PROBLEMS, counted, counts, group, metric, quiet, stopped, through_doors, until
 
 import speculative
+from speculative.engines import guard
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import Deadlines
-from speculative.engines.openai import OpenAIEngine
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineTimeout, EngineUnreachable
-from speculative.events import Degraded
+from speculative.events import Cancelled, Degraded, TextDelta
 from speculative.pair import Pair
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600), pytest.mark.usefixtures("nothing_left")]
 
 PASSING = ("429 later", "503", "closed")
 LASTING = {"500": EngineFault, "429": EngineBusy, "garbage": EngineFault, "half": EngineFault, "cut": EngineFault}
 
 
-async def connected(url, role, **settings):
-    return await OpenAIEngine.connect(url, tokenizer=str(SHIPPED / role), **settings)
+async def chain(pair, method="random_switch", *, seed=1, max_tokens=600, **settings):
+    return await speculative.asolve(PROBLEMS[0]["problem"], method, pair=pair, seed=seed, max_tokens=max_tokens, **settings)
 
 
-@contextlib.asynccontextmanager
-async def through_a_door(servers):
-    """The pair, its small server behind a door that can break."""
-    async with Door(servers["small"].url) as door:
-        engines = [await connected(servers["big"].url, "big"), await connected(door.url, "small")]
-        async with Pair(*engines) as opened:
-            yield opened, door
+STEPS = {"seed": 3, "switch_chunk": 5}
+"""Even a short chain is several calls of each model then."""
+
+ROLES = ("big", "small")
 
 
-async def chain(pair, method="random_switch", seed=1, **settings):
-    return await speculative.asolve(PROBLEMS[0]["problem"], method, pair=pair, seed=seed, max_tokens=600, **settings)
-
-
-SMALL_STEPS = {"seed": 3, "switch_ratio": 9, "switch_chunk": 5}
-"""Even a short chain is many calls of small then."""
-
-
-def idle(servers):
-    return all(metric(one.url, "num_requests_running") == 0 for one in servers.values())
-
-
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("fault", PASSING)
-async def test_what_passes_is_tried_again(servers, fault):
-    async with through_a_door(servers) as (pair, door):
-        whole = await chain(pair, temperature=0)
-        door.faults.extend([None, fault, fault])
-        result = await chain(pair, temperature=0)
-        assert door.broken == 2
+async def test_what_passes_is_tried_again(servers, fault, role):
+    """And the server is asked nothing twice."""
+    async with through_doors(servers) as (pair, doors):
+        whole, before = await chain(pair, temperature=0, **STEPS), counts(servers)
+        doors[role].faults.extend([None, fault, fault])
+        result = await chain(pair, temperature=0, **STEPS)
+        assert doors[role].broken == 2
         assert (result.finish_reason, result.reasoning, result.degraded) == (whole.finish_reason, whole.reasoning, None)
+        assert result.answer == whole.answer != ""
+        await counted(servers, before, result.usage)
 
 
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("heard", [False, True])
 @pytest.mark.parametrize("fault", LASTING)
-async def test_what_does_not_pass_is_a_typed_error_with_the_trace(servers, fault):
-    async with through_a_door(servers) as (pair, door):
-        door.faults.extend([None, fault])
-        start = time.monotonic()
-        with pytest.raises(LASTING[fault]) as raised:
-            await chain(pair, listener=lambda _: None, **SMALL_STEPS)
-        assert time.monotonic() - start < 60
-        assert raised.value.trace is not None
-        assert len(raised.value.trace.events) > 2
-        await until(lambda: idle(servers))
+async def test_what_does_not_pass_is_a_typed_error_with_the_trace(servers, fault, heard, role):
+    async with through_doors(servers) as (pair, doors):
+        doors[role].faults.extend([None, fault])
+        with pytest.raises(LASTING[fault], match=doors[role].url.removesuffix("/v1")) as raised:
+            await asyncio.wait_for(chain(pair, listener=(lambda _: None) if heard else None, **STEPS), 60)
+        assert doors[role].broken == 1
+        calls = [event for event in raised.value.trace if hasattr(event, "call")]
+        assert [event.call.role for event in calls].count(role) == 2
+        assert isinstance(calls[-1], Cancelled)
+        assert calls[-1].error == str(raised.value)
+        for usage in raised.value.trace.usage().values():
+            assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
 
 
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
     ("fault", "heard"), [("500", False), ("garbage", False), ("half", False), ("500", True), ("half", True), ("cut", True)]
 )
-async def test_the_survivor_finishes_the_chain(servers, fault, heard):
+async def test_the_survivor_finishes_the_chain(servers, fault, heard, role):
     told = []
 
     def listener(happened):
         if type(happened).__name__ == "TextDelta" and happened.committed:
             told.append(happened.text)
 
-    async with through_a_door(servers) as (pair, door):
-        door.faults.extend([None, *[fault] * 50])
-        result = await chain(pair, degrade="big", listener=listener if heard else None, **SMALL_STEPS)
-        assert result.degraded == "small"
+    (survivor,) = set(ROLES) - {role}
+    async with through_doors(servers) as (pair, doors):
+        doors[role].faults.extend([None, *[fault] * 50])
+        result = await chain(pair, degrade=survivor, listener=listener if heard else None, **STEPS)
+        assert result.degraded == role
         assert result.finish_reason in ("stop", "length", "loop")
-        assert [event.survivor for event in result.trace if isinstance(event, Degraded)] == ["big"]
+        assert result.answer
+        assert [event.survivor for event in result.trace if isinstance(event, Degraded)] == [survivor]
         calls = [event.call.role for event in result.trace if hasattr(event, "call")]
-        assert set(calls[calls.index("small", 1) + 1 :]) == {"big"}
+        assert calls.count(role) == 2
+        assert set(calls[[at for at, called in enumerate(calls) if called == role][1] + 1 :]) == {survivor}
         for usage in result.usage.values():
             assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
         if heard:
             assert "".join(told).strip() == (result.reasoning + result.trace.ledger.text("answer")).strip()
-        await until(lambda: idle(servers))
 
 
 def short(pair):
@@ -103,63 +97,105 @@ def short(pair):
     return pair
 
 
-async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves_again(servers, pair):
-    engine = short(pair)["small"]
-    prefix = prompt(engine, PROBLEMS[0]["problem"])
-    tally = Tally()
-    task = asyncio.create_task(engine.complete([prefix], Decoding(6000, temperature=1.0, seed=3), key="", tally=tally))
-    await until(lambda: tally.produced_tokens > 20 or task.done())
-    start = time.monotonic()
+class Listener:
+    """Hears what is written, and tells when that is some text."""
+
+    def __init__(self):
+        self.texts, self._begun = [], asyncio.Event()
+
+    def __call__(self, happened):
+        if isinstance(happened, TextDelta):
+            self.texts.append((happened.role, happened.text))
+        if len(self.texts) > 20:
+            self._begun.set()
+
+    async def begun(self, task):
+        """Waits for that; a task that ends before it raises what it ended with."""
+        waiting = asyncio.create_task(self._begun.wait())
+        await asyncio.wait([waiting, task], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        begun = waiting.done()
+        waiting.cancel()
+        if task.done():
+            task.result()
+        assert begun
+        assert not task.done()
+
+
+async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves_again(servers, endless):
+    engine = short(endless)["small"]
+    listener = Listener()
+    task = asyncio.create_task(chain(endless, "small_only", max_tokens=7000, listener=listener))
+    await listener.begun(task)
     with stopped(servers["small"]):
-        with pytest.raises(EngineTimeout, match="no further token for 6 s"):
-            await task
-        with pytest.raises(EngineTimeout, match="no answer within 6 s"):
-            await engine.complete([prefix], Decoding(4), key="", tally=Tally())
-        assert time.monotonic() - start < 30
+        async with asyncio.timeout(30):
+            with pytest.raises(EngineTimeout, match="no further token for 6 s") as raised:
+                await task
+            with pytest.raises(EngineTimeout, match="no answer within 6 s"):
+                await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally())
+    (cut,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
+    assert 20 < cut.call.produced_tokens < 6000
+    assert cut.proposal.text == "".join(text for _, text in listener.texts)
     engine.link.deadlines = Deadlines()
-    assert (await engine.complete([prefix], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
+    await quiet(servers)  # what it was at work on has nobody to be written for
+    assert (await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
 
 
-async def test_a_chain_goes_on_when_its_server_does(servers, pair):
-    """Stopped for a moment, within the deadlines, and continued."""
-    task = asyncio.create_task(chain(pair, "small_only", sequential_scale=4, temperature=1.0))
-    await until(lambda: metric(servers["small"].url, "num_requests_running") >= 1 or task.done())
+async def test_a_chain_goes_on_when_its_server_does(servers, endless):
+    """Stopped for a moment, within the deadlines, and continued: the chain is the one that it would have been."""
+    whole = await chain(endless, "small_only", max_tokens=2000)
+    before, listener = counts(servers), Listener()
+    task = asyncio.create_task(chain(endless, "small_only", max_tokens=2000, listener=listener))
+    await listener.begun(task)
     with stopped(servers["small"]):
         await asyncio.sleep(1.5)
+        assert not task.done()
     result = await task
-    assert result.finish_reason in ("stop", "length", "loop")
+    assert (result.reasoning, result.answer, result.finish_reason) == (whole.reasoning, whole.answer, "length")
+    await counted(servers, before, result.usage)
 
 
-async def test_a_stopped_server_is_survived(servers, pair):
-    task = asyncio.create_task(chain(short(pair), "small_only", sequential_scale=30, temperature=1.0, degrade="big"))
-    await until(lambda: metric(servers["small"].url, "num_requests_running") >= 1 or task.done())
+async def test_a_stopped_server_is_survived(servers, pair, endless):
+    engines = short(Pair(pair["big"], endless["small"]))
+    url = servers["small"].url
+    before = metric(url, "generation_tokens_total")
+    task = asyncio.create_task(chain(engines, "small_only", max_tokens=7000, degrade="big"))
+    await until(lambda: metric(url, "generation_tokens_total") > before + 40)
     with stopped(servers["small"]):
         result = await task
     assert result.degraded == "small"
+    (lost,) = (event for event in result.trace if isinstance(event, Degraded))
+    assert "no further token for 6 s" in lost.error
+    assert result.usage["small"].discarded_tokens > 20  # nobody had been told of it
+    assert result.usage["small"].kept_tokens == 0
     assert result.usage["big"].kept_tokens > 0
+    assert result.answer
 
 
-async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_leaves_the_other_to_the_survivor(servers, pair):
+async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_leaves_the_other_to_the_survivor(servers, pair, endless):
     """The last test: it takes the small server away."""
-
-    async def forever(**settings):
-        for seed in range(1000):
-            result = await chain(pair, "small_only", seed, temperature=1.0, sequential_scale=3, **settings)
-            if result.degraded:
-                return result
-        raise AssertionError("the server outlived a thousand chains")
-
-    tasks = [asyncio.create_task(forever()), asyncio.create_task(forever(degrade="big"))]
-    await until(lambda: metric(servers["small"].url, "num_requests_running") >= 2, 60)
-    start = time.monotonic()
-    os.killpg(group(servers["small"]), signal.SIGKILL)
-    failed, survived = await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.monotonic() - start < 90
+    small, engines = servers["small"], Pair(pair["big"], endless["small"])
+    members, settings = guard.family(small.process.pid), {"max_tokens": 4000, "temperature": 1.0}
+    one, other = Listener(), Listener()
+    tasks = [
+        asyncio.create_task(chain(engines, "small_only", seed=1, listener=one, **settings)),
+        asyncio.create_task(chain(engines, "small_only", seed=2, listener=other, degrade="big", **settings)),
+    ]
+    for listener, task in zip((one, other), tasks, strict=True):
+        await listener.begun(task)
+    os.killpg(group(small), signal.SIGKILL)
+    async with asyncio.timeout(90):
+        failed, survived = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(failed, EngineFault | EngineUnreachable)
-    assert failed.trace is not None
-    assert survived.degraded == "small"
-    assert survived.answer or survived.finish_reason != "stop"
+    assert small.url.removesuffix("/v1") in str(failed)
+    (cut,) = (event for event in failed.trace if isinstance(event, Cancelled))
+    assert cut.call.produced_tokens > 0
+    assert (survived.degraded, survived.finish_reason) == ("small", "stop")
+    heard = "".join(text for role, text in other.texts if role == "small")
+    assert survived.reasoning.startswith(heard)  # what a listener was told stays
+    assert survived.usage["small"].kept_tokens > 20
     assert survived.usage["big"].kept_tokens > 0
-    with pytest.raises(EngineError, match=servers["small"].url):
-        await pair["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())
-    await until(lambda: metric(servers["big"].url, "num_requests_running") == 0)
+    assert survived.answer
+    with pytest.raises(EngineError, match=small.url):
+        await endless["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())
+    await asyncio.to_thread(small.process.wait, 20)
+    assert not [pid for pid in members if guard.lives(pid, members)]
