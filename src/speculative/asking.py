@@ -71,7 +71,7 @@ class Asking(Calling):
         ]
         if len(drafts) > 1 and (tell := self._telling(author, first, "thinking")):  # a single one was told as it came
             for offset, draft in enumerate(drafts):
-                tell(draft.text, offset)
+                tell(draft.text, offset=offset)
         self._propose(drafts, seed.key, call, flight)
         self._check_budget()
         return drafts

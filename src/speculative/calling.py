@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
@@ -20,9 +20,14 @@ from speculative.problem import FinishReason
 from speculative.state import ChainState
 
 T = TypeVar("T")
-Tell = Callable[[str, int], None]
 Landed = tuple[list[Completion], events.Call] | None
 """What a call gave; None if it was cancelled by `accept` or `reject`."""
+
+
+class Tell(Protocol):
+    """Tells the listener of new text; `ids` are those of the completion so far, which it leaves to who warms."""
+
+    def __call__(self, text: str, ids: Ids = (), offset: int = 0) -> None: ...
 
 
 class Room(Struct, frozen=True):
@@ -87,10 +92,15 @@ class Calling(ChainState):
 
     def _telling(self, role: str, number: int, phase: Phase, committed: bool = False) -> Tell | None:
         """What tells the listener of new text, of the draft `number` plus an offset; None when nobody listens."""
-        listener = self._listener
+        listener, path = self._listener, self.path
         if listener is None:
             return None
-        return lambda text, offset: listener(TextDelta(role, text, number + offset, phase, committed, self.path)) if text else None
+
+        def tell(text: str, ids: Ids = (), offset: int = 0) -> None:
+            if text:
+                listener(TextDelta(role, text, number + offset, phase, committed, path))
+
+        return tell
 
     async def _complete(
         self,
@@ -143,25 +153,24 @@ class Calling(ChainState):
                 completion = structs.replace(completion, finish="context")
             return structs.replace(completion, logprobs=finite(completion.logprobs or ())) if decoding.logprobs else completion
 
-        def heard(text: str, ids: Ids) -> None:
+        def warming(text: str, ids: Ids) -> None:
             if tell:
-                tell(text, 0)
-            if warms:
-                self._warm_idle(role, ids)
+                tell(text)
+            self._warm_idle(role, ids)
 
         if verb in ("write", "draft", "answer"):
             self._warming.saw(role, self.tokens)
         if warms:
             self._warm_idle(role)
-        watched = tell or (warms and decoding.max_tokens > self._warming.every)
-        if watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities:
+        heard = warming if warms and (tell or decoding.max_tokens > self._warming.every) else tell
+        if heard and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities:
             found, call = await self._caller.stream(role, engine, prefixes[0], decoding, verb, longer, heard, cut)
             return [told(found[0][0])], call
         found, call = await self._caller.complete(role, engine, prefixes, decoding, verb, longer, cut)
         flat = [told(completion) for several in found for completion in several]
         if tell:
             for offset, completion in enumerate(flat):
-                tell(kept_text(engine.vocabulary, completion)[0], offset)
+                tell(kept_text(engine.vocabulary, completion)[0], offset=offset)
         return flat, call
 
     # ---- a server that is lost --------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class ScriptedVocabulary:
         return self.markers[text]
 
     def to_bytes(self, ids: Ids) -> bytes:
-        return b"".join(_bytes(token) for token in ids if token < _MARK)
+        return b"".join([_bytes(token) for token in ids if token < _MARK])
 
     def show(self, ids: Ids) -> str:
         """The ids as text with the markers spelled out."""
@@ -168,6 +168,7 @@ class ScriptedEngine:
         return Completion(tuple(kept), finish, end, logprobs)
 
 
+@lru_cache(1 << 16)
 @lru_cache(1 << 16)
 def _bytes(token: int) -> bytes:
     return token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]

@@ -29,5 +29,7 @@ class Events:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that are whole now."""
+        if not self._rest and data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and data[-1:] == b"\n":
+            return [data[6:-2].strip()]  # one event, as it nearly always is while a text is written
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
         return [line[5:].strip() for line in lines if line[:5] == b"data:"]

@@ -35,6 +35,7 @@ class Body:
             self._open + b',"choices":[{"index":%d,' % index + (b'"text":' if job.raw else b'"delta":')
             for index in range(len(job.problems))
         ]
+        self._thought, self._thought_end = [choice + b'{"reasoning":' for choice in self._choice], b"}" + self._end
 
     # ---- streamed ---------------------------------------------------------------------------------------------------
 
@@ -47,7 +48,7 @@ class Body:
         made = b""
         if reasoning:
             told = encode(reasoning)
-            made = b"".join((self._choice[index], b'{"reasoning":', told, b',"reasoning_content":', told, b"}", self._end))
+            made = b"".join((self._thought[index], told, b',"reasoning_content":', told, self._thought_end))
         if content:
             told = encode(content)
             made += self._choice[index] + (told if self._job.raw else b'{"content":' + told + b"}") + self._end

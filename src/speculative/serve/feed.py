@@ -69,7 +69,7 @@ class Feed:
                 self._early += len(item.text)
             if not self.live or self._watch:
                 self._wake()
-            self.live = True
+                self.live = True
             return
         match item:
             case events.Started():
