@@ -61,7 +61,7 @@ class Caller:
         ids: list[int] = []
 
         async def work(tally: Tally) -> list[list[Completion]]:
-            told, held, completion, to_bytes = 0, list[int](), None, engine.vocabulary.to_bytes
+            told, held, completion, to_bytes = 0, tuple[int, ...](), None, engine.vocabulary.to_bytes
             stream: AsyncIterator[Delta] | None = None
             try:
                 with _TypedErrors(engine):
@@ -75,15 +75,16 @@ class Caller:
                         raise
                     except Exception as error:
                         raise _typed(engine, error) from error
-                    held += delta.ids
+                    if delta.completion:
+                        completion = delta.completion
+                    held = (*held, *delta.ids) if held else delta.ids
                     pending = to_bytes(held)
                     if pending and not UnfinishedCharacter.trailing(pending):
                         text = pending.decode("utf-8", "replace")
                         told += len(text)
                         ids.extend(held)
-                        held.clear()
+                        held = ()
                         on_text(text, ids)
-                    completion = delta.completion or completion
             finally:
                 if isinstance(stream, AsyncGenerator):
                     await stream.aclose()

@@ -41,11 +41,11 @@ class ScriptedVocabulary:
         return self.markers[text]
 
     def to_bytes(self, ids: Ids) -> bytes:
-        return b"".join([_bytes(token) for token in ids if token < _MARK])
+        return b"".join(map(_bytes, ids))
 
     def show(self, ids: Ids) -> str:
         """The ids as text with the markers spelled out."""
-        return b"".join(_bytes(token) if token < _MARK else MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
+        return b"".join(_bytes(token) or MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
 
     def parse(self, text: str) -> list[int]:
         """Text with markers spelled out to ids."""
@@ -169,9 +169,9 @@ class ScriptedEngine:
 
 
 @lru_cache(1 << 16)
-@lru_cache(1 << 16)
 def _bytes(token: int) -> bytes:
-    return token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]
+    """What a token stands for; a marker stands for no text."""
+    return b"" if token >= _MARK else token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]
 
 
 def _recited(text: str) -> Script:

@@ -44,6 +44,8 @@ async def streamed(engines, job):
     work = Work(job, engines, lambda _: wake.set())
     taken = []
     tasks = work.start()
+    for task in tasks:
+        task.add_done_callback(lambda _: wake.set())
     while not all(task.done() for task in tasks):
         await wake.wait()
         wake.clear()

@@ -118,7 +118,7 @@ class Link:
                     done = bool(payloads.pop())
                 if payloads and (made := reader.take(payloads)) is not None:
                     yield made
-                if done or reader.over:
+                if done:
                     break
                 watch.since = watch.clock()
                 data = await content.readany()

@@ -11,10 +11,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Reader(Protocol[T_co]):
-    """Makes something of the payloads of one answer. `over`: it needs no more of them, whatever the server still sends."""
+    """Makes something of the payloads of one answer."""
 
-    @property
-    def over(self) -> bool: ...
     def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
     def end(self) -> T_co | None:
         """The answer is over. Raises if it should not be."""

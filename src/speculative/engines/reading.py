@@ -17,37 +17,38 @@ class Reading:
     def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally) -> None:
         self.cached: int | None = None
         self._name, self._writings, self._tally = name, writings, tally
-        self._read, self._cuts = wire.reader(), wire.cuts
+        self._read = wire.reader()
         self._counted = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether the texts have ended, but the server does not know that."""
-        return self._cuts and self._ended()
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
         """What came in one read. Raises `EngineFault`."""
+        fresh: list[int] = []
         for payload in payloads:
             try:
                 news = self._read(payload)
             except (msgspec.DecodeError, Broken) as error:
                 raise EngineFault(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
             for piece in news.pieces:
-                if piece.index >= len(self._writings):
+                index, size = piece.index, len(piece.ids)
+                if index >= len(self._writings):
                     raise EngineFault(
-                        f"{self._name}: an answer for completion {piece.index} of {len(self._writings)}; the server is not what it says"
+                        f"{self._name}: an answer for completion {index} of {len(self._writings)}; the server is not what it says"
                     )
-                self._writings[piece.index].add(piece)
-                self._counted += len(piece.ids)
-                self._tally.produced_tokens += len(piece.ids)
+                fresh += self._writings[index].add(piece)
+                self._counted += size
+                self._tally.produced_tokens += size
             if news.produced is not None or news.cached is not None:
                 self._told(news)
-        return None
+        return self._made(fresh)
 
     def end(self) -> Delta | None:
         """The answer is over. Raises `EngineFault` if its texts are not."""
         if not self._ended():
             raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
+        return None
+
+    def _made(self, fresh: Sequence[int]) -> Delta | None:
+        """What is told of new tokens: nothing, where nobody listens."""
         return None
 
     def _told(self, news: News) -> None:
@@ -68,13 +69,10 @@ class Telling(Reading):
 
     def __init__(self, name: str, wire: Wire, writing: Writing, tally: Tally) -> None:
         super().__init__(name, wire, [writing], tally)
-        self._writing, self._sent = writing, 0
+        self._writing = writing
 
-    def take(self, payloads: Sequence[bytes]) -> Delta | None:
-        super().take(payloads)
-        new = tuple(self._writing.ids[self._sent :])
-        self._sent += len(new)
-        return Delta(new) if new else None
+    def _made(self, fresh: Sequence[int]) -> Delta | None:
+        return Delta(tuple(fresh)) if fresh else None
 
     def end(self) -> Delta:
         super().end()

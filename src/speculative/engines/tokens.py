@@ -36,8 +36,10 @@ class TokenTable:
 
     def to_bytes(self, ids: Ids) -> bytes:
         """The exact bytes of the ids; markers and padding give nothing."""
-        table = self._bytes
-        return b"".join([table.get(number, b"") for number in ids])
+        try:
+            return b"".join(map(self._bytes.__getitem__, ids))
+        except KeyError:  # a marker is among them
+            return b"".join([self._bytes.get(number, b"") for number in ids])
 
 
 def check_whole(text: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any
 
 from starlette.types import Send
 
 from speculative.engines.silence import Silence
-from speculative.problem import Result
 from speculative.serve.bodies import COMMENT, Body
 from speculative.serve.feed import Feed
 from speculative.serve.outcome import Outcome
@@ -17,6 +16,8 @@ from speculative.serve.work import Work
 
 BEAT = 10.0
 """Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+TAKEN = object()
+"""Stands for a write that waited for nothing, as nearly all do."""
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
@@ -32,31 +33,31 @@ class Stream:
         self._body, self._events, self._began = body, events, began
         self._write, self._bell = write, Bell()
         self._feeds: dict[int, Feed] = {}
-        self._tasks: Sequence[asyncio.Task[Result]] = ()
         self._busy = True
         self._stuck: Rest | None = None
         self._due = False
         self._silence = Silence(BEAT, self._beat)
 
     def wake(self, index: int) -> None:
-        """A feed has something to write, or its chain has ended."""
-        if self._busy or self._tasks[index].done():
+        """A feed has something to write."""
+        if self._busy:
             self._bell.ring()
         elif data := self._news(index, self._feeds[index]):
             steps = self._write({"type": "http.response.body", "body": data, "more_body": True}).__await__()
             self._silence.since = self._silence.clock()
             try:
-                self._stuck = Rest(steps, next(steps))
-            except StopIteration:  # as nearly always: the server has taken it
-                return
+                first = next(steps, TAKEN)
             except Exception as error:  # noqa: BLE001  # it is the reply's, and no error of the chain that is listened to
-                self._stuck = Rest(steps, error)
-            self._busy = True
-            self._bell.ring()
+                first = error
+            if first is not TAKEN:
+                self._stuck, self._busy = Rest(steps, first), True
+                self._bell.ring()
 
     async def written(self, work: Work, send: Send, headers: list[tuple[bytes, bytes]]) -> list[Outcome]:
         """Begins the chains and writes until all are over. Raises what they raise."""
-        self._tasks, outcomes, first = work.start(), dict[int, Outcome](), True
+        tasks, outcomes, first = work.start(), dict[int, Outcome](), True
+        for task in tasks:
+            task.add_done_callback(self._bell.ring)
         self._feeds = feeds = {index: feed for index, feed in enumerate(work.feeds) if feed}
         try:
             while feeds:
@@ -65,7 +66,7 @@ class Stream:
                 if self._stuck:
                     await self._stuck
                     self._stuck = None
-                over = [index for index in feeds if self._tasks[index].done()]
+                over = [index for index in feeds if tasks[index].done()]
                 outcomes |= {index: work.outcome(index) for index in over}
                 data = b"".join([self._news(index, feed) for index, feed in feeds.items()])
                 for index in over:
@@ -74,7 +75,7 @@ class Stream:
                 if not self.begun and (data or self._due or any(feed and feed.live for feed in work.feeds)):
                     await send({"type": "http.response.start", "status": 200, "headers": [*SSE, *headers]})
                     self.begun = True
-                    data = b"".join(self._body.first(index) for index in range(len(self._tasks))) + data
+                    data = b"".join(self._body.first(index) for index in range(len(tasks))) + data
                 if data and first:
                     first = False
                     self._began()
@@ -89,7 +90,9 @@ class Stream:
 
     def _news(self, index: int, feed: Feed) -> bytes:
         text = self._body.text(index, *feed.take())
-        return b"".join(self._body.event(index, event) for event in feed.happened()) + text if self._events else text
+        if self._events:
+            return b"".join(self._body.event(index, event) for event in feed.happened()) + text
+        return text
 
     def _beat(self) -> None:
         self._due = True
@@ -120,7 +123,7 @@ class Bell:
         self._waiter: asyncio.Future[None] | None = None
         self._rung = False
 
-    def ring(self) -> None:
+    def ring(self, _: object = None) -> None:
         self._rung = True
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)

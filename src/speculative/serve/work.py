@@ -24,10 +24,7 @@ class Work:
     """The chains of one job. `feeds` has a listener for each chain that has one, from `start` to `close`."""
 
     def __init__(self, job: Job, pair: Pair, wake: Callable[[int], None] | None) -> None:
-        """`wake`: called with its index when a feed has something or a chain has ended.
-
-        None where nobody listens, so that the engines need not stream.
-        """
+        """`wake`: called with its index when a feed has something; None where nobody listens, so that the engines need not stream."""
         self._job, self._pair = job, pair
         self._raw = [raw_text(pair, problem) if job.raw else None for problem in job.problems]
         self._wake = wake
@@ -41,11 +38,8 @@ class Work:
         method = self._job.method
         self.feeds = [self._feed(index) for index in range(len(self._job.problems))]
         prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
-        for index, problem in enumerate(prepared):
-            task = asyncio.create_task(run(problem, method, self._pair, self.feeds[index], trace=self._traces[index]))
-            if self._wake:
-                task.add_done_callback(lambda _, wake=self._wake, index=index: wake(index))
-            self._tasks.append(task)
+        for problem, feed, trace in zip(prepared, self.feeds, self._traces, strict=True):
+            self._tasks.append(asyncio.create_task(run(problem, method, self._pair, feed, trace=trace)))
         return self._tasks
 
     async def over(self) -> None:

@@ -45,13 +45,11 @@ class Wire(Protocol):
     """How to speak with one kind of server.
 
     `batches`: one call may hold several prefixes (which then share a seed). `several`: it may ask for n completions.
-    `cuts`: we end the text ourselves, because the server knows neither stop ids nor whole stop strings. `keeps`: its connection can
-    be used again after a streamed answer.
+    `keeps`: its connection can be used again after a streamed answer.
     """
 
     batches: bool
     several: bool
-    cuts: bool
     keeps: bool
     scores: bool
     path: str
@@ -90,9 +88,14 @@ class Writing:
         self.finish: Literal["stop", "end", "length", "context"] | None = None
         self.end_id: int | None = None
 
-    def add(self, piece: Piece) -> None:
-        """Takes tokens in."""
-        for place, number in enumerate(piece.ids):
+    def add(self, piece: Piece) -> Sequence[int]:
+        """Takes tokens in; gives those that belong to the text."""
+        before, new = len(self.ids), piece.ids
+        plain = not (self._stops or self.finish or piece.reason or piece.logprobs)
+        if plain and before + len(new) < self._room and self._stop_ids.isdisjoint(new):  # as nearly always while a text is written
+            self.ids += new
+            return new
+        for place, number in enumerate(new):
             if self.finish:
                 break
             if number in self._stop_ids:
@@ -107,6 +110,7 @@ class Writing:
                 self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
         if piece.reason and not self.finish:
             self._ended(piece)
+        return self.ids[before:]
 
     def _completes(self, number: int) -> bool:
         """Whether a stop string ends in this token."""

@@ -52,7 +52,6 @@ class LlamaWire:
 
     batches = False
     several = False
-    cuts = False
     keeps = False
     scores = False
     path = "/completion"

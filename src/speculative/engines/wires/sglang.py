@@ -37,7 +37,6 @@ class SglangWire:
 
     batches = False
     several = False
-    cuts = False
     keeps = True
     scores = True
     path = "/generate"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -46,7 +46,6 @@ class VllmWire:
 
     batches = True
     several = True
-    cuts = False
     keeps = True
     scores = True
     path = "completions"
@@ -123,9 +122,9 @@ def _piece(choice: _Choice) -> Piece:
     logprobs = [value or 0.0 for value in choice.logprobs.token_logprobs] if choice.logprobs else ()
     if logprobs and len(logprobs) != len(choice.token_ids):
         raise Broken(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
-    reason: Literal["stop", "length"] | None = None
-    if choice.finish_reason is not None:
-        if choice.finish_reason not in ("stop", "length"):
-            raise Broken(f"the server ended the text with {choice.finish_reason!r}")
-        reason = "length" if choice.finish_reason == "length" else "stop"
+    reason = choice.finish_reason
+    if reason is None and not logprobs:
+        return Piece(choice.index, choice.token_ids)
+    if reason not in (None, "stop", "length"):
+        raise Broken(f"the server ended the text with {reason!r}")
     return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason)
