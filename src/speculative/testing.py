@@ -45,7 +45,7 @@ class ScriptedVocabulary:
 
     def show(self, ids: Ids) -> str:
         """The ids as text with the markers spelled out."""
-        return b"".join(_bytes(token) or MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
+        return b"".join(_bytes(token) if token < _MARK else MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
 
     def parse(self, text: str) -> list[int]:
         """Text with markers spelled out to ids."""
