@@ -4,7 +4,7 @@
 
 Four processes: a fake model server with a set pace, a pass-through (uvicorn and aiohttp, bytes untouched), the service with
 engines over HTTP on that server, and the clients. CPU is that of the process in the middle, from /proc, over the whole of a
-load: accepting the requests and ending them too. About three minutes; figures are medians of repeats.
+load: accepting the requests and ending them too. About five minutes; figures are medians of repeats.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-LOADS = ((1, 50.0, 4.0, 1), (16, 50.0, 3.0, 3), (64, 50.0, 12.0, 3), (256, 10.0, 6.0, 1))
+LOADS = ((1, 50.0, 4.0, 1), (16, 50.0, 3.0, 3), (64, 50.0, 12.0, 5), (256, 10.0, 6.0, 1))
 """Chains at once, tokens a second of each, seconds that they write for, and how often it is measured."""
 APART = 0.2
 """Seconds in which 16 chains begin in the load that measures the first token apart: as they do where each writes for three seconds."""

@@ -87,9 +87,10 @@ class Jobs:
         _within("max_tokens", problem.max_tokens, limits.max_tokens)
         _within("max_produced", problem.max_produced, limits.max_produced)
         _within("max_seconds", problem.max_seconds, limits.max_seconds)
-        return structs.replace(
-            problem, max_produced=problem.max_produced or limits.max_produced, max_seconds=problem.max_seconds or limits.max_seconds
-        )
+        produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
+        if (produced, seconds) == (problem.max_produced, problem.max_seconds):
+            return problem  # it need not be checked again
+        return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
     def checked(self, method: Method) -> Method:
         """Raises `Refusal` where a parameter would have the service make more things than it can hold."""
@@ -130,8 +131,8 @@ class Jobs:
             messages=messages,
             sampling=sampling,
             max_tokens=max_tokens or min(self.settings.default_tokens, self.settings.max_tokens),
-            max_produced=asked.max_produced,
-            max_seconds=asked.max_seconds,
+            max_produced=asked.max_produced or self.settings.max_produced,
+            max_seconds=asked.max_seconds or self.settings.max_seconds,
             seed=secrets.randbits(31) if asked.seed is None else asked.seed,
             answer_instruction=None if asked.answer_instruction is True else asked.answer_instruction or "",
             stop=stop,
@@ -157,7 +158,7 @@ class Jobs:
         job = Job(
             model=model,
             method=method,
-            problems=tuple(structs.replace(problem, seed=problem.seed + i) for problem in problems for i in range(n)),
+            problems=tuple(structs.replace(problem, seed=problem.seed + i) if i else problem for problem in problems for i in range(n)),
             n=n,
             stream=bool(asked.stream),
             include_usage=bool(options and options.include_usage),

@@ -71,7 +71,7 @@ class Metrics:
 
     def spent(self, outcome: Outcome) -> None:
         """Counts what a chain has cost, and whose loss it survived, be it finished or not."""
-        if role := outcome.trace.degraded:
+        if role := outcome.degraded:
             self.degraded(role).inc()
         for role, usage in outcome.usage.items():
             for fate, field in FATES.items():

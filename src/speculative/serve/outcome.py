@@ -32,6 +32,7 @@ class Outcome(Struct, frozen=True):
     reasoning_tokens: int
     prompt_tokens: int
     cached_tokens: int
+    degraded: str | None
     trace: Trace
 
     @classmethod
@@ -58,6 +59,7 @@ class Outcome(Struct, frozen=True):
             reasoning_tokens=_thought(ledger),
             prompt_tokens=first.prompt_tokens // max(1, first.requests) if first else 0,
             cached_tokens=first.cached_tokens // max(1, first.requests) if first else 0,
+            degraded=trace.degraded,
             trace=trace,
         )
 
@@ -73,7 +75,7 @@ class Outcome(Struct, frozen=True):
             "seed": self.seed,
             "seconds": self.seconds,
             "boxed": boxed(self.content),
-            "degraded": self.trace.degraded,
+            "degraded": self.degraded,
             "usage": to_builtins(self.usage),
         }
 

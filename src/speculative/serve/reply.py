@@ -153,7 +153,7 @@ class Reply(Response):
             finish=[outcome.finish for outcome in self.outcomes],
             kept=sum(outcome.kept for outcome in self.outcomes),
             produced=sum(usage.produced_tokens for outcome in self.outcomes for usage in outcome.usage.values()),
-            degraded=next((role for outcome in self.outcomes if (role := outcome.trace.degraded)), None),
+            degraded=next((role for outcome in self.outcomes if (role := outcome.degraded)), None),
             seconds=self._elapsed(),
             queued=round(self.queued, 6),
             overhead=round(self._overhead(), 6),
