@@ -49,7 +49,7 @@ def test_ready_and_metrics_tell_who_is_missing():
         assert "the small model does not answer" in ready.json()["degraded"]
         assert served.get("/ping").status_code == 200
         assert 'speculative_degraded_chains_total{role="small"}' not in served.get("/metrics").text
-        served.post(json={**ASK, "n": 2})
+        served.post(json={**ASK, "model": "speculative/small_only", "n": 2})
         assert 'speculative_degraded_chains_total{role="small"} 2.0' in served.get("/metrics").text
 
 
