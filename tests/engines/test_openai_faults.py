@@ -332,3 +332,20 @@ async def test_while_a_server_says_nothing_the_user_is_told_and_what_that_raises
         with pytest.raises(EngineError, match="enough"):
             await asyncio.to_thread(OpenAIEngine.open, f"http://me:secret@127.0.0.1:{port}", tell=tell)
     assert [line.rpartition(" (")[0] for line in told] == [f"waiting for http://127.0.0.1:{port}"]
+
+
+async def test_an_answer_that_was_whole_is_whole_however_its_connection_ends():
+    """The server is gone after its last event, in the middle of the framing: nothing is missing."""
+    events = b'data: {"choices": [{"index": 0, "token_ids": [97, 98], "finish_reason": "length"}]}\n\ndata: [DONE]\n\n'
+
+    async def greet(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(events), events))
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.close()
+
+    async with rig() as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        assert (await write(engine, 2)).ids == (97, 98)

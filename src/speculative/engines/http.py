@@ -127,7 +127,7 @@ class Link:
                 if (made := reader.take(events.feed(b"\n"))) is not None:
                     yield made
             if done:
-                with suppress(TimeoutError):
+                with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
                     async with asyncio.timeout(LINGER):
                         await content.readany()
         except (aiohttp.ClientError, OSError) as error:
