@@ -17,6 +17,7 @@ from speculative.serve.work import Work, fitted, raw_text
 
 TEXTS = st.text(alphabet=st.sampled_from("ab \n€🙂\u0301.<"), max_size=40)
 STOPS = st.lists(st.text(alphabet="ab \n€", min_size=1, max_size=3), max_size=3)
+OPENED = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n"
 METHODS = ["big_only", "small_only", "random_switch", "logprob_subselect", "spec_rewrite", "placeholder"]
 
 
@@ -57,13 +58,21 @@ async def streamed(engines, job):
 
 @runs(max_examples=60)
 @holds_for(
-    TEXTS, TEXTS, st.sampled_from(METHODS), st.booleans(), STOPS, st.integers(1, 3), st.booleans(), st.integers(0, 3), st.integers(6, 60)
+    TEXTS,
+    TEXTS,
+    st.sampled_from(METHODS),
+    st.booleans(),
+    STOPS,
+    st.integers(1, 3),
+    st.sampled_from([None, OPENED, "Once "]),
+    st.integers(0, 3),
+    st.integers(6, 60),
 )
-def test_streamed_is_told(thought, answer, name, voting, stops, width, raw, seed, budget):
+def test_streamed_is_told(thought, answer, name, voting, stops, width, prompt, seed, budget):
     engines = pair(f"{thought}</think>\n\n{answer}<|im_end|>", width=width, small_width=4 - width)
     method = build(name, {"sgen": 2} if name == "logprob_subselect" else {}, ["vote(ballots=2)"] if voting else [], paths=False)
-    text = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n" if raw else "Q"
-    problem = Problem(messages=(Message("user", text),), stop=tuple(stops), raw=raw, seed=seed, max_tokens=budget)
+    raw = prompt is not None
+    problem = Problem(messages=(Message("user", prompt or "Q"),), stop=tuple(stops), raw=raw, seed=seed, max_tokens=budget)
     reasoning, content, outcome = asyncio.run(streamed(engines, Job(model="m", method=method, problems=(problem,), stream=True, raw=raw)))
     assert (reasoning, content) == (outcome.reasoning, outcome.content)
     assert not any(engine.running for engine in engines.values())
@@ -95,3 +104,12 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     outcome = Outcome.of(next(work.traces()))
     assert outcome.kept == 0
     assert outcome.usage["big"].produced_tokens == outcome.usage["big"].discarded_tokens > 0
+
+
+async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
+    """What its chain would go on with, a cue for an answer, is no part of it."""
+    problem = Problem(messages=(Message("user", "Once "),), raw=True, max_tokens=10)
+    job = Job(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True, raw=True)
+    _, content, outcome = await streamed(pair("word " * 40, width=1, small_width=1), job)
+    assert (content, outcome.finish) == ("word " * 2, "length")
+    assert content == outcome.content

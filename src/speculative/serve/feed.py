@@ -62,7 +62,7 @@ class Feed:
     def __call__(self, item: AnyEvent | TextDelta) -> None:
         """Takes an event of the chain, or a piece of text that is being written."""
         if isinstance(item, TextDelta):
-            if item.committed and not item.chain:
+            if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
                 if item.phase == "answer":
                     self._begin_answer()
                 self._put(item.phase, item.text)
