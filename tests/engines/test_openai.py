@@ -198,6 +198,29 @@ async def test_the_server_says_what_it_is(kind):
         assert "cached" in rig.engine.abilities
 
 
+@pytest.mark.parametrize(
+    ("place", "nonsense"),
+    [
+        ("max_model_len", -3),
+        *((place, said) for place in ("context_length", "n_ctx", "default_generation_settings") for said in ("many", [1], -3)),
+    ],
+)
+async def test_a_context_that_is_no_number_of_positions_is_not_said(kind, nonsense, place):
+    server = FakeServer(ScriptedEngine("x"), kind=kind)
+
+    def told(page):
+        if isinstance(page, dict):
+            return {key: nonsense if key == place else told(value) for key, value in page.items()}
+        return [told(one) for one in page] if isinstance(page, list) else page
+
+    pages = server._pages
+    server._pages = lambda: told({path: {"context_length": 1, **page} for path, page in pages().items()})
+    async with server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        assert engine.context > 0
+        await engine.aclose()
+
+
 async def test_a_server_that_does_not_report_its_cache_lacks_that_ability():
     server = FakeServer(ScriptedEngine("x"))
     server.cached = False

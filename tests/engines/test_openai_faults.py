@@ -207,6 +207,27 @@ async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_resu
     assert "http://other:8000" in kept
 
 
+@pytest.mark.parametrize("secret", ["a key", None])
+async def test_a_login_in_an_address_and_a_key_are_too_much(secret):
+    async with FakeServer(ScriptedEngine("x")) as server:
+        connecting = OpenAIEngine.connect(
+            server.url.replace("//", "//me:hunter22@"), secret=secret, vocabulary=ScriptedVocabulary(), dialect="chatml"
+        )
+        if secret is None:
+            await connecting
+        else:
+            with pytest.raises(UsageError, match="give one of them") as raised:
+                await connecting
+            assert "hunter22" not in str(raised.value)
+
+
+@pytest.mark.parametrize("secret", ["two\nlines", "a\x00b"])
+async def test_a_key_that_no_header_can_hold_is_said_without_saying_it(secret):
+    with pytest.raises(UsageError, match="--big-key") as raised:
+        await OpenAIEngine.connect("http://127.0.0.1:1", secret=secret)
+    assert secret not in str(raised.value)
+
+
 async def test_cancelling_closes_the_connection_and_counts_what_was_written():
     async with rig(pace=0.01) as (server, engine):
         tally = Tally()

@@ -19,7 +19,7 @@ from speculative.cli import loading, run
 from speculative.engines import guard, http, kept, vllm
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
-from speculative.engines.vllm import Launch, VllmEngine, last_line
+from speculative.engines.vllm import Launch, VllmEngine, cause, last_line
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer
 from speculative.pair import EngineOptions, Pair, engine
@@ -524,3 +524,19 @@ def test_ending_a_family_ends_all_of_it():
         assert gone(tree)
     assert not guard.lives(tree[1], tree)
     assert guard.family(process.pid) == [process.pid]
+
+
+def test_why_a_server_ended_is_the_first_error_of_its_processes(tmp_path):
+    """As vLLM 0.32 logs it: a worker's error, what follows from it, and at last a line that says nothing."""
+    log = tmp_path / "log"
+    log.write_text(
+        "(APIServer pid=1) WARNING 11-24 11:05:46 [x.py:1] Failed to import one with ImportError: no such file\n"
+        "(VllmWorker-0 pid=3) ERROR 11-24 11:06:10 [multiproc_executor.py:953]     raise ValueError(\n"
+        "(VllmWorker-0 pid=3) ERROR 11-24 11:06:10 [multiproc_executor.py:953] ValueError: Available memory is less than desired\n"
+        "(EngineCore pid=2) ERROR 11-24 11:06:13 [core.py:1510] Exception: WorkerProc initialization failed. See root cause above.\n"
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+    )
+    assert cause(log) == "ValueError: Available memory is less than desired"
+    log.write_text("loading\nRuntimeError: none\n")
+    assert cause(log) == "RuntimeError: none"
+    assert cause(None) == "no log"

@@ -87,6 +87,8 @@ def test_a_stream(client):
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
     assert not chunks[-1].choices
     assert chunks[-1].usage.completion_tokens_details.reasoning_tokens > 0
+    assert chunks[-1].speculative["finish_reason"] == "stop"  # the last chunk tells what is ours, as it does without the usage
+    assert chunks[-1].speculative["usage"] == chunks[-2].speculative["usage"]
     assert len({chunk.id for chunk in chunks}) == 1
 
 

@@ -21,7 +21,7 @@ from speculative.engines.base import SPARED
 from speculative.engines.payloads import DONE, Events, Reader
 from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
-from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable
+from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
 from speculative.hiding import bare
 
 ATTEMPTS = 4
@@ -84,6 +84,8 @@ class Link:
 
     def __init__(self, urls: Sequence[str], *, secret: str | None = None, deadlines: Deadlines | None = None) -> None:
         self.replicas = Replicas(urls)
+        if secret:
+            _check(secret, self.replicas.urls)
         self.deadlines = deadlines or Deadlines()
         self.secret = secret
         self.keeps = True
@@ -247,6 +249,17 @@ class Link:
     async def aclose(self) -> None:
         """Leaves the pool of the running loop; the last one out closes it."""
         await pool.leave(self)
+
+
+def _check(secret: str, urls: Sequence[str]) -> None:
+    """Raises `UsageError` for a key that no call could bear."""
+    if not secret.isprintable():
+        raise UsageError("the server's key holds a line's end or another control character; give it without (--big-key, --small-key)")
+    for url in urls:
+        if bare(url) != url:
+            raise UsageError(
+                f"{bare(url)}: a login in its address and a key (--big-key, --small-key, or the environment); give one of them"
+            )
 
 
 @lru_cache(256)

@@ -86,21 +86,26 @@ async def _inspect(link: Link, model: str | None) -> Server:
         match OWNERS.get(card.owned_by.lower(), "other"):
             case "vllm":
                 version = (await _page(link, "/version")).get("version", "")
-                return Server("vllm", str(version), card.id, card.root or card.id, card.max_model_len or UNKNOWN_CONTEXT)
+                return Server("vllm", str(version), card.id, card.root or card.id, _context(card.max_model_len))
             case "sglang":
                 about, info = await asyncio.gather(_page(link, "/get_model_info"), _page(link, "/get_server_info", optional=True))
                 source = str(about.get("tokenizer_path") or about.get("model_path") or card.id)
-                context = card.max_model_len or info.get("context_length") or UNKNOWN_CONTEXT
-                return Server("sglang", str(info.get("version", "")), card.id, source, int(context))
+                context = _context(card.max_model_len, info.get("context_length"))
+                return Server("sglang", str(info.get("version", "")), card.id, source, context)
             case "llama.cpp":
                 props = await _page(link, "/props")
-                settings: dict[str, Any] = props.get("default_generation_settings") or {}
-                context, build = int(settings.get("n_ctx") or UNKNOWN_CONTEXT), str(props.get("build_info", ""))
+                settings: Any = props.get("default_generation_settings")
+                context, build = _context(settings.get("n_ctx") if isinstance(settings, dict) else None), str(props.get("build_info", ""))
                 return Server("llama.cpp", build, card.id, str(props.get("model_path") or card.id), context, props.get("chat_template"))
             case _:
-                return Server("other", "", card.id, card.root or card.id, card.max_model_len or UNKNOWN_CONTEXT)
+                return Server("other", "", card.id, card.root or card.id, _context(card.max_model_len))
     finally:
         await link.aclose()
+
+
+def _context(*said: Any) -> int:
+    """The first that is a number of positions."""
+    return next((one for one in said if isinstance(one, int) and one > 0), UNKNOWN_CONTEXT)
 
 
 def _chosen(cards: list[_Card], model: str | None, name: str) -> _Card:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -33,6 +34,7 @@ LOADING = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
 LOG = logging.getLogger("speculative.engines")
+_LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
 Tell = Callable[[str], None]
 _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
@@ -131,7 +133,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
         while not answers(running.url):
             seconds = time.monotonic() - start
             if running.process is not None and running.process.poll() is not None:
-                said = f"{last_line(running.log)} (all of it: {running.log})"
+                said = f"{cause(running.log)} (all of it: {running.log})"
                 raise EngineUnreachable(f"vLLM ended with {running.process.returncode} while it loaded {launch.model}: {said}")
             if seconds > launch.deadline:
                 raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
@@ -162,6 +164,12 @@ def last_line(log: Path | None) -> str:
         return "no log"
     lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
     return lines[-1].strip()[-200:] if lines else "nothing said yet"
+
+
+def cause(log: Path | None) -> str:
+    """Why a server ended: the first error that it logged of any of its processes (its last line says "see above"), else the last line."""
+    found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
+    return found[1].strip()[:300] if found else last_line(log)
 
 
 class VllmEngine(OpenAIEngine):

@@ -69,7 +69,8 @@ class Body:
         """The usage, if asked for, and the end of the stream."""
         if not self._job.include_usage:
             return DONE
-        return self._open + b',"choices":[],"usage":' + encode(usage(outcomes, self._job.n)) + b"}\n\n" + DONE
+        told = b',"choices":[],"usage":' + encode(usage(outcomes, self._job.n)) + b',"speculative":' + encode(self._ours(outcomes))
+        return self._open + told + b"}\n\n" + DONE
 
     @staticmethod
     def error(refusal: Refusal) -> bytes:
@@ -80,13 +81,7 @@ class Body:
 
     def whole(self, outcomes: Sequence[Outcome], seconds: float) -> bytes:
         """The reply that is not streamed. `seconds` of the whole request."""
-        first = outcomes[0].ours
-        ours: dict[str, Any] = {
-            **self._job.about,
-            "finish_reason": first["finish_reason"],
-            "seconds": round(seconds, 6),
-            "usage": summed(outcomes),
-        }
+        ours = {**self._ours(outcomes), "seconds": round(seconds, 6)}
         if self._job.events:
             ours["events"] = [outcome.trace.events for outcome in outcomes]
         return encode(
@@ -98,6 +93,10 @@ class Body:
                 "speculative": ours,
             }
         )
+
+    def _ours(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """What is ours of all choices together."""
+        return {**self._job.about, "finish_reason": outcomes[0].ours["finish_reason"], "usage": summed(outcomes)}
 
     def _whole_choice(self, index: int, outcome: Outcome) -> dict[str, Any]:
         text: dict[str, Any] = {"text": outcome.content}
