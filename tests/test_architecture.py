@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "speculative"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-CHAIN = {"chain", "asking", "calling", "state", "draft", "view", "steps", "caller", "flights", "budget"}
+CHAIN = {"chain", "writing", "asking", "calling", "state", "draft", "view", "steps", "caller", "flights", "budget", "roles", "warming"}
 ABOVE = {"cli", "serve", "evaluate", "report", "runner", "tower", "methods", "pair"}
 FORBIDDEN = {
     "methods": {"engines", "cli", "serve", "evaluate", "report", "runner", "tower", "pair"},
@@ -54,6 +55,12 @@ def test_arrows_run_one_way(file: Path) -> None:
     forbidden = FORBIDDEN.get(room_of(file), set())
     wrong = [f"{file.name}:{line} imports {room}" for line, room in imports(parsed(file)) if room in forbidden]
     assert not wrong
+
+
+@pytest.mark.parametrize("folder", [SOURCE, SOURCE / "engines", SOURCE / "serve"], ids=lambda folder: folder.name)
+def test_the_architecture_names_every_file(folder: Path) -> None:
+    named = set(re.findall(r"`([\w/]+)`", (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")))
+    assert not {file.stem for file in folder.glob("*.py")} - named - {"__init__", "version"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import structs
 
-from speculative.engines.base import Completion, Decoding, Delta, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
+from speculative.engines.base import Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
 from speculative.errors import ChainMisuse, EngineError
 from speculative.events import AnyEvent, Call, Cancelled, Proposal
 
@@ -62,10 +62,9 @@ class Caller:
 
         async def work(tally: Tally) -> list[list[Completion]]:
             told, held, completion, to_bytes = 0, tuple[int, ...](), None, engine.vocabulary.to_bytes
-            stream: AsyncIterator[Delta] | None = None
+            with _TypedErrors(engine):
+                stream = engine.stream(prefix, decoding, key=self.key, tally=tally)
             try:
-                with _TypedErrors(engine):
-                    stream = engine.stream(prefix, decoding, key=self.key, tally=tally)
                 while True:  # not `async for`, whose errors could not be told from those of who listens
                     try:
                         delta = await anext(stream)

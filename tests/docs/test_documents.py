@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from documents import ROOT, blocks, shell
 
+from speculative.methods.registry import registered
+
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
 
 
@@ -52,3 +54,34 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
 
 def test_the_architecture_fits_on_a_page() -> None:
     assert len((ROOT / "docs/architecture.md").read_text().splitlines()) <= 60
+
+
+def commands(document: str) -> list[str]:
+    """The command lines of a document's code blocks, each whole, as a reader would type it."""
+    text = (ROOT / document).read_text().replace("\\\n", " ")
+    lines = [
+        line.removeprefix("$ ").strip()
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    return [*lines, *re.findall(r"`((?:python|pytest|speculative) [^`\n]+)`", text)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_flags_that_are_shown_exist(document: str) -> None:
+    """Also in commands that need a server, a GPU or hours, and so are not run here."""
+    sections = dict(
+        re.findall(r"^## `speculative ([a-z]+)`\n(.*?)(?=^## |\Z)", (ROOT / "docs/cli.md").read_text(), re.DOTALL | re.MULTILINE)
+    )
+    fields = {field for kind in registered().values() for field in kind.model_fields} | {"floor"}  # CONTRIBUTING.md's own
+    own = {f"--{no}{field.replace('_', '-')}" for field in fields for no in ("", "no-")}
+    for command in commands(document):
+        if found := re.search(r"python (?:-m )?(?!scripts/spec_service)((?:bench|scripts|training)[/.][\w./]+)", command):
+            file = ROOT / (found[1] if found[1].endswith(".py") else f"{found[1].replace('.', '/')}.py")
+            known = set(re.findall(r'"(--[\w-]+)"', file.read_text()))
+        elif found := re.search(r"(?:^|[;&|(] *)speculative (?!lm-eval|--)([a-z]+)(?= |$)", command):
+            known = set(re.findall(r"--[\w-]+", sections[found[1]])) | own
+        else:
+            continue
+        shown = re.sub(r"\"[^\"]*\"|'[^']*'", "", command[found.end() :]).partition("|")[0]
+        assert set(re.findall(r" (--[\w-]+)", shown)) <= known, command

@@ -17,6 +17,7 @@ from aiohttp import web
 
 import speculative
 from speculative.engines import guard, vllm
+from speculative.engines.base import Decoding, Tally
 from speculative.engines.openai import OpenAIEngine
 from speculative.engines.wires.vllm import VllmWire
 from speculative.pair import Pair
@@ -123,6 +124,39 @@ async def until(condition, seconds=20.0):
 
 async def connected(url, role, kind=OpenAIEngine):
     return await kind.connect(url, tokenizer=str(SHIPPED / role))
+
+
+async def streamed_as_completed(engine):
+    """A stream gives what `complete` gives, cut in the same place."""
+    prefix = prompt(engine, PROBLEMS[3]["problem"])
+    for decoding in (Decoding(64, stop=("\n\n",), logprobs=True), Decoding(64, temperature=0.8, seed=7), Decoding(1), Decoding(3)):
+        ((whole,),) = await engine.complete([prefix], decoding, key="", tally=Tally())
+        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", tally=Tally())]
+        assert deltas[-1].completion == whole
+        assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
+        text = engine.vocabulary.to_bytes(whole.ids)
+        if decoding.stop:
+            assert whole.finish == "stop"
+            assert b"\n\n" in text
+            assert b"\n\n" not in engine.vocabulary.to_bytes(whole.ids[:-1])
+        else:
+            assert len(whole.ids) <= decoding.max_tokens
+
+
+async def final_answers(problems, served, local):
+    """At temperature 0, by method: the problems with another answer than the bundled pair's, with both; and the bundled pair's answers."""
+    gate = asyncio.Semaphore(12)
+
+    async def answer(problem, method, engines):
+        async with gate:
+            result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
+        return result.boxed
+
+    for method in ("big_only", "random_switch"):
+        theirs = await asyncio.gather(*(answer(problem, method, served) for problem in problems))
+        ours = await asyncio.gather(*(answer(problem, method, local) for problem in problems))
+        both = zip(problems, theirs, ours, strict=True)
+        yield method, [(problem["id"], one, other) for problem, one, other in both if one != other], ours
 
 
 class Endless(OpenAIEngine):

@@ -13,7 +13,7 @@ import random
 import signal
 
 import pytest
-from real import PROBLEMS, SCRIPTS, SHIPPED, group, llama_server, metric, prompt, until
+from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_server, metric, prompt, streamed_as_completed, until
 
 import speculative
 from speculative.cli import run as command
@@ -84,20 +84,7 @@ async def test_a_text_that_ends_by_itself_says_how(llama_pair):
 
 
 async def test_a_stream_gives_what_complete_gives(llama_pair):
-    engine = llama_pair["small"]
-    prefix = prompt(engine, PROBLEMS[3]["problem"])
-    for decoding in (Decoding(64, stop=("\n\n",), logprobs=True), Decoding(64, temperature=0.8, seed=7), Decoding(1), Decoding(3)):
-        ((whole,),) = await engine.complete([prefix], decoding, key="", tally=Tally())
-        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", tally=Tally())]
-        assert deltas[-1].completion == whole
-        assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
-        text = engine.vocabulary.to_bytes(whole.ids)
-        if decoding.stop:
-            assert whole.finish == "stop"
-            assert b"\n\n" in text
-            assert b"\n\n" not in engine.vocabulary.to_bytes(whole.ids[:-1])
-        else:
-            assert len(whole.ids) <= decoding.max_tokens
+    await streamed_as_completed(llama_pair["small"])
 
 
 async def test_no_id_of_a_character_is_lost(llama_pair, monkeypatch):
@@ -308,16 +295,6 @@ def test_the_commands_run_on_its_servers(llamas, tmp_path, capsys, monkeypatch):
 async def test_final_answers_are_those_of_the_bundled_pair(llama_pair, local):
     """At temperature 0, on 30 problems; those that differ are listed (ties in the last bit can fall either way)."""
     problems = PROBLEMS[::17][:30]
-    for method in ("big_only", "random_switch"):
-        gate = asyncio.Semaphore(8)
-
-        async def answer(problem, engines, method=method, gate=gate):
-            async with gate:
-                result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
-            return result.boxed
-
-        theirs = await asyncio.gather(*(answer(problem, llama_pair) for problem in problems))
-        ours = await asyncio.gather(*(answer(problem, local) for problem in problems))
-        differ = [(problem["id"], one, other) for problem, one, other in zip(problems, theirs, ours, strict=True) if one != other]
+    async for method, differ, _ in final_answers(problems, llama_pair, local):
         print(f"{method}: {len(problems) - len(differ)} of {len(problems)} the same; {differ}")
         assert len(differ) <= 1, differ

@@ -12,7 +12,7 @@ import random
 import unicodedata
 
 import pytest
-from real import PROBLEMS, counts, metric, prompt, quiet, until
+from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, until
 
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
@@ -46,18 +46,7 @@ async def test_greedy_ids_are_those_of_the_bundled_engine(pair, local):
 
 
 async def test_a_stream_gives_what_complete_gives(pair):
-    engine = pair["small"]
-    prefix = prompt(engine, PROBLEMS[3]["problem"])
-    for decoding in (Decoding(64, stop=("\n\n",), logprobs=True), Decoding(64, temperature=0.8, seed=7), Decoding(1), Decoding(3)):
-        ((whole,),) = await engine.complete([prefix], decoding, key="", tally=Tally())
-        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", tally=Tally())]
-        assert deltas[-1].completion == whole
-        assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
-        text = engine.vocabulary.to_bytes(whole.ids)
-        if decoding.stop:
-            assert whole.finish == "stop"
-            assert b"\n\n" in text
-            assert b"\n\n" not in engine.vocabulary.to_bytes(whole.ids[:-1])
+    await streamed_as_completed(pair["small"])
 
 
 async def test_seeds_make_the_draws_and_each_place_has_its_own(pair):

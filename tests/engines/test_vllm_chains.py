@@ -14,7 +14,7 @@ from uuid import uuid4
 import openai
 import pytest
 from msgspec import structs
-from real import PROBLEMS, connected, counted, counts, metric, quiet, through_doors, until
+from real import PROBLEMS, connected, counted, counts, final_answers, metric, quiet, through_doors, until
 
 import speculative
 from speculative.chain import Chain
@@ -251,21 +251,7 @@ async def test_final_answers_are_those_of_the_bundled_pair(pair, local, capsys):
     """At temperature 0, on 100 problems; those that differ are listed (ties in the last bit can fall either way)."""
     problems = PROBLEMS[::5]
     assert len(problems) == 100
-    for method in ("big_only", "random_switch"):
-        gate = asyncio.Semaphore(12)
-
-        async def answer(problem, engines, method=method, gate=gate):
-            async with gate:
-                result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
-            return result.boxed
-
-        theirs = await asyncio.gather(*(answer(problem, pair) for problem in problems))
-        ours = await asyncio.gather(*(answer(problem, local) for problem in problems))
-        differ = [
-            (problem.get("id", place), one, other)
-            for place, (problem, one, other) in enumerate(zip(problems, theirs, ours, strict=True))
-            if one != other
-        ]
+    async for method, differ, ours in final_answers(problems, pair, local):
         with capsys.disabled():  # the list is wanted from a run that passes, too
             print(f"\n{method}: {len(problems) - len(differ)} of {len(problems)} the same; (problem, vLLM's, ours): {differ}")
         assert sum(answer is not None for answer in ours) >= 95

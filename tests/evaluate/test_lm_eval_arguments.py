@@ -1,4 +1,4 @@
-"""What `--model_args` says, in our words and in those of the seed's harness class."""
+"""What `--model_args` says, in our words and in those of SplitReason's harness class."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The way to model servers: one pooled client for an event loop, deadlines for everything, retries before the first token only."""
+"""The way to model servers: deadlines for everything, retries before the first token only."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ class Link:
             while data:
                 payloads = events.feed(data)
                 if payloads and payloads[-1] == DONE:
-                    done = bool(payloads.pop())
+                    done = True
+                    del payloads[-1]
                 if payloads and (made := reader.take(payloads)) is not None:
                     yield made
                 if done:

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, keys, the size of bodies, and errors that nobody else caught."""
+"""The outermost layer: request ids, the names it is called by, keys, the size of bodies, and errors that nobody else caught."""
 
 from __future__ import annotations
 

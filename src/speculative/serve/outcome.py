@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from speculative.events import Call, Ended, Started, Stopped
+from speculative.events import Call, Ended, Stopped
 from speculative.ledger import Ledger
 from speculative.problem import Usage, boxed
 from speculative.serve.cut import Cut
@@ -117,7 +117,7 @@ def _calls(trace: Trace) -> Iterator[tuple[float, Call]]:
     """Every call that was made, with the time of its return."""
     for event in trace.walk():
         call: Call | None = getattr(event, "call", None)
-        if call and call.requests and not isinstance(event, Started):
+        if call and call.requests:
             yield event.at, call
 
 

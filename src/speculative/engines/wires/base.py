@@ -38,7 +38,8 @@ class News(Struct, frozen=True, gc=False):
     produced: int | None = None
 
 
-Reader = Callable[[bytes], News]
+Read = Callable[[bytes], News]
+"""Reads one payload."""
 
 
 class Wire(Protocol):
@@ -51,7 +52,6 @@ class Wire(Protocol):
     batches: bool
     several: bool
     keeps: bool
-    scores: bool
     path: str
     score_path: str
 
@@ -59,7 +59,7 @@ class Wire(Protocol):
         """The request; `every` is how many tokens the server may hold back before it sends them."""
         ...
 
-    def reader(self) -> Reader:
+    def reader(self) -> Read:
         """Reads the payloads of one streamed answer, in order. Raises `msgspec.DecodeError` and `Broken`."""
         ...
 

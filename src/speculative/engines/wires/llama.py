@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids, Vocabulary
-from speculative.engines.wires.base import Broken, Job, News, Piece, Reader
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read
 
 LEAST = 4
 """Tokens of the longest character. No fewer are asked for: its ids do not come before its end."""
@@ -53,7 +53,6 @@ class LlamaWire:
     batches = False
     several = False
     keeps = False
-    scores = False
     path = "/completion"
     score_path = ""
 
@@ -80,7 +79,7 @@ class LlamaWire:
         }
         return {**body, "n_probs": 1} if decoding.logprobs else body
 
-    def reader(self) -> Reader:
+    def reader(self) -> Read:
         return _Reading(self._decoder, self._vocabulary).read
 
     def _stops(self, decoding: Decoding) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.wires.base import Broken, Job, News, Piece, Reader
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read
 
 Scored = tuple[float | None, int, str | None]
 
@@ -38,7 +38,6 @@ class SglangWire:
     batches = False
     several = False
     keeps = True
-    scores = True
     path = "/generate"
     score_path = "/generate"
 
@@ -64,7 +63,7 @@ class SglangWire:
         }
         return {"input_ids": list(job.prefixes[0]), "sampling_params": sampling, "return_logprob": decoding.logprobs, "stream": True}
 
-    def reader(self) -> Reader:
+    def reader(self) -> Read:
         return _Reading(self._decoder).read
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.wires.base import Broken, Job, News, Piece, Reader
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read
 
 
 class _Logprobs(Struct, gc=False):
@@ -47,7 +47,6 @@ class VllmWire:
     batches = True
     several = True
     keeps = True
-    scores = True
     path = "completions"
     score_path = "completions"
 
@@ -83,7 +82,7 @@ class VllmWire:
         }
         return {**body, "logprobs": 0, "return_tokens_as_token_ids": True} if decoding.logprobs else body
 
-    def reader(self) -> Reader:
+    def reader(self) -> Read:
         return self._read
 
     def _read(self, payload: bytes) -> News:

@@ -22,7 +22,7 @@ BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 """What lm-eval's tasks and users call the budget; the first one that is told counts."""
 
 UNUSED = ("thinking_start", "thinking_end")
-"""What the seed's commands give: what follows the thinking is all that comes back anyway."""
+"""What SplitReason's commands give: what follows the thinking is all that comes back anyway."""
 
 KNOWN = frozenset([*BUDGETS, *UNUSED, "until", "do_sample", "temperature", "top_p", "top_k"])
 
