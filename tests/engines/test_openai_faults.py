@@ -13,7 +13,7 @@ from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import Deadlines, told
 from speculative.engines.openai import OpenAIEngine
-from speculative.engines.payloads import Events
+from speculative.engines.payloads import Payloads
 from speculative.engines.replicas import Replicas, address
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer, Fault
@@ -325,12 +325,29 @@ def test_addresses():
     assert Replicas(["http://a", "http://b"]).name == "http://a/v1 (and 1 more)"
 
 
+def test_events_that_come_one_by_one_are_cut_as_those_that_come_together():
+    several = [
+        b"data: 1\n\n",
+        b"data:2\n\n",
+        b"data: 3\r\n\r\n",
+        b"data: \n\n",
+        b": 4\n\n",
+        b"data: 5\n",
+        b"\n",
+        b"data: 6\n\ndata",
+        b": 7\n\n",
+    ]
+    payloads = Payloads()
+    found = [payload for data in several for payload in payloads.feed(data)]
+    assert found == Payloads().feed(b"".join(several)) == [b"1", b"2", b"3", b"", b"5", b"6", b"7"]
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_events_are_cut_wherever_reads_end(size):
     data = b': ping\n\ndata: {"a": 1}\n\nevent: x\r\ndata: {"b": 2}\r\n\r\ndata: [DONE]\n\n'
-    events, found = Events(), []
+    payloads, found = Payloads(), []
     for place in range(0, len(data), size):
-        found += events.feed(data[place : place + size])
+        found += payloads.feed(data[place : place + size])
     assert found == [b'{"a": 1}', b'{"b": 2}', b"[DONE]"]
 
 

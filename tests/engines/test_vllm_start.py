@@ -485,14 +485,14 @@ async def test_who_stops_listening_ends_the_call(stand_in):
     opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
     closed = []
 
-    async def events(*_):
+    async def answer(*_):
         try:
             yield b"one"
             yield b"two"
         finally:
             closed.append(True)
 
-    opened.link.events = events
+    opened.link.stream = answer
     stream = opened.stream([1], Decoding(4), key="", tally=Tally())
     assert await anext(stream) == b"one"
     await stream.aclose()

@@ -18,7 +18,7 @@ from yarl import URL
 
 from speculative.engines import pool
 from speculative.engines.base import SPARED
-from speculative.engines.payloads import DONE, Events, Reader
+from speculative.engines.payloads import DONE, Payloads, Reader
 from speculative.engines.replicas import Replicas, origin
 from speculative.engines.silence import NEVER, Silence
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
@@ -104,7 +104,7 @@ class Link:
         """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
         return (await self._begin(path, body, key, whole=True))[1]
 
-    async def events(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
+    async def stream(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
         """What the reader makes of a streamed answer: something for a read, nothing, or its end.
 
         Leaving the loop early closes the connection. There is one generator between the socket and who listens: each more
@@ -112,10 +112,10 @@ class Link:
         """
         ends = time.monotonic() + self.deadlines.whole
         response, data, base = await self._begin(path, body, key, whole=False)
-        events, watch, content, done = Events(), _Watch(response, self.deadlines, ends), response.content, False
+        arriving, watch, content, done = Payloads(), _Watch(response, self.deadlines, ends), response.content, False
         try:
             while data:
-                payloads = events.feed(data)
+                payloads = arriving.feed(data)
                 if payloads and payloads[-1] == DONE:
                     done = True
                     del payloads[-1]
@@ -127,7 +127,7 @@ class Link:
                 data = await content.readany()
                 watch.since = NEVER
             else:
-                if (made := reader.take(events.feed(b"\n"))) is not None:
+                if (made := reader.take(arriving.feed(b"\n"))) is not None:
                     yield made
             if done:
                 with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here

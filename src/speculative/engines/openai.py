@@ -123,7 +123,7 @@ class OpenAIEngine:
         (job,) = self._jobs([prefix], [room], decoding)
         self._count(job, tally)
         telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally)
-        return self.link.events(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
+        return self.link.stream(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
@@ -189,7 +189,7 @@ class OpenAIEngine:
         """Reads one call's answer to its end."""
         self._count(job, tally)
         reading = Reading(self.name, self._wire, writings, tally)
-        async with aclosing(self.link.events(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
+        async with aclosing(self.link.stream(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
             async for _ in nothing:
                 pass
         return reading

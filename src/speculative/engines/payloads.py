@@ -19,7 +19,7 @@ class Reader(Protocol[T_co]):
         ...
 
 
-class Events:
+class Payloads:
     """Cuts what arrives into the payloads of server-sent events. Comments and other fields give nothing."""
 
     def __init__(self) -> None:

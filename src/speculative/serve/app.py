@@ -144,10 +144,8 @@ def _errors(app: FastAPI, door: Door) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        told_of = f"{request.method} {request.url.path}: {error.detail}"[:300]
-        response = told(
-            request, error.refusal if isinstance(error, Unread) else Refusal(error.status_code, told_of, code=str(error.status_code))
-        )
+        plain = Refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}"[:300], code=str(error.status_code))
+        response = told(request, error.refusal if isinstance(error, Unread) else plain)
         response.headers.update(error.headers or {})
         return response
 
