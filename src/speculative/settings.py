@@ -34,6 +34,8 @@ MIB = 1 << 20
 ROLES: tuple[Role, ...] = get_args(Role)
 
 ACCESS = Parameter(group=Group("Access", sort_key=3), negative=())
+NOTHING = Parameter(show_default=False)
+"""Nothing, unless it is given."""
 LIMITS = Parameter(group=Group("Limits", sort_key=4))
 UNFLAGGED = Parameter(parse=False)
 
@@ -96,16 +98,16 @@ class Settings(BaseSettings):
     key_file: Annotated[Path | None, ACCESS] = Field(
         None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)"
     )
-    no_auth: Annotated[bool, ACCESS] = Field(False, description="serve anybody who can reach the port")
-    allowed_host: Annotated[Many, ACCESS] = Field(
+    no_auth: Annotated[bool, ACCESS, NOTHING] = Field(False, description="serve anybody who can reach the port")
+    allowed_host: Annotated[Many, ACCESS, NOTHING] = Field(
         default_factory=list[str],
         description="name by which the service may be called, besides this machine's own where no key is needed; may be repeated, * is any",
     )
-    cors_origin: Annotated[Many, ACCESS] = Field(
+    cors_origin: Annotated[Many, ACCESS, NOTHING] = Field(
         default_factory=list[str], description="origin whose pages may call the service; may be repeated"
     )
     log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
-    log_text: Annotated[bool, ACCESS] = Field(False, description="write prompts and replies to the log")
+    log_text: Annotated[bool, ACCESS, NOTHING] = Field(False, description="write prompts and replies to the log")
 
     degrade: Annotated[Degrade, LIMITS] = Field(
         "fail", description="big or small: who goes on alone when the other one's server dies, where a request does not say"

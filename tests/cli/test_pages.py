@@ -1,5 +1,6 @@
 """The pages that are made from the code are up to date: `python -m speculative.cli.docs` writes them."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from speculative.cli.docs import PAGES, main
+from speculative.cli.commands import COMMANDS
+from speculative.cli.docs import PAGES, help_of, main
 from speculative.events import AnyEvent
 from speculative.report.schema import outcome_schema, trace_schema
 
@@ -17,6 +19,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_up_to_date(name):
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run python -m speculative.cli.docs"
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "lm-eval"])
+def test_the_help_of_a_command_says_all_that_its_function_does(name):
+    about = getattr(importlib.import_module(f"speculative.cli.{name}"), name).__doc__
+    assert " ".join(about.split()) in " ".join(help_of(name).split())
 
 
 def test_the_command_writes_them(tmp_path):

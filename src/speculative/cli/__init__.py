@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
             from speculative.cli.lm_eval import lm_eval
 
             return lm_eval(argv[1:])
-        made = app()
+        made = app(*argv[:1])
         if argv[:1] == ["ask"]:
             from speculative.cli.ask import prepare
 
@@ -51,8 +51,8 @@ def run(argv: Sequence[str]) -> int:
     return code
 
 
-def app() -> App:
-    """The commands, none of them imported yet."""
+def app(asked: str = "") -> App:
+    """The commands, none of them imported yet. The one that is asked for says more of itself: its own docstring is its help."""
     from cyclopts import App
 
     from speculative.cli.screen import Screen
@@ -71,5 +71,5 @@ def app() -> App:
     )
     for name, about in COMMANDS.items():
         module = name.replace("-", "_")
-        made.command(f"speculative.cli.{module}:{module}", name=name, help=about)
+        made.command(f"speculative.cli.{module}:{module}", name=name, help=None if name == asked else about)
     return made

@@ -61,8 +61,8 @@ def compare(
 ) -> int:
     """Run methods on the bundled problems, and compare accuracy, tokens and seconds.
 
-    All methods get the same problems with the same seeds. An answer is right if its last box holds the right number. Differences are
-    tested on the same problems; docs/statistics.md says what each number is.
+    All methods get the same problems with the same seeds, and differences are tested on these.
+    An answer is right if its last box holds the right number. docs/statistics.md says what each number is.
     """
     for name, value in (("epochs", epochs), ("chains", chains)):
         if value < 1:

@@ -23,7 +23,7 @@ from speculative.pair import EngineOptions, Spec, engine, keyed
 def doctor(
     *,
     engines: EngineFlags = DEFAULT_ENGINES,
-    json: Annotated[bool, Parameter(help="print JSON", negative=())] = False,
+    json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
 ) -> int:
     """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
     given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
