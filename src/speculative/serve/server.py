@@ -7,7 +7,8 @@ import gc
 import math
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -25,7 +26,7 @@ BACKLOG = 2048
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
 YOUNG = 20_000
-"""Objects after which a collector of garbage looks for cycles; a request leaves next to none, and makes hundreds."""
+"""New objects after which the collector of garbage looks for rings; a request makes hundreds, and leaves no ring."""
 GRACE = 2
 """Seconds after the drain in which cancelled chains may say so to their clients."""
 
@@ -68,17 +69,29 @@ def serve(settings: Settings, opener: Opener | None = None, *, seed: Seed | None
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
     handler = set_up(settings.log_level, Scrubber(settings.keys()))
-    gc.collect()
-    gc.freeze()  # what was imported stays: it need not be looked through again and again
-    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     try:
         log("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", authentication=bool(server.door.keys))
-        server.run(sockets=[bound])
+        with _seldom_collected():
+            server.run(sockets=[bound])
     finally:
         take_down(handler)
         bound.close()
     if server.door.failed:
         raise server.door.failed
+
+
+@contextmanager
+def _seldom_collected() -> Generator[None]:
+    """What was imported stays, and need not be looked through again and again; a request leaves next to nothing to find."""
+    usual = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None = None, shutdown: bool = False) -> Server:
