@@ -138,18 +138,20 @@ def test_unknown_model_is_not_found(served):
 
 
 def test_bodies_that_are_none(served):
-    for content, kind in (
-        (b"{", "application/json"),
-        (b"[1]", "application/json"),
-        (b"", "application/json"),
-        (b"\xff", "application/json"),
-        (b"[" * 100_000, "application/json"),
-        (b'{"seed": ' + b"9" * 5000 + b"}", "application/json"),
-        (b"{]", "application/vnd.ours+json; charset=utf-8"),
+    for content, kind, told in (
+        (b"{", "application/json", "Expecting property name enclosed in double quotes at character 1"),
+        (b"[1]", "application/json", "body: input should be an object"),
+        (b"null", "application/json", "body: input should be an object"),
+        (b'{"messages": ["a"]}', "application/json", "messages.0: input should be an object"),
+        (b"", "application/json", "Expecting value at character 0"),
+        (b'{"a": "\xff"}', "application/json", "no utf-8, invalid start byte at character 7"),
+        (b"[" * 100_000, "application/json", "nested too deep"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "application/json", "too many digits"),
+        (b"{]", "application/vnd.ours+json; charset=utf-8", "at character 1"),
     ):
         reply = served.post(content=content, headers={"content-type": kind})
         assert reply.status_code == 400
-        assert reply.json()["error"]["message"]
+        assert told in reply.json()["error"]["message"]
 
 
 def test_a_body_that_is_not_said_to_be_json_is_told_how(served):

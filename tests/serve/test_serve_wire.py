@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 
 import pytest
 from serving import ASK, THOUGHT, pair, serving
@@ -213,3 +214,41 @@ def test_what_is_no_http_does_not_get_into_a_reply():
             client.sendall(b"\x16\x03\x01\r\n\r\n")
             assert b"HTTP/1.1" not in rest(client)
         served.wait(lambda: not served.running)
+
+
+@contextlib.contextmanager
+def patient(monkeypatch):
+    """A service that waits 0.5 s for a client to take something, of which the system keeps little."""
+
+    def small(settings):
+        bound = server.bind(settings)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return bound
+
+    monkeypatch.setattr("serving.bind", small)
+    monkeypatch.setattr("speculative.serve.wire.STALLED", 0.5)
+    body = json.dumps({**ASK, "stream": True, "max_tokens": 4000}).encode()
+    with serving(pair("".join(f"{number} " for number in range(4000)))) as served, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", served.port))
+        client.sendall(HEAD.replace(b"%d" % len(BODY), b"%d" % len(body)) + body)
+        served.wait(lambda: served.door.admission.running)
+        yield served, client
+
+
+def test_a_client_that_takes_nothing_holds_no_place(monkeypatch):
+    """It is hung up on: its chains are over, and others may want to come in."""
+    with patient(monkeypatch) as (served, _):
+        served.wait(lambda: not served.door.admission.running)
+        assert "speculative_cancelled_requests_total 1.0" in served.get("/metrics").text
+
+
+def test_a_client_that_takes_little_gets_all(monkeypatch):
+    with patient(monkeypatch) as (served, client):
+        got = b""
+        while b"[DONE]" not in got[-100:] and (piece := client.recv(4096)):
+            got += piece
+            time.sleep(0.03)
+        assert got.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        assert "speculative_cancelled_requests_total 0.0" in served.get("/metrics").text

@@ -42,6 +42,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+OBJECT = frozenset(("model_type", "model_attributes_type"))
+"""Errors whose own words name a class of ours, or what the framework makes of an object."""
+
 
 def create_app(
     settings: Settings,
@@ -165,7 +168,7 @@ def _invalid(error: RequestValidationError, kind: str) -> Refusal:
         return Refusal(
             400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')} at character {place}", code="invalid_json"
         )
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    reason = "Input should be an object" if first["type"] in OBJECT else str(first["msg"]).removeprefix("Value error, ")
     return Refusal(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place[:80] or None)
 
 

@@ -35,10 +35,23 @@ def read(model: type[BaseModel], body: bytes, kind: str) -> Any:
     try:
         found = json.loads(body) if subtype == "application/json" or subtype.endswith("+json") else body
     except (ValueError, RecursionError) as error:
-        place, reason = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (0, str(error))
+        place, reason = _unread(error)
         raise RequestValidationError([{"type": "json_invalid", "loc": ("body", place), "ctx": {"error": reason}}], body=body) from None
     try:
         return model.model_validate(found)
     except ValidationError as error:
         told = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
         raise RequestValidationError(told, body=body) from None
+
+
+def _unread(error: ValueError | RecursionError) -> tuple[int, str]:
+    """Where a body is no JSON, and why; what is too large or too deep has no place."""
+    match error:
+        case json.JSONDecodeError():
+            return error.pos, error.msg
+        case UnicodeDecodeError():
+            return error.start, f"no {error.encoding}, {error.reason}"
+        case RecursionError():
+            return 0, "it is nested too deep"
+        case _:
+            return 0, "a number in it has too many digits"

@@ -1,4 +1,4 @@
-"""What comes over a connection until it is a request: how long that may take, and how much may come before the body."""
+"""How long a request may take to come over a connection, how much may come before its body, and how long a reply waits to be taken."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from speculative.serve.metrics import Metrics
 
 HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""
+STALLED = 60.0
+"""Seconds in which a client must take something of what waits for it: its chains have their places until then."""
 
 
 class Wire(HttpToolsProtocol):
@@ -31,11 +33,21 @@ class Wire(HttpToolsProtocol):
         self._part: Literal["head", "body"] | None = None
         self._unread = 0  # bytes since the last that were body, or another request's
         self._timer: asyncio.TimerHandle | None = None
+        self._full: asyncio.TimerHandle | None = None
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
+        self._flows()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._flows()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
@@ -79,6 +91,24 @@ class Wire(HttpToolsProtocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+    def _watch(self) -> None:
+        """Hangs up if nothing of what waits now has left in time."""
+        waiting = self.transport.get_write_buffer_size()
+
+        def stalled() -> None:
+            if self.transport.get_write_buffer_size() < waiting:
+                self._watch()
+            else:
+                log("client takes nothing", waiting=waiting, seconds=STALLED)
+                self.transport.abort()
+
+        self._full = self.loop.call_later(STALLED, stalled)
+
+    def _flows(self) -> None:
+        if self._full:
+            self._full.cancel()
+            self._full = None
 
     def _late(self) -> None:
         """The rest of the request did not come."""
