@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -94,8 +95,10 @@ async def _inspect(link: Link, model: str | None) -> Server:
                 return Server("sglang", str(info.get("version", "")), card.id, source, context)
             case "llama.cpp":
                 props = await _page(link, "/props")
-                settings: Any = props.get("default_generation_settings")
-                context, build = _context(settings.get("n_ctx") if isinstance(settings, dict) else None), str(props.get("build_info", ""))
+                positions, build = None, str(props.get("build_info", ""))
+                with suppress(KeyError, TypeError):
+                    positions = props["default_generation_settings"]["n_ctx"]
+                context = _context(positions)
                 return Server("llama.cpp", build, card.id, str(props.get("model_path") or card.id), context, props.get("chat_template"))
             case _:
                 return Server("other", "", card.id, card.root or card.id, _context(card.max_model_len))
