@@ -81,6 +81,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
+    if not (arguments.folder / "config.json").is_file():
+        parser.error(f"{arguments.folder}: no model's folder; src/speculative/bundled/big is one")
     write(arguments.folder, arguments.target)
 
 

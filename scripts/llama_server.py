@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--key", action="append", default=[], help="a key that calls have to bear")
     arguments = parser.parse_args()
+    if not arguments.model.is_file():
+        parser.error(f"{arguments.model}: there is no such file; scripts/gguf_file.py writes one")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # for the server's threads too: we wait for them
     server = xllamacpp.Server(_settings(arguments))
     print(f"listening on {server.listening_address}", flush=True)

@@ -107,6 +107,9 @@ class FakeServer:
             return web.json_response({"prompt": shown(self._templated(body))})
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
+        if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
+            text = self.engine.vocabulary.to_bytes(body["tokens"]).decode("utf-8", "replace")
+            return web.json_response({"prompt" if self.kind == "vllm" else "content": text})
         if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):
             return web.json_response({"detail": "Not Found"}, status=404)
         fault = self.faults.popleft() if self.faults else None

@@ -239,6 +239,19 @@ async def test_a_server_that_drafts_tokens_by_itself_is_known(speculates):
         await engine.aclose()
 
 
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
+async def test_a_tokenizer_that_is_not_the_models_is_refused(kind):
+    """Its ids would be other words to the server: fluent nonsense, and no error."""
+
+    class Other(ScriptedVocabulary):
+        def encode(self, text):
+            return super().encode(text.swapcase())
+
+    async with FakeServer(ScriptedEngine("x"), kind=kind) as server:
+        with pytest.raises(UsageError, match=r"aNN HAS 3 .*--big-tokenizer"):
+            await OpenAIEngine.connect(server.url, vocabulary=Other(), dialect="chatml")
+
+
 async def test_a_server_that_gives_no_ids_is_refused():
     server = FakeServer(ScriptedEngine("x"), kind="other")
     server.ids = False

@@ -283,6 +283,20 @@ async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
         await engine.aclose()
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_server_that_cannot_serve_is_left_for_one_that_can(status):
+    """A dead server behind a proxy says so, each time anew."""
+    scripted = ScriptedEngine(TEXT)
+    async with FakeServer(scripted) as one, FakeServer(scripted) as two:
+        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        dead, other = (one, two) if engine.link.replicas.pick("chain").startswith(one.url) else (two, one)
+        one.requests.clear(), two.requests.clear()
+        dead.faults.extend([Fault("status", status=status)] * 8)
+        assert (await write(engine)).finish == "length"
+        assert (len(dead.requests), len(other.requests)) == (1, 1)
+        await engine.aclose()
+
+
 async def test_a_stuck_server_is_left_before_its_first_token(monkeypatch):
     """Also when waiting for it took longer than a call that nobody answered may be tried again."""
     monkeypatch.setattr(http, "PATIENCE", 0.5)

@@ -16,8 +16,8 @@ import unlike
 
 import speculative
 from speculative.cli import loading, run
-from speculative.engines import guard, http, kept, vllm
-from speculative.engines.base import Decoding, Tally
+from speculative.engines import guard, http, kept, remote_vocabulary, vllm
+from speculative.engines.base import Completion, Decoding, Tally
 from speculative.engines.checkup import look
 from speculative.engines.vllm import Launch, VllmEngine, cause, last_line
 from speculative.errors import EngineUnreachable, UsageError
@@ -216,7 +216,14 @@ async def test_a_server_that_is_there_already_is_used_and_left_alone():
 async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, source):
     unlike.byte_level(tmp_path / "model")
     model = str(tmp_path / "model")
-    async with FakeServer(ScriptedEngine("x"), model="there", source=model if source == "itself" else "other/one") as server:
+
+    class Stand(ScriptedEngine):
+        vocabulary = remote_vocabulary.read(tmp_path / "model" / "tokenizer.json")
+
+        async def complete(self, prefixes, decoding, *, key, tally):
+            return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
+
+    async with FakeServer(Stand(""), model="there", source=model if source == "itself" else "other/one") as server:
         launch = Launch(model, "/nowhere", port=server.port)
         engine = await asyncio.to_thread(VllmEngine.serve, launch)
         assert engine.server.model == "there"

@@ -177,6 +177,8 @@ class Link:
                 response = await pool.session(self).request(verb, address, **settings)
                 try:
                     if response.status != 200:
+                        if response.status in PASSING:
+                            self.replicas.fell(base)
                         raise await self._refusal(response, url)
                     data = await response.read() if whole else await response.content.readany()
                     if not whole and not data:

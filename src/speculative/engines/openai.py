@@ -17,11 +17,14 @@ from speculative.engines.http import Deadlines, Link
 from speculative.engines.reading import Reading, Telling
 from speculative.engines.servers import Server, inspect
 from speculative.engines.wires.base import Broken, Job, Writing
-from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused
+from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused, UsageError
 from speculative.hiding import bare
 
 HELD = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
+
+PROBE = "Ann has 3 pens and 42 more"
+"""What tells one vocabulary from another. Nothing in it is cleaned up by those who decode it."""
 
 
 class OpenAIEngine:
@@ -91,7 +94,21 @@ class OpenAIEngine:
         if self.server.kind == "vllm" and await self._speculates():
             own: frozenset[Ability] = frozenset({"speculates"})
             self.abilities |= own
+        await self._read_alike()
         return self
+
+    async def _read_alike(self) -> None:
+        """Raises `UsageError` where the server reads our token ids as another text: then all that is written would be nonsense."""
+        ids = self.vocabulary.encode(PROBE)
+        try:
+            answer = await self.link.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
+            said: Any = msgspec.json.decode(answer)
+            text: Any = said.get("prompt", said.get("content"))  # vLLM says one, llama.cpp the other
+        except (EngineError, msgspec.DecodeError, AttributeError):
+            return  # it does not say
+        if isinstance(text, str) and text.split() != PROBE.split():
+            told = f"{self.name} reads our token ids for {PROBE!r} as {text[:60]!r}"
+            raise UsageError(f"{told}; give the tokenizer of its own model (--big-tokenizer, --small-tokenizer)")
 
     async def _speculates(self) -> bool:
         """Whether vLLM drafts tokens by itself: only then does it count them."""

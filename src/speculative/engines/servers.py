@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal, TypeVar, cast
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -94,9 +95,10 @@ async def _inspect(link: Link, model: str | None) -> Server:
                 return Server("sglang", str(info.get("version", "")), card.id, source, context)
             case "llama.cpp":
                 props = await _page(link, "/props")
-                said = props.get("default_generation_settings")
-                settings = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-                context, build = _context(settings.get("n_ctx")), str(props.get("build_info", ""))
+                positions, build = None, str(props.get("build_info", ""))
+                with suppress(KeyError, TypeError):
+                    positions = props["default_generation_settings"]["n_ctx"]
+                context = _context(positions)
                 return Server("llama.cpp", build, card.id, str(props.get("model_path") or card.id), context, props.get("chat_template"))
             case _:
                 return Server("other", "", card.id, card.root or card.id, _context(card.max_model_len))
