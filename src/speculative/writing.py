@@ -65,6 +65,10 @@ class Writing(Asking):
                     found, call = await self._complete(role, [prefix], decoding, "write", room, tell, half)
                 except EngineError as error:
                     return self._rescued(half, error, base, place)
+                except asyncio.CancelledError:
+                    if half.proposal and self._append_only:
+                        self._kept(half.role, half.proposal, base, place)
+                    raise
                 draft = self._make(role, number, found[0], place, base=base)
                 self.record(events.Wrote(call=call, seed=decoding.seed, proposal=draft.proposal))
                 steps = self._commit([draft])
@@ -112,6 +116,10 @@ class Writing(Asking):
                 found, call = await self._complete(role, [prefix], decoding, "answer", room, tell, half)
             except EngineError as error:
                 return self._rescued(half, error, base, place, cue)[0]
+            except asyncio.CancelledError:
+                if half.proposal and not self._parent:
+                    self._kept(half.role, half.proposal, base, place, cue)
+                raise
             draft = self._make(role, number, found[0], place, base=base, phase="answer")
             self.record(events.Answered(call=call, seed=decoding.seed, cue=cue, proposal=draft.proposal))
             self._commit([draft])
@@ -157,7 +165,11 @@ class Writing(Asking):
         if half.proposal is None or not self._roles.survives(half.role, error):
             raise error
         self._lose(half.role, error)
-        draft = Draft(half.role, half.proposal, None, base, place)
+        return self._kept(half.role, half.proposal, base, place, cue)
+
+    def _kept(self, role: str, proposal: events.Proposal, base: Place, place: Place, cue: str = "") -> tuple[Draft, int]:
+        """Commits what a listener was told, as final, before the call was cut off."""
+        draft = Draft(role, proposal, None, base, place)
         if cue:
             self.record(events.Inserted(text=cue, phase="answer"))
         self.record(events.Accepted(drafts=(draft.id,)))

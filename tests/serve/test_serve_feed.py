@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given as holds_for
 from hypothesis import settings as runs
 from hypothesis import strategies as st
-from serving import pair
+from serving import TEXT, pair
 
 from speculative.methods.registry import build
 from speculative.problem import Message, Problem
@@ -102,8 +102,10 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     await asyncio.sleep(0.1)
     await work.close()
     outcome = Outcome.of(next(work.traces()))
-    assert outcome.kept == 0
-    assert outcome.usage["big"].produced_tokens == outcome.usage["big"].discarded_tokens > 0
+    cost = outcome.usage["big"]
+    assert cost.produced_tokens == cost.kept_tokens + cost.discarded_tokens > 0
+    assert outcome.kept == cost.kept_tokens
+    assert TEXT.startswith(outcome.reasoning)
 
 
 async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
@@ -113,3 +115,16 @@ async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
     _, content, outcome = await streamed(pair("word " * 40, width=1, small_width=1), job)
     assert (content, outcome.finish) == ("word " * 2, "length")
     assert content == outcome.content
+
+
+@pytest.mark.parametrize("phase", ["thinking", "answer"])
+async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
+    """It left as final: the reply's figures count it, and its trace has it."""
+    text = "word " * 4000 if phase == "thinking" else "a</think>\n\n" + "word " * 4000
+    problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=0.3)
+    job = Job(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True)
+    reasoning, content, outcome = await streamed(pair(text, delay=0.001, width=1, small_width=1), job)
+    assert outcome.finish == "time"
+    assert "word" in (reasoning if phase == "thinking" else content)
+    assert (reasoning, content.strip()) == (outcome.reasoning, outcome.content)
+    assert outcome.kept > 10
