@@ -1,6 +1,7 @@
 """What is streamed is what is told in the end, however the text comes in."""
 
 import asyncio
+import contextlib
 
 import pytest
 from hypothesis import given as holds_for
@@ -8,6 +9,7 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from serving import TEXT, pair
 
+from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.problem import Message, Problem
 from speculative.serve.cut import Cut
@@ -128,3 +130,21 @@ async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
     assert "word" in (reasoning if phase == "thinking" else content)
     assert (reasoning, content.strip()) == (outcome.reasoning, outcome.content)
     assert outcome.kept > 10
+
+
+async def test_a_method_that_gives_up_on_a_write_loses_no_text():
+    """What it writes afterwards follows what had left already."""
+
+    class GivesUp(Method):
+        async def run(self, chain):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await chain.write("big")
+            await chain.insert("Enough of that.\n")
+            await chain.answer("big")
+
+    job = Job(model="m", method=GivesUp(), problems=(Problem.of("Q"),), stream=True)
+    reasoning, content, outcome = await streamed(pair("word " * 400, delay=0.001, width=1, small_width=1), job)
+    assert reasoning.startswith("word ")
+    assert reasoning.endswith("Enough of that.\n")
+    assert (reasoning, content) == (outcome.reasoning, outcome.content)
