@@ -28,7 +28,10 @@ def main() -> None:
     if not arguments.model.is_file():
         parser.error(f"{arguments.model}: there is no such file; scripts/gguf_file.py writes one")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # for the server's threads too: we wait for them
-    server = xllamacpp.Server(_settings(arguments))
+    try:
+        server = xllamacpp.Server(_settings(arguments))
+    except RuntimeError as error:
+        parser.exit(1, f"{arguments.model}, port {arguments.port}: {error} Is the port taken, or the file cut off?\n")
     print(f"listening on {server.listening_address}", flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     del server

@@ -45,7 +45,8 @@ async def asolve(
 
     `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
     `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
-    delta, on the event loop; the trace is the same without it.
+    delta, on the event loop; the trace is the same without it, but for the text of a call that `max_seconds` cuts: it is kept
+    where somebody was told it.
 
     Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails, `MethodError` when the method does: their
     `trace` is what was done so far.
