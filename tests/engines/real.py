@@ -98,7 +98,7 @@ async def counted(servers, before, usage, fields=tuple(COUNTED)):
         return {role: {field: now[role][field] - before[role][field] for field in fields} for role in servers}
 
     with contextlib.suppress(TimeoutError):  # a server may count a moment after it has answered
-        await until(lambda: grown() == said, 5)
+        await until(lambda: grown() == said, 20)
     assert grown() == said
 
 
@@ -116,7 +116,7 @@ async def quiet(servers):
     assert counts(servers) == before
 
 
-async def until(condition, seconds=20.0):
+async def until(condition, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (a server's counters have no events)
             await asyncio.sleep(0.1)

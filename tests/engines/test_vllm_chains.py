@@ -188,9 +188,12 @@ async def test_an_idle_model_is_warmed_while_the_other_one_writes(endless, serve
 
 
 async def test_cancelling_a_task_ends_the_work_of_both_servers(endless, servers):
-    """Four chains at once, in the middle of what they write: no call of theirs comes to its end."""
+    """Many chains at once, in the middle of what they write: no call of theirs comes to its end.
+
+    So many that a step of a server takes long: one that makes a thousand steps a second may say for ten seconds nothing of itself.
+    """
     before = counts(servers)
-    settings = {"wrappers": ["vote(ballots=4)"], "switch_chunk": 5000, "max_tokens": 7000, "temperature": 1.0}
+    settings = {"wrappers": ["vote(ballots=24)"], "switch_chunk": 5000, "max_tokens": 7000, "temperature": 1.0}
     task = asyncio.create_task(speculative.asolve(PROBLEMS[0]["problem"], "random_switch", pair=endless, seed=5, **settings))
     await until(lambda: task.done() or all(metric(one.url, "num_requests_running") for one in servers.values()))
     task.cancel()
@@ -199,7 +202,7 @@ async def test_cancelling_a_task_ends_the_work_of_both_servers(endless, servers)
     await quiet(servers)
     for role, now in counts(servers).items():
         assert now["requests"] == before[role]["requests"]
-        assert 0 < now["produced_tokens"] - before[role]["produced_tokens"] < 4 * 5000
+        assert 0 < now["produced_tokens"] - before[role]["produced_tokens"] < 24 * 5000
 
 
 async def test_a_chain_whose_time_is_over_leaves_its_server_idle(endless, servers):
