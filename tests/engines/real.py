@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from pathlib import Path
 from urllib.request import urlopen
@@ -109,11 +110,14 @@ def idle(servers):
 
 
 async def quiet(servers):
-    """The servers have no work, and get no more: not only between two calls of a chain."""
-    await until(lambda: idle(servers))
-    before = counts(servers)
-    await asyncio.sleep(1)
-    assert counts(servers) == before
+    """Waits until the servers have no work and get none for a second: a chain is between two calls for less."""
+
+    def still():
+        before = counts(servers)
+        time.sleep(1)
+        return idle(servers) and counts(servers) == before
+
+    await until(still)
 
 
 async def until(condition, seconds=60.0):

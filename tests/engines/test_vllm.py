@@ -113,10 +113,11 @@ async def test_many_beams_in_one_call(pair):
 
 
 async def test_cancelling_ends_the_work_of_the_server(pair, servers):
+    """Of so many completions that it would take long: a busy server may say for ten seconds nothing of itself."""
     engine, tally, url = pair["big"], Tally(), servers["big"].url
     prefix = prompt(engine, PROBLEMS[0]["problem"])
     before = counts(servers)["big"]
-    task = asyncio.create_task(engine.complete([prefix] * 3, Decoding(6000, temperature=1.0), key="", tally=tally))
+    task = asyncio.create_task(engine.complete([prefix] * 24, Decoding(6000, temperature=1.0), key="", tally=tally))
     await until(lambda: metric(url, "num_requests_running") >= 3)
     await until(lambda: tally.produced_tokens > 10)
     task.cancel()
@@ -125,5 +126,5 @@ async def test_cancelling_ends_the_work_of_the_server(pair, servers):
     await quiet(servers)
     after = counts(servers)["big"]
     assert after["requests"] == before["requests"]  # none of them came to its end
-    assert 10 < tally.produced_tokens <= after["produced_tokens"] - before["produced_tokens"] < 18000
-    assert tally.prompt_tokens == 3 * len(prefix)
+    assert 10 < tally.produced_tokens <= after["produced_tokens"] - before["produced_tokens"] < 24 * 6000
+    assert tally.prompt_tokens == 24 * len(prefix)
