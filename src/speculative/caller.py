@@ -118,7 +118,9 @@ class Caller:
             value = await work(tally)
         except BaseException as error:
             reason = (str(error) or type(error).__name__) if isinstance(error, Exception) else ""
-            written, lost = (error.written, error.lost) if isinstance(error, EngineError) else (None, False)
+            written, lost = None, False
+            if isinstance(error, EngineError):
+                error.role, written, lost = role, error.written, error.lost
             written = written or (Completion(tuple(told), "cut") if told else None)
             proposal = cut(written) if cut and written else None
             self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason, lost=lost, proposal=proposal))

@@ -44,11 +44,13 @@ class BadWeights(SpeculativeError):
 class EngineError(SpeculativeError):
     """An engine failed. `trace` holds what the chain had done until then, when there was a chain.
 
+    `role`: whose engine it was, when a chain called it.
     `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
     `written`: what of the call's one completion is known to have been written, where that is known.
     """
 
     trace: Trace | None = None
+    role: str | None = None
     lost: bool = False
     written: Completion | None = None
 

@@ -138,7 +138,9 @@ class ChainState:
         for role, engine in self.engines.items():
             prefix = self._prefix(role)
             if self._positions(role, prefix) < 1:
-                raise ContextExceeded(engine.name, len(prefix), engine.context)
+                error = ContextExceeded(engine.name, len(prefix), engine.context)
+                error.role = role
+                raise error
 
     # ---- prefixes ---------------------------------------------------------------------------------------------------
 

@@ -79,3 +79,30 @@ def serving(engines: Pair | None = None, *, opener=None, seed=None, shutdown=Fal
         thread.join(timeout=30)
         bound.close()
         assert not thread.is_alive()
+
+
+class Broken:
+    """An engine whose server is away, and whose error says too much."""
+
+    def __init__(self, inner, error):
+        self._inner, self.error = inner, error
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def complete(self, *_, **__):
+        raise self.error
+
+    async def stream(self, *_, **__):
+        raise self.error
+        yield
+
+
+class Late(Broken):
+    """An engine that writes something, and then fails."""
+
+    async def stream(self, prefix, decoding, *, key, tally):
+        async for delta in self._inner.stream(prefix, decoding, key=key, tally=tally):
+            yield delta
+            if tally.produced_tokens > 4:
+                raise self.error

@@ -139,7 +139,7 @@ def _errors(app: FastAPI, door: Door) -> None:
         return JSONResponse(body_for(request.url.path, refusal), refusal.status, refusal.headers)
 
     async def refused(request: Request, error: Exception) -> Response:
-        return told(request, refusal_of(error))
+        return told(request, refusal_of(error, door.request_id(request.scope)))
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from speculative.serve import shown
 from speculative.serve.errors import Refusal
 from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome, summed, usage
@@ -83,7 +84,7 @@ class Body:
         """The reply that is not streamed. `seconds` of the whole request."""
         ours = {**self._ours(outcomes), "seconds": round(seconds, 6)}
         if self._job.events:
-            ours["events"] = [outcome.trace.events for outcome in outcomes]
+            ours["events"] = [list(map(shown.event, outcome.trace.events)) for outcome in outcomes]
         return encode(
             {
                 **self._common,

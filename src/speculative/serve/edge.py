@@ -48,7 +48,7 @@ class Edge:
                 self.door.keys.check(scope["path"], headers.get(b"authorization"))
             await self.app(scope, self._counted(receive, scope["state"]), identified)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log has a line
-            refusal = refusal_of(error)
+            refusal = refusal_of(error, request_id.decode())
             if refusal.status == 500:
                 log("bug", 40, error=error, request=request_id.decode())
             if not status:

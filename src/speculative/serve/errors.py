@@ -7,7 +7,8 @@ from typing import Any, cast
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UsageError
+from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
+from speculative.serve import shown
 
 
 class Refusal(Exception):
@@ -58,8 +59,12 @@ def cause(error: BaseException) -> BaseException:
     return error
 
 
-def refusal_of(error: BaseException) -> Refusal:
-    """What a client is told of an exception. What is a bug of ours is not told, only that it happened."""
+def refusal_of(error: BaseException, request: str) -> Refusal:
+    """What a client is told of an exception. What is a bug of ours is not told, only that it happened.
+
+    `request`: the id under which the log has more.
+    """
+    more = f"the service's log says more of the request {request}"
     match error := cause(error):
         case Refusal():
             return error
@@ -67,13 +72,15 @@ def refusal_of(error: BaseException) -> Refusal:
             return Refusal(400, "the client went away before its request was whole")
         case UnknownName(kind="model"):
             return Refusal(404, str(error), code="model_not_found", param="model")
+        case UnmetNeeds():
+            return Refusal(400, shown.named(str(error)))
         case UsageError():
             return Refusal(400, str(error))
         case ContextExceeded():
-            return Refusal(400, str(error), code="context_length_exceeded")
+            return Refusal(400, shown.failed(error), code="context_length_exceeded")
         case EngineClosed():
-            return Refusal(503, str(error), kind="service_unavailable", code="engine_closed", retry_after=1)
+            return Refusal(503, f"{shown.failed(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
         case EngineError():
-            return Refusal(502, str(error), kind="upstream_error", code=type(error).__name__)
+            return Refusal(502, f"{shown.failed(error)}; {more}", kind="upstream_error", code=type(error).__name__)
         case _:
-            return Refusal(500, "an error inside the service; its log has the request id of this reply", kind="internal_error")
+            return Refusal(500, f"an error inside the service; {more}", kind="internal_error")

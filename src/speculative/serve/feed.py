@@ -13,6 +13,7 @@ import msgspec
 
 from speculative import events
 from speculative.events import AnyEvent, TextDelta
+from speculative.serve import shown
 from speculative.serve.cut import Cut
 from speculative.trace import Trace
 
@@ -169,5 +170,6 @@ class Feed:
 
 def _event_json(path: tuple[int, ...], event: AnyEvent) -> bytes:
     """A child's own events follow one by one: they are not repeated inside the event that tells of it."""
-    shown: Any = {"event": "child", "at": event.at, "index": event.index, "seed": event.seed} if isinstance(event, events.Child) else event
-    return msgspec.json.encode({"chain": path, "event": shown})
+    is_child = isinstance(event, events.Child)
+    told: Any = {"event": "child", "at": event.at, "index": event.index, "seed": event.seed} if is_child else shown.event(event)
+    return msgspec.json.encode({"chain": path, "event": told})

@@ -29,7 +29,7 @@ class Reply(Response):
     def __init__(self, door: Door, job: Job, began: float) -> None:
         super().__init__()
         self.door, self.job, self.body_of = door, job, Body(job)
-        self.began, self.queued = began, 0.0
+        self.began, self.queued, self.request = began, 0.0, ""
         self.stream: Stream | None = None
         self.outcomes: list[Outcome] = []
 
@@ -37,19 +37,20 @@ class Reply(Response):
         """Serves until the reply is written or the client is gone."""
         # a token goes straight to the server: every layer between has seen the beginning, and has nothing to do with the rest
         self.write: Send = scope.get("state", {}).get("write", send)
+        self.request = self.door.request_id(scope)
         work, gone = asyncio.create_task(self._serve(send)), asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self.door.metrics.cancelled.inc()
-                log("client gone", request=self.door.request_id(scope), seconds=self._elapsed())
+                log("client gone", request=self.request, seconds=self._elapsed())
         finally:
             work.cancel()
             gone.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
         if not work.cancelled():
             work.result()
-            self._log(scope)
+            self._log()
 
     def encoded(self) -> bytes:
         """The whole reply, where it is not streamed."""
@@ -100,33 +101,28 @@ class Reply(Response):
     # ---- errors and figures -----------------------------------------------------------------------------------------
 
     async def _fail(self, error: Exception, send: Send) -> None:
-        refusal = refusal_of(error)
-        told = Refusal(
-            refusal.status,
-            self.door.scrub(refusal.message),
-            kind=refusal.kind,
-            code=refusal.code,
-            param=refusal.param,
-            retry_after=refusal.retry_after,
-        )
+        refusal = refusal_of(error, self.request)
+        refusal.message = self.door.scrub(refusal.message)
         if isinstance(first := cause(error), EngineError):
             self.door.metrics.errors(type(first).__name__).inc()
-        if told.status >= 500:
-            foreseen = type(first) is not EngineError  # what else an engine raises may quote the prompt
+        if refusal.status >= 500:
+            foreseen = refusal.status != 500 and type(first) is not EngineError  # what else an engine raises may quote the prompt
             log(
                 "failed",
-                30 if told.status == 503 else 40,
-                error=first if told.status == 500 or not foreseen else None,
-                status=told.status,
-                code=told.code,
-                told=told.message if foreseen else None,
+                30 if refusal.status == 503 else 40,
+                error=None if foreseen else first.__cause__ or first,
+                request=self.request,
+                status=refusal.status,
+                code=refusal.code,
+                told=self.door.scrub(str(first)) if foreseen else None,
             )
         if self.stream and self.stream.begun:
-            await send({"type": "http.response.body", "body": Body.error(told), "more_body": False})
+            await send({"type": "http.response.body", "body": Body.error(refusal), "more_body": False})
             return
-        data = encode(self.told(told))
-        headers = [JSON, (b"content-length", b"%d" % len(data)), *((name.encode(), value.encode()) for name, value in told.headers.items())]
-        await send({"type": "http.response.start", "status": told.status, "headers": headers})
+        data = encode(self.told(refusal))
+        headers = [JSON, (b"content-length", b"%d" % len(data))]
+        headers += [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": data})
 
     def _count(self, work: Work) -> None:
@@ -141,13 +137,13 @@ class Reply(Response):
         for trace in work.traces():
             metrics.spent(Outcome.of(trace))
 
-    def _log(self, scope: Scope) -> None:
+    def _log(self) -> None:
         if not self.outcomes:
             return
         text = self.door.settings.log_text
         log(
             "chain",
-            request=self.door.request_id(scope),
+            request=self.request,
             model=self.job.model,
             chains=len(self.outcomes),
             finish=[outcome.finish for outcome in self.outcomes],

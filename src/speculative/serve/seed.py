@@ -29,6 +29,7 @@ from speculative.serve.door import Door
 from speculative.serve.errors import Refusal
 from speculative.serve.jobs import Job
 from speculative.serve.reply import Reply
+from speculative.serve.shown import named
 from speculative.splitreason import MODES, ending, params_of_mode
 from speculative.trace import Trace
 
@@ -104,7 +105,7 @@ class SeedReply(Reply):
 
 def records(trace: Trace) -> Iterator[dict[str, Any]]:
     """One record for each call that wrote something; `ThinkIter` counts them, `DraftVersion` the proposals of one call."""
-    names = {role: card.name for role, card in trace.started.engines.items()}
+    names = {role: named(card.name) for role, card in trace.started.engines.items()}
     for number, event in enumerate(event for event in trace.walk() if isinstance(event, Wrote | Drafted | Asked | Answered)):
         call = event.call
         yield {
