@@ -252,3 +252,63 @@ def test_a_client_that_takes_little_gets_all(monkeypatch):
             time.sleep(0.03)
         assert got.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
         assert "speculative_cancelled_requests_total 0.0" in served.get("/metrics").text
+
+
+GET = b"GET %b HTTP/1.1\r\n%b\r\n"
+MODELS = b"/v1/models"
+
+
+@pytest.fixture(scope="module")
+def named():
+    """A service that is called by any name."""
+    with serving(allowed_host=["*"]) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts"),
+    [
+        (MODELS, [b"localhost", b"page.example"]),
+        (MODELS, [b"page.example", b"localhost"]),
+        (MODELS, [b"localhost", b"localhost"]),
+        (MODELS, [b"localhost", b""]),
+        (b"http://page.example/v1/models", [b"localhost"]),
+        (b"http://page.example/?x=//localhost/", [b"localhost"]),
+        (b"HTTP://page.example:80/v1/models", [b"localhost"]),
+        (b"http://me@localhost/v1/models", [b"localhost"]),
+        (b"http://localhost/v1/models", [b"localhost", b"localhost"]),
+    ],
+)
+def test_two_hosts_in_one_request(served, named, target, hosts):
+    """Whoever stands between may have gone by the other one."""
+    for service in (served, named):
+        with wire(service) as client:
+            client.sendall(GET % (target, b"".join(b"Host: %b\r\n" % host for host in hosts)))
+            got = until(client, b"}}")
+        assert b" 400 " in got.partition(b"\r\n")[0]
+        error = json.loads(got.partition(b"\r\n\r\n")[2])["error"]
+        assert (error["code"], "one Host" in error["message"]) == ("several_hosts", True)
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts", "status"),
+    [
+        (b"http://localhost:80/v1/models?x=http://page.example", [b"LocalHost:80"], b"200"),
+        (b"http://[::1]/v1/models", [b"[::1]"], b"200"),
+        (b"http://page.example/v1/models", [b"page.example"], b"403"),
+        (b"http://page.example/v1/models", [], b"403"),
+        (b"http://localhost/v1/models", [], b"200"),
+        (b"/v1/models?x=http://page.example/", [b"localhost"], b"200"),
+    ],
+)
+def test_a_target_that_names_its_host(served, target, hosts, status):
+    with wire(served) as client:
+        client.sendall(GET % (target, b"".join(b"Host: %b\r\n" % host for host in hosts)))
+        assert until(client, b"\r\n").split()[1] == status
+
+
+def test_a_tunnel_is_refused(served):
+    with wire(served) as client:
+        client.sendall(b"CONNECT page.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, error = replied(rest(client))
+    assert (status, error["code"]) == (400, "invalid_http")

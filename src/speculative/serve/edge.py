@@ -42,7 +42,7 @@ class Edge:
             await send(message)
 
         try:
-            self.door.hosts.check(headers.get(b"host"))
+            self.door.hosts.check([value for name, value in scope["headers"] if name == b"host"])
             self._check_size(headers.get(b"content-length"))
             if scope["method"] != "OPTIONS":  # a browser asks for permission without a key, and gets nothing else
                 self.door.keys.check(scope["path"], headers.get(b"authorization"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from speculative.errors import UsageError
@@ -29,8 +30,11 @@ class Hosts:
         self._any = not checked or "*" in self._allowed
         self._taken = lru_cache(256)(self._own)  # clients have one name for it each
 
-    def check(self, header: bytes | None) -> None:
-        """Raises `Refusal` (403). No header is no browser's."""
+    def check(self, headers: Sequence[bytes]) -> None:
+        """Raises `Refusal`: 400 for several names, whatever they are, 403 for a foreign one. No header is no browser's."""
+        if len(headers) > 1:
+            raise Refusal(400, "host: the request names its host more than once; send one Host header", code="several_hosts")
+        header = headers[0] if headers else b""
         if self._any or not header or self._taken(header):
             return
         value = header.decode("latin-1")[:SHOWN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import ClassVar, Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -14,6 +15,8 @@ from speculative.serve.metrics import Metrics
 
 HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""
+ABSOLUTE = re.compile(rb"[^:/?#]+://([^/?#]*)")
+"""A target that is more than a path, and the host in it."""
 STALLED = 60.0
 """Seconds in which a client must take something of what waits for it: its chains have their places until then."""
 
@@ -66,8 +69,10 @@ class Wire(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._unread > HEAD and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD:
             raise _too_large()
-        self._part = "body"
+        if self.url[:1] != b"/":
+            self._named()
         super().on_headers_complete()
+        self._part = "body"
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -86,6 +91,13 @@ class Wire(HttpToolsProtocol):
     @property
     def _answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
+
+    def _named(self) -> None:
+        """A target may name its host (proxies are asked so), which then counts as a `Host` header does."""
+        found = ABSOLUTE.match(self.url)
+        given = [value.lower() for name, value in self.headers if name == b"host"]
+        if found and found[1].lower() not in given:
+            self.headers.append((b"host", found[1]))
 
     def _arrived(self) -> None:
         if self._timer:
