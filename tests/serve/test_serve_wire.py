@@ -312,3 +312,17 @@ def test_a_tunnel_is_refused(served):
         client.sendall(b"CONNECT page.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status, error = replied(rest(client))
     assert (status, error["code"]) == (400, "invalid_http")
+
+
+@pytest.mark.parametrize("framed", [b"content-length: %d" % len(BODY), b"transfer-encoding: chunked"])
+def test_who_offers_http_2_is_answered_in_http_1(served, framed):
+    """Java's client offers it with every request, unless it is told not to; the parser would take the body for that protocol's."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
+    body = BODY if b"length" in framed else b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    head = HEAD.replace(b"content-length: %d" % len(BODY), framed)
+    with wire(served) as client:
+        for _ in range(2):
+            client.sendall(head.replace(b"host:", offer + b"host:") + body)
+            got = until(client, b"\r\n\r\n")
+            assert got.startswith(b"HTTP/1.1 200 ")
+            until(client, b"}}") if b"}}" not in got else None

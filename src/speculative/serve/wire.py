@@ -17,6 +17,7 @@ HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""
 ABSOLUTE = re.compile(rb"[^:/?#]+://([^/?#]*)")
 """A target that is more than a path, and the host in it."""
+OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*\r\n", re.IGNORECASE)
 STALLED = 60.0
 """Seconds in which a client must take something of what waits for it: its chains have their places until then."""
 
@@ -54,7 +55,7 @@ class Wire(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
-        super().data_received(data)
+        super().data_received(_as_it_is(data) if self._part is None and b"h2c" in data else data)
         if self.transport.is_closing():
             return
         if self._part and self._unread > HEAD:
@@ -152,6 +153,12 @@ class Wire(HttpToolsProtocol):
 def wire(seconds: float, metrics: Metrics) -> type[Wire]:
     """The protocol that gives every request so many seconds to arrive, and counts what no application sees."""
     return type("Wire", (Wire,), {"seconds": seconds, "metrics": metrics})
+
+
+def _as_it_is(data: bytes) -> bytes:
+    """A request without its offer to go on in HTTP/2: nobody has to take it, but the parser would read no body behind one."""
+    end = data.find(b"\r\n\r\n") + 2
+    return OFFER.sub(b"\r\n", data[:end]) + data[end:]
 
 
 def _late(seconds: float) -> Refusal:
