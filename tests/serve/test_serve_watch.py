@@ -6,6 +6,7 @@ import io
 import json
 import threading
 
+import httpx2
 import pytest
 from serving import ASK, TEXT, Served, pair, serving
 
@@ -37,6 +38,17 @@ def test_metrics_add_up(served):
     for phase in ("queue", "engines", "total"):
         assert f'speculative_phase_seconds_count{{phase="{phase}"}}' in after
     assert value(after, "speculative_overhead_seconds_count") >= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_has_a_reply_finds_it_counted(stream):
+    """On the same connection, where the next request is there at once."""
+    with serving() as served, httpx2.Client(base_url=served.url) as client:
+        for count in range(1, 21):
+            assert client.post("/v1/chat/completions", json={**ASK, "n": 2, "stream": stream}).status_code == 200
+            told = client.get("/metrics").text
+            assert value(told, 'speculative_chains_total{finish="stop",method="random_switch"}') == 2 * count
+            assert value(told, "speculative_chains_in_flight") == 0
 
 
 def test_the_overhead_is_told(served):

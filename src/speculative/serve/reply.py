@@ -70,30 +70,36 @@ class Reply(Response):
             work = Work(self.job, pair, stream.wake if stream else None)
             async with self.door.admission.enter(self.job.chains, work.abort) as self.queued:
                 try:
-                    await (self._streamed(stream, work, send) if stream else self._whole(work, send))
+                    await (self._streamed(stream, work, send) if stream else self._over(work))
                 finally:
                     await work.close()
                     self._count(work)
+            await self._end(send)
         except Exception as error:  # noqa: BLE001  # every error is told to the client; bugs are logged as well
             await self._fail(error, send)
 
-    # ---- whole ------------------------------------------------------------------------------------------------------
+    # ---- its chains, and its end ------------------------------------------------------------------------------------
 
-    async def _whole(self, work: Work, send: Send) -> None:
+    async def _over(self, work: Work) -> None:
         await work.over()
         self.outcomes = [work.outcome(index) for index in range(len(work.feeds))]
+
+    async def _streamed(self, stream: Stream, work: Work, send: Send) -> None:
+        ahead = self._elapsed() - self.queued
+        self.outcomes = await stream.written(work, send, [(OVERHEAD, b"%.3f" % (1000 * ahead))])
+
+    async def _end(self, send: Send) -> None:
+        """What is left to say when the chains are over and counted."""
+        if self.stream:
+            self.door.metrics.overhead.observe(self._overhead())
+            await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
+            return
         data = self.encoded()
         overhead = self._overhead()
         self.door.metrics.overhead.observe(overhead)
         headers = [JSON, (b"content-length", b"%d" % len(data)), (OVERHEAD, b"%.3f" % (1000 * overhead))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": data})
-
-    async def _streamed(self, stream: Stream, work: Work, send: Send) -> None:
-        ahead = self._elapsed() - self.queued
-        self.outcomes = await stream.written(work, send, [(OVERHEAD, b"%.3f" % (1000 * ahead))])
-        self.door.metrics.overhead.observe(self._overhead())
-        await send({"type": "http.response.body", "body": self.body_of.end(self.outcomes), "more_body": False})
 
     def _first_text(self) -> None:
         self.door.metrics.seconds("first_text").observe(self._elapsed())
