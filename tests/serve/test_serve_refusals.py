@@ -45,6 +45,8 @@ REFUSED = [
     ({"params": {"switch_chunk": 10**9}}, "switch_chunk"),
     ({"params": {"switch_chnk": 4}}, "did you mean 'switch_chunk'"),
     ({"params": {"switch_chnk\ud800": 4}}, "params"),
+    ({"user": "é" * 257}, "at most 256 characters"),
+    ({"stop": ""}, "at least 1 character"),
     ({"stop": "\ud800"}, "stop"),
     ({"with": "\ud800"}, "with"),
     ({"user": "\ud800"}, "user"),

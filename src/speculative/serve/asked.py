@@ -24,10 +24,11 @@ def _all_unicode(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-Text = Annotated[str, AfterValidator(_unicode)]
-Name = Annotated[Text, Field(max_length=256)]
-Stop = Annotated[Text, Field(min_length=1)]
-Spec = Annotated[Text, Field(max_length=512)]
+UNICODE = AfterValidator(_unicode)
+Text = Annotated[str, UNICODE]
+Name = Annotated[str, Field(max_length=256), UNICODE]
+Stop = Annotated[str, Field(min_length=1), UNICODE]
+Spec = Annotated[str, Field(max_length=512), UNICODE]
 
 
 class Open(BaseModel):
