@@ -326,3 +326,16 @@ def test_who_offers_http_2_is_answered_in_http_1(served, framed):
             got = until(client, b"\r\n\r\n")
             assert got.startswith(b"HTTP/1.1 200 ")
             until(client, b"}}") if b"}}" not in got else None
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/speculative_reason"])
+def test_a_body_that_is_on_its_way_when_the_service_stops_is_not_waited_for(path, caplog):
+    with serving(drain=30) as served, wire(served) as client:
+        client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
+        served.wait(lambda: served.server.server_state.tasks)
+        served.server.stop()
+        got = rest(client)
+    assert got.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in got
+    assert b"begins no more chains" in got
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from speculative.serve.errors import Refusal
+from speculative.serve.errors import Refusal, draining
 
 FIRST_GUESS = 5.0
 """Seconds of a chain, before one was seen."""
@@ -54,7 +54,7 @@ class Admission:
         while self._queue:
             _, place = self._queue.popleft()
             if not place.done():
-                place.set_exception(self._draining())
+                place.set_exception(draining())
 
     def abort(self) -> None:
         """Ends what still runs."""
@@ -63,7 +63,7 @@ class Admission:
 
     async def _wait(self, chains: int) -> None:
         if self.closed:
-            raise self._draining()
+            raise draining()
         if chains > self.chains:
             raise Refusal(
                 400, f"n, ballots: this request asks for {chains} chains, the service runs {self.chains} at once; ask for fewer", param="n"
@@ -109,10 +109,4 @@ class Admission:
             kind="rate_limit_error",
             code="too_many_chains",
             retry_after=wait,
-        )
-
-    @staticmethod
-    def _draining() -> Refusal:
-        return Refusal(
-            503, "the service is shutting down and begins no more chains", kind="service_unavailable", code="draining", retry_after=5
         )

@@ -52,6 +52,13 @@ def unsupported(param: str, why: str) -> Refusal:
     return Refusal(400, f"{param}: {why}", code="unsupported_value", param=param)
 
 
+def draining() -> Refusal:
+    """For what comes too late."""
+    return Refusal(
+        503, "the service is shutting down and begins no more chains", kind="service_unavailable", code="draining", retry_after=5
+    )
+
+
 def cause(error: BaseException) -> BaseException:
     """The first error itself, also out of a group of tasks."""
     while isinstance(error, BaseExceptionGroup):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from speculative.serve.bodies import encode
-from speculative.serve.errors import Refusal
+from speculative.serve.errors import Refusal, draining
 from speculative.serve.logs import log
 from speculative.serve.metrics import Metrics
 
@@ -44,6 +44,12 @@ class Wire(HttpToolsProtocol):
         self._arrived()
         self._flows()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The service stops: what is not here yet begins nothing any more."""
+        super().shutdown()
+        if self._part == "body" and not self.pipeline:  # what came before has its reply first
+            self._refuse(draining())
 
     def pause_writing(self) -> None:
         super().pause_writing()
