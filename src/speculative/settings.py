@@ -166,19 +166,28 @@ class Settings(BaseSettings):
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
     def keys(self) -> tuple[str, ...]:
-        """The bearer keys, from the environment and the file. Raises `UsageError` when the file holds none."""
-        found = [key.strip() for key in self.api_key.get_secret_value().split(",")] if self.api_key else []
+        """The bearer keys, from the environment and the file. Raises `UsageError` where one of the two holds none, or no good one."""
+        found: tuple[str, ...] = ()
+        if self.api_key:
+            found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
         if self.key_file:
             try:
-                lines = self.key_file.read_text(encoding="utf-8").splitlines()
+                lines = self.key_file.read_text(encoding="utf-8-sig").splitlines()  # an editor may have left its mark at the beginning
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is not text"
                 raise UsageError(f"key file {self.key_file}: {reason}") from None
-            filed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-            if not filed:
-                raise UsageError(f"key file {self.key_file} holds no key; put one a line")
-            found += filed
-        return tuple(key for key in found if key)
+            found += _keys(f"key file {self.key_file}", lines, "line", "put one a line")
+        return found
+
+
+def _keys(where: str, given: list[str], unit: str, how: str) -> tuple[str, ...]:
+    """Those that are keys and no comment. Without any the service would be open to all, which nobody meant who gave some."""
+    found = {number: key for number, text in enumerate(given, 1) if (key := text.strip()) and not key.startswith("#")}
+    if not found:
+        raise UsageError(f"{where} holds no key; {how}")
+    if odd := next((number for number, key in found.items() if key.split() != [key]), None):
+        raise UsageError(f"{where}, {unit} {odd}: there is white space in a key, which no request could send; {how}")
+    return tuple(found.values())
 
 
 def _place(location: tuple[int | str, ...]) -> str:

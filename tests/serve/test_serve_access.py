@@ -19,12 +19,22 @@ KEY = "sk-one-secret-key"
 
 def test_keys(tmp_path):
     file = tmp_path / "keys"
-    file.write_text(f"# of the team\nsk-from-the-file\n\n{KEY}\n")
+    file.write_bytes(f"\ufeffsk-from-the-file\r\n  # of the team\r\n\r\n  {KEY} \r\n".encode())  # as an editor on Windows leaves it
     with serving(api_key="sk-first, sk-second", key_file=file) as served:
         for key in ("sk-first", "sk-second", "sk-from-the-file", KEY):
             assert served.post(headers={"authorization": f"Bearer {key}"}).status_code == 200
             assert served.post(headers={"authorization": f"bearer {key}"}).status_code == 200
-        for header in (None, "", "Bearer", "Bearer sk-wrong", f"Basic {KEY}", KEY, "Bearer sk-first, sk-second", "Bearer kéy"):
+        for header in (
+            None,
+            "",
+            "Bearer",
+            "Bearer sk-wrong",
+            f"Basic {KEY}",
+            KEY,
+            "Bearer # of the team",
+            "Bearer sk-first, sk-second",
+            "Bearer kéy",
+        ):
             headers = {} if header is None else {"authorization": header.encode("latin-1")}
             reply = served.post(headers=headers)
             assert reply.status_code == 401
@@ -42,10 +52,16 @@ def test_other_machines_need_a_key(tmp_path):
             make(Settings(host=host))
         make(Settings(host=host, no_auth=True))
         make(Settings(host=host, api_key=KEY))
-    (tmp_path / "empty").write_text("\n# nothing\n")
-    for file, told in (("empty", "holds no key"), ("missing", "No such file")):
+    (tmp_path / "empty").write_text("\n# nothing\n  # indented\n")
+    (tmp_path / "beside").write_text("sk-one # of the team\n")
+    for file, told in (("empty", "holds no key"), ("missing", "No such file"), ("beside", "line 1.*white space")):
         with pytest.raises(UsageError, match=told):
             make(Settings(key_file=tmp_path / file))
+    with pytest.raises(UsageError, match="SPECULATIVE_API_KEY holds no key"):
+        make(Settings(api_key=" , "))
+    with pytest.raises(UsageError, match="SPECULATIVE_API_KEY.*white space") as raised:
+        make(Settings(api_key="sk-one sk-two"))
+    assert "sk-one" not in str(raised.value)
     assert [loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "x")] == [
         True,
         True,
