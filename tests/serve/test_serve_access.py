@@ -59,7 +59,7 @@ def test_other_machines_need_a_key(tmp_path):
             make(Settings(key_file=tmp_path / file))
     with pytest.raises(UsageError, match="SPECULATIVE_API_KEY holds no key"):
         make(Settings(api_key=" , "))
-    with pytest.raises(UsageError, match="SPECULATIVE_API_KEY.*white space") as raised:
+    with pytest.raises(UsageError, match=r"SPECULATIVE_API_KEY.*white space") as raised:
         make(Settings(api_key="sk-one sk-two"))
     assert "sk-one" not in str(raised.value)
     assert [loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "x")] == [
@@ -178,6 +178,26 @@ def test_cors_is_off_unless_given():
         other = httpx2.request("OPTIONS", f"{served.url}/v1/chat/completions", headers={**asked, "origin": "https://other.example"})
         assert "access-control-allow-origin" not in other.headers
         assert served.post(headers={"origin": "https://page.example"}).status_code == 401
+
+
+def test_a_page_that_may_call_can_read_why_it_is_refused():
+    """Without the header that allows it, a browser shows a page nothing of a reply."""
+    page = {"origin": "https://page.example"}
+    key = {"authorization": f"Bearer {KEY}"}
+    with serving(cors_origin=["https://page.example"], api_key=KEY, max_body=1024) as served:
+        replies = {
+            401: served.post(headers=page),
+            413: served.post(headers=page | key, content=b"x" * 2000),
+            400: served.post(headers=page | key, json={}),
+            404: served.get("/nothing", headers=page | key),
+            200: served.post(headers=page | key),
+        }
+        for status, reply in replies.items():
+            assert reply.status_code == status
+            assert reply.headers["access-control-allow-origin"] == "https://page.example"
+            assert reply.headers["access-control-expose-headers"] == "*"
+            assert reply.headers["x-request-id"]
+        assert "access-control-allow-origin" not in served.post(headers={"origin": "https://other.example"}).headers
 
 
 def logged(level="debug", keys=()):

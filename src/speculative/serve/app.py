@@ -10,7 +10,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from speculative import version
 from speculative.errors import SpeculativeError
@@ -69,10 +68,6 @@ def create_app(
     (seed or Seed()).mount(app, door, shutdown)
     _watching(app, door)
     _errors(app, door)
-    if settings.cors_origin:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
-        )
     return Edge(app, door)
 
 

@@ -23,11 +23,11 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def check(self, path: str, header: bytes | None) -> None:
+    def check(self, path: str, header: bytes) -> None:
         """Raises `Refusal` (401) unless the `Authorization` header holds one of the keys."""
         if not self._digests or path in OPEN:
             return
-        scheme, _, key = (header or b"").partition(b" ")
+        scheme, _, key = header.partition(b" ")
         given = sha256(key.strip()).digest()
         right = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, so that time tells nothing
         if scheme.lower() != b"bearer" or not any(right):

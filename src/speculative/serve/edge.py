@@ -7,6 +7,7 @@ import secrets
 import time
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speculative.serve.bodies import encode
@@ -22,51 +23,53 @@ class Edge:
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app, self.door = app, door
+        self._shared: ASGIApp = self._checked
+        if origins := door.settings.cors_origin:  # around the refusals, too, or a page that may call could not read them
+            self._shared = CORSMiddleware(
+                self._checked, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, or passes the lifespan on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        given = headers.get(b"x-request-id", b"")
+        given = _header(scope, b"x-request-id")
         request_id = given if GOOD_ID.fullmatch(given) else b"req-" + secrets.token_hex(12).encode()
-        scope.setdefault("state", {}).update(request_id=request_id.decode(), began=time.perf_counter(), write=send)
-        status = 0
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id.decode(), began=time.perf_counter(), write=send, status=None)
 
         async def identified(message: Message) -> None:
-            nonlocal status
-            if not status and message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] == "http.response.start":
+                state["status"] = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
         try:
-            self.door.hosts.check([value for name, value in scope["headers"] if name == b"host"])
-            self._check_size(headers.get(b"content-length"))
-            if scope["method"] != "OPTIONS":  # a browser asks for permission without a key, and gets nothing else
-                self.door.keys.check(scope["path"], headers.get(b"authorization"))
-            await self.app(scope, self._counted(receive, scope["state"]), identified)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log has a line
-            refusal = refusal_of(error, request_id.decode())
-            if refusal.status == 500:
-                log("bug", 40, error=error, request=request_id.decode())
-            if not status:
-                await _tell(refusal, scope["path"], identified)
+            await self._shared(scope, receive, identified)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self.door.metrics.requests(route, str(status or 499)).inc()
-            log(
-                "request",
-                20 if route not in QUIET else 10,
-                request=request_id.decode(),
-                method=scope["method"],
-                route=route,
-                status=status or 499,
-            )
+            route, status = getattr(scope.get("route"), "path", "other"), state["status"] or 499
+            self.door.metrics.requests(route, str(status)).inc()
+            level = 20 if route not in QUIET else 10
+            log("request", level, request=state["request_id"], method=scope["method"], route=route, status=status)
 
-    def _check_size(self, length: bytes | None) -> None:
-        if length and length.isdigit() and int(length[:20]) > self.door.settings.max_body:
+    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuses, or has the application answer."""
+        state = scope["state"]
+        try:
+            self.door.hosts.check([value for name, value in scope["headers"] if name == b"host"])
+            self._check_size(_header(scope, b"content-length"))
+            self.door.keys.check(scope["path"], _header(scope, b"authorization"))
+            await self.app(scope, self._counted(receive, state), send)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log has a line
+            refusal = refusal_of(error, state["request_id"])
+            if refusal.status == 500:
+                log("bug", 40, error=error, request=state["request_id"])
+            if not state["status"]:
+                await _tell(refusal, scope["path"], send)
+
+    def _check_size(self, length: bytes) -> None:
+        if length.isdigit() and int(length[:20]) > self.door.settings.max_body:
             raise self._too_large()
 
     def _counted(self, receive: Receive, state: dict[str, Any]) -> Receive:
@@ -88,6 +91,11 @@ class Edge:
         return Refusal(
             413, f"the body is larger than the {self.door.settings.max_body} bytes that the service takes", code="body_too_large"
         )
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    """The first of that name."""
+    return next((value for given, value in scope["headers"] if given == name), b"")
 
 
 QUIET = frozenset(("/health", "/ready", "/ping", "/metrics"))
