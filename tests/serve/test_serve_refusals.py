@@ -3,9 +3,15 @@
 import json
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 from serving import ASK, pair, serving
 
 from speculative.serve import declined
+from speculative.serve.asked import ChatRequest, CompletionRequest
+from speculative.serve.errors import Refusal
+from speculative.serve.jobs import Jobs
+from speculative.serve.route import read
+from speculative.settings import Settings
 
 REFUSED = [
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
@@ -200,3 +206,26 @@ def test_a_prompt_that_does_not_fit_and_a_method_that_the_pair_cannot_serve():
         assert reply.status_code == 400
         assert "needs" in reply.json()["error"]["message"]
         assert "speculative/logprob_subselect" not in served.get("/v1/models").text
+
+
+MANY = 100
+BAD = [1, {}, None, [], {"role": "user", "content": [1] * MANY}, {"role": "user", "content": [{"type": "text"}] * MANY}]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+@pytest.mark.parametrize("field", ["messages", "stop", "with", "prompt"])
+def test_a_body_with_much_that_is_wrong_is_not_told_all_of_it(field, bad):
+    """A body of 4 MB can be wrong in two million places, of each of which an error would be made."""
+    model = CompletionRequest if field == "prompt" else ChatRequest
+    body = {**ASK, "prompt": "Once", field: [bad] * MANY}
+    with pytest.raises(RequestValidationError) as raised:
+        read(model, json.dumps(body).encode(), "application/json")
+    assert len(raised.value.errors()) < 10
+
+
+def test_more_prompts_than_the_service_takes_become_no_problems(monkeypatch):
+    made = []
+    monkeypatch.setattr(Jobs, "_problem", lambda *_, **__: made.append(1))
+    with pytest.raises(Refusal, match="n: 100 chains are too many"):
+        Jobs(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
+    assert not made

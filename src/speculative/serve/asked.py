@@ -32,7 +32,10 @@ Spec = Annotated[str, Field(max_length=512), UNICODE]
 
 
 class Open(BaseModel):
-    """Unknown fields are kept, to be judged. Strict: `"5"` is no number, `true` neither."""
+    """Unknown fields are kept, to be judged. Strict: `"5"` is no number, `true` neither.
+
+    Lists are read down to the first thing that is wrong in them: a body has room for millions of such.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -54,7 +57,7 @@ class ChatMessage(Open):
     """One turn. The thinking of earlier replies (`reasoning`) is taken and left out, as the models' own templates do."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
+    content: Text | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
 
 
 class StreamOptions(Open):
@@ -74,7 +77,7 @@ class Asked(Open):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1, lt=INT64, description="0 or -1: off")
     seed: int | None = Field(None, ge=-INT64, lt=INT64, description="without one every request draws its own; the reply tells it")
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = Field(
+    stop: Stop | Annotated[list[Stop], Field(max_length=16, fail_fast=True)] | None = Field(
         None, description="ends the answer, never the thinking; not in the reply"
     )
     n: int | None = Field(None, ge=1, lt=INT64)
@@ -86,7 +89,7 @@ class Asked(Open):
     params: Annotated[dict[str, Any], AfterValidator(_all_unicode)] | None = Field(
         None, description="parameters of the method; `GET /v1/models` has their schema"
     )
-    wrappers: Spec | Annotated[list[Spec], Field(max_length=4)] | None = Field(
+    wrappers: Spec | Annotated[list[Spec], Field(max_length=4, fail_fast=True)] | None = Field(
         None, alias="with", description="wrappers around the method, as `name` or `name(field=value,…)`"
     )
     events: bool | None = Field(None, description="tell everything that happens to the chain, under `speculative`")
@@ -106,14 +109,14 @@ class Asked(Open):
 class ChatRequest(Asked):
     """`POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, lt=INT64, description="the same as max_tokens")
 
 
 class CompletionRequest(Asked):
     """`POST /v1/completions`: raw text for both models; the markers of each model's family are markers in it."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1)]
+    prompt: Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
 
 class SeedRequest(BaseModel):

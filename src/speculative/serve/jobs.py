@@ -60,6 +60,7 @@ class Jobs:
 
     def chat(self, asked: ChatRequest) -> Job:
         limits = self.settings
+        self._check_chains(asked, 1)
         if len(asked.messages) > limits.max_messages:
             raise Refusal(400, f"messages: {len(asked.messages)} are too many, the service takes {limits.max_messages}", param="messages")
         if asked.messages[-1].role != "user":
@@ -75,6 +76,7 @@ class Jobs:
         if asked.answer_instruction is not None:
             raise unsupported("answer_instruction", "a raw prompt is taken as it is; put it into the prompt")
         prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
+        self._check_chains(asked, len(prompts))
         # the chain's own stop strings end the answer only; here they end the text, which the feed sees to
         problems = [
             self._problem(asked, (Message("user", prompt),), asked.max_tokens, stop=_stops(asked.stop), raw=True) for prompt in prompts
@@ -151,10 +153,6 @@ class Jobs:
             if not asked.stream:
                 raise unsupported("stream_options", "there is no stream to apply it to; add stream: true")
         n = asked.n or 1
-        if n * len(problems) > self.settings.max_n:
-            raise Refusal(
-                400, f"n: {n * len(problems)} chains are too many for one request, the service takes {self.settings.max_n}", param="n"
-            )
         job = Job(
             model=model,
             method=method,
@@ -168,6 +166,11 @@ class Jobs:
             ignored=tuple(ignored),
         )
         return self.limited_drafts(job)
+
+    def _check_chains(self, asked: Asked, prompts: int) -> None:
+        chains = (asked.n or 1) * prompts
+        if chains > self.settings.max_n:
+            raise Refusal(400, f"n: {chains} chains are too many for one request, the service takes {self.settings.max_n}", param="n")
 
     def _method(self, asked: Asked) -> tuple[str, Method]:
         """The id that the reply names, and the method: what `model` says, or `method`; parameters are added to a preset's."""
