@@ -10,7 +10,7 @@ import sys
 
 from speculative.errors import SpeculativeError
 from speculative.pair import EngineOptions
-from speculative.serve.seed import Seed
+from speculative.serve.first import FirstService
 from speculative.serve.server import opening, serve
 from speculative.settings import Settings
 from speculative.splitreason import MODES
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
             role: EngineOptions(gpus=getattr(flags, f"{role}_model_gpus"), port=getattr(flags, f"{role}_model_port") or 0)
             for role in ("big", "small")
         }
-        serve(settings, opening(settings, engines), seed=Seed(defaults, mode, flags.max_tokens), shutdown=True)
+        serve(settings, opening(settings, engines), first=FirstService(defaults, mode, flags.max_tokens), shutdown=True)
     except SpeculativeError as error:
         sys.stderr.write(f"spec_service.py: {error}\n")
         return error.exit_code

@@ -63,10 +63,10 @@ class Served:
 
 
 @contextmanager
-def serving(engines: Pair | None = None, *, opener=None, seed=None, shutdown=False, **settings) -> Iterator[Served]:
+def serving(engines: Pair | None = None, *, opener=None, first=None, shutdown=False, **settings) -> Iterator[Served]:
     engines = engines or pair()
     settings = Settings(port=0, **{"log_level": "error", **settings})
-    server = make(settings, opener or given(engines), seed=seed, shutdown=shutdown)
+    server = make(settings, opener or given(engines), first=first, shutdown=shutdown)
     bound = bind(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()

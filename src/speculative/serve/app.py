@@ -19,10 +19,10 @@ from speculative.serve.asked import ChatRequest, CompletionRequest
 from speculative.serve.door import Door, Opener
 from speculative.serve.edge import Edge, body_for
 from speculative.serve.errors import Refusal, Unread, refusal_of
+from speculative.serve.first import FirstService
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.reply import Reply
 from speculative.serve.route import BodyRoute
-from speculative.serve.seed import Seed
 from speculative.settings import Settings
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ def create_app(
     opener: Opener,
     *,
     on_failure: Callable[[], None] | None = None,
-    seed: Seed | None = None,
+    first: FirstService | None = None,
     shutdown: Callable[[], None] | None = None,
 ) -> Edge:
     """The service as an ASGI application. `shutdown` opens `POST /shutdown` to this machine. Raises `UsageError`."""
@@ -65,7 +65,7 @@ def create_app(
         title="Speculative Reasoning", version=version.VERSION, description="Two models, one chain of thought.", lifespan=lifespan
     )
     _openai(app, door)
-    (seed or Seed()).mount(app, door, shutdown)
+    (first or FirstService()).mount(app, door, shutdown)
     _watching(app, door)
     _errors(app, door)
     return Edge(app, door)

@@ -119,7 +119,7 @@ class CompletionRequest(Asked):
     prompt: Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
 
-class SeedRequest(BaseModel):
+class FirstRequest(BaseModel):
     """`POST /speculative_reason`: the first library's keys; unknown ones are ignored, as there."""
 
     model_config = ConfigDict(extra="allow")

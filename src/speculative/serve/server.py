@@ -16,10 +16,10 @@ import uvicorn
 from speculative.errors import EngineClosed, UsageError
 from speculative.pair import EngineOptions, Pair
 from speculative.serve.app import create_app
+from speculative.serve.connection import connection
 from speculative.serve.door import Door, Opener
+from speculative.serve.first import FirstService
 from speculative.serve.logs import Scrubber, log, set_up, take_down
-from speculative.serve.seed import Seed
-from speculative.serve.wire import wire
 from speculative.settings import Settings
 
 BACKLOG = 2048
@@ -63,9 +63,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: Settings, opener: Opener | None = None, *, seed: Seed | None = None, shutdown: bool = False) -> None:
+def serve(settings: Settings, opener: Opener | None = None, *, first: FirstService | None = None, shutdown: bool = False) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and what opening the pair raised."""
-    server = make(settings, opener, seed=seed, shutdown=shutdown)
+    server = make(settings, opener, first=first, shutdown=shutdown)
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
     handler = set_up(settings.log_level, Scrubber(settings.keys()))
@@ -94,17 +94,17 @@ def _seldom_collected() -> Generator[None]:
         gc.unfreeze()
 
 
-def make(settings: Settings, opener: Opener | None = None, *, seed: Seed | None = None, shutdown: bool = False) -> Server:
+def make(settings: Settings, opener: Opener | None = None, *, first: FirstService | None = None, shutdown: bool = False) -> Server:
     """The server, not yet running. Without an opener the engines of the settings are opened. Raises `UsageError`."""
     made: list[Server] = []
 
     def stop() -> None:
         made[0].stop()
 
-    app = create_app(settings, opener or opening(settings), on_failure=stop, seed=seed, shutdown=stop if shutdown else None)
+    app = create_app(settings, opener or opening(settings), on_failure=stop, first=first, shutdown=stop if shutdown else None)
     config = uvicorn.Config(
         app,
-        http=wire(settings.request_seconds, app.door.metrics),
+        http=connection(settings.request_seconds, app.door.metrics),
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -22,7 +22,7 @@ STALLED = 60.0
 """Seconds in which a client must take something of what waits for it: its chains have their places until then."""
 
 
-class Wire(HttpToolsProtocol):
+class Connection(HttpToolsProtocol):
     """uvicorn's protocol, which waits for ever and takes any head, with a deadline and a bound.
 
     A request that comes in one piece, as nearly all do, costs no timer.
@@ -156,9 +156,9 @@ class Wire(HttpToolsProtocol):
         self.transport.close()
 
 
-def wire(seconds: float, metrics: Metrics) -> type[Wire]:
+def connection(seconds: float, metrics: Metrics) -> type[Connection]:
     """The protocol that gives every request so many seconds to arrive, and counts what no application sees."""
-    return type("Wire", (Wire,), {"seconds": seconds, "metrics": metrics})
+    return type("Connection", (Connection,), {"seconds": seconds, "metrics": metrics})
 
 
 def _as_it_is(data: bytes) -> bytes:

@@ -22,7 +22,7 @@ from speculative.events import Answered, Asked, Drafted, Wrote
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
-from speculative.serve.asked import SeedRequest
+from speculative.serve.asked import FirstRequest
 from speculative.serve.auth import loopback
 from speculative.serve.bodies import encode
 from speculative.serve.door import Door
@@ -37,8 +37,8 @@ BOTH = ("Model", "PromptTokens", "CompletionTokens", "Latency")
 """What the record of `placeholder` says of the small model too."""
 
 
-class Seed(Struct, frozen=True):
-    """Defaults for what a request leaves out, as the first service's own flags gave them. `mode`: where it names none."""
+class FirstService(Struct, frozen=True):
+    """The first library's service. `defaults`: for what a request leaves out, as its own flags gave them. `mode`: where it names none."""
 
     defaults: Mapping[str, Any] = {}
     mode: str | None = None
@@ -54,9 +54,9 @@ class Seed(Struct, frozen=True):
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
 
         @app.post("/speculative_reason", response_class=JSONResponse)
-        async def speculative_reason(request: Request, asked: SeedRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
+        async def speculative_reason(request: Request, asked: FirstRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
             """One chain, in the first library's words."""
-            return SeedReply(door, self.job(door, asked), request.state.began)
+            return FirstReply(door, self.job(door, asked), request.state.began)
 
         if shutdown is None:
             return
@@ -69,7 +69,7 @@ class Seed(Struct, frozen=True):
             asyncio.get_running_loop().call_later(0.1, shutdown)
             return PlainTextResponse("Shutting down...")
 
-    def job(self, door: Door, asked: SeedRequest) -> Job:
+    def job(self, door: Door, asked: FirstRequest) -> Job:
         """Raises `Refusal` as the first service words it, and `UsageError`."""
         if asked.question is None:
             raise Refusal(400, "Missing 'question' in JSON payload")
@@ -88,7 +88,7 @@ class Seed(Struct, frozen=True):
         return door.jobs.limited_drafts(Job(model=mode, method=method, problems=(door.jobs.limited(problem),)))
 
 
-class SeedReply(Reply):
+class FirstReply(Reply):
     """The reply in the first library's words."""
 
     def encoded(self) -> bytes:

@@ -23,7 +23,7 @@ def hasty():
 
 
 @contextlib.contextmanager
-def wire(served):
+def connected(served):
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as client:
         yield client
 
@@ -54,7 +54,7 @@ def until(client, found: bytes) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"G", HEALTH[:20], HEALTH[:-2], HEAD[:-10]], ids=["letter", "line", "headers", "post"])
 def test_a_head_that_never_ends(hasty, sent):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(sent)
         status, error = replied(rest(client))
     assert (status, error["code"]) == (408, "request_timeout")
@@ -65,7 +65,7 @@ def test_a_head_that_never_ends(hasty, sent):
 
 @pytest.mark.parametrize("sent", [b"", b"{", BODY[:-1]], ids=["none", "one", "all but one"])
 def test_a_body_that_stops(hasty, sent):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(HEAD + sent)
         data = rest(client)
     status, error = replied(data)
@@ -77,7 +77,7 @@ def test_a_body_that_stops(hasty, sent):
 @pytest.mark.parametrize("head", [b"", HEAD], ids=["head", "body"])
 def test_trickling_does_not_help(hasty, head):
     """The deadline is the request's, not a piece's."""
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(head)
         client.settimeout(0.1)
         got = b""
@@ -92,19 +92,19 @@ def test_trickling_does_not_help(hasty, head):
 
 
 def test_empty_lines_are_no_request(hasty):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(b"\r\n" * 5)
         assert rest(client) == b""
 
 
 def test_nothing_at_all_is_an_idle_connection(monkeypatch):
     monkeypatch.setattr(server, "KEEP_ALIVE", 0.2)
-    with serving() as served, wire(served) as client:
+    with serving() as served, connected(served) as client:
         assert rest(client) == b""
 
 
 def test_idle_connections_stay(hasty):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         for _ in range(2):
             client.sendall(HEALTH)
             assert b" 200 " in until(client, b'"ok"}')
@@ -116,7 +116,7 @@ def test_idle_connections_stay(hasty):
 
 
 def test_a_request_in_pieces_and_a_long_reply():
-    with serving(pair(delay=0.03), request_seconds=0.5) as served, wire(served) as client:
+    with serving(pair(delay=0.03), request_seconds=0.5) as served, connected(served) as client:
         whole = HEAD + BODY
         for start in range(0, len(whole), 50):
             client.sendall(whole[start : start + 50])
@@ -127,11 +127,11 @@ def test_a_request_in_pieces_and_a_long_reply():
 
 def test_what_was_asked_before_is_answered_first():
     """The half of a second request does not end the first one's reply."""
-    with serving(pair(delay=0.03), request_seconds=0.2) as served, wire(served) as client:
+    with serving(pair(delay=0.03), request_seconds=0.2) as served, connected(served) as client:
         client.sendall(HEAD + BODY + HEAD + BODY[:5])
         first, second = rest(client).split(b"HTTP/1.1 ")[1:]
         assert (first[:3], second[:3]) == (b"200", b"408")
-    with serving(pair(delay=0.03), request_seconds=0.2) as served, wire(served) as client:
+    with serving(pair(delay=0.03), request_seconds=0.2) as served, connected(served) as client:
         client.sendall(HEAD + BODY + HEALTH[:9])
         first, second = rest(client).split(b"HTTP/1.1 ")[1:]
         assert (first[:3], second[:3]) == (b"200", b"408")
@@ -139,7 +139,7 @@ def test_what_was_asked_before_is_answered_first():
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/speculative_reason"])
 def test_who_hangs_up_in_the_middle_of_a_body_is_no_bug(served, path, caplog):
-    with wire(served) as client:
+    with connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
     told = f'route="{path.decode()}",status="400"'
     served.wait(lambda: told in served.door.metrics.page().decode())
@@ -147,7 +147,7 @@ def test_who_hangs_up_in_the_middle_of_a_body_is_no_bug(served, path, caplog):
 
 
 def test_a_body_that_nobody_waits_for_is_not_waited_for(hasty):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(HEAD.replace(b"/v1/chat", b"/v1/nothing") + BODY[:5])
         data = rest(client)
         assert b" 404 " in data
@@ -171,7 +171,7 @@ FAR = 70_000
 )
 @pytest.mark.parametrize("pieces", [1_000, 10_000_000], ids=["pieces", "whole"])
 def test_more_head_than_anybody_needs(served, sent, pieces):
-    with wire(served) as client:
+    with connected(served) as client:
         with contextlib.suppress(ConnectionError):
             for start in range(0, len(sent), pieces):
                 client.sendall(sent[start : start + pieces])
@@ -185,7 +185,7 @@ def test_more_head_than_anybody_needs(served, sent, pieces):
 
 def test_large_headers_are_taken(served):
     for pieces in (997, 10_000_000):
-        with wire(served) as client:
+        with connected(served) as client:
             sent = HEALTH[:-2] + b"cookie: %b\r\n\r\n" % (b"x" * 60_000)
             for start in range(0, len(sent), pieces):
                 client.sendall(sent[start : start + pieces])
@@ -193,14 +193,14 @@ def test_large_headers_are_taken(served):
 
 
 def test_a_body_that_is_no_http(hasty):
-    with wire(hasty) as client:
+    with connected(hasty) as client:
         client.sendall(HEAD.replace(b"content-length: %d" % len(BODY), b"transfer-encoding: chunked") + b"one\r\n")
         assert replied(rest(client))[0] == 400
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01", b"HELLO\r\n\r\n", b"GET / HTTP/1.1\r\nhost localhost\r\n\r\n"])
 def test_what_is_no_http(served, sent):
-    with wire(served) as client:
+    with connected(served) as client:
         client.sendall(sent)
         status, error = replied(rest(client))
     assert (status, error["code"]) == (400, "invalid_http")
@@ -226,7 +226,7 @@ def patient(monkeypatch):
         return bound
 
     monkeypatch.setattr("serving.bind", small)
-    monkeypatch.setattr("speculative.serve.wire.STALLED", 0.5)
+    monkeypatch.setattr("speculative.serve.connection.STALLED", 0.5)
     body = json.dumps({**ASK, "stream": True, "max_tokens": 4000}).encode()
     with serving(pair("".join(f"{number} " for number in range(4000)))) as served, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -282,7 +282,7 @@ def named():
 def test_two_hosts_in_one_request(served, named, target, hosts):
     """Whoever stands between may have gone by the other one."""
     for service in (served, named):
-        with wire(service) as client:
+        with connected(service) as client:
             client.sendall(GET % (target, b"".join(b"Host: %b\r\n" % host for host in hosts)))
             got = until(client, b"}}")
         assert b" 400 " in got.partition(b"\r\n")[0]
@@ -302,13 +302,13 @@ def test_two_hosts_in_one_request(served, named, target, hosts):
     ],
 )
 def test_a_target_that_names_its_host(served, target, hosts, status):
-    with wire(served) as client:
+    with connected(served) as client:
         client.sendall(GET % (target, b"".join(b"Host: %b\r\n" % host for host in hosts)))
         assert until(client, b"\r\n").split()[1] == status
 
 
 def test_a_tunnel_is_refused(served):
-    with wire(served) as client:
+    with connected(served) as client:
         client.sendall(b"CONNECT page.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status, error = replied(rest(client))
     assert (status, error["code"]) == (400, "invalid_http")
@@ -320,7 +320,7 @@ def test_who_offers_http_2_is_answered_in_http_1(served, framed):
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
     body = BODY if b"length" in framed else b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     head = HEAD.replace(b"content-length: %d" % len(BODY), framed)
-    with wire(served) as client:
+    with connected(served) as client:
         for _ in range(2):
             client.sendall(head.replace(b"host:", offer + b"host:") + body)
             got = until(client, b"\r\n\r\n")
@@ -330,7 +330,7 @@ def test_who_offers_http_2_is_answered_in_http_1(served, framed):
 
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/speculative_reason"])
 def test_a_body_that_is_on_its_way_when_the_service_stops_is_not_waited_for(path, caplog):
-    with serving(drain=30) as served, wire(served) as client:
+    with serving(drain=30) as served, connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
         served.wait(lambda: served.server.server_state.tasks)
         served.server.stop()

@@ -5,7 +5,7 @@ import json
 import pytest
 from serving import ANSWER, TEXT, THOUGHT, pair, serving
 
-from speculative.serve.seed import MODES, Seed
+from speculative.serve.first import MODES, FirstService
 
 PAYLOAD = {
     "question": "How many r's in strawberry?",
@@ -114,7 +114,7 @@ def test_errors_are_one_plain_line(service, fields, told):
 
 
 def test_defaults_come_from_the_services_flags():
-    with serving(pair(), seed=Seed({"switch_chunk": 8, "seed": 4}, "random_switch", 999)) as service:
+    with serving(pair(), first=FirstService({"switch_chunk": 8, "seed": 4}, "random_switch", 999)) as service:
         found = service.post("/speculative_reason", {"question": "2 + 2?"}).json()
         assert found["speculative"]["params"]["switch_chunk"] == 8
         assert found["speculative"]["seed"] == 4
