@@ -59,6 +59,15 @@ def test_only_what_the_filters_keep_is_drawn(logits: Any, rule: tuple[float, flo
     assert likelier <= top_p * ordered.sum() * (1 + 1e-5)
 
 
+@given(values, st.sampled_from([5e-324, 1e-300, 1e-40, 1e-10]), st.integers(0, 2**32 - 1))
+def test_the_coldest_draws_take_the_likeliest(logits: Any, temperature: float, number: int) -> None:
+    """Not what there is no number for: their inverse is larger than any."""
+    for rule in ((temperature, 1.0, 0), (temperature, 0.9, 3)):
+        tokens = drawn(logits, [rule] * len(logits), [number * 2.0**-32] * len(logits))
+        assert all(row[token] >= row.max() - 1e-4 for row, token in zip(logits, tokens, strict=True))
+        assert tokens[0] == drawn_one(logits[0], rule, number * 2.0**-32)
+
+
 def test_draws_follow_the_probabilities() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.15, 0.1] + [1e-9] * (SIZE - 4)], np.float32))
     u = uniforms(np.array([stream_key(7, 0, 0)], np.uint64), np.zeros(1, np.int64), 20_000)

@@ -11,6 +11,8 @@ from speculative.engines.bundled.weights import Array
 
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
+COLDEST = 1e-6
+"""The lowest temperature that is told from the ones below it: its inverse times a logit still is a number of 32 bits."""
 WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -40,7 +42,7 @@ class Rule:
     def set(self, row: int, vocabulary: int, temperature: float, top_p: float, top_k: int) -> None:
         """How one row samples."""
         self.greedy[row] = temperature <= 0
-        self.scale[row] = 1 / temperature if temperature > 0 else 1
+        self.scale[row] = 1 / max(temperature, COLDEST) if temperature > 0 else 1
         self.drop[row] = 1 - top_p
         self.cut[row] = vocabulary - top_k if 0 < top_k < vocabulary else 0
 
