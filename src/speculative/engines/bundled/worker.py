@@ -96,6 +96,8 @@ class Worker:
 
     def _fail(self, call: Call, error: Exception) -> None:
         known = error if isinstance(error, SpeculativeError) else EngineError(f"{self.name}: {type(error).__name__}: {error}")
+        if known is not error:
+            known.__cause__ = error
         call.settle(error=known)
         self._abandon(call)
 
