@@ -20,7 +20,7 @@ from speculative.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 """Where the server of an engine is, as the engine's name says it."""
-KINDS = {
+KINDS: dict[type[EngineError], str] = {
     EngineUnreachable: "'s server cannot be reached",
     EngineTimeout: "'s server did not answer in time",
     EngineBusy: "'s server turned the call away for now",
