@@ -1,14 +1,23 @@
-"""The servers of the tests against real ones: started once for a run."""
+"""Servers for the tests: the stand-in of a test of its own, and real ones, started once for a run."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
+import standing
 from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_server, until
 
 from speculative.engines import guard, vllm
 from speculative.engines.bundled import BundledEngine
 from speculative.pair import Pair
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A Python that seems to have vLLM, and a model's folder. Logs and notes are kept apart, and an ending takes no long time."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(guard, "GRACE", 1.0)
+    return standing.build(tmp_path)
 
 
 def lent(start):

@@ -1,0 +1,17 @@
+"""What is said while servers load."""
+
+import sys
+
+from speculative.cli import loading
+
+
+def test_a_terminal_sees_one_line_and_a_file_a_line_now_and_then(monkeypatch, capfd):
+    monkeypatch.setattr(loading, "PAUSE", 0.0)
+    with loading.Loading() as tell:
+        tell("loading a model (15 s): so far")
+    assert capfd.readouterr().err == "speculative: loading a model (15 s): so far\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with loading.Loading() as tell:
+        tell("one")
+        tell("two")
+    assert capfd.readouterr().err == "\r\033[Kone\r\033[Ktwo\r\033[K"

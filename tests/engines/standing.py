@@ -1,0 +1,93 @@
+"""A stand-in for vLLM, for the tests of how servers are started and ended: it loads, answers, has children, and says what it was told."""
+
+import sys
+import time
+from pathlib import Path
+
+import unlike
+
+import speculative
+
+SCRIPT = """
+import asyncio, signal, subprocess, sys, time
+sys.path.insert(0, {sources!r})
+from speculative.engines import remote_vocabulary
+from speculative.fake_server import FakeServer
+from speculative.testing import ScriptedEngine
+from pathlib import Path
+
+args = sys.argv[1:]
+def flag(name):
+    return args[args.index(name) + 1] if name in args else None
+
+print("args", args, flush=True)
+if "--broken" in args:
+    print("out of memory", flush=True)
+    sys.exit(3)
+if "--slow" in args:
+    if "--deaf" in args:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+    time.sleep(60)
+deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if "--deaf" in args else ""
+child = subprocess.Popen([sys.executable, "-c", f"import signal,time\\n{{deaf}}\\ntime.sleep(600)"])
+class Stand(ScriptedEngine):
+    vocabulary = remote_vocabulary.read(Path(flag("--model")) / "tokenizer.json")
+    async def complete(self, prefixes, decoding, *, key, tally):
+        from speculative.engines.base import Completion
+        return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
+async def main():
+    server = FakeServer(Stand(""), model=flag("--served-model-name") or flag("--model"), source=flag("--model"))
+    await server.start(int(flag("--port")))
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+PROGRAM = """
+import time
+from speculative.engines import guard, vllm
+guard.GRACE = 1.0
+running = vllm.start(vllm.Launch({model!r}, {python!r}, {settings}))
+print(running.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def build(folder):
+    """A command that stands for the Python that has vLLM, and a model's folder."""
+    script, python = folder / "stand_in.py", folder / "python"
+    script.write_text(SCRIPT.format(sources=str(Path(speculative.__file__).parents[1])))
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
+    python.chmod(0o755)
+    unlike.byte_level(folder / "model")
+    return str(python), str(folder / "model")
+
+
+def program(stand_in, settings):
+    """A program that starts a server, tells its guard's number, and stays."""
+    python, model = stand_in
+    return [sys.executable, "-c", PROGRAM.format(model=model, python=python, settings=settings)]
+
+
+def command(stand_in, *words):
+    """The command as it is typed, with the stand-in for vLLM."""
+    return [sys.executable, "-m", "speculative.cli", *words, "--vllm", stand_in[0]]
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition, seconds=20):
+    """Whether it comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return true
+
+
+def gone(pids, seconds=20):
+    return until(lambda: not any(lives(pid) for pid in pids), seconds)

@@ -1,0 +1,114 @@
+"""Servers that stay open between commands: `speculative up`, `--no-terminate-on-exit`, and `speculative down`."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from standing import command, gone, lives, program
+
+from speculative.cli import run
+from speculative.engines import guard, kept, vllm
+from speculative.engines.vllm import Launch, VllmEngine
+from speculative.errors import EngineUnreachable, UsageError
+from speculative.pair import EngineOptions, Pair, engine
+
+
+def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch, tmp_path, capfd):
+    """A system without /proc: said in one line, and no note is thrown away for it."""
+    python, model = stand_in
+    note = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+    monkeypatch.setattr(kept, "PROC", tmp_path / "proc")
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(UsageError, match=r"no-terminate-on-exit\) needs .*proc.*leave that flag out"):
+        engine(model, EngineOptions(vllm=python, keep=True))
+    assert run(["down"]) == 2
+    assert "`speculative down` needs" in capfd.readouterr().err
+    assert set(guard.family(os.getpid())) == before
+    assert note.exists()
+    vllm.start(Launch(model, python)).stop()  # what ends with us needs no note
+
+
+def test_servers_are_held_open_and_let_go(stand_in, capfd):
+    model = stand_in[1]
+    with subprocess.Popen(
+        command(stand_in, "up", "--big", model, "--small", model), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as held:
+        line = held.stdout.readline()
+        assert line.startswith("speculative ask --big http://127.0.0.1:")
+        url = line.split()[3]
+        tree = guard.family(held.pid)
+        assert len(tree) >= 7
+        assert vllm.answers(url)
+        assert run(["down"]) == 0
+        assert held.wait(10) == 0
+    assert gone(tree)
+    assert run(["down"]) == 2
+    assert "no servers are held open" in capfd.readouterr().err
+    assert run(["up"]) == 2
+
+
+def test_the_line_of_up_names_the_whole_pair(stand_in):
+    model = stand_in[1]
+    words = ["up", "--big", model, "--small", "http://one:8000", "--small", "http://two:8000", "--judge", model]
+    with subprocess.Popen(command(stand_in, *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
+        words = held.stdout.readline().split()
+        tree = guard.family(held.pid)
+        held.send_signal(signal.SIGTERM)
+        assert held.wait(20) == 0
+    assert words[2:7:2] == ["--big", "--judge", "--small"]
+    assert words[6:] == ["--small", "http://one:8000", "--small", "http://two:8000"]
+    assert gone(tree)
+
+
+def test_servers_of_another_machine_are_left_to_it(stand_in, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(kept, "node", lambda: "another")
+        file = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+        assert list(kept.notes()) == [file]
+    assert not kept.notes()
+    assert file.exists()
+
+
+async def test_servers_that_are_kept_serve_the_next_command_until_they_are_ended(stand_in, capfd):
+    python, model = stand_in
+    options = {"big": EngineOptions(vllm=python, keep=True)}
+    first = await asyncio.to_thread(Pair.open, model, "bundled:small", options=options)
+    running = first["big"].running
+    tree = guard.family(running.process.pid)
+    assert len(tree) >= 3
+    await first.aclose()
+    assert all(lives(pid) for pid in tree)
+    again = await asyncio.to_thread(Pair.open, model, "bundled:small", options={"big": EngineOptions(vllm=python)})
+    assert again["big"].running.process is None
+    assert again["big"].running.url == running.url
+    await again.aclose()
+    assert all(lives(pid) for pid in tree)
+    assert await asyncio.to_thread(run, ["down"]) == 0
+    running.process.wait(10)
+    assert gone(tree)
+    assert not kept.notes()
+    assert await asyncio.to_thread(run, ["down"]) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_kept_server_outlives_us_and_is_ended_by_hand(stand_in, number):
+    with subprocess.Popen(program(stand_in, "keep=True"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
+        tree = guard.family(int(ours.stdout.readline()))
+        ours.send_signal(number)
+        ours.wait()
+    time.sleep(0.5)
+    assert all(lives(pid) for pid in tree)
+    assert run(["down"]) == 0
+    assert gone(tree)
+
+
+def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):
+    python, model = stand_in
+    before = set(guard.family(os.getpid()))
+    with pytest.raises(EngineUnreachable, match="did not load"):
+        VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3, keep=True))
+    assert gone(set(guard.family(os.getpid())) - before)
+    assert not kept.notes()
