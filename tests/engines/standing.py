@@ -45,9 +45,9 @@ asyncio.run(main())
 
 PROGRAM = """
 import time
-from speculative.engines import guard, vllm
+from speculative.engines import guard, starting
 guard.GRACE = 1.0
-running = vllm.start(vllm.Launch({model!r}, {python!r}, {settings}))
+running = starting.start(starting.Launch({model!r}, {python!r}, {settings}))
 print(running.process.pid, flush=True)
 time.sleep(600)
 """

@@ -10,8 +10,9 @@ import pytest
 from standing import command, gone, lives, program
 
 from speculative.cli import run
-from speculative.engines import guard, kept, vllm
-from speculative.engines.vllm import Launch, VllmEngine
+from speculative.engines import guard, kept, starting
+from speculative.engines.starting import Launch
+from speculative.engines.vllm import VllmEngine
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.pair import EngineOptions, Pair, engine
 
@@ -28,7 +29,7 @@ def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch,
     assert "`speculative down` needs" in capfd.readouterr().err
     assert set(guard.family(os.getpid())) == before
     assert note.exists()
-    vllm.start(Launch(model, python)).stop()  # what ends with us needs no note
+    starting.start(Launch(model, python)).stop()  # what ends with us needs no note
 
 
 def test_servers_are_held_open_and_let_go(stand_in, capfd):
@@ -41,7 +42,7 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
         url = line.split()[3]
         tree = guard.family(held.pid)
         assert len(tree) >= 7
-        assert vllm.answers(url)
+        assert starting.answers(url)
         assert run(["down"]) == 0
         assert held.wait(10) == 0
     assert gone(tree)

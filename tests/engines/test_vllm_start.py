@@ -11,10 +11,11 @@ import unlike
 from standing import gone
 
 import speculative
-from speculative.engines import guard, http, kept, remote_vocabulary, vllm
+from speculative.engines import guard, http, kept, remote_vocabulary, starting
 from speculative.engines.base import Completion, Decoding, Tally
 from speculative.engines.checkup import look
-from speculative.engines.vllm import Launch, VllmEngine, cause, last_line
+from speculative.engines.starting import Launch, cause, last_line
+from speculative.engines.vllm import VllmEngine
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.fake_server import FakeServer
 from speculative.pair import EngineOptions, Pair, engine
@@ -63,20 +64,20 @@ def test_a_python_that_is_none_is_said(stand_in, tmp_path):
 def test_logs_that_nobody_needs_go(stand_in):
     """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
     python, model = stand_in
-    running = vllm.start(Launch(model, python))
+    running = starting.start(Launch(model, python))
     old, new = (kept.state() / f"vllm-{name}.log" for name in "12")
     for file in (old, new):
         file.write_text("out of memory")
     for file in (old, running.log):
         os.utime(file, (1, 1))
-    vllm.start(Launch(model, python)).stop()
+    starting.start(Launch(model, python)).stop()
     assert sorted(kept.state().iterdir()) == sorted([new, running.log])
     running.stop()
 
 
 def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
-    running = vllm.start(Launch(model, python))
+    running = starting.start(Launch(model, python))
     os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
     running.process.wait(20)
     running.stop()
@@ -102,10 +103,10 @@ def test_loading_has_a_deadline(stand_in):
 
 async def test_a_server_that_is_there_already_is_used_and_left_alone():
     async with FakeServer(ScriptedEngine("x"), model="there") as server:
-        running = await asyncio.to_thread(vllm.start, Launch("there", "/nowhere", port=server.port))
+        running = await asyncio.to_thread(starting.start, Launch("there", "/nowhere", port=server.port))
         assert running.process is None
         running.stop()
-        assert await asyncio.to_thread(vllm.answers, server.url)
+        assert await asyncio.to_thread(starting.answers, server.url)
 
 
 @pytest.mark.parametrize("source", ["itself", "other"])
@@ -138,7 +139,7 @@ async def test_a_proxy_is_not_asked_for_this_machine(monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     async with FakeServer(ScriptedEngine("x")) as server:
-        assert await asyncio.to_thread(vllm.answers, server.url)
+        assert await asyncio.to_thread(starting.answers, server.url)
 
 
 async def test_what_is_no_web_server_does_not_answer():
@@ -147,7 +148,7 @@ async def test_what_is_no_web_server_does_not_answer():
         writer.close()
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        assert not await asyncio.to_thread(vllm.answers, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        assert not await asyncio.to_thread(starting.answers, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
 
 
 def test_what_is_run():

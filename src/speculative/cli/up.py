@@ -12,7 +12,7 @@ from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.engines import kept
 from speculative.engines.running import Running, end_all
-from speculative.engines.vllm import Launch, begin, loaded
+from speculative.engines.starting import Launch, begin, loaded
 from speculative.errors import UsageError
 from speculative.pair import launch_of, starts
 

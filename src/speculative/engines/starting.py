@@ -1,0 +1,183 @@
+"""vLLM, started for the user: a server for a model's name or folder, which ends when we do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+from msgspec import Struct, structs
+
+from speculative.engines import guard, kept
+from speculative.engines.running import Running, sweep
+from speculative.errors import EngineUnreachable, UsageError
+from speculative.secret import secret
+
+MODULE = "vllm.entrypoints.openai.api_server"
+LOADING = 1800.0
+"""Seconds in which a server has to have loaded its model."""
+
+_LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
+Tell = Callable[[str], None]
+_DIRECT = build_opener(ProxyHandler({}))
+"""No proxy stands between this machine and itself."""
+
+
+class Launch(Struct, frozen=True):
+    """How a model is served. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
+
+    `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
+    outlives us, and the next command that would start the same one uses it (`kept`).
+    """
+
+    model: str
+    python: str | None = None
+    gpus: str | None = None
+    port: int = 0
+    args: str = ""
+    name: str | None = None
+    deadline: float = LOADING
+    keep: bool = False
+
+    def command(self, python: str, port: int) -> list[str]:
+        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
+        try:
+            more = shlex.split(self.args)
+        except ValueError as error:
+            raise UsageError(f"arguments for vLLM, {self.args!r}: {str(error).lower()}") from None
+        if any(word.partition("=")[0] == "--port" for word in more):  # it would be waited for where it is not
+            raise UsageError(f"arguments for vLLM, {self.args!r}: name the port with --big-port or --small-port")
+        own = [
+            "--model",
+            self.model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--enable-prefix-caching",
+            "--enable-prompt-tokens-details",
+        ]
+        count = len(self.gpus.split(",")) if self.gpus else 1
+        parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
+        named = ["--served-model-name", self.name] if self.name else []
+        return [python, "-m", MODULE, *own, *parallel, *named, *more]
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody."""
+        chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": secret("HF_TOKEN")}
+        return {**os.environ, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
+
+
+def start(launch: Launch, tell: Tell | None = None) -> Running:
+    """Starts a server and waits until it answers; one that answers on the port already is used as it is.
+
+    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachable` (with the log's path) when it ends or takes too long.
+    """
+    return loaded(begin(launch), launch, tell)
+
+
+def begin(launch: Launch) -> Running:
+    """Starts a server and does not wait."""
+    if launch.keep:
+        kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
+    port = launch.port or free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    found = url if launch.port else kept.find(structs.replace(launch, keep=True))
+    if found and answers(found):
+        return Running(found, None, None)
+    python = _python(launch.python)
+    sweep(kept.state())
+    log = kept.state() / f"vllm-{port}.log"
+    log.write_bytes(b"")
+    command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
+    # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=launch.environment() | ({guard.KEEP: "1"} if launch.keep else {}),
+        start_new_session=True,
+    )
+    running = Running(url, log, process, launch.keep)
+    if launch.keep:
+        try:
+            kept.write(f"vllm-{port}", process.pid, url, launch)
+        except BaseException:
+            running.end()
+            raise
+    return running
+
+
+def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
+    """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, the server is ended."""
+    start = time.monotonic()
+    try:
+        while not answers(running.url):
+            seconds = time.monotonic() - start
+            if running.process is not None and running.process.poll() is not None:
+                said = f"{cause(running.log)} (all of it: {running.log})"
+                raise EngineUnreachable(f"vLLM ended with {running.process.returncode} while it loaded {launch.model}: {said}")
+            if seconds > launch.deadline:
+                raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+            if tell:
+                tell(f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}")
+            time.sleep(0.5)
+    except BaseException:
+        running.end()
+        raise
+    running.loaded = True
+    return running
+
+
+def answers(url: str) -> bool:
+    """Whether a server lists its models there."""
+    try:
+        with _DIRECT.open(f"{url}/models", timeout=2) as answer:  # (an address of this machine that we made)
+            return answer.status == 200
+    except HTTPError as error:
+        return error.code in (401, 403)
+    except (HTTPException, OSError, ValueError):
+        return False
+
+
+def last_line(log: Path | None) -> str:
+    """The last line of a log that says something, shortened."""
+    if log is None or not log.is_file():
+        return "no log"
+    lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
+    return lines[-1].strip()[-200:] if lines else "nothing said yet"
+
+
+def cause(log: Path | None) -> str:
+    """Why a server ended: the first error that it logged of any of its processes (its last line says "see above"), else the last line."""
+    found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
+    return found[1].strip()[:300] if found else last_line(log)
+
+
+def _python(given: str | None) -> str:
+    if given:
+        if found := shutil.which(str(Path(given).expanduser()) if given.startswith("~") else given):
+            return found
+        raise UsageError(f"--vllm {given!r}: there is no such program; name a Python that has vLLM")
+    if find_spec("vllm") is None:
+        raise UsageError("this Python has no vLLM; install it (pip install vllm) or name a Python that has it (--vllm PYTHON)")
+    return sys.executable
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
