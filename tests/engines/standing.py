@@ -21,6 +21,8 @@ def flag(name):
     return args[args.index(name) + 1] if name in args else None
 
 print("args", args, flush=True)
+while "--until" in args and not Path(flag("--until")).exists():
+    time.sleep(0.02)
 if "--broken" in args:
     print("out of memory", flush=True)
     sys.exit(3)

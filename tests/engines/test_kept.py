@@ -20,7 +20,7 @@ from speculative.pair import EngineOptions, Pair, engine
 def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch, tmp_path, capfd):
     """A system without /proc: said in one line, and no note is thrown away for it."""
     python, model = stand_in
-    note = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+    note = kept.write(kept.state() / "vllm-1.log", os.getpid(), "http://127.0.0.1:1/v1")
     monkeypatch.setattr(kept, "PROC", tmp_path / "proc")
     before = set(guard.family(os.getpid()))
     with pytest.raises(UsageError, match=r"no-terminate-on-exit\) needs .*proc.*leave that flag out"):
@@ -67,7 +67,7 @@ def test_the_line_of_up_names_the_whole_pair(stand_in):
 def test_servers_of_another_machine_are_left_to_it(stand_in, monkeypatch):
     with monkeypatch.context() as there:
         there.setattr(kept, "node", lambda: "another")
-        file = kept.write("vllm-1", os.getpid(), "http://127.0.0.1:1/v1")
+        file = kept.write(kept.state() / "vllm-1.log", os.getpid(), "http://127.0.0.1:1/v1")
         assert list(kept.notes()) == [file]
     assert not kept.notes()
     assert file.exists()

@@ -48,7 +48,7 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
 
 def test_a_server_that_breaks_names_its_log(stand_in):
     python, model = stand_in
-    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+\.log") as raised:
+    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+-\w+\.log") as raised:
         engine(model, EngineOptions(vllm=python, args="--broken"))
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
 
@@ -205,7 +205,7 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
         lambda: opened.score([[1]], [[2]], key="", tally=Tally()),
     ]
     for call in calls:
-        with pytest.raises(EngineUnreachable, match=r"nothing listens there.*; its log: .*vllm-\d+\.log$"):
+        with pytest.raises(EngineUnreachable, match=r"nothing listens there.*; its log: .*vllm-\d+-\w+\.log$"):
             await call()
     await opened.aclose()
 

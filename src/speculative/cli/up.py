@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
+from speculative.cli.errors import note
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.engines import kept
 from speculative.engines.running import Running, end_all
-from speculative.engines.starting import Launch, begin, loaded
+from speculative.engines.starting import TOLD, Launch, begin, loaded
 from speculative.errors import UsageError
 from speculative.pair import launch_of, starts
 
@@ -32,44 +31,50 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 
 
 def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
-    note: Path | None = None
     begun: list[Running] = []
     try:
         for launch in launches.values():
-            begun.append(begin(launch))  # noqa: PERF401 (if the second fails, the first one is known)
+            begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
         with Loading() as tell:
             for running, launch in zip(begun, launches.values(), strict=True):
                 loaded(running, launch, tell)
-        note = kept.write(f"up-{os.getpid()}", os.getpid()) if kept.able() else None
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
         flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if not spec.startswith("bundled:")]
         sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
         sys.stdout.flush()
-        while all(running.process is None or running.process.poll() is None for running in begun):
-            time.sleep(0.5)
-        raise UsageError(f"a server ended by itself; its log is one of {', '.join(str(running.log) for running in begun)}")
+        return _watched([running for running in begun if running.process])
     except KeyboardInterrupt:
         return 0
     finally:
         end_all(begun)
-        if note:
-            note.unlink(missing_ok=True)
+
+
+def _watched(ours: list[Running]) -> int:
+    """Holds the servers open until one of them is told to end."""
+    if not ours:
+        note("all of these servers run already, and are left to those who started them")
+        return 0
+    while not (ended := {running: code for running in ours if (code := running.process and running.process.poll()) is not None}):
+        time.sleep(0.5)
+    if not set(ended.values()) <= set(TOLD):
+        raise UsageError(f"a server ended by itself; its log: {', '.join(str(running.log) for running in ended)}")
+    return 0
 
 
 def down() -> int:
     """End the servers that `speculative up`, or a command with `--no-terminate-on-exit`, left running."""
     kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
-    held = kept.notes()
+    held = {file: one for file, one in kept.notes().items() if one.held}
     if not held:
         raise UsageError("no servers are held open; start some with `speculative up`")
-    for note in held.values():
-        kept.ask_to_end(note)
+    for one in held.values():
+        kept.ask_to_end(one)
     ends = time.monotonic() + WAIT
-    while left := kept.notes():
+    while left := [one for file, one in kept.notes().items() if file in held]:
         if time.monotonic() > ends:
-            numbers = ", ".join(str(note.pid) for note in left.values())
+            numbers = ", ".join(str(one.pid) for one in left)
             raise UsageError(f"the servers of process {numbers} have not ended within {WAIT:g} s")
         time.sleep(0.1)
     for file in held:  # they were ended in good order: their logs have nothing to tell
-        file.with_name(file.name.replace(".note.json", ".log")).unlink(missing_ok=True)
+        kept.log_of(file).unlink(missing_ok=True)
     return 0

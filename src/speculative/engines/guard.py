@@ -105,11 +105,15 @@ def lives(pid: int, members: list[int]) -> bool:
 
 
 def main(grace: str, log: str, *command: str) -> int:
-    """Runs the command until it ends or standard input asks for its end, or does end; then it has `grace` seconds."""
+    """Runs the command until it ends, a signal or standard input asks for its end, or that does end; then it has `grace` seconds.
+
+    Gives the command's exit code back, after a signal that one.
+    """
     adopt()
-    gone, now = threading.Event(), threading.Event()
+    gone, now, told = threading.Event(), threading.Event(), list[int]()
 
     def leave(number: int, frame: object) -> None:
+        told.append(number)
         (now if gone.is_set() else gone).set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -133,9 +137,10 @@ def main(grace: str, log: str, *command: str) -> int:
     threading.Thread(target=listen, daemon=True).start()
     while started.poll() is None and not gone.wait(0.2):
         pass
+    signalled = 128 + told[0] if told and started.poll() is None else 0
     end(started, float(grace), alone=True, now=now)
     reap()
-    return started.returncode if started.returncode >= 0 else 128 - started.returncode
+    return signalled or (started.returncode if started.returncode >= 0 else 128 - started.returncode)
 
 
 if __name__ == "__main__":

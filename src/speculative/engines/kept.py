@@ -1,9 +1,13 @@
-"""Servers that outlive the command that started them: by a note the next command finds one, and `speculative down` ends it."""
+"""Servers that other commands may find: by a note they wait for one that loads and use it, and `speculative down` ends those that stay."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import time
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from platform import node
 from typing import Any
@@ -14,26 +18,54 @@ from msgspec import Struct
 from speculative.errors import UsageError
 from speculative.trace import write_whole
 
+NOTE = ".note.json"
 PROC = Path("/proc")
 """Where the system tells of its processes: a number alone does not say whether it is still the process that we started."""
 
 
 class Note(Struct, frozen=True):
-    """Whom to end (`began` tells it from a later process with its number), where it answers, how and on which machine it was started."""
+    """A server that we started: its guard (`began` tells it from a later process with its number), where it answers, how and on which
+    machine it was started. `held`: it stays open between commands, and `speculative down` may end it; else it ends with its command.
+    """
 
     pid: int
     began: str | None
     url: str = ""
     launch: Any = None
     host: str = ""
+    held: bool = False
 
 
 def state() -> Path:
     """Where logs and notes are kept: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
     base = os.environ.get("XDG_STATE_HOME")
     folder = (Path(base) if base else Path.home() / ".local" / "state") / "speculative"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # (a server's arguments may hold its key)
     return folder
+
+
+@contextmanager
+def alone(seconds: float = 10.0) -> Generator[None]:
+    """One command at a time looks for a server and starts it: two at once would both find none.
+
+    Where folders cannot be locked, or another command stands still in here, it goes on without.
+    """
+    folder, ends = os.open(state(), os.O_RDONLY), time.monotonic() + seconds
+    try:
+        with suppress(OSError):
+            while not _locked(folder) and time.monotonic() < ends:
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def able() -> bool:
@@ -47,11 +79,16 @@ def check(what: str, instead: str) -> None:
         raise UsageError(f"{what} needs {PROC}, to know the process again that was started, and this system has none; {instead}")
 
 
-def write(name: str, pid: int, url: str = "", launch: Any = None) -> Path:
-    """Notes a process; the file is given back."""
-    file = state() / f"{name}.note.json"
-    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch), node())))
+def write(log: Path, pid: int, url: str, launch: Any = None, *, held: bool = True) -> Path:
+    """Notes a server, beside its log; the file is given back."""
+    file = log.with_suffix(NOTE)
+    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch), node(), held)))
     return file
+
+
+def log_of(file: Path) -> Path:
+    """The log of a server that is noted."""
+    return file.with_name(file.name.removesuffix(NOTE) + ".log")
 
 
 def notes() -> dict[Path, Note]:
@@ -62,7 +99,7 @@ def notes() -> dict[Path, Note]:
     found: dict[Path, Note] = {}
     if not able():
         return found
-    for file in sorted(state().glob("*.note.json")):
+    for file in sorted(state().glob(f"*{NOTE}")):
         try:
             note = msgspec.json.decode(file.read_bytes(), type=Note)
         except (OSError, msgspec.DecodeError):
@@ -76,16 +113,24 @@ def notes() -> dict[Path, Note]:
     return found
 
 
-def find(launch: Any) -> str | None:
-    """Where a server that was started just so, and left running, answers."""
+def find(launch: Any, url: str | None = None, but: Collection[Path] = ()) -> tuple[Path, Note] | None:
+    """The server that was started at an address; without one, a server that is held and was started just so, but those."""
     wanted = msgspec.to_builtins(launch)
-    return next((note.url for note in notes().values() if note.url and note.launch == wanted), None)
+    for file, note in notes().items():
+        if note.url == url if url else note.held and note.launch == wanted and file not in but:
+            return file, note
+    return None
 
 
 def ask_to_end(note: Note) -> None:
-    """Tells the process to end its servers and itself."""
-    if note.began == began(note.pid):
-        os.kill(note.pid, signal.SIGTERM)
+    """Tells the guard to end its server and itself. Raises `UsageError` for another user's."""
+    try:
+        if note.began == began(note.pid):
+            os.kill(note.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # just now
+    except PermissionError:
+        raise UsageError(f"the server at {note.url} was started by another user, who has to end it (process {note.pid})") from None
 
 
 def began(pid: int) -> str | None:

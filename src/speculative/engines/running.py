@@ -18,10 +18,13 @@ _OURS: list[Running] = []
 
 
 class Running:
-    """A server. `process`: the guard of one that we started; None: it was there already.
+    """A server. `process`: the guard of one that we started; None: it was there already, or another command loads it.
 
-    `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay.
+    `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay. `note`: the file by which other
+    commands find it, or we found it (`kept`).
     """
+
+    note: Path | None = None
 
     def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
         self.url, self.log, self.process, self.keep = url, log, process, keep
@@ -55,6 +58,8 @@ class Running:
                 self.process.stdin.close()
         if self in _OURS:
             _OURS.remove(self)
+        if self.note:
+            self.note.unlink(missing_ok=True)
         if self.log and self._well and not self.blamed:
             self.log.unlink(missing_ok=True)
 
@@ -72,6 +77,11 @@ class Running:
 def ending() -> list[Running]:
     """Our servers that end when we do."""
     return [one for one in _OURS if not one.stays]
+
+
+def loading() -> list[Path]:
+    """The notes of our servers that are not loaded yet: of one command, two roles with one model have a server each."""
+    return [one.note for one in _OURS if one.note and not one.loaded]
 
 
 def end_all(several: Sequence[Running]) -> None:

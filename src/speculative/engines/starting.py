@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from http.client import HTTPException
@@ -20,7 +24,7 @@ from urllib.request import ProxyHandler, build_opener
 from msgspec import Struct, structs
 
 from speculative.engines import guard, kept
-from speculative.engines.running import Running, sweep
+from speculative.engines.running import Running, loading, sweep
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.secret import secret
 
@@ -28,8 +32,15 @@ MODULE = "vllm.entrypoints.openai.api_server"
 LOADING = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
+PATIENCE = 60.0
+"""Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
+
+LOG = logging.getLogger("speculative.engines")
 _LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
 Tell = Callable[[str], None]
+TOLD = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""How a guard ends that was asked to by a signal, before or after it began."""
+
 _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
@@ -80,40 +91,54 @@ class Launch(Struct, frozen=True):
 
 
 def start(launch: Launch, tell: Tell | None = None) -> Running:
-    """Starts a server and waits until it answers; one that answers on the port already is used as it is.
+    """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
 
     Raises `UsageError` when there is no Python with vLLM, `EngineUnreachable` (with the log's path) when it ends or takes too long.
     """
     return loaded(begin(launch), launch, tell)
 
 
-def begin(launch: Launch) -> Running:
-    """Starts a server and does not wait."""
+def begin(launch: Launch, *, held: bool = False) -> Running:
+    """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
     if launch.keep:
         kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
+    held = held or launch.keep
+    url = address(launch.port) if launch.port else None
+    with kept.alone():
+        if found := kept.find(structs.replace(launch, keep=True), url, loading()):
+            return _of_another(*found)
+        if url and (answers(url) or _taken(launch.port)):
+            return Running(url, None, None)
+        return _begun(launch, held)
+
+
+def _of_another(file: Path, note: kept.Note) -> Running:
+    if not note.held:
+        LOG.warning("%s was started by another command and ends with it", note.url)
+    running = Running(note.url, None, None)
+    running.note = file
+    return running
+
+
+def _begun(launch: Launch, held: bool) -> Running:
     port = launch.port or free_port()
-    url = f"http://127.0.0.1:{port}/v1"
-    found = url if launch.port else kept.find(structs.replace(launch, keep=True))
-    if found and answers(found):
-        return Running(found, None, None)
-    python = _python(launch.python)
+    command = launch.command(_python(launch.python), port)
     sweep(kept.state())
-    log = kept.state() / f"vllm-{port}.log"
-    log.write_bytes(b"")
-    command = [sys.executable, "-I", guard.__file__, str(guard.GRACE), str(log), *launch.command(python, port)]
+    opened, name = tempfile.mkstemp(".log", f"vllm-{port}-", kept.state())  # of its own: an error may have named an older one
+    os.close(opened)
     # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-I", guard.__file__, str(guard.GRACE), name, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=launch.environment() | ({guard.KEEP: "1"} if launch.keep else {}),
         start_new_session=True,
     )
-    running = Running(url, log, process, launch.keep)
-    if launch.keep:
+    running = Running(address(port), Path(name), process, launch.keep)
+    if (held or launch.port) and kept.able():
         try:
-            kept.write(f"vllm-{port}", process.pid, url, launch)
+            running.note = kept.write(Path(name), process.pid, running.url, structs.replace(launch, keep=True), held=held)
         except BaseException:
             running.end()
             raise
@@ -121,24 +146,78 @@ def begin(launch: Launch) -> Running:
 
 
 def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
-    """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, the server is ended."""
-    start = time.monotonic()
+    """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
+    begun = time.monotonic()
+    look = _ours if running.process else _anothers if running.note else _strangers
     try:
-        while not answers(running.url):
-            seconds = time.monotonic() - start
-            if running.process is not None and running.process.poll() is not None:
-                said = f"{cause(running.log)} (all of it: {running.log})"
-                raise EngineUnreachable(f"vLLM ended with {running.process.returncode} while it loaded {launch.model}: {said}")
-            if seconds > launch.deadline:
-                raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+        while True:
+            seconds = time.monotonic() - begun
+            doing = look(running, launch, seconds)
+            if answers(running.url):
+                break
             if tell:
-                tell(f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}")
+                tell(doing)
             time.sleep(0.5)
     except BaseException:
         running.end()
         raise
     running.loaded = True
     return running
+
+
+def _ours(running: Running, launch: Launch, seconds: float) -> str:
+    """What a server of ours is doing. Raises `EngineUnreachable` when it has ended, or its time is over."""
+    assert running.process
+    code = running.process.poll()
+    if code in TOLD:
+        raise EngineUnreachable(f"vLLM was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
+    if code is not None:
+        raise EngineUnreachable(f"vLLM ended with {code} while it loaded {launch.model}: {cause(running.log)} (all of it: {running.log})")
+    if seconds > launch.deadline:
+        raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+    return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
+
+
+def _anothers(running: Running, launch: Launch, seconds: float) -> str:
+    """The same for one that another command started."""
+    assert running.note
+    log, note = kept.log_of(running.note), kept.notes().get(running.note)
+    if note is None:
+        why = f"its log: {log}" if log.exists() else "it was told to end"
+        raise EngineUnreachable(f"the server that another command started at {running.url} has ended; {why}")
+    model = note.launch["model"]
+    if seconds > launch.deadline:
+        raise EngineUnreachable(
+            f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s; wait for it, "
+            f"end it (process {note.pid}), or name another port (--big-port, --small-port); its log: {log}"
+        )
+    return f"waiting for {model}, which another command started ({seconds:.0f} s): {last_line(log)}"
+
+
+def _strangers(running: Running, launch: Launch, seconds: float) -> str:
+    """The same for what listens on the port and was not started here."""
+    if seconds > min(PATIENCE, launch.deadline):
+        raise EngineUnreachable(
+            f"what listens at {running.url} did not answer as a model server does within {min(PATIENCE, launch.deadline):g} s; "
+            "end it, or name another port (--big-port, --small-port)"
+        )
+    return f"waiting for what listens at {running.url} ({seconds:.0f} s)"
+
+
+def address(port: int) -> str:
+    """Where a server of this machine answers."""
+    return f"http://127.0.0.1:{port}/v1"
+
+
+def _taken(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: what is left of old connections does not count
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def answers(url: str) -> bool:

@@ -1,0 +1,210 @@
+"""Commands that want the same server at once: one starts it, the others wait for it, and `speculative down` may come in between."""
+
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from standing import command, gone, until
+
+from speculative.cli import run
+from speculative.engines import guard, kept, starting
+from speculative.engines.running import end_all
+from speculative.engines.starting import Launch
+from speculative.errors import EngineUnreachable
+
+
+@pytest.fixture
+def loading(stand_in, tmp_path):
+    """A launch of a server that is loaded as soon as the file is there."""
+    python, model = stand_in
+    return Launch(model, python, port=starting.free_port(), args=f"--until {tmp_path / 'loaded'}"), tmp_path / "loaded"
+
+
+def test_a_server_that_another_command_loads_is_waited_for(loading):
+    launch, file = loading
+    first = starting.begin(launch)
+    said = []
+
+    def tell(line):
+        said.append(line)
+        file.touch()
+
+    try:
+        second = starting.begin(Launch("another", "/nowhere", port=launch.port))
+        assert (second.url, second.process) == (first.url, None)
+        starting.loaded(second, launch, tell)
+        assert said[0].startswith(f"waiting for {launch.model}, which another command started (0 s): ")
+        second.end()
+        assert starting.answers(first.url)
+    finally:
+        first.end()
+    assert not kept.notes()
+
+
+def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_the_same_way(stand_in, loading):
+    launch, file = structs.replace(loading[0], port=0), loading[1]
+    with typed(stand_in, launch, "up") as first:
+        begins()
+        ((_, note),) = kept.notes().items()
+        again = starting.begin(launch)
+        assert (again.url, again.process) == (note.url, None)
+        file.touch()
+        starting.loaded(again, launch)
+        assert run(["down"]) == 0
+        assert first.wait(10) == 0
+    assert not kept.notes()
+
+
+def test_two_roles_of_one_model_have_a_server_each(loading):
+    launch, file = structs.replace(loading[0], port=0), loading[1]
+    both = [starting.begin(launch, held=True) for _ in range(2)]
+    try:
+        file.touch()
+        assert len({starting.loaded(one, launch).url for one in both}) == 2
+        assert starting.begin(launch).process is None
+    finally:
+        end_all(both)
+
+
+def test_of_many_that_start_at_once_one_does(loading):
+    launch, _ = loading
+    together = threading.Barrier(4)
+
+    def begun(_):
+        together.wait()
+        return starting.begin(launch)
+
+    with ThreadPoolExecutor(4) as pool:
+        several = list(pool.map(begun, range(4)))
+    try:
+        assert sum(one.process is not None for one in several) == 1
+    finally:
+        end_all(several)
+
+
+def test_who_waits_for_a_server_that_breaks_is_told_where_its_log_is(loading):
+    launch, file = loading
+    first = starting.begin(Launch(launch.model, launch.python, port=launch.port, args=f"{launch.args} --broken"))
+    second = starting.begin(launch)
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(starting.loaded, first, launch)
+        with pytest.raises(EngineUnreachable, match=r"another command started .* has ended; its log: (.*)$") as raised:
+            starting.loaded(second, launch, lambda _: file.touch())
+        assert "out of memory" in Path(str(raised.value).rpartition("its log: ")[2]).read_text()
+        with pytest.raises(EngineUnreachable, match="ended with 3"):
+            failing.result(20)
+
+
+def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
+    launch, file = loading
+    first = starting.begin(launch)
+
+    def leave(_):
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            starting.start(launch, leave)
+        with pytest.raises(EngineUnreachable, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
+            starting.start(Launch(launch.model, launch.python, port=launch.port, deadline=0.2))
+        file.touch()
+        starting.loaded(first, launch)
+    finally:
+        first.end()
+
+
+def test_a_server_that_ends_with_another_command_is_used_and_told(loading, caplog):
+    launch, file = loading
+    file.touch()
+    first = starting.start(launch)
+    try:
+        assert starting.start(launch).process is None
+        assert caplog.messages == [f"{first.url} was started by another command and ends with it"]
+    finally:
+        first.end()
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """A web server that has no page."""
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
+    launch, _ = loading
+    monkeypatch.setattr(starting, "PATIENCE", 0.2)
+    said = []
+    told = rf"what listens at http://127.0.0.1:{launch.port}/v1 did not answer as .* within 0\.2 s; .*name another port"
+    with ThreadingHTTPServer(("127.0.0.1", launch.port), Quiet) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            with pytest.raises(EngineUnreachable, match=told):
+                starting.start(launch, said.append)
+        finally:
+            server.shutdown()
+    assert said[0].startswith("waiting for what listens at")
+    assert not list(kept.state().iterdir())  # nothing was started
+
+
+def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
+    launch, file = loading
+    file.touch()
+    with pytest.raises(EngineUnreachable) as raised:
+        starting.start(Launch(launch.model, launch.python, port=launch.port, args="--broken"))
+    starting.start(launch).stop()
+    assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
+
+
+def typed(stand_in, launch, what, *more):
+    words = [what, *more, "--big", launch.model, "--big-port", str(launch.port), f"--big-args={launch.args}"]
+    return subprocess.Popen(command(stand_in, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def begins():
+    """Waits until a server loads."""
+    assert until(lambda: any("args" in log.read_text() for log in kept.state().glob("*.log")))
+
+
+def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):
+    launch, file = loading
+    with typed(stand_in, launch, "up") as first:
+        begins()
+        with typed(stand_in, launch, "up") as second:
+            file.touch()
+            line, told = second.communicate(timeout=30)
+        assert second.returncode == 0
+        assert line == first.stdout.readline() == f"speculative ask --big http://127.0.0.1:{launch.port}/v1\n"
+        assert told == "speculative: note: all of these servers run already, and are left to those who started them\n"
+        assert run(["down"]) == 0
+        assert first.wait(10) == 0
+
+
+@pytest.mark.parametrize("what", [("up",), ("ask", "How many?", "--no-terminate-on-exit")])
+def test_down_ends_what_is_still_loading(stand_in, loading, what):
+    launch, _ = loading
+    with typed(stand_in, launch, *what) as first:
+        begins()
+        tree = guard.family(first.pid)
+        assert run(["down"]) == 0
+        assert first.wait(10) == 1
+        said = first.stderr.read()
+    assert said.splitlines()[-1] == f"speculative: vLLM was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}"
+    assert gone(tree)
+    assert not list(kept.state().iterdir())
+
+
+def test_down_leaves_what_ends_with_its_command(stand_in, loading, capfd):
+    launch, _ = loading
+    with typed(stand_in, launch, "ask", "How many?") as asking:
+        begins()
+        assert run(["down"]) == 2
+        assert "no servers are held open" in capfd.readouterr().err
+        assert asking.poll() is None
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(10) == 130
