@@ -169,6 +169,13 @@ def test_the_key_to_gated_models_is_passed_on(tmp_path, monkeypatch):
     assert "HF_TOKEN" not in os.environ
 
 
+def test_another_python_is_not_told_where_ours_finds_its_packages(monkeypatch):
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        monkeypatch.setenv(name, "/ours")
+    assert {"PYTHONPATH", "PYTHONHOME"} <= set(Launch("a/b").environment())
+    assert not {"PYTHONPATH", "PYTHONHOME"} & set(Launch("a/b", "/other/python").environment())
+
+
 def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="--vllm PYTHON"):
         engine("someone/model")

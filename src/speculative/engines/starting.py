@@ -85,9 +85,10 @@ class Launch(Struct, frozen=True):
         return [python, "-m", MODULE, *own, *parallel, *named, *more]
 
     def environment(self) -> dict[str, str]:
-        """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody."""
+        """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody. Another Python has packages of its own."""
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": secret("HF_TOKEN")}
-        return {**os.environ, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
+        own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
+        return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
 def start(launch: Launch, tell: Tell | None = None) -> Running:
