@@ -176,7 +176,7 @@ def test_another_python_is_not_told_where_ours_finds_its_packages(monkeypatch):
     assert not {"PYTHONPATH", "PYTHONHOME"} & set(Launch("a/b", "/other/python").environment())
 
 
-def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
+def test_what_cannot_be_started_is_said():
     with pytest.raises(UsageError, match="--vllm PYTHON"):
         engine("someone/model")
     with pytest.raises(UsageError, match=r"--vllm '/no/python': there is no such program"):
@@ -188,9 +188,6 @@ def test_what_cannot_be_started_is_said(tmp_path, monkeypatch):
     for wrong in ("bundle:big", "model", "a/b/c", ""):
         with pytest.raises(UsageError, match="it opens bundled:big"):
             engine(wrong)
-    assert last_line(None) == "no log"
-    (tmp_path / "log").write_text("one\n\n")
-    assert last_line(tmp_path / "log") == "one"
 
 
 def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatch):
@@ -246,6 +243,20 @@ async def test_who_stops_listening_ends_the_call(stand_in):
     await stream.aclose()
     assert closed
     await opened.aclose()
+
+
+def test_what_a_log_said_last_steers_no_terminal(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("one\n  \n\n")
+    assert last_line(log) == "one"
+    log.write_text("Loading:  5 %\r\x1b[1;32mLoading\x1b[0m: 50 %\x07\r" + " " * 300 + "\n")
+    assert last_line(log) == "Loading: 50 %"
+    log.write_text("The beginning" + " and more" * 1000)
+    assert last_line(log).startswith("The beginning and more")
+    assert len(last_line(log)) == 200
+    log.write_text("")
+    assert last_line(log) == "nothing said yet"
+    assert last_line(None) == "no log"
 
 
 def test_why_a_server_ended_is_the_first_error_of_its_processes(tmp_path):

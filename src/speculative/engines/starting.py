@@ -37,6 +37,12 @@ PATIENCE = 60.0
 
 LOG = logging.getLogger("speculative.engines")
 _LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
+_STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+"""Colours, and a terminal's cursor."""
+
+TAIL = 16384
+"""Bytes at the end of a log in which its last line is looked for."""
+
 Tell = Callable[[str], None]
 TOLD = (-signal.SIGTERM, 128 + signal.SIGTERM)
 """How a guard ends that was asked to by a signal, before or after it began."""
@@ -236,8 +242,11 @@ def last_line(log: Path | None) -> str:
     """The last line of a log that says something, shortened."""
     if log is None or not log.is_file():
         return "no log"
-    lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
-    return lines[-1].strip()[-200:] if lines else "nothing said yet"
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        lines = _STEERING.sub("", file.read().decode(errors="replace")).splitlines()
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing said yet")
+    return "".join(sign for sign in said if sign.isprintable())[:200]
 
 
 def cause(log: Path | None) -> str:
