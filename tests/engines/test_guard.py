@@ -56,10 +56,10 @@ def test_ending_a_family_ends_all_of_it():
     with subprocess.Popen(shell, start_new_session=True) as process:
         assert until(lambda: len(guard.family(process.pid)) >= 3)
         tree = guard.family(process.pid)
-        assert guard.lives(tree[1], tree)
+        assert guard.began(tree[1])
         guard.end(process, 0.3)
         assert gone(tree)
-    assert not guard.lives(tree[1], tree)
+    assert not guard.began(tree[1])
     assert guard.family(process.pid) == [process.pid]
 
 
@@ -100,3 +100,15 @@ def test_a_doctor_who_waits_for_a_server_can_be_called_off(stand_in, loads):
             assert last == "speculative: interrupted"
             assert bool(before) == loads
         assert gone(tree)
+
+
+def test_a_number_that_has_become_another_process_is_left_alone(monkeypatch):
+    began, family = guard.began, guard.family
+    with subprocess.Popen(["sleep", "600"]) as other, subprocess.Popen(["sleep", "600"], start_new_session=True) as ended:
+        earlier, first = {other.pid: "earlier"}, [other.pid]
+        monkeypatch.setattr(guard, "began", lambda pid: earlier.pop(pid, None) or began(pid))
+        monkeypatch.setattr(guard, "family", lambda pid: family(pid) + [first.pop() for _ in first[:]])
+        guard.end(ended, 0.3)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.3)
+        other.kill()

@@ -204,4 +204,4 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
     with pytest.raises(EngineError, match=small.url):
         await endless["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())
     await asyncio.to_thread(small.process.wait, 20)
-    assert not [pid for pid in members if guard.lives(pid, members)]
+    assert not [pid for pid in members if guard.began(pid)]

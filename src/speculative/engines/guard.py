@@ -44,6 +44,15 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def began(pid: int) -> str | None:
+    """When a process began, in the system's ticks: its number may be another one's by now. None: it does not run, or cannot be known."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
 def adopt() -> None:
     """Whatever our command leaves without a parent becomes our child (where the system can do that), so that it is found at the end."""
     _prctl(SUBREAPER, 1)
@@ -65,24 +74,27 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, 
     `alone`: this process has no other children, so what it has adopted is the command's. `now` cuts the waiting short.
     """
 
-    def ours() -> list[int]:
-        return [*family(command.pid), *(family(os.getpid())[1:] if alone else ())]
+    def ours() -> dict[int, str]:
+        found = [*family(command.pid), *(family(os.getpid())[1:] if alone else ())]
+        return {pid: start for pid in found if (start := began(pid))}
+
+    def left() -> list[int]:
+        return [pid for pid, start in members.items() if pid != command.pid and began(pid) == start]
 
     members = ours()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while command.poll() is None or any(lives(pid, members) for pid in members[1:]):
+    while command.poll() is None or left():
         if time.monotonic() >= deadline or (now and now.is_set()):
             break
         time.sleep(0.05)
-        members += [pid for pid in ours() if pid not in members]
+        members |= ours()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGKILL)
-    for pid in members[1:]:
-        if lives(pid, members):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    for pid in left():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     command.wait()
 
 
@@ -93,15 +105,6 @@ def reap(seconds: float = 5.0) -> None:
         while time.monotonic() < deadline:
             if os.waitpid(-1, os.WNOHANG) == (0, 0):
                 time.sleep(0.02)
-
-
-def lives(pid: int, members: list[int]) -> bool:
-    """Whether a process that was a descendant still runs and still is one: its parent is one of them, or it lost it."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return fields[0] not in "ZX" and int(fields[1]) in (*members, 1, os.getpid())
 
 
 def main(grace: str, log: str, *command: str) -> int:

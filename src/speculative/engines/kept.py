@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from speculative.engines.guard import began
 from speculative.errors import UsageError
 from speculative.trace import write_whole
 
 NOTE = ".note.json"
 PROC = Path("/proc")
-"""Where the system tells of its processes: a number alone does not say whether it is still the process that we started."""
+"""Where the system tells of its processes: it takes that to know one again (`guard.began`)."""
 
 
 class Note(Struct, frozen=True):
@@ -131,12 +132,3 @@ def ask_to_end(note: Note) -> None:
         pass  # just now
     except PermissionError:
         raise UsageError(f"the server at {note.url} was started by another user, who has to end it (process {note.pid})") from None
-
-
-def began(pid: int) -> str | None:
-    """When a process began, in the system's ticks; None when there is none."""
-    try:
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
