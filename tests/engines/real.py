@@ -178,6 +178,24 @@ class EndlessWire(VllmWire):
 
 
 @contextlib.asynccontextmanager
+async def company(running, role):
+    """Other work for a server, so much of it that what is asked beside takes minutes and comes as it is written.
+
+    Alone, a call has a thousand tokens in a second, and a busy server may tell of them in a few pieces, seconds later.
+    """
+    engine, tally = await connected(running.url, role, Endless), Tally()
+    prefixes = [prompt(engine, PROBLEMS[0]["problem"])] * 24
+    work = asyncio.create_task(engine.complete(prefixes, Decoding(7000, temperature=1.0), key="", tally=tally))
+    try:
+        await until(lambda: tally.produced_tokens > 24 or work.done())
+        yield
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)  # the server may have been ended
+        await engine.aclose()
+
+
+@contextlib.asynccontextmanager
 async def through_doors(servers, kind=OpenAIEngine):
     """The pair with a door in front of each server."""
     async with contextlib.AsyncExitStack() as stack:

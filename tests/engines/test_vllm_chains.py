@@ -15,7 +15,7 @@ from uuid import uuid4
 import openai
 import pytest
 from msgspec import structs
-from real import PROBLEMS, connected, counted, counts, final_answers, metric, quiet, through_doors, until
+from real import PROBLEMS, company, connected, counted, counts, final_answers, metric, quiet, through_doors, until
 
 import speculative
 from speculative.chain import Chain
@@ -207,7 +207,8 @@ async def test_cancelling_a_task_ends_the_work_of_both_servers(endless, servers)
 
 
 async def test_a_chain_whose_time_is_over_leaves_its_server_idle(endless, servers):
-    result = await speculative.asolve(PROBLEMS[0]["problem"], "big_only", pair=endless, max_tokens=7000, max_seconds=2)
+    async with company(servers["big"], "big"):
+        result = await speculative.asolve(PROBLEMS[0]["problem"], "big_only", pair=endless, max_tokens=7000, max_seconds=5)
     assert result.finish_reason == "time"
     (cut,) = (event for event in result.trace if isinstance(event, Cancelled))
     assert result.usage["big"].discarded_tokens == cut.call.produced_tokens > 0

@@ -5,15 +5,15 @@ import os
 import signal
 
 import pytest
-from real import PROBLEMS, counted, counts, group, quiet, stopped, through_doors
+from real import PROBLEMS, company, counted, counts, group, quiet, stopped, through_doors, until
 
 import speculative
 from speculative.engines import guard
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import Deadlines
-from speculative.engines.reading import Reading
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineTimeout, EngineUnreachable
 from speculative.events import Cancelled, Degraded, TextDelta
+from speculative.methods.base import Method
 from speculative.pair import Pair
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600), pytest.mark.usefixtures("nothing_left")]
@@ -123,15 +123,16 @@ class Listener:
 async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves_again(servers, endless):
     engine, listener = endless["small"], Listener()
     short(engine)
-    task = asyncio.create_task(chain(endless, "small_only", max_tokens=7000, listener=listener))
-    await listener.begun(task)
-    with stopped(servers["small"]):
-        async with asyncio.timeout(60):
-            with pytest.raises(EngineTimeout, match="no further token for 6 s") as raised:
-                await task
-            short(engine, first_token=6)
-            with pytest.raises(EngineTimeout, match="no answer within 6 s"):
-                await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally())
+    async with company(servers["small"], "small"):
+        task = asyncio.create_task(chain(endless, "small_only", max_tokens=7000, listener=listener))
+        await listener.begun(task)
+        with stopped(servers["small"]):
+            async with asyncio.timeout(60):
+                with pytest.raises(EngineTimeout, match="no further token for 6 s") as raised:
+                    await task
+                short(engine, first_token=6)
+                with pytest.raises(EngineTimeout, match="no answer within 6 s"):
+                    await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally())
     (cut,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
     assert 20 < cut.call.produced_tokens < 6000
     assert cut.proposal.text == "".join(text for _, text in listener.texts)
@@ -140,34 +141,44 @@ async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves
     assert (await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
 
 
+class Pieces(Method):
+    """Small writes many pieces: when the first of them are heard there are more to come, however fast the server is."""
+
+    async def think(self, chain):
+        for _ in range(30):
+            await chain.write("small", max_tokens=64)
+
+
 async def test_a_chain_goes_on_when_its_server_does(servers, endless):
     """Stopped for a moment, within the deadlines, and continued: the chain is the one that it would have been."""
-    whole = await chain(endless, "small_only", max_tokens=2000)
+    settings = {"temperature": 2.0, "max_tokens": 2000}
+    whole = await chain(endless, Pieces(answer_by="small"), **settings)
     before, listener = counts(servers), Listener()
-    task = asyncio.create_task(chain(endless, "small_only", max_tokens=2000, listener=listener))
+    task = asyncio.create_task(chain(endless, Pieces(answer_by="small"), listener=listener, **settings))
     await listener.begun(task)
     with stopped(servers["small"]):
         await asyncio.sleep(1.5)
         assert not task.done()
     result = await task
-    assert (result.reasoning, result.answer, result.finish_reason) == (whole.reasoning, whole.answer, "length")
+    assert whole.usage["small"].kept_tokens == 2000
+    assert (result.reasoning, result.answer, result.finish_reason) == (whole.reasoning, whole.answer, whole.finish_reason)
     await counted(servers, before, result.usage)
 
 
 async def test_a_stopped_server_is_survived(servers, pair, endless, monkeypatch):
-    engines, begun, take = Pair(pair["big"], endless["small"]), asyncio.Event(), Reading.take
+    engines, tallies, complete = Pair(pair["big"], endless["small"]), [], endless["small"].complete
     short(engines["small"])
 
-    def taken(reading, payloads):
-        if reading._tally.produced_tokens > 40:  # nobody listens, and the server's own counts may be told too late
-            begun.set()
-        return take(reading, payloads)
+    def followed(*given, tally, **rest):
+        tallies.append(tally)
+        return complete(*given, tally=tally, **rest)
 
-    monkeypatch.setattr(Reading, "take", taken)
-    task = asyncio.create_task(chain(engines, "small_only", max_tokens=7000, degrade="big"))
-    await asyncio.wait_for(begun.wait(), 60)
-    with stopped(servers["small"]):
-        result = await task
+    monkeypatch.setattr(endless["small"], "complete", followed)
+    async with company(servers["small"], "small"):
+        task = asyncio.create_task(chain(engines, "small_only", max_tokens=7000, degrade="big"))
+        await until(lambda: task.done() or any(tally.produced_tokens > 40 for tally in tallies))
+        with stopped(servers["small"]):
+            result = await task
     assert result.degraded == "small"
     (lost,) = (event for event in result.trace if isinstance(event, Degraded))
     assert "no further token for 6 s" in lost.error
@@ -182,15 +193,16 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
     small, engines = servers["small"], Pair(pair["big"], endless["small"])
     members, settings = guard.family(small.process.pid), {"max_tokens": 4000, "temperature": 1.0}
     one, other = Listener(), Listener()
-    tasks = [
-        asyncio.create_task(chain(engines, "small_only", seed=1, listener=one, **settings)),
-        asyncio.create_task(chain(engines, "small_only", seed=2, listener=other, degrade="big", **settings)),
-    ]
-    for listener, task in zip((one, other), tasks, strict=True):
-        await listener.begun(task)
-    os.killpg(group(small), signal.SIGKILL)
-    async with asyncio.timeout(90):
-        failed, survived = await asyncio.gather(*tasks, return_exceptions=True)
+    async with company(small, "small"):
+        tasks = [
+            asyncio.create_task(chain(engines, "small_only", seed=1, listener=one, **settings)),
+            asyncio.create_task(chain(engines, "small_only", seed=2, listener=other, degrade="big", **settings)),
+        ]
+        for listener, task in zip((one, other), tasks, strict=True):
+            await listener.begun(task)
+        os.killpg(group(small), signal.SIGKILL)
+        async with asyncio.timeout(90):
+            failed, survived = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(failed, EngineFault | EngineUnreachable)
     assert small.url.removesuffix("/v1") in str(failed)
     (cut,) = (event for event in failed.trace if isinstance(event, Cancelled))
