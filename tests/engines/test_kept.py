@@ -64,6 +64,25 @@ def test_the_line_of_up_names_the_whole_pair(stand_in):
     assert gone(tree)
 
 
+def test_what_is_noted_is_nobody_elses(stand_in):
+    """A server's arguments may hold its key."""
+    assert kept.state().stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("error", "code"), [(ProcessLookupError, 0), (PermissionError, 2)])
+def test_a_server_that_just_ended_or_is_another_users(stand_in, monkeypatch, capfd, error, code):
+    file = kept.write(kept.state() / "vllm-1.log", os.getpid(), "http://127.0.0.1:1/v1")
+
+    def kill(*_):
+        file.unlink()
+        raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert run(["down"]) == code
+    said = f"the server at http://127.0.0.1:1/v1 was started by another user, who has to end it (process {os.getpid()})"
+    assert (said in capfd.readouterr().err) == bool(code)
+
+
 def test_servers_of_another_machine_are_left_to_it(stand_in, monkeypatch):
     with monkeypatch.context() as there:
         there.setattr(kept, "node", lambda: "another")

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ASK = b"end"
@@ -68,10 +69,10 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, now: threading.Event | None = None) -> None:
+def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, now: Callable[[], bool] = bool) -> None:
     """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched.
 
-    `alone`: this process has no other children, so what it has adopted is the command's. `now` cuts the waiting short.
+    `alone`: this process has no other children, so what it has adopted is the command's. `now`: whether the waiting is to be cut short.
     """
 
     def ours() -> dict[int, str]:
@@ -86,7 +87,7 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, 
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while command.poll() is None or left():
-        if time.monotonic() >= deadline or (now and now.is_set()):
+        if time.monotonic() >= deadline or now():
             break
         time.sleep(0.05)
         members |= ours()
@@ -113,11 +114,11 @@ def main(grace: str, log: str, *command: str) -> int:
     Gives the command's exit code back, after a signal that one.
     """
     adopt()
-    gone, now, told = threading.Event(), threading.Event(), list[int]()
+    asked, left = threading.Event(), threading.Event()
+    told, again = list[int](), list[int]()
 
-    def leave(number: int, frame: object) -> None:
-        told.append(number)
-        (now if gone.is_set() else gone).set()
+    def leave(number: int, frame: object) -> None:  # (setting an event that the same thread waits for may lock it up)
+        (again if told or asked.is_set() else told).append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, leave)
@@ -131,17 +132,17 @@ def main(grace: str, log: str, *command: str) -> int:
 
     def listen() -> None:
         while os.read(0, 4096):
-            gone.set()
-        if gone.is_set():
-            now.set()
+            asked.set()
+        if told or asked.is_set():
+            left.set()
         elif KEEP not in os.environ:
-            gone.set()
+            asked.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    while started.poll() is None and not gone.wait(0.2):
+    while started.poll() is None and not told and not asked.wait(0.2):
         pass
     signalled = 128 + told[0] if told and started.poll() is None else 0
-    end(started, float(grace), alone=True, now=now)
+    end(started, float(grace), alone=True, now=lambda: bool(again) or left.is_set())
     reap()
     return signalled or (started.returncode if started.returncode >= 0 else 128 - started.returncode)
 
