@@ -112,3 +112,15 @@ def test_a_number_that_has_become_another_process_is_left_alone(monkeypatch):
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(0.3)
         other.kill()
+
+
+def test_a_second_signal_ends_at_once_what_does_not_hear_the_first(tmp_path):
+    log = tmp_path / "log"
+    shell = ["sh", "-c", "trap '' TERM; echo deaf; sleep 600 & wait; sleep 600"]
+    with subprocess.Popen([sys.executable, "-I", guard.__file__, "60", str(log), *shell], stdin=subprocess.PIPE) as ours:
+        assert until(lambda: log.exists() and "deaf" in log.read_text())
+        tree = guard.family(ours.pid)
+        ours.send_signal(signal.SIGTERM)
+        ours.send_signal(signal.SIGINT)
+        assert ours.wait(30) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert gone(tree)

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
@@ -123,6 +125,18 @@ def test_a_kept_server_outlives_us_and_is_ended_by_hand(stand_in, number):
     assert all(lives(pid) for pid in tree)
     assert run(["down"]) == 0
     assert gone(tree)
+
+
+def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
+    """Killed just before the note: `speculative down` would not find it."""
+    program = textwrap.dedent(f"""
+        import os
+        from speculative.engines import kept, starting
+        kept.write = lambda log, pid, *_, **__: (print(pid, flush=True), os._exit(1))
+        starting.begin(starting.Launch({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
+    """)
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
+    assert gone(guard.family(int(done.stdout)))
 
 
 def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):

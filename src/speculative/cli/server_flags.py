@@ -18,7 +18,7 @@ SMALL_KEY = Parameter(help="the server's key; better in the environment (SPECULA
 TOKENIZER = Parameter(help="folder, tokenizer.json or hub name, where the server does not say a usable one", group=SERVERS)
 DIALECT = Parameter(help="the model's family, where it cannot be told from its tokens", group=SERVERS)
 GPUS = Parameter(help="numbers of the GPUs for the server that is started, as 0 or 0,1", group=SERVERS)
-PORT = Parameter(help="its port; a server that answers there already is used [default: a free one]", group=SERVERS)
+PORT = Parameter(help="its port; a server that answers there, or is being loaded, is used [default: a free one]", group=SERVERS)
 ARGS = Parameter(help="more flags for vLLM, in one string", group=SERVERS, allow_leading_hyphen=True, show_default=False)
 
 HIDDEN = Parameter(show=False)

@@ -2,8 +2,9 @@
 
     python guard.py SECONDS LOG COMMAND…
 
-It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends. What it
-reads there asks it to end the command; when the other side is gone after that, nobody waits, and the command is killed at once.
+It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends. There it is
+also asked to end the command; when the other side is gone after that, nobody waits, and the command is killed at once. Or it is told to
+keep the command: that goes on when the other side ends, and only a signal to us ends it, or being asked.
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ASK = b"end"
-
-KEEP = "SPECULATIVE_KEEP_SERVER"
-"""In our environment: the command goes on when the other side ends; then only a signal to us ends it, or being asked."""
+ASK, KEEP = b"E", b"K"
+"""What is said to it."""
 
 DEATH_SIGNAL, SUBREAPER = 1, 36
 """`PR_SET_PDEATHSIG` and `PR_SET_CHILD_SUBREAPER` of Linux."""
@@ -131,11 +130,14 @@ def main(grace: str, log: str, *command: str) -> int:
             return 127
 
     def listen() -> None:
-        while os.read(0, 4096):
-            asked.set()
+        keep = False
+        while said := os.read(0, 4096):
+            keep = keep or KEEP in said
+            if ASK in said:
+                asked.set()
         if told or asked.is_set():
             left.set()
-        elif KEEP not in os.environ:
+        elif not keep:
             asked.set()
 
     threading.Thread(target=listen, daemon=True).start()

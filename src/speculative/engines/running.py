@@ -68,9 +68,16 @@ class Running:
         if self.process is None or self._asked:
             return
         self._asked, self._well = True, self.loaded and self.process.poll() is None
-        if self.process.stdin:
-            with suppress(OSError):  # it has ended by itself
-                self.process.stdin.write(guard.ASK)
+        self._say(guard.ASK)
+
+    def outlive(self) -> None:
+        """From now on the server goes on when we end: others can find it."""
+        self._say(guard.KEEP)
+
+    def _say(self, word: bytes) -> None:
+        if self.process and self.process.stdin:
+            with suppress(OSError, ValueError):  # it has ended by itself, or was left to itself
+                self.process.stdin.write(word)
                 self.process.stdin.flush()
 
 

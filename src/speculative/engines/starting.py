@@ -139,7 +139,7 @@ def _begun(launch: Launch, held: bool) -> Running:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=launch.environment() | ({guard.KEEP: "1"} if launch.keep else {}),
+        env=launch.environment(),
         start_new_session=True,
     )
     running = Running(address(port), Path(name), process, launch.keep)
@@ -149,6 +149,8 @@ def _begun(launch: Launch, held: bool) -> Running:
         except BaseException:
             running.end()
             raise
+    if launch.keep:
+        running.outlive()
     return running
 
 
