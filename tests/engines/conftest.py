@@ -15,9 +15,10 @@ from speculative.pair import Pair
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A Python that seems to have vLLM, and a model's folder. Logs and notes are kept apart, and an ending takes no long time."""
+    """A Python that seems to have vLLM, and a model's folder. Logs and notes are kept apart, and nothing takes a long time."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(guard, "GRACE", 1.0)
+    monkeypatch.setattr(starting, "PAUSE", 0.05)
     return standing.build(tmp_path)
 
 

@@ -32,6 +32,9 @@ MODULE = "vllm.entrypoints.openai.api_server"
 LOADING = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
+PAUSE = 0.5
+"""Seconds between two looks at a server that loads."""
+
 PATIENCE = 60.0
 """Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
 
@@ -166,7 +169,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
                 break
             if tell:
                 tell(doing)
-            time.sleep(0.5)
+            time.sleep(PAUSE)
     except BaseException:
         running.end()
         raise
