@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from speculative.prices import Prices, default_prices
 from speculative.problem import Usage
 from speculative.sample import Sample
-from speculative.tally import added
+from speculative.usage import added
 
 View = Literal["api", "gpu", "flops"]
 MILLION, HOUR = 1_000_000, 3600

@@ -14,7 +14,7 @@ from speculative.problem import Usage
 from speculative.repeats import Try, maj_at, pass_at
 from speculative.sample import Sample
 from speculative.stats import Estimate, accuracy_interval
-from speculative.tally import added, share
+from speculative.usage import added, share
 
 BASELINE = "big_only"
 CHANCE = "random_switch"

@@ -10,7 +10,6 @@ from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
 from speculative.standing import standings
-from speculative.tally import right
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
@@ -79,21 +78,6 @@ async def test_the_first_of_several_baselines_is_the_baseline():
 async def test_without_the_baseline_there_is_no_speed():
     (row,) = standings(await samples_of("small_only"))
     assert row.speed is None
-
-
-@pytest.mark.parametrize(
-    ("found", "answer", "holds"),
-    [
-        ("174", "174", True),
-        (" 1,174. ", "1174", True),
-        ("-5", "-5", True),
-        (None, "174", False),
-        ("17", "174", False),
-        ("174 beads", "174", False),
-    ],
-)
-def test_an_answer_is_right_if_its_box_holds_the_number(found, answer, holds):
-    assert right(found, answer) == holds
 
 
 def test_a_contender_is_a_method_in_its_wrappers():

@@ -40,8 +40,12 @@ def ballots(*answers: str) -> Any:
         (("1", "2", "3"), "0", "1"),
         (("", "2", ""), "1", "2"),
         (("", "", ""), "0", ""),
+        (("\\boxed{1}", "\\boxed{033}", "\\boxed{33}"), "1", "\\boxed{033}"),
+        (("\\boxed{1}", "\\boxed{\\frac12}", "\\boxed{0.5}"), "1", "\\boxed{\\frac12}"),
+        (("\\boxed{1}", "so the answer is 7.", "\\boxed{7}"), "1", "so the answer is 7."),
+        (("\\boxed{}", "\\boxed{7}", "\\boxed{}"), "1", "\\boxed{7}"),
     ],
-    ids=["boxes", "texts", "tie", "silent", "all-silent"],
+    ids=["boxes", "texts", "tie", "silent", "all-silent", "zeros", "fractions", "without-a-box", "empty-boxes"],
 )
 def test_the_first_chain_with_the_most_common_answer_is_taken(answers: tuple[str, ...], reasoning: str, answer: str) -> None:
     result = solved(ballots(*answers), "vote(ballots=3)")

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from speculative.answers import find_answer
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
-from speculative.evaluate.grading_text import find_answer
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
 from speculative.events import Call

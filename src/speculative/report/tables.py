@@ -14,7 +14,7 @@ from rich.text import Text
 from speculative.cost import View
 from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
-from speculative.tally import share, summed
+from speculative.usage import share, summed
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"

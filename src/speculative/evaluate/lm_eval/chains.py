@@ -20,7 +20,7 @@ from speculative.problem import Problem, Result
 from speculative.runner import run
 from speculative.runs import RunFolder
 from speculative.sample import Sample
-from speculative.tally import added
+from speculative.usage import added
 
 UNGRADED = "ungraded"
 """The run folder, within the run folder, of the tasks that lm-eval grades: nothing counts their samples as wrong."""
