@@ -67,6 +67,31 @@ def test_a_control_follows_its_method_to_its_new_label(tmp_path):
     ]
 
 
+def test_a_method_on_fewer_problems_than_others_says_so(tmp_path):
+    made = folder(tmp_path / "a", sample(), sample(problem="p2"), sample("vote"))
+    assert labels(made) == ["big_only", "big_only", "vote (1 of 2 problems)"]
+    other = folder(tmp_path / "b", sample("early_exit", problem="p3"))
+    assert labels(made, other) == [*["big_only (2 of 3 problems)"] * 2, "vote (1 of 3 problems)", "early_exit (1 of 3 problems)"]
+
+
+def test_a_method_that_tried_some_problems_more_often_says_so(tmp_path):
+    made = folder(tmp_path / "a", sample(), sample(problem="p2"), sample(epoch=1, seed=9), sample("vote"))
+    assert set(labels(made)) == {"big_only (some problems tried more often)", "vote (1 of 2 problems)"}
+    more = folder(tmp_path / "b", *(sample("x", problem, epoch, seed=epoch) for problem in ("p1", "p2") for epoch in (0, 1)))
+    assert set(labels(more)) == {"x"}
+
+
+def test_a_control_follows_a_method_on_fewer_problems(tmp_path):
+    made = folder(tmp_path / "a", sample("vote"), sample("mine"), sample("random_switch(0.3)", control_of="mine"), sample("vote", "p2"))
+    found = {one.label: one.control_of for one, _ in gather([made]).samples}
+    assert found == {"vote": None, "mine (1 of 2 problems)": None, "random_switch(0.3) (1 of 2 problems)": "mine (1 of 2 problems)"}
+
+
+def test_what_is_of_which_folder_is_known(tmp_path):
+    one, other = folder(tmp_path / "a", sample()), folder(tmp_path / "b", sample("vote"))
+    assert gather([one, other]).folders == {("stories", "big_only"): "a", ("stories", "vote"): "b"}
+
+
 def test_a_folder_without_samples_is_left_out_and_told(tmp_path):
     full, empty = folder(tmp_path / "a", sample()), folder(tmp_path / "b")
     assert gather([full, empty]).empty == [empty]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,21 @@ class Arm(Struct, frozen=True):
 
 
 class Gathered(Struct, frozen=True):
-    """Samples, each with the run that it is from, and all runs that have any; `empty` are folders without one."""
+    """Samples, each with the run that it is from, and all runs that have any; `empty` are folders without one. `folders`: the name of
+    the folder of each task and label."""
 
     samples: list[tuple[Sample, Run]]
     runs: list[Run]
     empty: list[Path]
+    folders: dict[tuple[str, str], str]
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
     """Reads run folders. Raises `UsageError` for what is none, and when there is no sample at all.
 
-    Samples of one label that differ in parameters, settings or folder get labels that say in what they differ. Tries of one
-    problem that differ in the seed alone are further epochs. The same try once more (its gold answer was corrected) counts once, the
-    last one.
+    Samples of one label that differ in parameters, settings or folder get labels that say in what they differ. A label on fewer
+    problems than others of the task says so, too. Tries of one problem that differ in the seed alone are further epochs. The same try
+    once more (its gold answer was corrected) counts once, the last one.
     """
     unique = list(dict.fromkeys(folder.resolve() for folder in folders))
     runs = [Run(folder) for folder in unique]
@@ -52,7 +55,9 @@ def gather(folders: Sequence[Path]) -> Gathered:
     first: dict[Arm, Sample] = {}
     for sample, _, arm in found:
         first.setdefault(arm, sample)
-    labels = _labels(first, _names(unique))
+    names = _names(unique)
+    labels, lacks = _labels(first, names), _lacks(found)
+    labels = {arm: label + lacks[arm] for arm, label in labels.items()}
     controlled = {(arm.task, arm.label, arm.folder, arm.settings): label for arm, label in reversed(labels.items())}
     told: list[Sample] = []
     for sample, _, arm in found:
@@ -62,6 +67,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
         samples=list(zip(_epochs(told), (run for _, run, _ in found), strict=True)),
         runs=[run for run in runs if run.samples],
         empty=[run.path for run in runs if not run.samples],
+        folders={(arm.task, label): names[arm.folder] for arm, label in labels.items()},
     )
 
 
@@ -77,6 +83,21 @@ def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]
             again = told[:place].count(told[place])
             labels[arm] = f"{told[place]} #{again + 1}" if again else told[place]
     return labels
+
+
+def _lacks(found: Iterable[tuple[Sample, Run, Arm]]) -> dict[Arm, str]:
+    """For each arm what there is to be said of its problems, which are not all of the task's, or not tried alike; empty if nothing."""
+    tries: dict[Arm, Counter[str]] = {}
+    whole: dict[str, set[str]] = {}
+    for sample, _, arm in found:
+        tries.setdefault(arm, Counter())[sample.problem] += 1
+        whole.setdefault(arm.task, set()).add(sample.problem)
+    lacks: dict[Arm, str] = {}
+    for arm, tried in tries.items():
+        fewer = [f"{len(tried)} of {len(whole[arm.task])} problems"] if len(tried) < len(whole[arm.task]) else []
+        uneven = ["some problems tried more often"] if len(set(tried.values())) > 1 else []
+        lacks[arm] = f" ({', '.join([*fewer, *uneven])})" if fewer or uneven else ""
+    return lacks
 
 
 def _told(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:

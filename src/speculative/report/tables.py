@@ -189,19 +189,38 @@ COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
         (_degraded(rows), True),
+        (_unlike(rows), True),
         (RIGHT, True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
         (REPEATS, any(row["pass_at"] for row in rows)),
         (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
     ]
-    return " ".join(text for text, needed in told if needed).strip()
+    return " ".join(text for text, needed in told if text and needed).strip()
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which figures are not the method's alone."""
     hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
     return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
+
+
+def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which figures are not on the same problems."""
+    had: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        had.setdefault(row["problem_set"], []).append(row)
+    told = [f"{_problems(alike[0])}: {', '.join(row['label'] for row in alike)}" for alike in had.values()]
+    return (
+        f"Not on the same problems: {'; '.join(told)}. Their accuracies are not alike; differences are on the problems that both have."
+        if len(told) > 1
+        else ""
+    )
+
+
+def _problems(row: Mapping[str, Any]) -> str:
+    uneven = " (some more often)" if row["chains"] < row["problems"] * row["epochs"] else ""
+    return f"{row['problems']} problem{'s' * (row['problems'] != 1)}{uneven}"
 
 
 def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:
