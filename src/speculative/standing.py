@@ -33,7 +33,7 @@ class Standing(Struct, frozen=True):
     `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings.
     `degraded`: chains that lost a server on the way, and were finished by the other model alone. `settings`: those of every chain
     (`Sample.settings`). `problem_set`: what the problems are known by (`problem_set`); rows with another one are on other problems.
-    `folder`: the run folder, where there are several.
+    `folder`: the run folder, in a report.
     """
 
     task: str

@@ -183,6 +183,7 @@ DIFFERENCES = (
     "problems. big kept: in per cent, of both. cost: of the method over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
+UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
 COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
 
 
@@ -211,11 +212,7 @@ def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         had.setdefault(row["problem_set"], []).append(row)
     told = [f"{_problems(alike[0])}: {', '.join(row['label'] for row in alike)}" for alike in had.values()]
-    return (
-        f"Not on the same problems: {'; '.join(told)}. Their accuracies are not alike; differences are on the problems that both have."
-        if len(told) > 1
-        else ""
-    )
+    return f"Not on the same problems: {'; '.join(told)}. {UNLIKE}" if len(told) > 1 else ""
 
 
 def _problems(row: Mapping[str, Any]) -> str:
