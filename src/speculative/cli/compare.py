@@ -75,6 +75,8 @@ def compare(
     spread, prices_of = problems.spread(stated, limit), prices.load(engines)
     progress = Progress()
     with RunFolder(out) if out else nullcontext() as folder:
+        if folder:
+            folder.admit("stories", [one.id for one in stated])
 
         def take(sample: Sample, trace: Trace | None) -> Sample:
             progress.advance(sample.label)
