@@ -52,6 +52,24 @@ def test_tries_that_differ_in_the_seed_alone_are_epochs(tmp_path):
     assert [one.epoch for one, _ in found] == [0, 1, 2]
 
 
+def test_tries_of_one_seed_are_one_epoch_for_all_methods_in_whatever_order_they_came(tmp_path):
+    made = [
+        sample("big_only", seed=1),
+        sample("big_only", seed=2),
+        sample("vote", seed=2),
+        sample("vote", seed=1),
+        sample("vote", epoch=1, seed=3),
+    ]
+    found = gather([folder(tmp_path / "a", *made)]).samples
+    assert [(one.label.partition(" ")[0], one.seed, one.epoch) for one, _ in found] == [
+        ("big_only", 1, 0),
+        ("big_only", 2, 1),
+        ("vote", 2, 1),
+        ("vote", 1, 0),
+        ("vote", 3, 2),
+    ]
+
+
 def test_a_try_that_was_graded_again_counts_once(tmp_path):
     made = folder(tmp_path / "a", sample(gold="8", correct=False), sample(epoch=1, seed=9), sample())
     assert [(one.epoch, one.gold, one.correct) for one, _ in gather([made]).samples] == [(0, "7", True), (1, "7", True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _epochs(samples: Iterable[Sample]) -> list[Sample]:
-    """Every try of a problem has an epoch of its own."""
-    taken: set[tuple[str, str, str, int]] = set()
+    """Every try of a problem has an epoch of its own: the same for all methods, whose chains are paired by it."""
+    epochs: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
     numbered: list[Sample] = []
     for sample in samples:
-        while sample.key in taken:
-            sample = structs.replace(sample, epoch=sample.epoch + 1)
-        taken.add(sample.key)
-        numbered.append(sample)
+        known = epochs.setdefault((sample.task, sample.problem), {})
+        if (place := (sample.epoch, sample.seed)) not in known:
+            known[place] = next(epoch for epoch in count(sample.epoch) if epoch not in known.values())
+        numbered.append(structs.replace(sample, epoch=known[place]))
     return numbered
