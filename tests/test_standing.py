@@ -79,6 +79,12 @@ def test_rows_on_other_problems_are_told():
         assert str(comparison([to_builtins(row) for row in rows])[-1]).startswith(f"Not on the same problems: {told}.")
 
 
+def test_no_speed_is_told_of_chains_that_had_much_less_of_the_engines():
+    big = [sample("p1", "big_only", method="big_only", at_once=4.0)]
+    rows = standings([*big, *(sample("p1", f"beside {n}", at_once=n) for n in (1.0, 2.0, 7.0, 9.0))])
+    assert [(row.at_once, row.speed) for row in rows] == [(4.0, 1.0), (1.0, None), (2.0, 1.0), (7.0, 1.0), (9.0, None)]
+
+
 def test_controls_of_what_is_not_there_are_not_shown():
     assert standings(switch(0.5, 2, 50)) == []
 

@@ -21,6 +21,8 @@ from speculative.usage import added, share
 
 BASELINE = "big_only"
 CHANCE = "random_switch"
+CROWDED = 2
+"""How many times as many chains may share the engines with the one method as with the other, where their seconds are compared."""
 
 
 class Standing(Struct, frozen=True):
@@ -30,10 +32,11 @@ class Standing(Struct, frozen=True):
     `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
     `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
     control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings.
+    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings, and where
+    one of the two had to share the engines with more than twice as many chains.
     `degraded`: chains that lost a server on the way, and were finished by the other model alone. `settings`: those of every chain
     (`Sample.settings`). `problem_set`: what the problems are known by (`problem_set`); rows with another one are on other problems.
-    `folder`: the run folder, in a report.
+    `folder`: the run folder, in a report. `at_once`: how many chains had the engines with it, in the mean (a ballot of a vote is one).
     """
 
     task: str
@@ -60,6 +63,7 @@ class Standing(Struct, frozen=True):
     settings: dict[str, Any] = {}
     problem_set: str = ""
     folder: str = ""
+    at_once: float = 1
 
 
 Folders = Mapping[tuple[str, str], str]
@@ -172,13 +176,20 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
         control_of=first.control_of,
         degraded=sum(sample.degraded is not None for sample in samples),
         settings=first.settings,
+        at_once=_at_once(samples),
         problem_set=problem_set(sample.problem for sample in samples),
     )
+
+
+def _at_once(samples: Sequence[Sample]) -> float:
+    return round(sum(sample.at_once for sample in samples) / len(samples), 3)
 
 
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
     if not baseline or baseline[0].settings != samples[0].settings:
         return None  # on other engines, or with another budget, seconds say nothing
+    if not 1 / CROWDED <= _at_once(samples) / _at_once(baseline) <= CROWDED:
+        return None  # nor do they in another crowd
     pairs = paired(samples, baseline)
     spent = sum(own.seconds for own, _ in pairs)
     return sum(theirs.seconds for _, theirs in pairs) / spent if spent else None

@@ -61,7 +61,7 @@ async def attempt(
     sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
     """
     method = work.contender.method
-    with sharing.one() as at_once:
+    with sharing.one(method.chains_at_once) as at_once:
         result = await run(method.prepare(posed(work, problem)), method, pair)
     return await graded(work, result, settings, at_once(), finder), result.trace
 

@@ -173,7 +173,10 @@ def _amount(amount: float | None) -> str:
 
 SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
 
-RIGHT = "seconds: wall time of a chain, the mean. speed: against big_only."
+RIGHT = (
+    "seconds: wall time of a chain, the mean, {crowd}. speed: against big_only, unless one of them had to share the engines with more "
+    "than twice as many."
+)
 SPENT = (
     "big kept, big spent: the big model's share of the tokens of the chains, and of all that were produced. Tokens produced and "
     "seconds of calls, by role: for a chain, the mean."
@@ -191,7 +194,7 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
         (_degraded(rows), True),
         (_unlike(rows), True),
-        (RIGHT, True),
+        (RIGHT.format(crowd=_crowd(rows)), True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
         (REPEATS, any(row["pass_at"] for row in rows)),
@@ -204,6 +207,13 @@ def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which figures are not the method's alone."""
     hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
     return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
+
+
+def _crowd(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many chains shared the engines."""
+    had = [row["at_once"] for row in rows]
+    few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
+    return f"of {few} at once" if few == many else f"of {few} to {many} at once"
 
 
 def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
