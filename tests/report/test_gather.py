@@ -47,6 +47,18 @@ def test_samples_of_other_settings_are_another_method(tmp_path):
     assert labels(made) == ["big_only [max_tokens=100]", "big_only [max_tokens=50]", "big_only [max_tokens=100, answer_by=small]"]
 
 
+def test_of_the_sampling_only_what_differs_is_told(tmp_path):
+    hot, cold = ({"max_tokens": 100, "sampling": {"temperature": heat, "top_p": 0.95}} for heat in (0.6, 0.0))
+    made = folder(tmp_path / "a", sample(settings=hot), sample(settings=cold))
+    assert labels(made) == ["big_only [temperature=0.6]", "big_only [temperature=0.0]"]
+
+
+def test_settings_that_differ_between_folders_are_told_and_engines_are_not(tmp_path):
+    settings = ({"max_tokens": limit, "big": name} for limit, name in ((100, "x"), (50, "y")))
+    one, other = (folder(tmp_path / name, sample(settings=its)) for name, its in zip("ab", settings, strict=True))
+    assert labels(one, other) == ["big_only @ a [max_tokens=100]", "big_only @ b [max_tokens=50]"]
+
+
 def test_tries_that_differ_in_the_seed_alone_are_epochs(tmp_path):
     found = gather([folder(tmp_path / "a", sample(seed=1), sample(seed=2), sample(seed=3))]).samples
     assert [one.epoch for one, _ in found] == [0, 1, 2]

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct, structs
 
 from speculative.errors import UsageError
+from speculative.problem import Role
 from speculative.runs import Run
 from speculative.sample import Sample
 
@@ -102,18 +103,26 @@ def _lacks(found: Iterable[tuple[Sample, Run, Arm]]) -> dict[Arm, str]:
 
 
 def _told(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:
-    """The label, with the folder and the settings in which it differs from others."""
-    values = [_values(first[other]) for other in arms if other.folder == arm.folder]
-    own = _values(first[arm])
-    differing = [f"{name}={value}" for name, value in own.items() if any(other.get(name) != value for other in values)]
+    """The label, with the folder and the settings in which it differs from others. (The engines of a folder are told by its name.)"""
+    own, differing = _values(first[arm]), list[str]()
+    for name, value in own.items():
+        rivals = [other for other in arms if other.folder == arm.folder or not _is_engine(name, first[arm])]
+        if any(_values(first[other]).get(name) != value for other in rivals):
+            differing.append(f"{name}={value}")
     where = f" @ {names[arm.folder]}" if len({other.folder for other in arms}) > 1 else ""
     what = f" [{', '.join(differing)}]" if differing else ""
     return f"{arm.label}{where}{what}"
 
 
+def _is_engine(name: str, sample: Sample) -> bool:
+    """Whether a value says what fills a role: `big`, `big_model`."""
+    return name in sample.settings and name.partition("_")[0] in get_args(Role)
+
+
 def _values(sample: Sample) -> dict[str, str]:
-    """Parameters and settings as they are told."""
-    values = {**sample.settings, **sample.params}
+    """Parameters and settings as they are told, those of the sampling one by one."""
+    settings = {name: value for name, value in sample.settings.items() if name != "sampling"}
+    values = {**sample.settings.get("sampling", {}), **settings, **sample.params}
     return {name: value if isinstance(value, str) else _json(value).decode() for name, value in values.items()}
 
 
