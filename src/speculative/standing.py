@@ -181,6 +181,11 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
     )
 
 
+def like_crowd(one: float, other: float) -> bool:
+    """Whether about as many chains shared the engines with each of two methods: else their seconds say nothing of each other."""
+    return 1 / CROWDED <= one / other <= CROWDED
+
+
 def _at_once(samples: Sequence[Sample]) -> float:
     return round(sum(sample.at_once for sample in samples) / len(samples), 3)
 
@@ -188,8 +193,8 @@ def _at_once(samples: Sequence[Sample]) -> float:
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
     if not baseline or baseline[0].settings != samples[0].settings:
         return None  # on other engines, or with another budget, seconds say nothing
-    if not 1 / CROWDED <= _at_once(samples) / _at_once(baseline) <= CROWDED:
-        return None  # nor do they in another crowd
+    if not like_crowd(_at_once(samples), _at_once(baseline)):
+        return None
     pairs = paired(samples, baseline)
     spent = sum(own.seconds for own, _ in pairs)
     return sum(theirs.seconds for _, theirs in pairs) / spent if spent else None

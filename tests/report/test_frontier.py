@@ -76,6 +76,12 @@ def test_only_points_of_the_same_problems_make_the_front():
     assert [point.label for point in frontier([more, rows()[0]], "big_tokens").points if point.best] == ["more"]
 
 
+def test_against_time_only_chains_in_a_like_crowd_are_drawn():
+    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
+    assert {row.label for row in made} - {point.label for point in frontier(made, "seconds").points} == {"worse"}
+    assert len(frontier(made, "big_tokens").points) == 5
+
+
 @pytest.mark.parametrize("key", AXES)
 def test_a_method_without_a_value_is_no_point(key):
     bare = [structs.replace(row, costs={}, share_kept=None, share_spent=None) for row in rows()]

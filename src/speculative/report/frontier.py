@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median_low
 from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
-from speculative.standing import CHANCE, Standing
+from speculative.standing import CHANCE, Standing, like_crowd
 
 SHARES = ("big_share", "switch_ratio")
 """The two spellings of the parameter of `random_switch` in which the points of one line differ."""
@@ -85,7 +86,11 @@ def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
 
 
 def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
-    """The points of one task's standings on the axis `key`; methods that have no value on it are left out."""
+    """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
+    whose chains ran in another crowd than most (`standing.like_crowd`)."""
+    if key == "seconds":
+        usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
+        standings = [row for row in standings if like_crowd(row.at_once, usual)]
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
     points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
     common = _common([row for row, _ in found])
