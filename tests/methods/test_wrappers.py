@@ -88,8 +88,10 @@ def thinker(*answers: str) -> Any:
         ("early_exit(agree=2,every=3)", ("42",), 6),
         ("early_exit(agree=2)", ("", "", "42"), 4),
         ("early_exit(agree=2)", tuple("12345678901"), 10),
+        ("early_exit(agree=2)", ("\\frac{1}{3}", "\\frac{1}{2}", "0.5", "042"), 5),
+        ("early_exit(agree=2)", ("x{1", "x{1", "33", "033"), 4),
     ],
-    ids=["default", "agree", "every", "silence-is-no-answer", "never"],
+    ids=["default", "agree", "every", "silence-is-no-answer", "never", "cut-fractions", "an-open-box"],
 )
 def test_the_thinking_ends_when_the_last_answers_agree(method: str, wrapper: str, answers: tuple[str, ...], steps: int) -> None:
     result = solved(thinker(*answers), wrapper, method=method)
