@@ -19,7 +19,7 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, Engin
 from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
-from speculative.cli.progress import Progress
+from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
@@ -132,6 +132,7 @@ def eval(  # noqa: A001  the command's name
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
         sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
     if stopped:
+        first_only(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
     return 0
 
