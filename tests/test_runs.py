@@ -72,6 +72,19 @@ def test_another_model_at_the_same_address_is_told(tmp_path):
     assert len(Run(tmp_path).provenance) == 4
 
 
+def test_problems_of_another_set_are_refused(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.admit("stories", ["a", "b"])
+        folder.append(sample("p1"))
+        folder.append(sample("p2"))
+        for alike in (["p1", "p2"], ["p1"], ["p3", "p2", "p1"]):  # fewer, or more of them
+            folder.admit("stories", alike)
+        folder.admit("aime24", ["p3"])
+        told = "has samples of stories on other problems: 1 of 2 are not in the data that is named now; name another folder"
+        with pytest.raises(UsageError, match=told):
+            folder.admit("stories", ["p2", "p3"])
+
+
 def test_a_note_that_is_cut_off_is_taken_away(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note({"command": "x"})

@@ -57,6 +57,34 @@ def test_a_method_is_held_against_the_baseline_with_its_own_settings():
     assert rows["big_only B"].contrasts == []
 
 
+def test_of_several_folders_the_baseline_is_that_of_its_own():
+    samples = [sample("p1", label, method=label.partition(" ")[0]) for label in ("big_only @ a", "big_only @ b", "mine")]
+    for folder in ("a", "b"):
+        rows = standings(samples, folders={("stories", one.label): one.label[-1].replace("e", folder) for one in samples})
+        assert [(row.folder, [met.against for met in row.contrasts]) for row in rows][2] == (folder, [f"big_only @ {folder}"])
+
+
+def test_rows_on_other_problems_are_told():
+    mine = [sample(f"p{place}", "mine", epoch=epoch) for place in (1, 2) for epoch in (0, 1)]
+    theirs = [sample(f"p{place}", "big_only") for place in (1, 2)]
+    rows = standings([*mine, *theirs])
+    assert len({row.problem_set for row in rows}) == 1  # more tries of the same problems say the same, more surely
+    assert "Not on the same problems" not in str(comparison([to_builtins(row) for row in rows])[-1])
+    for unlike, told in (
+        (mine[:3], "2 problems (some more often): mine; 2 problems: big_only"),
+        (mine[:2], "1 problem: mine; 2 problems: big_only"),
+    ):
+        rows = standings([*unlike, *theirs])
+        assert len({row.problem_set for row in rows}) == 2
+        assert str(comparison([to_builtins(row) for row in rows])[-1]).startswith(f"Not on the same problems: {told}.")
+
+
+def test_no_speed_is_told_of_chains_that_had_much_less_of_the_engines():
+    big = [sample("p1", "big_only", method="big_only", at_once=4.0)]
+    rows = standings([*big, *(sample("p1", f"beside {n}", at_once=n) for n in (1.0, 2.0, 7.0, 9.0))])
+    assert [(row.at_once, row.speed) for row in rows] == [(4.0, 1.0), (1.0, None), (2.0, 1.0), (7.0, 1.0), (9.0, None)]
+
+
 def test_controls_of_what_is_not_there_are_not_shown():
     assert standings(switch(0.5, 2, 50)) == []
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from speculative.cost import Prices, View, costs
 from speculative.sample import Sample
 from speculative.stats import Z95
-from speculative.tally import added, share
+from speculative.usage import added, share
 
 LEAST_P = 1e-12
 """No p-value is told as less: the sum over the patterns is not more exact."""

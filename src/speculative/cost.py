@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from speculative.prices import Prices, default_prices
 from speculative.problem import Usage
 from speculative.sample import Sample
-from speculative.tally import added
+from speculative.usage import added
 
 View = Literal["api", "gpu", "flops"]
 MILLION, HOUR = 1_000_000, 3600
@@ -35,7 +35,7 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
-    In each a chain pays for its first prompt itself, also where an earlier chain on the same problem had left it in the cache.
+    In each a chain pays for its whole text itself, also where another chain on the same problem had left the same words in the cache.
     """
     if not samples:
         return {}

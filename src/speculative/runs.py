@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
@@ -124,6 +124,14 @@ class RunFolder(Run):
         with path.open("ab") as file:
             file.truncate(_whole(path.read_bytes()))
             file.write(msgspec.json.encode(provenance) + b"\n")
+
+    def admit(self, task: str, problems: Collection[str]) -> None:
+        """Raises `UsageError` if samples of the task are of other problems than these (all that the task's data has): their right
+        answers would be counted together. Samples of some of them are well, and so is data that has some of the samples' problems."""
+        there, coming = {sample.problem for sample in self.samples if sample.task == task}, set(problems)
+        if there - coming and coming - there:
+            foreign = f"{len(there - coming)} of {len(there)} are not in the data that is named now"
+            raise UsageError(f"{self.path} has samples of {task} on other problems: {foreign}; name another folder with --out")
 
     def close(self) -> None:
         """Lets another process write here."""

@@ -19,7 +19,7 @@ class Sample(Struct, frozen=True):
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
     by, `why` the grader's reason. `seconds` is wall time, in which `at_once` chains shared the engines, in the mean. `trace` is the trace's
     file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
-    of its first call: other chains computed them.
+    that other chains had computed.
     `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
     """
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from math import gcd
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.contrast import Contrast, contrast, kept_shares, paired
 from speculative.cost import Cost, View, costs
@@ -14,10 +17,12 @@ from speculative.problem import Usage
 from speculative.repeats import Try, maj_at, pass_at
 from speculative.sample import Sample
 from speculative.stats import Estimate, accuracy_interval
-from speculative.tally import added, share
+from speculative.usage import added, share
 
 BASELINE = "big_only"
 CHANCE = "random_switch"
+CROWDED = 2
+"""How many times as many chains may share the engines with the one method as with the other, where their seconds are compared."""
 
 
 class Standing(Struct, frozen=True):
@@ -27,8 +32,11 @@ class Standing(Struct, frozen=True):
     `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
     `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
     control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings.
-    `degraded`: chains that lost a server on the way, and were finished by the other model alone.
+    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings, and where
+    one of the two had to share the engines with more than twice as many chains.
+    `degraded`: chains that lost a server on the way, and were finished by the other model alone. `settings`: those of every chain
+    (`Sample.settings`). `problem_set`: what the problems are known by (`problem_set`); rows with another one are on other problems.
+    `folder`: the run folder, in a report. `at_once`: how many chains had the engines with it, in the mean (a ballot of a vote is one).
     """
 
     task: str
@@ -52,14 +60,31 @@ class Standing(Struct, frozen=True):
     contrasts: list[Contrast]
     control_of: str | None
     degraded: int = 0
+    settings: dict[str, Any] = {}
+    problem_set: str = ""
+    folder: str = ""
+    at_once: float = 1
 
 
-def standings(samples: Sequence[Sample], labels: Sequence[str] = (), prices: Prices | None = None) -> list[Standing]:
+Folders = Mapping[tuple[str, str], str]
+"""Which run folder the samples of a task and label are from."""
+
+
+def standings(
+    samples: Sequence[Sample], labels: Sequence[str] = (), prices: Prices | None = None, folders: Folders | None = None
+) -> list[Standing]:
     """One standing for each task and method that has samples; the methods in the order of `labels`, else as they come.
 
     A method's controls follow it. Without `prices` the bundled pair's own count.
     """
-    return [standing for task in tasks(samples).values() for standing in _of_task(task, labels, prices)]
+    return [standing for task in tasks(samples).values() for standing in _of_task(task, labels, prices, folders or {})]
+
+
+def problem_set(problems: Iterable[str]) -> str:
+    """A hash of the problems of chains: the same for the same problems, if each was tried equally often, however often that is."""
+    tries = Counter(problems)
+    least = gcd(*tries.values())
+    return blake2b(repr(sorted((problem, times // least) for problem, times in tries.items())).encode(), digest_size=5).hexdigest()
 
 
 def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
@@ -70,25 +95,32 @@ def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
     return found
 
 
-def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None) -> list[Standing]:
+def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None, folders: Folders) -> list[Standing]:
     order = {label: place for place, label in enumerate(labels)}
     rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
     baselines = [found[label] for label in rivals if found[label][0].method == BASELINE]
     rows: list[Standing] = []
     for label in rivals:
-        baseline = _baseline(found[label], baselines)
+        baseline = _baseline(found[label], baselines, folders)
         controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])
         against = [theirs for theirs in (baseline, *controls) if theirs and theirs is not found[label]]
         contrasts = [made for theirs in against if (made := contrast(found[label], theirs, prices))]
-        rows.append(_standing(found[label], baseline, contrasts, prices))
-        rows += [_standing(control, baseline, [], prices) for control in controls]
+        made = [_standing(found[label], baseline, contrasts, prices), *(_standing(control, baseline, [], prices) for control in controls)]
+        rows += [structs.replace(row, folder=_folder(found[row.label], folders)) for row in made]
     return rows
 
 
-def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]]) -> list[Sample]:
-    """What a method is held against: the one with its own settings, if there is one."""
-    alike = [theirs for theirs in baselines if theirs[0].settings == samples[0].settings]
-    return next(iter([*alike, *baselines]), list[Sample]())
+def _folder(samples: Sequence[Sample], folders: Folders) -> str:
+    return folders.get((samples[0].task, samples[0].label), "")
+
+
+def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], folders: Folders) -> list[Sample]:
+    """What a method is held against: the one with its own settings, of those the one in its own folder, if there is one."""
+
+    def unlike(theirs: Sequence[Sample]) -> tuple[bool, bool]:
+        return theirs[0].settings != samples[0].settings, _folder(theirs, folders) != _folder(samples, folders)
+
+    return min(baselines, key=unlike, default=list[Sample]())
 
 
 def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
@@ -143,12 +175,26 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
         contrasts=contrasts,
         control_of=first.control_of,
         degraded=sum(sample.degraded is not None for sample in samples),
+        settings=first.settings,
+        at_once=_at_once(samples),
+        problem_set=problem_set(sample.problem for sample in samples),
     )
+
+
+def like_crowd(one: float, other: float) -> bool:
+    """Whether about as many chains shared the engines with each of two methods: else their seconds say nothing of each other."""
+    return 1 / CROWDED <= one / other <= CROWDED
+
+
+def _at_once(samples: Sequence[Sample]) -> float:
+    return round(sum(sample.at_once for sample in samples) / len(samples), 3)
 
 
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
     if not baseline or baseline[0].settings != samples[0].settings:
         return None  # on other engines, or with another budget, seconds say nothing
+    if not like_crowd(_at_once(samples), _at_once(baseline)):
+        return None
     pairs = paired(samples, baseline)
     spent = sum(own.seconds for own, _ in pairs)
     return sum(theirs.seconds for _, theirs in pairs) / spent if spent else None

@@ -95,10 +95,16 @@ def test_samples_of_another_comparison_are_not_taken(cli, tmp_path):
     file = tmp_path / "run" / "samples.jsonl"
     command = ["compare", "--methods", "big_only", "--limit", 3, "--json", "--out", tmp_path / "run"]
     rows_of(cli(*command))
-    for other in (["--seed", 1], ["--temperature", 0.1], ["--max-tokens", 99], ["--set", "tuning"]):
+    for other in (["--seed", 1], ["--temperature", 0.1], ["--max-tokens", 99]):
         before = len(file.read_text().splitlines())
         assert rows_of(cli(*command, *other))[0]["chains"] == 3
         assert len(file.read_text().splitlines()) == before + 3
+
+
+def test_another_set_of_problems_goes_to_another_folder(cli, tmp_path):
+    command = ["compare", "--methods", "big_only", "--limit", 3, "--json", "--out", tmp_path / "run"]
+    rows_of(cli(*command))
+    assert "3 of 3 are not in the data that is named now; name another folder" in cli(*command, "--set", "tuning").one_line()
 
 
 def controlled(cli, folder, *more):

@@ -165,6 +165,21 @@ class TestGrid:
         assert Run(here / "runs" / "grid").samples[0].settings["max_tokens"] == 600
 
 
+@inspecting
+@pytest.mark.usefixtures("scripted")
+def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
+    row = '{{"problem": "What is {} more than one?", "answer": "{}"}}\n'
+    (here / "one.jsonl").write_text(row.format(1, 2) + row.format(2, 3))
+    (here / "more.jsonl").write_text(row.format(1, 2) + row.format(2, 3) + row.format(3, 4))
+    (here / "other.jsonl").write_text(row.format(1, 2) + row.format(5, 6))
+    command = ["eval", "gsm8k", "--method", "big_only", "--json", "--data"]
+    assert [rows_of(cli(*command, name))[0]["problems"] for name in ("one.jsonl", "more.jsonl")] == [2, 3]
+    ran = cli(*command, "other.jsonl")
+    assert ran.code == 2
+    assert "runs/gsm8k has samples of gsm8k on other problems: 2 of 3 are not in the data" in ran.one_line()
+    assert rows_of(cli(*command, "other.jsonl", "--out", "other"))[0]["problems"] == 2
+
+
 @pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize(
     ("argv", "told"),

@@ -4,14 +4,15 @@ import pytest
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
+from speculative.cost import costs
 from speculative.evaluate.compare import Comparison
 from speculative.evaluate.contenders import contender, contenders
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
 from speculative.standing import standings
-from speculative.tally import right
 from speculative.testing import ScriptedEngine
+from speculative.usage import added
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
@@ -53,6 +54,20 @@ async def test_what_a_chain_found_in_the_cache_is_known():
     assert all(lent > 0 for lent in others)
 
 
+async def test_a_chain_costs_the_same_after_others_of_the_same_words():
+    async def cost(spec: str) -> tuple[int, float]:
+        async with Pair.open() as pair:
+            compared = Comparison(spread(problems(), 2), Problem.of("x"), {"big": "bundled:big", "small": "bundled:small"})
+            await compared.run(pair, contenders(spec))
+        chains = [sample for sample in compared.samples if sample.label == "random_switch(big_share=0.5)"]
+        return added(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
+
+    cached, alone = await cost("random_switch(big_share=0.5)")
+    found, after = await cost("random_switch(big_share=0.49),random_switch(big_share=0.5)")
+    assert found > cached + 100  # nearly all of the chains' words were there
+    assert after == pytest.approx(alone, rel=0.02)
+
+
 async def test_a_failing_engine_surfaces_and_stops_the_comparison():
     def broken(seen, seed):
         raise EngineError("the engine is broken")
@@ -79,21 +94,6 @@ async def test_the_first_of_several_baselines_is_the_baseline():
 async def test_without_the_baseline_there_is_no_speed():
     (row,) = standings(await samples_of("small_only"))
     assert row.speed is None
-
-
-@pytest.mark.parametrize(
-    ("found", "answer", "holds"),
-    [
-        ("174", "174", True),
-        (" 1,174. ", "1174", True),
-        ("-5", "-5", True),
-        (None, "174", False),
-        ("17", "174", False),
-        ("174 beads", "174", False),
-    ],
-)
-def test_an_answer_is_right_if_its_box_holds_the_number(found, answer, holds):
-    assert right(found, answer) == holds
 
 
 def test_a_contender_is_a_method_in_its_wrappers():

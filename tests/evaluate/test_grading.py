@@ -167,7 +167,8 @@ def test_votes_are_counted_by_value() -> None:
     assert vote_key(r"\frac12") == vote_key("0.5") == "1/2"
     assert vote_key(r"(1, \dfrac{2}{3})") == vote_key(r"(1,\frac{2}{3})")
     assert vote_key(r"\text{(B)}", "letter") == vote_key("b", "letter") == "B"
-    assert vote_key(None) is None
+    assert vote_key("Evelyn") == vote_key(r"\text{Evelyn}")
+    assert vote_key(None) is vote_key("") is vote_key("$$") is None  # an empty box is no vote
 
 
 def test_adapters_box_what_solutions_leave_open() -> None:

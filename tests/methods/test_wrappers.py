@@ -40,8 +40,12 @@ def ballots(*answers: str) -> Any:
         (("1", "2", "3"), "0", "1"),
         (("", "2", ""), "1", "2"),
         (("", "", ""), "0", ""),
+        (("\\boxed{1}", "\\boxed{033}", "\\boxed{33}"), "1", "\\boxed{033}"),
+        (("\\boxed{1}", "\\boxed{\\frac12}", "\\boxed{0.5}"), "1", "\\boxed{\\frac12}"),
+        (("\\boxed{1}", "so the answer is 7.", "\\boxed{7}"), "1", "so the answer is 7."),
+        (("\\boxed{}", "\\boxed{7}", "\\boxed{}"), "1", "\\boxed{7}"),
     ],
-    ids=["boxes", "texts", "tie", "silent", "all-silent"],
+    ids=["boxes", "texts", "tie", "silent", "all-silent", "zeros", "fractions", "without-a-box", "empty-boxes"],
 )
 def test_the_first_chain_with_the_most_common_answer_is_taken(answers: tuple[str, ...], reasoning: str, answer: str) -> None:
     result = solved(ballots(*answers), "vote(ballots=3)")
@@ -84,8 +88,10 @@ def thinker(*answers: str) -> Any:
         ("early_exit(agree=2,every=3)", ("42",), 6),
         ("early_exit(agree=2)", ("", "", "42"), 4),
         ("early_exit(agree=2)", tuple("12345678901"), 10),
+        ("early_exit(agree=2)", ("\\frac{1}{3}", "\\frac{1}{2}", "0.5", "042"), 5),
+        ("early_exit(agree=2)", ("x{1", "x{1", "33", "033"), 4),
     ],
-    ids=["default", "agree", "every", "silence-is-no-answer", "never"],
+    ids=["default", "agree", "every", "silence-is-no-answer", "never", "cut-fractions", "an-open-box"],
 )
 def test_the_thinking_ends_when_the_last_answers_agree(method: str, wrapper: str, answers: tuple[str, ...], steps: int) -> None:
     result = solved(thinker(*answers), wrapper, method=method)

@@ -19,6 +19,7 @@ def test_a_row_a_sample_with_the_tokens_of_every_role():
     one, other = read(samples)
     assert (one["label"], one["correct"], one["big_kept_tokens"], one["small_kept_tokens"]) == ("big_only", "True", "9", "0")
     assert (other["correct"], other["big_kept_tokens"], other["small_kept_tokens"]) == ("False", "0", "4")
+    assert [row["control_of"] for row in read([sample(), sample("x", control_of="big_only")])] == ["", "big_only"]
     assert one["settings"] == '{"max_tokens":100}'
 
 

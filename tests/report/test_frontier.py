@@ -47,6 +47,41 @@ def test_units_of_random_switch_are_lines_of_their_own():
     assert frontier(made, "share_kept").lines == []
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings": {"max_tokens": 200}},
+        {"folder": "b"},
+        {"problem_set": "other"},
+        {"params": {"big_share": 0.2, "unit": "step", "answer_by": "small"}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_points_that_differ_in_more_than_the_share_are_not_joined(other):
+    made = [structs.replace(row, **other) if "0.2" in row.label else row for row in rows()]
+    assert frontier(made, "share_kept").lines == []
+
+
+def test_a_share_in_either_spelling_is_of_the_line():
+    ratio = {"switch_ratio": 4, "big_share": None, "unit": "step"}
+    made = [structs.replace(row, params=ratio) if "0.2" in row.label else row for row in rows()]
+    assert [len(line) for line in frontier(made, "share_kept").lines] == [2]
+
+
+def test_only_points_of_the_same_problems_make_the_front():
+    one = structs.replace(rows()[0], label="lucky", accuracy=1.0, problems=1, problem_set="one")
+    best = [point.label for point in frontier([one, *rows()], "big_tokens").points if point.best]
+    assert best == ["small_only", "big_only", "random_switch(0.7)"]
+    more = structs.replace(rows()[0], label="more", problems=11, problem_set="more")
+    assert [point.label for point in frontier([more, rows()[0]], "big_tokens").points if point.best] == ["more"]
+
+
+def test_against_time_only_chains_in_a_like_crowd_are_drawn():
+    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
+    assert {row.label for row in made} - {point.label for point in frontier(made, "seconds").points} == {"worse"}
+    assert len(frontier(made, "big_tokens").points) == 5
+
+
 @pytest.mark.parametrize("key", AXES)
 def test_a_method_without_a_value_is_no_point(key):
     bare = [structs.replace(row, costs={}, share_kept=None, share_spent=None) for row in rows()]

@@ -14,7 +14,7 @@ from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, C
 from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
 from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
-from speculative.cli.progress import Progress
+from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put_json, put_whole, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
@@ -75,6 +75,8 @@ def compare(
     spread, prices_of = problems.spread(stated, limit), prices.load(engines)
     progress = Progress()
     with RunFolder(out) if out else nullcontext() as folder:
+        if folder:
+            folder.admit("stories", [one.id for one in stated])
 
         def take(sample: Sample, trace: Trace | None) -> Sample:
             progress.advance(sample.label)
@@ -112,6 +114,8 @@ def compare(
     for line in notes:
         note(line)
     if stopped:
+        asked_for = {rival.label for rival in rivals}
+        first_only(sum(sample.label in asked_for for sample in compared.samples), len(rivals) * len(spread) * epochs)
         raise stopped
     return 0
 

@@ -19,7 +19,7 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, Engin
 from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
-from speculative.cli.progress import Progress
+from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
 from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
@@ -122,6 +122,8 @@ def eval(  # noqa: A001  the command's name
     if show_prompt:
         return _show_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
+        for task, file, *_ in chosen:
+            folder.admit(task.name, [one.id for one in _loaded(task, file)])
         schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
@@ -130,6 +132,7 @@ def eval(  # noqa: A001  the command's name
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
         sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
     if stopped:
+        first_only(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
     return 0
 
@@ -140,9 +143,15 @@ def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -
 
 
 @cache
+def _loaded(task: tasks.Task, data: Path | None) -> list[StatedProblem]:
+    """All problems of a task, loaded once for all its cells."""
+    return tasks.load(task, data)
+
+
+@cache
 def _stated(task: tasks.Task, data: Path | None, limit: int | None) -> list[StatedProblem]:
-    """The problems of a task, loaded once for all its cells."""
-    stated = tasks.load(task, data)
+    """The problems of a task that are asked for."""
+    stated = _loaded(task, data)
     if limit and limit > len(stated):
         warn(f"--limit {limit}: {data or task.name} has {len(stated)} problems, all of them are taken")
     return spread(stated, limit)

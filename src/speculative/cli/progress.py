@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from speculative.cli.errors import note
+
 
 class Progress:
     """Counts finished chains by method or cell."""
@@ -50,3 +52,9 @@ class Progress:
             self._bars.advance(self._tasks[label])
         elif (total := self._totals[label]) == self._counts[label]:
             sys.stderr.write(f"{label}: {total} chain{'' if total == 1 else 's'} done after {time.perf_counter() - self._began:.1f} s\n")
+
+
+def first_only(done: int, asked: int) -> None:
+    """Tells that the figures of a run that was stopped are of a part of its problems only."""
+    if 0 < done < asked:
+        note(f"stopped with {done} of {asked} chains: the figures are of the first problems of each method, which may be the easier ones")

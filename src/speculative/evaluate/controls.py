@@ -16,7 +16,7 @@ from speculative.engines.base import Engine
 from speculative.evaluate.contenders import Contender, contender
 from speculative.prices import Prices
 from speculative.sample import Sample
-from speculative.tally import added, share
+from speculative.usage import added, share
 
 BASELINES = ("big_only", "small_only", "random_switch")
 """Methods that need no control: they are what the others are held against."""

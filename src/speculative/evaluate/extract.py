@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from speculative.answers import WINDOW
 from speculative.engines.http import Deadlines, Link
 from speculative.engines.servers import inspect
 from speculative.errors import EngineFault, UsageError
-from speculative.evaluate.grading_text import WINDOW
 from speculative.secret import secret
 
 KEY = "OPENAI_API_KEY"

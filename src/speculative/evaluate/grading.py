@@ -19,13 +19,13 @@ from typing import get_args
 
 from msgspec import Struct
 
+from speculative.answers import WINDOW, ballot, find_answer, squeeze, tidy
 from speculative.errors import UnknownName, UsageError
 from speculative.evaluate.grading_forms import Equation, Form, Number
 from speculative.evaluate.grading_match import differ, leaves
-from speculative.evaluate.grading_numbers import squeeze, tidy
 from speculative.evaluate.grading_process import Late, checker, require
 from speculative.evaluate.grading_reader import Asked, base_named, read
-from speculative.evaluate.grading_text import WINDOW, Kind, box_aime, box_gsm8k, find_answer, letter, shuffle_options
+from speculative.evaluate.grading_text import Kind, box_aime, box_gsm8k, letter, shuffle_options
 
 __all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
 
@@ -107,19 +107,21 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
 
 
 def vote_key(answer: str | None, kind: Kind = "math") -> str | None:
-    """What answers are counted by in a majority vote: a cheap common spelling (033 and 33, 0.5 and a half; `B` and `(b)`)."""
+    """What answers are counted by in a majority vote: a cheap common spelling (033 and 33, 5 m and 5; `B` and `(b)`), else the `ballot`.
+
+    None for what is no answer, as an empty box.
+    """
     if answer is None:
         return None
     if kind == "letter":
         return letter(answer)
-    plain = tidy(answer)
     try:
         if kind == "integer" and (whole := _whole(answer)) is not None:
             return str(whole)
-        form = read(plain)
+        form = read(tidy(answer))
     except (RecursionError, ValueError):
-        return squeeze(plain)
-    return str(form.value) if isinstance(form, Number) else squeeze(plain)
+        form = None
+    return str(form.value) if isinstance(form, Number) else ballot(answer) or None
 
 
 def close() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from speculative.answers import squeeze
 from speculative.evaluate.grading_forms import Bag, Based, Equation, Form, Group, Math, Number, Words
-from speculative.evaluate.grading_numbers import squeeze
 
 Ask = Callable[[str, str], str]
 """Empty if the two are equal, else the reason."""

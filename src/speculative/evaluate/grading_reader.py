@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from msgspec import Struct
 
+from speculative.answers import closing, number, squeeze
 from speculative.evaluate.grading_forms import Bag, Based, Equation, Form, Group, Math, Number, Words
-from speculative.evaluate.grading_numbers import closing, number, squeeze
 from speculative.evaluate.grading_units import split_unit
 
 

@@ -11,24 +11,10 @@ from speculative.problem import boxed
 
 Kind = Literal["math", "integer", "letter"]
 
-WINDOW = 2048
-"""Characters at the end of the text that are looked at: an answer stands there, and what is longer is an attack or a loop."""
-
-_PHRASE = re.compile(r"\banswer(?:\s+is\s*:?|\s*:)[\s*]*(\S[^\n]*)", re.IGNORECASE)
 _CHOICE = re.compile(r"(?:(?:option|choice|answer)\b[\s:]*)?(?:\(([a-z])\)|([a-z])(?=[.):]|$)[.):]?)(.*)", re.IGNORECASE | re.DOTALL)
 _SECOND = re.compile(r"\s*(?:and\b|or\b|[,;/&])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)", re.IGNORECASE | re.DOTALL)
 _FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|mbox|boldsymbol|bf|rm)\b\s*")
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def find_answer(text: str) -> str | None:
-    """The last complete box at the end of `text`; without one, what follows the last "answer is" or "answer:"; else None."""
-    text = text[-WINDOW:].encode(errors="replace").decode()  # half a character, left by a cut, would be none to anybody
-    box = boxed(text.replace("\\fbox{", "\\boxed{"))
-    if box is not None:
-        return box.strip()
-    phrases = _PHRASE.findall(text)
-    return phrases[-1].strip().strip("*").strip() if phrases else None
 
 
 def letter(answer: str) -> str | None:

@@ -33,8 +33,8 @@ from speculative.pair import BUNDLED, EngineOptions, Pair
 from speculative.problem import Message, Problem, Result, Sampling
 from speculative.runner import run
 from speculative.sample import Sample
-from speculative.tally import summed
 from speculative.trace import Trace
+from speculative.usage import summed
 
 PLACE = "speculative"
 """The key of a message's metadata under which our solver says which problem it is, in which epoch, and how to answer."""

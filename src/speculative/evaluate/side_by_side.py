@@ -19,17 +19,17 @@ class Sharing:
         self._each, self._since = 0.0, clock()
 
     @contextmanager
-    def one(self) -> Generator[Callable[[], float]]:
-        """A chain runs within. Afterwards the function says how many shared its time, in the mean."""
+    def one(self, parts: int = 1) -> Generator[Callable[[], float]]:
+        """A chain of so many parts runs within. Afterwards the function says how many as large as it shared its time, in the mean."""
         self._pass()
         began, had, shared = self._since, self._each, 1.0
-        self._running += 1
+        self._running += parts
         try:
             yield lambda: shared
         finally:
             self._pass()
-            self._running -= 1
-            own = self._each - had
+            self._running -= parts
+            own = parts * (self._each - had)
             shared = max(1.0, round((self._since - began) / own, 3)) if own else 1.0
 
     def _pass(self) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from speculative.answers import find_answer
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
-from speculative.evaluate.grading_text import find_answer
+from speculative.evaluate.lent import lent
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
-from speculative.events import Call
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
 from speculative.runner import run
@@ -61,7 +61,7 @@ async def attempt(
     sample depends on beside its method and problem, as it is to be kept. Raises what `runner.run` raises.
     """
     method = work.contender.method
-    with sharing.one() as at_once:
+    with sharing.one(method.chains_at_once) as at_once:
         result = await run(method.prepare(posed(work, problem)), method, pair)
     return await graded(work, result, settings, at_once(), finder), result.trace
 
@@ -98,20 +98,10 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         seconds=result.seconds,
         usage=result.usage,
         at_once=at_once,
-        lent=_lent(result.trace),
+        lent=lent(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,
     )
-
-
-def _lent(trace: Trace) -> dict[str, int]:
-    """By role, the tokens of its first call that were in the engine's cache before the chain began."""
-    first: dict[str, int] = {}
-    for event in trace.walk():
-        call: Call | None = getattr(event, "call", None)
-        if call:
-            first.setdefault(call.role, call.cached_tokens)
-    return first
 
 
 def matching(

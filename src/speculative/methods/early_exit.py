@@ -2,8 +2,10 @@
 
 from pydantic import Field
 
+from speculative.answers import ballot
 from speculative.chain import Chain
 from speculative.methods.base import Wrapper
+from speculative.problem import boxed
 from speculative.prompts import Question
 
 
@@ -28,7 +30,7 @@ class EarlyExit(Wrapper):
                 return
             asked_at[watched] = steps
             (reply,) = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
-            answers.append(reply.partition("}")[0].strip())
+            answers.append(ballot(boxed(f"\\boxed{{{reply}") or ""))  # its opening is the question's; one that is still open says nothing
             last = answers[-self.agree :]
             if len(last) == self.agree and last[0] and len(set(last)) == 1:
                 watched.stop("the answer has settled")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from speculative.answers import ballot, find_answer
 from speculative.chain import Chain
 from speculative.methods.base import Method, Wrapper
 
@@ -13,6 +14,7 @@ from speculative.methods.base import Method, Wrapper
 class Vote(Wrapper):
     """Runs the inner method on several chains at once and takes over the first one with the most common answer.
 
+    Answers are counted by their value as far as that is cheap to see: 033 is 33, 0.5 is a half. No answer is no vote.
     `answer_by`: who writes the answer of every ballot.
 
     Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171).
@@ -33,10 +35,16 @@ class Vote(Wrapper):
         async with asyncio.TaskGroup() as group:
             for child in children:
                 group.create_task(inner.run(child))
-        answers = [(child.boxed or child.answer_text).strip() for child in children]
-        counted = Counter(answer for answer in answers if answer)
+        votes = [_vote(child.answer_text) for child in children]
+        counted = Counter(vote for vote in votes if vote)
         winner = counted.most_common(1)[0][0] if counted else ""
-        await chain.become(children[answers.index(winner)])
+        await chain.become(children[votes.index(winner)])
+
+
+def _vote(text: str) -> str:
+    """What an answer is counted by, which is all of its text where no part says that it is the answer."""
+    found = find_answer(text)
+    return ballot(text if found is None else found)
 
 
 def answered_by(method: Method, role: str) -> Method:

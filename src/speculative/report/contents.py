@@ -68,7 +68,7 @@ class Report:
     """Reads traces one by one while its page is written. `missing` are what could not be read of them."""
 
     def __init__(self, gathered: Gathered, prices: Prices | None = None) -> None:
-        self.standings = standings([sample for sample, _ in gathered.samples], prices=prices)
+        self.standings = standings([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
         self.frontiers = frontiers(self.standings)
         self.missing: list[str] = []
         standing = {(row.task, row.label) for row in self.standings}  # of the tries for a control, the best alone

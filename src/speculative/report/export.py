@@ -19,6 +19,7 @@ PLAIN = (
     "task",
     "label",
     "method",
+    "control_of",
     "problem",
     "level",
     "epoch",
@@ -29,6 +30,7 @@ PLAIN = (
     "why",
     "finish_reason",
     "seconds",
+    "at_once",
     "degraded",
 )
 NESTED = ("params", "settings")

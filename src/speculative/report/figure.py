@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from speculative.errors import UsageError
@@ -12,6 +13,8 @@ from speculative.report.frontier import Frontier
 COLOURS = ("#4053d3", "#c65d00", "#00796b", "#a3195b", "#6d4c9f", "#7a6500", "#0277bd", "#5d4037")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 LINE = "#8a94a0"
+WIDTH = 46
+"""Letters of a line of the legend: a long label leaves room for the figure."""
 HOLLOW = {"marker": "o", "markerfacecolor": "white", "linestyle": "none", "markersize": 5}
 
 
@@ -61,7 +64,7 @@ def _methods(axes: Any, frontier: Frontier) -> None:
         colour, marker = looks[point.label]
         errors = [[100 * (point.accuracy - point.low)], [100 * (point.high - point.accuracy)]]
         look = {"color": colour, "marker": marker, "linestyle": "none"}
-        axes.errorbar([point.x], [100 * point.accuracy], errors, capsize=3, label=point.label, zorder=4, **look)
+        axes.errorbar([point.x], [100 * point.accuracy], errors, capsize=3, label=fill(point.label, WIDTH), zorder=4, **look)
         for control in (other for other in frontier.points if other.control_of == point.label):
             axes.plot([control.x], [100 * control.accuracy], color=colour, zorder=3, **HOLLOW)
     if any(point.control_of for point in frontier.points):

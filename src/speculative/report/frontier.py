@@ -1,21 +1,23 @@
 """Accuracy against what it costs: the points of a picture, the best of them, and the line to beat.
 
-`random_switch` at several shares is the line to beat: a method earns its keep above it. A point is best (on the Pareto front)
-if no other is at least as cheap and at least as accurate, and better in one of the two.
+`random_switch` at several shares, alike in all else, is the line to beat: a method earns its keep above it. A point is best (on the
+Pareto front) if no other on the same problems is at least as cheap and at least as accurate, and better in one of the two.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from statistics import median_low
 from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
-from speculative.standing import CHANCE, Standing
+from speculative.standing import CHANCE, Standing, like_crowd
 
 SHARES = ("big_share", "switch_ratio")
-"""The parameters of `random_switch` in which the points of one line differ."""
+"""The two spellings of the parameter of `random_switch` in which the points of one line differ."""
 
 
 AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
@@ -45,7 +47,8 @@ class Point(Struct, frozen=True):
 
 
 class Frontier(Struct, frozen=True):
-    """The points of one task on one axis. `lines` are those of `random_switch` in one unit, by their places, the cheapest first."""
+    """The points of one task on one axis. `lines` are those of `random_switch` that differ in its share alone, by their places, the
+    cheapest first. `best` are only points on the problems that most methods have."""
 
     task: str
     axis: Axis
@@ -83,11 +86,23 @@ def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
 
 
 def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
-    """The points of one task's standings on the axis `key`; methods that have no value on it are left out."""
+    """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
+    whose chains ran in another crowd than most (`standing.like_crowd`)."""
+    if key == "seconds":
+        usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
+        standings = [row for row in standings if like_crowd(row.at_once, usual)]
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
     points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
-    best = [msgspec.structs.replace(point, best=not any(_beats(other, point) for other in points)) for point in points]
+    common = _common([row for row, _ in found])
+    rivals = [point for point, (row, _) in zip(points, found, strict=True) if row.problem_set == common]
+    best = [msgspec.structs.replace(point, best=point in rivals and not any(_beats(other, point) for other in rivals)) for point in points]
     return Frontier(standings[0].task if standings else "", _axis(standings, key), best, _lines([row for row, _ in found], best))
+
+
+def _common(rows: Sequence[Standing]) -> str:
+    """The problem set of most methods; of several such the largest."""
+    had = Counter(row.problem_set for row in rows if not row.control_of)
+    return max(rows, key=lambda row: (had[row.problem_set], row.problems)).problem_set if rows else ""
 
 
 def _beats(one: Point, other: Point) -> bool:
@@ -99,9 +114,11 @@ def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]
     found: dict[bytes, list[int]] = {}
     for place, row in enumerate(rows):
         if row.method == CHANCE and not row.control_of:
-            found.setdefault(msgspec.json.encode(_unit(row.params)), []).append(place)
+            found.setdefault(_but_the_share(row), []).append(place)
     return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
 
 
-def _unit(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in sorted(params.items()) if name not in SHARES}
+def _but_the_share(row: Standing) -> bytes:
+    """All in which points of one line are alike."""
+    params: dict[str, Any] = {name: value for name, value in row.params.items() if name not in SHARES}
+    return msgspec.json.encode([params, row.settings, row.folder, row.problem_set], order="sorted")

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative.answers import right
 from speculative.problem import boxed
 from speculative.report.outcome import seconds_of
 from speculative.report.pack import PackedChain, pack
 from speculative.report.page import page
 from speculative.report.terminal import FINISHES, INTERRUPTED
-from speculative.tally import right
 from speculative.trace import Trace
 
 MODULE, BLOCK = "show.js", "chain"

@@ -14,7 +14,7 @@ from rich.text import Text
 from speculative.cost import View
 from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
-from speculative.tally import share, summed
+from speculative.usage import share, summed
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"
@@ -173,7 +173,10 @@ def _amount(amount: float | None) -> str:
 
 SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
 
-RIGHT = "seconds: wall time of a chain, the mean. speed: against big_only."
+RIGHT = (
+    "seconds: wall time of a chain, the mean, {crowd}. speed: against big_only, unless one of them had to share the engines with more "
+    "than twice as many."
+)
 SPENT = (
     "big kept, big spent: the big model's share of the tokens of the chains, and of all that were produced. Tokens produced and "
     "seconds of calls, by role: for a chain, the mean."
@@ -183,25 +186,48 @@ DIFFERENCES = (
     "problems. big kept: in per cent, of both. cost: of the method over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
+UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
 COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
 
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
         (_degraded(rows), True),
-        (RIGHT, True),
+        (_unlike(rows), True),
+        (RIGHT.format(crowd=_crowd(rows)), True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
         (REPEATS, any(row["pass_at"] for row in rows)),
         (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
     ]
-    return " ".join(text for text, needed in told if needed).strip()
+    return " ".join(text for text, needed in told if text and needed).strip()
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
     """Which figures are not the method's alone."""
     hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
     return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
+
+
+def _crowd(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many chains shared the engines."""
+    had = [row["at_once"] for row in rows]
+    few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
+    return f"of {few} at once" if few == many else f"of {few} to {many} at once"
+
+
+def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which figures are not on the same problems."""
+    had: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        had.setdefault(row["problem_set"], []).append(row)
+    told = [f"{_problems(alike[0])}: {', '.join(row['label'] for row in alike)}" for alike in had.values()]
+    return f"Not on the same problems: {'; '.join(told)}. {UNLIKE}" if len(told) > 1 else ""
+
+
+def _problems(row: Mapping[str, Any]) -> str:
+    uneven = " (some more often)" if row["chains"] < row["problems"] * row["epochs"] else ""
+    return f"{row['problems']} problem{'s' * (row['problems'] != 1)}{uneven}"
 
 
 def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:

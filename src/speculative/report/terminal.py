@@ -9,13 +9,13 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from speculative.answers import right
 from speculative.events import Started
 from speculative.problem import boxed
 from speculative.report.lines import DISCARDED, NOTE, clean, lay_out, style_of
 from speculative.report.outcome import seconds_of
 from speculative.report.strokes import Sketch
 from speculative.report.tables import shares, usage_table
-from speculative.tally import right
 from speculative.trace import Trace
 
 INTERRUPTED = "not finished: this is what was done so far"

@@ -67,8 +67,8 @@ function methodColumns(standings) {
     { title: "big tokens", about: "tokens that the big model produced for a chain, the mean", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
     { title: "big kept", about: "the big model's share of the chain's tokens", value: (row) => row.share_kept, cell: (row) => number(percent(row.share_kept, 0)) },
     { title: "big spent", about: "the big model's share of all tokens that were produced", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },
-    { title: "seconds", about: "wall time of a chain, the mean", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds)) },
-    { title: "speed", about: `${BASELINE}'s seconds over the method's, on the same problems`, value: (row) => row.speed, cell: (row) => number(row.speed === null ? "·" : `${row.speed.toFixed(2)}×`), down: true },
+    { title: "seconds", about: "wall time of a chain, the mean; point at it to read how many chains shared the engines (a ballot of a vote is one)", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds), `${brief(row.at_once)} chains shared the engines`) },
+    { title: "speed", about: `${BASELINE}'s seconds over the method's, on the same problems; none where one had to share the engines with more than twice as many chains`, value: (row) => row.speed, cell: (row) => number(row.speed === null ? "·" : `${row.speed.toFixed(2)}×`), down: true },
     ...views.map((view) => ({ title: VIEWS[view][0], about: VIEWS[view][1], value: (row) => row.costs[view]?.chain, cell: (row) => money(row.costs[view]) })),
     { title: "chains", about: "chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },
   ];
@@ -103,8 +103,8 @@ function broken(text) {
   return h("span", { class: "label" }, ...text.split(/(?<=[(,*@ ])/).flatMap((part, place) => (place ? [h("wbr"), part] : [part])));
 }
 
-function number(text) {
-  return h("td", { class: "number", text });
+function number(text, title = null) {
+  return h("td", { class: "number", title, text });
 }
 
 function estimate(found) {

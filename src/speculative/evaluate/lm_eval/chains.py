@@ -20,7 +20,7 @@ from speculative.problem import Problem, Result
 from speculative.runner import run
 from speculative.runs import RunFolder
 from speculative.sample import Sample
-from speculative.tally import added
+from speculative.usage import added
 
 UNGRADED = "ungraded"
 """The run folder, within the run folder, of the tasks that lm-eval grades: nothing counts their samples as wrong."""
@@ -88,7 +88,7 @@ class Chains:
 
         async def one_more(place: int) -> None:
             one = work[place]
-            with sharing.one() as at_once:
+            with sharing.one(one.work.contender.method.chains_at_once) as at_once:
                 result = await solve(as_run(one.work, one.problem), one.work.contender.method)
             sample = structs.replace(await graded(one.work, result, one.settings, at_once()), doc_id=one.doc_id)
             folder = self._folder(bool(one.work.stated.kind))

@@ -1,4 +1,4 @@
-"""What reports and comparisons count alike: right answers, and tokens by role."""
+"""Usage of several chains together, and the big model's share of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from typing import Any
 from msgspec import structs
 
 from speculative.problem import Usage
-
-
-def right(found: str | None, answer: str) -> bool:
-    """Whether the last box holds the answer, commas and a last full stop aside. An answer without a box is not right."""
-    return found is not None and found.strip().replace(",", "").removesuffix(".") == answer
 
 
 def added(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:

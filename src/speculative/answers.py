@@ -1,4 +1,6 @@
-r"""Answers brought to one spelling (`tidy`), and plain numbers read exactly (`number`).
+r"""Where an answer stands in a text (`find_answer`), its one spelling (`tidy`), and plain numbers read exactly (`number`).
+
+The grader reads answers so before any mathematics, and a vote counts them so (`ballot`).
 
 Numbers are fractions, never floats: a decimal that is nearly right is wrong, and .0000672 is not .0000673.
 """
@@ -8,6 +10,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from speculative.problem import boxed
+
+WINDOW = 2048
+"""Characters at the end of the text that are looked at: an answer stands there, and what is longer is an attack or a loop."""
+
+_PHRASE = re.compile(r"\banswer(?:\s+is\s*:?|\s*:)[\s*]*(\S[^\n]*)", re.IGNORECASE)
 _UNICODE = str.maketrans(
     {
         **dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-"),
@@ -52,7 +60,35 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\s+", " "),
 ]  # fmt: skip
 _RULES = [(re.compile(pattern), spelling) for pattern, spelling in _SPELLINGS]
+_WRAPPED = re.compile(r"\\text\{([^{}]*)\}|\(([A-Za-z]|\\text\{[^{}]*\})\)")
 _ARGUMENT = re.compile(r"\\[a-zA-Z]+|[0-9a-zA-Z]")
+
+
+def find_answer(text: str) -> str | None:
+    """The last complete box at the end of `text`; without one, what follows the last "answer is" or "answer:"; else None."""
+    text = text[-WINDOW:].encode(errors="replace").decode()  # half a character, left by a cut, would be none to anybody
+    box = boxed(text.replace("\\fbox{", "\\boxed{"))
+    if box is not None:
+        return box.strip()
+    phrases = _PHRASE.findall(text)
+    return phrases[-1].strip().strip("*").strip() if phrases else None
+
+
+def right(found: str | None, answer: str) -> bool:
+    """Whether what stands in the last box is the answer, by their `ballot`. No box is not right."""
+    return found is not None and ballot(found) == ballot(answer)
+
+
+def ballot(answer: str) -> str:
+    r"""What an answer is counted by in a vote: 033 is 33, `\dfrac12` is 0.5, `\text{(B)}` is B. Cheaper than a grade, and less wise.
+
+    Of what is longer than an answer the end counts. Empty for what says nothing.
+    """
+    plain = tidy(answer[-WINDOW:])
+    while found := _WRAPPED.fullmatch(plain):
+        plain = (found[1] or found[2] or "").strip()
+    value = number(plain)
+    return squeeze(plain) if value is None else str(value)
 
 
 def tidy(text: str) -> str:

@@ -1,0 +1,69 @@
+"""What a vote counts answers by. (The rest of `answers` is tested as a part of the grader, in tests/evaluate.)"""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from speculative.answers import WINDOW, ballot, right
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        ("33", "033", " 33. ", "33.0", "$33$", r"\text{33}", r"\mathbf{33}", "+33", "66/2"),
+        ("1/2", "0.5", ".50", r"\frac12", r"\dfrac{1}{2}", r"\tfrac 1 2", r"$\frac{2}{4}$", "½"),
+        ("-5", r"\(-5\)", "\u22125", r"-\,5"),
+        ("1000", "1,000", r"1{,}000", "10^3", r"1 \times 10^{3}"),
+        ("B", "(B)", r"\text{B}", r"\text{(B)}", r"(\text{B})", r"\textbf{(B)}"),
+        (r"(1,\frac{2}{3})", r"\left( 1, \dfrac 23 \right)"),
+        (r"2\sqrt{3}", r"2 \sqrt3", "2√3"),
+        ("Evelyn", r"\text{Evelyn}", "Evelyn."),
+    ],
+    ids=lambda alike: alike[0],
+)
+def test_spellings_of_one_answer_are_one_ballot(alike):
+    assert {ballot(answer) for answer in alike} == {ballot(alike[0])}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("33", "-33"), ("0.3333", "1/3"), ("14/5", "1 4/5"), ("12", "21"), ("(1,2)", "1,2"), ("f(x)", "fx"), ("(x)+5", "(x)+7"), ("r", "R")],
+)
+def test_other_answers_are_other_ballots(one, other):
+    assert ballot(one) != ballot(other)
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "$$", r"\text{}", "."])
+def test_nothing_is_no_ballot(nothing):
+    assert ballot(nothing) == ""
+
+
+@given(st.text())
+@example("9" * 5000)
+@example("9" * 2000 + "e999")
+@example("1/0")
+@example("\\text{" * 3000)
+@example("\\frac" * 3000)
+@example(", " * 3000 + "and")
+@example("\ud800")
+def test_whatever_a_model_writes_is_some_ballot(text):
+    assert ballot(text) == ballot(text[-WINDOW:])
+
+
+@pytest.mark.parametrize(
+    ("found", "answer", "holds"),
+    [
+        ("174", "174", True),
+        (" 1,174. ", "1174", True),
+        ("0174", "174", True),
+        ("-5", "-5", True),
+        (None, "174", False),
+        ("17", "174", False),
+        ("1745", "174", False),
+        ("", "174", False),
+        ("174 beads", "174", False),
+        ("-174", "174", False),
+    ],
+)
+def test_a_box_is_right_if_it_holds_the_number(found, answer, holds):
+    assert right(found, answer) == holds
