@@ -203,6 +203,8 @@ class Mortal(ScriptedEngine):
 
     async def _pace(self, tokens: int, tally: Any) -> None:
         if self.dead or self.produced + tokens > self.lives:
+            if not self.dead:
+                self._count(max(0, self.lives - self.produced), tally)
             self.dead = True
             await asyncio.sleep(0)
             raise self.error(GONE)

@@ -37,7 +37,10 @@ class Caller:
     async def complete(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], decoding: Decoding, verb: str, longer: Longer, cut: Cut | None = None
     ) -> tuple[list[list[Completion]], Call]:
-        """`decoding.n` completions for each prefix: one call, and more for a prefix where one ends before its first character does."""
+        """`decoding.n` completions for each prefix: one call, and more for a prefix where one ends before its first character does.
+
+        `cut`: makes of what was written, if a call for one ends before its completion does, what the record of the call keeps of it.
+        """
 
         async def work(tally: Tally) -> list[list[Completion]]:
             found = list(await self._asked(engine, prefixes, decoding, tally))
@@ -49,14 +52,19 @@ class Caller:
                     found[place] = several = [again[i] if i in short else whole for i, whole in enumerate(several)]
             return found
 
-        return await self.paid(role, verb, work, decoding.seed, cut)
+        def whole(tally: Tally) -> Ids:
+            """What was written, without the beginning of a character: as it would have been told."""
+            written = Completion(tuple(tally.written), "cut")
+            return written.ids[: len(written.ids) - kept_text(engine.vocabulary, written)[1]]
+
+        return await self.paid(role, verb, work, decoding.seed, cut, whole)
 
     async def stream(
         self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, longer: Longer, on_text: OnText, cut: Cut | None = None
     ) -> tuple[list[list[Completion]], Call]:
         """One completion; `on_text` gets its text as soon as it is certain: nothing of it is taken back at the end.
 
-        `cut`: makes of what was told, if the call ends before its completion does, what the record of the call keeps of it.
+        `cut`: the same, of what was told.
         """
         ids: list[int] = []
 
@@ -95,7 +103,7 @@ class Caller:
             return [[completion]]
 
         # In a task of its own: a token then wakes this one, and not all who wait above it.
-        return await self.paid(role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, cut, ids)
+        return await self.paid(role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, cut, lambda _: ids)
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
@@ -107,9 +115,18 @@ class Caller:
         return await self.paid(role, "score", work, seed)
 
     async def paid(
-        self, role: str, verb: str, work: Callable[[Tally], Awaitable[T]], seed: int, cut: Cut | None = None, told: Ids = ()
+        self,
+        role: str,
+        verb: str,
+        work: Callable[[Tally], Awaitable[T]],
+        seed: int,
+        cut: Cut | None = None,
+        left: Callable[[Tally], Ids] = lambda _: (),
     ) -> tuple[T, Call]:
-        """Runs the work and says what it cost. Work that gives nothing is taken down here, for nobody else will."""
+        """Runs the work and says what it cost. Work that gives nothing is taken down here, for nobody else will.
+
+        `left`: what it had written all the same, for `cut`.
+        """
         if self._closed:
             raise ChainMisuse(f"{verb}: the chain is over; await all work before the method returns")
         tally, start, task = Tally(), time.perf_counter(), asyncio.current_task()
@@ -118,11 +135,10 @@ class Caller:
             value = await work(tally)
         except BaseException as error:
             reason = (str(error) or type(error).__name__) if isinstance(error, Exception) else ""
-            written, lost = None, False
+            lost = False
             if isinstance(error, EngineError):
-                error.role, written, lost = role, error.written, error.lost
-            written = written or (Completion(tuple(told), "cut") if told else None)
-            proposal = cut(written) if cut and written else None
+                error.role, lost = role, error.lost
+            proposal = cut(Completion(tuple(ids), "cut")) if cut and (ids := left(tally)) else None
             self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason, lost=lost, proposal=proposal))
             raise
         finally:

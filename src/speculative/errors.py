@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from speculative.engines.base import Completion
     from speculative.trace import Trace
 
 
@@ -46,13 +45,11 @@ class EngineError(SpeculativeError):
 
     `role`: whose engine it was, when a chain called it.
     `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
-    `written`: what of the call's one completion is known to have been written, where that is known.
     """
 
     trace: Trace | None = None
     role: str | None = None
     lost: bool = False
-    written: Completion | None = None
 
 
 class MethodError(SpeculativeError):

@@ -139,7 +139,7 @@ class Warmed(Event, frozen=True, kw_only=True):
 class Cancelled(Event, frozen=True, kw_only=True):
     """A call that was cancelled, or failed with `error`: all that it produced is discarded, unless `proposal` is accepted later.
 
-    `proposal`: what a listener had been told of it by then. `lost`: its server is gone.
+    `proposal`: what had been written of it by then, and told where somebody listens. `lost`: its server is gone.
     """
 
     call: Call

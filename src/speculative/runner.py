@@ -45,8 +45,10 @@ async def asolve(
 
     `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
     `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
-    delta, on the event loop; the trace is the same without it, but for the text of a call that `max_seconds` cuts: it is kept
-    where somebody was told it.
+    delta, on the event loop; the trace is the same without it.
+
+    When `max_seconds` are over, what was written stays, the call under way included, unless the method may take its text back; where
+    nobody listens, a server may have held back its last few tokens.
 
     Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails, `MethodError` when the method does: their
     `trace` is what was done so far.

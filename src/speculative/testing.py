@@ -97,7 +97,12 @@ class ScriptedEngine:
             self._take(prefix, "complete", tally)
             several = [self._completion(prefix, decoding, decoding.seed + 7919 * place + 104729 * i) for i in range(decoding.n)]
             for completion in several:
-                await self._pace(completion.produced, tally)
+                before = tally.produced_tokens
+                try:
+                    await self._pace(completion.produced, tally)
+                finally:
+                    if len(prefixes) * decoding.n == 1:
+                        tally.written = completion.ids[: tally.produced_tokens - before]
             found.append(several)
         return found
 

@@ -67,10 +67,11 @@ class Delta(Struct, frozen=True, gc=False):
 
 
 class Tally(Struct):
-    """What a call has cost so far. The engine adds to it as it works, so that a cancelled call is counted too.
+    """What a call has come to so far. The engine adds to it as it works, so that a cancelled call is counted too.
 
     Units: tokens. `prompt_tokens` are those given, `cached_tokens` the part of them that was not computed again,
-    `scored_tokens` those whose log-probability was asked for.
+    `scored_tokens` those whose log-probability was asked for. `written`: in a `complete` for one completion, its ids; if the
+    call ends before that does, they are what is left of it.
     """
 
     requests: int = 0
@@ -78,6 +79,7 @@ class Tally(Struct):
     cached_tokens: int = 0
     produced_tokens: int = 0
     scored_tokens: int = 0
+    written: Ids = ()
 
 
 class Vocabulary(Protocol):

@@ -125,6 +125,8 @@ class OpenAIEngine:
         writings = [Writing(decoding, room, self.vocabulary) for room in rooms]
         if decoding.max_tokens < 1:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]
+        if len(writings) == 1:
+            tally.written = writings[0].ids
         jobs = self._jobs(prefixes, rooms, decoding)
         await together([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
         found = [writing.completion() for writing in writings]

@@ -10,6 +10,8 @@ from speculative.engines.base import WARMING, Ability, Completion, Decoding, Del
 from speculative.errors import EngineError, EngineUnreachable, ReplayMismatch
 from speculative.trace import Trace
 
+COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
+
 ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
 
 
@@ -50,12 +52,9 @@ class ReplayEngine:
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
-        try:
-            ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
-        except EngineError as error:
-            if error.written:
-                yield Delta(error.written.ids)
-            raise
+        if (cut := self._cut_off(decoding.seed)) and cut.proposal:
+            yield Delta(cut.proposal.completion.ids)
+        ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
         yield Delta(completion.ids, completion)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
@@ -80,13 +79,16 @@ class ReplayEngine:
 
     async def _cut_short(self, seed: int, tally: Tally) -> None:
         """A call that failed fails again; one that was cancelled waits until it is."""
-        if seed not in self._completions and (cut := self._cut.get(seed)):
+        if cut := self._cut_off(seed):
             _charge(tally, cut.call)
+            tally.written = cut.proposal.completion.ids if cut.proposal else ()
             if cut.error:
-                error = EngineUnreachable(cut.error) if cut.lost else EngineError(cut.error)
-                error.written = cut.proposal and cut.proposal.completion
-                raise error
+                raise EngineUnreachable(cut.error) if cut.lost else EngineError(cut.error)
             await asyncio.get_running_loop().create_future()
+
+    def _cut_off(self, seed: int) -> events.Cancelled | None:
+        """The end of the call of that seed, if nothing else came of it."""
+        return None if seed in self._completions else self._cut.get(seed)
 
     def _learn(self, event: events.AnyEvent, role: str) -> None:
         match event:
@@ -118,5 +120,5 @@ def _could_be(completion: Completion, decoding: Decoding) -> bool:
 
 def _charge(tally: Tally, call: events.Call) -> None:
     """A replayed call costs what it cost."""
-    for field in Tally.__struct_fields__:
+    for field in COSTS:
         setattr(tally, field, getattr(tally, field) + getattr(call, field))

@@ -193,7 +193,10 @@ class Worker:
         while todo and target is not None:
             self.store.copy(row, target, length)
             j = todo.popleft()
-            self.batch.join(target, Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j)), logits)
+            sequence = Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j))
+            if len(call.prefixes) * decoding.n == 1:
+                call.tally.written = sequence.ids
+            self.batch.join(target, sequence, logits)
             target = self.store.take(length + 2) if todo else None
         if todo:  # no more rows now: the others begin when one is free, and find the prefix computed
             later = Append(call, job.ids, job.index, list(todo))
