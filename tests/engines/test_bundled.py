@@ -175,6 +175,13 @@ async def test_n_completions_share_one_prefill(small: BundledEngine) -> None:
     assert tally.cached_tokens < 20
 
 
+async def test_greedy_copies_are_written_once(small: BundledEngine, prompt: list[int]) -> None:
+    tally, kind = Tally(), Decoding(24, n=3, logprobs=True)
+    found = await small.complete([prompt, prompt[:-2]], kind, key="", tally=tally)
+    assert found == [[await one(small, ids, changed(kind, n=1))] * 3 for ids in (prompt, prompt[:-2])]
+    assert tally.produced_tokens == sum(several[0].produced for several in found)
+
+
 async def test_a_stream_gives_what_complete_gives(small: BundledEngine, prompt: list[int]) -> None:
     tally = Tally()
     deltas = [delta async for delta in small.stream(prompt, SAMPLED, key="", tally=tally)]

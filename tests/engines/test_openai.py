@@ -96,14 +96,22 @@ async def test_a_stream_gives_what_complete_gives(kind):
 async def test_greedy_prefixes_go_together_and_sampled_ones_apart():
     async with Rig() as rig:
         other = rig.prompt + rig.vocabulary.encode("One ")
-        found, _ = await rig.complete(Decoding(5, n=2), [rig.prompt, other])
-        assert [len(several) for several in found] == [2, 2]
+        found, _ = await rig.complete(Decoding(5), [rig.prompt, other])
+        assert [len(several) for several in found] == [1, 1]
         assert len(rig.server.requests) == 1
-        assert rig.server.requests[0][2]["prompt"] == [rig.prompt, rig.prompt, other, other]
+        assert rig.server.requests[0][2]["prompt"] == [rig.prompt, other]
         await rig.complete(Decoding(5, temperature=0.7, n=2, seed=9), [rig.prompt, rig.prompt])
         seeds = [body["seed"] for _, _, body in rig.server.requests[1:]]
         assert len(set(seeds)) == 2
         assert all(body["n"] == 2 for _, _, body in rig.server.requests[1:])
+
+
+async def test_greedy_copies_are_written_and_paid_for_once(kind):
+    async with Rig(kind=kind) as rig:
+        (once, copies), tally = await rig.complete(Decoding(5, n=3, logprobs=True), [rig.prompt, rig.prompt[:-1]])
+        assert once == [once[0]] * 3
+        assert copies == [copies[0]] * 3
+        assert (tally.prompt_tokens, tally.produced_tokens) == (2 * len(rig.prompt) - 1, 10)
 
 
 async def test_completions_land_in_their_places(kind):

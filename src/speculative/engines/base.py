@@ -24,8 +24,9 @@ SPARED: ContextVar[bool] = ContextVar("spared", default=False)
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
     """How one call decodes. Greedy at `temperature` 0; `top_k` 0 and `top_p` 1 switch those filters off.
 
-    `seed` makes the draws of completion j of prefix i a function of (seed, i, j) and of nothing else. `stop` strings
-    stay in the text: decoding ends with the token in which one completes. `stop_ids` end decoding and are no text.
+    Greedy completions of one prefix are copies of one, which is written once. `seed` makes the draws of completion j of
+    prefix i a function of (seed, i, j) and of nothing else. `stop` strings stay in the text: decoding ends with the token in
+    which one completes. `stop_ids` end decoding and are no text.
     """
 
     max_tokens: int

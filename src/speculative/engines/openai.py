@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from speculative.engines import remote_vocabulary
 from speculative.engines.apart import apart
@@ -121,6 +122,9 @@ class OpenAIEngine:
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order. Prefixes go together where that leaves each its own draws."""
+        if decoding.temperature <= 0 and decoding.n > 1:
+            once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
+            return [several * decoding.n for several in once]
         rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
         writings = [Writing(decoding, room, self.vocabulary) for room in rooms]
         if decoding.max_tokens < 1:
@@ -198,7 +202,7 @@ class OpenAIEngine:
             grouped: dict[int, list[int]] = {}
             for slot, room in enumerate(rooms):
                 grouped.setdefault(room, []).append(slot)
-            return [Job([prefixes[slot // n] for slot in slots], slots, room) for room, slots in grouped.items()]
+            return [Job([prefixes[slot] for slot in slots], slots, room) for room, slots in grouped.items()]
         if wire.several:
             spans = [range(i * n, i * n + n) for i in range(len(prefixes))]
             return [Job([prefix], spans[i], rooms[i * n], n, mixed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n]

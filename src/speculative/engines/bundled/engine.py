@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally
 from speculative.errors import BadWeights, ContextExceeded, EngineClosed, EngineError
 
@@ -66,10 +68,12 @@ class BundledEngine:
         self._check(decoding)
         if not arrays or not decoding.n:
             return [[] for _ in arrays]
+        n, decoding = decoding.n, decoding if decoding.temperature else structs.replace(decoding, n=1)
         tally.requests += 1
         call = Completing(tally, arrays, decoding, self._stopping(decoding))
         self._worker.put(call)
-        return await self._result(call)
+        found = await self._result(call)
+        return found if n == decoding.n else [several * n for several in found]
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
         """One completion, as it is written: the same ids that `complete` gives."""
