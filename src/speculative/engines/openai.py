@@ -145,7 +145,7 @@ class OpenAIEngine:
             return _nothing()
         (job,) = self._jobs([prefix], [room], decoding)
         self._count(job, tally)
-        telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally)
+        telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally, len(prefix))
         return self.link.stream(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
@@ -168,7 +168,7 @@ class OpenAIEngine:
                 found[place], cached = self._wire.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, Broken) as error:
                 raise EngineFault(f"{self.name}: scoring failed ({error}); look into the server's log") from None
-            tally.cached_tokens += min(cached, len(prefix))
+            tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
         await together([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
@@ -210,16 +210,18 @@ class OpenAIEngine:
 
     async def _read(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> Reading:
         """Reads one call's answer to its end."""
-        self._count(job, tally)
-        reading = Reading(self.name, self._wire, writings, tally)
+        reading = Reading(self.name, self._wire, writings, tally, self._count(job, tally))
         async with aclosing(self.link.stream(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
             async for _ in nothing:
                 pass
         return reading
 
-    def _count(self, job: Job, tally: Tally) -> None:
+    def _count(self, job: Job, tally: Tally) -> int:
+        """Takes down that a call is made; says how many tokens its prompt has."""
+        prompt = sum(len(prefix) for prefix in job.prefixes)
         tally.requests += 1
-        tally.prompt_tokens += sum(len(prefix) for prefix in job.prefixes)
+        tally.prompt_tokens += prompt
+        return prompt
 
 
 async def _nothing() -> AsyncGenerator[Delta]:

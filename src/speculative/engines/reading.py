@@ -12,11 +12,14 @@ from speculative.errors import EngineFault
 
 
 class Reading:
-    """One answer of the server `name`. `cached`: what it said last of the prompt's tokens in its cache, if it does say."""
+    """One answer of the server `name` to a call with so many tokens of `prompt`.
 
-    def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally) -> None:
+    `cached`: what it said last of the prompt's tokens in its cache, if it does say.
+    """
+
+    def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally, prompt: int) -> None:
         self.cached: int | None = None
-        self._name, self._writings, self._tally = name, writings, tally
+        self._name, self._writings, self._tally, self._prompt = name, writings, tally, prompt
         self._read = wire.reader()
         self._counted = 0
 
@@ -26,25 +29,27 @@ class Reading:
         for payload in payloads:
             try:
                 news = self._read(payload)
+                for piece in news.pieces:
+                    index, size = piece.index, len(piece.ids)
+                    if index >= len(self._writings):
+                        raise Broken(f"an answer for completion {index} of {len(self._writings)}")
+                    self._counted += size
+                    self._tally.produced_tokens += size
+                    fresh += self._writings[index].add(piece)
             except (msgspec.DecodeError, Broken) as error:
                 raise EngineFault(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
-            for piece in news.pieces:
-                index, size = piece.index, len(piece.ids)
-                if index >= len(self._writings):
-                    raise EngineFault(
-                        f"{self._name}: an answer for completion {index} of {len(self._writings)}; the server is not what it says"
-                    )
-                fresh += self._writings[index].add(piece)
-                self._counted += size
-                self._tally.produced_tokens += size
             if news.produced is not None or news.cached is not None:
                 self._told(news)
         return self._made(fresh)
 
     def end(self) -> Delta | None:
-        """The answer is over. Raises `EngineFault` if its texts are not."""
+        """The answer is over. Raises `EngineFault` if its texts are not, or lack what was asked for."""
         if not self._ended():
             raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
+        if missing := sum(writing.unscored for writing in self._writings):
+            raise EngineFault(
+                f"{self._name}: {missing} log-probabilities that were asked for did not come; see whether the server gives them"
+            )
         return None
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:
@@ -52,13 +57,14 @@ class Reading:
         return None
 
     def _told(self, news: News) -> None:
-        """The server's own counts; it may have written what it did not send."""
-        if news.produced is not None and news.produced > self._counted:
+        """The server's own counts, as far as they can be true; it may have written what it did not send."""
+        if news.produced is not None and self._counted < news.produced <= sum(writing.most for writing in self._writings):
             self._tally.produced_tokens += news.produced - self._counted
             self._counted = news.produced
         if news.cached is not None:
-            self._tally.cached_tokens += news.cached - (self.cached or 0)
-            self.cached = news.cached
+            cached = min(max(0, news.cached), self._prompt)
+            self._tally.cached_tokens += cached - (self.cached or 0)
+            self.cached = cached
 
     def _ended(self) -> bool:
         return all(writing.finish for writing in self._writings)
@@ -67,8 +73,8 @@ class Reading:
 class Telling(Reading):
     """The same for one completion, told as it comes: a delta for each read that brings tokens, and one with the whole of it."""
 
-    def __init__(self, name: str, wire: Wire, writing: Writing, tally: Tally) -> None:
-        super().__init__(name, wire, [writing], tally)
+    def __init__(self, name: str, wire: Wire, writing: Writing, tally: Tally, prompt: int) -> None:
+        super().__init__(name, wire, [writing], tally, prompt)
         self._writing = writing
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:

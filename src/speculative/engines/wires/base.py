@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from speculative.engines.base import Completion, Decoding, Ids, Vocabulary
+from speculative.engines.base import LEAST, Completion, Decoding, Ids, Vocabulary
+
+Count = Annotated[int, Meta(ge=0)]
+TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
+
+OVER = 4
+"""Tokens that a server may write beyond those that are wanted: of llama.cpp a whole character is asked for."""
+
+ROUNDED = 1e-3
+"""How far above zero a log-probability may be rounded."""
 
 
 class Job(Struct, frozen=True):
@@ -74,6 +83,16 @@ class Broken(Exception):
     """A server's answer says that it failed, or lacks what we need of it."""
 
 
+def logarithms(values: Iterable[float | None]) -> list[float]:
+    """Log-probabilities as a server tells them, `LEAST` for one that it does not know. Raises `Broken` for what is none."""
+    found = [LEAST if value is None else value for value in values]
+    if found and (highest := max(found)) > 0:
+        if highest > ROUNDED:
+            raise Broken(f"{highest:g} is no log-probability")
+        return [min(value, 0.0) for value in found]
+    return found
+
+
 class Writing:
     """One completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
 
@@ -83,13 +102,24 @@ class Writing:
         self._stop_ids = frozenset(decoding.stop_ids)
         self._keep = max((len(stop) for stop in self._stops), default=1) - 1
         self._tail = b""
+        self._past = 0  # tokens that came after its end
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.finish: Literal["stop", "end", "length", "context"] | None = None
         self.end_id: int | None = None
 
+    @property
+    def most(self) -> int:
+        """Tokens that a server can have written of it."""
+        return self._room + OVER
+
+    @property
+    def unscored(self) -> int:
+        """Tokens whose log-probability was asked for, and did not come."""
+        return len(self.ids) - len(self.logprobs) if self._decoding.logprobs else 0
+
     def add(self, piece: Piece) -> Sequence[int]:
-        """Takes tokens in; gives those that belong to the text."""
+        """Takes tokens in; gives those that belong to the text. Raises `Broken` if the server writes on and on."""
         before, new = len(self.ids), piece.ids
         plain = not (self._stops or self.finish or piece.reason or piece.logprobs)
         if plain and before + len(new) < self._room and self._stop_ids.isdisjoint(new):  # as nearly always while a text is written
@@ -110,6 +140,9 @@ class Writing:
                 self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
         if piece.reason and not self.finish:
             self._ended(piece)
+        self._past += before + len(new) - len(self.ids)
+        if len(self.ids) + self._past > self.most:
+            raise Broken(f"{len(self.ids) + self._past} tokens came where {self._room} were asked for")
         return self.ids[before:]
 
     def _completes(self, number: int) -> bool:

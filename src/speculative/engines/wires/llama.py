@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids, Vocabulary
-from speculative.engines.wires.base import Broken, Job, News, Piece, Read
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read, TokenId, logarithms
 
 LEAST = 4
 """Tokens of the longest character. No fewer are asked for: its ids do not come before its end."""
@@ -30,7 +30,7 @@ class _Timings(Struct):
 
 class _Answer(Struct):
     content: str = ""
-    tokens: list[int] = []
+    tokens: list[TokenId] = []
     stop: bool = False
     stop_type: str = "none"
     stopping_word: str = ""
@@ -118,7 +118,7 @@ class _Reading:
         if answer.stop:
             return self._end(answer)
         ids = self._taken(answer)
-        self._logprobs = [one.logprob for one in answer.completion_probabilities or ()]
+        self._logprobs = logarithms(one.logprob for one in answer.completion_probabilities or ())
         pieces = [*self._marker, self._piece(ids)]
         self._marker = [pieces.pop()] if ids and not answer.content and ids[-1] in self._markers else []
         return News(pieces)
@@ -132,6 +132,8 @@ class _Reading:
         if self._lost and answer.stop_type == "word":
             self._text += answer.stopping_word
             ids = self._spelled()
+        if self._lost and len(self._text.encode()) > len(self._late):
+            raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
         eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
         piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos)

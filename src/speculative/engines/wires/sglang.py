@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.wires.base import Broken, Job, News, Piece, Read
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read, TokenId, logarithms
 
 Scored = tuple[float | None, int, str | None]
 
@@ -28,7 +28,7 @@ class _Meta(Struct, frozen=True):
 
 class _Answer(Struct):
     meta_info: _Meta = _Meta()
-    output_ids: list[int] | None = None
+    output_ids: list[TokenId] | None = None
     error: Any = None
 
 
@@ -81,7 +81,7 @@ class SglangWire:
         found = values[-len(continuation) :] if continuation else []
         if [number for _, number, _ in found] != list(continuation):
             raise Broken(f"{len(values)} log-probabilities, which are not those of the {len(continuation)} tokens asked for")
-        return [value or 0.0 for value, _, _ in found], meta.cached_tokens or 0
+        return logarithms(value for value, _, _ in found), meta.cached_tokens or 0
 
 
 class _Reading:
@@ -97,11 +97,14 @@ class _Reading:
             raise Broken(f"the server says: {str(answer.error)[:300]}")
         if answer.output_ids is None:
             raise Broken("the server gives no token ids back; start it with --skip-tokenizer-init off and a newer SGLang")
-        meta = answer.meta_info
-        begin = self._have if len(answer.output_ids) == meta.completion_tokens else 0
-        ids = answer.output_ids[begin:]
+        meta, count = answer.meta_info, len(answer.output_ids)
+        if meta.completion_tokens not in (count, self._have + count) or meta.completion_tokens < self._have:
+            raise Broken(f"{count} token ids after {self._have}, where the server counts {meta.completion_tokens}")
+        ids = answer.output_ids[self._have :] if count == meta.completion_tokens else answer.output_ids
         self._have += len(ids)
-        logprobs = [value or 0.0 for value, _, _ in (meta.output_token_logprobs or [])[-len(ids) :]] if ids else []
+        logprobs = logarithms(value for value, _, _ in (meta.output_token_logprobs or [])[-len(ids) :]) if ids else []
+        if logprobs and len(logprobs) != len(ids):
+            raise Broken(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
         finish = meta.finish_reason
         if finish and finish.type not in ("stop", "length"):
             raise Broken(f"the server ended the text with {finish.type!r}")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.wires.base import Broken, Job, News, Piece, Read
+from speculative.engines.wires.base import Broken, Count, Job, News, Piece, Read, TokenId, logarithms
 
 
 class _Logprobs(Struct, gc=False):
@@ -16,8 +16,8 @@ class _Logprobs(Struct, gc=False):
 
 
 class _Choice(Struct, gc=False):
-    index: int = 0
-    token_ids: list[int] | None = None
+    index: Count = 0
+    token_ids: list[TokenId] | None = None
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
@@ -112,13 +112,13 @@ class VllmWire:
         if len(logprobs) < len(prefix) + len(continuation):
             raise Broken(f"{len(logprobs)} log-probabilities for {len(prefix) + len(continuation)} tokens")
         cached = found.usage.prompt_tokens_details.cached_tokens if found.usage and found.usage.prompt_tokens_details else None
-        return [value or 0.0 for value in logprobs[len(prefix) : len(prefix) + len(continuation)]], cached or 0
+        return logarithms(logprobs[len(prefix) : len(prefix) + len(continuation)]), cached or 0
 
 
 def _piece(choice: _Choice) -> Piece:
     if choice.token_ids is None:
         raise Broken("the server gives no token ids back (vLLM does from 0.10.2 on)")
-    logprobs = [value or 0.0 for value in choice.logprobs.token_logprobs] if choice.logprobs else ()
+    logprobs = logarithms(choice.logprobs.token_logprobs) if choice.logprobs else ()
     if logprobs and len(logprobs) != len(choice.token_ids):
         raise Broken(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason

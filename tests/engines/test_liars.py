@@ -1,0 +1,245 @@
+"""Servers whose numbers are not true: a typed error, or counts that can be true. Never a wrong total, never a traceback."""
+
+import asyncio
+import copy
+import functools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speculative.engines.base import LEAST, Decoding, Tally
+from speculative.engines.openai import OpenAIEngine
+from speculative.engines.reading import Reading, Telling
+from speculative.engines.wires.base import Writing
+from speculative.engines.wires.llama import LlamaWire
+from speculative.engines.wires.sglang import SglangWire
+from speculative.engines.wires.vllm import VllmWire
+from speculative.errors import EngineFault
+from speculative.fake_server import FakeServer
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+
+VOCABULARY = ScriptedVocabulary(2)
+PROMPT = VOCABULARY.encode("Question")
+KINDS = ["vllm", "sglang", "llama.cpp"]
+WIRES = {"vllm": VllmWire("fake"), "sglang": SglangWire(), "llama.cpp": LlamaWire(VOCABULARY)}
+TEXT = "One 🦊 step, and two."
+ROOM = 40
+DECODING = Decoding(ROOM, stop=("wo",), stop_ids=(VOCABULARY.marker("</think>"),), logprobs=True)
+
+
+class Liar(FakeServer):
+    """Says what `lie` makes of the truth; remembers the truth."""
+
+    lie = staticmethod(lambda said: said)
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        self.truth = []
+
+    async def _tell(self, response, said):
+        self.truth.append(copy.deepcopy(said))
+        await response.write(b"data: " + json.dumps(self.lie(said)).encode() + b"\n\n")  # with NaN and Infinity, which are no JSON
+
+    async def _scored(self, body):
+        return self.lie(await super()._scored(body))
+
+
+async def asked(kind, lie, decoding=DECODING, work=None, script=TEXT + "</think>"):
+    """What an engine makes of a server that lies, and the truth."""
+    async with Liar(ScriptedEngine(script, width=2), kind=kind) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=VOCABULARY, dialect="chatml")
+        server.lie, server.truth, tally = lie, [], Tally()
+        try:
+            if work:
+                return await work(engine, tally), tally, server.truth
+            ((completion,),) = await engine.complete([PROMPT], decoding, key="", tally=tally)
+            return completion, tally, server.truth
+        finally:
+            await engine.aclose()
+
+
+def changed(said, changes):
+    """The same answer with other values at the end of some paths, wherever it has them."""
+    for path, value in changes.items():
+        *steps, last = path.split(".")
+        place = said
+        for step in steps:
+            place = (place[0] if place else {}) if step == "0" else (place.get(step) or {})
+        if isinstance(place, dict) and last in place:
+            place[last] = value(place[last]) if callable(value) else value
+    return said
+
+
+def lying(**changes):
+    return lambda said: changed(said, {path.replace("__", "."): value for path, value in changes.items()})
+
+
+CACHED = {
+    "vllm": "usage.prompt_tokens_details.cached_tokens",
+    "sglang": "meta_info.cached_tokens",
+    "llama.cpp": "prompt_progress.cache",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("said", "counted"), [(-5, 0), (3, 3), (10**6, len(PROMPT)), (10**30, len(PROMPT))])
+async def test_no_more_of_a_prompt_is_cached_than_there_is(kind, said, counted):
+    lies = {CACHED[kind]: said, "timings.cache_n": said}
+    _, tally, _ = await asked(kind, lambda answer: changed(answer, lies))
+    assert (tally.prompt_tokens, tally.cached_tokens) == (len(PROMPT), counted)
+
+
+@pytest.mark.parametrize(("kind", "path"), [("vllm", "usage.completion_tokens"), ("llama.cpp", "tokens_predicted")])
+@pytest.mark.parametrize("said", [-7, 0, 10**6, 10**30])
+async def test_tokens_that_came_are_counted_whatever_the_server_counts(kind, path, said):
+    lie = lambda answer: changed(answer, {path: said}) if "stop" not in answer or answer["stop"] else answer  # noqa: E731
+    completion, tally, _ = await asked(kind, lie)
+    assert tally.produced_tokens == len(completion.ids)
+    assert VOCABULARY.to_bytes(completion.ids).decode() == TEXT[:-1]
+
+
+async def test_tokens_that_a_server_counts_and_did_not_send_are_counted():
+    completion, tally, _ = await asked("vllm", lying(usage__completion_tokens=lambda true: true + 3))
+    assert tally.produced_tokens == len(completion.ids) + 3
+
+
+@pytest.mark.parametrize("index", [-1, 1, 10**30])
+async def test_an_answer_for_a_completion_that_nobody_asked_for(index):
+    with pytest.raises(EngineFault, match=r"127\.0\.0\.1"):
+        await asked("vllm", lying(choices__0__index=index))
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 31, 1 << 64, True, 1.5, "1", None])
+@pytest.mark.parametrize(("kind", "path"), [("vllm", "choices.0.token_ids"), ("sglang", "output_ids"), ("llama.cpp", "tokens")])
+async def test_ids_that_are_none(kind, path, number):
+    with pytest.raises(EngineFault, match=r"127\.0\.0\.1"):
+        await asked(kind, lambda said: changed(said, {path: lambda ids: [*ids[:-1], number]}))
+
+
+LOGPROBS = {
+    "vllm": ("choices.0.logprobs.token_logprobs", lambda value: lambda true: [value] * len(true)),
+    "sglang": ("meta_info.output_token_logprobs", lambda value: lambda true: [[value, number, None] for _, number, _ in true]),
+    "llama.cpp": ("completion_probabilities", lambda value: lambda true: [{"id": 1, "logprob": value} for _ in true]),
+}
+
+
+@pytest.mark.parametrize("value", [0.5, 17.0, 1e300, "-1", float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_log_probabilities_that_are_none(kind, value):
+    path, make = LOGPROBS[kind]
+    with pytest.raises(EngineFault):
+        await asked(kind, lambda said: changed(said, {path: make(value)}))
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+async def test_a_log_probability_that_the_server_does_not_know_is_the_least(kind):
+    path, make = LOGPROBS[kind]
+    completion, _, _ = await asked(kind, lambda said: changed(said, {path: make(None)}))
+    assert set(completion.logprobs) == {LEAST}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_rounded_log_probability_is_none_above_zero(kind):
+    path, make = LOGPROBS[kind]
+    completion, _, _ = await asked(kind, lambda said: changed(said, {path: make(1e-6)}))
+    assert set(completion.logprobs) == {0.0}
+
+
+@pytest.mark.parametrize("value", [None, []])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_log_probabilities_that_were_asked_for_and_do_not_come(kind, value):
+    with pytest.raises(EngineFault, match=r"log-probabilities|token_logprobs"):
+        await asked(kind, lambda said: changed(said, {LOGPROBS[kind][0]: value}))
+
+
+async def test_a_count_that_does_not_tell_the_new_tokens_from_all():
+    with pytest.raises(EngineFault, match="counts"):
+        await asked("sglang", lying(meta_info__completion_tokens=lambda true: true + 1))
+
+
+async def test_llamas_counts_that_would_lose_text():
+    lie = lying(tokens_predicted=lambda true: true + 9)
+    with pytest.raises(EngineFault, match="9 token ids of 'plain text'"):
+        await asked("llama.cpp", lie, Decoding(5), script="plain text")
+    completion, _, _ = await asked("llama.cpp", lie)
+    assert VOCABULARY.to_bytes(completion.ids).decode() == TEXT[:-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_server_that_does_not_stop(kind):
+    def lie(said):  # the script ends it otherwise
+        path = {"vllm": "choices.0.token_ids", "sglang": "output_ids", "llama.cpp": "tokens"}[kind]
+        more = {"meta_info.completion_tokens": 60, "tokens_predicted": 60, "content": "x" * 60, "choices.0.logprobs": None}
+        return changed(said, {path: VOCABULARY.encode("x" * 120), **more})
+
+    with pytest.raises(EngineFault, match="asked for"):
+        await asked(kind, lie, Decoding(5))
+
+
+@pytest.mark.parametrize("said", [-5, 10**30])
+async def test_scores_of_a_liar(said):
+    async def score(engine, tally):
+        return await engine.score([PROMPT], [VOCABULARY.encode("abcd")], key="", tally=tally)
+
+    lies = {"vllm": {"usage": {"prompt_tokens_details": {"cached_tokens": said}}}, "sglang": {"meta_info": {"cached_tokens": said}}}
+    for kind, lie in lies.items():
+        (scores,), tally, _ = await asked(
+            kind, lambda answer, lie=lie: {**answer, **{k: {**answer.get(k, {}), **v} for k, v in lie.items()}}, work=score
+        )
+        assert len(scores) == 2
+        assert 0 <= tally.cached_tokens <= tally.prompt_tokens
+    for value, values in {"vllm": [3.0] * 9, "sglang": [[3.0, number, None] for number in VOCABULARY.encode("abcd")]}.items():
+        path = {"vllm": "choices.0.logprobs.token_logprobs", "sglang": "meta_info.input_token_logprobs"}[value]
+        with pytest.raises(EngineFault, match="log-prob"):
+            await asked(value, lambda answer, path=path, values=values: changed(answer, {path: values}), work=score)
+
+
+# ---- any number, anywhere -------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def truth(kind):
+    return tuple(json.dumps(said) for said in asyncio.run(asked(kind, lambda said: said))[2])
+
+
+def leaves(value, path=()):
+    """The paths to all numbers of an answer."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path
+
+
+ABSURD = st.sampled_from([-1, 0, 1, 2, 40, 1 << 31, 1 << 64, 10**30, -(10**30), 1e300, -1e300, 0.5, 1e-9, None, True, "7", [], {}])
+
+
+@given(st.data(), st.sampled_from(KINDS), st.booleans())
+def test_any_number_may_be_a_lie(data, kind, tells):
+    said = [json.loads(one) for one in truth(kind)]
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from([(i, path) for i, one in enumerate(said) for path in leaves(one)]))
+        *steps, last = place[1]
+        functools.reduce(lambda inside, step: inside[step], steps, said[place[0]])[last] = data.draw(ABSURD)
+    tally, writing = Tally(prompt_tokens=len(PROMPT)), Writing(DECODING, ROOM, VOCABULARY)
+    made = (
+        Telling("fake", WIRES[kind], writing, tally, len(PROMPT)) if tells else Reading("fake", WIRES[kind], [writing], tally, len(PROMPT))
+    )
+    told = []
+    try:
+        for one in said:
+            if delta := made.take([json.dumps(one).encode()]):
+                told += delta.ids
+        made.end()
+        completion = writing.completion()
+    except EngineFault:
+        return
+    finally:
+        assert 0 <= tally.cached_tokens <= len(PROMPT)
+        assert len(writing.ids) <= tally.produced_tokens <= ROOM + 4
+        assert all(0 <= number < 1 << 31 for number in writing.ids)
+    assert not tells or told == list(completion.ids)
+    assert len(completion.logprobs) == len(completion.ids) <= ROOM
+    assert all(value <= 0 for value in completion.logprobs)
