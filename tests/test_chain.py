@@ -8,11 +8,14 @@ import weakref
 from typing import Any
 
 import pytest
-from strategies import Recorded, chain_of, check_books, kept_by_author, kinds
+from strategies import Recorded, chain_of, check_books, kept_by_author, kinds, started
 
+from speculative import Pair, Problem
 from speculative.chain import Chain
+from speculative.engines.base import Completion
 from speculative.errors import ChainMisuse
 from speculative.prompts import Question
+from speculative.testing import ScriptedEngine
 
 STEPS = "One.\n\nTwo.\n\nThree.\n\n"
 
@@ -77,6 +80,22 @@ async def test_chunks_of_one_token_get_through_characters_of_four_bytes(width: i
     while chain.thinking:
         await chain.write("big", max_tokens=1)
     assert chain.text == text
+    check_books(chain.trace, chain.engines)
+
+
+@pytest.mark.parametrize("listener", [None, Recorded()])
+async def test_an_engine_that_never_gets_a_character_whole_is_not_asked_for_ever(listener: Any) -> None:
+    """It says `length` after the first byte, whatever length it is given."""
+
+    class Stuck(ScriptedEngine):
+        def _completion(self, *_: Any) -> Completion:
+            return Completion((496,), "length")
+
+    chain = started(Problem.of("6*7?"), Pair(Stuck("", name="big"), Stuck("", name="small")), listener=listener)
+    draft = await chain.write("big")
+    assert (draft.text, chain.finish) == ("", "length")
+    assert (await chain.draft("big", 2))[0].text == ""
+    assert len(chain.engines["big"].calls) == 2
     check_books(chain.trace, chain.engines)
 
 

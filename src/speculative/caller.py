@@ -49,7 +49,10 @@ class Caller:
                     if not (limit := longer(max(short.values()))):
                         break
                     (again,) = await self._asked(engine, [prefixes[place]], _going_on(decoding, limit), tally)
-                    found[place] = several = [again[i] if i in short else whole for i, whole in enumerate(several)]
+                    longer_ones = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
+                    if not longer_ones:
+                        break
+                    found[place] = several = [longer_ones.get(i, known) for i, known in enumerate(several)]
             return found
 
         def whole(tally: Tally) -> Ids:
@@ -98,7 +101,10 @@ class Caller:
             if completion is None:
                 raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
             while self._nothing_whole(engine.vocabulary, completion) and (limit := longer(len(completion.ids))):
-                completion = (await self._asked(engine, [prefix], _going_on(decoding, limit), tally))[0][0]
+                ((again,),) = await self._asked(engine, [prefix], _going_on(decoding, limit), tally)
+                if len(again.ids) <= len(completion.ids):
+                    break
+                completion = again
             on_text(kept_text(engine.vocabulary, completion)[0][told:], completion.ids)
             return [[completion]]
 

@@ -108,6 +108,21 @@ async def test_another_method_parameter_or_verb_is_a_mismatch() -> None:
         await again(drafted, pair, Verbs(script=lambda chain: chain.draft("small", 3)))
 
 
+async def test_drafts_that_the_budget_left_inside_of_a_character_are_not_asked_for_again() -> None:
+    """In the trace are those that a second try gave, where there was room for one."""
+
+    async def verbs(chain: Chain) -> None:
+        drafts = await chain.draft("small", 4, max_tokens=1)
+        await chain.draft("big", 2, after=drafts, max_tokens=1)
+        await chain.write("big", max_tokens=1)
+
+    pair, method = scripted_pair("😀" * 99, "a" * 99), Verbs(script=verbs)
+    for produced in range(5, 90):
+        trace = (await run(Problem.of("6*7?", max_produced=produced), method, pair)).trace
+        for listener in (None, Recorded()):
+            assert (await again(trace, pair, method, listener)).timeless() == trace.timeless()
+
+
 async def test_scores_that_the_trace_does_not_hold_are_a_mismatch() -> None:
     pair = scripted_pair("ab", "cd")
     trace = (await run(PROBLEM, Verbs(script=lambda chain: chain.draft("small")), pair)).trace

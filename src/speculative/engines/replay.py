@@ -35,6 +35,7 @@ class ReplayEngine:
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
         self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
+        self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
         for event in trace.walk():
             self._learn(event, role)
@@ -43,10 +44,12 @@ class ReplayEngine:
         if decoding.seed == WARMING:
             return [await self._warm_up(tally)]
         await self._cut_short(decoding.seed, tally)
+        if decoding.max_tokens > self._asked.setdefault(decoding.seed, decoding.max_tokens):
+            return [[Completion((), "length")] * decoding.n for _ in prefixes]  # a second try: what that gave is in the trace
         call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
         if not call or len(found) != len(prefixes) * decoding.n:
             raise ReplayMismatch(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
-        if not all(_could_be(completion, decoding) for completion in found):
+        if not _could_be(found, call, decoding):
             raise ReplayMismatch(f"a completion in the trace ends where this call of {self.name} would not")
         _charge(tally, call)
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
@@ -111,11 +114,12 @@ class ReplayEngine:
                 pass
 
 
-def _could_be(completion: Completion, decoding: Decoding) -> bool:
-    """Whether a completion may have come from a call like this one."""
-    if completion.finish == "length" and not decoding.stop and len(completion.ids) < decoding.max_tokens:
+def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding) -> bool:
+    """Whether completions may have come from a call like this one. A server may have written what is in none of them."""
+    lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in found if one.finish == "length" and not decoding.stop)
+    if lacking and lacking > call.produced_tokens - sum(one.produced for one in found):
         return False
-    return completion.end_id is None or completion.end_id in decoding.stop_ids
+    return all(one.end_id is None or one.end_id in decoding.stop_ids for one in found)
 
 
 def _charge(tally: Tally, call: events.Call) -> None:

@@ -131,7 +131,7 @@ class _Reading:
         ids: Sequence[int] = ()
         if self._lost and answer.stop_type == "word":
             self._text += answer.stopping_word
-            ids = self._spelled()
+            ids = self._spelled(over=True)
         if self._lost and len(self._text.encode()) > len(self._late):
             raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
@@ -151,12 +151,12 @@ class _Reading:
         self._held = [*answer.tokens] if lost else [*self._held, *answer.tokens]
         return self._spelled()
 
-    def _spelled(self) -> Sequence[int]:
-        """What the text is spelled with, if all of it is here."""
+    def _spelled(self, *, over: bool = False) -> Sequence[int]:
+        """What the text is spelled with, if all of it is here. `over`: it is; the last token may hold more, which is not told."""
         if "\ufffd" in self._text:
             raise Broken(f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang")
         text, end = self._text.encode(), self._vocabulary.to_bytes(self._held)
-        if not text.endswith(end) or len(text) <= len(self._late) + len(end):
+        if not over and (not text.endswith(end) or len(text) <= len(self._late) + len(end)):
             return ()
         ends = [number for number in self._held if number in self._markers]
         ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
