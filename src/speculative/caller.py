@@ -45,14 +45,15 @@ class Caller:
         async def work(tally: Tally) -> list[list[Completion]]:
             found = list(await self._asked(engine, prefixes, decoding, tally))
             for place, several in enumerate(found):
+                asked = decoding.max_tokens
                 while short := {i: len(cut.ids) for i, cut in enumerate(several) if self._nothing_whole(engine.vocabulary, cut)}:
-                    if not (limit := longer(max(short.values()))):
+                    if not (asked := longer(max(size or asked for size in short.values()))):
                         break
-                    (again,) = await self._asked(engine, [prefixes[place]], _going_on(decoding, limit), tally)
-                    longer_ones = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
-                    if not longer_ones:
+                    (again,) = await self._asked(engine, [prefixes[place]], _going_on(decoding, asked), tally)
+                    grown = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
+                    if not grown:
                         break
-                    found[place] = several = [longer_ones.get(i, known) for i, known in enumerate(several)]
+                    found[place] = several = [grown.get(i, known) for i, known in enumerate(several)]
             return found
 
         def whole(tally: Tally) -> Ids:
@@ -100,8 +101,9 @@ class Caller:
                     await stream.aclose()
             if completion is None:
                 raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
-            while self._nothing_whole(engine.vocabulary, completion) and (limit := longer(len(completion.ids))):
-                ((again,),) = await self._asked(engine, [prefix], _going_on(decoding, limit), tally)
+            asked = decoding.max_tokens
+            while self._nothing_whole(engine.vocabulary, completion) and (asked := longer(len(completion.ids) or asked)):
+                ((again,),) = await self._asked(engine, [prefix], _going_on(decoding, asked), tally)
                 if len(again.ids) <= len(completion.ids):
                     break
                 completion = again
@@ -172,8 +174,10 @@ class Caller:
 
     @staticmethod
     def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:
-        """Cut before its first character was whole: a chunk of one token would never get anywhere."""
-        if not 0 < len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):
+        """Cut before its first character was whole: a chunk of one token would never get anywhere. Some servers do not say its ids."""
+        if not completion.ids:
+            return completion.finish == "length"
+        if not len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):
             return False
         end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
         return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)

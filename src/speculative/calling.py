@@ -149,7 +149,7 @@ class Calling(ChainState):
 
         def told(completion: Completion) -> Completion:
             """With a reason of its end and with log-probabilities that hold for the chain."""
-            if room.then == "context" and completion.finish == "length" and len(completion.ids) >= room.tokens:
+            if room.then == "context" and completion.finish == "length" and max(len(completion.ids), decoding.max_tokens) >= room.tokens:
                 completion = structs.replace(completion, finish="context")
             return structs.replace(completion, logprobs=finite(completion.logprobs or ())) if decoding.logprobs else completion
 

@@ -58,7 +58,7 @@ class Reading:
 
     def _told(self, news: News) -> None:
         """The server's own counts, as far as they can be true; it may have written what it did not send."""
-        if news.produced is not None and self._counted < news.produced <= sum(writing.most for writing in self._writings):
+        if news.produced is not None and self._counted < news.produced <= sum(writing.room for writing in self._writings):
             self._tally.produced_tokens += news.produced - self._counted
             self._counted = news.produced
         if news.cached is not None:

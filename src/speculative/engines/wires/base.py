@@ -13,7 +13,7 @@ Count = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 OVER = 4
-"""Tokens that a server may write beyond those that are wanted: of llama.cpp a whole character is asked for."""
+"""Tokens beyond those that were asked for at which a server is taken to write on and on."""
 
 ROUNDED = 1e-3
 """How far above zero a log-probability may be rounded."""
@@ -97,7 +97,7 @@ class Writing:
     """One completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
 
     def __init__(self, decoding: Decoding, room: int, vocabulary: Vocabulary) -> None:
-        self._decoding, self._room, self._vocabulary = decoding, room, vocabulary
+        self.room, self._decoding, self._vocabulary = room, decoding, vocabulary
         self._stops = [stop.encode() for stop in decoding.stop if stop]
         self._stop_ids = frozenset(decoding.stop_ids)
         self._keep = max((len(stop) for stop in self._stops), default=1) - 1
@@ -109,11 +109,6 @@ class Writing:
         self.end_id: int | None = None
 
     @property
-    def most(self) -> int:
-        """Tokens that a server can have written of it."""
-        return self._room + OVER
-
-    @property
     def unscored(self) -> int:
         """Tokens whose log-probability was asked for, and did not come."""
         return len(self.ids) - len(self.logprobs) if self._decoding.logprobs else 0
@@ -122,7 +117,7 @@ class Writing:
         """Takes tokens in; gives those that belong to the text. Raises `Broken` if the server writes on and on."""
         before, new = len(self.ids), piece.ids
         plain = not (self._stops or self.finish or piece.reason or piece.logprobs)
-        if plain and before + len(new) < self._room and self._stop_ids.isdisjoint(new):  # as nearly always while a text is written
+        if plain and before + len(new) < self.room and self._stop_ids.isdisjoint(new):  # as nearly always while a text is written
             self.ids += new
             return new
         for place, number in enumerate(new):
@@ -136,13 +131,13 @@ class Writing:
                 self.logprobs.append(piece.logprobs[place])
             if self._stops and self._completes(number):
                 self.finish = "stop"
-            elif len(self.ids) >= self._room:
-                self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
+            elif len(self.ids) >= self.room:
+                self.finish = "length" if self.room >= self._decoding.max_tokens else "context"
         if piece.reason and not self.finish:
             self._ended(piece)
         self._past += before + len(new) - len(self.ids)
-        if len(self.ids) + self._past > self.most:
-            raise Broken(f"{len(self.ids) + self._past} tokens came where {self._room} were asked for")
+        if len(self.ids) + self._past > self.room + OVER:
+            raise Broken(f"{len(self.ids) + self._past} tokens came where {self.room} were asked for")
         return self.ids[before:]
 
     def _completes(self, number: int) -> bool:
@@ -154,7 +149,7 @@ class Writing:
     def _ended(self, piece: Piece) -> None:
         """The server ended the text by itself: at its own end of text, or where we saw no reason."""
         if piece.reason == "length":
-            self.finish = "length" if self._room >= self._decoding.max_tokens else "context"
+            self.finish = "length" if self.room >= self._decoding.max_tokens else "context"
             return
         if isinstance(piece.matched, str):
             self.finish = "stop"

@@ -11,9 +11,6 @@ from msgspec import Struct
 from speculative.engines.base import Decoding, Ids, Vocabulary
 from speculative.engines.wires.base import Broken, Job, News, Piece, Read, TokenId, logarithms
 
-LEAST = 4
-"""Tokens of the longest character. No fewer are asked for: its ids do not come before its end."""
-
 
 class _Probability(Struct):
     id: int
@@ -63,7 +60,7 @@ class LlamaWire:
     def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "prompt": list(job.prefixes[0]),
-            "n_predict": max(job.max_tokens, LEAST),
+            "n_predict": job.max_tokens,
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
             "top_k": decoding.top_k,
