@@ -185,7 +185,7 @@ async def test_a_wrong_key_is_said_without_saying_the_key():
 
 
 async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_results():
-    async with FakeServer(ScriptedEngine("x")) as server, FakeServer(ScriptedEngine("x", context=9)) as other:
+    async with FakeServer(ScriptedEngine("x" * 99)) as server, FakeServer(ScriptedEngine("x", context=9)) as other:
         secret, unlike = (one.url.replace("http://", "http://me:hunter22@") for one in (server, other))
         with pytest.raises(UsageError, match="replicas have to be alike") as unalike:
             await OpenAIEngine.connect([secret, unlike])
@@ -401,3 +401,29 @@ async def test_an_answer_that_was_whole_is_whole_however_its_connection_ends():
     async with rig() as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         assert (await write(engine, 2)).ids == (97, 98)
+
+
+@pytest.mark.parametrize("usage", [b"", b'data: {"choices": [], "usage": {"completion_tokens": 2}}\n\n', b'data: {"choices": [], "usa'])
+@pytest.mark.parametrize("end", ["close", "abort", "stall"])
+@pytest.mark.parametrize("call", [write, read])
+async def test_a_text_that_is_whole_is_an_answer_although_the_server_dies_behind_it(usage, end, call):
+    """It has said why the text ended: of the text nothing can be missing."""
+    events = b'data: {"choices": [{"index": 0, "token_ids": [97, 98], "finish_reason": "length"}]}\n\n' + usage
+
+    async def greet(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(events), events))
+        await writer.drain()
+        if end == "stall":
+            await reader.read()
+        writer.transport.abort() if end == "abort" else writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async with rig(deadlines=SHORT) as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        tally = Tally()
+        found = await call(engine, 2, tally)
+        assert (found if call is write else found[-1].completion).ids == (97, 98)
+        assert tally.produced_tokens == 2

@@ -137,7 +137,8 @@ class Link:
             cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
             if watch.silent:
                 self.replicas.fell(base, silent=True)
-            raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
+            if not reader.over:
+                raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
         finally:
             watch.stop()
             response.close()

@@ -13,6 +13,11 @@ T_co = TypeVar("T_co", covariant=True)
 class Reader(Protocol[T_co]):
     """Makes something of the payloads of one answer."""
 
+    @property
+    def over(self) -> bool:
+        """Whether all that matters is here, however the answer ends."""
+        ...
+
     def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
     def end(self) -> T_co | None:
         """The answer is over. Raises if it should not be."""

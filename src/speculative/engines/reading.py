@@ -44,7 +44,7 @@ class Reading:
 
     def end(self) -> Delta | None:
         """The answer is over. Raises `EngineFault` if its texts are not, or lack what was asked for."""
-        if not self._ended():
+        if not self.over:
             raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
         if missing := sum(writing.unscored for writing in self._writings):
             raise EngineFault(
@@ -66,7 +66,9 @@ class Reading:
             self._tally.cached_tokens += cached - (self.cached or 0)
             self.cached = cached
 
-    def _ended(self) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether its texts have ended; the counts may still be missing."""
         return all(writing.finish for writing in self._writings)
 
 
