@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from itertools import pairwise
 from typing import Any
 
@@ -98,6 +99,29 @@ async def test_one_at_a_time_none_is_waited_for_and_the_last_is_cancelled() -> N
     (cancelled,) = (event for event in chain.trace if isinstance(event, Cancelled))
     assert (cancelled.verb, cancelled.call.role, cancelled.error) == ("warm", "big", "")
     check_books(chain.trace, pair)
+
+
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behind(turns: int) -> None:
+    """A method that does not wait for its write: that is cancelled, and warms nobody any more."""
+    pair, loop, left, complaints = scripted_pair(LONG, LONG), asyncio.get_running_loop(), list[Any](), list[Any]()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def leaves(chain: Any) -> None:
+        left.append(asyncio.create_task(chain.write("small")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    result = await run(Problem.of("6*7?", warm_every=1), Verbs(script=leaves), pair)
+    before = len(result.trace.events)
+    await asyncio.gather(*left, return_exceptions=True)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    gc.collect()
+    assert not complaints
+    assert len(result.trace.events) == before
+    check_books(result.trace, pair)
 
 
 async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:

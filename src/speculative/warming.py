@@ -33,7 +33,8 @@ class Warming:
         task.add_done_callback(lambda _: self._tasks.pop(role))
 
     async def close(self) -> None:
-        """Cancels what is under way and waits until its cost is taken down."""
+        """Cancels what is under way and waits until its cost is taken down. Nothing begins any more, whoever still writes."""
+        self.every = 0
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
         if tasks:
