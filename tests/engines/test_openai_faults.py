@@ -427,3 +427,30 @@ async def test_a_text_that_is_whole_is_an_answer_although_the_server_dies_behind
         found = await call(engine, 2, tally)
         assert (found if call is write else found[-1].completion).ids == (97, 98)
         assert tally.produced_tokens == 2
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])
+@pytest.mark.parametrize("call", [write, read])
+async def test_a_replica_that_dies_before_its_first_token_is_left_for_another_and_the_call_counts_once(sent, call):
+    async def greet(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async with rig() as (other, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        urls, key = [other.url, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], 0
+        engine.link.replicas = Replicas(urls)
+        while engine.link.replicas.pick(str(key)) == other.url:
+            key += 1
+        tally, decoding = Tally(), Decoding(20)
+        if call is write:
+            ((completion,),) = await engine.complete([PROMPT], decoding, key=str(key), tally=tally)
+        else:
+            completion = [delta async for delta in engine.stream(PROMPT, decoding, key=str(key), tally=tally)][-1].completion
+        assert bytes(number & 255 for number in completion.ids).decode() == TEXT[:20]
+        assert (tally.requests, tally.prompt_tokens, tally.produced_tokens) == (1, len(PROMPT), 20)
+        assert engine.link.replicas.pick(str(key)) == other.url
