@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.torch
 
 BUNDLED = Path(__file__).parents[2] / "src" / "speculative" / "bundled"
 TEXT = "<|im_start|>user\nMia has 8 apples.<|im_end|>\n<|im_start|>assistant\n<think>\nMia starts with 8 apples.\n\n"

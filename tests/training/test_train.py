@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from compiling import TRAINING
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
+pytestmark = TRAINING
 
 
 def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
