@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import chain_of
+from strategies import chain_of, scripted_pair, started
 
 from speculative import Message, Problem
 from speculative.errors import UnknownName
@@ -96,10 +96,32 @@ def test_an_unknown_dialect_names_the_known_ones() -> None:
         dialect("chatmll")
 
 
-@given(st.integers(0, 9), st.text(st.characters(exclude_categories=["Nd"]), max_size=20))
-def test_a_verdict_is_the_digit_that_the_reply_ends_on(score: int, words: str) -> None:
-    assert verdict(f"{words}{score}") == score
-    assert verdict(f"67, {score}.\n\n") == score
+@pytest.mark.parametrize("score", range(10))
+@pytest.mark.parametrize("reply", ["{}}}", " {} }}.\n", "{}}}$ is its score", "67, {}.\n\n", "167, {}."])
+def test_a_verdict_is_the_digit_of_a_whole_reply(score: int, reply: str) -> None:
+    assert verdict(reply.format(score)) == score
+
+
+@pytest.mark.parametrize("whole", ["10}", "1.5}", "9/10}", "67, 10.\n\n", "9, 12.\n\n", "{1}", "-1}", "1, 9}"])
+def test_no_part_of_a_reply_off_the_scale_is_a_score(whole: str) -> None:
+    assert {verdict(whole[:cut]) for cut in range(len(whole) + 1)} == {None}
+
+
+@pytest.mark.parametrize("whole", ["9}", "67, 9.", "9, 0."])
+def test_a_reply_that_was_cut_is_no_score(whole: str) -> None:
+    assert verdict(whole) is not None
+    assert {verdict(whole[:cut]) for cut in range(len(whole))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "score"), [("chatml", "8}", 8), ("chatml", "10}", None), ("bundled", "67, 9.\n\n", 9), ("bundled", "9, 67.\n\n", None)]
+)
+async def test_a_judge_that_runs_into_its_limit_gives_no_verdict(name: str, whole: str, score: int | None) -> None:
+    for limit in range(1, 20):
+        chain = started(Problem.of("6*7?"), scripted_pair(f"{whole}8}} 9.", dialect=name))
+        (reply,) = await chain.ask("big", Question("judge"), max_tokens=limit)
+        assert reply == whole[:limit]
+        assert verdict(reply) == (score if reply.startswith(whole.strip()) else None)
 
 
 @given(st.text())
@@ -107,20 +129,20 @@ def test_a_verdict_is_on_the_scale_or_none(reply: str) -> None:
     assert verdict(reply) in {None, *range(10)}
 
 
-@pytest.mark.parametrize("reply", ["", "Surely right.", "Score: 10", "it ends on 67"])
+@pytest.mark.parametrize("reply", ["", "Surely right.", "Score: 10", "it ends on 67", "9", "}", "٣}", "67, ٩."])
 def test_a_reply_without_a_score_gives_no_verdict(reply: str) -> None:
     assert verdict(reply) is None
 
 
 @pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"bundled"}))
 @given(text=st.text())
-def test_a_judge_is_asked_for_one_digit_of_a_turn_whose_markers_no_text_can_forge(name: str, text: str) -> None:
+def test_a_judge_is_asked_in_a_turn_whose_markers_no_text_can_forge(name: str, text: str) -> None:
     spoken = dialect(name)
     asking = spoken.ask(Question("judge"), MESSAGES, text)
     marks = [part for part in asking.parts if isinstance(part, Mark)]
     assert marks == [part for part in spoken.ask(Question("judge"), MESSAGES, "So.\n\n").parts if isinstance(part, Mark)]
     assert asking.parts[-1] == spoken.judge_cue
-    assert set(asking.stop) == set("0123456789")
+    assert asking.stop == ("}",)
 
 
 @given(text=st.text())

@@ -15,6 +15,7 @@ class Bundled(Dialect):
     name = "bundled"
     answer_instruction = ""
     shorter = "Rewrite the reasoning, shorter."
+    judge_cue = "Score: "
     curious = " End with a question."
 
     def _judging(self, text: str) -> Asking:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from speculative.problem import Message
-from speculative.prompts.parts import DIGITS, Asking, Mark, Part, Question
+from speculative.prompts.parts import Asking, Mark, Part, Question
 
 
 class Dialect:
@@ -23,9 +23,9 @@ class Dialect:
     shorter = "Rewrite the reasoning above concisely. Keep every step that the result rests on."
     judge_instruction = (
         "Is the last step of the reasoning above correct? Look only at whether its facts, its logic and its arithmetic hold, given the "
-        "steps before it. Reply with one digit from 0 (surely wrong) to 9 (surely right)."
+        "steps before it. Reply with one digit from 0 (surely wrong) to 9 (surely right) within \\boxed{}."
     )
-    judge_cue = "Score: "
+    judge_cue = "Score: \\boxed{"
     curious = " Close with a question that asks for a deeper look at the weakest step."
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
@@ -84,8 +84,8 @@ class Dialect:
                 return Asking(self._next_turn(text, question.text), True)
 
     def _judging(self, text: str) -> Asking:
-        """A turn of its own whose reply has begun: the next token is the score."""
-        return Asking((*self._next_turn(text, self.judge_instruction), self.judge_cue), True, DIGITS)
+        """A turn of its own whose reply has begun: the score is next, and the box closes behind it."""
+        return Asking((*self._next_turn(text, self.judge_instruction), self.judge_cue), True, ("}",))
 
     def _next_turn(self, text: str, asked: str) -> tuple[Part, ...]:
         """Ends the turn of a chain that ends in `text`, and asks in another; its reply follows."""

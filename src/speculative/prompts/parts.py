@@ -41,17 +41,17 @@ class Asking(Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
 
-DIGITS: tuple[str, ...] = tuple("0123456789")
-"""Where the reply to a `judge` question stops: at the score."""
+SCORE = re.compile(r"\s*(?:([0-9])\s*\}|[0-9]+, ([0-9])\.)")
+"""A box that closes behind one digit; or, from the pair that ships, a value and one digit that a full stop follows."""
 
 
 def verdict(reply: str) -> int | None:
     """The score, 0 (wrong) to 9 (right), that a reply to a `judge` question gives; None where it gives none.
 
-    It is the last number of the reply; one above 9 is no score.
+    A score is whole only with what ends it: the `1` of a `10`, or of a reply that was cut off, is none.
     """
-    numbers = re.findall("[0-9]+", reply)
-    return int(numbers[-1]) if numbers and len(numbers[-1]) == 1 else None
+    found = SCORE.match(reply)
+    return int(found[1] or found[2]) if found else None
 
 
 def shown(parts: Sequence[Part]) -> str:
