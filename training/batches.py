@@ -9,7 +9,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from queue import Empty
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from training.documents import Diet, Sampled
+from training.origin import digest
 from training.writer import Spans
 
 Rows = tuple[tuple[int, int], ...]
@@ -28,6 +30,7 @@ ROWS: Rows = ((4, 128), (5, 192), (4, 256), (4, 320), (3, 384), (3, 512), (1, 76
 MAKERS = 5  # processes that make documents, where there are cores for them
 CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
 SAMPLED_FROM = 0.2  # share of a training after which real wrong steps are mixed in
+SAMPLE = 2  # steps of a chunk that stand for all its documents
 LOOK = 2.0  # seconds between two looks whether the other process lives
 IGNORE = -100
 
@@ -99,7 +102,7 @@ class Course:
     diet: Diet
     sampled: Sequence[Sampled]
 
-    def chunk(self, tokenizer: Tokenizer, number: int) -> list[Batch]:
+    def chunk(self, tokenizer: Tokenizer, number: int) -> Iterator[Batch]:
         """The steps of one chunk: always the same ones."""
         rng = random.Random(f"{self.seed}/{number}")
         progress = number * CHUNK / self.steps
@@ -107,13 +110,17 @@ class Course:
         rows = times(ROWS, self.wide)
         per_step = sum(count for count, _ in rows)
         waiting: deque[tuple[list[int], list[bool]]] = deque()
-        batches: list[Batch] = []
         for _ in range(CHUNK):
             missing = 3 * per_step - len(waiting)
             made = [self.diet.document(rng, progress, sampled) for _ in range(max(0, missing))]
             waiting.extend(d for d in encode(tokenizer, made) if len(d[0]) <= rows[-1][1])
-            batches.append(lay_out(waiting, rows))
-        return batches
+            yield lay_out(waiting, rows)
+
+    def sample(self, tokenizer: Tokenizer) -> str:
+        """A digest of some of what is read, early and late: other documents have another."""
+        narrow = replace(self, wide=1)
+        read = [step for number in (0, (self.steps - 1) // CHUNK) for step in islice(narrow.chunk(tokenizer, number), SAMPLE)]
+        return digest(*(part.tobytes() for step in read for part in (step.ids, step.targets)))
 
 
 def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
@@ -124,7 +131,7 @@ def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: ran
     os.nice(10)  # training itself comes first
     loaded = Tokenizer.from_str(tokenizer)
     for number in numbers:
-        queue.put(course.chunk(loaded, number))
+        queue.put(list(course.chunk(loaded, number)))
 
 
 def leave_with(training: BaseProcess | None) -> None:

@@ -15,6 +15,7 @@ from statistics import mean, median
 
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.bundled import BundledEngine
+from speculative.errors import SpeculativeError
 from speculative.problem import Message
 from speculative.prompts import Question, dialect, encode, verdict
 from training.reading import NUMBER, Step, boxed, read
@@ -24,6 +25,7 @@ from training.writer import CHECK
 Figures = dict[str, object]
 TEMPERATURE = 0.6
 LIMIT = 400  # tokens of thinking
+PROBLEMS = 500
 TOGETHER = 64  # chains in one call
 
 
@@ -219,12 +221,11 @@ def closing(writer: Writer, stories: Sequence[Story]) -> Figures:
     return {"last_value_given": share([last_number(t) == s.values[c - 1] for t, s, c in zip(replies, stories, cuts, strict=True)])}
 
 
-def evaluate(pair: Path, limit: int = 500, say: Callable[[str], None] = print) -> Figures:
+def evaluate(pair: Path, limit: int = PROBLEMS, say: Callable[[str], None] = print) -> Figures:
     """All figures of a pair; `limit` takes an even sample of the problems."""
     writers = {role: Writer(pair / role) for role in ("big", "small")}
     stories = held_out("benchmark")
-    count = min(limit, len(stories))
-    stories = [stories[place * len(stories) // count] for place in range(count)]
+    stories = [stories[place * len(stories) // limit] for place in range(limit)]
     figures: Figures = {"problems": len(stories)}
 
     def put(name: str, value: object) -> None:
@@ -259,14 +260,26 @@ def table(figures: Figures) -> str:
     return "\n".join(rows)
 
 
+def sample(text: str) -> int:
+    """A number of problems that the command line gives."""
+    if not text.isdecimal() or not 1 <= int(text) <= PROBLEMS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {PROBLEMS}")
+    return int(text)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", type=Path, default=Path("src/speculative/bundled"), help="folder of the pair")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
+    parser.add_argument("--limit", type=sample, default=PROBLEMS, help="an even sample of the problems")
     options = parser.parse_args()
-    figures = evaluate(options.pair, options.limit)
+    if options.json and not options.json.parent.is_dir():
+        raise SystemExit(f"evaluate: there is no folder {options.json.parent} to write {options.json.name} into; make it first")
+    try:
+        figures = evaluate(options.pair, options.limit)
+    except SpeculativeError as error:
+        raise SystemExit(f"evaluate: {error}") from None
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     print("\n" + table(figures))

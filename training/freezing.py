@@ -1,20 +1,19 @@
-"""Where the small model is frozen: as soon as it is about half right on the tuning problems."""
+"""Freezing: a model ends before its schedule does, as soon as it solves so many of the tuning problems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from training.decode import write
+from training.log import tell
 from training.model import Model
 from training.reading import boxed
 from training.stories import Story, held_out
 from training.writer import prompt
-
-HALF = 0.48  # between two checkpoints a model gains up to 0.05
-FIRST = 1024  # no look before this step
 
 
 def accuracy(model: Model, tokenizer: Tokenizer, stories: Sequence[Story]) -> float:
@@ -24,15 +23,17 @@ def accuracy(model: Model, tokenizer: Tokenizer, stories: Sequence[Story]) -> fl
     return sum(boxed(tokenizer.decode(ids)) == s.answer for ids, s in zip(written, stories, strict=True)) / len(stories)
 
 
-def half_right(tokenizer: Tokenizer, log: Path) -> Callable[[int, Model], bool]:
-    """Asked at each checkpoint of the small model; writes down what it saw."""
+@dataclass(frozen=True)
+class Freeze:
+    """When a model is frozen: at its first checkpoint that solves this share of the tuning problems."""
 
-    def enough(step: int, model: Model) -> bool:
-        if step < FIRST:
+    share: float
+    first: int = 0  # no look before this step
+
+    def reached(self, step: int, model: Model, tokenizer: Tokenizer, log: Path) -> bool:
+        """Asked at each checkpoint; writes down what it saw."""
+        if step < self.first:
             return False
         share = accuracy(model, tokenizer, held_out("tuning"))
-        with log.open("a") as file:
-            file.write(f'{{"step": {step}, "tuning_accuracy": {share:.3f}}}\n')
-        return share >= HALF
-
-    return enough
+        tell(log, step, tuning_accuracy=round(share, 3))
+        return share >= self.share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +13,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.batches import CHUNK, IGNORE, ROWS, Batch, Course, batches, times
+from training.batches import CHUNK, IGNORE, ROWS, SAMPLED_FROM, Batch, Course, batches, times
 from training.documents import Diet, Sampled
+from training.freezing import Freeze
+from training.log import tell
 from training.model import Layer, Model, Rows, Shape
+from training.origin import claim, digest
 
 WARM_UP = 60
 CLIP = 1.0
@@ -34,6 +36,7 @@ class Plan:
     keep_every: int = 8 * CHUNK  # steps between two checkpoints
     matrix_rate: float = 0.02
     other_rate: float = 3e-3
+    freeze: Freeze | None = None
 
 
 def rate(step: int, plan: Plan) -> float:
@@ -52,21 +55,15 @@ def optimizers(model: Model, plan: Plan) -> list[torch.optim.Optimizer]:
 
 def save(path: Path, state: dict[str, object]) -> None:
     """Write a checkpoint so that an interruption leaves the old one whole."""
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
 
 
-def train(
-    plan: Plan,
-    tokenizer: Tokenizer,
-    folder: Path,
-    seed: int,
-    sampled: Sequence[Sampled] = (),
-    enough: Callable[[int, Model], bool] = lambda step, model: False,
-) -> Model:
-    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, `NAME.jsonl`.
+def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Sequence[Sampled] = ()) -> Model:
+    """Train, or go on training, or only load what is finished. Files: `NAME.pt`, its origin, and logs.
 
-    `enough` is asked at each checkpoint whether to end here, before the schedule does.
+    Raises `OtherOriginError` if the checkpoint is one of another plan, seed or tokenizer, or of other documents.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -74,7 +71,8 @@ def train(
     model = Model(plan.shape).to(device)
     tools = optimizers(model, plan)
     path, start, seconds, seen = folder / f"{plan.name}.pt", 0, 0.0, 0
-    if path.exists():
+    course = Course(f"{plan.name}/{seed}", plan.steps, plan.wide, plan.diet, sampled)
+    if claim(path, origin(plan, seed, tokenizer, course)):
         state = torch.load(path, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         for tool, saved in zip(tools, state["tools"], strict=True):
@@ -95,24 +93,38 @@ def train(
 
     began = time.monotonic() - seconds
     losses: list[Tensor] = []
-    course = Course(f"{plan.name}/{seed}", plan.steps, plan.wide, plan.diet, sampled)
-    with (folder / f"{plan.name}.jsonl").open("a", buffering=1) as log:
-        for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
-            seen += batch.real
-            losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
-            if step % CHUNK == 0 or step == plan.steps:
-                seconds = time.monotonic() - began
-                loss = torch.stack(losses).mean().item()
-                log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": seen, "seconds": round(seconds)}) + "\n")
-                losses = []
-            if step % plan.keep_every == 0 or step == plan.steps:
-                done = enough(step, model) or step == plan.steps
-                tools_now = [tool.state_dict() for tool in tools]
-                state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
-                save(path, state)
-                if done:
-                    break
+    for step, batch in enumerate(batches(tokenizer, course, start), start + 1):
+        seen += batch.real
+        losses.append(update(model, tools, plan, loss_of, batch, step - 1, device))
+        if step % CHUNK == 0 or step == plan.steps:
+            seconds = time.monotonic() - began
+            loss = torch.stack(losses).mean().item()
+            tell(folder / f"{plan.name}.jsonl", step, loss=round(loss, 4), tokens=seen, seconds=round(seconds))
+            losses = []
+        if step % plan.keep_every == 0 or step == plan.steps:
+            frozen = plan.freeze is not None and plan.freeze.reached(step, model, tokenizer, folder / f"{plan.name}.freezing.jsonl")
+            done = frozen or step == plan.steps
+            tools_now = [tool.state_dict() for tool in tools]
+            state = {"model": model.state_dict(), "tools": tools_now, "step": step, "seconds": seconds, "tokens": seen, "done": done}
+            save(path, state)
+            if done:
+                break
     return model
+
+
+def origin(plan: Plan, seed: int, tokenizer: Tokenizer, course: Course) -> dict[str, object]:
+    """What a model is made of."""
+    return {
+        "plan": plan,
+        "seed": seed,
+        "rows": ROWS,
+        "sampled_from": SAMPLED_FROM,
+        "warm_up": WARM_UP,
+        "clip": CLIP,
+        "tokenizer": digest(tokenizer.to_str()),
+        "slips": digest(*map(repr, course.sampled)),
+        "documents": course.sample(tokenizer),
+    }
 
 
 def update(

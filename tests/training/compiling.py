@@ -6,6 +6,7 @@ TRAINING = [
     pytest.mark.slow,
     pytest.mark.torch,
     pytest.mark.timeout(600),
+    pytest.mark.usefixtures("one_core"),
     # PyTorch's own compiler imports a class of its old one (torch.utils.mkldnn), once a process
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning:torch.jit._script"),
     # and it hides warnings about itself from the screen, but not from a filter that raises

@@ -1,7 +1,13 @@
-"""A training that is interrupted ends as one that is not."""
+"""A training that is killed ends as one that is not."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,31 +15,74 @@ import pytest
 from compiling import TRAINING
 
 pytestmark = TRAINING
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+SMALL = ROOT / "src" / "speculative" / "bundled" / "small"
+
+TRAINS = """
+from pathlib import Path
+from test_train import plan, tokens
+from training.train import train
+if __name__ == "__main__":
+    train(plan(), tokens(), Path({folder!r}), 0)
+"""
 
 
-def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+def tokens():
+    from training.tokenizer import load
+
+    return load(SMALL)
+
+
+def plan():
+    """Three chunks of a tiny model, a checkpoint after each."""
     from training.batches import CHUNK
     from training.make import PLANS
     from training.model import Shape
-    from training.tokenizer import load
+
+    return replace(PLANS[0], shape=Shape(64, 1, 64, 1, 1), steps=3 * CHUNK, wide=1, keep_every=CHUNK, freeze=None)
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "small.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def same(one, other) -> bool:
+    import torch
+
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_training_that_is_killed_in_its_midst_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    from training.origin import OtherOriginError
     from training.train import train
 
-    tokens = load(Path(__file__).parents[2] / "src" / "speculative" / "bundled" / "small")
-    plan = replace(PLANS[0], shape=Shape(64, 1, 64, 1, 1), steps=2 * CHUNK, wide=1, keep_every=CHUNK)
+    script = tmp_path / "trains.py"
+    script.write_text(TRAINS.format(folder=str(tmp_path / "killed")))
+    path = os.pathsep.join(map(str, (ROOT, Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    training = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)
+    checkpoint, until = tmp_path / "killed" / "small.pt", time.monotonic() + 300
+    while not checkpoint.exists() and training.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    training.send_signal(signal.SIGKILL)
+    assert training.wait() == -signal.SIGKILL
+    with pytest.raises(OtherOriginError, match=r"small.pt was made of something else: plan.steps was 96, is 128; .* remove that file"):
+        train(replace(plan(), steps=128), tokens(), checkpoint.parent, 0)
+    whole = train(plan(), tokens(), tmp_path / "whole", 0)
+    assert same(whole, train(plan(), tokens(), checkpoint.parent, 0))
+    assert logged(checkpoint.parent) == logged(tmp_path / "whole")
+    assert same(whole, train(plan(), tokens(), checkpoint.parent, 0))  # finished: it is only loaded
 
-    def interrupt(step: int, model: object) -> bool:
-        if step > CHUNK:
-            raise KeyboardInterrupt
-        return False
 
-    whole = train(plan, tokens, tmp_path / "whole", 0)
-    with pytest.raises(KeyboardInterrupt):
-        train(plan, tokens, tmp_path / "cut", 0, enough=interrupt)
-    resumed = train(plan, tokens, tmp_path / "cut", 0)
-    for name, weights in whole.state_dict().items():
-        assert torch.equal(weights, resumed.state_dict()[name]), name
-    early = train(plan, tokens, tmp_path / "early", 0, enough=lambda step, model: True)
-    again = train(plan, tokens, tmp_path / "early", 0)
-    assert all(torch.equal(a, b) for a, b in zip(early.state_dict().values(), again.state_dict().values(), strict=True))
-    assert not torch.equal(early.model.embed_tokens.weight, whole.model.embed_tokens.weight)
+def test_a_model_is_frozen_at_the_first_checkpoint_that_is_good_enough(tmp_path: Path) -> None:
+    from training.freezing import Freeze
+    from training.train import train
+
+    frozen = replace(plan(), freeze=Freeze(0.0, first=64))
+    early = train(frozen, tokens(), tmp_path, 0)
+    assert [row["step"] for row in logged(tmp_path)] == [32, 64]
+    assert (tmp_path / "small.freezing.jsonl").read_text().startswith('{"step": 64, "tuning_accuracy": 0')
+    assert same(early, train(frozen, tokens(), tmp_path, 0))
