@@ -114,7 +114,8 @@ def test_a_reply_that_was_cut_is_no_score(whole: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "whole", "score"), [("chatml", "8}", 8), ("chatml", "10}", None), ("bundled", "67, 9.\n\n", 9), ("bundled", "9, 67.\n\n", None)]
+    ("name", "whole", "score"),
+    [("chatml", "8}", 8), ("chatml", "10}", None), ("bundled", "67, 9.\n\n", 9), ("bundled", "9, 67.\n\n", None)],
 )
 async def test_a_judge_that_runs_into_its_limit_gives_no_verdict(name: str, whole: str, score: int | None) -> None:
     for limit in range(1, 20):
