@@ -1,17 +1,25 @@
 """Each family's prompts, held against what that family's published chat template renders."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import speculative
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, Mark, Question, dialect
 
 TALK = [Message("user", "Hi"), Message("assistant", "<think>\nhm\n</think>\n\nHello."), Message("user", "1+1?")]
+SPACED = [Message("user", ""), Message("assistant", "\n\nHello."), Message("user", "1+1?")]
 RULED = [Message("system", "Be brief."), Message("user", "1+1?")]
 
 # What transformers' apply_chat_template(…, add_generation_prompt=True) gives for these conversations (Qwen3 opens the thinking itself as
 # its first token; we open it, so that budgets and hand-overs begin inside of it).
 PUBLISHED = {
     ("qwen3", "talk"): "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n"
+    "<|im_start|>assistant\n<think>\n",
+    ("qwen3", "spaced"): "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n\n\nHello.<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n"
     "<|im_start|>assistant\n<think>\n",
     ("qwen3", "ruled"): "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n<think>\n",
     (
@@ -26,13 +34,27 @@ PUBLISHED = {
 }
 
 
+TEXTS = st.lists(st.sampled_from(["", " ", "\n", "Hi", "<think>", "</think>", "<|im_start|>", "<|im_end|>", "{{ 1 }}", "{% raw %}", "é"]), max_size=5)
+EARLIER = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXTS.map("".join)), max_size=4)
+
+
 def shown(parts):
     return "".join(part.text if isinstance(part, Mark) else part for part in parts)
 
 
 @pytest.mark.parametrize(("name", "talk"), PUBLISHED)
 def test_prompts_are_what_the_template_renders(name, talk):
-    assert shown(dialect(name).prompt(TALK if talk == "talk" else RULED, "")) == PUBLISHED[name, talk]
+    assert shown(dialect(name).prompt({"talk": TALK, "spaced": SPACED, "ruled": RULED}[talk], "")) == PUBLISHED[name, talk]
+
+
+@given(EARLIER, TEXTS.map("".join))
+def test_whatever_was_said_the_pair_reads_what_its_own_template_renders(earlier, last):
+    jinja2 = pytest.importorskip("jinja2")
+    template = (Path(speculative.__file__).parent / "bundled" / "big" / "chat_template.jinja").read_text()
+    turns = [*earlier, Message("user", last)]
+    told = [{"role": turn.role, "content": turn.content} for turn in turns]
+    rendered = jinja2.Template(template, keep_trailing_newline=False).render(messages=told, add_generation_prompt=True)
+    assert shown(dialect("bundled").prompt(turns, "")) == rendered
 
 
 @pytest.mark.parametrize("name", DIALECTS)

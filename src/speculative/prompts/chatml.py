@@ -10,7 +10,10 @@ from speculative.prompts.parts import Asking, Mark, Part, Question
 
 
 class Dialect:
-    """ChatML with `<think>`, as Qwen-like models speak it. Other families override what differs."""
+    """ChatML with `<think>`, as Qwen-like models speak it: earlier answers are told without their thinking.
+
+    Other families override what differs.
+    """
 
     name = "chatml"
     begin = "<|im_start|>"
@@ -100,6 +103,8 @@ class Dialect:
         return [Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n\n", Mark(self.unthink), "\n\n"]
 
     def _turn(self, role: str, content: str) -> list[Part]:
+        if role == "assistant" and self.unthink in content:
+            content = content.rpartition(self.unthink)[2].lstrip("\n")
         return [Mark("<|im_start|>"), f"{role}\n", content, Mark(self.ends[0]), "\n"]
 
     @staticmethod
