@@ -34,7 +34,8 @@ PUBLISHED = {
 }
 
 
-TEXTS = st.lists(st.sampled_from(["", " ", "\n", "Hi", "<think>", "</think>", "<|im_start|>", "<|im_end|>", "{{ 1 }}", "{% raw %}", "é"]), max_size=5)
+PIECES = ("", " ", "\n", "Hi", "<think>", "</think>", "<|im_start|>", "<|im_end|>", "{{ 1 }}", "{% raw %}", "é")
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=5)
 EARLIER = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXTS.map("".join)), max_size=4)
 
 
