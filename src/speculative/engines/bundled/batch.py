@@ -191,8 +191,9 @@ class Batch:
                 sequence.told = len(sequence.ids)
 
     def _end_some(self) -> None:
-        """Take out the members that have come to their end."""
-        self._window = None
+        """Take out the members that have come to their end; most tokens that might end one do not."""
+        if self._left <= 0:
+            self._window = None  # how far it is now, and whether there is room, is worked out anew
         for row in list(self.members):
             sequence = self.members[row]
             flag = sequence.call.stops.flag_bytes[int(self._block.tokens[self._block.step - 1, row])]
