@@ -59,6 +59,20 @@ def test_whatever_was_said_the_pair_reads_what_its_own_template_renders(earlier,
 
 
 @pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("after", [Message("assistant", "Well"), Message("system", "Be brief.")])
+def test_the_instruction_joins_the_last_message_of_the_user_whoever_spoke_last(name, after):
+    said = shown(dialect(name).prompt([Message("user", "Hi"), Message("user", "1+1?"), after], "Box it."))
+    assert "1+1?\nBox it." in said
+    assert said.count("Box it.") == 1
+    assert after.content in said
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_rules_alone_are_told_with_the_instruction(name):
+    assert "Be brief.\nBox it." in shown(dialect(name).prompt(RULED[:1], "Box it."))
+
+
+@pytest.mark.parametrize("name", DIALECTS)
 def test_the_instruction_joins_the_last_message_only(name):
     family = dialect(name)
     assert "1+1?\nBox it." in shown(family.prompt(RULED, "Box it."))

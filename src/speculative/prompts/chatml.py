@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from speculative.problem import Message
 from speculative.prompts.parts import Asking, Mark, Part, Question
 
@@ -32,13 +34,9 @@ class Dialect:
     curious = " Close with a question that asks for a deeper look at the weakest step."
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        """Everything up to and including the opening of the thinking; `instruction` joins the last message."""
-        parts: list[Part] = []
-        for message in messages[:-1]:
-            parts += self._turn(message.role, message.content)
-        last = messages[-1]
-        parts += self._turn(last.role, f"{last.content}\n{instruction}" if instruction else last.content)
-        return [*parts, Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n"]
+        """Everything up to and including the opening of the thinking; `instruction` joins the user's last message."""
+        turns = [part for message in instructed(messages, instruction) for part in self._turn(message.role, message.content)]
+        return [*turns, Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n"]
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -110,3 +108,11 @@ class Dialect:
     @staticmethod
     def _newline(text: str) -> list[Part]:
         return [] if not text or text.endswith("\n") else ["\n"]
+
+
+def instructed(messages: Sequence[Message], instruction: str) -> list[Message]:
+    """The messages, the last one of the user (of anybody, if there is none) with the instruction on a line of its own."""
+    by_user = [place for place, message in enumerate(messages) if message.role == "user"] or [len(messages) - 1]
+    told = messages[by_user[-1]]
+    whole = structs.replace(told, content=f"{told.content}\n{instruction}") if instruction else told
+    return [*messages[: by_user[-1]], whole, *messages[by_user[-1] + 1 :]]

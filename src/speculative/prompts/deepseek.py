@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speculative.problem import Message
-from speculative.prompts.chatml import Dialect
+from speculative.prompts.chatml import Dialect, instructed
 from speculative.prompts.parts import Asking, Mark, Part
 from speculative.prompts.qwen3 import Qwen3
 
@@ -25,13 +25,10 @@ class DeepSeekR1(Dialect):
         return (*super().markers, self.user, self.assistant)
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        system = "\n\n".join(message.content for message in messages if message.role == "system")
-        turns = [message for message in messages if message.role != "system"]
-        parts: list[Part] = [Mark(self.begin), system]
-        for place, message in enumerate(turns):
-            last = place == len(turns) - 1
-            parts += self._turn(message.role, f"{message.content}\n{instruction}" if last and instruction else message.content)
-        return [*parts, Mark(self.assistant), Mark(self.think), "\n"]
+        told = instructed(messages, instruction)
+        rules = "\n\n".join(message.content for message in told if message.role == "system")
+        turns = [part for message in told if message.role != "system" for part in self._turn(message.role, message.content)]
+        return [Mark(self.begin), rules, *turns, Mark(self.assistant), Mark(self.think), "\n"]
 
     def _next_turn(self, text: str, asked: str) -> tuple[Part, ...]:
         return (*self.close(text), Mark(self.ends[0]), *self._turn("user", asked), *self._unthinking())

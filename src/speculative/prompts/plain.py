@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speculative.problem import Message
-from speculative.prompts.chatml import Dialect
+from speculative.prompts.chatml import Dialect, instructed
 from speculative.prompts.parts import Asking, Mark, Part
 
 
@@ -17,9 +17,8 @@ class Think(Dialect):
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
         parts: list[Part] = [Mark(self.begin)] if self.begin != self.ends[0] else []
-        for place, message in enumerate(messages):
-            last = place == len(messages) - 1
-            parts += self._turn(message.role, f"{message.content}\n{instruction}" if last and instruction else message.content)
+        for message in instructed(messages, instruction):
+            parts += self._turn(message.role, message.content)
         return [*parts, "Assistant: ", Mark(self.think), "\n"]
 
     def _next_turn(self, text: str, asked: str) -> tuple[Part, ...]:
