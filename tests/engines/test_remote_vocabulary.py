@@ -162,7 +162,7 @@ class Reciter:
             seen = self.vocabulary.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
             rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
             writing = Writing(decoding, decoding.max_tokens, self.vocabulary)
-            ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")]
+            ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")][: decoding.max_tokens]
             writing.add(Piece(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)
         return found
