@@ -13,6 +13,7 @@ from speculative.methods.registry import registered
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
 
 
+@pytest.mark.slow
 def test_a_method_is_added_as_the_guide_says(tmp_path: Path) -> None:
     (method,) = blocks("CONTRIBUTING.md", "python")
     (tmp_path / "doubt.py").write_text(method)

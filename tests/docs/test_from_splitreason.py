@@ -14,6 +14,7 @@ COMMANDS = sorted({command for cell in OURS for command in re.findall(r"`(specul
 FILES = sorted({name for cell in OURS if "later" not in cell for name in re.findall(r"`((?:src|docs|scripts)/[^`]*)`", cell)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if " show " not in command])
 def test_command_runs(command: str, tmp_path: Path) -> None:
     shell(command, tmp_path)
