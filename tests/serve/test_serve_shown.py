@@ -99,7 +99,7 @@ class Gone(Mortal):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wrappers", [[], ["vote(ballots=2)"]])
-def test_events_do_not_tell_it_either(stream, wrappers):
+def test_events_do_not_tell_it_either(log, stream, wrappers):
     pair = Pair(ScriptedEngine(TEXT, name=f"B at {URL}"), Gone(TEXT, name=f"S at {URL}", lives=9))
     body = {**ASK, "model": "speculative/small_only", "degrade": "big", "events": True, "with": wrappers, "stream": stream}
     with serving(pair) as served:
@@ -111,6 +111,8 @@ def test_events_do_not_tell_it_either(stream, wrappers):
         assert seed.status_code == 502
         for path in ("/health", "/ready", "/ping", "/v1/models", "/metrics", "/openapi.json"):
             assert HOST not in served.get(path).text
+    (line,) = [line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "chain"]
+    assert (line["request"], line["degraded"], line["told"]) == (reply.headers["x-request-id"], "small", WORDS)
 
 
 def test_the_first_librarys_records_name_the_models_alone():

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from speculative.errors import EngineError
+from speculative.events import Degraded
 from speculative.serve.bodies import Body, encode
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, cause, refusal_of
@@ -147,6 +148,7 @@ class Reply(Response):
         if not self.outcomes:
             return
         text = self.door.settings.log_text
+        lost = [event for outcome in self.outcomes if outcome.degraded for event in outcome.trace.walk() if isinstance(event, Degraded)]
         log(
             "chain",
             request=self.request,
@@ -155,7 +157,8 @@ class Reply(Response):
             finish=[outcome.finish for outcome in self.outcomes],
             kept=sum(outcome.kept for outcome in self.outcomes),
             produced=sum(usage.produced_tokens for outcome in self.outcomes for usage in outcome.usage.values()),
-            degraded=next((role for outcome in self.outcomes if (role := outcome.degraded)), None),
+            degraded=lost[0].role if lost else None,
+            told=lost[0].error if lost else None,
             seconds=self._elapsed(),
             queued=round(self.queued, 6),
             overhead=round(self._overhead(), 6),
