@@ -180,6 +180,21 @@ def test_cors_is_off_unless_given():
         assert served.post(headers={"origin": "https://page.example"}).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "origin", ["page.example", "https://page.example/", "https://page.example/chat", "", "https://a.example, https://b.example"]
+)
+def test_an_origin_that_no_browser_sends_is_not_taken_for_one(origin):
+    with pytest.raises(UsageError, match=r"cors_origin.*like https://page\.example"):
+        make(Settings(cors_origin=[origin]))
+
+
+@pytest.mark.parametrize("given", ["https://Page.example", "http://localhost:3000", "http://[::1]:3000", "null", "*"])
+def test_an_origin_is_known_as_browsers_send_it(given):
+    sent = "https://page.example" if given == "*" else given.lower()
+    with serving(cors_origin=[given]) as served:
+        assert served.get("/health", headers={"origin": sent}).headers["access-control-allow-origin"] in (sent, "*")
+
+
 def test_a_page_that_may_call_can_read_why_it_is_refused():
     """Without the header that allows it, a browser shows a page nothing of a reply."""
     page = {"origin": "https://page.example"}

@@ -1,8 +1,11 @@
 """Presets of the configuration as models."""
 
+import pytest
 from serving import ASK, serving
 
-from speculative.settings import Preset
+from speculative.errors import UnknownName
+from speculative.serve.server import make
+from speculative.settings import Preset, Settings
 
 PRESETS = {
     "fast": Preset(method="random_switch", params={"big_share": 0.25}),
@@ -26,3 +29,9 @@ def test_presets_are_models():
         assert asked(model="fast", params={"switch_chunk": 3})["speculative"]["params"]["switch_chunk"] == 3
         assert asked(model="speculative/sure", method="big_only")["speculative"]["method"] == "vote(big_only)"
         assert "contradicts" in asked(model="speculative/sure", method="small_only")["error"]["message"]
+
+
+def test_a_default_that_there_is_not_is_named_as_it_was_given():
+    with pytest.raises(UnknownName, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: big_only, fast, ") as refused:
+        make(Settings(presets=PRESETS, method="fsat"))
+    assert "speculative/" not in str(refused.value)

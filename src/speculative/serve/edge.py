@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from speculative.serve.bodies import encode
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, Unread, refusal_of
+from speculative.serve.hosts import origins
 from speculative.serve.logs import log
 
 GOOD_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -24,9 +25,9 @@ class Edge:
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app, self.door = app, door
         self._shared: ASGIApp = self._checked
-        if origins := door.settings.cors_origin:  # around the refusals, too, or a page that may call could not read them
+        if allowed := origins(door.settings):  # around the refusals, too, or a page that may call could not read them
             self._shared = CORSMiddleware(
-                self._checked, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
+                self._checked, allow_origins=allowed, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

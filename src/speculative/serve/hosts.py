@@ -1,4 +1,4 @@
-"""By which names the service may be called."""
+"""By which names the service may be called, and from which pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from speculative.settings import Settings
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s\[\]:/@]+?)\.?)(?::\d*)?", re.ASCII)
 """Address in brackets or name, perhaps with a port; in small letters."""
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,]+")
+"""Where a browser says that a page is from; in small letters."""
 SHOWN = 80
 
 
@@ -48,6 +50,16 @@ class Hosts:
     def _own(self, header: bytes) -> bool:
         name = _name(header.decode("latin-1"))
         return bool(name) and (loopback(name) or name.endswith(".localhost") or name in self._allowed)
+
+
+def origins(settings: Settings) -> list[str]:
+    """The origins whose pages may call, as browsers send them. Raises `UsageError` for what no browser would."""
+    for given in settings.cors_origin:
+        if not ORIGIN.fullmatch(given.lower()):
+            raise UsageError(
+                f"setting cors_origin: {given[:SHOWN]!r} is no origin; give scheme, name and port alone, like https://page.example"
+            )
+    return [given.lower() for given in settings.cors_origin]
 
 
 def _name(header: str) -> str:

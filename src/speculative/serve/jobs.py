@@ -51,6 +51,9 @@ class Jobs:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        known = [*names(), *settings.presets]
+        if settings.method not in known:
+            raise UnknownName("method", settings.method, known)
         self.default = preset(settings, settings.method)
         self.default.build()
         for name, one in settings.presets.items():
