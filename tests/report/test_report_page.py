@@ -334,6 +334,8 @@ async def test_the_page_folds_events_as_the_library_does(modules):
         cases.append(trace)
 
     await asyncio.to_thread(gather)
+    async with Pair(ScriptedEngine("So. " * 999, delay=0.002), ScriptedEngine("")) as pair:
+        cases.append((await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair)).trace)
     told = "async (traces) => { const { Sketch } = await import('./sketch.js'); return traces.map((trace) => new Sketch(trace).strokes); }"
     found = await modules.evaluate(told, [msgspec.to_builtins(trace.events) for trace in cases])
     for trace, strokes in zip(cases, found, strict=True):

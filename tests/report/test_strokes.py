@@ -63,6 +63,20 @@ async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
     assert not recorder.sketch.committed()
 
 
+@pytest.mark.parametrize("listened", [False, True])
+@pytest.mark.parametrize("script", ["So. " * 999, "So.</think>\n\nThe answer is" + " 7" * 999])
+async def test_what_a_call_had_written_when_the_time_was_up_is_drawn_once_and_as_kept(script, listened):
+    async with Pair(ScriptedEngine(script, delay=0.002), ScriptedEngine(script)) as pair:
+        result = await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair, listener=Recorder() if listened else None)
+    assert result.finish_reason == "time"
+    *strokes, note = Sketch(result.trace).strokes
+    assert (note.fate, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
+    assert {stroke.fate for stroke in strokes} == {"kept"}
+    assert "".join(stroke.text for stroke in strokes if stroke.phase == "thinking") == result.reasoning
+    assert "".join(stroke.text for stroke in strokes if stroke.phase == "answer").strip() == result.answer
+    assert sum(stroke.tokens for stroke in strokes) == result.usage["big"].kept_tokens > 1
+
+
 async def test_a_voted_chain_shows_the_others_as_discarded():
     strokes = Sketch((await result_of("big_only", ["vote(ballots=3)"])).trace).strokes
     assert [stroke.text for stroke in strokes if stroke.fate == "note"] == ["chain 2 on the same problem:", "chain 3 on the same problem:"]
