@@ -49,6 +49,7 @@ class Sketch:
         self._sureness: dict[int, float] = {}
         self._ends: set[int] = set()  # the strokes whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
+        self._copies: dict[int, set[int]] = {}  # by draft: itself and its copies, but those that were discarded
         self._half: events.Cancelled | None = None  # a call that was cut off: what it wrote is kept, if that is accepted next
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
         """Text under way, of a listener's deltas: by chain, draft and role. Of a chain within the chain only the latest."""
@@ -137,7 +138,12 @@ class Sketch:
         self.writing = {place: delta for place, delta in left if delta.committed or not over}
 
     def _propose(self, event: events.Drafted) -> None:
+        alike: dict[tuple[int | None, tuple[int, ...]], set[int]] = {}
+        copied = sum(proposal.completion.produced for proposal in event.proposals) > event.call.produced_tokens
         for proposal in event.proposals:
+            if copied:  # greedy ones, which were paid for once
+                self._copies[proposal.id] = alike.setdefault((proposal.parent, proposal.completion.ids), set())
+                self._copies[proposal.id].add(proposal.id)
             self._proposals[proposal.id] = (event.call.role, proposal)
             self._open.add(proposal.id)
             if proposal.completion.logprobs:
@@ -185,7 +191,9 @@ class Sketch:
             while above is not None:
                 depth, above = depth + 1, self._proposals[above][1].parent
             self._open.discard(number)
-            cost, sureness = proposal.completion.produced, self._sureness.get(number)
+            copies = self._copies.get(number, set())
+            copies.discard(number)
+            cost, sureness = 0 if copies else proposal.completion.produced, self._sureness.get(number)
             self.strokes.append(Stroke(author, proposal.text, "discarded", proposal.phase, depth, cost, why, sureness))
 
     def _take_back(self, pieces: int) -> None:

@@ -17,6 +17,7 @@ export class Sketch {
     this.open = new Set();
     this.sureness = new Map();
     this.children = new Map();
+    this.copies = new Map(); // by draft: itself and its copies, but those that were discarded
     this.half = null; // a call that was cut off: what it wrote is kept, if that is accepted next
     for (const event of happened) this.apply(event);
   }
@@ -31,7 +32,14 @@ export class Sketch {
   }
 
   drafted({ call, proposals }) {
+    const alike = new Map();
+    const copied = proposals.reduce((sum, { completion }) => sum + produced(completion), 0) > call.produced_tokens;
     for (const proposal of proposals) {
+      if (copied) {
+        const key = JSON.stringify([proposal.parent, proposal.completion.ids]);
+        if (!alike.has(key)) alike.set(key, new Set());
+        this.copies.set(proposal.id, alike.get(key).add(proposal.id));
+      }
       this.proposals.set(proposal.id, { author: call.role, proposal });
       this.open.add(proposal.id);
       if (proposal.completion.logprobs?.length) this.sureness.set(proposal.id, meanOf(proposal.completion.logprobs));
@@ -161,7 +169,10 @@ export class Sketch {
       let depth = 0;
       for (let above = proposal.parent; above !== null; above = this.proposals.get(above).proposal.parent) depth += 1;
       this.open.delete(number);
-      const told = { fate: "discarded", phase: proposal.phase, depth, tokens: produced(proposal.completion), verdict, sureness: this.sureness.get(number) ?? null };
+      const copies = this.copies.get(number);
+      copies?.delete(number);
+      const tokens = copies?.size ? 0 : produced(proposal.completion);
+      const told = { fate: "discarded", phase: proposal.phase, depth, tokens, verdict, sureness: this.sureness.get(number) ?? null };
       this.strokes.push(stroke(author, proposal.text, told));
     }
   }
