@@ -75,12 +75,13 @@ def test_a_chain_over_http_is_the_same_and_replays(
         assert produced is None or cost.produced_tokens <= produced
 
 
+@pytest.mark.parametrize("temperature", [0, 1])
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 8])
-async def test_a_text_of_llama_that_is_cut_inside_of_a_character_replays(limit: int) -> None:
+async def test_a_text_of_llama_that_is_cut_inside_of_a_character_replays(limit: int, temperature: float) -> None:
     async def chunks(chain: Chain) -> None:
         while chain.thinking:
             await chain.write("big", max_tokens=limit)
-            await chain.draft("small", 2, max_tokens=limit)
+            await chain.draft("small", 2, max_tokens=limit, temperature=temperature)
 
     script = "a😀é日b🦊.</think>"
     _, served, again = await both(

@@ -105,6 +105,23 @@ async def test_tokens_that_a_server_counts_and_did_not_send_are_counted():
     assert tally.produced_tokens == len(completion.ids) + 3
 
 
+@pytest.mark.parametrize("counts", [-1, None])
+@pytest.mark.parametrize("tells", [False, True])
+async def test_an_end_that_a_server_neither_sends_nor_counts_was_written(counts, tells):
+    def lie(said):
+        usage = {"usage": {"completion_tokens": len(TEXT) // 2}} if counts else {"usage": None}
+        return changed(said | (usage if said.get("usage") else {}), {"choices.0.token_ids": lambda ids: [n for n in ids if n not in ends]})
+
+    async def streamed(engine, tally):
+        return [delta async for delta in engine.stream(PROMPT, decoding, key="", tally=tally)][-1].completion
+
+    ends = (VOCABULARY.marker("</think>"),)
+    decoding = Decoding(ROOM, stop_ids=ends)
+    completion, tally, _ = await asked("vllm", lie, decoding, streamed if tells else None)
+    assert completion.end_id in ends
+    assert tally.produced_tokens == completion.produced == len(completion.ids) + 1
+
+
 @pytest.mark.parametrize("index", [-1, 1, 10**30])
 async def test_an_answer_for_a_completion_that_nobody_asked_for(index):
     with pytest.raises(EngineFault, match=r"127\.0\.0\.1"):

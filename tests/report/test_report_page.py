@@ -12,7 +12,7 @@ from msgspec import structs
 from playwright.async_api import async_playwright, expect
 from strategies import pairs, policies, problems
 
-from speculative import Pair, Problem, asolve, solve
+from speculative import Pair, Problem, Sampling, asolve, solve
 from speculative.cli import run
 from speculative.report.shown import chain_page
 from speculative.report.strokes import Sketch
@@ -334,6 +334,10 @@ async def test_the_page_folds_events_as_the_library_does(modules):
         cases.append(trace)
 
     await asyncio.to_thread(gather)
+    greedy = Problem.of("Mia has 82 apples. Tom takes 57 apples. How many apples does Mia have now?", sampling=Sampling(temperature=0))
+    cases.extend([(await asolve(greedy, name)).trace for name in ("logprob_subselect", "spec_rewrite")])  # whose drafts are copies
+    async with Pair(ScriptedEngine("So. " * 999, delay=0.002), ScriptedEngine("")) as pair:
+        cases.append((await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair)).trace)
     told = "async (traces) => { const { Sketch } = await import('./sketch.js'); return traces.map((trace) => new Sketch(trace).strokes); }"
     found = await modules.evaluate(told, [msgspec.to_builtins(trace.events) for trace in cases])
     for trace, strokes in zip(cases, found, strict=True):

@@ -4,9 +4,10 @@ from collections import Counter
 
 import pytest
 from hypothesis import given, settings
+from msgspec import structs
 from strategies import pairs, policies, problems
 
-from speculative import Pair, Problem, asolve
+from speculative import Pair, Problem, Sampling, asolve
 from speculative.report.lines import EXCERPT, clean, lay_out
 from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
@@ -61,6 +62,40 @@ async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
     assert recorder.trace == result.trace
     assert recorder.sketch.strokes == Sketch(result.trace).strokes
     assert not recorder.sketch.committed()
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_books_say(method):
+    params = {"drafting_n": 3} if method == "spec_rewrite" else {}
+    pair = Pair(Greedy(SCRIPT), Greedy(SCRIPT))
+    result = await asolve(Problem.of("How?", sampling=Sampling(temperature=0)), method, pair=pair, **params)
+    drawn = Counter()
+    for stroke in Sketch(result.trace).strokes:
+        drawn[stroke.author] += stroke.tokens
+    assert all(drawn[role] <= cost.produced_tokens for role, cost in result.usage.items())
+    assert drawn.total() > 30
+
+
+class Greedy(ScriptedEngine):
+    """Copies are written once, as by the engines that ship."""
+
+    async def complete(self, prefixes, decoding, *, key, tally):
+        found = await super().complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
+        return [several * decoding.n for several in found]
+
+
+@pytest.mark.parametrize("listened", [False, True])
+@pytest.mark.parametrize("script", ["So. " * 999, "So.</think>\n\nThe answer is" + " 7" * 999])
+async def test_what_a_call_had_written_when_the_time_was_up_is_drawn_once_and_as_kept(script, listened):
+    async with Pair(ScriptedEngine(script, delay=0.002), ScriptedEngine(script)) as pair:
+        result = await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair, listener=Recorder() if listened else None)
+    assert result.finish_reason == "time"
+    *strokes, note = Sketch(result.trace).strokes
+    assert (note.fate, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
+    assert {stroke.fate for stroke in strokes} == {"kept"}
+    assert "".join(stroke.text for stroke in strokes if stroke.phase == "thinking") == result.reasoning
+    assert "".join(stroke.text for stroke in strokes if stroke.phase == "answer").strip() == result.answer
+    assert sum(stroke.tokens for stroke in strokes) == result.usage["big"].kept_tokens > 1
 
 
 async def test_a_voted_chain_shows_the_others_as_discarded():

@@ -46,6 +46,8 @@ class Reading:
         """The answer is over. Raises `EngineFault` if its texts are not, or lack what was asked for."""
         if not self.over:
             raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
+        written = sum(len(writing.ids) + (writing.end_id is not None) for writing in self._writings)
+        self._tally.produced_tokens += max(0, written - self._counted)  # an end that it neither sent nor counted
         if missing := sum(writing.unscored for writing in self._writings):
             raise EngineFault(
                 f"{self._name}: {missing} log-probabilities that were asked for did not come; see whether the server gives them"

@@ -116,8 +116,9 @@ class ReplayEngine:
 
 def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding) -> bool:
     """Whether completions may have come from a call like this one. A server may have written what is in none of them."""
-    lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in found if one.finish == "length" and not decoding.stop)
-    if lacking and lacking > call.produced_tokens - sum(one.produced for one in found):
+    paid = found if decoding.temperature > 0 else found[:: decoding.n]  # the others are copies
+    lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in paid if one.finish == "length" and not decoding.stop)
+    if lacking and lacking > call.produced_tokens - sum(one.produced for one in paid):
         return False
     return all(one.end_id is None or one.end_id in decoding.stop_ids for one in found)
 

@@ -49,7 +49,8 @@ class Sketch:
         self._sureness: dict[int, float] = {}
         self._ends: set[int] = set()  # the strokes whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
-        self._half: Stroke | None = None  # what a server that was lost had written: kept, if the chain goes on behind it
+        self._copies: dict[int, set[int]] = {}  # by draft: itself and its copies, but those that were discarded
+        self._half: events.Cancelled | None = None  # a call that was cut off: what it wrote is kept, if that is accepted next
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
         """Text under way, of a listener's deltas: by chain, draft and role. Of a chain within the chain only the latest."""
         for event in happened:
@@ -68,6 +69,8 @@ class Sketch:
 
     def apply(self, event: AnyEvent) -> None:
         self._settle(event)
+        if self._half and not isinstance(event, events.Degraded | events.Inserted | events.Accepted):
+            self._give_up(self._half)
         match event:
             case events.Wrote():
                 self._keep(Piece.of(event.call.role, event.proposal))
@@ -77,10 +80,16 @@ class Sketch:
                 scored = zip(event.drafts, event.logprobs, strict=True)
                 self._sureness.update((draft, _sureness(found)) for draft, found in scored if found)
             case events.Accepted():
-                self._half = None
+                half, self._half = self._half, None
+                if half and half.proposal and half.proposal.id not in event.drafts:
+                    half = self._give_up(half)
                 for number in event.drafts:
                     self._keep(Piece.of(*self._proposals[number]), ACCEPTED, self._sureness.get(number))
                     self._open.discard(number)
+                if half and not half.lost:
+                    rest = half.call.produced_tokens - self.strokes[-1].tokens
+                    more = f", {rest} of its tokens are discarded" if rest else ""
+                    self._note(half.call.role, f"a call of {half.call.role} was cut off here{more}", rest)
             case events.Rejected():
                 self._discard(event.drafts, event.reason)
             case events.Inserted():
@@ -113,10 +122,10 @@ class Sketch:
     def close(self) -> None:
         """Nothing more will happen: what is still undecided is discarded."""
         if self._half:
-            self.strokes.append(self._half)
+            self._give_up(self._half)
         self._discard(sorted(self._open), UNDECIDED)
         self._leave(self._children)
-        self._half, self._children = None, {}
+        self._children = {}
 
     def _settle(self, event: AnyEvent) -> None:
         """Text that is no longer under way: its event came, its call was cut off, or another draft was accepted."""
@@ -129,7 +138,12 @@ class Sketch:
         self.writing = {place: delta for place, delta in left if delta.committed or not over}
 
     def _propose(self, event: events.Drafted) -> None:
+        alike: dict[tuple[int | None, tuple[int, ...]], set[int]] = {}
+        copied = sum(proposal.completion.produced for proposal in event.proposals) > event.call.produced_tokens
         for proposal in event.proposals:
+            if copied:  # greedy ones, which were paid for once
+                self._copies[proposal.id] = alike.setdefault((proposal.parent, proposal.completion.ids), set())
+                self._copies[proposal.id].add(proposal.id)
             self._proposals[proposal.id] = (event.call.role, proposal)
             self._open.add(proposal.id)
             if proposal.completion.logprobs:
@@ -144,13 +158,21 @@ class Sketch:
     def _cut_off(self, event: events.Cancelled) -> None:
         if proposal := event.proposal:
             self._proposals[proposal.id] = (event.call.role, proposal)
-            half = Stroke(event.call.role, proposal.text, "kept", proposal.phase)
-            if event.lost:
-                self._half = half
-                return
-            self.strokes.append(half)
-        if tokens := event.call.produced_tokens:
-            self._note(event.call.role, f"a call of {event.call.role} was cut off: its {tokens} tokens are discarded", tokens)
+            self._half = event
+        else:
+            self._wasted(event.call)
+
+    def _give_up(self, half: events.Cancelled) -> None:
+        """Nothing goes on behind a call that was cut off. It had been told where somebody listens."""
+        self._half = None
+        if half.proposal:
+            self.strokes.append(Stroke(half.call.role, half.proposal.text, "kept", half.proposal.phase))
+        if not half.lost:
+            self._wasted(half.call)
+
+    def _wasted(self, call: events.Call) -> None:
+        if tokens := call.produced_tokens:
+            self._note(call.role, f"a call of {call.role} was cut off: its {tokens} tokens are discarded", tokens)
 
     def _reopen(self) -> None:
         """The end is taken back: its token is no longer part of the chain."""
@@ -169,7 +191,9 @@ class Sketch:
             while above is not None:
                 depth, above = depth + 1, self._proposals[above][1].parent
             self._open.discard(number)
-            cost, sureness = proposal.completion.produced, self._sureness.get(number)
+            copies = self._copies.get(number, set())
+            copies.discard(number)
+            cost, sureness = 0 if copies else proposal.completion.produced, self._sureness.get(number)
             self.strokes.append(Stroke(author, proposal.text, "discarded", proposal.phase, depth, cost, why, sureness))
 
     def _take_back(self, pieces: int) -> None:
@@ -190,7 +214,9 @@ class Sketch:
         """Draws chains that were not taken over: their text is discarded, their notes are left out."""
         for number, happened in children.items():
             self._note("method", f"chain {number + 1} on the same problem:")
-            kept = [stroke for stroke in Sketch(happened).strokes if stroke.fate == "kept"]
+            child = Sketch(happened)
+            child.close()
+            kept = [stroke for stroke in child.strokes if stroke.fate == "kept"]
             self.strokes += [structs.replace(stroke, fate="discarded", depth=1, verdict=f"chain {number + 1}") for stroke in _joined(kept)]
 
 

@@ -17,11 +17,13 @@ export class Sketch {
     this.open = new Set();
     this.sureness = new Map();
     this.children = new Map();
-    this.half = null; // what a server that was lost had written: kept, if the chain goes on behind it
+    this.copies = new Map(); // by draft: itself and its copies, but those that were discarded
+    this.half = null; // a call that was cut off: what it wrote is kept, if that is accepted next
     for (const event of happened) this.apply(event);
   }
 
   apply(event) {
+    if (!["degraded", "inserted", "accepted"].includes(event.event)) this.giveUp();
     if (DRAWN.includes(event.event)) this[event.event](event);
   }
 
@@ -30,7 +32,14 @@ export class Sketch {
   }
 
   drafted({ call, proposals }) {
+    const alike = new Map();
+    const copied = proposals.reduce((sum, { completion }) => sum + produced(completion), 0) > call.produced_tokens;
     for (const proposal of proposals) {
+      if (copied) {
+        const key = JSON.stringify([proposal.parent, proposal.completion.ids]);
+        if (!alike.has(key)) alike.set(key, new Set());
+        this.copies.set(proposal.id, alike.get(key).add(proposal.id));
+      }
       this.proposals.set(proposal.id, { author: call.role, proposal });
       this.open.add(proposal.id);
       if (proposal.completion.logprobs?.length) this.sureness.set(proposal.id, meanOf(proposal.completion.logprobs));
@@ -42,11 +51,18 @@ export class Sketch {
   }
 
   accepted({ drafts }) {
+    if (!drafts.includes(this.half?.proposal.id)) this.giveUp();
+    const half = this.half;
     this.half = null;
     for (const number of drafts) {
       const { author, proposal } = this.proposals.get(number);
       this.keep(pieceOf(author, proposal), ACCEPTED, this.sureness.get(number) ?? null);
       this.open.delete(number);
+    }
+    if (half && !half.lost) {
+      const rest = half.call.produced_tokens - this.strokes.at(-1).tokens;
+      const more = rest ? `, ${rest} of its tokens are discarded` : "";
+      this.note(half.call.role, `a call of ${half.call.role} was cut off here${more}`, rest);
     }
   }
 
@@ -100,13 +116,22 @@ export class Sketch {
   cancelled({ call, proposal, lost }) {
     if (proposal) {
       this.proposals.set(proposal.id, { author: call.role, proposal });
-      const half = stroke(call.role, proposal.text, { phase: proposal.phase });
-      if (lost) {
-        this.half = half;
-        return;
-      }
-      this.strokes.push(half);
+      this.half = { call, proposal, lost };
+    } else {
+      this.wasted(call);
     }
+  }
+
+  /** Nothing goes on behind a call that was cut off. */
+  giveUp() {
+    if (!this.half) return;
+    const { call, proposal, lost } = this.half;
+    this.half = null;
+    this.strokes.push(stroke(call.role, proposal.text, { phase: proposal.phase }));
+    if (!lost) this.wasted(call);
+  }
+
+  wasted(call) {
     const tokens = call.produced_tokens;
     if (tokens) this.note(call.role, `a call of ${call.role} was cut off: its ${tokens} tokens are discarded`, tokens);
   }
@@ -117,8 +142,7 @@ export class Sketch {
 
   /** Nothing more will happen: what is still undecided is discarded. */
   close() {
-    if (this.half) this.strokes.push(this.half);
-    this.half = null;
+    this.giveUp();
     this.discard([...this.open].sort((one, other) => one - other), UNDECIDED);
     this.leave();
   }
@@ -145,7 +169,10 @@ export class Sketch {
       let depth = 0;
       for (let above = proposal.parent; above !== null; above = this.proposals.get(above).proposal.parent) depth += 1;
       this.open.delete(number);
-      const told = { fate: "discarded", phase: proposal.phase, depth, tokens: produced(proposal.completion), verdict, sureness: this.sureness.get(number) ?? null };
+      const copies = this.copies.get(number);
+      copies?.delete(number);
+      const tokens = copies?.size ? 0 : produced(proposal.completion);
+      const told = { fate: "discarded", phase: proposal.phase, depth, tokens, verdict, sureness: this.sureness.get(number) ?? null };
       this.strokes.push(stroke(author, proposal.text, told));
     }
   }
@@ -154,7 +181,9 @@ export class Sketch {
   leave() {
     for (const [index, events] of this.children) {
       this.note("method", `chain ${index + 1} on the same problem:`);
-      const kept = joined(new Sketch(events).strokes.filter((one) => one.fate === "kept"));
+      const child = new Sketch(events);
+      child.close();
+      const kept = joined(child.strokes.filter((one) => one.fate === "kept"));
       for (const one of kept) this.strokes.push({ ...one, fate: "discarded", depth: 1, verdict: `chain ${index + 1}` });
     }
     this.children.clear();
