@@ -181,6 +181,11 @@ def test_what_cannot_be_started_is_said():
         engine("someone/model")
     with pytest.raises(UsageError, match=r"--vllm '/no/python': there is no such program"):
         engine("someone/model", EngineOptions(vllm="/no/python"))
+    with pytest.raises(UsageError, match=r"--vllm '~nobody-of-that-name/python': there is no such program"):
+        engine("someone/model", EngineOptions(vllm="~nobody-of-that-name/python"))
+    for port in (-1, 65536):
+        with pytest.raises(UsageError, match=f"port {port}: there is none"):
+            engine("someone/model", EngineOptions(vllm=sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     with pytest.raises(UsageError, match="name the port with --big-port"):

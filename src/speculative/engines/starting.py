@@ -112,18 +112,24 @@ def begin(launch: Launch, *, held: bool = False) -> Running:
     """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
     if launch.keep:
         kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
+    if not 0 <= launch.port < 1 << 16:
+        raise UsageError(f"port {launch.port}: there is none; a port is at most {(1 << 16) - 1} (--big-port, --small-port)")
     held = held or launch.keep
     url = address(launch.port) if launch.port else None
     with kept.alone():
         if found := kept.find(structs.replace(launch, keep=True), url, loading()):
-            return _of_another(*found)
+            return _found(launch, *found)
         if url and (answers(url) or _taken(launch.port)):
             return Running(url, None, None)
         return _begun(launch, held)
 
 
-def _of_another(file: Path, note: kept.Note) -> Running:
-    if not note.held:
+def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
+    """One that is noted: another command's, or of this one, where a port is given twice."""
+    if file in loading():
+        if note.launch["model"] != launch.model:
+            raise UsageError(f"port {launch.port} is for {note.launch['model']} already; name another for {launch.model}")
+    elif not note.held:
         LOG.warning("%s was started by another command and ends with it", note.url)
     running = Running(note.url, None, None)
     running.note = file
@@ -262,7 +268,7 @@ def cause(log: Path | None) -> str:
 
 def _python(given: str | None) -> str:
     if given:
-        if found := shutil.which(str(Path(given).expanduser()) if given.startswith("~") else given):
+        if found := shutil.which(os.path.expanduser(given)):  # noqa: PTH111 (pathlib's raises where there is no such user)
             return found
         raise UsageError(f"--vllm {given!r}: there is no such program; name a Python that has vLLM")
     if find_spec("vllm") is None:
