@@ -275,6 +275,13 @@ def test_why_a_server_ended_is_the_first_error_of_its_processes(tmp_path):
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
     )
     assert cause(log) == "ValueError: Available memory is less than desired"
+    log.write_text(
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
+        "  Value error, Invalid repository ID or local directory specified: '/some/folder'.\n"
+        "Please verify the following requirements:\n"
+        "    For further information visit https://errors.pydantic.dev/2.14/v/value_error\n"
+    )
+    assert cause(log) == "Invalid repository ID or local directory specified: '/some/folder'."
     log.write_text("loading\nRuntimeError: none\n")
     assert cause(log) == "RuntimeError: none"
     assert cause(None) == "no log"

@@ -39,7 +39,9 @@ PATIENCE = 60.0
 """Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
 
 LOG = logging.getLogger("speculative.engines")
-_LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
+_LOGGED = re.compile(r"(?: ERROR .*?\] (?=\w*(?:Error|Exception): )|^ +Value error, )(.+)", re.MULTILINE)
+"""Of one of its processes, or of its check of what it was given."""
+
 _STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 """Colours, and a terminal's cursor."""
 
@@ -261,7 +263,7 @@ def last_line(log: Path | None) -> str:
 
 
 def cause(log: Path | None) -> str:
-    """Why a server ended: the first error that it logged of any of its processes (its last line says "see above"), else the last line."""
+    """Why a server ended: the first error that it logged (its last line says "see above", or where to read on), else the last line."""
     found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
     return found[1].strip()[:300] if found else last_line(log)
 
