@@ -34,9 +34,9 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[Running] = []
     try:
-        for launch in launches.values():
-            begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
         with Loading() as tell:
+            for launch in launches.values():
+                begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
             for running, launch in zip(begun, launches.values(), strict=True):
                 loaded(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
