@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from shutil import get_terminal_size
 
 from speculative.cli.errors import warn
 
@@ -37,7 +38,7 @@ class Loading(logging.Handler):
     def __call__(self, line: str) -> None:
         if sys.stderr.isatty():
             self._shown = True
-            sys.stderr.write(f"\r\033[K{line[:120]}")
+            sys.stderr.write(f"\r\033[K{line[: get_terminal_size().columns - 1]}")  # one that wraps could not be taken away again
             sys.stderr.flush()
         elif time.monotonic() - self._said >= PAUSE:
             self._said = time.monotonic()
