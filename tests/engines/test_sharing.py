@@ -181,8 +181,8 @@ def typed(stand_in, launch, what, *more):
 
 
 def begins():
-    """Waits until a server loads."""
-    assert until(lambda: any("args" in log.read_text() for log in kept.state().glob("*.log")))
+    """Waits until a server loads, and is noted."""
+    assert until(lambda: kept.notes() and any("args" in log.read_text() for log in kept.state().glob("*.log")))
 
 
 def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):

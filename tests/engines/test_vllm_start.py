@@ -101,6 +101,15 @@ def test_loading_has_a_deadline(stand_in):
     assert gone(set(guard.family(os.getpid())) - before)
 
 
+def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
+    python, model = stand_in
+    launch = Launch(model, python, args="--slow", deadline=60)
+    running = starting.begin(launch)
+    running.begun -= 61  # as long as the other one took
+    with pytest.raises(EngineUnreachable, match=r"did not load .* within 60 s"):
+        starting.loaded(running, launch)
+
+
 async def test_a_server_that_is_there_already_is_used_and_left_alone():
     async with FakeServer(ScriptedEngine("x"), model="there") as server:
         running = await asyncio.to_thread(starting.start, Launch("there", "/nowhere", port=server.port))

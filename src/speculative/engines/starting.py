@@ -167,7 +167,7 @@ def _begun(launch: Launch, held: bool) -> Running:
 
 def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
     """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
-    begun = time.monotonic()
+    begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
     look = _ours if running.process else _anothers if running.note else _strangers
     try:
         while True:
