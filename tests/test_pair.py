@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from strategies import scripted_pair
 
 from speculative import Pair, UsageError
 from speculative.methods.registry import build
-from speculative.pair import EngineOptions, engine, kept
+from speculative.pair import EngineOptions, engine, kept, launch_of
 from speculative.testing import ScriptedEngine
 
 
@@ -46,10 +48,19 @@ def test_a_method_without_needs_takes_any_pair() -> None:
     scripted_pair(abilities=frozenset()).check(build("random_switch", {}, ["vote"]))
 
 
-@pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", ""])
+@pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
         engine(spec)
+
+
+def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are found again by their model's name: the same words elsewhere are another folder."""
+    (tmp_path / "some" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for spec in ("./some/model", "some/model", f"{tmp_path}/some/model"):
+        assert launch_of(spec, EngineOptions()).model == str(tmp_path / "some" / "model")
+    assert launch_of("some/name", EngineOptions()).model == "some/name"
 
 
 def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
 
@@ -145,36 +146,50 @@ def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str
     """The engine that a spec names; `tell` as for `Pair.open`. Raises `UsageError`, and what the engine raises as it opens."""
     options = options or EngineOptions()
     specs = [spec] if isinstance(spec, str) else list(spec)
-    kind, _, rest = specs[0].partition(":") if specs else ("", "", "")
-    if kind == "bundled" and rest in ("big", "small") and len(specs) == 1:
+    kind = kind_of(specs)
+    if kind == "bundled":
         from speculative.engines.bundled import BundledEngine
 
-        return BundledEngine.open(rest)
-    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+        return BundledEngine.open(specs[0].removeprefix("bundled:"))
+    if kind == "server":
         from speculative.engines.openai import OpenAIEngine
 
         return OpenAIEngine.open(
             specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
         )
-    if len(specs) == 1 and starts(specs[0]):
-        from speculative.engines.vllm import VllmEngine
+    from speculative.engines.vllm import VllmEngine
 
-        return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
+    return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
+
+
+def kind_of(specs: Sequence[str]) -> Literal["bundled", "server", "model"]:
+    """What fills a role. Raises `UsageError` for what names no engine."""
+    if len(specs) == 1 and specs[0] in BUNDLED.values():
+        return "bundled"
+    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+        return "server"
+    if len(specs) == 1 and starts(specs[0]):
+        return "model"
     known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
     raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
 
 
 def starts(spec: str) -> bool:
     """Whether a spec names a model that vLLM has to be started for."""
-    return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and Path(spec).expanduser().is_dir())
+    return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _folder(spec).is_dir())
 
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
     """How vLLM is started for a model."""
     from speculative.engines.starting import Launch
 
-    model = str(Path(spec).expanduser()) if spec.startswith("~") else spec
+    folder = _folder(spec)
+    model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere
     return Launch(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
+
+
+def _folder(spec: str) -> Path:
+    return Path(os.path.expanduser(spec))  # noqa: PTH111 (pathlib's raises where there is no such user)
 
 
 def _own(options: EngineOptions) -> dict[str, Any]:

@@ -11,7 +11,18 @@ def test_a_terminal_sees_one_line_and_a_file_a_line_now_and_then(monkeypatch, ca
         tell("loading a model (15 s): so far")
     assert capfd.readouterr().err == "speculative: loading a model (15 s): so far\n"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "10")
     with loading.Loading() as tell:
         tell("one")
-        tell("two")
-    assert capfd.readouterr().err == "\r\033[Kone\r\033[Ktwo\r\033[K"
+        tell("two that has no room")
+    assert capfd.readouterr().err == "\r\033[Kone\r\033[Ktwo that \r\033[K"
+
+
+def test_what_engines_warn_of_is_a_line_of_ours_that_steers_no_terminal(monkeypatch, capfd):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with loading.Loading() as tell:
+        tell("one")
+        loading.ENGINES.warning("%s runs there", "\x1b[2J a stranger")
+    assert capfd.readouterr().err == "\r\033[Kone\r\033[Kspeculative: warning: \ufffd[2J a stranger runs there\n"
+    loading.ENGINES.warning("nobody loads")
+    assert "speculative" not in capfd.readouterr().err

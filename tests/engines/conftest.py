@@ -17,7 +17,7 @@ from speculative.pair import Pair
 def stand_in(tmp_path, monkeypatch):
     """A Python that seems to have vLLM, and a model's folder. Logs and notes are kept apart, and nothing takes a long time."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(guard, "GRACE", 1.0)
+    monkeypatch.setattr(guard, "GRACE", 0.3)
     monkeypatch.setattr(starting, "PAUSE", 0.05)
     return standing.build(tmp_path)
 

@@ -48,7 +48,7 @@ asyncio.run(main())
 PROGRAM = """
 import time
 from speculative.engines import guard, starting
-guard.GRACE = 1.0
+guard.GRACE = 0.3
 running = starting.start(starting.Launch({model!r}, {python!r}, {settings}))
 print(running.process.pid, flush=True)
 time.sleep(600)

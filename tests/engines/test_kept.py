@@ -9,7 +9,7 @@ import textwrap
 import time
 
 import pytest
-from standing import command, gone, lives, program
+from standing import command, gone, lives, program, until
 
 from speculative.cli import run
 from speculative.engines import guard, kept, starting
@@ -64,6 +64,38 @@ def test_the_line_of_up_names_the_whole_pair(stand_in):
     assert words[2:7:2] == ["--big", "--judge", "--small"]
     assert words[6:] == ["--small", "http://one:8000", "--small", "http://two:8000"]
     assert gone(tree)
+
+
+def test_up_starts_nothing_beside_a_spec_that_names_no_engine(stand_in, capfd):
+    assert run(["up", "--big", stand_in[1], "--small", "/no/such/folder", "--vllm", stand_in[0]]) == 2
+    assert "engine '/no/such/folder' is none that this version can open" in capfd.readouterr().err
+    assert not list(kept.state().iterdir())
+
+
+def test_the_line_of_up_names_a_bundled_model_out_of_its_role(stand_in):
+    words = ["up", "--big", "bundled:small", "--small", stand_in[1]]
+    with subprocess.Popen(command(stand_in, *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
+        assert held.stdout.readline().startswith("speculative ask --big bundled:small --small http://")
+        held.send_signal(signal.SIGINT)
+        assert held.wait(20) == 0
+
+
+def test_an_up_that_is_called_off_before_the_servers_are_open_has_not_done_its_work(stand_in):
+    words = command(stand_in, "up", "--big", stand_in[1], "--big-args=--slow")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
+        assert until(lambda: len(guard.family(held.pid)) >= 3)
+        held.send_signal(signal.SIGINT)
+        assert held.wait(20) == 130
+        assert held.stdout.read() == ""
+
+
+@pytest.mark.parametrize("given", ["", "state"])
+def test_a_state_folder_that_is_no_full_path_counts_as_none(tmp_path, monkeypatch, given):
+    """Else each folder that a command is typed in would have servers of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", given)
+    assert kept.state() == tmp_path / "home" / ".local" / "state" / "speculative"
 
 
 def test_what_is_noted_is_nobody_elses(stand_in):

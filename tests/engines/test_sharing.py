@@ -15,7 +15,7 @@ from speculative.cli import run
 from speculative.engines import guard, kept, starting
 from speculative.engines.running import end_all
 from speculative.engines.starting import Launch
-from speculative.errors import EngineUnreachable
+from speculative.errors import EngineUnreachable, UsageError
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_server_that_another_command_loads_is_waited_for(loading):
         file.touch()
 
     try:
-        second = starting.begin(Launch("another", "/nowhere", port=launch.port))
+        second = starting.begin(Launch(launch.model, "/nowhere", port=launch.port))
         assert (second.url, second.process) == (first.url, None)
         starting.loaded(second, launch, tell)
         assert said[0].startswith(f"waiting for {launch.model}, which another command started (0 s): ")
@@ -70,6 +70,19 @@ def test_two_roles_of_one_model_have_a_server_each(loading):
         assert starting.begin(launch).process is None
     finally:
         end_all(both)
+
+
+def test_two_models_on_one_port_are_refused_and_one_is_shared(loading, caplog):
+    launch, _ = loading
+    first = starting.begin(launch)
+    try:
+        with pytest.raises(UsageError, match=f"port {launch.port} is for .*/model already; name another for some/model"):
+            starting.begin(structs.replace(launch, model="some/model"))
+        second = starting.begin(launch)
+        assert (second.url, second.process) == (first.url, None)
+        assert not caplog.messages
+    finally:
+        first.end()
 
 
 def test_of_many_that_start_at_once_one_does(loading):
@@ -168,8 +181,8 @@ def typed(stand_in, launch, what, *more):
 
 
 def begins():
-    """Waits until a server loads."""
-    assert until(lambda: any("args" in log.read_text() for log in kept.state().glob("*.log")))
+    """Waits until a server loads, and is noted."""
+    assert until(lambda: kept.notes() and any("args" in log.read_text() for log in kept.state().glob("*.log")))
 
 
 def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):

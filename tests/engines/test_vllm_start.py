@@ -101,6 +101,15 @@ def test_loading_has_a_deadline(stand_in):
     assert gone(set(guard.family(os.getpid())) - before)
 
 
+def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
+    python, model = stand_in
+    launch = Launch(model, python, args="--slow", deadline=60)
+    running = starting.begin(launch)
+    running.begun -= 61  # as long as the other one took
+    with pytest.raises(EngineUnreachable, match=r"did not load .* within 60 s"):
+        starting.loaded(running, launch)
+
+
 async def test_a_server_that_is_there_already_is_used_and_left_alone():
     async with FakeServer(ScriptedEngine("x"), model="there") as server:
         running = await asyncio.to_thread(starting.start, Launch("there", "/nowhere", port=server.port))
@@ -181,6 +190,11 @@ def test_what_cannot_be_started_is_said():
         engine("someone/model")
     with pytest.raises(UsageError, match=r"--vllm '/no/python': there is no such program"):
         engine("someone/model", EngineOptions(vllm="/no/python"))
+    with pytest.raises(UsageError, match=r"--vllm '~nobody-of-that-name/python': there is no such program"):
+        engine("someone/model", EngineOptions(vllm="~nobody-of-that-name/python"))
+    for port in (-1, 65536):
+        with pytest.raises(UsageError, match=f"port {port}: there is none"):
+            engine("someone/model", EngineOptions(vllm=sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     with pytest.raises(UsageError, match="name the port with --big-port"):
@@ -270,6 +284,13 @@ def test_why_a_server_ended_is_the_first_error_of_its_processes(tmp_path):
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
     )
     assert cause(log) == "ValueError: Available memory is less than desired"
+    log.write_text(
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
+        "  Value error, Invalid repository ID or local directory specified: '/some/folder'.\n"
+        "Please verify the following requirements:\n"
+        "    For further information visit https://errors.pydantic.dev/2.14/v/value_error\n"
+    )
+    assert cause(log) == "Invalid repository ID or local directory specified: '/some/folder'."
     log.write_text("loading\nRuntimeError: none\n")
     assert cause(log) == "RuntimeError: none"
     assert cause(None) == "no log"

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
@@ -55,7 +55,7 @@ async def _seen(role: str, opened: Engine) -> Finding:
 
 
 def _show(console: Console, findings: list[Finding], same: bool) -> None:
-    table = Table("", *(finding.role for finding in findings), box=None, pad_edge=False)
+    table = Table("", *(Column(finding.role, overflow="fold") for finding in findings), box=None, pad_edge=False)
     rows = {
         "state": [finding.error or "well" for finding in findings],
         "engine": [finding.name for finding in findings],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli.errors import note
@@ -13,7 +14,7 @@ from speculative.engines import kept
 from speculative.engines.running import Running, end_all
 from speculative.engines.starting import TOLD, Launch, begin, loaded
 from speculative.errors import UsageError
-from speculative.pair import launch_of, starts
+from speculative.pair import BUNDLED, kind_of, launch_of
 
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
@@ -23,7 +24,7 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     """Start vLLM for the models and hold the servers open, until Ctrl-C or `speculative down`."""
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
-    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if len(specs) == 1 and starts(specs[0])}
+    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
     with raising():
@@ -33,17 +34,17 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[Running] = []
     try:
-        for launch in launches.values():
-            begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
         with Loading() as tell:
+            for launch in launches.values():
+                begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
             for running, launch in zip(begun, launches.values(), strict=True):
                 loaded(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
-        flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if not spec.startswith("bundled:")]
-        sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
-        sys.stdout.flush()
-        return _watched([running for running in begun if running.process])
-    except KeyboardInterrupt:
+        flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
+        with suppress(KeyboardInterrupt):  # which is how it is meant to end; before, the servers were not open yet
+            sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
+            sys.stdout.flush()
+            return _watched([running for running in begun if running.process])
         return 0
     finally:
         end_all(begun)

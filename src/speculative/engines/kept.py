@@ -39,8 +39,8 @@ class Note(Struct, frozen=True):
 
 def state() -> Path:
     """Where logs and notes are kept: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
-    base = os.environ.get("XDG_STATE_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "state") / "speculative"
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))  # (one that is not a full path counts as none, as that standard has it)
+    folder = (base if base.is_absolute() else Path.home() / ".local" / "state") / "speculative"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # (a server's arguments may hold its key)
     return folder
 

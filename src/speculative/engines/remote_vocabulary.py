@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ def find(source: str) -> Path:
 
     Raises `UsageError` that says what to give instead.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (pathlib's raises where there is no such user)
     if path.is_file():
         return path if path.suffix == ".json" else _missing(source, "is no tokenizer.json")
     if path.is_dir():

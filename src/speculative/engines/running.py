@@ -28,6 +28,7 @@ class Running:
 
     def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
         self.url, self.log, self.process, self.keep = url, log, process, keep
+        self.begun = time.monotonic()
         self.loaded = self.blamed = self._asked = self._well = False
         if process:
             _OURS.append(self)

@@ -39,7 +39,9 @@ PATIENCE = 60.0
 """Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
 
 LOG = logging.getLogger("speculative.engines")
-_LOGGED = re.compile(r" ERROR .*?\] (\w*(?:Error|Exception): .+)")
+_LOGGED = re.compile(r"(?: ERROR .*?\] (?=\w*(?:Error|Exception): )|^ +Value error, )(.+)", re.MULTILINE)
+"""Of one of its processes, or of its check of what it was given."""
+
 _STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 """Colours, and a terminal's cursor."""
 
@@ -112,18 +114,24 @@ def begin(launch: Launch, *, held: bool = False) -> Running:
     """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
     if launch.keep:
         kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
+    if not 0 <= launch.port < 1 << 16:
+        raise UsageError(f"port {launch.port}: there is none; a port is at most {(1 << 16) - 1} (--big-port, --small-port)")
     held = held or launch.keep
     url = address(launch.port) if launch.port else None
     with kept.alone():
         if found := kept.find(structs.replace(launch, keep=True), url, loading()):
-            return _of_another(*found)
+            return _found(launch, *found)
         if url and (answers(url) or _taken(launch.port)):
             return Running(url, None, None)
         return _begun(launch, held)
 
 
-def _of_another(file: Path, note: kept.Note) -> Running:
-    if not note.held:
+def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
+    """One that is noted: another command's, or of this one, where a port is given twice."""
+    if file in loading():
+        if note.launch["model"] != launch.model:
+            raise UsageError(f"port {launch.port} is for {note.launch['model']} already; name another for {launch.model}")
+    elif not note.held:
         LOG.warning("%s was started by another command and ends with it", note.url)
     running = Running(note.url, None, None)
     running.note = file
@@ -159,7 +167,7 @@ def _begun(launch: Launch, held: bool) -> Running:
 
 def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
     """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
-    begun = time.monotonic()
+    begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
     look = _ours if running.process else _anothers if running.note else _strangers
     try:
         while True:
@@ -255,14 +263,14 @@ def last_line(log: Path | None) -> str:
 
 
 def cause(log: Path | None) -> str:
-    """Why a server ended: the first error that it logged of any of its processes (its last line says "see above"), else the last line."""
+    """Why a server ended: the first error that it logged (its last line says "see above", or where to read on), else the last line."""
     found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
     return found[1].strip()[:300] if found else last_line(log)
 
 
 def _python(given: str | None) -> str:
     if given:
-        if found := shutil.which(str(Path(given).expanduser()) if given.startswith("~") else given):
+        if found := shutil.which(os.path.expanduser(given)):  # noqa: PTH111 (pathlib's raises where there is no such user)
             return found
         raise UsageError(f"--vllm {given!r}: there is no such program; name a Python that has vLLM")
     if find_spec("vllm") is None:
