@@ -82,6 +82,14 @@ def test_against_time_only_chains_in_a_like_crowd_are_drawn():
     assert len(frontier(made, "big_tokens").points) == 5
 
 
+def test_methods_that_are_no_points_are_named():
+    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
+    assert frontier(made, "seconds").left_out == "Left out: worse (many more or fewer chains shared the engines)."
+    bare = [structs.replace(row, share_kept=None) if row.label == "worse" else row for row in made]
+    assert frontier(bare, "share_kept").left_out == "Left out: worse (no value on this axis)."
+    assert not frontier(made, "big_tokens").left_out
+
+
 @pytest.mark.parametrize("key", AXES)
 def test_a_method_without_a_value_is_no_point(key):
     bare = [structs.replace(row, costs={}, share_kept=None, share_spent=None) for row in rows()]
