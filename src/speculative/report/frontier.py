@@ -22,6 +22,8 @@ SHARES = ("big_share", "switch_ratio")
 
 AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
 AXES: tuple[AxisKey, ...] = get_args(AxisKey)
+TIMED: tuple[AxisKey, ...] = ("seconds", "gpu")
+"""Those whose values depend on how many chains shared the engines."""
 
 
 class Axis(Struct, frozen=True):
@@ -90,7 +92,7 @@ def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
     whose chains ran in another crowd than most (`standing.like_crowd`)."""
     asked = standings
-    if key == "seconds":
+    if key in TIMED:
         usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
         standings = [row for row in standings if like_crowd(row.at_once, usual)]
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
@@ -105,7 +107,7 @@ def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
 def _left_out(asked: Sequence[Standing], drawn: Sequence[Standing], key: AxisKey) -> str:
     had = {row.label for row in drawn}
     missing = [row.label for row in asked if row.label not in had and not row.control_of]
-    why = "many more or fewer chains shared the engines" if key == "seconds" else "no value on this axis"
+    why = "many more or fewer chains shared the engines" if key in TIMED else "no value on this axis"
     return f"Left out: {', '.join(missing)} ({why})." if missing else ""
 
 
