@@ -44,6 +44,21 @@ def test_every_seed_may_have_a_control_of_its_own():
     assert [met.chains for met in rows[0].contrasts] == [1, 1]
 
 
+def test_a_share_that_every_seed_began_with_gives_way_to_the_nearer_ones_that_they_found():
+    mine = [sample("p", "mine", seed=seed, **kept(40, 60)) for seed in (1, 2)]
+    more = {"method": "random_switch", "control_of": "mine"}
+
+    def rows(*tried):
+        return standings(
+            [*mine, *(sample("p", f"{share} like mine", seed=seed, **more, **kept(big, 100 - big)) for share, seed, big in tried)]
+        )
+
+    began = [(0.4, 1, 49), (0.4, 2, 49)]
+    assert [row.label for row in rows(*began, (0.3, 1, 41), (0.2, 2, 38))[1:]] == ["0.3 like mine", "0.2 like mine"]
+    assert [row.label for row in rows(*began, (0.3, 1, 41))[1:]] == ["0.4 like mine"]
+    assert [row.label for row in rows(*began, (0.3, 1, 41), (0.2, 2, 10))[1:]] == ["0.4 like mine"]
+
+
 def test_a_method_is_held_against_the_baseline_with_its_own_settings():
     one, other, third = ({"big": engine} for engine in ("one", "other", "third"))
     big = [

@@ -126,18 +126,35 @@ def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], fold
 def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
     """The controls of a method, without the tries of `random_switch` whose kept share came less near to the method's own.
 
-    A try that has fewer chains in common with the method counts less than any that has more; of two that have none in common
-    (there are several seeds), both are taken.
+    A try that has fewer chains in common with the method counts less than any that has more, unless several such, each nearer, make up
+    for all of its chains: there are several seeds, and each has sought a share of its own.
     """
-    tries = [(tried, paired(samples, tried)) for tried in controls if tried[0].method == CHANCE]
-    best: list[list[Sample]] = []
-    covered: set[tuple[str, int, int]] = set()
-    for tried, pairs in sorted(tries, key=lambda one: (-len(one[1]), _off(one[1]))):
-        met = {(our.problem, our.epoch, our.seed) for our, _ in pairs}
-        if not met & covered:
-            best.append(tried)
-            covered |= met
-    return best + [control for control in controls if control[0].method != CHANCE]
+    tries: list[Tried] = []
+    for control in controls:
+        if control[0].method == CHANCE:
+            pairs = paired(samples, control)
+            tries.append(Tried(control, {(our.problem, our.epoch, our.seed) for our, _ in pairs}, _off(pairs)))
+    return [tried.control for tried in _nearest(tries)] + [control for control in controls if control[0].method != CHANCE]
+
+
+class Tried(Struct, frozen=True):
+    """A try of `random_switch`: which of the method's chains it met, and how far its kept share is off there."""
+
+    control: list[Sample]
+    met: set[tuple[str, int, int]]
+    off: float
+
+
+def _nearest(tries: Sequence[Tried]) -> list[Tried]:
+    best, covered = list[Tried](), set[tuple[str, int, int]]()
+    for tried in sorted(tries, key=lambda one: (-len(one.met), one.off)):
+        if tried.met & covered:
+            continue
+        covered |= tried.met
+        parts = _nearest([other for other in tries if other.met < tried.met])
+        whole = set[tuple[str, int, int]]().union(*(part.met for part in parts)) == tried.met
+        best += parts if parts and whole and all(part.off < tried.off for part in parts) else [tried]
+    return best
 
 
 def _off(pairs: Sequence[tuple[Sample, Sample]]) -> float:

@@ -118,6 +118,17 @@ def test_plot_draws_what_compare_printed_against_any_cost(cli, folder, tmp_path)
         assert "random_switch" in picture.read_text()
 
 
+def test_plot_names_the_methods_that_it_leaves_out(cli, folder, tmp_path):
+    results, picture = tmp_path / "all.json", tmp_path / "a.svg"
+    rows = json.loads(cli("report", folder, "--json").out)
+    results.write_text(json.dumps([{**row, "at_once": 64.0 if row["method"] == "random_switch" else 1.0} for row in rows]))
+    assert "Left out: random_switch" in cli("plot", results, "--axis", "seconds", "--out", picture).one_line()
+    picture.unlink()
+    results.write_text(json.dumps([{**row, "costs": {}} for row in rows]))
+    assert "no method has a value on the axis api" in cli("plot", results, "--axis", "api", "--out", picture).one_line()
+    assert not picture.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "told"), [("[]", "of 0 tasks"), ('[{"label": "x"}]', "not what `speculative compare --json` prints"), ("no", "not what")]
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from made import sample
 from msgspec import structs
 
+from speculative.cost import Cost
 from speculative.problem import Usage
 from speculative.report.figure import draw
 from speculative.report.frontier import AXES, frontier
@@ -76,10 +77,20 @@ def test_only_points_of_the_same_problems_make_the_front():
     assert [point.label for point in frontier([more, rows()[0]], "big_tokens").points if point.best] == ["more"]
 
 
-def test_against_time_only_chains_in_a_like_crowd_are_drawn():
-    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
-    assert {row.label for row in made} - {point.label for point in frontier(made, "seconds").points} == {"worse"}
+@pytest.mark.parametrize("key", ["seconds", "gpu"])
+def test_against_time_only_chains_in_a_like_crowd_are_drawn(key):
+    device = {"gpu": Cost("USD", 1.0, None, {}, {})}
+    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0, costs=device) for row in rows()]
+    assert {row.label for row in made} - {point.label for point in frontier(made, key).points} == {"worse"}
     assert len(frontier(made, "big_tokens").points) == 5
+
+
+def test_methods_that_are_no_points_are_named():
+    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
+    assert frontier(made, "seconds").left_out == "Left out: worse (many more or fewer chains shared the engines)."
+    bare = [structs.replace(row, share_kept=None) if row.label == "worse" else row for row in made]
+    assert frontier(bare, "share_kept").left_out == "Left out: worse (no value on this axis)."
+    assert not frontier(made, "big_tokens").left_out
 
 
 @pytest.mark.parametrize("key", AXES)

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from speculative.cli.errors import note
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report.figure import draw
@@ -33,8 +34,13 @@ def plot(
         raise UsageError(
             f"{results} is of {len(tasks)} tasks ({', '.join(tasks)}): a picture is of one; `speculative report` draws several"
         )
+    drawn = frontier(rows, axis)
+    if not drawn.points:
+        raise UsageError(f"{results}: no method has a value on the axis {axis}; `compare --prices FILE` gives prices")
     try:
-        draw(frontier(rows, axis), out)
+        draw(drawn, out)
     except OSError as error:
         raise SpeculativeError(f"{out}: {error.strerror or error}; the picture is not saved") from None
+    if drawn.left_out:
+        note(drawn.left_out)
     return 0

@@ -22,6 +22,8 @@ SHARES = ("big_share", "switch_ratio")
 
 AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
 AXES: tuple[AxisKey, ...] = get_args(AxisKey)
+TIMED: tuple[AxisKey, ...] = ("seconds", "gpu")
+"""Those whose values depend on how many chains shared the engines."""
 
 
 class Axis(Struct, frozen=True):
@@ -48,12 +50,13 @@ class Point(Struct, frozen=True):
 
 class Frontier(Struct, frozen=True):
     """The points of one task on one axis. `lines` are those of `random_switch` that differ in its share alone, by their places, the
-    cheapest first. `best` are only points on the problems that most methods have."""
+    cheapest first. `best` are only points on the problems that most methods have. `left_out` says which methods are no points, and why."""
 
     task: str
     axis: Axis
     points: list[Point]
     lines: list[list[int]]
+    left_out: str = ""
 
 
 _TITLES: dict[AxisKey, tuple[str, str, str]] = {
@@ -88,7 +91,8 @@ def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
 def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
     whose chains ran in another crowd than most (`standing.like_crowd`)."""
-    if key == "seconds":
+    asked = standings
+    if key in TIMED:
         usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
         standings = [row for row in standings if like_crowd(row.at_once, usual)]
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
@@ -96,7 +100,15 @@ def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     common = _common([row for row, _ in found])
     rivals = [point for point, (row, _) in zip(points, found, strict=True) if row.problem_set == common]
     best = [msgspec.structs.replace(point, best=point in rivals and not any(_beats(other, point) for other in rivals)) for point in points]
-    return Frontier(standings[0].task if standings else "", _axis(standings, key), best, _lines([row for row, _ in found], best))
+    drawn = [row for row, _ in found]
+    return Frontier(asked[0].task if asked else "", _axis(drawn, key), best, _lines(drawn, best), _left_out(asked, drawn, key))
+
+
+def _left_out(asked: Sequence[Standing], drawn: Sequence[Standing], key: AxisKey) -> str:
+    had = {row.label for row in drawn}
+    missing = [row.label for row in asked if row.label not in had and not row.control_of]
+    why = "many more or fewer chains shared the engines" if key in TIMED else "no value on this axis"
+    return f"Left out: {', '.join(missing)} ({why})." if missing else ""
 
 
 def _common(rows: Sequence[Standing]) -> str:

@@ -15,12 +15,15 @@ export class FrontierView {
     this.chosen = chosen;
     this.place = h("div", { class: "plot" });
     this.note = h("p", { class: "said", role: "status", text: "Point at a method, or tab to it, to read its figures; a click finds its row below." });
-    this.element = h("figure", { class: "frontier" }, this.place, this.note);
+    this.left = h("p", { class: "hint" });
+    this.element = h("figure", { class: "frontier" }, this.place, this.note, this.left);
     new ResizeObserver(() => this.paint()).observe(this.place);
   }
 
   show(frontier) {
     this.frontier = frontier;
+    this.left.textContent = frontier.left_out;
+    this.left.hidden = !frontier.left_out;
     this.width = 0;
     this.paint();
   }
