@@ -110,6 +110,17 @@ async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):
     tab.check(path)
 
 
+async def test_what_an_axis_leaves_out_is_told(tab, tmp_path):
+    with RunFolder(tmp_path / "run") as made:
+        for label, crowd in (("big_only", 1.0), ("small_only", 1.0), ("mine", 64.0)):
+            made.append(sample(label, at_once=crowd))
+    page = await tab.open(reported(tmp_path, tmp_path / "run"))
+    left = page.locator(".frontier .hint")
+    assert not await left.is_visible()
+    await page.locator(".axes label", has_text="time").first.click()
+    assert "Left out: mine" in await left.inner_text()
+
+
 async def test_the_table_is_sorted_by_a_click_and_by_the_keyboard(tab, tmp_path, folder):
     page = await tab.open(reported(tmp_path, folder))
     heading = page.locator("#methods .sorted >> nth=0 >> th button", has_text="big tokens")
