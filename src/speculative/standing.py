@@ -36,7 +36,8 @@ class Standing(Struct, frozen=True):
     one of the two had to share the engines with more than twice as many chains.
     `degraded`: chains that lost a server on the way, and were finished by the other model alone. `settings`: those of every chain
     (`Sample.settings`). `problem_set`: what the problems are known by (`problem_set`); rows with another one are on other problems.
-    `folder`: the run folder, in a report. `at_once`: how many chains had the engines with it, in the mean (a ballot of a vote is one).
+    `folder`: the run folder, in a report. `at_once`: how many like it had the engines at once, in the mean: beside a vote each of
+    its ballots is one, and a vote of 8 beside another is one of 2.
     """
 
     task: str
