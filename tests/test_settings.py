@@ -84,7 +84,8 @@ def test_presets_are_checked_before_the_service_begins(tmp_path):
         ('[presets.fast]\nmethod = "./mine.py:Mine"', "unknown method"),
         ("[presets.fast]\nparams = {switch_chunk = 0}", "switch_chunk"),
         ("[presets.big_only]", "has the name of a method"),
-        ('method = "nothing"', "unknown model 'nothing'"),
+        ("[presets.speculative]", "has the name of a method"),  # it is the default's, whatever that is
+        ('method = "nothing"', "unknown method 'nothing'"),
     ):
         (tmp_path / "speculative.toml").write_text(text)
         with pytest.raises((UsageError, UnknownName), match=told):

@@ -315,9 +315,10 @@ def test_a_tunnel_is_refused(served):
 
 
 @pytest.mark.parametrize("framed", [b"content-length: %d" % len(BODY), b"transfer-encoding: chunked"])
-def test_who_offers_http_2_is_answered_in_http_1(served, framed):
-    """Java's client offers it with every request, unless it is told not to; the parser would take the body for that protocol's."""
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
+@pytest.mark.parametrize("protocol", [b"Upgrade: h2c", b"upgrade:TLS/1.2, h2c ", b"Upgrade: h2c\r\nUpgrade: websocket"])
+def test_who_offers_another_protocol_is_answered_in_http_1(served, framed, protocol):
+    """Java's client offers HTTP/2 with every request, unless it is told not to; the parser would take the body for that protocol's."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n" + protocol + b"\r\n"
     body = BODY if b"length" in framed else b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     head = HEAD.replace(b"content-length: %d" % len(BODY), framed)
     with connected(served) as client:

@@ -17,7 +17,7 @@ HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""
 ABSOLUTE = re.compile(rb"[^:/?#]+://([^/?#]*)")
 """A target that is more than a path, and the host in it."""
-OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*\r\n", re.IGNORECASE)
+OFFER = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 STALLED = 60.0
 """Seconds in which a client must take something of what waits for it: its chains have their places until then."""
 
@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
-        super().data_received(_as_it_is(data) if self._part is None and b"h2c" in data else data)
+        super().data_received(_as_it_is(data) if self._part is None and b"pgrade" in data else data)
         if self.transport.is_closing():
             return
         if self._part and self._unread > HEAD:
@@ -162,9 +162,9 @@ def connection(seconds: float, metrics: Metrics) -> type[Connection]:
 
 
 def _as_it_is(data: bytes) -> bytes:
-    """A request without its offer to go on in HTTP/2: nobody has to take it, but the parser would read no body behind one."""
+    """A request without its offer to go on in another protocol: nobody has to take it, but the parser would read no body behind one."""
     end = data.find(b"\r\n\r\n") + 2
-    return OFFER.sub(b"\r\n", data[:end]) + data[end:]
+    return OFFER.sub(b"", data[:end]) + data[end:]
 
 
 def _late(seconds: float) -> Refusal:

@@ -57,8 +57,8 @@ class Jobs:
         self.default = preset(settings, settings.method)
         self.default.build()
         for name, one in settings.presets.items():
-            if name in names():
-                raise UsageError(f"preset {name!r} has the name of a method; choose another")
+            if name in (*names(), OWNER):
+                raise UsageError(f"preset {name!r} has the name of a method, or of the default; choose another")
             one.build()
 
     def chat(self, asked: ChatRequest) -> Job:
