@@ -90,6 +90,15 @@ def test_a_method_that_goes_on_for_ever_meets_its_deadline(verb: str) -> None:
     assert solved(method=Verbs(script=forever), max_seconds=0.1).reasoning
 
 
+@pytest.mark.parametrize("verb", ["draft", "ask"])
+def test_the_deadline_also_ends_a_method_that_goes_on_asking_where_there_is_no_room(verb: str) -> None:
+    async def forever(chain: Chain) -> None:
+        while chain.thinking:
+            await (chain.draft("small", 3, max_tokens=7) if verb == "draft" else chain.ask("small", "why?", n=3, max_tokens=7))
+
+    assert solved("thinking " * 99, method=Verbs(script=forever), max_seconds=0.1, max_produced=60).finish_reason == "time"
+
+
 def test_steps_that_a_method_inserts_again_and_again_are_a_loop() -> None:
     async def again(chain: Chain) -> None:
         while chain.thinking:

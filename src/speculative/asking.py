@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from speculative import events
@@ -59,6 +60,7 @@ class Asking(Calling):
             limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
             decoding = self._decoding(seed, limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
             if not self.thinking or room.tokens < 1:
+                await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
                 return role, (nothing, self._caller.free(role))
             tell = self._telling(role, first, "thinking") if len(spots) == 1 else None
             return role, await self._fly(flight, role, prefixes, decoding, "draft", room, tell)
@@ -137,6 +139,7 @@ class Asking(Calling):
             view, (prefix, stop) = self._view(role), self._asking(role, question, after)
             room = min(max_tokens, view.engine.context - len(prefix), self._budget.producible(n))
             if room < 1:
+                await asyncio.sleep(0)  # the same
                 return ("",) * n
             decoding = self._decoding(place, room, temperature=temperature, n=n, stop=stop, stop_ids=view.stop_ids)
             found, call = await self._complete(role, [prefix], decoding, "ask")
