@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,6 @@ def test_prompts_are_what_the_template_renders(name, talk):
 
 @given(EARLIER, TEXTS.map("".join))
 def test_whatever_was_said_the_pair_reads_what_its_own_template_renders(earlier, last):
-    jinja2 = pytest.importorskip("jinja2")
     template = (Path(speculative.__file__).parent / "bundled" / "big" / "chat_template.jinja").read_text()
     turns = [*earlier, Message("user", last)]
     told = [{"role": turn.role, "content": turn.content} for turn in turns]
