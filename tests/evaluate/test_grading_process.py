@@ -29,7 +29,7 @@ if importlib.util.find_spec("math_verify") is None:
 def test_any_thread_may_grade() -> None:
     with ThreadPoolExecutor(4) as pool:
         verdicts = list(pool.map(lambda number: grade(boxed(rf"{number}\sqrt{{4}}"), str(2 * (number // 2 * 2))), range(24)))
-    assert [verdict.correct for verdict in verdicts] == [number % 2 == 0 for number in range(24)]
+    assert [verdict.correct for verdict in verdicts] == [number % 2 == 0 for number in range(24)], verdicts
 
 
 async def test_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
