@@ -6,13 +6,13 @@ import json
 import sys
 from pathlib import Path
 
+from speculative.trace import write_whole
+
 
 def tell(log: Path, step: int, **figures: float) -> None:
     """Add a line, on the screen too. What was told of this step or of later ones is taken back: the training goes on from before it."""
     line = json.dumps({"step": step, **figures})
     before = log.read_text().splitlines() if log.exists() else []
     kept = [old for old in before if json.loads(old)["step"] < step]
-    part = log.with_suffix(".part")
-    part.write_text("".join(f"{each}\n" for each in (*kept, line)))
-    part.replace(log)
+    write_whole(log, "".join(f"{each}\n" for each in (*kept, line)).encode())
     print(f"{log.stem} {line}", file=sys.stderr, flush=True)

@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from speculative.trace import write_whole
+
 
 class OtherOriginError(Exception):
     """A file is there that was made of something else."""
@@ -21,9 +23,7 @@ def claim(path: Path, made_of: Mapping[str, object]) -> bool:
     """
     beside, now = path.with_suffix(".origin.json"), dict(told("", made_of))
     if not path.exists():
-        part = beside.with_suffix(".part")
-        part.write_text(json.dumps(now, indent=2) + "\n")
-        part.replace(beside)
+        write_whole(beside, f"{json.dumps(now, indent=2)}\n".encode())
         return False
     try:
         before: dict[str, object] = json.loads(beside.read_text())

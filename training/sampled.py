@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from speculative.trace import write_whole
 from training.decode import write
 from training.documents import Sampled
 from training.model import Model
@@ -43,8 +44,7 @@ def save(found: list[Sampled], path: Path) -> None:
         }
         for s in found
     ]  # fmt: skip
-    path.with_suffix(".part").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    path.with_suffix(".part").replace(path)
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def load(path: Path) -> list[Sampled]:
