@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from difflib import get_close_matches
 from pathlib import Path
 
 from speculative.engines.base import Ids
 from speculative.errors import UnknownMarker, UsageError
+
+SHOWN = 12
+"""Markers that an error lists."""
 
 
 class TokenTable:
@@ -31,8 +35,9 @@ class TokenTable:
         try:
             return self.markers[text]
         except KeyError:
-            known = ", ".join(self.markers) or "none"
-            raise UnknownMarker(f"{self.path}: no marker {text!r} (known: {known}); the dialect belongs to another model") from None
+            raise UnknownMarker(
+                f"{self.path}: no marker {text!r} (known: {_some(self.markers, text)}); the dialect belongs to another model"
+            ) from None
 
     def to_bytes(self, ids: Ids) -> bytes:
         """The exact bytes of the ids; markers and padding give nothing."""
@@ -40,6 +45,13 @@ class TokenTable:
             return b"".join(map(self._bytes.__getitem__, ids))
         except KeyError:  # a marker is among them
             return b"".join([self._bytes.get(number, b"") for number in ids])
+
+
+def _some(markers: dict[str, int], text: str) -> str:
+    """Lists a dozen markers, the most alike first: a vocabulary may have thousands."""
+    alike = get_close_matches(text, markers, SHOWN, 0.0)
+    more = len(markers) - len(alike)
+    return (", ".join(alike) or "none") + (f", and {more} more" if more else "")
 
 
 def check_whole(text: str) -> None:
