@@ -335,7 +335,8 @@ def test_addresses():
             address(wrong)
     for same in (" http://host:8000 ", "HTTP://host:8000//v1", "http://host:8000/v1//", "hTTp://host:8000//"):
         assert address(same) == "http://host:8000/v1"
-    for endpoint in ("/v1/chat/completions", "/v1/completions", "/chat/completions/", "/generate", "/v1/models", "/completion", "/v1//completions"):
+    calls = "chat/completions", "completions", "models", "responses"
+    for endpoint in (*(f"/v1/{call}" for call in calls), "/chat/completions/", "/generate", "/completion", "/v1//completions"):
         with pytest.raises(UsageError, match=r"give the address up to /v1: http://host:8000/v1$"):
             address(f"http://host:8000{endpoint}")
     with pytest.raises(UsageError):
