@@ -106,15 +106,19 @@ class ContextExceeded(EngineError):
 
     def __init__(self, engine: str, tokens: int | None, context: int | None, said: str = "", hint: str = "") -> None:
         self.engine, self.tokens, self.context = engine, tokens, context
-        super().__init__(f"{engine}: {self.what}{f' (the server says: {said})' if said else ''}{hint or '; shorten the problem'}")
+        words = f" (the server says: {said})" if said else ""
+        super().__init__(f"{engine}: {self.what}{words}; {hint or self.advice}")
 
     @property
     def what(self) -> str:
-        """Says what does not fit, and what does."""
+        """What does not fit."""
         given = "the prefix" if self.tokens is None else f"a prefix of {self.tokens} tokens"
-        if self.context is None:
-            return f"{given} does not fit into its context"
-        return f"{given} does not fit into its context of {self.context}, which holds prompt, chain and answer together"
+        return f"{given} does not fit into its context" + (f" of {self.context}" if self.context else "")
+
+    @property
+    def advice(self) -> str:
+        """What would fit."""
+        return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
 class UnknownMarker(EngineError):

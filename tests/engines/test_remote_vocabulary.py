@@ -139,6 +139,7 @@ def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
+    monkeypatch.setattr(remote_vocabulary.hub, "unreachable", lambda: "")
     assert remote_vocabulary.find("someone/model") == path
     assert calls == [(True, None), (False, "hf_key")]
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))

@@ -1,11 +1,15 @@
 """What servers say of themselves: adapters, contexts, names of pages, and answers of things that are no model server."""
 
+import asyncio
 import logging
+import socket
+import threading
 
+import huggingface_hub
 import pytest
 import unlike
 
-from speculative.engines import remote_vocabulary
+from speculative.engines import hub, remote_vocabulary
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
 from speculative.engines.openai import OpenAIEngine
@@ -125,7 +129,7 @@ async def short(server, engine):
 async def test_a_prefix_that_does_not_fit_names_what_does():
     async with serving(BASE) as server:
         engine = await connected(server)
-        with pytest.raises(ContextExceeded, match=r"a prefix of 513 tokens .*context of 512, which holds prompt, chain and answer"):
+        with pytest.raises(ContextExceeded, match=r"a prefix of 513 tokens .*context of 512; shorten .*: at most 511 tokens"):
             await engine.complete([[65] * 512], Decoding(1), key="", tally=Tally())
         await engine.aclose()
 
@@ -172,3 +176,76 @@ def test_an_unknown_marker_lists_a_dozen_of_thousands(tmp_path):
     with pytest.raises(UnknownMarker, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
         remote_vocabulary.read(path).marker("<thinking>")
     assert len(str(raised.value)) < 500
+
+
+# ---- what is waited for ---------------------------------------------------------------------------------------------
+
+
+async def test_while_the_tokenizer_is_read_no_server_is_said_to_be_waited_for(monkeypatch, tmp_path):
+    path, told, seen = unlike.byte_level(tmp_path), [], threading.Event()
+
+    def tell(line):
+        told.append(line)
+        if line.startswith("reading"):
+            seen.set()
+
+    def slow(path):
+        assert seen.wait(60)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(remote_vocabulary, "read", slow)
+    async with FakeServer(ScriptedEngine("x")) as server:
+        with pytest.raises(UsageError, match="enough"):
+            await asyncio.to_thread(OpenAIEngine.open, server.url, tokenizer=str(path), tell=tell)
+    assert [line.rpartition(" (")[0] for line in told if line.startswith("reading")][:1] == [f"reading the tokenizer of {path}"]
+
+
+# ---- the hub --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Names that were to be fetched over the network."""
+    names = []
+
+    def fetch(name, file, local_files_only=False, token=None):
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        names.append(name)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not there")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return names
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once_in_one_line(fetched, monkeypatch):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{held.getsockname()[1]}/")
+        with pytest.raises(
+            UsageError, match=r"cache of the hub, and http://127\.0\.0\.1:\d+ cannot be reached \(Connection refused\)"
+        ) as raised:
+            remote_vocabulary.find("someone/model")
+    assert "\n" not in str(raised.value)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
+        remote_vocabulary.find("someone/model")
+    assert fetched == []
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for_long(fetched, monkeypatch):
+    monkeypatch.setattr(hub, "DEADLINE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UsageError, match=r"cannot be reached \(.*(no answer within|timed out)"):
+            remote_vocabulary.find("someone/model")
+    assert fetched == []
+
+
+async def test_a_hub_that_answers_anything_is_asked(fetched, monkeypatch):
+    async with FakeServer(ScriptedEngine("x")) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        with pytest.raises(UsageError, match="was not found on the hub"):
+            await asyncio.to_thread(remote_vocabulary.find, "someone/model")
+    assert fetched == ["someone/model"]

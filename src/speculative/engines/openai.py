@@ -44,7 +44,7 @@ class OpenAIEngine:
         self._wire = server.wire(vocabulary)
         link.keeps = self._wire.keeps
         if server.assumed:
-            link.hint = f"; its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
+            link.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
     @classmethod
     async def connect(
@@ -67,8 +67,9 @@ class OpenAIEngine:
         of the model, if the server does not say them. `phase` is told what is being done.
         Raises `EngineUnreachable` for a dead address, `UsageError` for what has to be said.
         """
-        link = Link([urls] if isinstance(urls, str) else urls, secret=secret, deadlines=deadlines)
-        waiting = f"waiting for {' and '.join(map(bare, link.replicas.urls))}"
+        addresses = [urls] if isinstance(urls, str) else urls
+        link = Link(addresses, secret=secret, deadlines=deadlines)
+        waiting = f"waiting for {' and '.join(map(bare, addresses))}"
         try:
             phase(waiting)
             server = await inspect(link, model, context)
