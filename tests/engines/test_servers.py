@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 import unlike
 
+import speculative
 from speculative.engines import hub, remote_vocabulary
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
@@ -16,6 +17,7 @@ from speculative.engines.openai import OpenAIEngine
 from speculative.engines.servers import UNKNOWN_CONTEXT
 from speculative.errors import ContextExceeded, UnknownMarker, UnknownName, UsageError
 from speculative.fake_server import FakeServer
+from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 
@@ -249,3 +251,31 @@ async def test_a_hub_that_answers_anything_is_asked(fetched, monkeypatch):
         with pytest.raises(UsageError, match="was not found on the hub"):
             await asyncio.to_thread(remote_vocabulary.find, "someone/model")
     assert fetched == ["someone/model"]
+
+
+# ---- a text that goes round in circles ------------------------------------------------------------------------------
+
+
+class Looping(FakeServer):
+    """As vLLM with `repetition_detection`: it ends a text that repeats itself."""
+
+    def _asked(self, body):
+        return super()._asked({**body, "max_tokens": min(body["max_tokens"], 10)})
+
+    async def _tell(self, response, said):
+        for choice in said["choices"]:
+            if choice["finish_reason"] == "length":
+                choice |= {"finish_reason": "repetition", "stop_reason": "repetition_detected"}
+        await super()._tell(response, said)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_repetition_that_the_server_ends_is_a_loop_and_no_broken_server(stream):
+    async with Looping(ScriptedEngine("again " * 99)) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        heard = []
+        settings = {"listener": heard.append} if stream else {}
+        result = await speculative.asolve("?", "random_switch", pair=Pair(engine, engine), max_tokens=200, switch_chunk=16, **settings)
+        assert result.finish_reason == "loop"
+        assert result.reasoning == "again agai"
+        await engine.aclose()
