@@ -435,7 +435,7 @@ def test_a_dropped_engine_ends_its_thread() -> None:
     del engine
     gc.collect()
     assert gone() is None
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

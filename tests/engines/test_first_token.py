@@ -140,11 +140,22 @@ async def test_the_other_model_goes_on_where_a_server_only_pings(kind):
         assert "no first token within" in loss.error
 
 
-async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind):
-    async with rig(kind) as (engine, _):
-        engine.link.deadlines = Deadlines(between=0.3)
-        count = 0
-        async for delta in engine.stream(PROMPT, Decoding(3), key="", tally=Tally()):
-            await asyncio.sleep(0.4)
-            count += len(delta.ids)
-        assert count == 3
+async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind, monkeypatch):
+    """The time between two reads of ours is none of the server's: it is no part of any deadline."""
+    async with rig(kind) as (engine, server):
+        server.pace = 0.01
+        deadlines, loop, real = [], asyncio.get_running_loop(), asyncio.timeout_at
+        clock = loop.time
+
+        def noted(when):
+            if when and when - loop.time() > 10:  # (a connection's own are shorter)
+                deadlines.append(when - loop.time())
+            return real(when)
+
+        monkeypatch.setattr(http.asyncio, "timeout_at", noted)
+        late = 0.0
+        monkeypatch.setattr(loop, "time", lambda: clock() + late)
+        async for _ in engine.stream(PROMPT, Decoding(30), key="", tally=Tally()):
+            late += 50.0  # as if each token took the listener that long
+        assert len(deadlines) >= 2
+        assert all(59 < left <= 60 for left in deadlines)

@@ -79,7 +79,7 @@ def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
     running = starting.start(Launch(model, python))
     os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
-    running.process.wait(20)
+    running.process.wait(100)
     running.stop()
     assert running.log.exists()
 
