@@ -57,8 +57,8 @@ class Sampling(Struct, frozen=True):
 class Problem(Struct, frozen=True):
     """What the user asks, how to sample, and what it may cost.
 
-    `max_tokens` counts the tokens of the chain and its answer that models wrote; a part of it (`reserve`) is kept free for
-    the answer. `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
+    `max_tokens` counts the tokens of the chain and its answer that models wrote: it is never exceeded. `answer_tokens` of it are
+    kept free for the answer (None: an eighth, 1,024 at the most). `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
@@ -80,6 +80,7 @@ class Problem(Struct, frozen=True):
     raw: bool = False
     degrade: Degrade = "fail"
     warm_every: int = 0
+    answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.raw and len(self.messages) != 1:
@@ -100,6 +101,7 @@ class Problem(Struct, frozen=True):
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
         _bounds("warm_every", self.warm_every, 0, whole=True)
+        _bounds("answer_tokens", self.answer_tokens, 0, whole=True)
         if self.degrade not in get_args(Degrade):
             raise UsageError(f"degrade: {self.degrade!r} is none of {', '.join(get_args(Degrade))}")
 
@@ -111,7 +113,7 @@ class Problem(Struct, frozen=True):
     @property
     def reserve(self) -> int:
         """Tokens of `max_tokens` that the thinking leaves for the answer."""
-        return min(ANSWER_TOKENS, self.max_tokens // 8)
+        return min(ANSWER_TOKENS, self.max_tokens // 8) if self.answer_tokens is None else min(self.answer_tokens, self.max_tokens)
 
 
 class Usage(Struct):

@@ -14,6 +14,7 @@ from speculative.problem import Problem
 RUNNER_OWNS = frozenset(
     [
         "answer_instruction",
+        "answer_tokens",
         "big",
         "degrade",
         "epochs",
