@@ -18,6 +18,7 @@ from speculative.events import Phase, TextDelta
 from speculative.flights import Flight
 from speculative.problem import FinishReason
 from speculative.state import ChainState
+from speculative.verb import GIVE_UP
 
 T = TypeVar("T")
 Landed = tuple[list[Completion], events.Call] | None
@@ -63,8 +64,21 @@ class Calling(ChainState):
 
     def _check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
-        if self.thinking and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent):
+        if self.finish is None and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent):
             self._end("length")
+
+    def _check_room(self, role: str) -> None:
+        """Ends the thinking when a role could not write even one text at the chain's end."""
+        role = self._roles.acting(role)
+        room = self._room(role, self._prefix(role))
+        if room.tokens < 1:
+            self._end(room.then)
+
+    def _roomless(self, verb: str, then: FinishReason) -> None:
+        """A verb had no room. After many in a row the thinking is over: nothing that the method asks for fits any more."""
+        self._did_nothing(verb)
+        if self.finish is None and self._idle >= GIVE_UP:
+            self._end(then, "no room for what the method asks for")
 
     def _end(self, finish: FinishReason, reason: str = "") -> None:
         self.record(events.Stopped(reason=reason or {"length": "budget"}.get(finish, finish), finish=finish))

@@ -113,4 +113,9 @@ class ReplayMismatch(EngineError):
 
 
 class ChainMisuse(RuntimeError):
-    """A method used the chain wrongly: a bug in the method, never a user's mistake."""
+    """A method used the chain wrongly: a bug in the method, never a user's mistake.
+
+    `where`: the file and line of the mistake, where the traceback does not say it.
+    """
+
+    where: tuple[str, int] | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from msgspec import Struct, structs
 
@@ -39,6 +40,45 @@ class Message(Struct, frozen=True):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+Turn = Message | Mapping[str, Any]
+"""A message, or the same as a dict with `role` and `content`."""
+
+
+def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
+    """Chat messages, out of a text, messages and dicts. Raises `UsageError` that names the message."""
+    if isinstance(given, str):
+        return (Message("user", given),)
+    return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
+
+
+def _message(number: int, turn: object) -> Message:
+    if isinstance(turn, Message):
+        role, content = turn.role, turn.content
+    elif isinstance(turn, Mapping):
+        fields = cast("Mapping[str, Any]", turn)
+        role, content = fields.get("role"), fields.get("content")
+    else:
+        raise UsageError(f"message {number} must be a Message or a dict with role and content, got {turn!r}")
+    if role not in ("system", "user", "assistant"):
+        raise UsageError(f"message {number}: role must be system, user or assistant, got {role!r}")
+    if content is None:
+        raise UsageError(f"message {number} must have a content, a text")
+    if isinstance(content, list):
+        parts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in content]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        content = "\n".join(parts) if all(isinstance(part, str) for part in parts) else content
+    if not isinstance(content, str):
+        raise UsageError(f"message {number}: content must be a text, got {content!r}")
+    return turn if isinstance(turn, Message) else Message(role, content)
+
+
+def _texts(field: str, given: object) -> tuple[str, ...]:
+    texts = (given,) if not isinstance(given, list | tuple) else tuple(cast("Sequence[object]", given))
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{field} must be texts, got {text!r}")
+    return cast("tuple[str, ...]", texts)
 
 
 class Sampling(Struct, frozen=True):
@@ -83,10 +123,14 @@ class Problem(Struct, frozen=True):
     answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        structs.force_setattr(self, "messages", messages_of(self.messages))
+        structs.force_setattr(self, "stop", _texts("stop", self.stop))
+        if not isinstance(self.raw, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"raw must be true or false, got {self.raw!r}")
+        if not isinstance(self.answer_instruction, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"answer_instruction must be a text, got {self.answer_instruction!r}")
         if self.raw and len(self.messages) != 1:
             raise UsageError(f"a raw prompt is one message, there are {len(self.messages)}")
-        structs.force_setattr(self, "messages", tuple(self.messages))
-        structs.force_setattr(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         if "" in self.stop:
             raise UsageError("stop: an empty string would end every answer at once; leave it out")
         if not self.messages or not self.messages[-1].content.strip():

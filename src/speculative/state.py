@@ -24,6 +24,7 @@ from speculative.prompts import Question
 from speculative.roles import Roles
 from speculative.steps import Steps
 from speculative.trace import Trace
+from speculative.verb import GIVE_UP, IDLE, LoopGuard
 from speculative.view import Prompts, View
 from speculative.warming import Warming
 
@@ -73,6 +74,9 @@ class ChainState:
         self._caller = Caller(key, self.record)
         self._roles = Roles(engines, problem.degrade, parent._roles.lost if parent else None)
         self._warming = Warming(problem.warm_every)
+        self._guard = LoopGuard()
+        self._idle = 0
+        self.forgotten: list[ChainMisuse] = parent.forgotten if parent else []
 
     @cached_property
     def random(self) -> random.Random:
@@ -82,6 +86,8 @@ class ChainState:
     @property
     def thinking(self) -> bool:
         """False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up."""
+        self.check_awaited()
+        self._guard.read()
         return self.finish is None
 
     @property
@@ -127,11 +133,19 @@ class ChainState:
         if self.trace.ended:
             raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
+        call: events.Call | None = getattr(event, "call", None)
+        if call and call.requests:
+            self._idle = 0
         produced = self.trace.add(event)
         if not (isinstance(event, WARM_UPS) and event.seed == WARMING):
             self._budget.produce(produced)
         if self._listener is not None and not self._parent:
             self._listener(event)
+
+    def check_awaited(self) -> None:
+        """Raises `ChainMisuse` if a verb of this chain, or of one of its family, was called and never awaited."""
+        if self.forgotten:
+            raise self.forgotten.pop()
 
     def check_fits(self) -> None:
         """Raises `ContextExceeded` if the problem leaves a model of the pair no room to write."""
@@ -208,6 +222,16 @@ class ChainState:
         if ground is None or ground.state == "accepted":
             return base is self._place
         return ground.state == "open" and ground.base is self._place
+
+    def _did_nothing(self, verb: str) -> None:
+        """Counts verbs that had nothing to do. Raises `ChainMisuse` when there were too many in a row."""
+        self._idle += 1
+        if self._idle > IDLE:
+            raise ChainMisuse(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")
+
+    def _check_unanswered(self, verb: str) -> None:
+        if self.answered:
+            raise ChainMisuse(f"{verb}: the chain is answered already")
 
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
