@@ -11,7 +11,7 @@ from strategies import check_books, scripted_pair
 
 from speculative import Message, MethodError, Problem, Result, UsageError, solve
 
-ENDLESS = "thinking " * 9999
+ENDLESS = "thinking " * 99
 HEAD = "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    async def think(self, chain):\n"
 FIRST = HEAD.count("\n") + 1
 """The line on which the body of `think` begins."""
@@ -132,7 +132,7 @@ def test_ends_that_are_taken_back_for_ever_are_an_error(tmp_path: Path) -> None:
 # ---- verbs after the end --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["write('big')", "insert('x')", "answer('big')", "draft('big')"])
+@pytest.mark.parametrize("verb", ["write('big')", "insert('x')", "answer('big')"])
 def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
     message = refused(tmp_path, f"await chain.write('big')\nawait chain.answer('big')\nawait chain.{verb}", 3, max_tokens=100)
     assert "the chain is answered already" in message
@@ -214,7 +214,7 @@ def test_a_method_that_is_not_async_is_refused_when_it_is_loaded(tmp_path: Path,
 def test_a_think_that_gives_nothing_to_await_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from speculative import Method\n\n\nclass Mine(Method):\n    think = staticmethod(lambda chain: None)\n")
-    with pytest.raises(MethodError, match="Mine.think must be `async def`"):
+    with pytest.raises(MethodError, match=r"Mine\.think must be `async def`"):
         solve("6*7?", str(file), pair=scripted_pair())
 
 

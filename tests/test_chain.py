@@ -55,9 +55,9 @@ async def test_after_the_end_nothing_is_written_and_no_engine_called() -> None:
 
 async def test_a_method_may_not_ask_for_less_than_one_token() -> None:
     chain = chain_of("abc")
-    with pytest.raises(ChainMisuse, match="write: max_tokens is 0, it must be at least 1"):
+    with pytest.raises(ChainMisuse, match="write: max_tokens must be at least 1, got 0"):
         await chain.write("big", max_tokens=0)
-    with pytest.raises(ChainMisuse, match="draft: n is 0"):
+    with pytest.raises(ChainMisuse, match="draft: n must be at least 1, got 0"):
         await chain.draft("big", 0)
     with pytest.raises(ChainMisuse, match="no engine has the role 'judge'; the pair has big, small"):
         await chain.write("judge")

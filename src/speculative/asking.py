@@ -45,7 +45,6 @@ class Asking(Calling):
         number("draft", temperature=temperature)
         typed("draft", str, "a text", stop=stop)
         typed("draft", Question, "a question", asked=asked)
-        self._check_unanswered("draft")
         for parent in parents:
             self._check_open(parent, "draft")
             if parent and (parent.ended or parent.phase == "answer"):

@@ -65,12 +65,11 @@ def _message(number: int, turn: object) -> Message:
         raise UsageError(f"message {number}: role must be system, user or assistant, got {role!r}")
     if content is None:
         raise UsageError(f"message {number} must have a content, a text")
-    if isinstance(content, list):
-        parts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in content]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        content = "\n".join(parts) if all(isinstance(part, str) for part in parts) else content
-    if not isinstance(content, str):
+    parts = cast("list[object]", content) if isinstance(content, list) else [content]
+    texts = [cast("dict[str, object]", part).get("text") if isinstance(part, dict) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
         raise UsageError(f"message {number}: content must be a text, got {content!r}")
-    return turn if isinstance(turn, Message) else Message(role, content)
+    return turn if isinstance(turn, Message) else Message(role, "\n".join(cast("list[str]", texts)))
 
 
 def _texts(field: str, given: object) -> tuple[str, ...]:

@@ -194,8 +194,8 @@ def _check_types(method: object, pair: object, wrappers: object, listener: objec
         raise UsageError(f"the pair must be a Pair, got {pair!r}")
     if listener is not None and not callable(listener):
         raise UsageError(f"the listener must be callable, got {listener!r}")
-    names = wrappers if isinstance(wrappers, Sequence) else [wrappers]
-    if not all(isinstance(name, str) for name in cast("Sequence[object]", names)):
+    names = cast("Sequence[object]", wrappers) if isinstance(wrappers, Sequence) else [wrappers]
+    if not all(isinstance(name, str) for name in names):
         raise UsageError(f"wrappers must be names, got {wrappers!r}")
 
 

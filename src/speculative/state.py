@@ -24,7 +24,7 @@ from speculative.prompts import Question
 from speculative.roles import Roles
 from speculative.steps import Steps
 from speculative.trace import Trace
-from speculative.verb import GIVE_UP, IDLE, LoopGuard
+from speculative.verb import IDLE, LoopGuard
 from speculative.view import Prompts, View
 from speculative.warming import Warming
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from speculative.draft import Draft
 from speculative.errors import ChainMisuse
@@ -154,7 +154,8 @@ def typed(verb: str, kind: type | tuple[type, ...], called: str, **values: objec
 
 def drafts(verb: str, name: str, given: object) -> list[Draft]:
     """The drafts that are given: one, or several. Raises `ChainMisuse` for anything else."""
-    found: list[Any] = [given] if isinstance(given, Draft | str) or not hasattr(given, "__iter__") else list(given)  # type: ignore[call-overload]
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:
         if not isinstance(one, Draft):
             raise ChainMisuse(f"{verb}: {name} must be a draft, got {shown(one)}")
@@ -164,6 +165,6 @@ def drafts(verb: str, name: str, given: object) -> list[Draft]:
 def shown(value: object) -> str:
     """A value as an error names it, in one short line."""
     if isinstance(value, list | tuple | dict | set):
-        return f"a {type(value).__name__}"
+        return f"a {type(cast(object, value)).__name__}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:80]}…"
