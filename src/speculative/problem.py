@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from speculative.errors import UsageError
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 Role = Literal["big", "small", "judge"]
 FinishReason = Literal["stop", "length", "loop", "context", "time"]
@@ -97,7 +97,8 @@ class Problem(Struct, frozen=True):
     """What the user asks, how to sample, and what it may cost.
 
     `max_tokens` counts the tokens of the chain and its answer that models wrote: it is never exceeded. `answer_tokens` of it are
-    kept free for the answer (None: an eighth, 1,024 at the most). `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
+    kept free for the answer (None: an eighth, 1,024 at the most). `max_produced` caps everything that is generated, waste
+    included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.

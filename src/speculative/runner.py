@@ -12,15 +12,15 @@ from traceback import FrameSummary, extract_tb
 from typing import Any, TypeVar, cast
 
 from speculative import version
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
+from speculative.chain.state import Listener
 from speculative.errors import ChainMisuse, EngineError, MethodError, SpeculativeError, UsageError
-from speculative.events import EngineCard, Started
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Problem, Result, Sampling, Turn, boxed, messages_of
-from speculative.state import Listener
-from speculative.trace import Trace
+from speculative.trace.events import EngineCard, Started
+from speculative.trace.trace import Trace
 
 T = TypeVar("T")
 
@@ -44,7 +44,8 @@ async def asolve(
 ) -> Result:
     """Lets the pair write one chain by one method.
 
-    `problem`: its text, chat messages (`Message`, or dicts with `role` and `content`), or a `Problem`. `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
+    `problem`: its text, chat messages (`Message`, or dicts with `role` and `content`), or a `Problem`.
+    `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
     `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
     delta, on the event loop; the trace is the same without it.
 

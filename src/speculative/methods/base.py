@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.errors import ChainMisuse, UsageError
 from speculative.problem import Problem
 
