@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 
 class SpeculativeError(Exception):
@@ -134,4 +134,9 @@ class ReplayMismatch(EngineError):
 
 
 class ChainMisuse(RuntimeError):
-    """A method used the chain wrongly: a bug in the method, never a user's mistake."""
+    """A method used the chain wrongly: a bug in the method, never a user's mistake.
+
+    `where`: the file and line of the mistake, where the traceback does not say it.
+    """
+
+    where: tuple[str, int] | None = None
