@@ -48,7 +48,7 @@ def test_a_chain_that_is_interrupted_is_shown_and_saved(stopped, tmp_path, numbe
 
 def test_text_of_a_call_that_was_cut_off_is_shown(stopped):
     out, _, _ = stopped("ask", STORY, "--method", "big_only")
-    assert b"[big] Mia" in out
+    assert b"[big]Mia" in out
     assert b"was cut off" in out
 
 
