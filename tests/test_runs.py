@@ -54,7 +54,11 @@ def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
     old = {"answer_by": "big", "switch_ratio": None, "big_share": None, "switch_chunk": 16, "unit": "chunk"}
     early = params_of(build("big_only", {}, ["early_exit"]))["early_exit"]
     with RunFolder(tmp_path) as folder:
-        folder.append(sample(method="vote(early_exit(random_switch))", params={**old, "vote": {"answer_by": "big", "ballots": 3}, "early_exit": early}))
+        folder.append(
+            sample(
+                method="vote(early_exit(random_switch))", params={**old, "vote": {"answer_by": "big", "ballots": 3}, "early_exit": early}
+            )
+        )
         folder.append(sample(method="vote(theirs)", params={"a": 1}))
     wrapped, unknown = Run(tmp_path).samples
     assert wrapped.method == "vote*early_exit*random_switch"
