@@ -49,9 +49,9 @@ with a `TextDelta` for every piece of text as it arrives. The trace is the same 
 
 - The listener runs on the event loop, between two tokens: it must return quickly. Put the events into a queue to do more with them.
 - An exception in the listener ends the chain with an error.
-- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number that the text has in later events. `committed` is
-  false while the text is only proposed: an `Accepted` or `Rejected` event with that number tells what became of it. `chain` is `()` for the
-  chain itself and `(0,)` for its first child.
+- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number that the text has in later events.
+  `committed` is false while the text is only proposed: an `Accepted` or `Rejected` event with that number decides. `chain` is `()` for
+  the chain itself and `(0,)` for its first child.
 - The events of a child chain (one ballot of a vote) arrive inside its `Child` event; its text arrives as it is written.
 - `at` is seconds since the chain began; `call` is what an engine was asked for and what it cost.
 
