@@ -67,7 +67,7 @@ def _checkout() -> Path | None:
 
     folders = [Path(__file__).parents[2]]  # an editable installation runs from its checkout
     try:
-        came = json.loads(distribution("speculative-reasoning").read_text("direct_url.json") or "{}").get("url", "")
+        came: str = json.loads(distribution("speculative-reasoning").read_text("direct_url.json") or "{}").get("url", "")
         folders += [Path(unquote(urlsplit(came).path))] if came.startswith("file:") else []
     except PackageNotFoundError:
         pass

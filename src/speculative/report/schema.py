@@ -71,5 +71,4 @@ def _portable(part: Any) -> Any:
         return [_portable(value) for value in cast("list[Any]", part)]
     if not isinstance(part, dict):
         return cleandoc(part) if isinstance(part, str) and "\n" in part else part
-    known: dict[str, Any] = part
-    return {name: _portable(value) for name, value in known.items() if name != "propertyNames"}
+    return {name: _portable(value) for name, value in cast("dict[str, Any]", part).items() if name != "propertyNames"}
