@@ -1,7 +1,7 @@
 """Follows a chain while it is written: text as it comes, and what happens to it."""
 
 from speculative import solve
-from speculative.events import AnyEvent, Rejected, Rewound, TextDelta
+from speculative.trace.events import AnyEvent, Rejected, Rewound, TextDelta
 
 PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
 

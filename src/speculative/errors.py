@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 
 class SpeculativeError(Exception):

@@ -15,9 +15,9 @@ import msgspec
 
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
-from speculative.events import AnyEvent
 from speculative.report import schema
-from speculative.standing import Standing
+from speculative.stats.summary import Standing
+from speculative.trace.events import AnyEvent
 
 HEAD = """# The command line
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import msgspec
 
-from speculative.events import AnyEvent
 from speculative.report.outcome import Outcome
-from speculative.trace import VERSION
+from speculative.trace.events import AnyEvent
+from speculative.trace.trace import VERSION
 
 
 def trace_schema() -> dict[str, Any]:
