@@ -124,12 +124,12 @@ def lines(*strokes, labels=True):
 
 def test_labels_stand_where_the_author_changes():
     found = lines(Stroke("big", "One "), Stroke("small", "two."), Stroke("small", " Three."), Stroke("big", "\nFour."))
-    assert found == ["[big] One [small] two. Three.", "[big] Four."]
+    assert found == ["[big]One [small]two. Three.", "[big]Four."]
 
 
 def test_discarded_text_is_a_line_of_its_own_and_an_excerpt():
     found = lines(Stroke("big", "One"), Stroke("small", "a\n\nb\n\n", "discarded", depth=1), Stroke("big", " two"))
-    assert found == ["[big] One", "  ✗ [small] a ↵ b", "[big] two"]
+    assert found == ["[big]One", "  ✗ [small] a ↵ b", "[big] two"]
     (long,) = lines(Stroke("small", "x" * 500, "discarded"))
     assert long.endswith(f"… {500 - EXCERPT} characters more")
 

@@ -21,7 +21,7 @@ from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
 from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtra, SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.cells import Cell, Desk, prompts_of
 from speculative.evaluate.controls import speculation
@@ -97,7 +97,7 @@ def eval(  # noqa: A001  the command's name
         if value is not None and value < 1:
             raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
     if find_spec("inspect_ai") is None:
-        raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
+        raise MissingExtra("eval", "inspect-ai", "eval", " (`speculative compare` needs no extra)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import SpeculativeError, UnknownName, UsageError
+from speculative.errors import MissingExtra, SpeculativeError, UnknownName, UsageError
 from speculative.evaluate.tasks import Task, task
 from speculative.methods.spec import Contender, contender, spell
 
@@ -114,7 +114,7 @@ def read(path: Path) -> Grid:
     try:
         import yaml
     except ImportError:
-        raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
+        raise MissingExtra(f"the grid {path}", "PyYAML", "eval") from None
     try:
         text = path.read_text(encoding="utf-8")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import UsageError
+from speculative.errors import MissingExtra
 from speculative.problem import Usage
 from speculative.runs.sample import Sample
 
@@ -83,4 +83,4 @@ def _polars() -> Any:
     try:
         return import_module("polars")
     except ImportError:
-        raise UsageError("Parquet needs polars: pip install 'speculative-reasoning[tables]'") from None
+        raise MissingExtra("Parquet", "polars", "tables") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,11 @@ class Trace:
         write_whole(Path(path), self.dump())
 
     @classmethod
-    def load(cls, path: str | Path) -> Trace:
-        """Reads a saved trace. Raises `BadTrace` (not a trace, cut off, another version) and OSError."""
+    def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
+        """Reads a saved trace. Raises `BadTrace` (not a trace, cut off, another version) and OSError.
+
+        `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.
+        """
         lines = Path(path).read_bytes().splitlines()
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
@@ -117,6 +120,9 @@ class Trace:
             try:
                 events.append(_decoder.decode(line))
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                if warn and events and number == len(lines):
+                    warn(f"{path} is cut off in line {number}; only the lines before it are read")
+                    break
                 raise BadTrace(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
         trace = cls(events)
         try:

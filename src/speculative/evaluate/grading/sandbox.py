@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtra, SpeculativeError
 
 DEADLINE = 3.0
 """Seconds for one grade."""
@@ -201,7 +201,7 @@ class Checker:
 def require() -> None:
     """Raises `UsageError` that names the extra, unless math-verify is there."""
     if importlib.util.find_spec("math_verify") is None:
-        raise UsageError("grading mathematics needs math-verify; install it with: pip install 'speculative-reasoning[eval]'")
+        raise MissingExtra("grading mathematics", "math-verify", "eval")
 
 
 checker = Checker()
