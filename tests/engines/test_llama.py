@@ -1,9 +1,9 @@
 """Against llama.cpp's real server: two of them on the shipped models.
 
-    LLAMA_CPU=$(scripts/llama-cpu.sh) pytest -m llama
+    GGUF_FOLDER=$(scripts/gguf.sh) pytest -m llama
 
-`LLAMA_CPU` is the Python that the script built, or the folder of its environment; without it the folder that the script builds by itself
-is looked at. Without a Python these tests are skipped; in CI (`CI=true`) they fail.
+The folder holds the models as GGUF files; without the variable, the script's own folder is looked at. The server is the program
+`llama-server` or the package xllamacpp (the extra `llama`). Without files or server these tests are skipped; in CI (`CI=true`) they fail.
 """
 
 import asyncio
@@ -13,10 +13,11 @@ import random
 import signal
 
 import pytest
-from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_server, metric, prompt, streamed_as_completed, until
+from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch, metric, prompt, streamed_as_completed, until
 
 import speculative
 from speculative.cli import run as command
+from speculative.engines import starting
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.checkup import look
 from speculative.engines.openai import OpenAIEngine
@@ -266,8 +267,9 @@ async def test_what_does_not_fit_is_said(llama_pair):
         await engine.score([[40]], [[41]], key="", tally=Tally())
 
 
-async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas):
-    own = await asyncio.to_thread(llama_server, tmp_path, "small", "--key", "sesame")
+async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    own = await asyncio.to_thread(starting.start, llama_launch("small", "--api-key sesame"))
     try:
         for wrong in (None, "simsim"):
             with pytest.raises(EngineRefused, match=r"401.*--big-key") as refused:
