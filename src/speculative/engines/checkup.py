@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Engine, Tally
-from speculative.errors import EngineError, SpeculativeError
+from speculative.engines.tokens import check_round_trip
+from speculative.errors import BadWeights, EngineError, SpeculativeError
 from speculative.problem import Message
 from speculative.prompts import dialect, encode
 
@@ -39,11 +40,12 @@ async def look(role: str, engine: Engine) -> Finding:
     family = dialect(engine.dialect)
     prompt = encode(engine.vocabulary, family.prompt(QUESTION, ""))
     try:
+        check_round_trip(engine.vocabulary, engine.name)
         ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
         found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
         if server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
-    except EngineError as error:
+    except (EngineError, BadWeights) as error:
         found.error = str(error)
     found.advice = [line for line, needed in _advice(found, server) if needed]
     return found
