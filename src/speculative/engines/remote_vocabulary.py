@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from speculative.engines import hub
 from speculative.engines.base import Vocabulary
 from speculative.errors import BadWeights, UsageError
 from speculative.prompts import recognise
@@ -75,6 +76,8 @@ def _from_hub(name: str) -> Path:
         try:
             return Path(fetch(name, FILE, local_files_only=True))
         except LocalEntryNotFoundError:
+            if why := hub.unreachable():
+                return _missing(name, f"is not in this machine's cache of the hub, and {why}")
             return Path(fetch(name, FILE, token=secret("HF_TOKEN")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         return _missing(name, f"was not found on the hub ({type(error).__name__})")

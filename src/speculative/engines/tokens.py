@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -30,6 +31,9 @@ SAMPLES: Final = (
     "def f(x):\n    if x:\n\t\treturn [x,  1]\n",
 )
 """Texts that a tokenizer must give back: newlines, tabs, runs of spaces and indented code."""
+
+SHOWN = 12
+"""Markers that an error lists."""
 
 
 class TokenTable:
@@ -80,9 +84,9 @@ class TokenTable:
         try:
             return self.markers[text]
         except KeyError:
-            known = ", ".join([*self.markers][:12]) or "none"
-            more = f" and {len(self.markers) - 12} more" if len(self.markers) > 12 else ""
-            raise UnknownMarker(f"{self.path}: no marker {text!r} (known: {known}{more}); the dialect belongs to another model") from None
+            raise UnknownMarker(
+                f"{self.path}: no marker {text!r} (known: {_some(self.markers, text)}); the dialect belongs to another model"
+            ) from None
 
     def knows(self, ids: Ids) -> bool:
         """Returns True if every id is in the vocabulary."""
@@ -128,6 +132,13 @@ def check_round_trip(vocabulary: Vocabulary, name: str) -> None:
             raise BadWeights(f"{name}: cannot encode {text!r} ({error}); {step}") from None
         if data != text.encode():
             raise BadWeights(f"{name}: the text {text!r} comes back as {data!r}; {step}")
+
+
+def _some(markers: dict[str, int], text: str) -> str:
+    """Lists a dozen markers, the most alike first: a vocabulary may have thousands."""
+    alike = get_close_matches(text, markers, SHOWN, 0.0)
+    more = len(markers) - len(alike)
+    return (", ".join(alike) or "none") + (f", and {more} more" if more else "")
 
 
 def check_whole(text: str) -> None:
