@@ -71,11 +71,14 @@ class EngineTimeout(EngineError):
 
 
 class EngineBusy(EngineError):
-    """The server turned the call away for now. `retry_after` is in how many seconds it wants to be asked again, if it said so."""
+    """The server turned the call away for now.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `retry_after`: seconds from its Retry-After, or None. `status`: its HTTP status.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, status: int = 503) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.status = retry_after, status
 
 
 class EngineRefused(EngineError):
@@ -92,12 +95,26 @@ class EngineClosed(EngineError):
     """The engine was closed while, or before, it was asked."""
 
 
-class ContextExceeded(EngineError):
-    """The prefix does not fit into the model's positions."""
+CONTEXT_FLAGS = "--big-context (--small-context, --judge-context)"
 
-    def __init__(self, engine: str, tokens: int, context: int) -> None:
-        super().__init__(f"{engine}: a prefix of {tokens} tokens does not fit into its context of {context}; shorten the problem")
+
+class ContextExceeded(EngineError):
+    """The prefix does not fit into the model's positions. `tokens` and `context` are None where a server did not name them.
+
+    `said`: the words of a server that refused the call.
+    """
+
+    def __init__(self, engine: str, tokens: int | None, context: int | None, said: str = "", hint: str = "") -> None:
         self.engine, self.tokens, self.context = engine, tokens, context
+        super().__init__(f"{engine}: {self.what}{f' (the server says: {said})' if said else ''}{hint or '; shorten the problem'}")
+
+    @property
+    def what(self) -> str:
+        """Says what does not fit, and what does."""
+        given = "the prefix" if self.tokens is None else f"a prefix of {self.tokens} tokens"
+        if self.context is None:
+            return f"{given} does not fit into its context"
+        return f"{given} does not fit into its context of {self.context}, which holds prompt, chain and answer together"
 
 
 class UnknownMarker(EngineError):

@@ -31,13 +31,15 @@ class Fault(Struct, frozen=True):
 
     `status`: the call is answered with that status (and Retry-After). `garbage`: something that is no JSON. `half`: half a JSON, and
     the end. `close`: the connection closes. `error`: an error in the middle of the stream. `stall`: nothing for `seconds`.
+    `ping`: comments, empty lines and empty events for `seconds`, and then the connection closes. `said`: the error's message.
     """
 
-    kind: Literal["status", "garbage", "half", "close", "error", "stall"]
+    kind: Literal["status", "garbage", "half", "close", "error", "stall", "ping"]
     after: int = 0
     status: int = 500
     retry_after: str | None = None
     seconds: float = 3600.0
+    said: str = "scripted"
 
 
 class FakeServer:
@@ -115,7 +117,7 @@ class FakeServer:
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.kind == "status":
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return web.json_response({"error": {"message": "scripted"}}, status=fault.status, headers=headers)
+            return web.json_response({"error": {"message": fault.said}}, status=fault.status, headers=headers)
         self.running += 1
         try:
             return await self._served(request, body, fault)
@@ -136,7 +138,7 @@ class FakeServer:
                 return pages | {"/version": {"version": "0.32.0"}}
             case "sglang":
                 info = {"model_path": self.source, "tokenizer_path": self.source}
-                return pages | {"/get_model_info": info, "/get_server_info": {"version": "0.5"}}
+                return pages | {"/model_info": info, "/server_info": {"version": "0.5"}}
             case "llama.cpp":
                 settings = {"default_generation_settings": {"n_ctx": self.engine.context}, "build_info": "b1", "model_path": self.source}
                 return pages | {"/props": settings}
@@ -224,10 +226,22 @@ class FakeServer:
         said = {
             "garbage": b"data: %%%?!\n\n",
             "half": b'data: {"choices": [{"index": 0, "token_',
-            "error": b'data: {"error": {"message": "scripted"}}\n\n',
+            "error": b"data: " + msgspec.json.encode({"error": {"message": fault.said}}) + b"\n\n",
         }
+        if fault.kind == "ping":
+            await self._ping(request, response, fault.seconds)
         await response.write(said.get(fault.kind, b""))
         return response
+
+    @staticmethod
+    async def _ping(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while loop.time() < end:
+            await response.write(b": ping\n\n\n\ndata:\n\nevent: ping\ndata: \n\n")
+            await asyncio.sleep(0.01)
+        assert request.transport, "the client is still there"
+        request.transport.abort()
 
     # ---- the three ways to speak ------------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ class EngineOptions(Struct, frozen=True):
 
     `model`: which one, where a server has several. `key`: the server's secret (else `SPECULATIVE_BIG_KEY` and its like for the other
     roles, or `SPECULATIVE_KEY`, of the environment or `.env`). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
-    does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
+    does not say a usable one. `dialect`: where it cannot be told from the vocabulary. `context`: positions of the model, where the
+    server does not say them.
 
     For a model that a server is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
     `vllm` (the Python that has vLLM), `keep` (leave the server running; the next command uses it).
@@ -39,6 +40,7 @@ class EngineOptions(Struct, frozen=True):
     key: str | None = None
     tokenizer: str | None = None
     dialect: str | None = None
+    context: int | None = None
     gpus: str | None = None
     port: int = 0
     args: str = ""
@@ -50,10 +52,11 @@ Spec = str | Sequence[str]
 """`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, a model's hub
 name or folder, for which vLLM is started, or a GGUF file, for which llama.cpp's server is started."""
 
-TELLING = ("model", "tokenizer", "dialect", "args")
+TELLING = ("model", "tokenizer", "dialect", "context", "args")
 """The options that decide what an engine writes; the others say where it runs."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 class Pair(Mapping[str, Engine]):
@@ -154,9 +157,7 @@ def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str
     if kind == "server":
         from speculative.engines.openai import OpenAIEngine
 
-        return OpenAIEngine.open(
-            specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
-        )
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_own(options))
     from speculative.engines.vllm import VllmEngine
 
     return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
@@ -166,7 +167,7 @@ def kind_of(specs: Sequence[str]) -> Literal["bundled", "server", "model"]:
     """What fills a role. Raises `UsageError` for what names no engine."""
     if len(specs) == 1 and specs[0] in BUNDLED.values():
         return "bundled"
-    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+    if specs and all(ADDRESS.match(one) for one in specs):
         return "server"
     if len(specs) == 1 and starts(specs[0]):
         return "model"
@@ -201,7 +202,8 @@ def _folder(spec: str) -> Path:
 
 def _own(options: EngineOptions) -> dict[str, Any]:
     """How the engine on a server that was started is opened."""
-    return {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
+    own = {"secret": options.key, "dialect": options.dialect, "context": options.context}
+    return own | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
 
 
 def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
@@ -209,7 +211,7 @@ def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dic
     that decide what it writes. Without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in TELLING}
-    return {name: hidden(value) for name, value in (told | more).items() if value}
+    return {name: hidden(str(value)) for name, value in (told | more).items() if value}
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:

@@ -201,11 +201,13 @@ class Writing(Asking):
         self._warming.saw(last.author, self.tokens)
         if last.phase == "answer":
             if self.finish in (None, "stop"):
-                self.finish = last.finish if last.finish in ("length", "context") else "stop"
+                self.finish = last.finish if last.finish in ("length", "context", "loop") else "stop"
         elif last.ended:
             self.finish = "stop"
         elif last.finish == "context":
             self._end("context")
+        elif last.finish == "loop":
+            self._end("loop", "the server saw the text repeat itself")
         elif self.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self.problem.stop):
             self._over = True
             self._end("stop", "a stop string of the text")

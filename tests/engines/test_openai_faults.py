@@ -333,6 +333,12 @@ def test_addresses():
     for wrong in ("ftp://host", "host:8000", "http://", "", "http://[::1", "http://host:port", "http://host:99999"):
         with pytest.raises(UsageError, match="not the address"):
             address(wrong)
+    for same in (" http://host:8000 ", "HTTP://host:8000//v1", "http://host:8000/v1//", "hTTp://host:8000//"):
+        assert address(same) == "http://host:8000/v1"
+    calls = "chat/completions", "completions", "models", "responses"
+    for endpoint in (*(f"/v1/{call}" for call in calls), "/chat/completions/", "/generate", "/completion", "/v1//completions"):
+        with pytest.raises(UsageError, match=r"give the address up to /v1: http://host:8000/v1$"):
+            address(f"http://host:8000{endpoint}")
     with pytest.raises(UsageError):
         Replicas([])
     assert Replicas(["http://user:p@ss@host:1"]).name == "http://host:1/v1"
@@ -353,7 +359,7 @@ def test_events_that_come_one_by_one_are_cut_as_those_that_come_together():
     ]
     payloads = Payloads()
     found = [payload for data in several for payload in payloads.feed(data)]
-    assert found == Payloads().feed(b"".join(several)) == [b"1", b"2", b"3", b"", b"5", b"6", b"7"]
+    assert found == Payloads().feed(b"".join(several)) == [b"1", b"2", b"3", b"5", b"6", b"7"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -20,8 +20,13 @@ class Reading:
     def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally, prompt: int) -> None:
         self.cached: int | None = None
         self._name, self._writings, self._tally, self._prompt = name, writings, tally, prompt
-        self._read = wire.reader()
-        self._counted = 0
+        self._wire, self._read = wire, wire.reader()
+        self.tokens = self._counted = 0
+
+    def restart(self) -> None:
+        """Forgets an attempt that failed before its first token: the next one may be on another server."""
+        self._tally.cached_tokens -= self.cached or 0
+        self._read, self.cached, self._counted = self._wire.reader(), None, 0
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
         """What came in one read. Raises `EngineFault`."""
@@ -33,10 +38,13 @@ class Reading:
                     index, size = piece.index, len(piece.ids)
                     if index >= len(self._writings):
                         raise Broken(f"an answer for completion {index} of {len(self._writings)}")
+                    self.tokens += size
                     self._counted += size
                     self._tally.produced_tokens += size
                     fresh += self._writings[index].add(piece)
-            except (msgspec.DecodeError, Broken) as error:
+            except Broken as error:
+                raise error.typed(self._name, payload) from None
+            except msgspec.DecodeError as error:
                 raise EngineFault(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
             if news.produced is not None or news.cached is not None:
                 self._told(news)

@@ -63,12 +63,14 @@ class Grid(BaseModel):
     big_model: str | None = None
     big_tokenizer: str | None = None
     big_dialect: str | None = None
+    big_context: int | None = None
     big_gpus: str | None = None
     big_port: int | None = None
     big_args: str | None = None
     small_model: str | None = None
     small_tokenizer: str | None = None
     small_dialect: str | None = None
+    small_context: int | None = None
     small_gpus: str | None = None
     small_port: int | None = None
     small_args: str | None = None

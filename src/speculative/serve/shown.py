@@ -39,7 +39,7 @@ def failed(error: EngineError) -> str:
     """Whose engine failed, and how."""
     who = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, ContextExceeded):
-        return f"{who}: a prefix of {error.tokens} tokens does not fit into its context of {error.context}; shorten the problem"
+        return f"{who}: {error.what}; shorten the problem"
     return who + KINDS.get(type(error), " failed")
 
 

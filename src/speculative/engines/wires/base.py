@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import Meta, Struct
 
 from speculative.engines.base import LEAST, Completion, Decoding, Ids, Vocabulary
+from speculative.errors import ContextExceeded, EngineError, EngineFault
 
 Count = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -35,7 +37,7 @@ class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made f
     index: int
     ids: Sequence[int]
     logprobs: Sequence[float] = ()
-    reason: Literal["stop", "length"] | None = None
+    reason: Literal["stop", "length", "loop"] | None = None
     matched: int | str | None = None
 
 
@@ -80,7 +82,37 @@ class Wire(Protocol):
 
 
 class Broken(Exception):
-    """A server's answer says that it failed, or lacks what we need of it."""
+    """A server's answer says that it failed, or lacks what we need of it. `said`: the error in its own words, if it gave one."""
+
+    def __init__(self, message: str, said: Any = None) -> None:
+        super().__init__(message)
+        self.said = said
+
+    def typed(self, name: str, payload: bytes) -> EngineError:
+        """Makes the error of the server `name`, which sent that payload."""
+        refused = context_refusal(name, payload, str(self)) if self.said is not None else None
+        return refused or EngineFault(f"{name}: {self}; it sent {payload[:80]!r}")
+
+
+def failure(said: Any) -> Broken:
+    """Makes the error for an answer that holds one."""
+    return Broken(f"the server says: {str(said)[:300]}", said)
+
+
+_TOO_LONG = re.compile(
+    rb"exceed_context_size|context_length_exceeded|context (?:length|size|window)|maximum model length|max_model_len|max_total_tokens"
+)
+"""How servers say that a call does not fit into their context: vLLM, SGLang, llama.cpp, OpenAI and others."""
+
+_LIMIT = re.compile(rb'(?:context (?:length|size|window)|maximum model length|max_model_len|"n_ctx")[^0-9.;]{0,30}?([0-9]+)')
+
+
+def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> ContextExceeded | None:
+    """Returns the error for an answer that refuses a call for its length, or None for any other answer."""
+    if not _TOO_LONG.search(body):
+        return None
+    limit = _LIMIT.search(body)
+    return ContextExceeded(name, None, int(limit[1]) if limit else None, said, hint)
 
 
 def logarithms(values: Iterable[float | None]) -> list[float]:
@@ -105,7 +137,7 @@ class Writing:
         self._past = 0  # tokens that came after its end
         self.ids: list[int] = []
         self.logprobs: list[float] = []
-        self.finish: Literal["stop", "end", "length", "context"] | None = None
+        self.finish: Literal["stop", "end", "length", "context", "loop"] | None = None
         self.end_id: int | None = None
 
     @property
@@ -150,6 +182,9 @@ class Writing:
         """The server ended the text by itself: at its own end of text, or where we saw no reason."""
         if piece.reason == "length":
             self.finish = "length" if self.room >= self._decoding.max_tokens else "context"
+            return
+        if piece.reason == "loop":
+            self.finish = "loop"
             return
         if isinstance(piece.matched, str):
             self.finish = "stop"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids, Vocabulary
-from speculative.engines.wires.base import Broken, Job, News, Piece, Read, TokenId, logarithms
+from speculative.engines.wires.base import Broken, Job, News, Piece, Read, TokenId, failure, logarithms
 
 
 class _Probability(Struct):
@@ -109,7 +109,7 @@ class _Reading:
     def read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
-            raise Broken(f"the server says: {str(answer.error)[:300]}")
+            raise failure(answer.error)
         if answer.prompt_progress is not None:  # (it comes with a token that is none)
             return News((), answer.prompt_progress.cache)
         if answer.stop:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.wires.base import Broken, Count, Job, News, Piece, Read, TokenId, logarithms
+from speculative.engines.wires.base import Broken, Count, Job, News, Piece, Read, TokenId, failure, logarithms
 
 
 class _Logprobs(Struct, gc=False):
@@ -88,7 +88,7 @@ class VllmWire:
     def _read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
-            raise Broken(f"the server says: {str(answer.error)[:300]}")
+            raise failure(answer.error)
         pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
         if usage is None:
             return News(pieces)
@@ -124,6 +124,8 @@ def _piece(choice: _Choice) -> Piece:
     reason = choice.finish_reason
     if reason is None and not logprobs:
         return Piece(choice.index, choice.token_ids)
-    if reason not in (None, "stop", "length"):
+    if reason == "repetition":
+        reason = "loop"
+    if reason not in (None, "stop", "length", "loop"):
         raise Broken(f"the server ended the text with {reason!r}")
     return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason)
