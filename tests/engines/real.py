@@ -17,11 +17,11 @@ import pytest
 from aiohttp import web
 
 import speculative
-from speculative.engines import guard
 from speculative.engines.base import Decoding, Tally
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.vllm import VllmWire
 from speculative.engines.llamacpp.launch import LlamaLaunch
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.wires.vllm import VllmWire
+from speculative.engines.vllm import guard
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import dialect, encode

@@ -12,10 +12,11 @@ from standing import gone
 
 import speculative
 from speculative.cli import run as command
-from speculative.engines import guard, kept, starting
 from speculative.engines.llamacpp import launch, models, server
 from speculative.engines.llamacpp.launch import LlamaLaunch
-from speculative.engines.starting import Launch, cause
+from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.launch import Launch, cause
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.pair import EngineOptions, Pair, kind_of, launch_of
 
@@ -115,6 +116,7 @@ class Hub:
 
         self.names, self.fetched, self.folder, self.cached = names, [], tmp_path, cached
         self.missing = LocalEntryNotFoundError
+        monkeypatch.setattr(models.hub, "unreachable", lambda: "")
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
         monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda _, repo, token=None: list(self.names))
 
@@ -159,6 +161,13 @@ def test_a_hub_that_cannot_be_asked_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match=r"someone/model cannot be fetched from the hub \(OSError: no network\); name a file") as raised:
         models.find("someone/model/a.gguf")
     assert "\n" not in str(raised.value)
+    monkeypatch.undo()
+    for spec in ("someone/model:Q8_0", "someone/model/far.gguf"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(
+            UsageError, match=r"someone/model is not in this machine's cache of the hub, and HF_HUB_OFFLINE is set; name a file"
+        ):
+            models.find(spec)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from speculative.engines.llamacpp import server
-from speculative.engines.starting import Launch
+from speculative.engines.vllm.launch import Launch
 from speculative.errors import UsageError
 
 PROGRAM = "llama-server"

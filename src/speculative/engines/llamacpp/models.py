@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
+from speculative.engines import hub
 from speculative.errors import UsageError
 from speculative.secret import secret
 
@@ -61,6 +62,7 @@ def _choose(repo: str, quant: str | None) -> str:
 def _listed(repo: str) -> list[str]:
     import huggingface_hub
 
+    _reach(repo)
     return _asked(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=secret("HF_TOKEN")))
 
 
@@ -75,11 +77,18 @@ def _fetch(repo: str, name: str) -> Path:
         try:
             return Path(fetch(repo, file, local_files_only=True))
         except LocalEntryNotFoundError:
+            _reach(repo)
             return Path(fetch(repo, file, token=secret("HF_TOKEN")))
 
     part = PART.search(name)
     names = [f"{name[: part.start()]}-{place:05}-of-{part[2]}{SUFFIX}" for place in range(1, int(part[2]) + 1)] if part else [name]
     return _asked(repo, lambda: [one(file) for file in names])[0]
+
+
+def _reach(repo: str) -> None:
+    """Raises `UsageError` at once where the hub cannot be reached."""
+    if why := hub.unreachable():
+        raise UsageError(f"the model {repo} is not in this machine's cache of the hub, and {why}; name a file of this machine")
 
 
 def _asked(repo: str, call: Any) -> Any:
