@@ -37,7 +37,7 @@ ROWS = [
     },
     {
         "question": "A tram has 48 seats. A quarter of them are empty, and 7 people stand. How many people are on the tram?",
-        "answer": "Empty: 48/4=<<48/4=12>>12 seats.\nTaken are 48-12=<<48-12=36>>36 seats.\nWith those who stand: 36+7=<<36+7=43>>43.\n#### 43",
+        "answer": "Empty: 48/4=<<48/4=12>>12 seats.\nTaken are 48-12=<<48-12=36>>36 seats.\nWith standers 36+7=<<36+7=43>>43.\n#### 43",
     },
 ]
 TEXTS = [
@@ -75,15 +75,15 @@ def environment(tmp_path_factory):
 @contextmanager
 def command(environment, *words, **settings):
     """A command that runs beside the test, and is ended with it."""
-    process = subprocess.Popen([sys.executable, "-m", "speculative.cli", *words], env=environment, text=True, **settings)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with subprocess.Popen([sys.executable, "-m", "speculative.cli", *words], env=environment, text=True, **settings) as process:
         try:
-            process.wait(60)
+            yield process
         finally:
-            process.kill()
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 @pytest.fixture(scope="session")
