@@ -162,11 +162,11 @@ async def test_a_text_that_is_not_that_of_its_ids_is_a_fault(kind):
         return changed(said, {"choices.0.text": lambda text: text.replace(*words), "content": lambda text: text.replace(*words)})
 
     script = "One step, and two.</think>"
-    completion, _, _ = await asked(kind, lambda said: told(said, ("te", "te")), work=streamed, script=script)
+    completion, _, _ = await asked(kind, lambda said: told(said, ("st", "st")), work=streamed, script=script)
     assert VOCABULARY.to_bytes(completion.ids).decode() == "One step, and two."
-    for wrong in ("", "xx", "tete"):
+    for wrong in ("", "xx", "stst"):
         with pytest.raises(EngineFault, match="is not that of its token ids"):
-            await asked(kind, lambda said, wrong=wrong: told(said, ("te", wrong)), work=streamed, script=script)
+            await asked(kind, lambda said, wrong=wrong: told(said, ("st", wrong)), work=streamed, script=script)
 
 
 @pytest.mark.parametrize("tells", [False, True])
