@@ -138,7 +138,8 @@ async def test_seeds_make_the_draws_and_each_place_has_its_own(llama_pair):
     prefix = engine.vocabulary.encode("Once upon a time")  # nothing that it would be sure of
     decoding, tally = Decoding(24, temperature=1.0, seed=11, n=3), Tally()
     first = await engine.complete([prefix, prefix], decoding, key="", tally=tally)
-    # Company changes the last bits of what the server computes, and so a draw now and then: these are alone, one after another.
+    # Company, and how much of the prompt is in the cache, change the last bits of what the server computes, and so a draw now and then:
+    # these are alone, one after another, and the last two find the same cache.
     alone = [(await engine.complete([prefix], Decoding(24, temperature=1.0, seed=5), key="", tally=Tally()))[0][0] for _ in range(3)]
     assert alone[1] == alone[2]
     assert len({one.ids for several in first for one in several}) == 6

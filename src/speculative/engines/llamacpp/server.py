@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def main() -> None:
         server = xllamacpp.Server(settings(xllamacpp, chosen))
     except RuntimeError as error:
         parser.exit(1, f"{chosen.model} cannot be served on port {chosen.port}: {error}; the lines above may say why\n")
-    print(f"listening on {server.listening_address}", flush=True)  # noqa: T201 (this is a program)
+    sys.stdout.write(f"listening on {server.listening_address}\n")
+    sys.stdout.flush()
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     del server
 
