@@ -6,15 +6,15 @@ import contextlib
 import pytest
 
 import speculative
-from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines
-from speculative.engines.openai import OpenAIEngine
+from speculative.engines.http import client as http
+from speculative.engines.http.client import Deadlines
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineTimeout, EngineUnreachable
-from speculative.events import Degraded
-from speculative.fake_server import FakeServer, Fault
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Fault
+from speculative.trace.events import Degraded
 
 PROMPT = [97, 98]
 TEXT = "One.\n\nTwo.</think>\n\n7"

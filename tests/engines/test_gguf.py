@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines import gguf, remote_vocabulary
-from speculative.engines.pieces import BYTE, PieceVocabulary
-from speculative.engines.tokens import SAMPLES
-from speculative.engines.vocabulary import FileVocabulary
+from speculative.engines.tokenizers import gguf
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers.base import SAMPLES
+from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+from speculative.engines.tokenizers.sentencepiece import BYTE, PieceVocabulary
 from speculative.errors import BadWeights, UsageError
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"

@@ -5,14 +5,14 @@ import logging
 import pytest
 import unlike
 
-from speculative.engines import remote_vocabulary
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.checkup import look
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.servers import UNKNOWN_CONTEXT
+from speculative.engines.diagnostics import look
+from speculative.engines.http.discovery import UNKNOWN_CONTEXT
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.errors import ContextExceeded, UnknownMarker, UnknownName, UsageError
-from speculative.fake_server import FakeServer
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer
 
 
 def serving(*cards, kind="vllm", **more):
@@ -116,7 +116,7 @@ async def test_a_context_that_no_page_names_is_assumed_with_a_warning_that_says_
 
 async def short(server, engine):
     """The true context is shorter than the assumed one."""
-    from speculative.fake_server import Fault
+    from speculative.testing.fake_server import Fault
 
     server.faults.append(Fault("status", status=400, said="This model's maximum context length is 4096 tokens."))
     await engine.complete([[65]], Decoding(1), key="", tally=Tally())

@@ -8,15 +8,16 @@ from email.utils import format_datetime
 
 import pytest
 
-from speculative.engines import http, payloads
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines, retry_after
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.payloads import LongLine, Payloads
-from speculative.engines.replicas import Replicas
+from speculative.engines.http import client as http
+from speculative.engines.http import payloads
+from speculative.engines.http.client import Deadlines, retry_after
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.payloads import LongLine, Payloads
+from speculative.engines.http.replicas import Replicas
 from speculative.errors import ContextExceeded, EngineBusy, EngineFault, EngineRefused, EngineTimeout
-from speculative.fake_server import FakeServer, Fault
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Fault
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
