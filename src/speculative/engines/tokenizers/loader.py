@@ -35,7 +35,7 @@ def find(source: str) -> Path:
 def read(path: Path) -> Vocabulary:
     """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `BadWeights`."""
     if path.suffix == ".gguf":
-        from speculative.engines.gguf import read_tokenizer
+        from speculative.engines.tokenizers.gguf import read_tokenizer
 
         spec = read_tokenizer(path)
     else:
