@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from speculative.engines.hub import unreachable
-from speculative.errors import MissingExtra, SpeculativeError, UsageError
+from speculative.errors import MissingExtra, SpeculativeError
 from speculative.secret import secret
 
 NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
