@@ -15,7 +15,7 @@ from msgspec import Struct
 WINDOW = 2048
 """Characters of an answer that are read. Anything longer is an attack or a loop."""
 
-_BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
+_BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"[-+]?\$?[0-9](?:[0-9.,/]*[0-9])?|[A-Z](?![A-Za-z])|\\[a-zA-Z]+[^$\n]*?(?=\$|\\[)\]]|\n|$)")
 _DELIMITERS = re.compile(r"\$|\\[()\[\],;]|\\q?quad(?![a-z])|\\text(?![a-z])|[{}*]")
 _JOINS = re.compile(r"[\s,;]*(?:(?:and|or|and/or)\b)?[\s,;]*")
@@ -52,6 +52,8 @@ _UNICODE = str.maketrans(
 _FUNCTIONS = "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|coth|sin|cos|tan|cot|sec|csc|ln|log|exp"
 _FONTS = "text|mbox|hbox|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm"
 _SPELLINGS: list[tuple[str, str]] = [
+    # backslashes that were escaped once more on the way
+    (r"\\\\(?=(?:left|right|[dt]?frac|sqrt|pi|text|mathrm|mathbb|cdot|times|leq?|geq?|infty|cup|pm|theta)(?![a-z]))", r"\\"),
     (r"\u221a\s*([0-9]+|[a-z])", r"\\sqrt{\1}"),
     (r"\u221a", r"\\sqrt"),
     (r"\\[dtc]frac(?![a-z])", r"\\frac"),
@@ -67,6 +69,8 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\\neq?(?![a-z])", r"\\ne "),
     (r"!=", r"\\ne "),
     (r"\\varnothing(?![a-z])", r"\\emptyset"),
+    (r"\\\||\\[lr]?Vert(?![a-z])|\\[lr]?vert(?![a-z])", "|"),
+    (r"\\(hat|vec|bar|overline)\{\s*\\(?:mathbf|mathrm|boldsymbol|text)\{([a-zA-Z])\}\s*\}", r"\\\1{\2}"),
     (r"\\backslash(?![a-z])", r"\\setminus "),
     # functions and constants in upright letters are what they say
     (rf"\\(?:mathrm|operatorname\*?|text|textrm|mathsf|mathit)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),

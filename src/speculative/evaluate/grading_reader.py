@@ -60,7 +60,13 @@ _SEMICOLON = re.compile(";")
 _DECIMAL_COMMA = re.compile(r"([-+]?0),([0-9]{2,})")
 _MIXED = re.compile(r"(?<![0-9.}_^])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
 _DECIMAL = re.compile(r"([\^_]?) ?(?<![0-9])([0-9]*)\.([0-9]+)")
-_OPAQUE = re.compile(r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|\\vert|(?<![_^])[0-9] [0-9]")
+_OPAQUE = re.compile(
+    r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|(?<![_^])[0-9] [0-9]|\\begin|\\operatorname|^\{ ?\}"
+    r"|\\(?:wedge|vee|neg|sim|rightarrow|Rightarrow|leftrightarrow|iff|cap|subset|equiv|pmod|partial|nabla|forall|exists|perp|parallel)(?![a-z])"
+)
+"""What the grammar cannot read, or reads as something else: compared as text, before math-verify is asked."""
+_BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
+_CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
 def split(text: str, mark: re.Pattern[str]) -> list[str]:
@@ -72,9 +78,10 @@ def split(text: str, mark: re.Pattern[str]) -> list[str]:
             parts.append("")
             start = found.end()
             continue
-        size = 2 if text[start] == "\\" else 1
+        angle = next((name for name in (r"\langle", r"\rangle") if text.startswith(name, start)), "")
+        size = len(angle) or (2 if text[start] == "\\" else 1)
         token = text[start : start + size]
-        depth += (token[-1] in "([{") - (token[-1] in ")]}")
+        depth += (token[-1] in "([{" or token == r"\langle") - (token[-1] in ")]}" or token == r"\rangle")
         parts[-1] += token
         start += size
     return [part.strip() for part in parts]
@@ -108,6 +115,8 @@ def _read(text: str, commas: bool, asked: Asked) -> Form:
     if (words := _words(text)) is not None:
         return words
     parts = split(text, _ABOUT)
+    if len(parts) == 2 and not parts[0] and parts[1]:
+        return _read(parts[1], commas, asked)
     if len(parts) > 1 and all(parts):
         return _rounded(parts, text, commas, asked)
     parts = split(text, _SEMICOLON)
@@ -211,6 +220,8 @@ def _bracketed(text: str, asked: Asked) -> Form | None:
     if (found := _MATRIX.fullmatch(text)) and "\\begin" not in found[1]:
         rows = [row for row in split(found[1], re.compile(r"\\\\(?:\[[^\]]*\])?")) if row]
         return Group("matrix", "", tuple(Group("row", "", tuple(_read(cell, True, asked) for cell in row.split("&"))) for row in rows))
+    if (found := _BUILDER.fullmatch(text)) and isinstance(form := _read(found[2], True, asked), Equation):
+        return form
     for left, right in (("\\{", "\\}"), ("\\langle", "\\rangle")):
         if text.startswith(left) and text.endswith(right) and _balanced(inner := text[len(left) : -len(right)]):
             form = _read(inner, False, asked) if inner.strip() else Bag(())
@@ -240,7 +251,8 @@ def _related(text: str, commas: bool, asked: Asked) -> Form | None:
     if len(sides) > 1 and all(sides):
         if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
             sides.reverse()
-        name = squeeze(sides[0]) if _NAME.fullmatch(sides[0]) else ""
+        names = [side for side in sides[:-1] if _NAME.fullmatch(side)]
+        name = squeeze(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
         others = tuple(_read(side, True, asked) for side in sides[:-1] if not _NAME.fullmatch(side))
         return Equation(name, _read(sides[-1], commas, asked), _math(text, asked), others)
     return _inequality(text, asked)
@@ -260,10 +272,26 @@ def _inequality(text: str, asked: Asked) -> Form | None:
         sides, signs = (["", *sides], ["<", *signs]) if upper else ([*sides, ""], [*signs, "<"])
     if not _NAME.fullmatch(sides[1]):
         return None
+    if sized := re.fullmatch(r"\| ?([a-z]) ?\|", sides[1]):
+        return _sized(sized[1], sides, signs, text, asked)
     low = _read(sides[0], True, asked) if sides[0] else _MINUS_INFINITY
     high = _read(sides[2], True, asked) if sides[2] else INFINITY
     interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
     return Equation(squeeze(sides[1]), interval, _math(text, asked))
+
+
+def _sized(name: str, sides: list[str], signs: list[str], text: str, asked: Asked) -> Form | None:
+    """|x| < a, a <= |x| <= b and |x| > a as intervals of x, for numbers."""
+    low, high = ((_read(side, True, asked) if side else None) for side in (sides[0], sides[2]))
+    if not isinstance(low, Number | None) or not isinstance(high, Number | None):
+        return None
+    opens, closes = ("[" if signs[0] == "\\le" else "("), ("]" if signs[1] == "\\le" else ")")
+    mirrored = {"[": "]", "(": ")", "]": "[", ")": "("}
+    high_end, negative = (high, Number(-high.value, high.unit)) if high else (INFINITY, _MINUS_INFINITY)
+    if low is None:
+        return Equation(name, Group(mirrored[closes], closes, (negative, high_end)), _math(text, asked))
+    left = Group(mirrored[closes] if high else "(", mirrored[opens], (negative, Number(-low.value, low.unit)))
+    return Equation(name, Bag((left, Group(opens, closes if high else ")", (low, high_end)))), _math(text, asked))
 
 
 def _plus_minus(text: str, asked: Asked) -> Form | None:
@@ -294,6 +322,7 @@ def _math(text: str, asked: Asked) -> Math:
     latex = re.sub(r"([0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}) ?\^ ?(?:\{ ?\\circ ?\}|\\circ)", r"(\\frac{\1 \\pi}{180})", latex)
     latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
     latex = _DECIMAL.sub(_exact, latex)
+    latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is no constant
     sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
     return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
 
