@@ -114,6 +114,49 @@ def test_an_integer_is_found_in_a_sentence() -> None:
     assert not grade("33", "33", "integer").correct
 
 
+def test_the_question_counts_for_integers_and_votes_too() -> None:
+    asks = "Half of the 40 eggs are sold. What percentage of Mr. Miller's eggs is left?"
+    for answer in (r"20\%", "20 percent", "20", "20%", r"20 \text{ percent}", "20 pct"):
+        assert grade(box(answer), "20", "integer", question=asks).correct
+        assert grade(box(answer), r"20\%", "integer", question=asks).correct
+        assert vote_key(answer, "integer", asks) == "20"
+    assert not grade(box("0.2"), "20", "integer", question=asks).correct
+    assert not grade(box(r"20\%"), "20", "integer", question="20% of the 100 eggs are sold. How many are that?").correct
+
+
+def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
+    assert grade("It is $\\boxed{5}$ m.\n\nAnswer: B", "B", "letter").correct
+    assert grade("So $x = 5$.\nFinal answer: the answer is $\\mathbf{B}$.", "B", "letter").correct
+    assert grade("The answer is B because it is the largest.", "B", "letter").correct
+    assert not grade("\\boxed{C}\n\nAnswer: B", "B", "letter").correct
+    assert not grade("\\boxed{B} and \\boxed{C}", "B", "letter").correct
+
+
+@math
+def test_half_of_an_answer_in_several_boxes_is_wrong() -> None:
+    text = r"The solutions are $\boxed{3}$ and $\boxed{5}$."
+    assert grade(text, "3, 5").correct
+    assert not grade(text, "5").correct
+    assert not grade(text, "5", "integer").correct
+
+
+@math
+def test_a_tolerance_is_for_rounded_decimals_only_and_off_by_default() -> None:
+    for answer, gold in (("0.333", r"\frac{1}{3}"), ("6.28", r"2\pi"), (r"2\pi", "6.28"), ("0.67", "0.67")):
+        assert grade(box(answer), gold, tolerance=1e-2).correct
+    assert not grade(box("0.333"), r"\frac{1}{3}").correct
+    assert not grade(box("6.28"), r"2\pi").correct
+    assert not grade(box("6.28"), r"2\pi", tolerance=1e-5).correct
+    assert not grade(box("334"), "333", tolerance=1e-2).correct
+    assert not grade(box(r"\frac{334}{1000}"), r"\frac{1}{3}", tolerance=1e-5).correct
+
+
+@math
+def test_a_bare_word_is_a_unit_where_the_question_counts_it() -> None:
+    assert not grade(box("42 wombat"), "42").correct
+    assert grade(box("42 wombat"), "42", question="How many wombat does she see?").correct
+
+
 @math
 def test_the_question_settles_percents_and_bases() -> None:
     asks = "By what percent does the area decrease?"

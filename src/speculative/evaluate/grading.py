@@ -32,11 +32,12 @@ from speculative.evaluate.grading_units import stem
 __all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
 
 _PERCENT = re.compile(
-    r"(?:what|which|how many|by|as an?|nearest|in|find|calculate|the)\s+(?:[\w'-]+\s+){0,3}percent(?:age)?\b|^[^?]*\bpercent(?:age)?\s*\?",
+    r"\b(?:what(?:['\u2019]s)?|which|how many|find|calculate|compute|determine|give|express)\s+(?:[\w'-]+\s+){0,5}?percent(?:age)?\b"
+    r"|\b(?:by what|as an?|nearest(?: whole)?|in|what is the overall)\s+(?:[\w'-]+\s+)?percent(?:age)?\b",
     re.IGNORECASE,
 )
 _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IGNORECASE)
-_ASKING = re.compile(r"[^.?!]*\?|[^.?!]*\b(?:find|express|give|compute|calculate|determine|what|how)\b[^?!]*", re.IGNORECASE)
+_ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 """Stands in texts that math-verify reads in a way that proves nothing: units and bases dropped, decimals rounded."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
@@ -211,7 +212,8 @@ def _integer(answer: str, gold: str, asked: Asked) -> str:
 def _asked(question: str) -> Asked:
     """What the question settles, by the sentence that asks."""
     base = _BASE.findall(question)
-    asking = (_ASKING.findall(question) or [question])[-1]
+    sentences = re.split(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+", question.strip())
+    asking = next((sentence for sentence in reversed(sentences) if _ASKS.search(sentence)), sentences[-1])
     nouns = frozenset(stem(word) for word in re.findall("[A-Za-z]{3,}", asking))
     return Asked(bool(_PERCENT.search(asking)), base_named(base[-1]) if base else None, nouns)
 

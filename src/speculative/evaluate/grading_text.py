@@ -16,8 +16,8 @@ _CHOICE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SECOND = re.compile(r"\s*(?:and\b|or\b|[,;/&])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)", re.IGNORECASE | re.DOTALL)
-_FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|mathsf|mathit|mbox|boldsymbol|bm|bf|rm)(?![a-zA-Z])\s*")
-_SAID = re.compile(r".*\b(?:answer|option|choice)\s+is\b[\s:]*", re.IGNORECASE | re.DOTALL)
+_FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|textsf|texttt|mathsf|mathit|mbox|boldsymbol|bm|bf|rm)(?![a-zA-Z])\s*")
+_SAID = re.compile(r"\b(?:answer|option|choice)\s+is\b[\s:]*", re.IGNORECASE)
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -28,7 +28,8 @@ def letter(answer: str) -> str | None:
     """
     plain = re.sub(r"[${}*~`_\"']|\\[,;!()\[\] ]|\\q?quad(?![a-z])", " ", _FONT.sub("", plain_signs(answer[-WINDOW:])))
     plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:])", "", plain).strip(" \n\t.!")
-    found = _CHOICE.fullmatch(_SAID.sub("", plain))
+    said = max((marker.end() for marker in _SAID.finditer(plain)), default=0)
+    found = _CHOICE.fullmatch(plain[said:])
     rest = found[3].strip() if found else ""
     if not found or (rest and (_SECOND.match(rest) or not re.search("[A-Za-z0-9]", rest))):
         return None
