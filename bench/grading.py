@@ -15,7 +15,7 @@ from typing import Any
 
 from math_verify import parse, verify
 
-from speculative.evaluate.grading import close, grade
+from speculative.evaluate.grading.grade import close, grade
 
 
 def ours(pair: dict[str, Any]) -> tuple[bool, str]:

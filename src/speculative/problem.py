@@ -11,7 +11,7 @@ from speculative.answers import boxed as boxed
 from speculative.errors import UsageError
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 Role = Literal["big", "small", "judge"]
 FinishReason = Literal["stop", "length", "loop", "context", "time"]

@@ -15,9 +15,9 @@ from speculative.problem import Problem, Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText
-from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome
-from speculative.trace import Trace
+from speculative.serve.request import Job
+from speculative.trace.trace import Trace
 
 
 class Work:
