@@ -2,7 +2,8 @@
 
     python bench/grading.py pairs.jsonl [--list]
 
-One pair a line: `set`, `gold`, `text` (what stands after the thinking), `right`, and if it has them `kind` and `question`.
+One pair a line: `set`, `gold`, `text` (what stands after the thinking), `right`, and if it has them `kind`, `question`, and
+`disputed`: the reason why the given verdict is wrong. Disputed pairs are counted on their own.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def main() -> None:
     for line in options.pairs.read_text(encoding="utf-8").splitlines():
         pair = json.loads(line)
         count, right = counts[pair["set"]], pair["right"]
-        count["right" if right else "wrong"] += 1
         (verdict, why), other = ours(pair), theirs(pair)
+        if "disputed" in pair:
+            count["disputed"] += 1
+            continue
+        count["right" if right else "wrong"] += 1
         error = "rejects" if right else "accepts"
         count[f"we {error}"] += verdict != right
         count[f"they {error}"] += other != right
@@ -48,10 +52,10 @@ def main() -> None:
             who = "both" if verdict == other else "we" if verdict != right else "they"
             print(f"{pair['set']}: {who}: false {error[:-1]}: gold {pair['gold']!r}, {pair['text'][-120:]!r}: {why}")
     close()
-    print("| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify |\n|---|---|---|---|---|")
+    print("| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify | disputed |\n|---|---|---|---|---|---|")
     for name, count in counts.items():
         rejects, accepts = (f"{count[f'we {error}']}, {count[f'they {error}']}" for error in ("rejects", "accepts"))
-        print(f"| {name} | {count['right']} | {rejects} | {count['wrong']} | {accepts} |")
+        print(f"| {name} | {count['right']} | {rejects} | {count['wrong']} | {accepts} | {count['disputed']} |")
 
 
 if __name__ == "__main__":

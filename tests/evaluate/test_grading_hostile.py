@@ -92,7 +92,7 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
     program = """
         import resource
         from test_grading_hostile import EXPLOSIVE, MALFORMED, boxed
-        from speculative.evaluate.grading import grade, vote_key
+        from speculative.evaluate.grading.grade import grade, vote_key
         resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
         deep = ["(" * n + "1" + ")" * n for n in (60, 900)] + ["{" * 900 + "1" + "}" * 900, "[" * 1000, "|" * 2000, r"\\langle" * 400]
         long = ["1 and " * 300, "=1" * 1000, r"\\approx 1" * 200, r"\\text{a}" * 250, r"\\boxed{1} and " * 3000, "answer is " * 3000]
@@ -127,8 +127,8 @@ def test_a_grade_is_decided_by_processor_time_and_not_by_the_clock() -> None:
     close()
     program = """
         import os, signal, threading, time
-        from speculative.evaluate import grading_process
-        from speculative.evaluate.grading import checker, grade
+        from speculative.evaluate.grading import sandbox as grading_process
+        from speculative.evaluate.grading.grade import checker, grade
         assert grade(r"\\boxed{x+x}", "2x").correct
         grading_process.SECONDS = 0.2
         pid = checker._nursery.pid

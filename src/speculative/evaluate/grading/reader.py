@@ -1,7 +1,7 @@
 r"""Reads a tidy answer into its form, before any mathematics.
 
 math-verify takes (1,2) for 1,2 and 52_8 for 52, and does not see that 2<=x<5 is [2,5). So the shape is read here and
-compared strictly (`grading_match`), and only what has no shape of its own (`Math`) is left to math-verify.
+compared strictly (`compare`), and only what has no shape of its own (`Math`) is left to math-verify.
 """
 
 from __future__ import annotations

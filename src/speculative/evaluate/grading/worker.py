@@ -1,6 +1,6 @@
 """The program that compares two LaTeX expressions with math-verify: one JSON line in, one JSON line out.
 
-It is a program of its own, started by `grading_process`: it imports what it needs, once, and forks the process that works,
+It is a program of its own, started by `sandbox`: it imports what it needs, once, and forks the process that works,
 under a memory limit. Each request brings its limit of processor time, at which the system ends the process, and the next one
 is forked. Text is parsed by a grammar only, `math_verify.parse` too: it is never allowed to read plain arithmetic, which it hands to
 sympy's `parse_expr`, which evaluates code.
