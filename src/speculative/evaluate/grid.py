@@ -49,6 +49,8 @@ class Grid(BaseModel):
     equal_cost: str | None = None
     prices: str | None = None
     extract_with: str | None = None
+    skip_unreadable: bool | None = None
+    tolerance: float | None = None
     out: str | None = None
     temperature: float | None = None
     top_p: float | None = None
