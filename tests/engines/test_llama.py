@@ -28,7 +28,7 @@ from speculative.methods.registry import names
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.runner import run
-from speculative.trace.events import Warmed, Wrote
+from speculative.trace.events import Prefilled, Wrote
 
 pytestmark = [pytest.mark.llama, pytest.mark.timeout(300)]
 
@@ -122,7 +122,7 @@ async def test_chunks_of_one_token_get_through_characters_of_several(llama_pair,
 
     class Chunks(Method):
         async def run(self, chain):
-            mark = chain.mark()
+            mark = chain.checkpoint()
             for size in (1, 2, 3):
                 await chain.rewind(mark)
                 written.append((await chain.write("small", max_tokens=size)).text)
@@ -224,8 +224,8 @@ async def test_in_a_chain_only_what_is_new_is_computed(llama_pair):
 
 async def test_an_idle_model_is_warmed_while_the_other_one_writes(llama_pair):
     settings = {"pair": llama_pair, "temperature": 0, "max_tokens": 1500, "sequential_scale": 8, "answer_by": "big"}
-    warm = await speculative.asolve(PROBLEMS[4]["problem"], "small_only", warm_every=50, **settings)
-    ups = [event.call for event in warm.trace if isinstance(event, Warmed)]
+    warm = await speculative.asolve(PROBLEMS[4]["problem"], "small_only", prefill_every=50, **settings)
+    ups = [event.call for event in warm.trace if isinstance(event, Prefilled)]
     assert ups
     assert {call.role for call in ups} == {"big"}
     cold = await speculative.asolve(PROBLEMS[4]["problem"], "small_only", **settings)

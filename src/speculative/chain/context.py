@@ -55,7 +55,7 @@ class View:
     def before(self, pieces: Sequence[Piece], draft: Draft) -> list[int]:
         """Ids of all that the draft follows."""
         self._follow(pieces)
-        ids = self._after(draft.above)
+        ids = self._after(draft.parent_draft)
         if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
             return ids
         return ids + self._closing([*(piece.text for piece in pieces), *(above.text for above in draft.path()[:-1])])
@@ -65,7 +65,7 @@ class View:
         new: list[Draft] = []
         while draft and draft.id not in self._grown:
             new.append(draft)
-            draft = draft.above
+            draft = draft.parent_draft
         if draft and not new:
             return self._grown[draft.id]
         ids = (self._grown[draft.id] if draft else self._ids).copy()

@@ -95,6 +95,11 @@ class Ledger:
         return call.produced_tokens if call else 0
 
     @property
+    def answered(self) -> bool:
+        """Whether the answer has begun."""
+        return bool(self.pieces) and self.pieces[-1].phase == "answer"
+
+    @property
     def ended(self) -> bool:
         """Whether the text ends in an end."""
         last = self._last()

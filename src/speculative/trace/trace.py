@@ -127,7 +127,7 @@ class Trace:
         events: list[AnyEvent] = []
         for number, line in enumerate(lines[1:], 2):
             try:
-                events.append(_decoder.decode(line))
+                events.append(_decoder.decode(_with_new_names(line)))
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 if warn and events and number == len(lines):
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
@@ -164,6 +164,16 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say what it had no room for
             error.filename = str(path)
         raise
+
+
+OLD_NAMES = {b'"event":"warmed"': b'"event":"prefilled"', b'"warm_every":': b'"prefill_every":', b'"verb":"warm"': b'"verb":"prefill"'}
+"""Names in traces of library 0.1. Quotes inside of a text are escaped, so no text can hold one of them."""
+
+
+def _with_new_names(line: bytes) -> bytes:
+    for old, new in OLD_NAMES.items():
+        line = line.replace(old, new)
+    return line
 
 
 def _without_times(value: Any) -> Any:

@@ -111,7 +111,7 @@ class Service:
             "max_produced": problem.max_produced,
             "max_seconds": problem.max_seconds,
             "degrade": problem.degrade,
-            "warm_every": problem.warm_every,
+            "prefill_every": problem.prefill_every,
             "stop": list(problem.stop) or None,
             "answer_instruction": True if problem.answer_instruction is None else problem.answer_instruction,
             "events": True,
