@@ -82,7 +82,7 @@ def test_a_view_without_a_price_for_every_role_is_left_out(tmp_path):
 
 def test_a_chain_pays_for_its_first_prompt_itself(tmp_path):
     cold = sample(usage={"big": BIG, "small": SMALL})
-    warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, lent={"big": 30, "small": 0})
+    warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, shared_cache_tokens={"big": 30, "small": 0})
     assert costs([cold], prices(tmp_path)) == costs([warm], prices(tmp_path))
 
 

@@ -59,13 +59,10 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
 
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
-    """The usage of all, as it were if no chain found anything in the cache that another one had left there."""
-    lent: dict[str, int] = {}
-    for sample in samples:
-        for role, tokens in sample.lent.items():
-            lent[role] = lent.get(role, 0) + tokens
+    """Returns the usage of all, as if no chain had found in the cache what another one had computed."""
     usage = added(sample.usage for sample in samples)
-    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - lent.get(role, 0))) for role, cost in usage.items()}
+    shared = {role: sum(sample.shared_cache_tokens.get(role, 0) for sample in samples) for role in usage}
+    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - shared[role])) for role, cost in usage.items()}
 
 
 Names = Mapping[str, tuple[str, str]]

@@ -16,7 +16,10 @@ Phase = Literal["thinking", "answer"]
 
 
 class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: no event is in a cycle, so there is nothing to look for
-    """One call to the engine of a role. Tokens; seconds of wall time."""
+    """One call to the engine of a role. Tokens; seconds of wall time.
+
+    `shared_cache_tokens`: the cached tokens that another chain had computed.
+    """
 
     role: str
     requests: int
@@ -25,6 +28,7 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: no even
     produced_tokens: int
     scored_tokens: int
     seconds: float
+    shared_cache_tokens: int = 0
 
 
 class Proposal(Struct, frozen=True, gc=False):

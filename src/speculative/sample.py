@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from speculative.problem import Usage
 
@@ -18,8 +18,8 @@ class Sample(Struct, frozen=True):
     (`max_tokens`, `sampling`, …), and the engines (`big`, `small`). `problem` is an id that stays; `level` the task's own grouping.
     `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
     by, `why` the grader's reason. `seconds` is wall time, in which `at_once` chains shared the engines, in the mean. `trace` is the trace's
-    file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
-    that other chains had computed.
+    file within the run folder. `control_of`: the label of the method that this chain is a control of. `shared_cache_tokens`:
+    by role, the cached tokens that other chains had computed (`lent` in the file).
     `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
     """
 
@@ -43,7 +43,7 @@ class Sample(Struct, frozen=True):
     usage: dict[str, Usage]
     trace: str | None = None
     at_once: float = 1
-    lent: dict[str, int] = {}
+    shared_cache_tokens: dict[str, int] = field(default_factory=dict, name="lent")
     control_of: str | None = None
     doc_id: int | None = None
     degraded: str | None = None

@@ -49,9 +49,9 @@ async def test_what_a_chain_found_in_the_cache_is_known():
     async with Pair.open() as pair:
         compared = Comparison(spread(problems(), 1), Problem.of("x"), {}, epochs=2)
         await compared.run(pair, contenders("big_only,vote(ballots=2)*big_only"))
-    first, *others = [sample.lent["big"] for sample in compared.samples]
+    first, *others = [sample.shared_cache_tokens["big"] for sample in compared.samples]
     assert first == 0
-    assert all(lent > 0 for lent in others)
+    assert all(shared > 0 for shared in others)
 
 
 async def test_a_chain_costs_the_same_after_others_of_the_same_words():

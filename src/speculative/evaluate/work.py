@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from speculative.answers import find_answer
 from speculative.evaluate.contenders import Contender
 from speculative.evaluate.grading import Verdict, agrade, vote_key
-from speculative.evaluate.lent import lent
+from speculative.evaluate.lent import shared_cache_tokens
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
 from speculative.pair import Pair
@@ -98,7 +98,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         seconds=result.seconds,
         usage=result.usage,
         at_once=at_once,
-        lent=lent(result.trace),
+        shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,
     )
