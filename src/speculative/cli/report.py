@@ -61,9 +61,9 @@ def report(
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write(csv, export.csv(samples), "table")
+        write(csv, export.csv(samples, made.folders), "table")
     if parquet:
-        write(parquet, export.parquet(samples), "table")
+        write(parquet, export.parquet(samples, made.folders), "table")
     if json:
         put_json(made.standings)
     else:

@@ -73,6 +73,7 @@ class Report:
         self.missing: list[str] = []
         standing = {(row.task, row.label) for row in self.standings}  # of the tries for a control, the best alone
         self.samples = [(sample, run) for sample, run in gathered.samples if (sample.task, sample.label) in standing]
+        self.folders = gathered.folders
         self._runs = gathered.runs
         self._rows: list[Row] = []
         self._problems: dict[tuple[str, str], Stated] = {}
