@@ -16,7 +16,7 @@ from speculative.problem import Usage
 from speculative.stats import MIN_P, ProblemSample
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-from paired import NULLS, rates  # noqa: E402  the script whose figures the documents quote
+from paired import NULLS, rates
 
 LEADS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 RATE = 5.0

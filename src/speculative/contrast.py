@@ -13,6 +13,7 @@ from speculative.sample import Sample
 from speculative.stats import MIN_P, ProblemSample
 from speculative.usage import added, share
 
+
 class Contrast(Struct, frozen=True):
     """Compares `label` with `against` on the same problems with the same seeds (`paired`).
 

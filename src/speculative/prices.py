@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from speculative.errors import UsageError
+from speculative.files import read_text
 
 
 class _Table(BaseModel):
@@ -78,10 +79,9 @@ class Prices(_Table):
     def load(cls, path: Path) -> Prices:
         """Reads a file. Raises `UsageError` with the file, the key and the value."""
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise UsageError(f"prices {path}: {error.strerror}; name a TOML file, docs/statistics.md shows one") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            text = read_text(path, f"prices {path}", "name a TOML file, docs/statistics.md shows one")
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
             raise UsageError(f"prices {path} is no TOML: {error}") from None
         except ValidationError as error:
             raise UsageError(f"prices {path}: {'; '.join(map(_told, error.errors()))}") from None

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from speculative.errors import UsageError
+from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
@@ -171,11 +172,7 @@ class Settings(BaseSettings):
         if self.api_key:
             found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
         if self.key_file:
-            try:
-                lines = self.key_file.read_text(encoding="utf-8-sig").splitlines()  # an editor may have left its mark at the beginning
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                raise UsageError(f"key file {self.key_file}: {reason}") from None
+            lines = read_text(self.key_file, f"key file {self.key_file}").splitlines()
             found += _keys(f"key file {self.key_file}", lines, "line", "put one a line")
         return found
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import BadTrace
+from speculative.errors import BadTrace, UsageError
 from speculative.events import AnyEvent, Child, Degraded, Ended, Started
+from speculative.files import decode
 from speculative.ledger import Ledger, Segment
 from speculative.problem import Usage
 
@@ -104,7 +105,10 @@ class Trace:
     @classmethod
     def load(cls, path: str | Path) -> Trace:
         """Reads a saved trace. Raises `BadTrace` (not a trace, cut off, another version) and OSError."""
-        lines = Path(path).read_bytes().splitlines()
+        try:
+            lines = decode(Path(path).read_bytes(), "the file").encode().splitlines()
+        except UsageError as error:
+            raise BadTrace(f"{path} is not a trace: {error}") from None
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
             version = header["speculative_trace"]

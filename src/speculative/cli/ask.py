@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,9 @@ from speculative.cli.files import check_writable, write
 from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, switches, with_flags
 from speculative.cli.screen import put, screen
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
+from speculative.files import read_stdin
 from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
@@ -103,13 +103,7 @@ def _text(problem: str | None, seed: int) -> str:
         return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
     if problem != STDIN:
         return problem
-    if sys.stdin is None:
-        raise UsageError("standard input is closed, there is no problem to read from it")
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise UsageError(f"standard input is not valid UTF-8: byte {error.start} is 0x{wrong:02x}; convert it, e.g. with iconv") from None
+    return read_stdin()
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:

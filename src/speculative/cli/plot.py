@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from speculative.cli.errors import note
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
+from speculative.files import read_text
 from speculative.report.figure import draw
 from speculative.report.frontier import AxisKey, frontier
 from speculative.standing import Standing
@@ -26,7 +27,7 @@ def plot(
     """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
     check_writable(out)
     try:
-        rows = msgspec.json.decode(results.read_bytes(), type=list[Standing])
+        rows = msgspec.json.decode(read_text(results), type=list[Standing])
     except msgspec.MsgspecError as error:
         raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
     tasks = list(dict.fromkeys(row.task for row in rows))

@@ -10,7 +10,7 @@ from typing import Any
 from speculative.errors import SpeculativeError, UsageError
 from speculative.secret import secret
 
-NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
+NEXT = "fetch it where there is a network, or name a file with --data"
 
 
 def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:

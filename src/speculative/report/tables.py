@@ -105,7 +105,7 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
     """Each method against the baseline and its controls, on the problems that both have."""
     known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
-    table = _table("points", "95 % interval", "p", "big kept", f"{VIEWS[view]} cost")
+    table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
         if row["contrasts"]:
             table.add_row(Text(row["label"]))
@@ -113,7 +113,7 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
             kept = " / ".join(NONE if share is None else f"{100 * share:.1f}" for share in met["share_kept"])
             cost = f"{met['costs'][view]:.2f}x" if view in met["costs"] else NONE
             points = f"{100 * met['difference']:+.1f}"
-            table.add_row(Text(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), kept, cost)
+            table.add_row(Text(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), _p(met["p_here"]), kept, cost)
     return table
 
 
@@ -157,7 +157,9 @@ def _estimate(found: Mapping[str, float]) -> str:
     return f"{100 * found['value']:.0f} ({100 * found['low']:.0f}-{100 * found['high']:.0f})"
 
 
-def _p(p: float) -> str:
+def _p(p: float | None) -> str:
+    if p is None:
+        return NONE
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
@@ -182,8 +184,8 @@ SPENT = (
     "seconds of calls, by role: for a chain, the mean."
 )
 DIFFERENCES = (
-    "points: right answers in a hundred more than what it is held against, on the same problems; p: by the exact sign-flip test over "
-    "problems. big kept: in per cent, of both. cost: of the method over the other's."
+    "points: right answers in a hundred more than what it is held against, on the same problems. p: of no difference on problems like "
+    "these; here: of none on these very problems, with other seeds. big kept: in per cent, of both. cost: of the method over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
 UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."

@@ -34,7 +34,7 @@ export class MethodTables {
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
-      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. The p-value is of the exact sign-flip test, problems as clusters." }), this.differences.element);
+      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. Interval and p speak of all problems like these; “p here” of these very problems, with other seeds." }), this.differences.element);
     }
     if (standings.some((row) => Object.keys(row.pass_at).length)) {
       this.tries.show(standings, [this.named("method", (row) => row.label), ...tryColumns(standings)]);
@@ -77,7 +77,8 @@ function methodColumns(standings) {
 function differenceColumns() {
   return [
     { title: "difference", about: "by how much more the method is right, in points, with a 95 % interval", value: (row) => row.difference, cell: difference, down: true, left: true },
-    { title: "p", about: "the chance of so large a difference if there is none", value: (row) => row.p, cell: (row) => number(row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)) },
+    { title: "p", about: "of no difference over all problems like these", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
+    { title: "p here", about: "of no difference on these very problems, with other seeds: McNemar's exact test", value: (row) => row.p_here, cell: (row) => number(chance(row.p_here)) },
     { title: "big kept", about: "the big model's share of the chain's tokens, of both", value: (row) => row.share_kept[0], cell: (row) => number(row.share_kept.map((share) => percent(share, 0)).join(" vs ")) },
     ...Object.keys(VIEWS).map((view) => ({ title: VIEWS[view][0], about: `what the one costs over what the other costs: ${VIEWS[view][1]}`, value: (row) => row.costs[view], cell: (row) => number(row.costs[view] === undefined ? "·" : `${row.costs[view].toFixed(2)}×`) })),
     { title: "chains", about: "pairs of chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },
@@ -105,6 +106,11 @@ function broken(text) {
 
 function number(text, title = null) {
   return h("td", { class: "number", title, text });
+}
+
+function chance(p) {
+  if (p === null) return "·";
+  return p < 0.001 ? "< 0.001" : p.toFixed(3);
 }
 
 function estimate(found) {
