@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -53,13 +55,42 @@ def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[
 
     `view`: the one in which the costs of methods are held against each other.
     """
-    tables = (_right(rows), _spent(rows), _differences(rows, view), _repeats(rows), _costs(rows))
+    tables = (_right(rows), _spent(rows), _differences(rows, view), *_repeats(rows), _costs(rows))
     return [*(table for table in tables if table.row_count), Text(_legend(rows), NOTE)]
 
 
-def _named(row: Mapping[str, Any]) -> Text:
-    """The method of a row; of a control only what it is, for it stands below what it is a control of."""
-    return Text(row["label"] if row["control_of"] is None else f"  {_control(row)}")
+class Label:
+    """A method's label that breaks after a bracket, a comma or a star where it is too long for its column."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(SHORTEST, len(self.text)), len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        indent = " " * (len(self.text) - len(self.text.lstrip()) + 2)
+        lines = [""]
+        for piece in self._pieces(options.max_width - len(indent)):
+            fits = len(lines[-1]) + len(piece.rstrip()) <= options.max_width
+            lines = [*lines[:-1], lines[-1] + piece] if fits else [*lines, indent + piece]
+        for line in lines:
+            yield Text(line, overflow="fold")
+
+    def _pieces(self, width: int) -> list[str]:
+        """Splits the label where a line may end; within a name only if that is too long for a line."""
+        whole = BREAK.split(self.text)
+        return [part for piece in whole for part in (BREAK_WORD.split(piece) if len(piece) > width else [piece])]
+
+
+BREAK, BREAK_WORD = re.compile(r"(?<=[(,*])|(?<=\S )"), re.compile(r"(?<=_)")
+SHORTEST = 12
+"""Columns that a label has at least."""
+
+
+def _named(row: Mapping[str, Any]) -> Label:
+    """Returns the method of a row; for a control its short name, since it stands below its method."""
+    return Label(row["label"] if row["control_of"] is None else f"  {_control(row)}")
 
 
 def _control(row: Mapping[str, Any]) -> str:
@@ -108,20 +139,28 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
     table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
         if row["contrasts"]:
-            table.add_row(Text(row["label"]))
+            table.add_row(Label(row["label"]))
         for met in row["contrasts"]:
             kept = " / ".join(NONE if share is None else f"{100 * share:.1f}" for share in met["share_kept"])
             cost = f"{met['costs'][view]:.2f}x" if view in met["costs"] else NONE
             points = f"{100 * met['difference']:+.1f}"
-            table.add_row(Text(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), _p(met["p_here"]), kept, cost)
+            table.add_row(Label(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), _p(met["p_here"]), kept, cost)
     return table
 
 
-def _repeats(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """pass@k and maj@k, in per cent with their intervals."""
+def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """pass@k and maj@k in per cent with their intervals, at most four k in a table."""
     ks = sorted({int(k) for row in rows for k in row["pass_at"]})
+    each = len(ks) if len(ks) <= MOST_KS else ceil(len(ks) / 2)
+    return [_repeated(rows, ks[start : start + each]) for start in range(0, len(ks), each)] if ks else []
+
+
+MOST_KS = 4
+
+
+def _repeated(rows: Sequence[Mapping[str, Any]], ks: Sequence[int]) -> Table:
     table = _table("", *(f"@{k}" for k in ks))
-    for row in rows if ks else ():
+    for row in rows:
         for name, found in (("pass", row["pass_at"]), ("maj", row["maj_at"])):
             by = {int(k): made for k, made in found.items()}
             cells = [_estimate(by[k]) if k in by else NONE for k in ks]
@@ -133,7 +172,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
     """What 1,000 chains cost, and 1,000 right answers."""
     units: dict[View, str] = {view: cost["unit"] for row in rows for view, cost in row["costs"].items()}
     views: list[View] = [view for view in VIEWS if view in units]
-    table = _table(*(part for view in views for part in (_heading(view, units[view]), "a right one")))
+    table = _table(*(part for view in views for part in (_heading(view, units[view]), "right")))
     for row in rows if views else ():
         cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
         table.add_row(_named(row), *cells)
@@ -189,7 +228,7 @@ DIFFERENCES = (
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
 UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
-COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
+COSTS = "Costs are of 1,000 chains; right: of 1,000 right answers."
 
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
