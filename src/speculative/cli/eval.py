@@ -43,7 +43,9 @@ from speculative.standing import standings
 
 DEFAULT_METHOD = "random_switch"
 WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"
-DATA = "problems from this file (JSON lines or list, CSV, Parquet; -: standard input): the public data set's columns, or `problem`, `answer`"
+DATA = (
+    "problems from this file (JSON lines or list, CSV, Parquet; -: standard input): the public data set's columns, or `problem`, `answer`"
+)
 OUT = "the folder for samples, traces and logs; the same command again goes on where it stopped [default: runs/NAME]"
 EXTRACT = "MODEL@URL of a server that finds the answer where the grader sees none; it never sees the right one"
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"

@@ -13,7 +13,7 @@ from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.files import read_text
 from speculative.report.figure import draw
-from speculative.report.frontier import AxisKey, frontier
+from speculative.report.frontier import AxisKey, frontier, usual_axis
 from speculative.standing import Standing
 
 
@@ -21,7 +21,9 @@ def plot(
     results: Annotated[Path, Parameter(help="a file with what `speculative compare --json` printed")],
     /,
     *,
-    axis: Annotated[AxisKey, Parameter(help="what accuracy is drawn against")] = "share_kept",
+    axis: Annotated[
+        AxisKey | None, Parameter(help="what accuracy is drawn against: flops unless given, and big_tokens where a method has none")
+    ] = None,
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
     """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
@@ -35,6 +37,7 @@ def plot(
         raise UsageError(
             f"{results} is of {len(tasks)} tasks ({', '.join(tasks)}): a picture is of one; `speculative report` draws several"
         )
+    axis = axis or usual_axis(rows)
     drawn = frontier(rows, axis)
     if not drawn.points:
         raise UsageError(f"{results}: no method has a value on the axis {axis}; `compare --prices FILE` gives prices")

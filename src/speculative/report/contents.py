@@ -12,6 +12,7 @@ from speculative.prices import Prices
 from speculative.problem import Usage
 from speculative.report.frontier import AXES, Frontier, frontier
 from speculative.report.gather import Gathered
+from speculative.report.marks import Mark, marks_of
 from speculative.report.pack import PackedChain, pack
 from speculative.report.page import block, head, tail
 from speculative.runs import Run
@@ -60,6 +61,7 @@ class Contents(Struct, frozen=True):
     standings: list[Standing]
     frontiers: list[Frontier]
     problems: list[Stated]
+    marks: dict[str, Mark]
     rows: list[Row]
     runs: list[dict[str, Any]]
 
@@ -113,6 +115,7 @@ class Report:
             standings=self.standings,
             frontiers=self.frontiers,
             problems=list(self._problems.values()),
+            marks=marks_of(self.standings),
             rows=self._rows,
             runs=[{"folder": run.path.name, "samples": len(run.samples), "provenance": run.provenance} for run in self._runs],
         )

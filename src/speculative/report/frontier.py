@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from speculative.report.marks import Mark, marks_of
 from speculative.standing import CHANCE, Standing, like_crowd
 
 SHARES = ("big_share", "switch_ratio")
@@ -36,7 +37,7 @@ class Axis(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1; `control_of` as a standing has it."""
+    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1; `control_of` as a standing has it, `mark` its look."""
 
     label: str
     method: str
@@ -45,6 +46,7 @@ class Point(Struct, frozen=True):
     low: float
     high: float
     control_of: str | None
+    mark: Mark
     best: bool = False
 
 
@@ -88,6 +90,11 @@ def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
     return Axis(key, name, title, unit or next(iter(units), ""))
 
 
+def usual_axis(standings: Sequence[Standing]) -> AxisKey:
+    """Returns the axis for a picture of its own: what is spent, in floating-point operations where every method has them."""
+    return "flops" if all("flops" in row.costs for row in standings) else "big_tokens"
+
+
 def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
     whose chains ran in another crowd than most (`standing.like_crowd`)."""
@@ -96,7 +103,8 @@ def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
         usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
         standings = [row for row in standings if like_crowd(row.at_once, usual)]
     found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
-    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
+    marks = marks_of(asked)
+    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of, marks[row.label]) for row, x in found]
     common = _common([row for row, _ in found])
     rivals = [point for point, (row, _) in zip(points, found, strict=True) if row.problem_set == common]
     best = [msgspec.structs.replace(point, best=point in rivals and not any(_beats(other, point) for other in rivals)) for point in points]

@@ -144,7 +144,15 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
             kept = " / ".join(NONE if share is None else f"{100 * share:.1f}" for share in met["share_kept"])
             cost = f"{met['costs'][view]:.2f}x" if view in met["costs"] else NONE
             points = f"{100 * met['difference']:+.1f}"
-            table.add_row(Label(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), _p(met["p_here"]), kept, cost)
+            table.add_row(
+                Label(f"  against {known[met['against']]}"),
+                points,
+                _interval(met["interval"], ""),
+                _p(met["p"]),
+                _p(met["p_here"]),
+                kept,
+                cost,
+            )
     return table
 
 

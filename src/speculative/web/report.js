@@ -17,7 +17,7 @@ class ReportView {
     this.tasks = [...new Set(contents.standings.map((row) => row.task))];
     this.task = this.tasks[0];  // the others are chosen; an address that ends in #PROBLEM opens that problem
     this.wanted = { verdict: "all", level: "", words: "", labels: null };
-    this.marks = marksOf(contents.standings);
+    this.marks = marksOf(contents);
     this.tables = new MethodTables(this.marks);
     this.plot = new FrontierView(this.marks, (label) => this.tables.methods.point(label));
     this.list = new ProblemList(this.marks);
