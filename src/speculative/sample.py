@@ -43,7 +43,7 @@ class Sample(Struct, frozen=True):
     usage: dict[str, Usage]
     trace: str | None = None
     at_once: float = 1
-    shared_cache_tokens: dict[str, int] = field(default_factory=dict, name="lent")
+    shared_cache_tokens: dict[str, int] = field(default_factory=dict[str, int], name="lent")
     control_of: str | None = None
     doc_id: int | None = None
     degraded: str | None = None

@@ -89,8 +89,7 @@ def _methods(axes: Any, frontier: Frontier) -> None:
         _symbol(axes, shown, point.mark, 4 if small else 7)
         if not small:
             wanted.append(((x, y), point.label, point.mark.colour.light))
-    for line in frontier.lines[:1]:
-        wanted.append((moved[line[len(line) // 2]], "random_switch: the line to beat", GREY.light))
+    wanted += [(moved[line[len(line) // 2]], "random_switch: the line to beat", GREY.light) for line in frontier.lines[:1]]
     _labels(axes, wanted, taken)
     if any(point.control_of for point in frontier.points):
         axes.text(1, 1.01, "hollow: a method's controls, in its colour", transform=axes.transAxes, ha="right", fontsize=8, color=INK)
