@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from speculative.stats import ProblemSample
+from speculative.stats.intervals import ProblemSample
 
 Floats = NDArray[np.float64]
 Population = Callable[[np.random.Generator, int], Floats]

@@ -12,7 +12,7 @@ from strategies import Recorded, Verbs, babble, check_books, scripted_pair
 
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.errors import ContextExceeded, MethodError, UnknownName, UnmetNeeds
 from speculative.runner import bundled_pair, engine_error, in_background, run
 from speculative.testing import ScriptedEngine
@@ -82,21 +82,22 @@ def test_out_of_time_shows_what_there_is_without_an_answer() -> None:
 
 
 @pytest.mark.parametrize("verb", ["write", "insert"])
-def test_a_method_that_goes_on_for_ever_meets_its_deadline(verb: str) -> None:
+def test_a_method_that_goes_on_for_ever_is_an_error(verb: str) -> None:
     async def forever(chain: Chain) -> None:
         while True:
             await getattr(chain, verb)("big")
 
-    assert solved(method=Verbs(script=forever), max_seconds=0.1).reasoning
+    with pytest.raises(MethodError, match=rf"the method verbs failed: {verb}: 1000 .*test_runner.py, line \d+\)"):
+        solved(method=Verbs(script=forever))
 
 
 @pytest.mark.parametrize("verb", ["draft", "ask"])
-def test_the_deadline_also_ends_a_method_that_goes_on_asking_where_there_is_no_room(verb: str) -> None:
+def test_a_method_that_goes_on_asking_where_there_is_no_room_has_used_up_its_budget(verb: str) -> None:
     async def forever(chain: Chain) -> None:
         while chain.thinking:
             await (chain.draft("small", 3, max_tokens=7) if verb == "draft" else chain.ask("small", "why?", n=3, max_tokens=7))
 
-    assert solved("thinking " * 99, method=Verbs(script=forever), max_seconds=0.1, max_produced=60).finish_reason == "time"
+    assert solved("thinking " * 99, method=Verbs(script=forever), max_produced=60).finish_reason == "length"
 
 
 def test_steps_that_a_method_inserts_again_and_again_are_a_loop() -> None:

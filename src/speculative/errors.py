@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 
 class SpeculativeError(Exception):
@@ -71,11 +71,14 @@ class EngineTimeout(EngineError):
 
 
 class EngineBusy(EngineError):
-    """The server turned the call away for now. `retry_after` is in how many seconds it wants to be asked again, if it said so."""
+    """The server turned the call away for now.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `retry_after`: seconds from its Retry-After, or None. `status`: its HTTP status.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, status: int = 503) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.status = retry_after, status
 
 
 class EngineRefused(EngineError):
@@ -92,12 +95,30 @@ class EngineClosed(EngineError):
     """The engine was closed while, or before, it was asked."""
 
 
-class ContextExceeded(EngineError):
-    """The prefix does not fit into the model's positions."""
+CONTEXT_FLAGS = "--big-context (--small-context, --judge-context)"
 
-    def __init__(self, engine: str, tokens: int, context: int) -> None:
-        super().__init__(f"{engine}: a prefix of {tokens} tokens does not fit into its context of {context}; shorten the problem")
+
+class ContextExceeded(EngineError):
+    """The prefix does not fit into the model's positions. `tokens` and `context` are None where a server did not name them.
+
+    `said`: the words of a server that refused the call.
+    """
+
+    def __init__(self, engine: str, tokens: int | None, context: int | None, said: str = "", hint: str = "") -> None:
         self.engine, self.tokens, self.context = engine, tokens, context
+        words = f" (the server says: {said})" if said else ""
+        super().__init__(f"{engine}: {self.what}{words}; {hint or self.advice}")
+
+    @property
+    def what(self) -> str:
+        """What does not fit."""
+        given = "the prefix" if self.tokens is None else f"a prefix of {self.tokens} tokens"
+        return f"{given} does not fit into its context" + (f" of {self.context}" if self.context else "")
+
+    @property
+    def advice(self) -> str:
+        """What would fit."""
+        return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
 class UnknownMarker(EngineError):
@@ -113,4 +134,9 @@ class ReplayMismatch(EngineError):
 
 
 class ChainMisuse(RuntimeError):
-    """A method used the chain wrongly: a bug in the method, never a user's mistake."""
+    """A method used the chain wrongly: a bug in the method, never a user's mistake.
+
+    `where`: the file and line of the mistake, where the traceback does not say it.
+    """
+
+    where: tuple[str, int] | None = None

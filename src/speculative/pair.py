@@ -18,7 +18,7 @@ from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
 
 if TYPE_CHECKING:
-    from speculative.engines.starting import Launch
+    from speculative.engines.vllm.launch import Launch
 
 OF_THE_PAIR = ("big", "small")
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
@@ -29,7 +29,8 @@ class EngineOptions(Struct, frozen=True):
 
     `model`: which one, where a server has several. `key`: the server's secret (else `SPECULATIVE_BIG_KEY` and its like for the other
     roles, or `SPECULATIVE_KEY`, of the environment or `.env`). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
-    does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
+    does not say a usable one. `dialect`: where it cannot be told from the vocabulary. `context`: positions of the model, where the
+    server does not say them.
 
     For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
     `vllm` (the Python that has it), `keep` (leave the server running; the next command uses it).
@@ -39,6 +40,7 @@ class EngineOptions(Struct, frozen=True):
     key: str | None = None
     tokenizer: str | None = None
     dialect: str | None = None
+    context: int | None = None
     gpus: str | None = None
     port: int = 0
     args: str = ""
@@ -50,10 +52,11 @@ Spec = str | Sequence[str]
 """`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, or a model's hub
 name or folder, for which vLLM is started."""
 
-TELLING = ("model", "tokenizer", "dialect", "args")
+TELLING = ("model", "tokenizer", "dialect", "context", "args")
 """The options that decide what an engine writes; the others say where it runs."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 class Pair(Mapping[str, Engine]):
@@ -83,7 +86,7 @@ class Pair(Mapping[str, Engine]):
         served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
         engines: dict[str, Engine] = {role: engine(spec, chosen[role], tell) for role, spec in specs.items() if role not in served}
         if served:
-            from speculative.engines.vllm import VllmEngine
+            from speculative.engines.vllm.engine import VllmEngine
 
             launches = [(launch_of(spec, chosen[role]), _own(chosen[role])) for role, spec in served.items()]
             engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
@@ -148,16 +151,14 @@ def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str
     specs = [spec] if isinstance(spec, str) else list(spec)
     kind = kind_of(specs)
     if kind == "bundled":
-        from speculative.engines.bundled import BundledEngine
+        from speculative.engines.local import BundledEngine
 
         return BundledEngine.open(specs[0].removeprefix("bundled:"))
     if kind == "server":
-        from speculative.engines.openai import OpenAIEngine
+        from speculative.engines.http.engine import OpenAIEngine
 
-        return OpenAIEngine.open(
-            specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
-        )
-    from speculative.engines.vllm import VllmEngine
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_own(options))
+    from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
 
@@ -166,7 +167,7 @@ def kind_of(specs: Sequence[str]) -> Literal["bundled", "server", "model"]:
     """What fills a role. Raises `UsageError` for what names no engine."""
     if len(specs) == 1 and specs[0] in BUNDLED.values():
         return "bundled"
-    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+    if specs and all(ADDRESS.match(one) for one in specs):
         return "server"
     if len(specs) == 1 and starts(specs[0]):
         return "model"
@@ -181,7 +182,7 @@ def starts(spec: str) -> bool:
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
     """How vLLM is started for a model."""
-    from speculative.engines.starting import Launch
+    from speculative.engines.vllm.launch import Launch
 
     folder = _folder(spec)
     model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere
@@ -194,7 +195,8 @@ def _folder(spec: str) -> Path:
 
 def _own(options: EngineOptions) -> dict[str, Any]:
     """How the engine on a server that was started is opened."""
-    return {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
+    own = {"secret": options.key, "dialect": options.dialect, "context": options.context}
+    return own | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
 
 
 def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
@@ -202,7 +204,7 @@ def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dic
     that decide what it writes. Without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in TELLING}
-    return {name: hidden(value) for name, value in (told | more).items() if value}
+    return {name: hidden(str(value)) for name, value in (told | more).items() if value}
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:

@@ -57,6 +57,7 @@ class Server(BaseModel):
     model: str | None = None
     tokenizer: str | None = None
     dialect: str | None = None
+    context: int | None = Field(None, ge=1)
     gpus: str | None = None
     port: int = Field(0, ge=0, le=65535)
     args: str = ""

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines import remote_vocabulary
 from speculative.engines.base import UnfinishedCharacter
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.pieces import PieceVocabulary
-from speculative.engines.vocabulary import FileVocabulary
-from speculative.engines.wires.base import Piece, Writing
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.base import Piece, Writing
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
 from speculative.errors import BadWeights, UnknownMarker, UsageError
-from speculative.fake_server import FakeServer
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, dialect, encode, recognise
+from speculative.testing.fake_server import FakeServer
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
 
@@ -139,6 +139,7 @@ def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
+    monkeypatch.setattr(remote_vocabulary.hub, "unreachable", lambda: "")
     assert remote_vocabulary.find("someone/model") == path
     assert calls == [(True, None), (False, "hf_key")]
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))

@@ -10,12 +10,12 @@ from made import sample
 
 from speculative import Pair, Problem
 from speculative.evaluate.compare import Comparison
-from speculative.evaluate.contenders import contenders
 from speculative.evaluate.problems import problems, spread
+from speculative.methods.spec import contenders
 from speculative.problem import Usage
 from speculative.report import export
-from speculative.sample import Sample
-from speculative.standing import standings
+from speculative.runs.sample import Sample
+from speculative.stats.summary import standings
 
 
 def read(samples):

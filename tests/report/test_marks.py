@@ -11,10 +11,10 @@ from msgspec import structs
 from test_frontier import rows
 
 from speculative.methods.registry import names
-from speculative.report.figure import draw
+from speculative.report.chart import draw
 from speculative.report.frontier import frontier, usual_axis
 from speculative.report.marks import OWN, mark_of, marks_of, spread
-from speculative.standing import standings
+from speculative.stats.summary import standings
 
 
 def test_a_mark_depends_on_the_method_alone():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from speculative.problem import Usage
 from speculative.report.tables import comparison
-from speculative.standing import standings
+from speculative.stats.summary import standings
 
 LABELS = ["big_only", "random_switch(unit=step,big_share=0.3)", "spec_rewrite(thinking_n_ignore=1,drafting_n=1,full_rewrite=true)"]
 

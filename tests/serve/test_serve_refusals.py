@@ -6,11 +6,11 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from serving import ASK, pair, serving
 
-from speculative.serve import declined
-from speculative.serve.asked import ChatRequest, CompletionRequest
+from speculative.serve import unsupported as declined
 from speculative.serve.errors import Refusal
-from speculative.serve.jobs import Jobs
+from speculative.serve.request import Jobs
 from speculative.serve.route import read
+from speculative.serve.schemas import ChatRequest, CompletionRequest
 from speculative.settings import Settings
 
 REFUSED = [

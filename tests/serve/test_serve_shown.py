@@ -66,7 +66,7 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     replies = [asked(failing, BIG), asked(failing, {**BIG, "stream": True}), asked(failing, RAW, "/v1/completions")]
     seed = asked(failing, {"question": "2 + 2?", "placeholder_mode": True}, "/speculative_reason")
     for reply in (*replies, seed):
-        assert reply.status_code == (503 if isinstance(error, errors.EngineClosed) else 502)
+        assert reply.status_code == (503 if isinstance(error, errors.EngineClosed | errors.EngineBusy) else 502)
         told = reply.json()["error"] if reply is seed else reply.json()["error"]["message"]
         assert told.startswith("the big model")
         assert kind in told
@@ -75,6 +75,34 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     assert [line["request"] for line in failed] == [reply.headers["x-request-id"] for reply in (*replies, seed)]
     if isinstance(error, errors.EngineError) and type(error) is not errors.EngineError:  # what else there is may quote the prompt
         assert all(line["told"] == WORDS for line in failed)
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "reply", "retry"),
+    [
+        (2.3, 429, 429, "3"),
+        (0.0, 503, 503, "1"),
+        (None, 429, 429, "5"),
+        (None, 503, 503, "5"),
+        (30.0, 502, 502, None),
+        (None, 504, 502, None),
+    ],
+)
+def test_a_busy_model_server_is_busy_here_too_and_says_when_to_come_back(failing, after, status, reply, retry):
+    failing.engines["big"].error = errors.EngineBusy(WORDS, after, status)
+    for body in (BIG, {**BIG, "stream": True}):
+        refused = asked(failing, body)
+        assert (refused.status_code, refused.headers.get("retry-after")) == (reply, retry)
+        assert "turned the call away" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("context", [4096, None])
+def test_a_context_that_a_model_server_refuses_is_the_clients_mistake(failing, context):
+    failing.engines["big"].error = errors.ContextExceeded(WORDS, None, context, "maximum context length is 4096")
+    refused = asked(failing, BIG)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
+    assert refused.json()["error"]["message"].startswith("the big model: the prefix does not fit into its context")
 
 
 def test_a_failure_in_the_middle_of_a_stream(log):

@@ -12,9 +12,9 @@ from speculative.cli.errors import note
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.files import read_text
-from speculative.report.figure import draw
+from speculative.report.chart import draw
 from speculative.report.frontier import AxisKey, frontier, usual_axis
-from speculative.standing import Standing
+from speculative.stats.summary import Standing
 
 
 def plot(

@@ -10,9 +10,9 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from speculative.errors import SpeculativeError, UnknownName, UsageError
-from speculative.evaluate.contenders import Contender, contender, spell
 from speculative.evaluate.tasks import Task, task
 from speculative.files import read_text
+from speculative.methods.spec import Contender, contender, spell
 
 ENDINGS = (".yaml", ".yml")
 OWN = ("tasks", "methods", "seeds", "limit")
@@ -64,12 +64,14 @@ class Grid(BaseModel):
     big_model: str | None = None
     big_tokenizer: str | None = None
     big_dialect: str | None = None
+    big_context: int | None = None
     big_gpus: str | None = None
     big_port: int | None = None
     big_args: str | None = None
     small_model: str | None = None
     small_tokenizer: str | None = None
     small_dialect: str | None = None
+    small_context: int | None = None
     small_gpus: str | None = None
     small_port: int | None = None
     small_args: str | None = None

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from speculative.engines.hub import unreachable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.secret import secret
 
@@ -19,6 +20,8 @@ def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, 
     Raises `UsageError` without the package, and `SpeculativeError` that names the data set if it cannot be had.
     """
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if unreachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the package looks into its cache only, and does not retry for half a minute
     try:
         import datasets
     except ImportError:

@@ -32,8 +32,8 @@ from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
 from speculative.problem import Message, Problem, Result, Sampling
 from speculative.runner import run
-from speculative.sample import Sample
-from speculative.trace import Trace
+from speculative.runs.sample import Sample
+from speculative.trace.trace import Trace
 from speculative.usage import summed
 
 PLACE = "speculative"
@@ -146,7 +146,7 @@ def output_of(model: str, came: Sample | Result, trace: Trace | None, more: dict
 
 def _open(given: dict[str, Any]) -> Pair:
     """The pair that `-M` names. Raises `UnknownName` and what `Pair.open` raises."""
-    fields = ("model", "key", "tokenizer", "dialect", "gpus", "port", "args")
+    fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
     known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
     for name in given:
         if name not in known:

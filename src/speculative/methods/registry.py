@@ -156,7 +156,8 @@ def _at_path(spec: str) -> type[Method]:
             made.loader.exec_module(module)
         except Exception as error:
             del sys.modules[module_name]
-            raise UsageError(f"method {spec!r} cannot be loaded: {type(error).__name__}: {error}") from error
+            told = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise UsageError(f"method {spec!r} cannot be loaded: {told}") from error
     methods = {method.__name__: method for method in _defined(module)}
     if label and label not in methods:
         raise UnknownName(f"method class in {path.name}", label, list(methods))

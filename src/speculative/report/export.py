@@ -17,8 +17,8 @@ import msgspec
 
 from speculative.errors import UsageError
 from speculative.problem import Usage
-from speculative.sample import Sample
-from speculative.standing import Folders
+from speculative.runs.sample import Sample
+from speculative.stats.summary import Folders
 
 PLAIN = (
     "task",

@@ -11,7 +11,7 @@ from math import cos, pi, sin
 
 from msgspec import Struct, structs
 
-from speculative.standing import CHANCE, Standing
+from speculative.stats.summary import CHANCE, Standing
 
 
 class Symbol(Struct, frozen=True):

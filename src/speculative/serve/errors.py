@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
+from speculative.errors import ContextExceeded, EngineBusy, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
 from speculative.serve import shown
+
+BUSY = 5
+"""Seconds after which to try again, where a busy model server did not say."""
 
 
 class Refusal(Exception):
@@ -87,7 +91,17 @@ def refusal_of(error: BaseException, request: str) -> Refusal:
             return Refusal(400, shown.failed(error), code="context_length_exceeded")
         case EngineClosed():
             return Refusal(503, f"{shown.failed(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
+        case EngineBusy(status=429):
+            return _busy(error, 429, f"{shown.failed(error)}; {more}", "rate_limit_error")
+        case EngineBusy(status=503):
+            return _busy(error, 503, f"{shown.failed(error)}; {more}", "service_unavailable")
         case EngineError():
             return Refusal(502, f"{shown.failed(error)}; {more}", kind="upstream_error", code=type(error).__name__)
         case _:
             return Refusal(500, f"an error inside the service; {more}", kind="internal_error")
+
+
+def _busy(error: EngineBusy, status: int, message: str, kind: str) -> Refusal:
+    """A model server that turned the call away for now: the client is told when to come back."""
+    wait = BUSY if error.retry_after is None else max(1, math.ceil(error.retry_after))
+    return Refusal(status, message, kind=kind, code=type(error).__name__, retry_after=wait)

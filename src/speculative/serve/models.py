@@ -9,7 +9,7 @@ from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal
-from speculative.serve.jobs import OWNER, bare, preset
+from speculative.serve.request import OWNER, bare, preset
 
 
 def listed(door: Door) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from speculative.errors import (
     EngineTimeout,
     EngineUnreachable,
 )
-from speculative.events import AnyEvent, Cancelled, Child, Degraded, Started
+from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 """Where the server of an engine is, as the engine's name says it."""
@@ -39,7 +39,7 @@ def failed(error: EngineError) -> str:
     """Whose engine failed, and how."""
     who = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, ContextExceeded):
-        return f"{who}: a prefix of {error.tokens} tokens does not fit into its context of {error.context}; shorten the problem"
+        return f"{who}: {error.what}; {error.advice}"
     return who + KINDS.get(type(error), " failed")
 
 

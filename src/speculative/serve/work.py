@@ -15,9 +15,9 @@ from speculative.problem import Problem, Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText
-from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome
-from speculative.trace import Trace
+from speculative.serve.request import Job
+from speculative.trace.trace import Trace
 
 
 class Work:
@@ -113,10 +113,5 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
 
 def fitted(problem: Problem, raw: RawText | None) -> Problem:
-    """A raw text without thinking has no answer to keep tokens free for: the budget grows by what the chain would keep."""
-    if raw is None or raw.ends is None:
-        return problem
-    larger = problem
-    while (lacking := problem.max_tokens + larger.reserve - larger.max_tokens) > 0:
-        larger = structs.replace(larger, max_tokens=larger.max_tokens + lacking)
-    return larger
+    """A raw text without thinking has no answer to keep tokens free for: all of its budget is the text's."""
+    return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0)

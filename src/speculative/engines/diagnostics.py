@@ -1,0 +1,89 @@
+"""What `speculative doctor` looks at: whether an engine opens, what it is, what it can do, and what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from speculative.engines.base import Decoding, Engine, Tally
+from speculative.errors import EngineError, SpeculativeError
+from speculative.problem import Message
+from speculative.prompts import dialect, encode
+
+QUESTION = [Message("user", "What is 1+1?")]
+
+
+class Finding(Struct):
+    """What was found of one role. `template` says whether our prompt is what the server's own chat template gives."""
+
+    role: str
+    error: str | None = None
+    name: str = ""
+    server: str = ""
+    dialect: str = ""
+    template: str = "not asked"
+    fingerprint: str = ""
+    context: int = 0
+    abilities: list[str] = []
+    reply: str = ""
+    advice: list[str] = []
+
+
+async def look(role: str, engine: Engine) -> Finding:
+    """Asks an open engine everything, and has it write a few tokens."""
+    server: Any = getattr(engine, "server", None)
+    found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
+    found.fingerprint, found.context, found.abilities = engine.vocabulary.fingerprint, engine.context, sorted(engine.abilities)
+    try:
+        prompt = encode(engine.vocabulary, dialect(engine.dialect).prompt(QUESTION, ""))
+        ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
+        found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
+        if server and server.kind in ("vllm", "llama.cpp"):
+            found.template = await _template(engine, prompt)
+    except SpeculativeError as error:  # one of ours too: a dialect of another model
+        found.error = str(error)
+    found.advice = [line for line, needed in _advice(found, server) if needed]
+    return found
+
+
+async def _template(engine: Any, prompt: list[int]) -> str:
+    """Holds our prompt against the one that the server makes of the same messages."""
+    body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
+    try:
+        if engine.server.kind == "llama.cpp":  # its `/tokenize` takes text
+            text = msgspec.json.decode(await engine.link.post("/apply-template", body, "doctor"))["prompt"]
+            body = {"content": text, "add_special": True, "parse_special": True}
+        theirs = msgspec.json.decode(await engine.link.post("/tokenize", body, "doctor"))["tokens"]
+    except (EngineError, msgspec.DecodeError, KeyError, TypeError):
+        return "the server does not say"
+    same = next((i for i, (one, other) in enumerate(zip(prompt, theirs, strict=False)) if one != other), min(len(prompt), len(theirs)))
+    if same == len(prompt) == len(theirs):
+        return "the same as ours"
+    if same == len(theirs):
+        return f"ours, which opens the thinking with {len(prompt) - same} more tokens"
+    return f"differs from ours at token {same} of {len(prompt)}"
+
+
+def _advice(found: Finding, server: Any) -> list[tuple[str, bool]]:
+    """What to change, and whether it is needed."""
+    kind = server.kind if server else ""
+    return [
+        (
+            "start the server with --enable-prompt-tokens-details, so that cached tokens are counted",
+            kind == "vllm" and "cached" not in found.abilities,
+        ),
+        (f"name the model's dialect (--{found.role}-dialect): the server's chat template is another", found.template.startswith("differs")),
+        ("methods that score need vLLM or SGLang", "score" not in found.abilities and not found.error),
+        (
+            f"{found.context} positions are few for a chain of thought; start the server with more"
+            + (" (-c, which its slots share)" if kind == "llama.cpp" else " (--max-model-len)"),
+            0 < found.context < 4096,
+        ),
+    ]
+
+
+def broken(role: str, error: SpeculativeError) -> Finding:
+    """An engine that did not open."""
+    return Finding(role, str(error))

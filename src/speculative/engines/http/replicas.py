@@ -1,0 +1,100 @@
+"""Several servers that run the same model: a chain stays on one, and moves when that one dies."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from hashlib import blake2b
+from urllib.parse import urlsplit, urlunsplit
+
+from speculative.errors import EngineBusy, EngineTimeout, EngineUnreachable, UsageError
+from speculative.hiding import bare
+
+REST = 15.0
+"""Seconds for which a server that did not answer is passed over, while there are others."""
+
+DOUBT = 1800.0
+"""Seconds after which a server that was silent, and has not answered since, is given the time of any other again: it may have been slow."""
+
+
+class Replicas:
+    """The servers of one engine. Which one a chain is on is a function of its key and of which servers live."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        if not urls:
+            raise UsageError("an engine needs an address; give one like http://127.0.0.1:8000/v1")
+        self.urls = [address(url) for url in urls]
+        self._fell: dict[str, float] = {}
+        self._silent: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        """The first address, and how many more."""
+        first = bare(self.urls[0])
+        return first if len(self.urls) == 1 else f"{first} (and {len(self.urls) - 1} more)"
+
+    def pick(self, key: str) -> str:
+        """The server for a chain: the highest hash of key and address among those that live."""
+        return max(self._living() or self.urls, key=lambda url: blake2b(f"{key} {url}".encode(), digest_size=8).digest())
+
+    def fell(self, url: str, *, silent: bool = False) -> None:
+        """A server did not answer. `silent`: it held the connection, and let all of its time pass."""
+        self._fell[url] = time.monotonic()
+        if silent:
+            self._silent[url] = time.monotonic()
+
+    def lives(self, url: str) -> None:
+        """A server answered a call."""
+        self._fell.pop(url, None)
+        self._silent.pop(url, None)
+
+    def doubts(self, url: str) -> bool:
+        """Whether a server was silent, and has not answered a call since."""
+        return url in self._silent and time.monotonic() - self._silent[url] < DOUBT
+
+    def others(self, url: str) -> bool:
+        """Whether another server that lives could do its work."""
+        return any(one != url for one in self._living())
+
+    def passing(self, error: Exception, patience: float) -> bool | float:
+        """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
+        others = bool(self._living()) and len(self.urls) > 1
+        if isinstance(error, EngineUnreachable):
+            return 0.0 if others else True
+        if isinstance(error, EngineTimeout):
+            return 0.0 if others else False
+        if isinstance(error, EngineBusy) and "passing" in error.__notes__:
+            if error.retry_after is None:
+                return True
+            return error.retry_after if error.retry_after <= patience else False
+        return False
+
+    def _living(self) -> list[str]:
+        now = time.monotonic()
+        return [url for url in self.urls if now - self._fell.get(url, -REST) >= REST]
+
+
+ENDPOINTS = re.compile(r"/((chat/)?completions?|generate|models|responses|embeddings|messages)$")
+"""What the address of a single call ends in."""
+
+
+def address(url: str) -> str:
+    """Returns the base of a server's OpenAI endpoints: `http://host:8000` and `HTTP://host:8000//v1/` are the same server."""
+    try:
+        parts = urlsplit(url.strip())
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", parts.netloc)
+    except ValueError:  # half an IPv6 address, a port that is no number or too large
+        parts, known = urlsplit(""), False
+    if not known:
+        raise UsageError(f"{bare(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
+    if ENDPOINTS.search(path):
+        base = urlunsplit((parts.scheme, parts.netloc, f"{ENDPOINTS.sub('', path).removesuffix('/v1')}/v1", "", ""))
+        raise UsageError(f"{bare(url.strip())} is the address of a single call; give the address up to /v1: {bare(base)}")
+    return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))
+
+
+def origin(base: str, path: str) -> str:
+    """An address under `/v1`, or beside it when the path begins with `/`."""
+    return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"

@@ -1,0 +1,103 @@
+"""Two methods on the same problems: by how much the one is right more often, and whether that may be chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import ArrayLike
+
+from speculative.runs.sample import Sample
+from speculative.stats.cost import Prices, View, costs
+from speculative.stats.intervals import MIN_P, ProblemSample
+from speculative.usage import added, share
+
+
+class Contrast(Struct, frozen=True):
+    """Compares `label` with `against` on the same problems with the same seeds (`paired`).
+
+    `difference` is the accuracy of the one less that of the other. `interval` (95 %) and `p` (of no difference) speak of all problems
+    like these (`stats.ProblemSample`); `p_here` speaks of these very problems, with other seeds (`exact_p`). `share_kept`: the big
+    model's share of kept tokens, of both. `costs`: the cost of the one over that of the other, in each price view that prices both.
+    """
+
+    task: str
+    label: str
+    against: str
+    problems: int
+    chains: int
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    share_kept: tuple[float | None, float | None]
+    costs: dict[View, float]
+    p_here: float | None = None
+
+
+def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | None = None) -> Contrast | None:
+    """How the samples of a method compare with those of another on the same task; None if they have no problem in common."""
+    pairs = paired(ours, theirs)
+    if not pairs:
+        return None
+    leads: dict[str, list[int]] = {}
+    for our, their in pairs:
+        leads.setdefault(our.problem, []).append(our.correct - their.correct)
+    problems = ProblemSample.of([sum(lead) for lead in leads.values()], [len(lead) for lead in leads.values()], -1, 1)
+    (own, other), shares = ([costs([pair[side] for pair in pairs], prices) for side in (0, 1)], kept_shares(pairs))
+    return Contrast(
+        task=ours[0].task,
+        label=ours[0].label,
+        against=theirs[0].label,
+        problems=len(leads),
+        chains=len(pairs),
+        difference=problems.mean,
+        interval=problems.interval(),
+        p=problems.p_value(),
+        share_kept=shares,
+        costs={view: own[view].chain / other[view].chain for view in own if view in other and other[view].chain},
+        p_here=exact_p([lead for tries in leads.values() for lead in tries]),
+    )
+
+
+def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+    """Of each problem the chains of both with the same epoch and seed; where they have none in common, as many of both in that order."""
+    found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
+    for side, samples in enumerate((ours, theirs)):
+        for sample in samples:
+            found.setdefault(sample.problem, ({}, {}))[side][sample.epoch, sample.seed] = sample
+    return [pair for one, other in found.values() for pair in _pairs(one, other)]
+
+
+Place = tuple[int, int]
+"""Epoch and seed."""
+
+
+def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[tuple[Sample, Sample]]:
+    both = sorted(one.keys() & other.keys())
+    places = zip(both, both, strict=True) if both else zip(sorted(one), sorted(other), strict=False)
+    return [(one[mine], other[yours]) for mine, yours in places]
+
+
+def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
+    """The big model's share of kept tokens, of both sides."""
+    one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
+    return one, other
+
+
+def exact_p(leads: ArrayLike) -> float:
+    """Returns the two-sided p-value of McNemar's exact test: of pairs that differ, each side is equally likely to be the right one.
+
+    `leads`: 1, 0 or -1 for each pair of tries, by which of the two is right. The problems are taken as they are: were the methods'
+    chances the same on average over these problems, p would be at most 0.05 in at most 5 of 100 repetitions with other seeds.
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12.
+    """
+    pairs = np.asarray(leads, dtype=np.int64)
+    won, lost = int((pairs > 0).sum()), int((pairs < 0).sum())
+    differing, fewer = won + lost, min(won, lost)
+    if won == lost:
+        return 1.0
+    steps = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, differing + 1)))])  # logarithms of factorials
+    few = np.arange(fewer + 1)
+    chances = np.exp(steps[differing] - steps[few] - steps[differing - few] - differing * np.log(2))
+    return min(1.0, max(MIN_P, 2 * float(chances.sum())))

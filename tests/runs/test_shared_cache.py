@@ -1,0 +1,69 @@
+"""Cached tokens that another chain computed: every method pays for what it computes alone, and for no more."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speculative import Pair, Problem
+from speculative.chain.prefix_memory import KEPT, PrefixMemory
+from speculative.evaluate.problems import problems
+from speculative.methods.registry import build
+from speculative.runner import run
+from speculative.runs.shared_cache import shared_cache_tokens
+
+SPECS = {
+    "big_only": {},
+    "random_switch": {"big_share": 0.4, "unit": "step"},
+    "spec_rewrite": {"drafting_n": 2},
+    "logprob_subselect": {},
+    "placeholder": {},
+}
+
+
+async def charged(pair, name, wrappers=()):
+    """By role: the prompt tokens that a chain computed, and those that it is charged for."""
+    result = await run(Problem.of(problems()[200].problem, seed=3), build(name, SPECS.get(name, {}), wrappers=wrappers), pair)
+    shared = shared_cache_tokens(result.trace)
+    computed = {role: cost.prompt_tokens - cost.cached_tokens for role, cost in result.usage.items()}
+    return computed, {role: tokens + shared[role] for role, tokens in computed.items()}
+
+
+@pytest.mark.parametrize("name", SPECS)
+async def test_a_chain_is_charged_for_what_it_computes_alone(name):
+    async with Pair.open() as pair:
+        alone, first = await charged(pair, name)
+        computed, again = await charged(pair, name)
+    assert first == alone
+    assert again == pytest.approx(alone, rel=0.02, abs=2)
+    assert all(computed[role] < alone[role] for role in alone)  # the second found the first one's words
+
+
+async def test_the_chains_of_a_vote_share_what_one_of_them_sent():
+    async with Pair.open() as pair:
+        alone, first = await charged(pair, "small_only", ["vote(ballots=4)"])
+        _, again = await charged(pair, "small_only", ["vote(ballots=4)"])
+    assert first == alone
+    assert again == pytest.approx(alone, rel=0.02, abs=4)
+
+
+def test_a_prefix_is_known_as_far_as_a_sequence_of_the_same_role_goes():
+    memory = PrefixMemory()
+    assert memory.begin("big", [[1, 2, 3, 4]]) == 0
+    memory.add("big", (1, 2, 3, 4, 5, 6))
+    assert memory.begin("small", [[1, 2, 3, 4, 5, 6]]) == 0
+    assert memory.begin("big", [[1, 2, 3, 4, 5, 6, 7]]) == 6
+    assert memory.begin("big", [[1, 2, 9]]) == 2
+    assert memory.begin("big", [[1, 2, 9]]) == 2  # the last token is computed again
+    assert memory.begin("big", [[1, 2, 3, 8], [1, 2, 3, 8, 9]]) == 3 + 4
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=KEPT))
+def test_the_longest_common_beginning_is_found(sequences):
+    memory = PrefixMemory()
+    for place, sequence in enumerate(sequences):
+        best = max((common(sequence, other) for other in sequences[:place]), default=0)
+        assert memory.begin("big", [sequence]) == min(best, len(sequence) - 1)
+
+
+def common(one, other):
+    return next((place for place, (mine, yours) in enumerate(zip(one, other, strict=False)) if mine != yours), min(len(one), len(other)))
