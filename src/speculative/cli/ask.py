@@ -22,10 +22,9 @@ from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.report.live import LivePainter
 from speculative.report.outcome import Outcome
-from speculative.report.recorder import Recorder
-from speculative.report.terminal import draw
+from speculative.report.terminal import LivePainter, draw
+from speculative.report.timeline import TraceRecorder
 from speculative.runner import asolve
 from speculative.trace.trace import Trace
 
@@ -110,7 +109,7 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     """Shows the chain while it is written, or when it is over; also one that was interrupted, or whose engine or method failed."""
     console = screen()
     live = console.is_terminal and not json and not console.is_dumb_terminal
-    recorder = LivePainter(console, append_only(method)) if live else Recorder()
+    recorder = LivePainter(console, append_only(method)) if live else TraceRecorder()
     stopped: SpeculativeError | None = None
     pair = engines.open()
     with recorder if isinstance(recorder, LivePainter) else nullcontext():
@@ -127,16 +126,16 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     return 0
 
 
-async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder) -> None:
+async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
     async with pair:
         await asolve(asked, method, pair=pair, listener=recorder)
 
 
-def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
+def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
         put(Outcome.of(trace).dump())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:
-        draw(screen(), trace, expected, recorder.sketch)
+        draw(screen(), trace, expected, recorder.timeline)

@@ -14,9 +14,8 @@ from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, put_json
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
-from speculative.report.contents import Report
 from speculative.report.frontier import Frontier
-from speculative.report.gather import gather
+from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
 DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"

@@ -1,4 +1,4 @@
-"""The tables: what a chain cost by role and fate, and how methods compare."""
+"""The tables: what a chain cost by role and status, and how methods compare."""
 
 from __future__ import annotations
 
@@ -10,21 +10,34 @@ from typing import Any
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from speculative.problem import Usage
-from speculative.report.lines import NOTE, style_of
 from speculative.stats.cost import View
 from speculative.usage import share, summed
+
+STYLES = {
+    "big": Style(color="magenta", bold=True),
+    "small": Style(color="cyan"),
+    "method": Style(color="yellow", italic=True),
+    "judge": Style(color="green"),
+}
+NOTE = Style(dim=True, italic=True)
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"
 HEADINGS = ("calls", "prompt", "cached", "scored", "produced", "kept", "discarded")
 
 
+def style_of(author: str) -> Style:
+    """Returns the style of an author's text."""
+    return STYLES.get(author, STYLES["judge"])
+
+
 def usage_table(usage: Mapping[str, Usage]) -> Table:
-    """Tokens by role and fate. A column of zeros that says nothing is left out."""
+    """Tokens by role and status. A column of zeros that says nothing is left out."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or summed(usage, name)]
     table.add_column("tokens of")

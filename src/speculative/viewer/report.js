@@ -2,12 +2,12 @@
 
 import { h, plural } from "./dom.js";
 import { FrontierView } from "./frontier.js";
-import { marksOf } from "./marks.js";
+import { marksOf } from "./legend.js";
 import { MethodTables } from "./methods.js";
 import { ProblemList, VERDICTS } from "./problems.js";
 import { choice, chips, logo, options, search, toggle } from "./controls.js";
 import { provenance } from "./provenance.js";
-import { unpacked } from "./unpack.js";
+import { unpacked } from "./data.js";
 
 const page = document.getElementById("page");
 

@@ -1,7 +1,7 @@
 // Accuracy against what it costs, with intervals, the Pareto front and the line to beat.
 
 import { brief, draw, h, percent } from "./dom.js";
-import { symbol } from "./marks.js";
+import { symbol } from "./legend.js";
 
 const HEIGHT = 440;
 const MARGIN = { top: 18, right: 26, bottom: 52, left: 52 };

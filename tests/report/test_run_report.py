@@ -4,7 +4,7 @@ import pytest
 from made import sample
 
 from speculative.errors import UsageError
-from speculative.report.gather import gather
+from speculative.report.run_report import gather
 from speculative.runs.folder import SAMPLES, RunFolder
 
 

@@ -1,7 +1,7 @@
 // The tables: what each method came to, how it compares with others on the same problems, and what several tries give.
 
 import { brief, count, h, percent, plural } from "./dom.js";
-import { icon } from "./marks.js";
+import { icon } from "./legend.js";
 import { SortedTable } from "./table.js";
 
 const BASELINE = "big_only";
