@@ -10,7 +10,7 @@ from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
 from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 from speculative.testing import ScriptedEngine
 from speculative.usage import added
 
@@ -78,7 +78,7 @@ async def test_a_failing_engine_surfaces_and_stops_the_comparison():
 
 async def test_standings_keep_the_order_and_sum_the_usage():
     found = await samples_of("small_only,big_only", limit=10)
-    small, big = standings(found[::-1], ["small_only", "big_only"])
+    small, big = summarize(found[::-1], ["small_only", "big_only"])
     assert (small.label, big.label) == ("small_only", "big_only")
     assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
     assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
@@ -87,12 +87,12 @@ async def test_standings_keep_the_order_and_sum_the_usage():
 
 async def test_the_first_of_several_baselines_is_the_baseline():
     methods = "big_only,big_only(sequential_scale=1)"
-    rows = standings(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
+    rows = summarize(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
     assert rows[0].speed == 1
 
 
 async def test_without_the_baseline_there_is_no_speed():
-    (row,) = standings(await samples_of("small_only"))
+    (row,) = summarize(await samples_of("small_only"))
     assert row.speed is None
 
 

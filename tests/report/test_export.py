@@ -15,7 +15,7 @@ from speculative.methods.spec import contenders
 from speculative.problem import Usage
 from speculative.report import export
 from speculative.runs.sample import Sample
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 
 def read(samples):
@@ -78,8 +78,8 @@ async def test_every_figure_can_be_computed_from_the_table_alone():
     folders = {(one.task, one.label): "run" for one in compared.samples}
     again = [sample_of(row) for row in csv.DictReader(io.StringIO(export.csv(compared.samples, folders).decode()))]
     rows = {(row["task"], row["label"]): row["folder"] for row in export.rows(compared.samples, folders)}
-    printed = standings(compared.samples, folders=folders)
-    assert standings(again, folders=rows) == printed
+    printed = summarize(compared.samples, folders=folders)
+    assert summarize(again, folders=rows) == printed
     assert all(row.costs.keys() == {"api", "gpu", "flops"} for row in printed)
     assert any(row.contrasts for row in printed)
     assert any(sum(one.shared_cache_tokens.values()) for one in again)
@@ -90,5 +90,5 @@ def test_a_table_without_the_shared_cache_would_give_other_costs():
     shared = sample(usage=usage, shared_cache_tokens={"big": 60}, settings={"big": "bundled:big"})
     (row,) = read([shared])
     assert row["big_shared_cache_tokens"] == "60"
-    assert standings([sample_of(row)]) == standings([shared])
-    assert standings([msgspec.structs.replace(sample_of(row), shared_cache_tokens={})]) != standings([shared])
+    assert summarize([sample_of(row)]) == summarize([shared])
+    assert summarize([msgspec.structs.replace(sample_of(row), shared_cache_tokens={})]) != summarize([shared])

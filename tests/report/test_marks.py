@@ -14,7 +14,7 @@ from speculative.methods.registry import names
 from speculative.report.chart import draw
 from speculative.report.frontier import frontier, usual_axis
 from speculative.report.marks import OWN, mark_of, marks_of, spread
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 
 def test_a_mark_depends_on_the_method_alone():
@@ -34,7 +34,7 @@ def test_methods_that_ship_have_marks_of_their_own():
 def test_variants_of_a_method_share_its_colour_and_controls_are_hollow():
     assert mark_of("vote(ballots=5)*small_only", "vote(small_only)").colour == mark_of("vote", "vote").colour
     samples = [sample("spec_rewrite"), sample("random_switch(0.4) like spec_rewrite", method="random_switch", control_of="spec_rewrite")]
-    own, control = marks_of(standings(samples)).values()
+    own, control = marks_of(summarize(samples)).values()
     assert (control.hollow, own.hollow) == (True, False)
     assert control.colour == own.colour
 
@@ -65,5 +65,5 @@ def test_a_figure_names_every_method_at_its_point_and_both_axes_begin_at_zero(tm
 
 def test_a_picture_of_its_own_shows_what_is_spent():
     assert usual_axis(rows()) == "big_tokens"
-    priced = standings([sample(settings={"big": "bundled:big", "small": "bundled:small"})])
+    priced = summarize([sample(settings={"big": "bundled:big", "small": "bundled:small"})])
     assert usual_axis(priced) == "flops"

@@ -109,7 +109,7 @@ async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):
 async def test_what_an_axis_leaves_out_is_told(tab, tmp_path):
     with RunFolder(tmp_path / "run") as made:
         for label, crowd in (("big_only", 1.0), ("small_only", 1.0), ("mine", 64.0)):
-            made.append(sample(label, at_once=crowd))
+            made.append(sample(label, mean_concurrency=crowd))
     page = await tab.open(reported(tmp_path, tmp_path / "run"))
     left = page.locator(".frontier .hint")
     assert not await left.is_visible()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from speculative.problem import Usage
 from speculative.report.tables import comparison
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 LABELS = ["big_only", "random_switch(unit=step,big_share=0.3)", "spec_rewrite(thinking_n_ignore=1,drafting_n=1,full_rewrite=true)"]
 
@@ -29,7 +29,7 @@ def test_tables_fit_80_columns_and_cut_nothing_off(epochs):
         for epoch in range(epochs)
     ]
     console = Console(width=80, record=True, file=io.StringIO())
-    for part in comparison([to_builtins(row) for row in standings(samples)]):
+    for part in comparison([to_builtins(row) for row in summarize(samples)]):
         console.print(part)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80

@@ -52,7 +52,7 @@ def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
 def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
     with RunFolder(tmp_path) as folder:
         folder.append(sample(trace=trace))
-    with pytest.raises(SpeculativeError, match="in another folder, and not read"):
+    with pytest.raises(SpeculativeError, match="in another folder and is not read"):
         Run(tmp_path).trace(sample(trace=trace))
 
 
@@ -80,7 +80,7 @@ def test_problems_of_another_set_are_refused(tmp_path):
         for alike in (["p1", "p2"], ["p1"], ["p3", "p2", "p1"]):  # fewer, or more of them
             folder.admit("stories", alike)
         folder.admit("aime24", ["p3"])
-        told = "has samples of stories on other problems: 1 of 2 are not in the data that is named now; name another folder"
+        told = "has samples of stories on other problems: 1 of 2 are not in the data of this command; name another folder"
         with pytest.raises(UsageError, match=told):
             folder.admit("stories", ["p2", "p3"])
 
@@ -102,5 +102,5 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
 
 
 def test_what_is_no_run_is_told(tmp_path):
-    with pytest.raises(UsageError, match=r"no run folder.*samples\.jsonl"):
+    with pytest.raises(UsageError, match=r"must be a run folder.*samples\.jsonl"):
         Run(tmp_path)

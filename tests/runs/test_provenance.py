@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.engines.http.discovery import Server
-from speculative.runs.provenance import card, command_line, commits, hardware, provenance, versions
+from speculative.runs.provenance import command_line, commits, describe_engine, hardware, provenance, versions
 from speculative.testing import ScriptedEngine
 
 ENGINES = {"big": ScriptedEngine("x"), "small": ScriptedEngine("y", name="other")}
@@ -24,7 +24,7 @@ def test_a_note_has_what_a_reader_would_ask():
 def test_a_server_tells_its_model_and_version():
     engine = ScriptedEngine("x")
     engine.server = Server("vllm", "0.32.0", "Qwen/QwQ-32B", "Qwen/QwQ-32B", 32768)
-    assert (card(engine)["server"], card(engine)["model"]) == ("vllm 0.32.0", "Qwen/QwQ-32B")
+    assert (describe_engine(engine)["server"], describe_engine(engine)["model"]) == ("vllm 0.32.0", "Qwen/QwQ-32B")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,13 @@ def prices(tmp_path, text=PRICES):
 
 def test_the_three_views(tmp_path):
     two = [
-        sample(usage={"big": BIG, "small": SMALL}, seconds=10.0, at_once=4, settings={"big": "m/big", "small": "m/small"}, correct=right)
+        sample(
+            usage={"big": BIG, "small": SMALL},
+            seconds=10.0,
+            mean_concurrency=4,
+            settings={"big": "m/big", "small": "m/small"},
+            correct=right,
+        )
         for right in (True, False)
     ]
     found = costs(two, prices(tmp_path))
@@ -120,19 +126,19 @@ def test_the_example_is_of_two_published_models():
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("[api", "is no TOML"),
+        ("[api", "must be TOML"),
         ("[api]\ncurrency = 'USD'", "api.prices is missing"),
         ("[flops.parameters]\nbig = -7", "flops.parameters.big: -7 is not valid: input should be greater than 0"),
         ("[flops.parameters]\nbig = '7B'", "flops.parameters.big: '7B' is not valid: input should be a valid number"),
         ("[flops.parameters]\nbig = nan", "flops.parameters.big: nan is not valid"),
-        ("[flop.parameters]\nbig = 7", "flop is no key that is known here"),
+        ("[flop.parameters]\nbig = 7", "flop is an unknown key"),
         (
             "[api]\ncurrency = 'USD'\n[api.prices]\nbig = {prompt = 1, produced = 1}",
             "api.prices.big.cached is missing",
         ),
         (
             "[gpu]\ncurrency = 'USD'\ndevices = {a = {hardware = 'A', hour = 1}}\noccupies = {big = ['b']}",
-            "gpu.occupies.big: 'b' is none of the devices (a)",
+            "gpu.occupies.big: unknown device 'b'; the devices are a",
         ),
     ],
 )

@@ -39,7 +39,7 @@ from speculative.runs.provenance import provenance
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 DEFAULT_METHOD = "random_switch"
 WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"
@@ -235,7 +235,7 @@ def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
 def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> None:
     cells = schedule.cells
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(one) for one in standings(samples, [cell.contender.label for cell in cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(one) for one in summarize(samples, [cell.contender.label for cell in cells], prices)]
     if json:
         put_json(rows)
     else:

@@ -14,7 +14,7 @@ from speculative.errors import SpeculativeError, UsageError
 from speculative.files import read_text
 from speculative.report.chart import draw
 from speculative.report.frontier import AxisKey, frontier, usual_axis
-from speculative.stats.summary import Standing
+from speculative.stats.summary import MethodSummary
 
 
 def plot(
@@ -29,7 +29,7 @@ def plot(
     """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
     check_writable(out)
     try:
-        rows = msgspec.json.decode(read_text(results), type=list[Standing])
+        rows = msgspec.json.decode(read_text(results), type=list[MethodSummary])
     except msgspec.MsgspecError as error:
         raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
     tasks = list(dict.fromkeys(row.task for row in rows))

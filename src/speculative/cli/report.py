@@ -64,9 +64,9 @@ def report(
     if parquet:
         write(parquet, export.parquet(samples, made.folders), "table")
     if json:
-        put_json(made.standings)
+        put_json(made.summaries)
     else:
-        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+        put(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
     return 0
 
 

@@ -97,7 +97,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         finish_reason=result.finish_reason,
         seconds=result.seconds,
         usage=result.usage,
-        at_once=at_once,
+        mean_concurrency=at_once,
         shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,

@@ -36,7 +36,7 @@ PLAIN = (
     "why",
     "finish_reason",
     "seconds",
-    "at_once",
+    "mean_concurrency",
     "degraded",
     "folder",
 )

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.report.marks import Mark, marks_of
-from speculative.stats.summary import CHANCE, Standing, like_crowd
+from speculative.stats.summary import CHANCE, MethodSummary, similar_concurrency
 
 SHARES = ("big_share", "switch_ratio")
 """The two spellings of the parameter of `random_switch` in which the points of one line differ."""
@@ -73,7 +73,7 @@ _TITLES: dict[AxisKey, tuple[str, str, str]] = {
 """Name, title and unit; the unit of a cost is that of its price view."""
 
 
-def _value(row: Standing, key: AxisKey) -> float | None:
+def _value(row: MethodSummary, key: AxisKey) -> float | None:
     if key == "big_tokens":
         return row.usage["big"].produced_tokens / row.chains if "big" in row.usage else 0.0
     if key == "seconds":
@@ -84,25 +84,25 @@ def _value(row: Standing, key: AxisKey) -> float | None:
     return None if part is None else 100 * part
 
 
-def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
+def _axis(rows: Sequence[MethodSummary], key: AxisKey) -> Axis:
     name, title, unit = _TITLES[key]
     units = [cost.unit for row in rows for view, cost in row.costs.items() if view == key]
     return Axis(key, name, title, unit or next(iter(units), ""))
 
 
-def usual_axis(standings: Sequence[Standing]) -> AxisKey:
+def usual_axis(summaries: Sequence[MethodSummary]) -> AxisKey:
     """Returns the axis for a picture of its own: what is spent, in floating-point operations where every method has them."""
-    return "flops" if all("flops" in row.costs for row in standings) else "big_tokens"
+    return "flops" if all("flops" in row.costs for row in summaries) else "big_tokens"
 
 
-def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
-    """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
-    whose chains ran in another crowd than most (`standing.like_crowd`)."""
-    asked = standings
+def frontier(summaries: Sequence[MethodSummary], key: AxisKey) -> Frontier:
+    """The points of one task's summaries on the axis `key`; methods that have no value on it are left out, and against time those
+    whose chains ran in another crowd than most (`standing.similar_concurrency`)."""
+    asked = summaries
     if key in TIMED:
-        usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
-        standings = [row for row in standings if like_crowd(row.at_once, usual)]
-    found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
+        usual = median_low([row.mean_concurrency for row in summaries if not row.control_of] or [1])
+        summaries = [row for row in summaries if similar_concurrency(row.mean_concurrency, usual)]
+    found = [(row, x) for row in summaries if (x := _value(row, key)) is not None]
     marks = marks_of(asked)
     points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of, marks[row.label]) for row, x in found]
     common = _common([row for row, _ in found])
@@ -112,14 +112,14 @@ def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
     return Frontier(asked[0].task if asked else "", _axis(drawn, key), best, _lines(drawn, best), _left_out(asked, drawn, key))
 
 
-def _left_out(asked: Sequence[Standing], drawn: Sequence[Standing], key: AxisKey) -> str:
+def _left_out(asked: Sequence[MethodSummary], drawn: Sequence[MethodSummary], key: AxisKey) -> str:
     had = {row.label for row in drawn}
     missing = [row.label for row in asked if row.label not in had and not row.control_of]
     why = "many more or fewer chains shared the engines" if key in TIMED else "no value on this axis"
     return f"Left out: {', '.join(missing)} ({why})." if missing else ""
 
 
-def _common(rows: Sequence[Standing]) -> str:
+def _common(rows: Sequence[MethodSummary]) -> str:
     """The problem set of most methods; of several such the largest."""
     had = Counter(row.problem_set for row in rows if not row.control_of)
     return max(rows, key=lambda row: (had[row.problem_set], row.problems)).problem_set if rows else ""
@@ -130,7 +130,7 @@ def _beats(one: Point, other: Point) -> bool:
     return no_worse and (one.x < other.x or one.accuracy > other.accuracy)
 
 
-def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]:
+def _lines(rows: Sequence[MethodSummary], points: Sequence[Point]) -> list[list[int]]:
     found: dict[bytes, list[int]] = {}
     for place, row in enumerate(rows):
         if row.method == CHANCE and not row.control_of:
@@ -138,7 +138,7 @@ def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]
     return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
 
 
-def _but_the_share(row: Standing) -> bytes:
+def _but_the_share(row: MethodSummary) -> bytes:
     """All in which points of one line are alike."""
     params: dict[str, Any] = {name: value for name, value in row.params.items() if name not in SHARES}
     return msgspec.json.encode([params, row.settings, row.folder, row.problem_set], order="sorted")

@@ -11,7 +11,7 @@ from math import cos, pi, sin
 
 from msgspec import Struct, structs
 
-from speculative.stats.summary import CHANCE, Standing
+from speculative.stats.summary import CHANCE, MethodSummary
 
 
 class Symbol(Struct, frozen=True):
@@ -74,7 +74,7 @@ def mark_of(label: str, method: str) -> Mark:
     return Mark(COLOURS[place % len(COLOURS)], SYMBOLS[symbol % len(SYMBOLS)])
 
 
-def marks_of(rows: Iterable[Standing]) -> dict[str, Mark]:
+def marks_of(rows: Iterable[MethodSummary]) -> dict[str, Mark]:
     """Returns the marks by label. A control has the colour of its method: a circle for chance, a diamond for a vote."""
     known = list(rows)
     marks = {row.label: mark_of(row.label, row.method) for row in known if not row.control_of}

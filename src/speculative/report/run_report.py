@@ -19,7 +19,7 @@ from speculative.report.marks import Mark, marks_of
 from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
-from speculative.stats.summary import Standing, standings
+from speculative.stats.summary import MethodSummary, summarize
 from speculative.version import VERSION
 from speculative.viewer.data import pack
 from speculative.viewer.page import block, head, tail
@@ -93,7 +93,7 @@ class Contents(Struct, frozen=True):
     """The data of a report except for its chains."""
 
     library: str
-    standings: list[Standing]
+    summaries: list[MethodSummary]
     frontiers: list[Frontier]
     problems: list[ReportProblem]
     marks: dict[str, Mark]
@@ -105,10 +105,10 @@ class Report:
     """Writes the page, reading one trace at a time. `missing` holds the errors of traces that could not be read."""
 
     def __init__(self, gathered: Gathered, prices: Prices | None = None) -> None:
-        self.standings = standings([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
-        self.frontiers = frontiers(self.standings)
+        self.summaries = summarize([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
+        self.frontiers = frontiers(self.summaries)
         self.missing: list[str] = []
-        shown = {(row.task, row.label) for row in self.standings}  # not the tries for a control that were further off
+        shown = {(row.task, row.label) for row in self.summaries}  # not the tries for a control that were further off
         self.samples = [(sample, run) for sample, run in gathered.samples if (sample.task, sample.label) in shown]
         self.folders = gathered.folders
         self._runs = gathered.runs
@@ -147,16 +147,16 @@ class Report:
     def _contents(self) -> Contents:
         return Contents(
             library=VERSION,
-            standings=self.standings,
+            summaries=self.summaries,
             frontiers=self.frontiers,
             problems=list(self._problems.values()),
-            marks=marks_of(self.standings),
+            marks=marks_of(self.summaries),
             rows=self._rows,
             runs=[{"folder": run.path.name, "samples": len(run.samples), "provenance": run.provenance} for run in self._runs],
         )
 
 
-def frontiers(rows: Sequence[Standing]) -> list[Frontier]:
+def frontiers(rows: Sequence[MethodSummary]) -> list[Frontier]:
     """Returns a frontier for each task and each axis on which its methods have values."""
     tasks = list(dict.fromkeys(row.task for row in rows))
     found = [frontier([row for row in rows if row.task == task], key) for task in tasks for key in AXES]

@@ -273,7 +273,7 @@ def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _crowd(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many chains shared the engines."""
-    had = [row["at_once"] for row in rows]
+    had = [row["mean_concurrency"] for row in rows]
     few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
     return f"of {few} at once" if few == many else f"of {few} to {many} at once"
 

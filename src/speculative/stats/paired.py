@@ -1,4 +1,4 @@
-"""Two methods on the same problems: by how much the one is right more often, and whether that may be chance."""
+"""Two methods on the same problems: the difference in accuracy, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Contrast(Struct, frozen=True):
 
 
 def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | None = None) -> Contrast | None:
-    """How the samples of a method compare with those of another on the same task; None if they have no problem in common."""
+    """Compares the samples of two methods on the same task; returns None if they have no problem in common."""
     pairs = paired(ours, theirs)
     if not pairs:
         return None
@@ -61,7 +61,7 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
 
 
 def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
-    """Of each problem the chains of both with the same epoch and seed; where they have none in common, as many of both in that order."""
+    """Pairs chains of each problem by epoch and seed, or in that order if none are in common."""
     found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
     for side, samples in enumerate((ours, theirs)):
         for sample in samples:
@@ -80,7 +80,7 @@ def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[t
 
 
 def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
-    """The big model's share of kept tokens, of both sides."""
+    """Returns the big model's share of kept tokens for both sides."""
     one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
     return one, other
 
