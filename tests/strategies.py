@@ -93,6 +93,9 @@ POLICIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
+LIMITS = (0.1, 1.0, 10.0, 60.0)
+"""Seconds of `max_seconds`, one after the other, until one of them was enough for a busy machine to begin."""
+
 WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from speculative.trace.trace import Trace
 
 
@@ -30,6 +32,46 @@ class UnknownName(UsageError):
         hint = f"; did you mean {close[0]!r}?" if close else ""
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(sorted(known)) or 'none'})")
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None
+
+
+class MissingExtra(UsageError):
+    """A package is missing that an extra installs. The error shows the command that installs it where this library is installed."""
+
+    def __init__(self, thing: str, package: str, extra: str, otherwise: str = "") -> None:
+        super().__init__(f"{thing} needs {package}; install the extra {extra} with: {_install(extra)}{otherwise}")
+
+
+def _install(extra: str) -> str:
+    """Returns the command that adds an extra: from the checkout that this library came from, or from the registry."""
+    import os
+    import shlex
+    import sys
+    from pathlib import Path
+
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    pip = f"{shlex.quote(python)} -m pip install"
+    checkout = _checkout()
+    if checkout is None:
+        return f"{pip} {shlex.quote(f'speculative-reasoning[{extra}]')}"
+    here = checkout == Path.cwd()
+    lock = "constraints.txt" if here else str(checkout / "constraints.txt")
+    return f"{pip} -c {shlex.quote(lock)} -e {shlex.quote(f'.[{extra}]' if here else f'{checkout}[{extra}]')}"
+
+
+def _checkout() -> Path | None:
+    """Returns the folder with this library's source that it was installed from, if that is still there."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+    from urllib.parse import unquote, urlsplit
+
+    folders = [Path(__file__).parents[2]]  # an editable installation runs from its checkout
+    try:
+        came: str = json.loads(distribution("speculative-reasoning").read_text("direct_url.json") or "{}").get("url", "")
+        folders += [Path(unquote(urlsplit(came).path))] if came.startswith("file:") else []
+    except PackageNotFoundError:
+        pass
+    return next((folder for folder in folders if (folder / "constraints.txt").is_file() and (folder / "pyproject.toml").is_file()), None)
 
 
 class BadTrace(SpeculativeError):

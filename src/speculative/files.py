@@ -1,9 +1,12 @@
-"""Files and standard input as text: one reader, so that marks, encodings and errors are the same everywhere."""
+"""Files: one reader of text, standard input included, and one writer of whole files."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+from collections.abc import Iterable
 from pathlib import Path
 
 from speculative.errors import UsageError
@@ -62,6 +65,31 @@ def decode(data: bytes, name: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UsageError(f"{name} is not text: line {line} holds a zero byte; if it is UTF-16 without its mark, {CONVERT}")
     return text
+
+
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes a whole file or nothing: it writes beside the file and renames. Raises OSError with the file's name.
+
+    `data` may be an iterable of parts, so that the whole need not be in memory.
+    """
+    parts = [data] if isinstance(data, bytes) else data
+    if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
+        with path.open("wb") as file:
+            file.writelines(parts)
+        return
+    path = path.resolve()  # a link keeps its target
+    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # the error of a full disk names no file
+            error.filename = str(path)
+        raise
 
 
 def _name(path: Path, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from msgspec import Struct, structs
 
+from speculative.answers import boxed as boxed
 from speculative.errors import UsageError
 
 if TYPE_CHECKING:
@@ -193,16 +194,3 @@ class Result(Struct, frozen=True):
     usage: dict[str, Usage]
     trace: Trace
     degraded: str | None = None
-
-
-def boxed(text: str) -> str | None:
-    """The content of the last complete `\\boxed{…}` of a text, its braces balanced; None if there is none."""
-    end, start = len(text), text.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + 6, end):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if not depth:
-                return text[start + 7 : place]
-        end, start = start, text.rfind("\\boxed{", 0, start)  # a box that holds an open one is open itself
-    return None

@@ -176,7 +176,7 @@ def test_a_method_that_raises_is_one_line_after_what_was_done(cli, tmp_path, fai
     ran = cli("ask", STORY, "--method", method, "--trace", file)
     assert ran.code == 1
     assert told in ran.one_line()
-    assert "[big] Mia" in ran.out
+    assert "[big]Mia" in ran.out
     assert "not finished" in ran.out
     assert Trace.load(file).usage()["big"].produced_tokens
     ran = cli("ask", STORY, "--method", method, "--json")

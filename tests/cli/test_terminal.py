@@ -102,7 +102,7 @@ def test_discarded_text_is_struck_through(terminal):
 
 def test_without_colours_authors_have_labels(terminal):
     written = terminal("ask", STORY, NO_COLOR="1")
-    assert "[small] " in CODES.sub("", written)
+    assert "[small]" in CODES.sub("", written)
 
 
 def test_json_at_a_terminal_is_json_alone(terminal):

@@ -138,7 +138,7 @@ def test_a_method_needs_think_or_run() -> None:
 
 def test_wrappers_are_put_around_the_first_one_innermost() -> None:
     method = build("small_only", {"sequential_scale": 1}, ["early_exit(agree=4, every=2)", "vote(ballots=3)"])
-    assert name_of(method) == "vote(early_exit(small_only))"
+    assert name_of(method) == "vote*early_exit*small_only"
     assert params_of(method) == {
         "answer_by": "small",
         "sequential_scale": 1,
@@ -221,7 +221,7 @@ def test_a_path_that_gives_no_method_says_why(code: str | None, spec: str, told:
 
 def test_a_wrapper_can_come_by_path_and_a_method_is_none(mine: str, tmp_path: Path) -> None:
     (tmp_path / "around.py").write_text("from speculative import Wrapper\n\nclass Around(Wrapper):\n    ...\n")
-    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around(big_only)"
+    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around*big_only"
     with pytest.raises(UsageError, match="is no wrapper"):
         build("big_only", {}, [mine])
 

@@ -123,12 +123,12 @@ def lines(*spans, labels=True):
 
 def test_labels_stand_where_the_author_changes():
     found = lines(Span("big", "One "), Span("small", "two."), Span("small", " Three."), Span("big", "\nFour."))
-    assert found == ["[big] One [small] two. Three.", "[big] Four."]
+    assert found == ["[big]One [small]two. Three.", "[big]Four."]
 
 
 def test_discarded_text_is_a_line_of_its_own_and_an_excerpt():
     found = lines(Span("big", "One"), Span("small", "a\n\nb\n\n", "discarded", depth=1), Span("big", " two"))
-    assert found == ["[big] One", "  ✗ [small] a ↵ b", "[big] two"]
+    assert found == ["[big]One", "  ✗ [small] a ↵ b", "[big] two"]
     (long,) = lines(Span("small", "x" * 500, "discarded"))
     assert long.endswith(f"… {500 - EXCERPT} characters more")
 

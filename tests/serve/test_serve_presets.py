@@ -18,7 +18,7 @@ def test_presets_are_models():
         ids = [model["id"] for model in served.get("/v1/models").json()["data"]]
         assert {"speculative/fast", "speculative/sure", "speculative/random_switch"} <= set(ids)
         sure = served.get("/v1/models/speculative/sure").json()["speculative"]
-        assert (sure["method"], sure["append_only"]) == ("vote(big_only)", False)
+        assert (sure["method"], sure["append_only"]) == ("vote*big_only", False)
 
         def asked(**change):
             return served.post(json={**ASK, **change}).json()
@@ -27,7 +27,7 @@ def test_presets_are_models():
         assert served.post(json=default).json()["model"] == "speculative/fast"
         assert asked(model="speculative")["speculative"]["params"]["big_share"] == 0.25
         assert asked(model="fast", params={"switch_chunk": 3})["speculative"]["params"]["switch_chunk"] == 3
-        assert asked(model="speculative/sure", method="big_only")["speculative"]["method"] == "vote(big_only)"
+        assert asked(model="speculative/sure", method="big_only")["speculative"]["method"] == "vote*big_only"
         assert "contradicts" in asked(model="speculative/sure", method="small_only")["error"]["message"]
 
 

@@ -29,9 +29,10 @@ LONGEST_CHARACTER = 4
 class Caller:
     """Calls engines for one chain. `record` takes what a call that gave nothing has cost; children share their parent's `memory`."""
 
-    def __init__(self, key: str, record: Callable[[AnyEvent], None], memory: PrefixMemory | None = None) -> None:
+    def __init__(self, key: str, record: Callable[[AnyEvent], None], memory: PrefixMemory | None = None, began: float = 0.0) -> None:
         self.key = key
         self.memory = PrefixMemory() if memory is None else memory
+        self._began = began
         self._record = record
         self._at_work: set[asyncio.Task[Any] | None] = set()
         self._closed = False
@@ -153,7 +154,7 @@ class Caller:
             raise ChainMisuse(f"{verb}: the chain is over; await all work before the method returns")
         tally, start, task = Tally(), time.perf_counter(), asyncio.current_task()
         self._at_work.add(task)
-        own = _Own(self.memory.begin(role, prefixes), sum(map(len, prefixes)))
+        own = _Own(self.memory.begin(role, prefixes), sum(map(len, prefixes)), start - self._began)
         try:
             value = await work(tally)
         except BaseException as error:
@@ -240,10 +241,11 @@ def _read(completion: Completion) -> Ids:
 
 
 class _Own(NamedTuple):
-    """Of a call's prompts: the tokens that the chain had given the engine before, and all tokens."""
+    """Of a call's prompts: the tokens that the chain had sent before, and all tokens; and when the call began."""
 
     seen: int
     given: int
+    began: float
 
 
 def _cost(role: str, tally: Tally, start: float, own: _Own) -> Call:
@@ -251,4 +253,14 @@ def _cost(role: str, tally: Tally, start: float, own: _Own) -> Call:
     again = max(0, tally.prompt_tokens - own.given)
     shared = max(0, tally.cached_tokens - own.seen - again)
     seconds = round(time.perf_counter() - start, 6)
-    return Call(role, tally.requests, tally.prompt_tokens, tally.cached_tokens, tally.produced_tokens, tally.scored_tokens, seconds, shared)
+    return Call(
+        role=role,
+        requests=tally.requests,
+        prompt_tokens=tally.prompt_tokens,
+        cached_tokens=tally.cached_tokens,
+        produced_tokens=tally.produced_tokens,
+        scored_tokens=tally.scored_tokens,
+        seconds=seconds,
+        shared_cache_tokens=shared,
+        began=round(own.began, 6),
+    )

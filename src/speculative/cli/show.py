@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from speculative.cli.errors import warn
 from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, screen
 from speculative.errors import UsageError
@@ -28,7 +29,7 @@ def show(
     out: Annotated[Path | None, Parameter(help="the page to write, with --web; beside the trace unless told")] = None,
 ) -> int:
     """Draw a saved trace again, exactly as `speculative ask` drew it at the end."""
-    loaded = Trace.load(trace)
+    loaded = Trace.load(trace, warn=warn)
     started = loaded.started
     known = problems.find(started.problem.messages[-1].content)
     expected = known.answer if known else None

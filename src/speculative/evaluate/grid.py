@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import SpeculativeError, UnknownName, UsageError
+from speculative.errors import MissingExtra, SpeculativeError, UnknownName, UsageError
 from speculative.evaluate.tasks import Task, task
 from speculative.files import read_text
 from speculative.methods.spec import Contender, contender, spell
@@ -50,6 +50,8 @@ class Grid(BaseModel):
     equal_cost: str | None = None
     prices: str | None = None
     extract_with: str | None = None
+    skip_unreadable: bool | None = None
+    tolerance: float | None = None
     out: str | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -115,7 +117,7 @@ def read(path: Path) -> Grid:
     try:
         import yaml
     except ImportError:
-        raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
+        raise MissingExtra(f"the grid {path}", "PyYAML", "eval") from None
     try:
         text = read_text(path, f"the grid {path}", "name a YAML file, see examples/seed.yaml")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)

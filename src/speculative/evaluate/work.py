@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -77,7 +77,8 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
     stated = work.stated
     found = await finder(stated.problem, result.answer) if finder and not find_answer(result.answer) else None
     text = found[0] if found else result.answer
-    verdict = await agrade(text, stated.answer, stated.kind, question=stated.problem) if stated.kind else UNGRADED
+    more: dict[str, Any] = {"question": stated.problem, "tolerance": settings.get("tolerance", 0)}
+    verdict = await agrade(text, stated.answer, stated.kind, **more) if stated.kind else UNGRADED
     return Sample(
         task=stated.task,
         label=work.contender.label,
@@ -91,7 +92,7 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         gold=stated.answer,
         answer=result.answer,
         found=verdict.answer,
-        vote=vote_key(verdict.answer, stated.kind) if stated.kind else None,
+        vote=vote_key(verdict.answer, stated.kind, stated.problem) if stated.kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
         finish_reason=result.finish_reason,
@@ -101,7 +102,17 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,
+        undecided=verdict.undecided,
     )
+
+
+def undecided(samples: Iterable[Sample]) -> list[str]:
+    """Returns a line for the reader if some answers could not be decided; they count as not right, and nothing hides that."""
+    open_ones = [sample for sample in samples if sample.undecided]
+    if not open_ones:
+        return []
+    names = ", ".join(sorted({sample.problem for sample in open_ones})[:10])
+    return [f"{len(open_ones)} answers are undecided and counted as not right: comparing them took too much time or memory ({names})"]
 
 
 def matching(

@@ -179,5 +179,5 @@ def params_of(method: Method) -> dict[str, Any]:
 
 
 def name_of(method: Method) -> str:
-    """`random_switch`, or `vote(random_switch)` inside a wrapper."""
-    return f"{type(method).name()}({name_of(method.inner)})" if isinstance(method, Wrapper) else type(method).name()
+    """`random_switch`, or `vote*random_switch` inside a wrapper: as both are spelled on the command line."""
+    return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from speculative.errors import UnknownName, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method, Wrapper, name_of, params_of
 
 GROUP = "speculative.methods"
 ROOMS = ("base", "registry")
@@ -66,6 +67,8 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
         if issubclass(found, Wrapper) != wrapper:
             raise UsageError(f"{name} is {'no' if wrapper else 'a'} wrapper; wrappers are named with --with, and nothing else is")
         return found
+    if paths and re.search(r"[/\\]|\.[A-Za-z]\w*$", name):
+        raise UsageError(f"{'wrapper' if wrapper else 'method'}: a method's file must end in .py, got {name!r}; write FILE.py:CLASS")
     for method in registered().values():
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
@@ -87,6 +90,24 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
             raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
         method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
+
+
+def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns a kept method's name and parameters as this version writes them.
+
+    An older version wrote `vote(random_switch)`, and null for a `switch_ratio` that was left to the method.
+    """
+    parts = name.replace("(", "*").rstrip(")").split("*")
+    around = {part: params.get(part) for part in parts[:-1]}
+    own = {field: value for field, value in params.items() if field not in around}
+    try:
+        method = _made(find(parts[-1], paths=False), own)
+        for label in reversed(parts[:-1]):
+            method = _made(find(label, paths=False, wrapper=True), {**(around[label] or {}), "inner": method})
+    except UsageError:
+        return "*".join(parts), dict(params)
+    now = params_of(method)
+    return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()}
 
 
 def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:

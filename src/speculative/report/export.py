@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import UsageError
+from speculative.errors import MissingExtra
 from speculative.problem import Usage
 from speculative.runs.sample import Sample
 from speculative.stats.summary import Folders
@@ -97,4 +97,4 @@ def _polars() -> Any:
     try:
         return import_module("polars")
     except ImportError:
-        raise UsageError("Parquet needs polars: pip install 'speculative-reasoning[tables]'") from None
+        raise MissingExtra("Parquet", "polars", "tables") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from inspect import cleandoc
+from typing import Any, cast
 
 import msgspec
 
@@ -60,5 +61,14 @@ def page() -> str:
 
 
 def pretty(schema: dict[str, Any]) -> str:
-    """A schema as it stands on a page."""
-    return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2).decode()
+    """Returns a schema as it stands on a page, the same with every version of msgspec."""
+    return msgspec.json.format(msgspec.json.encode(_portable(schema), order="sorted"), indent=2).decode()
+
+
+def _portable(part: Any) -> Any:
+    """Removes what versions of msgspec do differently: indents of docstrings, and the names that keys may have."""
+    if isinstance(part, list):
+        return [_portable(value) for value in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return cleandoc(part) if isinstance(part, str) and "\n" in part else part
+    return {name: _portable(value) for name, value in cast("dict[str, Any]", part).items() if name != "propertyNames"}

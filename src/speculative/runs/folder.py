@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from msgspec import structs
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.methods.registry import restored
 from speculative.runs.sample import Sample
 from speculative.trace.trace import Trace
 
@@ -153,12 +154,22 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
     if not (cut.startswith(BEGINNING) or BEGINNING.startswith(cut)):
         raise UsageError(f"{path} must end in a sample; the file was changed, or is another file")
     samples: list[Sample] = []
+    methods: dict[bytes, tuple[str, dict[str, Any]]] = {}
     for number, line in enumerate(data[:whole].splitlines(), 1):
         try:
-            samples.append(_decoder.decode(line))
+            samples.append(_restored(_decoder.decode(line), methods))
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise UsageError(f"{path}, line {number} must be a sample: {error}; name another folder") from None
     return samples, whole
+
+
+def _restored(sample: Sample, known: dict[bytes, tuple[str, dict[str, Any]]]) -> Sample:
+    """The sample with its method as this version writes it: a run that an older version began goes on."""
+    kept = msgspec.json.encode((sample.method, sample.params))
+    if kept not in known:
+        known[kept] = restored(sample.method, sample.params)
+    method, params = known[kept]
+    return sample if (method, params) == (sample.method, sample.params) else structs.replace(sample, method=method, params=params)
 
 
 def _whole(data: bytes) -> int:

@@ -39,6 +39,7 @@ class Sample(Struct, frozen=True):
         shared_cache_tokens: cached prompt tokens that other chains had computed, by role (`lent` in the file).
         control_of: the label of the method that this chain is a control of.
         doc_id: the number of the problem in a harness.
+        undecided: True if the answer could not be compared within the grader's limits; `correct` is then false.
         degraded: the role whose server was lost (`Problem.degrade`).
     """
 
@@ -66,6 +67,7 @@ class Sample(Struct, frozen=True):
     control_of: str | None = None
     doc_id: int | None = None
     degraded: str | None = None
+    undecided: bool = False
 
     @property
     def key(self) -> Key:
