@@ -61,7 +61,7 @@ def test_an_extra_that_is_missing_is_named_before_anything_is_written(cli, folde
     assert not (folder / "report.html").exists()
 
 
-def test_what_is_no_run_folder_is_told(cli, tmp_path):
+def test_another_folder_is_an_error(cli, tmp_path):
     ran = cli("report", tmp_path)
     assert ran.code == 2
     assert "must be a run folder" in ran.one_line()

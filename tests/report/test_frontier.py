@@ -78,14 +78,14 @@ def test_only_points_of_the_same_problems_make_the_front():
 
 
 @pytest.mark.parametrize("key", ["seconds", "gpu"])
-def test_against_time_only_chains_in_a_like_crowd_are_drawn(key):
+def test_an_axis_of_time_has_only_methods_of_similar_concurrency(key):
     device = {"gpu": Cost("USD", 1.0, None, {}, {})}
     made = [structs.replace(row, mean_concurrency=64.0 if row.label == "worse" else 4.0, costs=device) for row in rows()]
     assert {row.label for row in made} - {point.label for point in frontier(made, key).points} == {"worse"}
     assert len(frontier(made, "big_tokens").points) == 5
 
 
-def test_methods_that_are_no_points_are_named():
+def test_methods_without_a_point_are_named():
     made = [structs.replace(row, mean_concurrency=64.0 if row.label == "worse" else 4.0) for row in rows()]
     assert frontier(made, "seconds").left_out == "Left out: worse (many more or fewer chains shared the engines)."
     bare = [structs.replace(row, share_kept=None) if row.label == "worse" else row for row in made]

@@ -67,7 +67,7 @@ def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
 
 
 @pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])
-def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
+def test_traces_outside_the_folder_are_not_read(tmp_path, trace):
     with RunFolder(tmp_path) as folder:
         folder.append(sample(trace=trace))
     with pytest.raises(SpeculativeError, match="in another folder and is not read"):
@@ -119,6 +119,6 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
     RunFolder(tmp_path).close()
 
 
-def test_what_is_no_run_is_told(tmp_path):
+def test_another_folder_is_an_error(tmp_path):
     with pytest.raises(UsageError, match=r"must be a run folder.*samples\.jsonl"):
         Run(tmp_path)

@@ -24,7 +24,7 @@ def test_wilson_is_an_interval_around_p_within_0_and_1(p):
     assert math.isclose(low, 1 - wilson(1 - p, 10)[1], abs_tol=1e-12)
 
 
-def test_nothing_tried_says_nothing():
+def test_without_tries_the_interval_is_the_whole_range():
     assert wilson(0.0, 0) == accuracy_interval([]) == accuracy_interval([[]]) == (0.0, 1.0)
 
 
@@ -82,7 +82,7 @@ def test_tries_that_do_not_depend_on_the_problem_all_count():
     assert high - low == pytest.approx(wilsons[1] - wilsons[0], rel=0.15)
 
 
-def test_one_problem_says_little():
+def test_one_problem_gives_a_wide_interval():
     low, high = accuracy_interval([[True] * 50])
     assert high - low > 0.5
 

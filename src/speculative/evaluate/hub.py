@@ -1,4 +1,4 @@
-"""Public data sets, through the package `datasets` (extra `eval`). It keeps what it fetched: later runs need no network."""
+"""Public data sets, through the package `datasets` (extra `eval`). Fetched sets are kept, so later runs need no network."""
 
 from __future__ import annotations
 

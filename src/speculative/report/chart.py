@@ -16,7 +16,7 @@ SIZE = (9, 5.6)
 NEAR, RADIUS = 9.0, 9.0
 """Screen points within which symbols would cover each other, and how far they then stand from their middle."""
 LINE_HEIGHT, LETTER = 10.0, 4.6
-"""The size of a label's letters in screen points."""
+"""The height of a label's line and the width of a letter, in screen points."""
 LONGEST = 40
 """Letters of a line of a label."""
 
@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 
 
 def check() -> None:
-    """Finds out whether figures can be drawn. Raises `UsageError`."""
+    """Checks that figures can be drawn. Raises `UsageError`."""
     _pyplot()
 
 

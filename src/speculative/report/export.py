@@ -41,7 +41,7 @@ PLAIN = (
     "folder",
 )
 NESTED = ("params", "settings")
-"""These are objects; in a cell they are JSON."""
+"""The columns that hold JSON objects."""
 _NUMBER = re.compile(r"[+-]?[\d.,]+")
 
 
@@ -72,7 +72,7 @@ def parquet(samples: Sequence[Sample], folders: Folders | None = None) -> bytes:
 
 
 def check() -> None:
-    """Finds out whether Parquet can be written. Raises `UsageError`."""
+    """Checks that Parquet can be written. Raises `UsageError`."""
     _polars()
 
 
@@ -88,7 +88,7 @@ def _row(sample: Sample, roles: Sequence[str], folders: Folders) -> dict[str, An
 
 
 def _safe(value: Any) -> Any:
-    """A model's text must not become a formula of the spreadsheet that opens the table."""
+    """Returns the value with a quote before text that a spreadsheet would take for a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(value)
     return f"'{value}" if formula else value
 

@@ -1,4 +1,4 @@
-"""The tables: what a chain cost by role and status, and how methods compare."""
+"""Tables of the terminal: the usage of a chain, and the comparison of methods."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def style_of(author: str) -> Style:
 
 
 def usage_table(usage: Mapping[str, Usage]) -> Table:
-    """Tokens by role and status. A column of zeros that says nothing is left out."""
+    """Returns tokens by role and kind, without the columns of cached and scored tokens if they are zero."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or summed(usage, name)]
     table.add_column("tokens of")
@@ -55,7 +55,7 @@ def usage_table(usage: Mapping[str, Usage]) -> Table:
 
 
 def shares(usage: Mapping[str, Usage]) -> str:
-    """The share of the big model in what was kept and in what was produced, in words."""
+    """Describes the big model's share of the kept and of the produced tokens."""
     kept, spent = share(usage, "kept_tokens"), share(usage, "produced_tokens")
     if kept is None or spent is None:
         return "nothing was kept" if spent is not None else "nothing was produced"
@@ -64,9 +64,9 @@ def shares(usage: Mapping[str, Usage]) -> str:
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[RenderableType]:
-    """Tables with a line for each method, and what their columns mean; the rows are those of `speculative compare --json`.
+    """Returns tables with a line for each method, and a legend; the rows are those of `speculative compare --json`.
 
-    `view`: the one in which the costs of methods are held against each other.
+    `view` is the price view in which costs of methods are compared.
     """
     tables = (_right(rows), _spent(rows), _differences(rows, view), *_repeats(rows), _costs(rows))
     return [*(table for table in tables if table.row_count), Text(_legend(rows), NOTE)]
@@ -98,7 +98,7 @@ class Label:
 
 BREAK, BREAK_WORD = re.compile(r"(?<=[(,*])|(?<=\S )"), re.compile(r"(?<=_)")
 SHORTEST = 12
-"""Columns that a label has at least."""
+"""The least number of columns of a label."""
 
 
 def _named(row: Mapping[str, Any]) -> Label:
@@ -147,7 +147,7 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
-    """Each method against the baseline and its controls, on the problems that both have."""
+    """Returns the differences to the baseline and the controls, on the problems that both have."""
     known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
     table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
@@ -170,7 +170,7 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
 
 
 def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """pass@k and maj@k in per cent with their intervals, at most four k in a table."""
+    """Returns pass@k and maj@k in per cent with their intervals, at most four k in a table."""
     ks = sorted({int(k) for row in rows for k in row["pass_at"]})
     each = len(ks) if len(ks) <= MOST_KS else ceil(len(ks) / 2)
     return [_repeated(rows, ks[start : start + each]) for start in range(0, len(ks), each)] if ks else []
@@ -190,7 +190,7 @@ def _repeated(rows: Sequence[Mapping[str, Any]], ks: Sequence[int]) -> Table:
 
 
 def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What 1,000 chains cost, and 1,000 right answers."""
+    """Returns the costs of 1,000 chains and of 1,000 right answers."""
     units: dict[View, str] = {view: cost["unit"] for row in rows for view, cost in row["costs"].items()}
     views: list[View] = [view for view in VIEWS if view in units]
     table = _table(*(part for view in views for part in (_heading(view, units[view]), "right")))
@@ -201,7 +201,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 VIEWS: dict[View, str] = {"api": "API", "gpu": "device", "flops": "FLOP"}
-"""How the tables call the price views."""
+"""The names of the price views in tables."""
 
 
 def _heading(view: View, unit: str) -> str:
@@ -224,7 +224,7 @@ def _p(p: float | None) -> str:
 
 
 def _amount(amount: float | None) -> str:
-    """What a thousand of them are, to three digits."""
+    """Returns a thousand times the amount, to three digits."""
     if amount is None:
         return NONE
     amount *= 1000
@@ -236,16 +236,16 @@ def _amount(amount: float | None) -> str:
 SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
 
 RIGHT = (
-    "seconds: wall time of a chain, the mean, {crowd}. speed: against big_only, unless one of them had to share the engines with more "
-    "than twice as many."
+    "seconds: mean wall time of a chain, {concurrency}. speed: big_only's seconds over the method's, if the numbers of chains at once "
+    "differ at most by a factor of two."
 )
 SPENT = (
-    "big kept, big spent: the big model's share of the tokens of the chains, and of all that were produced. Tokens produced and "
-    "seconds of calls, by role: for a chain, the mean."
+    "big kept, big spent: the big model's share of the kept and of the produced tokens. Tokens produced and seconds of calls are "
+    "means for a chain, by role."
 )
 DIFFERENCES = (
-    "points: right answers in a hundred more than what it is held against, on the same problems. p: of no difference on problems like "
-    "these; here: of none on these very problems, with other seeds. big kept: in per cent, of both. cost: of the method over the other's."
+    "points: difference in accuracy on the same problems, in points. p: p-value of no difference on all problems like these; here: on "
+    "these very problems with other seeds. big kept: in per cent, of both. cost: the method's over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
 UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
@@ -256,7 +256,7 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
         (_degraded(rows), True),
         (_unlike(rows), True),
-        (RIGHT.format(crowd=_crowd(rows)), True),
+        (RIGHT.format(concurrency=_concurrency(rows)), True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
         (REPEATS, any(row["pass_at"] for row in rows)),
@@ -266,20 +266,20 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which figures are not the method's alone."""
+    """Names the methods with chains that lost a server."""
     hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
     return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
 
 
-def _crowd(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many chains shared the engines."""
+def _concurrency(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Describes the mean concurrency of the methods."""
     had = [row["mean_concurrency"] for row in rows]
     few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
     return f"of {few} at once" if few == many else f"of {few} to {many} at once"
 
 
 def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which figures are not on the same problems."""
+    """Names the methods that ran on other problems."""
     had: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         had.setdefault(row["problem_set"], []).append(row)
@@ -293,7 +293,7 @@ def _problems(row: Mapping[str, Any]) -> str:
 
 
 def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which devices each method occupied."""
+    """Names the devices that each method occupied."""
     had: dict[str, list[str]] = {}
     for row in rows:
         if "gpu" in row["costs"]:
