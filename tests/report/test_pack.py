@@ -19,7 +19,7 @@ HOSTILE = "</script><script>alert(1)</script><!-- <style> \u202e\x00 😀 \ud7ff
 
 @settings(max_examples=30)
 @given(policies(), pairs(), problems())
-async def test_a_packed_chain_is_the_sketch_of_its_trace(policy, pair, problem):
+async def test_a_packed_chain_is_the_timeline_of_its_trace(policy, pair, problem):
     method, params, wrappers = policy
     async with pair:
         result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
@@ -63,5 +63,5 @@ def test_modules_are_one_script_without_imports():
     assert script.count("class ChainView") == 1
 
 
-def test_the_strokes_of_a_page_have_the_columns_that_its_script_reads():
+def test_a_packed_chain_has_the_columns_that_the_script_reads():
     assert set(PackedChain.__struct_fields__) == set(msgspec.to_builtins(PackedChain.of(saying("a"))))

@@ -106,7 +106,7 @@ async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):
     tab.check(path)
 
 
-async def test_what_an_axis_leaves_out_is_told(tab, tmp_path):
+async def test_methods_that_an_axis_leaves_out_are_named(tab, tmp_path):
     with RunFolder(tmp_path / "run") as made:
         for label, crowd in (("big_only", 1.0), ("small_only", 1.0), ("mine", 64.0)):
             made.append(sample(label, mean_concurrency=crowd))
@@ -176,7 +176,7 @@ async def test_chains_stand_side_by_side_with_their_verdicts(tab, tmp_path, fold
 
 
 @pytest.mark.parametrize("method", ["random_switch", "spec_rewrite", "logprob_subselect", "placeholder", "vote(ballots=3)*big_only"])
-async def test_a_page_shows_the_sketch_of_its_trace(tab, tmp_path, method):
+async def test_a_page_shows_the_timeline_of_its_trace(tab, tmp_path, method):
     wrapper, _, name = method.rpartition("*")
     script = "First this.\n\nThen that.\n\n" * 3 + "So.</think>\n\nIt is \\boxed{7}."
     async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
@@ -216,7 +216,7 @@ HOSTILE = [
 ]
 
 
-async def test_what_models_say_stays_text(tab, tmp_path):
+async def test_text_of_models_stays_text(tab, tmp_path):
     path = tmp_path / "chain.html"
     path.write_bytes(chain_page(saying(*HOSTILE, asked=HOSTILE[1], rejected=HOSTILE[:5], answer="\\boxed{<b>7</b>}")))
     page = await tab.open(path)
@@ -245,7 +245,7 @@ async def test_hostile_names_stay_text_in_a_report(tab, tmp_path):
     tab.check(path)
 
 
-async def test_chains_that_are_not_there_are_told(tab, tmp_path, folder):
+async def test_missing_chains_are_named(tab, tmp_path, folder):
     made = real_run(tmp_path / "run", labels=["big_only"], problems=3)
     files = sorted((made / "traces").iterdir())
     files[0].unlink()

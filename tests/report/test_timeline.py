@@ -24,7 +24,7 @@ async def result_of(method, wrappers=(), script=SCRIPT, **settings):
 
 @pytest.mark.parametrize("wrappers", [(), ("vote(ballots=3)",), ("early_exit",)])
 @pytest.mark.parametrize("method", METHODS)
-async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
+async def test_kept_spans_are_the_chain_and_its_answer(method, wrappers):
     result = await result_of(method, wrappers)
     kept = [span for span in Timeline(result.trace).spans if span.status == "kept"]
     assert "".join(span.text for span in kept if span.phase == "thinking") == result.reasoning
@@ -33,7 +33,7 @@ async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
 
 @settings(max_examples=30)
 @given(policies(), pairs(), problems())
-async def test_tokens_of_kept_strokes_are_those_of_the_books(policy, pair, problem):
+async def test_tokens_of_kept_spans_are_those_of_the_usage(policy, pair, problem):
     method, params, wrappers = policy
     async with pair:
         result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
@@ -55,7 +55,7 @@ async def test_every_discarded_draft_is_drawn(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
+async def test_a_listener_ends_with_the_timeline_of_the_trace(method):
     recorder = TraceRecorder()
     result = await result_of(method, listener=recorder)
     assert recorder.trace == result.trace
@@ -64,7 +64,7 @@ async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_books_say(method):
+async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_usage(method):
     params = {"drafting_n": 3} if method == "spec_rewrite" else {}
     pair = Pair(Greedy(SCRIPT), Greedy(SCRIPT))
     result = await asolve(Problem.of("How?", sampling=Sampling(temperature=0)), method, pair=pair, **params)
@@ -85,7 +85,7 @@ class Greedy(ScriptedEngine):
 
 @pytest.mark.parametrize("listened", [False, True])
 @pytest.mark.parametrize("script", ["So. " * 999, "So.</think>\n\nThe answer is" + " 7" * 999])
-async def test_what_a_call_had_written_when_the_time_was_up_is_drawn_once_and_as_kept(script, listened):
+async def test_the_text_of_a_call_that_ran_out_of_time_is_drawn_once_and_as_kept(script, listened):
     async with Pair(ScriptedEngine(script, delay=0.002), ScriptedEngine(script)) as pair:
         result = await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair, listener=TraceRecorder() if listened else None)
     assert result.finish_reason == "time"
@@ -109,7 +109,7 @@ async def test_the_outcome_of_a_trace_is_that_of_the_result():
         assert getattr(told, field) == getattr(result, field)
 
 
-async def test_a_draft_has_its_verdict_and_how_sure_a_model_was_of_it():
+async def test_a_draft_has_its_verdict_and_its_mean_log_probability():
     discarded = [span for span in Timeline((await result_of("placeholder")).trace).spans if span.status == "discarded"]
     assert {span.verdict for span in discarded} == {"only shows that the small model answers"}
     spans = Timeline((await result_of("logprob_subselect")).trace).spans
@@ -137,7 +137,7 @@ def test_equal_discarded_drafts_are_one_line():
     assert lines(*[Span("small", "same", "discarded")] * 3) == ["✗ [small] same  x 3"]
 
 
-def test_the_answer_is_parted_from_the_thinking():
+def test_the_answer_is_separated_from_the_thinking():
     assert lines(Span("big", "Thought.\n\n"), Span("big", "\n\n7.", phase="answer"), labels=False) == ["Thought.", "── answer ──", "7."]
 
 

@@ -22,7 +22,7 @@ def test_samples_and_traces_read_back(tmp_path):
     assert run.provenance == [{"command": "x"}]
 
 
-def test_a_last_line_that_is_cut_anywhere_is_taken_away(tmp_path):
+def test_a_cut_last_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.append(sample())
         folder.append(sample("p2"))
@@ -78,7 +78,7 @@ def note(model, big="http://host/v1", **more):
     return {"settings": {"big": big, **more}, "engines": {"big": {"name": f"{model} at host", "model": model}}}
 
 
-def test_another_model_at_the_same_address_is_told(tmp_path):
+def test_another_model_at_the_same_address_is_an_error(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note(note("one"))
         folder.note(note("two"))  # there is no sample of the first
@@ -103,7 +103,7 @@ def test_problems_of_another_set_are_refused(tmp_path):
             folder.admit("stories", ["p2", "p3"])
 
 
-def test_a_note_that_is_cut_off_is_taken_away(tmp_path):
+def test_a_cut_provenance_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note({"command": "x"})
         with (tmp_path / PROVENANCE).open("ab") as file:

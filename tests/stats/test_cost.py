@@ -142,13 +142,13 @@ def test_the_example_is_of_two_published_models():
         ),
     ],
 )
-def test_a_wrong_file_is_told_with_key_and_value(tmp_path, wrong, told):
+def test_a_wrong_file_is_an_error_with_key_and_value(tmp_path, wrong, told):
     with pytest.raises(UsageError) as error:
         prices(tmp_path, wrong)
     assert str(error.value).startswith(f"prices {tmp_path / 'prices.toml'}")
     assert told in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml.*docs/statistics\.md"):
         Prices.load(tmp_path / "nowhere.toml")

@@ -79,7 +79,7 @@ def test_of_several_folders_the_baseline_is_that_of_its_own():
         assert [(row.folder, [met.against for met in row.contrasts]) for row in rows][2] == (folder, [f"big_only @ {folder}"])
 
 
-def test_rows_on_other_problems_are_told():
+def test_rows_on_other_problems_are_named():
     mine = [sample(f"p{place}", "mine", epoch=epoch) for place in (1, 2) for epoch in (0, 1)]
     theirs = [sample(f"p{place}", "big_only") for place in (1, 2)]
     rows = summarize([*mine, *theirs])
@@ -94,17 +94,17 @@ def test_rows_on_other_problems_are_told():
         assert str(comparison([to_builtins(row) for row in rows])[-1]).startswith(f"Not on the same problems: {told}.")
 
 
-def test_no_speed_is_told_of_chains_that_had_much_less_of_the_engines():
+def test_speed_is_null_if_the_concurrency_differs_much():
     big = [sample("p1", "big_only", method="big_only", mean_concurrency=4.0)]
     rows = summarize([*big, *(sample("p1", f"beside {n}", mean_concurrency=n) for n in (1.0, 2.0, 7.0, 9.0))])
     assert [(row.mean_concurrency, row.speed) for row in rows] == [(4.0, 1.0), (1.0, None), (2.0, 1.0), (7.0, 1.0), (9.0, None)]
 
 
-def test_controls_of_what_is_not_there_are_not_shown():
+def test_controls_without_their_method_are_not_shown():
     assert summarize(switch(0.5, 2, 50)) == []
 
 
-def test_chains_that_one_model_finished_alone_are_counted_and_told():
+def test_chains_that_one_model_finished_alone_are_counted_and_named():
     rows = summarize([sample("p1", "a", degraded="big"), sample("p2", "a"), sample("p1", "big_only")])
     assert [row.degraded for row in rows] == [1, 0]
     told = str(comparison([to_builtins(row) for row in rows])[-1])

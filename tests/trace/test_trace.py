@@ -35,14 +35,14 @@ def test_a_trace_reads_back_equal_to_what_was_written(result: Result, tmp_path: 
     assert repr(again) == f"Trace({len(again.events)} events)"
 
 
-def test_timeless_leaves_out_all_that_was_measured(result: Result) -> None:
+def test_timeless_leaves_out_all_times(result: Result) -> None:
     text = str(result.trace.timeless())
     assert "'at'" not in text
     assert "'seconds'" not in text
     assert "produced_tokens" in text
 
 
-def test_a_trace_that_does_not_begin_has_no_beginning() -> None:
+def test_an_empty_trace_has_no_beginning() -> None:
     with pytest.raises(BadTrace, match="does not begin with a `started` event"):
         _ = Trace([]).started
     assert Trace([]).ended is None
@@ -60,7 +60,7 @@ def test_a_trace_that_does_not_begin_has_no_beginning() -> None:
         (b'{"speculative_trace": 1}\n{"event":"unheard_of"}\n', "line 2 is damaged"),
     ],
 )
-def test_a_file_that_is_no_trace_says_why(content: bytes, told: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_as_a_trace_is_an_error(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(BadTrace, match=told):
         Trace.load(tmp_path / "bad")
@@ -90,7 +90,7 @@ def test_a_saved_file_has_the_usual_rights_and_a_link_stays_a_link(tmp_path: Pat
     assert stat.S_IMODE(plain.stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
 
 
-def test_what_is_no_file_is_written_to_directly(tmp_path: Path) -> None:
+def test_devices_are_written_to_directly(tmp_path: Path) -> None:
     write_file(Path("/dev/null"), b"gone")
     with pytest.raises(OSError, match="directory"):
         write_file(tmp_path, b"")
@@ -103,7 +103,7 @@ def test_the_children_are_walked_after_the_event_that_began_them(result: Result)
 
 
 @pytest.mark.parametrize("missing", ["child", "drafted"])
-def test_a_trace_without_what_it_refers_to_is_damaged(missing: str, tmp_path: Path) -> None:
+def test_a_trace_with_a_missing_event_is_damaged(missing: str, tmp_path: Path) -> None:
     wrappers = ["vote(ballots=2)"] if missing == "child" else []
     made = solve("6*7?", "logprob_subselect", pair=scripted_pair("a </think>4", "b "), wrappers=wrappers)
     path = tmp_path / "trace"
