@@ -15,7 +15,7 @@ from speculative.report.timeline import Timeline
 from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
-WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"
+WEB = Path(__file__).parents[2] / "src" / "speculative" / "viewer"
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
