@@ -53,7 +53,7 @@ def main() -> None:
             print(f"{pair['set']}: {who}: false {error[:-1]}: gold {pair['gold']!r}, {pair['text'][-120:]!r}: {why}")
     close()
     print(
-        "| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify | disputed |\n|---|---|---|---|---|---|"
+        "| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify | disputed |\n|---|---|---|---|---|---|"  # noqa: E501
     )
     for name, count in counts.items():
         rejects, accepts = (f"{count[f'we {error}']}, {count[f'they {error}']}" for error in ("rejects", "accepts"))

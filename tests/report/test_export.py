@@ -12,10 +12,10 @@ from speculative import Pair, Problem
 from speculative.evaluate.compare import Comparison
 from speculative.evaluate.problems import problems, spread
 from speculative.methods.spec import contenders
-from speculative.problem import Usage
 from speculative.report import export
 from speculative.runs.sample import Sample
 from speculative.stats.summary import summarize
+from speculative.trace.usage import Usage
 
 
 def read(samples):

@@ -7,9 +7,9 @@ from made import sample
 from msgspec import to_builtins
 from rich.console import Console
 
-from speculative.problem import Usage
 from speculative.report.tables import comparison
 from speculative.stats.summary import summarize
+from speculative.trace.usage import Usage
 
 LABELS = ["big_only", "random_switch(unit=step,big_share=0.3)", "spec_rewrite(thinking_n_ignore=1,drafting_n=1,full_rewrite=true)"]
 

@@ -8,9 +8,9 @@ from msgspec import structs
 from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve
-from speculative.report.outcome import Outcome
 from speculative.report.terminal import EXCERPT, clean, lay_out
 from speculative.report.timeline import Span, Timeline, TraceRecorder
+from speculative.result import Result
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
@@ -28,7 +28,7 @@ async def test_kept_spans_are_the_chain_and_its_answer(method, wrappers):
     result = await result_of(method, wrappers)
     kept = [span for span in Timeline(result.trace).spans if span.status == "kept"]
     assert "".join(span.text for span in kept if span.phase == "thinking") == result.reasoning
-    assert "".join(span.text for span in kept if span.phase == "answer").strip() == result.answer
+    assert "".join(span.text for span in kept if span.phase == "answer").strip() == result.text
 
 
 @settings(max_examples=30)
@@ -93,7 +93,7 @@ async def test_the_text_of_a_call_that_ran_out_of_time_is_drawn_once_and_as_kept
     assert (note.status, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
     assert {span.status for span in spans} == {"kept"}
     assert "".join(span.text for span in spans if span.phase == "thinking") == result.reasoning
-    assert "".join(span.text for span in spans if span.phase == "answer").strip() == result.answer
+    assert "".join(span.text for span in spans if span.phase == "answer").strip() == result.text
     assert sum(span.tokens for span in spans) == result.usage["big"].kept_tokens > 1
 
 
@@ -104,8 +104,8 @@ async def test_a_voted_chain_shows_the_others_as_discarded():
 
 async def test_the_outcome_of_a_trace_is_that_of_the_result():
     result = await result_of("spec_rewrite")
-    told = Outcome.of(result.trace)
-    for field in ("answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
+    told = Result.from_trace(result.trace)
+    for field in ("text", "answer", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
         assert getattr(told, field) == getattr(result, field)
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import sample
 
-from speculative.problem import Usage
 from speculative.stats.intervals import MIN_P, ProblemSample
 from speculative.stats.paired import contrast, exact_p, paired
 from speculative.stats.prices import Prices
+from speculative.trace.usage import Usage
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from paired import NULLS, rates

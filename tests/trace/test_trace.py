@@ -11,7 +11,7 @@ from strategies import scripted_pair
 
 from speculative import Result, Trace, asolve, solve
 from speculative.engines.base import Completion
-from speculative.errors import BadTrace
+from speculative.errors import TraceFormatError
 from speculative.files import write_file
 from speculative.trace.events import Accepted, Answered, Call, Drafted, Judgement, Proposal, Wrote
 
@@ -43,7 +43,7 @@ def test_timeless_leaves_out_all_times(result: Result) -> None:
 
 
 def test_an_empty_trace_has_no_beginning() -> None:
-    with pytest.raises(BadTrace, match="does not begin with a `started` event"):
+    with pytest.raises(TraceFormatError, match="does not begin with a `started` event"):
         _ = Trace([]).started
     assert Trace([]).ended is None
 
@@ -62,7 +62,7 @@ def test_an_empty_trace_has_no_beginning() -> None:
 )
 def test_a_file_that_cannot_be_read_as_a_trace_is_an_error(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(BadTrace, match=told):
+    with pytest.raises(TraceFormatError, match=told):
         Trace.load(tmp_path / "bad")
 
 
@@ -109,7 +109,7 @@ def test_a_trace_with_a_missing_event_is_damaged(missing: str, tmp_path: Path) -
     path = tmp_path / "trace"
     made.trace.save(path)
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if f'"event":"{missing}"' not in line))
-    with pytest.raises(BadTrace, match="refers to one that is missing"):
+    with pytest.raises(TraceFormatError, match="refers to one that is missing"):
         Trace.load(path)
 
 

@@ -22,9 +22,9 @@ from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.report.outcome import Outcome
 from speculative.report.terminal import LivePainter, draw
 from speculative.report.timeline import TraceRecorder
+from speculative.result import Result
 from speculative.runner import asolve
 from speculative.trace.trace import Trace
 
@@ -134,7 +134,7 @@ async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceReco
 def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
-        put(Outcome.of(trace).dump())
+        put(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:

@@ -21,7 +21,7 @@ from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
 from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
-from speculative.errors import MissingExtra, SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.cells import Cell, Desk, prompts_of
 from speculative.evaluate.controls import speculation
@@ -108,7 +108,7 @@ def eval(  # noqa: A001  the command's name
             f"tolerance must be at least 0 and less than 1, got {tolerance}; 0.001 takes a value that is right to a thousandth"
         )
     if find_spec("inspect_ai") is None:
-        raise MissingExtra("eval", "inspect-ai", "eval", " (`speculative compare` needs no extra)")
+        raise MissingExtraError("eval", "inspect-ai", "eval", " (`speculative compare` needs no extra)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})

@@ -13,9 +13,9 @@ from speculative.cli.screen import put, screen
 from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.report.chain_page import chain_page
-from speculative.report.outcome import Outcome
 from speculative.report.svg import picture
 from speculative.report.terminal import draw
+from speculative.result import Result
 from speculative.trace.trace import Trace
 
 
@@ -44,7 +44,7 @@ def show(
         check_writable(svg)
         write(svg, picture(loaded, expected).encode(), "picture")
     elif json:
-        put(Outcome.of(loaded).dump())
+        put(Result.from_trace(loaded).to_json())
     else:
         draw(screen(), loaded, expected)
     return 0

@@ -14,7 +14,8 @@ from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
-from speculative.problem import Message, Problem, Result
+from speculative.problem import Message, Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Key, Sample
 from speculative.runs.shared_cache import shared_cache_tokens
@@ -75,8 +76,8 @@ def posed(work: Work, problem: Problem) -> Problem:
 async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_once: float, finder: Finder | None = None) -> Sample:
     """The sample that a result is, whose time `at_once` chains shared."""
     stated = work.stated
-    found = await finder(stated.problem, result.answer) if finder and not find_answer(result.answer) else None
-    text = found[0] if found else result.answer
+    found = await finder(stated.problem, result.text) if finder and not find_answer(result.text) else None
+    text = found[0] if found else result.text
     more: dict[str, Any] = {"question": stated.problem, "tolerance": settings.get("tolerance", 0)}
     verdict = await agrade(text, stated.answer, stated.kind, **more) if stated.kind else UNGRADED
     return Sample(
@@ -90,14 +91,14 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         epoch=work.epoch,
         seed=result.seed,
         gold=stated.answer,
-        answer=result.answer,
+        answer=result.text,
         found=verdict.answer,
         vote=vote_key(verdict.answer, stated.kind, stated.problem) if stated.kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
-        finish_reason=result.finish_reason,
+        finish_reason=result.finish_reason or "",
         seconds=result.seconds,
-        usage=result.usage,
+        usage={role: cost for role, cost in result.usage.items() if cost.requests},
         mean_concurrency=at_once,
         shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=work.contender.control_of,

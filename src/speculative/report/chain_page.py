@@ -7,13 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.answers import right
-from speculative.problem import Usage, boxed
-from speculative.report.outcome import seconds_of
+from speculative.answers import boxed, right
 from speculative.report.terminal import FINISHES, INTERRUPTED
 from speculative.report.timeline import Span, Status, Timeline
 from speculative.trace.events import Phase
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 from speculative.viewer.data import pack
 from speculative.viewer.page import page
 
@@ -92,13 +91,13 @@ class ChainPage(Struct, frozen=True):
             boxed=found,
             expected=expected,
             right=None if expected is None else right(found, expected),
-            finish=f"{seconds_of(trace):.2f} s · {finish}",
+            finish=f"{trace.seconds:.2f} s · {finish}",
             chain=PackedChain.of(trace),
         )
 
 
 def chain_page(trace: Trace, expected: str | None = None) -> bytes:
-    """Returns the page of a trace. Raises `BadTrace` for a trace without a `started` event.
+    """Returns the page of a trace. Raises `TraceFormatError` for a trace without a `started` event.
 
     Args:
         trace: the chain.

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from speculative.errors import MissingExtra
+from speculative.errors import MissingExtraError
 from speculative.report.frontier import Frontier, Point
 from speculative.report.marks import GREY, Mark, spread
 
@@ -160,7 +160,7 @@ def _pyplot() -> Any:
     try:
         matplotlib: Any = import_module("matplotlib")
     except ImportError:
-        raise MissingExtra("drawing", "matplotlib", "plots") from None
+        raise MissingExtraError("drawing", "matplotlib", "plots") from None
     matplotlib.use("agg")
     matplotlib.rcParams["svg.hashsalt"] = "speculative"  # the same figure is the same file
     return import_module("matplotlib.pyplot")

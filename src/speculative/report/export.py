@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import MissingExtra
-from speculative.problem import Usage
+from speculative.errors import MissingExtraError
 from speculative.runs.sample import Sample
 from speculative.stats.summary import Folders
+from speculative.trace.usage import Usage
 
 PLAIN = (
     "task",
@@ -97,4 +97,4 @@ def _polars() -> Any:
     try:
         return import_module("polars")
     except ImportError:
-        raise MissingExtra("Parquet", "polars", "tables") from None
+        raise MissingExtraError("Parquet", "polars", "tables") from None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.problem import Role, Usage
+from speculative.problem import Role
 from speculative.report.chain_page import PackedChain
 from speculative.report.frontier import AXES, Frontier, frontier
 from speculative.report.marks import Mark, marks_of
@@ -20,6 +20,7 @@ from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
 from speculative.stats.summary import MethodSummary, summarize
+from speculative.trace.usage import Usage
 from speculative.version import VERSION
 from speculative.viewer.data import pack
 from speculative.viewer.page import block, head, tail

@@ -14,9 +14,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from speculative.problem import Usage
 from speculative.stats.cost import View
-from speculative.usage import share, summed
+from speculative.trace.usage import Usage, all_roles, big_model_share
 
 STYLES = {
     "big": Style(color="magenta", bold=True),
@@ -39,7 +38,7 @@ def style_of(author: str) -> Style:
 def usage_table(usage: Mapping[str, Usage]) -> Table:
     """Returns tokens by role and kind, without the columns of cached and scored tokens if they are zero."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or summed(usage, name)]
+    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or all_roles(usage, name)]
     table.add_column("tokens of")
     for place in shown:
         table.add_column(HEADINGS[place], justify="right")
@@ -49,14 +48,14 @@ def usage_table(usage: Mapping[str, Usage]) -> Table:
         table.add_row(Text(role, style_of(role)), *numbers, f"{cost.seconds:.2f}")
     if len(usage) > 1:
         table.add_row(
-            "together", *(f"{summed(usage, NUMBERS[place]):,}" for place in shown), f"{summed(usage, 'seconds'):.2f}", style="bold"
+            "together", *(f"{all_roles(usage, NUMBERS[place]):,}" for place in shown), f"{all_roles(usage, 'seconds'):.2f}", style="bold"
         )
     return table
 
 
 def shares(usage: Mapping[str, Usage]) -> str:
     """Describes the big model's share of the kept and of the produced tokens."""
-    kept, spent = share(usage, "kept_tokens"), share(usage, "produced_tokens")
+    kept, spent = big_model_share(usage, "kept_tokens"), big_model_share(usage, "produced_tokens")
     if kept is None or spent is None:
         return "nothing was kept" if spent is not None else "nothing was produced"
     told = f"big wrote {100 * kept:.0f} % of the chain's tokens"

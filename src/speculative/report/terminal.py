@@ -15,9 +15,7 @@ from rich.panel import Panel
 from rich.style import Style
 from rich.text import Text
 
-from speculative.answers import right
-from speculative.problem import boxed
-from speculative.report.outcome import seconds_of
+from speculative.answers import boxed, right
 from speculative.report.tables import NOTE, shares, style_of, usage_table
 from speculative.report.timeline import Span, Timeline, TraceRecorder
 from speculative.trace.events import AnyEvent, Phase, Started, TextDelta
@@ -248,7 +246,7 @@ def _footer(trace: Trace, expected: str | None) -> RenderableType:
     usage = trace.usage()
     finish = f"finish reason {ended.finish_reason}: {FINISHES[ended.finish_reason]}" if ended else INTERRUPTED
     lost = f" · {trace.degraded} was lost on the way" if trace.degraded else ""
-    closing = Text(f"{shares(usage)} · {seconds_of(trace):.2f} s · {finish}{lost}")
+    closing = Text(f"{shares(usage)} · {trace.seconds:.2f} s · {finish}{lost}")
     return Group(Text(""), *_verdict(trace, expected), usage_table(usage), closing)
 
 

@@ -47,7 +47,7 @@ class Run:
         self.samples, self._whole = _samples(path / SAMPLES)
 
     def trace(self, sample: Sample) -> Trace | None:
-        """Returns the sample's trace, or None if it was not kept. Raises `BadTrace`, and `SpeculativeError` for a missing file."""
+        """Returns the sample's trace, or None if it was not kept. Raises `TraceFormatError`, and `SpeculativeError` for a missing file."""
         if sample.trace is None:
             return None
         if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:

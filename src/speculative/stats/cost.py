@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
-from speculative.problem import Usage
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices, default_prices
-from speculative.usage import added
+from speculative.trace.usage import Usage, total_usage
 
 View = Literal["api", "gpu", "flops"]
 MILLION, HOUR = 1_000_000, 3600
@@ -67,7 +66,7 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
     """Returns the usage of all, as if no chain had found in the cache what another one had computed."""
-    usage = added(sample.usage for sample in samples)
+    usage = total_usage(sample.usage for sample in samples)
     shared = {role: sum(sample.shared_cache_tokens.get(role, 0) for sample in samples) for role in usage}
     return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - shared[role])) for role, cost in usage.items()}
 

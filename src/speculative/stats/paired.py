@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from speculative.runs.sample import Sample
 from speculative.stats.cost import Prices, View, costs
 from speculative.stats.intervals import MIN_P, ProblemSample
-from speculative.usage import added, share
+from speculative.trace.usage import big_model_share, total_usage
 
 
 class Contrast(Struct, frozen=True):
@@ -81,7 +81,7 @@ def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[t
 
 def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
     """Returns the big model's share of kept tokens for both sides."""
-    one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
+    one, other = (big_model_share(total_usage(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
     return one, other
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import BadTrace, UsageError
+from speculative.errors import TraceFormatError, UsageError
 from speculative.files import decode, write_file
-from speculative.problem import Usage
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.trace.state import Ledger, Segment
+from speculative.trace.usage import Usage
 
 VERSION = 2
 """The version of the format that is written. Version 1 lacks `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`."""
@@ -61,9 +61,9 @@ class Trace:
 
     @property
     def started(self) -> Started:
-        """The first event. Raises `BadTrace` if it is missing."""
+        """The first event. Raises `TraceFormatError` if it is missing."""
         if not self.events or not isinstance(self.events[0], Started):
-            raise BadTrace("the trace does not begin with a `started` event")
+            raise TraceFormatError("the trace does not begin with a `started` event")
         return self.events[0]
 
     @property
@@ -71,6 +71,11 @@ class Trace:
         """The last event, or None if the chain did not end."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Ended) else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the chain; of one that was interrupted, until the last event that is known."""
+        return self.ended.seconds if self.ended else max((event.at for event in self.walk()), default=0.0)
 
     @property
     def degraded(self) -> str | None:
@@ -107,22 +112,24 @@ class Trace:
 
     @classmethod
     def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
-        """Reads a saved trace of this or an older version. Raises `BadTrace` (not a trace, cut off, a newer version) and OSError.
+        """Reads a saved trace of this or an older version. Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
 
         `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.
         """
         try:
             lines = decode(Path(path).read_bytes(), "the file").encode().splitlines()
         except UsageError as error:
-            raise BadTrace(f"{path} is not a trace: {error}") from None
+            raise TraceFormatError(f"{path} is not a trace: {error}") from None
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
             version = header["speculative_trace"]
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
-            raise BadTrace(f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one") from None
+            raise TraceFormatError(
+                f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one"
+            ) from None
         if version not in READABLE:
-            known = f"{READABLE[0]} to {VERSION}"
-            raise BadTrace(f"{path} is a trace of version {version}, this library reads versions {known}; update it or run the chain again")
+            known = f"this library reads versions {READABLE[0]} to {VERSION}"
+            raise TraceFormatError(f"{path} is a trace of version {version}, {known}; update it or run the chain again")
         events: list[AnyEvent] = []
         for number, line in enumerate(lines[1:], 2):
             try:
@@ -131,12 +138,12 @@ class Trace:
                 if warn and events and number == len(lines):
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
                     break
-                raise BadTrace(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
+                raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
         trace = cls(events)
         try:
             trace.usage()
         except (KeyError, IndexError):
-            raise BadTrace(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
+            raise TraceFormatError(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
         return trace
 
 
