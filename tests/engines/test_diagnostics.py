@@ -90,3 +90,17 @@ def test_the_doctor_reports_the_dead_and_the_living(capsys):
     assert "…" not in capsys.readouterr().out  # what has no room in a line goes on in the next one
     assert run(["doctor", "--big", "bundled:small"]) == 0
     assert "one vocabulary" in capsys.readouterr().out
+
+
+class Losing(ScriptedVocabulary):
+    """Loses newlines on the way back."""
+
+    def to_bytes(self, ids):
+        return super().to_bytes(ids).replace(b"\n", b"")
+
+
+async def test_the_doctor_sees_a_tokenizer_that_loses_newlines():
+    engine = ScriptedEngine("One.")
+    engine._vocabulary = Losing()
+    found = await look("big", engine)
+    assert found.error == r"scripted: the text '\n' comes back as b''; fetch the tokenizer again, or use another model"

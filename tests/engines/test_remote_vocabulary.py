@@ -110,8 +110,13 @@ def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
     spec = json.loads(path.read_text())
     del spec["model"]["vocab"]["<0x41>"]
     path.write_text(json.dumps(spec))
-    with pytest.raises(BadWeights, match="no token for byte 65"):
-        remote_vocabulary.read(path)
+    del spec["model"]["vocab"]["<0xE2>"]
+    path.write_text(json.dumps(spec))
+    lacking = remote_vocabulary.read(path)
+    assert lacking.to_bytes(lacking.encode("So 3 is 36.\n\n")) == b"So 3 is 36.\n\n"
+    for text in ("▁", "A", "a\u2028"):
+        with pytest.raises(UsageError, match=r"no token for '.*leave it out"):
+            lacking.encode(text)
     path.write_text('{"model": {"byte_fallback": true}}')
     with pytest.raises(BadWeights, match="not a tokenizer"):
         remote_vocabulary.read(path)

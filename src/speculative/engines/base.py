@@ -104,6 +104,10 @@ class Vocabulary(Protocol):
         """The id of a marker such as `<think>`. Raises `UnknownMarker`."""
         ...
 
+    def knows(self, ids: Ids) -> bool:
+        """Returns True if every id is in the vocabulary."""
+        ...
+
     def to_bytes(self, ids: Ids) -> bytes:
         """The exact bytes of the ids; markers give nothing."""
         ...

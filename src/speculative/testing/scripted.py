@@ -40,6 +40,9 @@ class ScriptedVocabulary:
             raise UnknownMarker(f"the scripted vocabulary has no marker {text!r}; it has {', '.join(MARKERS)}")
         return self.markers[text]
 
+    def knows(self, ids: Ids) -> bool:
+        return all(0 < token < _MARK + len(MARKERS) for token in ids)
+
     def to_bytes(self, ids: Ids) -> bytes:
         return b"".join(map(_bytes, ids))
 

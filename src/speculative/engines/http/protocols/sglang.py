@@ -38,6 +38,7 @@ class SglangWire:
     batches = False
     several = False
     keeps = True
+    withheld = 0
     path = "/generate"
     score_path = "/generate"
 
