@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from speculative.pair import EngineOptions
+from speculative.engines.options import EngineOptions
 
 SERVERS = Group("Servers", sort_key=6)
 
