@@ -197,8 +197,10 @@ def test_what_cannot_be_started_is_said():
     with pytest.raises(UsageError, match=r"--vllm '~nobody-of-that-name/python': there is no such program"):
         open_engine("someone/model", EngineOptions(vllm="~nobody-of-that-name/python"))
     for port in (-1, 65536):
+        with pytest.raises(UsageError, match=f"big_port must be .*, got '{port}'"):
+            EngineOptions.of("big", {"big_port": port})
         with pytest.raises(UsageError, match=f"port {port}: there is none"):
-            open_engine("someone/model", EngineOptions(vllm=sys.executable, port=port))
+            start(LaunchConfig("someone/model", sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     with pytest.raises(UsageError, match="name the port with --big-port"):

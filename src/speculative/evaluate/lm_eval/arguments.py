@@ -53,7 +53,7 @@ class Arguments(Struct, frozen=True):
     out: Path | None = None
     service: str | None = None
 
-    def describe_engines(self, problem: Problem) -> dict[str, Any]:
+    def kept(self, problem: Problem) -> dict[str, Any]:
         """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
         return settings_of(problem, {"service": hidden(self.service)} if self.service else describe_engines(self.specs, self.options))
 
