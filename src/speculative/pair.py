@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
-from speculative.errors import UnmetNeeds
+from speculative.errors import UnsupportedMethodError
 from speculative.methods.base import Method, name_of, needs_of
 
 if TYPE_CHECKING:
@@ -73,22 +73,22 @@ class Pair(Mapping[str, Engine]):
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnmetNeeds` if an engine lacks what the method needs of its role."""
+        """Raises `UnsupportedMethodError` if an engine lacks what the method needs of its role."""
         for role, needs in needs_of(method).items():
             if role not in self._engines:
-                raise UnmetNeeds(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
+                raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
             missing = needs - self._engines[role].abilities
             if missing:
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
                     f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnmetNeeds` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"degrade: {survivor} could not go on without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
                     f"which {self._engines[survivor].name} does not have; leave degrade out, or choose another method"
                 )

@@ -1,19 +1,19 @@
-"""What goes in (`Problem`) and what comes out (`Result`)."""
+"""What the user asks: `Problem`, its messages, and how to sample."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, structs
 
 from speculative.errors import UsageError
 
-if TYPE_CHECKING:
-    from speculative.trace.trace import Trace
-
 Role = Literal["big", "small", "judge"]
+ROLES: tuple[Role, ...] = ("big", "small")
+"""The roles that every pair fills."""
+
 FinishReason = Literal["stop", "length", "loop", "context", "time"]
 Degrade = Literal["fail", "big", "small"]
 
@@ -158,51 +158,3 @@ class Problem(Struct, frozen=True):
     def reserve(self) -> int:
         """Tokens of `max_tokens` that the thinking leaves for the answer."""
         return min(ANSWER_TOKENS, self.max_tokens // 8) if self.answer_tokens is None else min(self.answer_tokens, self.max_tokens)
-
-
-class Usage(Struct):
-    """What one role cost. Tokens; `seconds` is the sum of its calls. produced = kept + discarded."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    produced_tokens: int = 0
-    kept_tokens: int = 0
-    discarded_tokens: int = 0
-    scored_tokens: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, field) + getattr(other, field) for field in Usage.__struct_fields__))
-
-
-class Result(Struct, frozen=True):
-    """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any.
-
-    `degraded`: the role whose server died, if the other one finished the chain (`Problem.degrade`).
-    """
-
-    reasoning: str
-    answer: str
-    boxed: str | None
-    finish_reason: FinishReason
-    method: str
-    params: dict[str, Any]
-    seed: int
-    seconds: float
-    usage: dict[str, Usage]
-    trace: Trace
-    degraded: str | None = None
-
-
-def boxed(text: str) -> str | None:
-    """The content of the last complete `\\boxed{…}` of a text, its braces balanced; None if there is none."""
-    end, start = len(text), text.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + 6, end):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if not depth:
-                return text[start + 7 : place]
-        end, start = start, text.rfind("\\boxed{", 0, start)  # a box that holds an open one is open itself
-    return None

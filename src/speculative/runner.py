@@ -14,11 +14,12 @@ from typing import Any, TypeVar, cast
 from speculative import version
 from speculative.chain.chain import Chain
 from speculative.chain.state import Listener
-from speculative.errors import ChainMisuse, EngineError, MethodError, SpeculativeError, UsageError
+from speculative.errors import ChainStateError, EngineError, MethodError, SpeculativeError, UsageError
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
-from speculative.problem import Problem, Result, Sampling, Turn, boxed, messages_of
+from speculative.problem import Problem, Sampling, Turn, messages_of
+from speculative.result import Result
 from speculative.trace.events import EngineCard, Started
 from speculative.trace.trace import Trace
 
@@ -87,7 +88,7 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
             raise
         chain.finish = "time"
     await chain.close()
-    return result_of(chain, name_of(method), params)
+    return Result.from_trace(chain.trace)
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
@@ -106,7 +107,7 @@ def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
     own = [frame for frame in frames if _is_authors(Path(frame.filename))]
     frame = (own or frames)[-1]
     file, line = getattr(leaf, "where", None) or (frame.filename, frame.lineno)
-    told = str(leaf) if isinstance(leaf, ChainMisuse) else f"{type(leaf).__name__}: {leaf}"
+    told = str(leaf) if isinstance(leaf, ChainStateError) else f"{type(leaf).__name__}: {leaf}"
     error = MethodError(f"the method {name} failed: {told} ({file}, line {line})")
     error.trace = trace
     return error
@@ -124,27 +125,6 @@ def _leaf(raised: BaseException) -> BaseException:
     while isinstance(raised, BaseExceptionGroup):
         raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
     return raised
-
-
-def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:
-    """The result of a chain that is closed."""
-    ended = chain.trace.ended
-    assert ended, "the chain is closed before its result is made"
-    answer = chain.answer_text.strip()
-    usage = chain.trace.usage()
-    return Result(
-        chain.text,
-        answer,
-        boxed(answer),
-        ended.finish_reason,
-        method,
-        params,
-        chain.problem.seed,
-        ended.seconds,
-        usage,
-        chain.trace,
-        chain.trace.degraded,
-    )
 
 
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:

@@ -268,7 +268,7 @@ def test_solve_takes_chat_messages() -> None:
     spoken = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "6*7?"}]}]
     result = solve(spoken, "big_only", pair=pair, seed=3)
     assert result.trace.started.problem == Problem((Message("system", "Be brief."), Message("user", "6*7?")), seed=3)
-    assert solve([Message("user", "6*7?")], "big_only", pair=pair).answer == "42"
+    assert solve([Message("user", "6*7?")], "big_only", pair=pair).text == "42"
 
 
 def test_one_wrapper_may_be_named_without_a_list() -> None:

@@ -17,7 +17,7 @@ from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
 from speculative.engines.vllm.launch import LaunchConfig
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.pair import Pair, open_engine
 
 
@@ -176,7 +176,7 @@ def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
 def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):
     python, model = stand_in
     before = set(guard.family(os.getpid()))
-    with pytest.raises(EngineUnreachable, match="did not load"):
+    with pytest.raises(EngineUnreachableError, match="did not load"):
         VllmEngine.serve(LaunchConfig(model, python, args="--slow", deadline=0.3, keep=True))
     assert gone(set(guard.family(os.getpid())) - before)
     assert not kept.notes()

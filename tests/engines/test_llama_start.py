@@ -18,7 +18,7 @@ from speculative.engines.options import EngineOptions, engine_kind
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.launch import LaunchConfig, cause
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.pair import Pair, launch_config
 
 
@@ -236,10 +236,10 @@ def test_a_file_that_is_no_model_and_a_wrong_flag_are_said(tmp_path):
     gguf("small")
     (tmp_path / "cut.gguf").write_bytes(gguf("small").read_bytes()[:600_000])
     with pytest.raises(
-        EngineUnreachable, match=r"llama\.cpp ended with 1 while it loaded .*cut\.gguf.* error loading model: .*llama\.cpp-\d+"
+        EngineUnreachableError, match=r"llama\.cpp ended with 1 while it loaded .*cut\.gguf.* error loading model: .*llama\.cpp-\d+"
     ):
         starting.start(LlamaLaunch(str(tmp_path / "cut.gguf"), deadline=60))
-    with pytest.raises(EngineUnreachable, match=r"ended with 2 .*unrecognized arguments: --nonsense"):
+    with pytest.raises(EngineUnreachableError, match=r"ended with 2 .*unrecognized arguments: --nonsense"):
         starting.start(LlamaLaunch(str(gguf("small")), args="--nonsense", deadline=60))
 
 

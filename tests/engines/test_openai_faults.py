@@ -14,7 +14,15 @@ from speculative.engines.http.client import Deadlines, told
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.payloads import Payloads
 from speculative.engines.http.replicas import Replicas, address
-from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import (
+    EngineBusyError,
+    EngineError,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    UsageError,
+)
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer, Fault
@@ -76,19 +84,19 @@ def dead_port():
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault("status", status=500), EngineFault),
-        (Fault("status", status=400), EngineRefused),
-        (Fault("status", status=401), EngineRefused),
-        (Fault("status", status=429), EngineBusy),
-        (Fault("status", status=429, retry_after="3600"), EngineBusy),
-        (Fault("garbage"), EngineFault),
-        (Fault("garbage", after=4), EngineFault),
-        (Fault("half"), EngineFault),
-        (Fault("half", after=4), EngineFault),
-        (Fault("error", after=4), EngineFault),
-        (Fault("close", after=4), EngineFault),
-        (Fault("stall"), EngineTimeout),
-        (Fault("stall", after=4), EngineTimeout),
+        (Fault("status", status=500), EngineServerError),
+        (Fault("status", status=400), EngineRefusedError),
+        (Fault("status", status=401), EngineRefusedError),
+        (Fault("status", status=429), EngineBusyError),
+        (Fault("status", status=429, retry_after="3600"), EngineBusyError),
+        (Fault("garbage"), EngineServerError),
+        (Fault("garbage", after=4), EngineServerError),
+        (Fault("half"), EngineServerError),
+        (Fault("half", after=4), EngineServerError),
+        (Fault("error", after=4), EngineServerError),
+        (Fault("close", after=4), EngineServerError),
+        (Fault("stall"), EngineTimeoutError),
+        (Fault("stall", after=4), EngineTimeoutError),
     ],
 )
 @pytest.mark.parametrize("call", [write, read])
@@ -114,7 +122,7 @@ async def test_what_can_pass_is_tried_again(status):
 
 async def test_attempts_end():
     async with rig(*[Fault("status", status=503)] * 4) as (server, engine):
-        with pytest.raises(EngineBusy, match="503"):
+        with pytest.raises(EngineBusyError, match="503"):
             await write(engine)
         assert len(server.requests) == 4
 
@@ -137,25 +145,25 @@ async def test_retry_after_is_waited_for(monkeypatch):
 
 async def test_a_broken_score_is_typed_too():
     async with rig(Fault("garbage"), Fault("status", status=503), None, Fault("stall")) as (_, engine):
-        with pytest.raises(EngineFault, match="scoring failed"):
+        with pytest.raises(EngineServerError, match="scoring failed"):
             await engine.score([PROMPT], [[99]], key="", tally=Tally())
         assert len((await engine.score([PROMPT], [[99]], key="", tally=Tally()))[0]) == 1
         engine.link.deadlines = FIRST
-        with pytest.raises(EngineTimeout):
+        with pytest.raises(EngineTimeoutError):
             await engine.score([PROMPT], [[99]], key="", tally=Tally())
 
 
 async def test_the_whole_call_has_a_deadline():
     async with rig(pace=0.05, deadlines=Deadlines(whole=0.4)) as (_, engine):
-        with pytest.raises(EngineTimeout, match=r"longer than 0\.4 s"):
+        with pytest.raises(EngineTimeoutError, match=r"longer than 0\.4 s"):
             await read(engine, 100)
 
 
 async def test_a_dead_address_names_itself_and_the_next_step():
     url = f"http://127.0.0.1:{dead_port()}/v1"
-    with pytest.raises(EngineUnreachable, match=rf"{url}.*start a server there"):
+    with pytest.raises(EngineUnreachableError, match=rf"{url}.*start a server there"):
         await OpenAIEngine.connect(url)
-    with pytest.raises(EngineUnreachable, match=url):
+    with pytest.raises(EngineUnreachableError, match=url):
         await asyncio.to_thread(OpenAIEngine.open, url)
 
 
@@ -163,23 +171,23 @@ async def test_a_server_that_listens_and_says_nothing_is_a_timeout():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
-        with pytest.raises(EngineTimeout, match=r"no answer within 0\.3 s"):
+        with pytest.raises(EngineTimeoutError, match=r"no answer within 0\.3 s"):
             await OpenAIEngine.connect(f"http://127.0.0.1:{held.getsockname()[1]}", deadlines=FIRST)
 
 
 async def test_something_that_is_no_model_server_is_named():
     async with FakeServer(ScriptedEngine("x")) as server:
         server._pages = dict
-        with pytest.raises(EngineRefused, match="404"):
+        with pytest.raises(EngineRefusedError, match="404"):
             await OpenAIEngine.connect(server.url)
         server._pages = lambda: {"/v1/models": ["hello"]}
-        with pytest.raises(EngineFault, match="which no model server says"):
+        with pytest.raises(EngineServerError, match="which no model server says"):
             await OpenAIEngine.connect(server.url)
 
 
 async def test_a_wrong_key_is_said_without_saying_the_key():
     async with FakeServer(ScriptedEngine("x"), key="right") as server:
-        with pytest.raises(EngineRefused, match="--big-key") as raised:
+        with pytest.raises(EngineRefusedError, match="--big-key") as raised:
             await OpenAIEngine.connect(server.url, secret="wrong-secret")
         assert "wrong-secret" not in str(raised.value)
 
@@ -198,7 +206,7 @@ async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_resu
                 await write(engine)
             told.append(str(raised.value))
         await server.stop()
-        with pytest.raises(EngineUnreachable) as dead:
+        with pytest.raises(EngineUnreachableError) as dead:
             await write(engine)
         assert "hunter22" not in " ".join([*told, str(dead.value), engine.name])
         await engine.aclose()
@@ -256,7 +264,7 @@ async def test_cancelling_a_batch_ends_all_of_it():
 
 async def test_one_that_fails_ends_its_neighbours():
     async with rig(None, Fault("error", after=3), None, pace=0.02) as (server, engine):
-        with pytest.raises(EngineFault):
+        with pytest.raises(EngineServerError):
             await engine.complete([PROMPT] * 3, Decoding(200, temperature=1.0), key="", tally=Tally())
         await until(lambda: not server.running)
 
@@ -278,7 +286,7 @@ async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
         for number in range(16):
             assert await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", tally=Tally())
         await two.stop()
-        with pytest.raises(EngineUnreachable):
+        with pytest.raises(EngineUnreachableError):
             await write(engine)
         await engine.aclose()
 
@@ -325,7 +333,7 @@ async def test_a_chain_whose_server_dies_ends_in_an_error_with_its_trace():
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
         async with Pair(engine, engine) as pair:
             server.faults.extend([None, Fault("close", after=2)])
-            with pytest.raises(EngineFault) as raised:
+            with pytest.raises(EngineServerError) as raised:
                 await speculative.asolve("?", "random_switch", pair=pair, switch_chunk=4)
             assert raised.value.trace is not None
             assert raised.value.trace.usage()

@@ -16,7 +16,7 @@ from speculative.engines.diagnostics import look
 from speculative.engines.http.discovery import UNKNOWN_CONTEXT
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import ContextExceeded, UnknownMarker, UnknownName, UsageError
+from speculative.errors import ContextExceededError, UnknownMarkerError, UnknownNameError, UsageError
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
@@ -57,7 +57,7 @@ async def test_several_names_of_one_model_are_one_model():
     async with serving(BASE, {**BASE, "id": "other-name"}) as server:
         assert (await connected(server)).server.model == "base"
         assert (await connected(server, model="other-name")).server.model == "other-name"
-        with pytest.raises(UnknownName, match="other-name"):
+        with pytest.raises(UnknownNameError, match="other-name"):
             await connected(server, model="third")
 
 
@@ -113,7 +113,7 @@ async def test_a_context_that_no_page_names_is_assumed_with_a_warning_that_says_
         assert f"{UNKNOWN_CONTEXT} tokens are assumed" in record.getMessage()
         assert "--big-context" in record.getMessage()
         for call in (engine.complete([[65] * UNKNOWN_CONTEXT], Decoding(1), key="", tally=Tally()), short(server, engine)):
-            with pytest.raises(ContextExceeded, match=rf"context of (?:{UNKNOWN_CONTEXT}|4096).*--big-context"):
+            with pytest.raises(ContextExceededError, match=rf"context of (?:{UNKNOWN_CONTEXT}|4096).*--big-context"):
                 await call
         await engine.aclose()
         caplog.clear()
@@ -132,7 +132,7 @@ async def short(server, engine):
 async def test_a_prefix_that_does_not_fit_names_what_does():
     async with serving(BASE) as server:
         engine = await connected(server)
-        with pytest.raises(ContextExceeded, match=r"a prefix of 513 tokens .*context of 512; shorten .*: at most 511 tokens"):
+        with pytest.raises(ContextExceededError, match=r"a prefix of 513 tokens .*context of 512; shorten .*: at most 511 tokens"):
             await engine.complete([[65] * 512], Decoding(1), key="", tally=Tally())
         await engine.aclose()
 
@@ -176,7 +176,7 @@ def test_an_unknown_marker_lists_a_dozen_of_thousands(tmp_path):
     spec = json.loads(path.read_text())
     spec["added_tokens"] += [{**spec["added_tokens"][0], "id": 10_000 + i, "content": f"<|reserved_{i}|>"} for i in range(5000)]
     path.write_text(json.dumps(spec))
-    with pytest.raises(UnknownMarker, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
+    with pytest.raises(UnknownMarkerError, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
         remote_vocabulary.read(path).marker("<thinking>")
     assert len(str(raised.value)) < 500
 

@@ -16,7 +16,7 @@ from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.launch import LaunchConfig
 from speculative.engines.vllm.process import end_all
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 
 
 @pytest.fixture
@@ -108,10 +108,10 @@ def test_who_waits_for_a_server_that_breaks_is_told_where_its_log_is(loading):
     second = starting.begin(launch)
     with ThreadPoolExecutor(1) as pool:
         failing = pool.submit(starting.loaded, first, launch)
-        with pytest.raises(EngineUnreachable, match=r"another command started .* has ended; its log: (.*)$") as raised:
+        with pytest.raises(EngineUnreachableError, match=r"another command started .* has ended; its log: (.*)$") as raised:
             starting.loaded(second, launch, lambda _: file.touch())
         assert "out of memory" in Path(str(raised.value).rpartition("its log: ")[2]).read_text()
-        with pytest.raises(EngineUnreachable, match="ended with 3"):
+        with pytest.raises(EngineUnreachableError, match="ended with 3"):
             failing.result(100)
 
 
@@ -125,7 +125,7 @@ def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
     try:
         with pytest.raises(KeyboardInterrupt):
             starting.start(launch, leave)
-        with pytest.raises(EngineUnreachable, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
+        with pytest.raises(EngineUnreachableError, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
             starting.start(LaunchConfig(launch.model, launch.python, port=launch.port, deadline=0.2))
         file.touch()
         starting.loaded(first, launch)
@@ -159,7 +159,7 @@ def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", launch.port), Quiet) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         try:
-            with pytest.raises(EngineUnreachable, match=told):
+            with pytest.raises(EngineUnreachableError, match=told):
                 starting.start(launch, said.append)
         finally:
             server.shutdown()
@@ -170,7 +170,7 @@ def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
 def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
     launch, file = loading
     file.touch()
-    with pytest.raises(EngineUnreachable) as raised:
+    with pytest.raises(EngineUnreachableError) as raised:
         starting.start(LaunchConfig(launch.model, launch.python, port=launch.port, args="--broken"))
     starting.start(launch).stop()
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()

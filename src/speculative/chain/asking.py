@@ -10,7 +10,7 @@ from speculative.chain.drafts import Draft
 from speculative.chain.verb import drafts as given_drafts
 from speculative.chain.verb import number, shown, typed, verb, whole
 from speculative.engines.base import Completion, digest, finite, seed_of
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 from speculative.prompts import Question
 from speculative.trace import events
 
@@ -48,7 +48,7 @@ class Asking(Calling):
         for parent in parents:
             self._check_open(parent, "draft")
             if parent and (parent.ended or parent.phase == "answer"):
-                raise ChainMisuse(f"draft: draft {parent.id} ended, nothing can follow it")
+                raise ChainStateError(f"draft: draft {parent.id} ended, nothing can follow it")
         if not parents:
             return []
         self._view(role)
@@ -97,7 +97,7 @@ class Asking(Calling):
         for draft in drafts:
             self._check_open(draft, "score")
             if draft.state != "open":
-                raise ChainMisuse(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
+                raise ChainStateError(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
         if not drafts:
             return []
         scores = await self._surviving(role, lambda acting: self._scored(acting, drafts))
@@ -207,7 +207,7 @@ class Asking(Calling):
 
 
 def _scorable(drafts: object) -> list[Draft]:
-    """The drafts to score. Raises `ChainMisuse` for anything else."""
+    """The drafts to score. Raises `ChainStateError` for anything else."""
     if isinstance(drafts, str) or not isinstance(drafts, Sequence):
-        raise ChainMisuse(f"score: drafts must be drafts, got {shown(drafts)}")
+        raise ChainStateError(f"score: drafts must be drafts, got {shown(drafts)}")
     return given_drafts("score", "drafts", drafts)  # pyright: ignore[reportUnknownArgumentType]

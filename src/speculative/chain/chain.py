@@ -1,7 +1,7 @@
 """The chain: what a method can do with the one text that two models write.
 
 `write`, `accept`, `insert`, `rewind`, `become` and `answer` (of the chain itself) are exclusive: a second one at the same
-time is a bug in the method and raises `ChainMisuse`. Drafts, scores and questions may overlap freely.
+time is a bug in the method and raises `ChainStateError`. Drafts, scores and questions may overlap freely.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from speculative.chain.drafts import Draft, Mark
 from speculative.chain.steps import Steps
 from speculative.chain.verb import IDLE, shown, typed, verb, whole
 from speculative.chain.writing import Writing
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 from speculative.problem import FinishReason
 from speculative.trace import events
 
@@ -40,9 +40,9 @@ class Chain(Writing):
         """
         with self._exclusive("accept"):
             if not isinstance(draft, Draft):  # pyright: ignore[reportUnnecessaryIsInstance]  of a method that is not typed
-                raise ChainMisuse(f"accept: draft must be a draft, got {shown(draft)}")
+                raise ChainStateError(f"accept: draft must be a draft, got {shown(draft)}")
             if draft.state != "open" or draft.base is not self._place:
-                raise ChainMisuse(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
+                raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
             path = draft.path()
             self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path)))
             for accepted in path:
@@ -72,7 +72,7 @@ class Chain(Writing):
             self._check_unanswered("insert")
             pieces = self._ledger.pieces
             if len(pieces) >= IDLE and not any(piece.kept > piece.ends for piece in reversed(pieces[-IDLE:])):
-                raise ChainMisuse(f"insert: {IDLE} texts in a row were inserted and no model wrote; end the loop that inserts them")
+                raise ChainStateError(f"insert: {IDLE} texts in a row were inserted and no model wrote; end the loop that inserts them")
             if self._ledger.ended:
                 self.finish = None
             self.record(events.Inserted(text=text, phase="thinking"))
@@ -101,7 +101,7 @@ class Chain(Writing):
         with self._exclusive("rewind"):
             typed("rewind", Mark, "a mark", mark=mark)
             if mark.pieces > min((len(self._ledger.pieces), *self._taken_back[mark.age :])):
-                raise ChainMisuse("rewind: the text at the mark was taken back already")
+                raise ChainStateError("rewind: the text at the mark was taken back already")
             self.record(events.Rewound(pieces=mark.pieces))
             self._taken_back.append(mark.pieces)
             self._warming.taken_back(self.tokens)
@@ -115,7 +115,7 @@ class Chain(Writing):
         self.check_awaited()
         plain = inspect.isfunction(watcher) and watcher.__name__ != "<lambda>" and not hasattr(watcher, "__wrapped__")
         if not callable(watcher) or inspect.isbuiltin(watcher) or (plain and not inspect.iscoroutinefunction(watcher)):
-            raise ChainMisuse(f"at_step: watcher must be an async function, got {shown(watcher)}")
+            raise ChainStateError(f"at_step: watcher must be an async function, got {shown(watcher)}")
         self._watchers.append(watcher)
 
     # ---- whole chains -----------------------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ class Chain(Writing):
         """Takes over a child's text, answer and finish reason; what this chain had written is discarded, its open drafts too."""
         with self._exclusive("become"):
             if child not in self._children:
-                raise ChainMisuse("become: that chain is no child of this one")
+                raise ChainStateError("become: that chain is no child of this one")
             if child._busy:
-                raise ChainMisuse(f"become: {child._busy} is still at work on the child; await it first")
+                raise ChainStateError(f"become: {child._busy} is still at work on the child; await it first")
             await child.close()
             self._drop(list(self._open.values()), "another chain was taken over")
             self.record(events.Became(index=child.path[-1]))

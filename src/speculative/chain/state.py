@@ -11,6 +11,7 @@ from itertools import chain as flatten
 
 from msgspec import structs
 
+from speculative.answers import boxed
 from speculative.chain.budget import Budget
 from speculative.chain.calls import Caller, kept_text
 from speculative.chain.context import Prompts, View
@@ -21,8 +22,8 @@ from speculative.chain.prefill import Warming
 from speculative.chain.steps import Steps
 from speculative.chain.verb import IDLE, LoopGuard
 from speculative.engines.base import WARMING, Completion, Engine, Ids
-from speculative.errors import ChainMisuse, ContextExceeded
-from speculative.problem import FinishReason, Problem, boxed
+from speculative.errors import ChainStateError, ContextExceededError
+from speculative.problem import FinishReason, Problem
 from speculative.prompts import Question
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
@@ -76,7 +77,7 @@ class ChainState:
         self._warming = Warming(problem.warm_every)
         self._guard = LoopGuard()
         self._idle = 0
-        self.forgotten: list[ChainMisuse] = parent.forgotten if parent else []
+        self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
 
     @cached_property
     def random(self) -> random.Random:
@@ -131,7 +132,7 @@ class ChainState:
     def record(self, event: AnyEvent) -> None:
         """The one door by which anything happens: stamps the event, applies it, tells the listener."""
         if self.trace.ended:
-            raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
+            raise ChainStateError(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
         call: events.Call | None = getattr(event, "call", None)
         if call and call.requests:
@@ -143,16 +144,16 @@ class ChainState:
             self._listener(event)
 
     def check_awaited(self) -> None:
-        """Raises `ChainMisuse` if a verb of this chain, or of one of its family, was called and never awaited."""
+        """Raises `ChainStateError` if a verb of this chain, or of one of its family, was called and never awaited."""
         if self.forgotten:
             raise self.forgotten.pop()
 
     def check_fits(self) -> None:
-        """Raises `ContextExceeded` if the problem leaves a model of the pair no room to write."""
+        """Raises `ContextExceededError` if the problem leaves a model of the pair no room to write."""
         for role, engine in self.engines.items():
             prefix = self._prefix(role)
             if self._positions(role, prefix) < 1:
-                error = ContextExceeded(engine.name, len(prefix), engine.context)
+                error = ContextExceededError(engine.name, len(prefix), engine.context)
                 error.role = role
                 raise error
 
@@ -161,7 +162,7 @@ class ChainState:
     def _view(self, role: str) -> View:
         if role not in self._views:
             if role not in self.engines:
-                raise ChainMisuse(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
+                raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].vocabulary.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
             self._views[role] = View(self.engines[role], self.problem, same, self._prompts)
@@ -224,23 +225,23 @@ class ChainState:
         return ground.state == "open" and ground.base is self._place
 
     def _did_nothing(self, verb: str) -> None:
-        """Counts verbs that had nothing to do. Raises `ChainMisuse` when there were too many in a row."""
+        """Counts verbs that had nothing to do. Raises `ChainStateError` when there were too many in a row."""
         self._idle += 1
         if self._idle > IDLE:
-            raise ChainMisuse(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")
+            raise ChainStateError(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")
 
     def _check_unanswered(self, verb: str) -> None:
         if self.answered:
-            raise ChainMisuse(f"{verb}: the chain is answered already")
+            raise ChainStateError(f"{verb}: the chain is answered already")
 
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
         if draft is None or (draft.state == "accepted" and draft.place is self._place):
             return
         if draft.state != "open":
-            raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
+            raise ChainStateError(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
         if draft.base is not self._place:
-            raise ChainMisuse(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+            raise ChainStateError(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
 
     def _propose(self, drafts: Sequence[Draft], seed: int, call: events.Call | None, flight: Flight) -> None:
         """Opens drafts that a call brought. Those whose ground was lost meanwhile are rejected at once; there is no call if it was cut."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from speculative.chain.drafts import Draft
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -34,7 +34,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
     __slots__ = ("_begin", "_coroutine", "_forgotten", "_verb", "_where")
 
     def __init__(
-        self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], forgotten: list[ChainMisuse], where: tuple[str, int]
+        self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], forgotten: list[ChainStateError], where: tuple[str, int]
     ) -> None:
         self._verb, self._begin, self._forgotten, self._where = verb, begin, forgotten, where
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
@@ -63,7 +63,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 
     def __del__(self) -> None:
         if self._coroutine is None:
-            error = ChainMisuse(f"chain.{self._verb}(…) was never awaited; write `await chain.{self._verb}(…)`")
+            error = ChainStateError(f"chain.{self._verb}(…) was never awaited; write `await chain.{self._verb}(…)`")
             error.where = self._where
             self._forgotten.append(error)
 
@@ -71,7 +71,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 class HasVerbs(Protocol):
     """Whatever has verbs: `forgotten` are the mistakes that were found and not told yet."""
 
-    forgotten: list[ChainMisuse]
+    forgotten: list[ChainStateError]
 
     def check_awaited(self) -> None:
         """Raises the first mistake."""
@@ -109,7 +109,7 @@ class LoopGuard:
         self._reads = 0
 
     def read(self) -> None:
-        """Counts one look. Raises `ChainMisuse` when there were too many since the event loop last turned."""
+        """Counts one look. Raises `ChainStateError` when there were too many since the event loop last turned."""
         self._reads += 1
         if self._reads == READS:
             try:
@@ -118,7 +118,9 @@ class LoopGuard:
                 self._reads = 0
         elif self._reads >= 2 * READS:
             self._reads = 0
-            raise ChainMisuse(f"`chain.thinking` was read {2 * READS} times and nothing was awaited; is an `await` missing in the loop?")
+            raise ChainStateError(
+                f"`chain.thinking` was read {2 * READS} times and nothing was awaited; is an `await` missing in the loop?"
+            )
 
     def _turned(self) -> None:
         self._reads = 0
@@ -128,37 +130,37 @@ class LoopGuard:
 
 
 def whole(verb: str, least: int | None = 1, **counts: object) -> None:
-    """Raises `ChainMisuse` for what is given and is no whole number, or one below the least."""
+    """Raises `ChainStateError` for what is given and is no whole number, or one below the least."""
     for name, count in counts.items():
         if count is None:
             continue
         if isinstance(count, bool) or not isinstance(count, int):
-            raise ChainMisuse(f"{verb}: {name} must be a whole number, got {shown(count)}")
+            raise ChainStateError(f"{verb}: {name} must be a whole number, got {shown(count)}")
         if least is not None and count < least:
-            raise ChainMisuse(f"{verb}: {name} must be at least {least}, got {count}")
+            raise ChainStateError(f"{verb}: {name} must be at least {least}, got {count}")
 
 
 def number(verb: str, **numbers: object) -> None:
-    """Raises `ChainMisuse` for what is given and is no number."""
+    """Raises `ChainStateError` for what is given and is no number."""
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ChainMisuse(f"{verb}: {name} must be a number, got {shown(value)}")
+            raise ChainStateError(f"{verb}: {name} must be a number, got {shown(value)}")
 
 
 def typed(verb: str, kind: type | tuple[type, ...], called: str, **values: object) -> None:
-    """Raises `ChainMisuse` for what is given and is of another type."""
+    """Raises `ChainStateError` for what is given and is of another type."""
     for name, value in values.items():
         if value is not None and not isinstance(value, kind):
-            raise ChainMisuse(f"{verb}: {name} must be {called}, got {shown(value)}")
+            raise ChainStateError(f"{verb}: {name} must be {called}, got {shown(value)}")
 
 
 def drafts(verb: str, name: str, given: object) -> list[Draft]:
-    """The drafts that are given: one, or several. Raises `ChainMisuse` for anything else."""
+    """The drafts that are given: one, or several. Raises `ChainStateError` for anything else."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:
         if not isinstance(one, Draft):
-            raise ChainMisuse(f"{verb}: {name} must be a draft, got {shown(one)}")
+            raise ChainStateError(f"{verb}: {name} must be a draft, got {shown(one)}")
     return found
 
 

@@ -16,7 +16,7 @@ from speculative.chain.drafts import Draft, Place, joined
 from speculative.chain.steps import STEP
 from speculative.chain.verb import number, shown, typed, verb, whole
 from speculative.engines.base import Completion
-from speculative.errors import ChainMisuse, EngineError
+from speculative.errors import ChainStateError, EngineError
 from speculative.trace import events
 
 
@@ -138,7 +138,7 @@ class Writing(Asking):
     async def _answer_draft(self, role: str, after: Draft) -> Draft:
         self._check_open(after, "answer")
         if after.phase == "answer":
-            raise ChainMisuse(f"answer: draft {after.id} is an answer already")
+            raise ChainStateError(f"answer: draft {after.id} is an answer already")
         self._view(role)
         base, place, number = after.place, after.place.below(), self._number(1)
         flight, empty = self._flights.begin([after]), list[Completion]()
@@ -191,7 +191,7 @@ class Writing(Asking):
     @contextmanager
     def _exclusive(self, verb: str) -> Generator[None]:
         if self._busy:
-            raise ChainMisuse(f"{verb}: {self._busy} is still at work on this chain; await it first")
+            raise ChainStateError(f"{verb}: {self._busy} is still at work on this chain; await it first")
         self._busy = verb
         try:
             yield
@@ -232,7 +232,7 @@ class Writing(Asking):
             for watcher in self._watchers:
                 watching: Any = watcher(self)
                 if not inspect.isawaitable(watching):
-                    raise ChainMisuse(f"at_step: watcher must be an async function, got {shown(watcher)}")
+                    raise ChainStateError(f"at_step: watcher must be an async function, got {shown(watcher)}")
                 await watching
 
 

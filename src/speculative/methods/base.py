@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
-from speculative.errors import ChainMisuse, UsageError
+from speculative.errors import ChainStateError, UsageError
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
@@ -93,7 +93,7 @@ class Method(BaseModel):
         """The whole of it. A method that is not one chain of thought (a vote, a cascade) overrides this."""
         thinking: Any = self.think(chain)
         if not inspect.isawaitable(thinking):
-            raise ChainMisuse(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
+            raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
         await thinking
         if not chain.answered:
             await chain.answer(self.answer_by)
@@ -179,5 +179,5 @@ def params_of(method: Method) -> dict[str, Any]:
 
 
 def name_of(method: Method) -> str:
-    """`random_switch`, or `vote(random_switch)` inside a wrapper."""
-    return f"{type(method).name()}({name_of(method.inner)})" if isinstance(method, Wrapper) else type(method).name()
+    """`random_switch`, or `vote*random_switch` inside a wrapper: as both are spelled on the command line."""
+    return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()

@@ -11,7 +11,8 @@ from msgspec import structs
 from speculative import prompts
 from speculative.methods.base import append_only
 from speculative.pair import Pair
-from speculative.problem import Problem, Result
+from speculative.problem import Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText

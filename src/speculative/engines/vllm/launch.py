@@ -26,7 +26,7 @@ from msgspec import Struct, structs
 
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm.process import Running, loading, sweep
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.secret import secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
@@ -118,7 +118,7 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
 def start(launch: LaunchConfig, tell: Tell | None = None) -> Running:
     """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
 
-    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachable` (with the log's path) when it ends or takes too long.
+    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachableError` (with the log's path) when it ends or takes too long.
     """
     return loaded(begin(launch), launch, tell)
 
@@ -201,17 +201,17 @@ def loaded(running: Running, launch: LaunchConfig, tell: Tell | None = None) -> 
 
 
 def _ours(running: Running, launch: LaunchConfig, seconds: float) -> str:
-    """What a server of ours is doing. Raises `EngineUnreachable` when it has ended, or its time is over."""
+    """What a server of ours is doing. Raises `EngineUnreachableError` when it has ended, or its time is over."""
     assert running.process
     code = running.process.poll()
     if code in TOLD:
-        raise EngineUnreachable(f"{launch.program} was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
+        raise EngineUnreachableError(f"{launch.program} was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
     if code is not None:
-        raise EngineUnreachable(
+        raise EngineUnreachableError(
             f"{launch.program} ended with {code} while it loaded {launch.model}: {cause(running.log)} (all of it: {running.log})"
         )
     if seconds > launch.deadline:
-        raise EngineUnreachable(f"{launch.program} did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+        raise EngineUnreachableError(f"{launch.program} did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
     return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
 
 
@@ -221,10 +221,10 @@ def _anothers(running: Running, launch: LaunchConfig, seconds: float) -> str:
     log, note = kept.log_of(running.note), kept.notes().get(running.note)
     if note is None:
         why = f"its log: {log}" if log.exists() else "it was told to end"
-        raise EngineUnreachable(f"the server that another command started at {running.url} has ended; {why}")
+        raise EngineUnreachableError(f"the server that another command started at {running.url} has ended; {why}")
     model = note.launch["model"]
     if seconds > launch.deadline:
-        raise EngineUnreachable(
+        raise EngineUnreachableError(
             f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s; wait for it, "
             f"end it (process {note.pid}), or name another port (--big-port, --small-port); its log: {log}"
         )
@@ -234,7 +234,7 @@ def _anothers(running: Running, launch: LaunchConfig, seconds: float) -> str:
 def _strangers(running: Running, launch: LaunchConfig, seconds: float) -> str:
     """The same for what listens on the port and was not started here."""
     if seconds > min(PATIENCE, launch.deadline):
-        raise EngineUnreachable(
+        raise EngineUnreachableError(
             f"what listens at {running.url} did not answer as a model server does within {min(PATIENCE, launch.deadline):g} s; "
             "end it, or name another port (--big-port, --small-port)"
         )
