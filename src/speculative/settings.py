@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import Group, Parameter
-from msgspec import structs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -22,11 +21,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.problem import Degrade, Role
 
 FILE = "speculative.toml"
@@ -162,8 +162,7 @@ class Settings(BaseSettings):
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
             filed = EngineOptions(**(self.servers[role].model_dump() if role in self.servers else {}))
-            given = structs.asdict((flags or {}).get(role, EngineOptions()))
-            options[role] = structs.replace(filed, **{name: value for name, value in given.items() if value})
+            options[role] = (flags or {}).get(role, EngineOptions()).over(filed)
         big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
