@@ -25,7 +25,7 @@ from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.process import Running
 from speculative.pair import Pair
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import encode_parts, find_dialect
 
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -66,7 +66,7 @@ def llama_server(folder, role, *more):
 
 
 def prompt(engine, text):
-    return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
+    return encode_parts(engine.vocabulary, find_dialect("bundled").prompt([Message("user", text)], ""))
 
 
 def metric(url, name, kind="vllm", **labels):
