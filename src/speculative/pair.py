@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, structs
 
 from speculative.engines.base import Engine
-from speculative.errors import UnmetNeeds, UsageError
+from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.hiding import hidden
 from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
@@ -32,8 +32,8 @@ class EngineOptions(Struct, frozen=True):
     does not say a usable one. `dialect`: where it cannot be told from the vocabulary. `context`: positions of the model, where the
     server does not say them.
 
-    For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
-    `vllm` (the Python that has it), `keep` (leave the server running; the next command uses it).
+    For a model that a server is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
+    `vllm` (the Python that has vLLM), `keep` (leave the server running; the next command uses it).
     """
 
     model: str | None = None
@@ -49,8 +49,8 @@ class EngineOptions(Struct, frozen=True):
 
 
 Spec = str | Sequence[str]
-"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, or a model's hub
-name or folder, for which vLLM is started."""
+"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, a model's hub
+name or folder, for which vLLM is started, or a GGUF file, for which llama.cpp's server is started."""
 
 TELLING = ("model", "tokenizer", "dialect", "context", "args")
 """The options that decide what an engine writes; the others say where it runs."""
@@ -115,22 +115,22 @@ class Pair(Mapping[str, Engine]):
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnmetNeeds` if an engine lacks what the method needs of its role."""
+        """Raises `UnsupportedMethodError` if an engine lacks what the method needs of its role."""
         for role, needs in needs_of(method).items():
             if role not in self._engines:
-                raise UnmetNeeds(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
+                raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
             missing = needs - self._engines[role].abilities
             if missing:
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
                     f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnmetNeeds` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"degrade: {survivor} could not go on without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
                     f"which {self._engines[survivor].name} does not have; leave degrade out, or choose another method"
                 )
@@ -171,19 +171,26 @@ def kind_of(specs: Sequence[str]) -> Literal["bundled", "server", "model"]:
         return "server"
     if len(specs) == 1 and starts(specs[0]):
         return "model"
-    known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
+    known = "bundled:big, bundled:small, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), and a GGUF file (with llama.cpp)"
     raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
 
 
 def starts(spec: str) -> bool:
-    """Whether a spec names a model that vLLM has to be started for."""
-    return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _folder(spec).is_dir())
+    """Whether a spec names a model that a server has to be started for."""
+    from speculative.engines.llamacpp.models import names_gguf
+
+    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _folder(spec).is_dir())
 
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
-    """How vLLM is started for a model."""
+    """How a server is started for a model: llama.cpp's for a GGUF file, which is fetched from the hub where it is named so, else vLLM."""
+    from speculative.engines.llamacpp.models import find, names_gguf
     from speculative.engines.vllm.launch import Launch
 
+    if names_gguf(spec):
+        from speculative.engines.llamacpp.launch import LlamaLaunch
+
+        return LlamaLaunch(str(find(spec)), None, options.gpus, options.port, options.args, options.model, keep=options.keep)
     folder = _folder(spec)
     model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere
     return Launch(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)

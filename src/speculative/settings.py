@@ -81,7 +81,7 @@ class Preset(BaseModel):
     wrappers: list[str] = Field(default_factory=list[str], alias="with")
 
     def build(self) -> Method:
-        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownName`, `UsageError`."""
+        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownNameError`, `UsageError`."""
         return build(self.method, self.params, self.wrappers, paths=False)
 
 

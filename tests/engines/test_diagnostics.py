@@ -11,7 +11,7 @@ from speculative.cli import run
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import UnmetNeeds, UsageError
+from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.pair import EngineOptions, Pair, engine
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
@@ -51,7 +51,7 @@ async def test_a_server_is_looked_at(opened):
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
-        with pytest.raises(UnmetNeeds, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
 

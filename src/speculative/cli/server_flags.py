@@ -20,7 +20,9 @@ DIALECT = Parameter(help="the model's family, where it cannot be told from its t
 CONTEXT = Parameter(help="positions of the model, where the server does not say how long its context is", group=SERVERS)
 GPUS = Parameter(help="numbers of the GPUs for the server that is started, as 0 or 0,1", group=SERVERS)
 PORT = Parameter(help="its port; a server that answers there, or is being loaded, is used [default: a free one]", group=SERVERS)
-ARGS = Parameter(help="more flags for vLLM, in one string", group=SERVERS, allow_leading_hyphen=True, show_default=False)
+ARGS = Parameter(
+    help="more flags for the server that is started, in one string", group=SERVERS, allow_leading_hyphen=True, show_default=False
+)
 
 HIDDEN = Parameter(show=False)
 

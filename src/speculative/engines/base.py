@@ -101,7 +101,7 @@ class Vocabulary(Protocol):
         ...
 
     def marker(self, text: str) -> int:
-        """The id of a marker such as `<think>`. Raises `UnknownMarker`."""
+        """The id of a marker such as `<think>`. Raises `UnknownMarkerError`."""
         ...
 
     def knows(self, ids: Ids) -> bool:
@@ -117,7 +117,7 @@ class Engine(Protocol):
     """Runs one model. Stateless to its caller: the whole prefix is given each time.
 
     `key` names the chain, so that an engine with replicas can keep it on one. Cancelling the awaiting task ends the
-    work at once. Errors: `EngineError` and its kinds; a prefix that does not fit is `ContextExceeded`.
+    work at once. Errors: `EngineError` and its kinds; a prefix that does not fit is `ContextExceededError`.
     """
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.cells import settings_of
 from speculative.hiding import hidden
 from speculative.methods.base import Method
@@ -59,7 +59,7 @@ class Arguments(Struct, frozen=True):
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
-    """Raises `UsageError` that names the argument and its value, and `UnknownName`.
+    """Raises `UsageError` that names the argument and its value, and `UnknownNameError`.
 
     `batch_size`: lm-eval's own; a number above 1 (which it says where nobody said anything) is the chains at once.
     """
@@ -101,7 +101,7 @@ def _built(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> M
                 f"{unknown}: lm-eval writes model_args into its results; put the key into the environment ({SECRETS[unknown]})"
             )
         if unknown not in fields:
-            raise UnknownName("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
+            raise UnknownNameError("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
     return build(name, params, wrappers)
 
 

@@ -41,6 +41,9 @@ class _Answer(Struct):
 class LlamaWire:
     """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
 
+    A seeded call gives the same text again only where the server computes it in the same way: with as much of its prompt in the cache,
+    and with no other call beside it.
+
     Hanging up would cost more than what is saved: the slot is busy for a moment, and the chain's next call goes to one that has
     nothing of it in its cache. The server sends nothing while a character is unfinished, and then its last id alone: the others are
     those that `vocabulary` spells the character with. Of such a character it tells one log-probability, the last token's, which
