@@ -11,7 +11,7 @@ from speculative.engines.base import Completion
 from speculative.engines.local.cache import MOST_ROWS, Store
 from speculative.engines.local.calls import Sequence
 from speculative.engines.local.model import Lane, Model, Rows
-from speculative.engines.local.sampler import Doubles, Rule, Sampler, logprobs, uniforms
+from speculative.engines.local.sampler import Rule, Sampler, logprobs, uniforms
 from speculative.engines.local.stops import ID
 from speculative.engines.local.weights import Array
 
@@ -211,7 +211,8 @@ class Window:
         self._flags = np.stack([stops.flags for stops in kinds.values()])
         self._kind = np.zeros(end - first, np.int64)
         self._kind[self._places] = [order[id(sequence.call.stops)] for sequence in self._sequences]
-        self._flag_bytes = self._sequences[0].call.stops.flag_bytes
+        self._sequence = self._sequences[0]
+        self._tally, self._flag_bytes = self._sequence.call.tally, self._sequence.call.stops.flag_bytes
         self.draw = self._draw_one if end - first == 1 else self._draw_all
 
     def feed(self) -> None:
@@ -221,7 +222,10 @@ class Window:
 
     def _draw_all(self) -> bool:
         """Samples a token for each member; returns whether one of them may have ended."""
-        tokens = self._sampler.draw(self._next_numbers())
+        line = self._refill() if self._line == AHEAD else self._line
+        self._line = line + 1
+        self.left -= 1
+        tokens = self._sampler.draw(self._numbers[line])
         if len(self._holes):
             tokens[self._holes] = 0
         self._ids[:] = tokens
@@ -237,22 +241,21 @@ class Window:
 
     def _draw_one(self) -> bool:
         """Samples a token for a window of one row."""
-        sequence = self._sequences[0]
-        token = self._sampler.draw_one(self._next_numbers()[0])
+        sequence, line = self._sequence, self._line
+        if line == AHEAD:
+            line = self._refill()
+        self._line = line + 1
+        self.left -= 1
+        token = self._sampler.draw_one(self._numbers[line, 0])
         self._ids[0] = token
         sequence.ids.append(token)
-        sequence.call.tally.produced_tokens += 1
+        self._tally.produced_tokens += 1
         if sequence.logprobs is not None:
             sequence.logprobs.append(float(logprobs(self._logits, np.array([token]))[0]))
-        return self.left <= 0 or (self._watches and self._flag_bytes[token] != 0)
+        return self.left <= 0 or self._flag_bytes[token] != 0
 
-    def _next_numbers(self) -> Doubles:
-        """Returns this step's uniform numbers [W], each out of the stream of its sequence."""
-        if self._line == AHEAD:
-            starts = np.array([len(sequence.ids) for sequence in self._sequences], np.int64)
-            self._numbers[:, self._places] = uniforms(self._keys, starts, AHEAD)
-            self._line = 0
-        numbers = self._numbers[self._line]
-        self._line += 1
-        self.left -= 1
-        return numbers
+    def _refill(self) -> int:
+        """Draws the next numbers of every member, each out of the stream of its sequence. Returns the first line."""
+        starts = np.array([len(sequence.ids) for sequence in self._sequences], np.int64)
+        self._numbers[:, self._places] = uniforms(self._keys, starts, AHEAD)
+        return 0
