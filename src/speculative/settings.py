@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 
 from cyclopts import Group, Parameter
 from msgspec import structs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from speculative._plugins import is_path
 from speculative.errors import UsageError
 from speculative.methods.base import Method
 from speculative.methods.registry import build
@@ -45,6 +46,13 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _no_path(value: str | None) -> str | None:
+    """Refuses a dialect's file: the settings may be written by somebody else, and a path is code."""
+    if value and is_path(value):
+        raise ValueError(f"a dialect in the settings must be a name, got {value!r}; give the file with --big-dialect, --small-dialect")
+    return value
+
+
 Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
@@ -55,7 +63,7 @@ class Server(BaseModel):
 
     model: str | None = None
     tokenizer: str | None = None
-    dialect: str | None = None
+    dialect: Annotated[str | None, AfterValidator(_no_path)] = None
     context: int | None = Field(None, ge=1)
     gpus: str | None = None
     port: int = Field(0, ge=0, le=65535)
