@@ -14,10 +14,10 @@ from speculative.testing import ScriptedEngine
 class Watching(ScriptedEngine):
     """Remembers the functions on the stack when it was called."""
 
-    stack: list[str] = []
+    stack: tuple[str, ...] = ()
 
     async def complete(self, *args: Any, **kwargs: Any) -> Any:
-        self.stack = [frame.function for frame in inspect.stack()]
+        self.stack = tuple(frame.function for frame in inspect.stack())
         return await super().complete(*args, **kwargs)
 
 

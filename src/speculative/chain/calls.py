@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit
+from speculative.chain.prefix_memory import PrefixMemory
 from speculative.engines.base import SPARED, Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary, finite
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
@@ -29,10 +30,13 @@ class EmitText(Protocol):
 
 
 class EngineCalls:
-    """The engine calls of one chain. `record` takes the event of a call that gave nothing."""
+    """The engine calls of one chain. `record` takes the event of a call that gave nothing.
 
-    def __init__(self, key: str, record: Callable[[AnyEvent], None]) -> None:
-        self.key, self.record = key, record
+    Children share their parent's `memory`; `started_at` is when the first of them began.
+    """
+
+    def __init__(self, key: str, record: Callable[[AnyEvent], None], memory: PrefixMemory, started_at: float) -> None:
+        self.key, self.record, self.memory, self.started_at = key, record, memory, started_at
         self.running: set[asyncio.Task[Any] | None] = set()
         self.closed = False
 
@@ -40,8 +44,10 @@ class EngineCalls:
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
     ) -> tuple[list[list[float]], Call]:
         """Returns the log-probabilities of the continuations' tokens, and the cost of the call."""
-        with CallMeter(self, role, "score", seed) as meter, TypedErrors(engine):
+        with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, tally=meter.stats)
+        for prefix, ids in zip(prefixes, continuations, strict=True):
+            self.memory.add(role, (*prefix, *ids))
         return scores, meter.cost
 
     async def close(self) -> None:
@@ -62,9 +68,16 @@ class CallMeter:
     """
 
     def __init__(
-        self, calls: EngineCalls, role: str, verb: str, seed: int, partial: Callable[[Tally], Proposal | None] = lambda _: None
+        self,
+        calls: EngineCalls,
+        role: str,
+        verb: str,
+        seed: int,
+        prefixes: Sequence[Ids],
+        partial: Callable[[Tally], Proposal | None] = lambda _: None,
     ) -> None:
         self._calls, self._role, self._verb, self._seed, self._partial = calls, role, verb, seed, partial
+        self._prefixes = prefixes
         self.stats = Tally()
 
     def __enter__(self) -> CallMeter:
@@ -72,19 +85,32 @@ class CallMeter:
             raise ChainStateError(f"{self._verb}: the chain is over; await all work before the method returns")
         self._start, self._task = time.perf_counter(), asyncio.current_task()
         self._calls.running.add(self._task)
+        self._seen = self._calls.memory.begin(self._role, self._prefixes)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        seconds = round(time.perf_counter() - self._start, 6)
-        stats = self.stats
-        self.cost = Call(
-            self._role, stats.requests, stats.prompt_tokens, stats.cached_tokens, stats.produced_tokens, stats.scored_tokens, seconds
-        )
+        self.cost = self._cost()
         try:
             if error is not None:
                 self._record(error)
         finally:
             self._calls.running.discard(self._task)
+
+    def _cost(self) -> Call:
+        """Returns the cost so far. An engine may count a prompt once for each completion: all but the first are the chain's own."""
+        stats = self.stats
+        again = max(0, stats.prompt_tokens - sum(map(len, self._prefixes)))
+        return Call(
+            role=self._role,
+            requests=stats.requests,
+            prompt_tokens=stats.prompt_tokens,
+            cached_tokens=stats.cached_tokens,
+            produced_tokens=stats.produced_tokens,
+            scored_tokens=stats.scored_tokens,
+            seconds=round(time.perf_counter() - self._start, 6),
+            shared_cache_tokens=max(0, stats.cached_tokens - self._seen - again),
+            began=round(self._start - self._calls.started_at, 6),
+        )
 
     def _record(self, error: BaseException) -> None:
         reason = (str(error) or type(error).__name__) if isinstance(error, Exception) else ""
@@ -142,13 +168,15 @@ class EngineCall:
         """Returns the completions of all prefixes in one flat list, and the cost of the call."""
         spared = SPARED.set(self._has_fallback)
         try:
-            with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self._make_partial) as meter:
+            with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
                 if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
                     found = [await asyncio.create_task(self._stream(meter.stats))]
                 else:
                     found = await self._complete(meter.stats)
         finally:
             SPARED.reset(spared)
+        for place, completion in enumerate(found):
+            self._calls.memory.add(self.role, (*self.prefixes[place // self.decoding.n], *_computed(completion)))
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):
@@ -273,6 +301,11 @@ def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]
 def no_cost(role: str) -> Call:
     """Returns the cost of a call that was not made."""
     return Call(role, 0, 0, 0, 0, 0, 0.0)
+
+
+def _computed(completion: Completion) -> Ids:
+    """Returns the tokens that the engine has computed with: the last one only if the end's token came after it."""
+    return completion.ids if completion.end_id is not None else completion.ids[:-1]
 
 
 def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:

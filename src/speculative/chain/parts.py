@@ -14,6 +14,7 @@ from speculative.chain.ending import Ending
 from speculative.chain.failover import Failover
 from speculative.chain.pending import PendingCalls
 from speculative.chain.prefill import BackgroundPrefill
+from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.recorder import EventRecorder
 from speculative.chain.requests import Listener, Requests
 from speculative.chain.steps import Steps
@@ -47,7 +48,7 @@ class ChainParts:
         self.record = self.recorder.record
         self.ending = Ending(problem, self.budget, self.recorder)
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
-        self.calls = EngineCalls(key, self.record)
+        self.calls = EngineCalls(key, self.record, parent.calls.memory if parent else PrefixMemory(), started_at)
         self.contexts = RoleContexts(engines, problem, trace.ledger, parent.contexts.prompts if parent else {})
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)

@@ -56,8 +56,10 @@ class BackgroundPrefill:
             return
         context = self._contexts.of(role)
         if fresh and writer not in context.same:
-            fresh = context.vocabulary.encode(self._contexts.of(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace"))
-        prefix = [*self._contexts.prefix(role), *fresh]
+            text = self._contexts.of(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace")
+            prefix = context.extended(self._contexts.ledger.pieces, text)
+        else:
+            prefix = [*self._contexts.prefix(role), *fresh]
         if len(prefix) < context.engine.context and self._budget.take_prefill():
             self._start(role, tokens, self._prefill(role, prefix))
 
