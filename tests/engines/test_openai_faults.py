@@ -8,7 +8,7 @@ import time
 import pytest
 
 import speculative
-from speculative.cli.engine_flags import EngineFlags
+from speculative.cli._flags import EngineFlags
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import client as http
 from speculative.engines.http.client import Deadlines, told

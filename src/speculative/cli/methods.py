@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from speculative.cli.method_flags import parameters
-from speculative.cli.screen import put_json, screen
+from speculative.cli._method_flags import parameters
+from speculative.cli._output import open_console, write_json
 from speculative.errors import UnknownName, UsageError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import find, names, registered
@@ -28,10 +28,10 @@ def methods(
     """List the methods and wrappers, or describe one with its parameters."""
     if name is not None:
         kind = _found(name)
-        put_json(described(kind)) if json else _describe(screen(), kind, name)
+        write_json(described(kind)) if json else _describe(open_console(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
-    put_json([described(kind) for kind in kinds]) if json else _list(screen(), kinds)
+    write_json([described(kind) for kind in kinds]) if json else _list(open_console(), kinds)
     return 0
 
 

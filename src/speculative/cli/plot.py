@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from speculative.cli.errors import note
-from speculative.cli.files import check_writable
+from speculative.cli._errors import note
+from speculative.cli._output import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report.chart import draw
 from speculative.report.frontier import AxisKey, frontier

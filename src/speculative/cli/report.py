@@ -7,11 +7,10 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from speculative.cli.comparison_flags import DEFAULT_PRICES, PriceFlags
-from speculative.cli.counting import counting
-from speculative.cli.errors import warn
-from speculative.cli.files import check_writable, write
-from speculative.cli.screen import put, put_json
+from speculative.cli._errors import warn
+from speculative.cli._flags import DEFAULT_PRICES, PriceFlags
+from speculative.cli._output import check_writable, write_file, write_json, write_line
+from speculative.cli._progress import count_progress
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
 from speculative.report.contents import Report
@@ -56,18 +55,18 @@ def report(
         warn(f"{elsewhere} of {len(samples)} chains were graded elsewhere, as by lm-eval's own tasks: here they stand as wrong")
     if figures:
         _draw(made.frontiers, figures)
-    with counting("chains", len(samples)) as advance:
-        write(page, made.parts(advance), "report")
+    with count_progress("chains", len(samples)) as advance:
+        write_file(page, made.parts(advance), "report")
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write(csv, export.csv(samples), "table")
+        write_file(csv, export.csv(samples), "table")
     if parquet:
-        write(parquet, export.parquet(samples), "table")
+        write_file(parquet, export.parquet(samples), "table")
     if json:
-        put_json(made.standings)
+        write_json(made.standings)
     else:
-        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+        write_line(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
     return 0
 
 

@@ -6,10 +6,10 @@ import sys
 import time
 from contextlib import suppress
 
-from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
-from speculative.cli.errors import note
-from speculative.cli.interrupt import raising
-from speculative.cli.loading import Loading
+from speculative.cli._errors import note
+from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
+from speculative.cli._progress import LoadingLine
+from speculative.cli._signals import raise_on_signal
 from speculative.engines.vllm import kept
 from speculative.engines.vllm.launch import TOLD, Launch, begin, loaded
 from speculative.engines.vllm.process import Running, end_all
@@ -27,14 +27,14 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
-    with raising():
+    with raise_on_signal():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
 def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[Running] = []
     try:
-        with Loading() as tell:
+        with LoadingLine() as tell:
             for launch in launches.values():
                 begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
             for running, launch in zip(begun, launches.values(), strict=True):

@@ -13,6 +13,8 @@ from speculative.report.recorder import Recorder
 from speculative.report.terminal import labels, print_footer, print_header, print_line
 from speculative.trace.events import AnyEvent, Started, TextDelta
 
+WAITING = Text("… waiting for the first text", NOTE)
+
 FRAME = 1 / 15
 """Seconds between two frames."""
 
@@ -41,6 +43,7 @@ class LivePainter(Recorder):
         if isinstance(happened, Started):
             print_header(self._console, happened)
             self._live.start()
+            self._live.update(WAITING, refresh=True)
         self._paint()
 
     def finish(self, expected: str | None = None) -> None:
@@ -70,6 +73,8 @@ class LivePainter(Recorder):
         open_drafts = [delta for place, delta in self.sketch.writing.items() if place[0] or not delta.committed]
         drafts = [self._proposed(delta) for delta in open_drafts[-height // 2 :]]
         wrapped = [part for line in lines[-height:] for part in line.wrap(self._console, self._console.width)]
+        if not wrapped and not drafts:
+            return WAITING
         return Group(*wrapped[-(height - len(drafts)) :], *drafts)
 
     def _proposed(self, delta: TextDelta) -> Text:

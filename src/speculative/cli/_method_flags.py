@@ -45,7 +45,7 @@ def parameters(kind: type[Method]) -> list[MethodParameter]:
     return [_parameter(name, kind.model_fields[name], schemas[name]) for name in own + everyone]
 
 
-def with_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
+def add_method_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
     """The command with the method's parameters in place of its `**params`; only those that were given arrive."""
 
     def run(*args: Any, **given: Any) -> int:
@@ -60,12 +60,12 @@ def with_flags(command: Callable[..., int], kind: type[Method]) -> Callable[...,
     return run
 
 
-def switches(kind: type[Method]) -> list[str]:
+def boolean_flags(kind: type[Method]) -> list[str]:
     """The method's flags that take no value."""
     return [flag for parameter in parameters(kind) if parameter.type == "bool" for flag in parameter.flag.split(", ")]
 
 
-def method_in(tokens: Sequence[str], default: str) -> str:
+def find_method_flag(tokens: Sequence[str], default: str) -> str:
     """The value of the last `--method` on a command line."""
     found = default
     for place, token in enumerate(tokens):

@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from speculative.cli._signals import SIGNALLED, Interrupted
 from speculative.cli.commands import COMMANDS
 from speculative.errors import SpeculativeError, UnknownName
 
@@ -20,23 +21,11 @@ QUIET_PIPE = 128 + 13
 """What a shell reports of a program that wrote to a closed pipe."""
 
 
-class Interrupted(SpeculativeError):  # nothing went wrong
-    """A signal ended the work; what was done so far has been shown."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
-        self.exit_code = 128 + number
-
-
-def reported(work: Callable[[], Any]) -> int:
+def run_reporting_errors(work: Callable[[], Any]) -> int:
     """Runs a command. A user's mistake, a failing engine or disk gives one line; a bug of ours gives its traceback."""
-    from cyclopts import CycloptsError
-
     try:
         code = work()
         sys.stdout.flush()
-    except CycloptsError as error:
-        return _fail(_told(error), MISUSED)
     except SpeculativeError as error:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:
@@ -45,15 +34,23 @@ def reported(work: Callable[[], Any]) -> int:
     except OSError as error:
         _abandon_output()
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
+    except Exception as error:
+        if not _is_parse_error(error):
+            raise
+        return _fail(_format_parse_error(error), MISUSED)
     except KeyboardInterrupt:
-        from speculative.cli.interrupt import SIGNALLED
-
         stopped = Interrupted((SIGNALLED.caught or [signal.SIGINT])[0])
         return _fail(str(stopped), stopped.exit_code)
     return code if isinstance(code, int) else 0
 
 
-def streams() -> int:
+def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
+    """Returns whether the parser of the command line refused it. Where the parser was not imported, it did not."""
+    cyclopts: Any = sys.modules.get("cyclopts")
+    return cyclopts is not None and isinstance(error, cyclopts.CycloptsError)
+
+
+def check_streams() -> int:
     """Sees to standard streams that are closed. Without an output there is nothing to do: an exit code that is not 0."""
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
@@ -90,7 +87,7 @@ def _abandon_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: CycloptsError) -> str:
+def _format_parse_error(error: CycloptsError) -> str:
     """What was wrong with the command line, the closest that is right, and what there is."""
     from cyclopts import exceptions
 

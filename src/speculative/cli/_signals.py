@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
-from speculative.cli.errors import Interrupted
+from speculative.errors import SpeculativeError
 
 T = TypeVar("T")
 
@@ -19,6 +19,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = b"\x1b[?25h"
 CLEAR = b"\r\x1b[K"
 """Takes the line away that tells how far a server is."""
+
+
+class Interrupted(SpeculativeError):  # nothing went wrong
+    """A signal ended the work; what was done so far has been shown."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
+        self.exit_code = 128 + number
 
 
 class Signals:
@@ -71,7 +79,7 @@ class Signals:
 SIGNALLED = Signals()
 
 
-def interruptible(work: Coroutine[Any, Any, T]) -> T:
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Runs the coroutine: a signal cancels it, so that what was done can be shown. Raises `Interrupted` when one came."""
     import asyncio
 
@@ -107,7 +115,7 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 
 @contextmanager
-def raising() -> Generator[None]:
+def raise_on_signal() -> Generator[None]:
     """Here the first signal raises `KeyboardInterrupt`: there are servers to be stopped on the way out."""
     before, SIGNALLED.first = SIGNALLED.first, _throw
     try:
