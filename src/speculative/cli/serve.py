@@ -16,7 +16,7 @@ from speculative.settings import ROLES, Settings
 GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
 
   curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
-    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. She buys 4 more. How many pens has Ann now?"}}]}}'
+    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens has she?"}}]}}'
 
 """
 
