@@ -37,7 +37,22 @@ PENDING = {
         "report",
         "runner",
     ),
-    *("runs", "serve", "settings", "splitreason", "stats", "testing", "trace", "usage", "secret", "_sync"),
+    *(
+        "cli/compare",
+        "cli/eval",
+        "cli/lm_eval",
+        "result",
+        "runs",
+        "serve",
+        "settings",
+        "splitreason",
+        "stats",
+        "testing",
+        "trace",
+        "usage",
+        "secret",
+        "_sync",
+    ),
 }
 """Packages, and modules at the top, that are still to be rewritten."""
 
@@ -77,11 +92,13 @@ def main() -> int:
     for path in sorted(SOURCE.rglob("*.py")):
         tree, name = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(SOURCE)
         package = name.parts[0].removesuffix(".py")
+        if str(name.with_suffix("")) in PENDING:
+            package = str(name.with_suffix(""))
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes[node.name].append(str(name))
         for line, told in breaches(tree):
-            if package == COMMANDS and "third person" in told and not name.stem.startswith("_"):
+            if name.parts[0] == COMMANDS and "third person" in told and not name.stem.startswith("_"):
                 continue
             if package in PENDING:
                 pending[package] += 1

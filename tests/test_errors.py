@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from speculative import errors
-from speculative.errors import MissingExtra
+from speculative.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 
 
-def command(error: MissingExtra) -> list[str]:
+def command(error: MissingExtraError) -> list[str]:
     return shlex.split(str(error).partition(" with: ")[2])
 
 
@@ -21,7 +21,7 @@ def test_a_missing_extra_is_installed_from_the_checkout_by_the_python_that_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, inside: bool
 ) -> None:
     monkeypatch.chdir(ROOT if inside else tmp_path)
-    python, *words = command(MissingExtra("drawing", "matplotlib", "plots"))
+    python, *words = command(MissingExtraError("drawing", "matplotlib", "plots"))
     assert os.access(python, os.X_OK)
     assert words[:4] == ["-m", "pip", "install", "-c"]
     assert Path(words[4]).is_file()
@@ -36,7 +36,7 @@ def test_a_missing_extra_is_installed_from_the_checkout_by_the_python_that_runs(
 def test_without_a_checkout_it_comes_from_the_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages" / "speculative" / "errors.py"))
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Unrecorded())
-    assert command(MissingExtra("Parquet", "polars", "tables"))[1:] == ["-m", "pip", "install", "speculative-reasoning[tables]"]
+    assert command(MissingExtraError("Parquet", "polars", "tables"))[1:] == ["-m", "pip", "install", "speculative-reasoning[tables]"]
 
 
 class Unrecorded:
@@ -57,5 +57,5 @@ def test_a_checkout_that_was_installed_as_a_copy_is_found(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages" / "speculative" / "errors.py"))
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Recorded())
-    words = command(MissingExtra("Parquet", "polars", "tables"))
+    words = command(MissingExtraError("Parquet", "polars", "tables"))
     assert words[3:] == ["install", "-c", f"{folder}/constraints.txt", "-e", f"{folder}[tables]"]

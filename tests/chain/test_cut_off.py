@@ -15,7 +15,7 @@ from speculative import Pair, Problem, Trace
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.local import BundledEngine
-from speculative.errors import EngineFault
+from speculative.errors import EngineServerError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
@@ -157,7 +157,7 @@ async def test_the_survivor_goes_on_behind_what_the_lost_server_had_written(kind
     async with served("vllm", Fault(kind, after=7), script=script, width=width) as pair:
         listener = Recorded() if heard else None
         result = await run(Problem.of("6*7?", degrade="small"), build("big_only"), pair, listener)
-        assert (result.reasoning, result.answer) == ("Déjà vu 😀 six sevens are 42.\n\nSo it is.", "42")
+        assert (result.reasoning, result.text) == ("Déjà vu 😀 six sevens are 42.\n\nSo it is.", "42")
         assert [type(event) for event in result.trace][1:3] == [Cancelled, Degraded]
         assert result.trace.segments()[0].author == "big"
         assert result.trace.segments()[0].text
@@ -168,7 +168,7 @@ async def test_the_survivor_goes_on_behind_what_the_lost_server_had_written(kind
 
 async def test_what_a_server_had_written_when_it_failed_is_in_the_errors_trace() -> None:
     async with served("vllm", Fault("close", after=7)) as pair:
-        with pytest.raises(EngineFault) as raised:
+        with pytest.raises(EngineServerError) as raised:
             await run(Problem.of("6*7?"), build("big_only"), pair)
     assert raised.value.trace
     assert kinds(raised.value.trace) == ["Started", "Cancelled"]

@@ -9,7 +9,7 @@ from scripted_cli import STORY, THOUGHT
 from speculative import Trace
 from speculative.evaluate.problems import find, problems
 
-KEYS = ["answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage", "degraded"]
+KEYS = ["text", "answer", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage", "degraded"]
 pytestmark = pytest.mark.usefixtures("scripted")
 
 
@@ -33,8 +33,8 @@ def test_json_is_one_object_with_the_published_keys(cli):
     assert ran.out.count("\n") == 1
     told = json.loads(ran.out)
     assert list(told) == KEYS
-    assert told["answer"] == "The answer is \\boxed{174}."
-    assert told["boxed"] == "174"
+    assert told["text"] == "The answer is \\boxed{174}."
+    assert told["answer"] == "174"
     assert told["reasoning"] == THOUGHT
     assert told["finish_reason"] == "stop"
     assert told["method"] == "small_only"

@@ -10,9 +10,9 @@ from samples import sample
 from speculative.evaluate.controls import CLOSE, MOST_BALLOTS, SMALL, TRIES, controls, speculation
 from speculative.methods import Method, build
 from speculative.methods.spec import contenders
-from speculative.problem import Usage
 from speculative.stats.prices import Prices
 from speculative.testing import ScriptedEngine
+from speculative.trace.usage import Usage
 
 PRICES = Prices.model_validate({"flops": {"parameters": {"big": 10.0, "small": 1.0}}})
 TOKENS = 100_000

@@ -12,7 +12,7 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
-from speculative.errors import MethodError, UnknownName, UnmetNeeds
+from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered, spelled
 from speculative.testing import ScriptedEngine
@@ -85,7 +85,7 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
     ],
 )
 def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
-    with pytest.raises(UnknownName, match=told):
+    with pytest.raises(UnknownNameError, match=told):
         build(name)
 
 
@@ -175,7 +175,7 @@ def test_a_wrapper_needs_what_it_and_its_inner_method_need() -> None:
 
     method = Judging(inner=build("logprob_subselect", {}, ["vote"]))
     assert needs_of(method) == {"judge": {"score"}, "big": {"score", "logprobs"}}
-    with pytest.raises(UnmetNeeds, match="needs an engine for the role judge; give one with --judge"):
+    with pytest.raises(UnsupportedMethodError, match="needs an engine for the role judge; give one with --judge"):
         scripted_pair().check(method)
 
 
@@ -227,9 +227,9 @@ def test_a_wrapper_can_come_by_path_and_a_method_is_none(mine: str, tmp_path: Pa
 
 
 def test_paths_are_code_and_never_taken_from_a_request(mine: str) -> None:
-    with pytest.raises(UnknownName, match="unknown method"):
+    with pytest.raises(UnknownNameError, match="unknown method"):
         build(mine, paths=False)
-    with pytest.raises(UnknownName, match="unknown wrapper"):
+    with pytest.raises(UnknownNameError, match="unknown wrapper"):
         build("big_only", {}, [mine], paths=False)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from serving import ASK, serving
 
-from speculative.errors import UnknownName
+from speculative.errors import UnknownNameError
 from speculative.serve.server import make
 from speculative.settings import Preset, Settings
 
@@ -32,6 +32,6 @@ def test_presets_are_models():
 
 
 def test_a_default_that_there_is_not_is_named_as_it_was_given():
-    with pytest.raises(UnknownName, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: big_only, fast, ") as refused:
+    with pytest.raises(UnknownNameError, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: big_only, fast, ") as refused:
         make(Settings(presets=PRESETS, method="fsat"))
     assert "speculative/" not in str(refused.value)

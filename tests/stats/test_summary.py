@@ -3,9 +3,9 @@
 from msgspec import to_builtins
 from samples import sample
 
-from speculative.problem import Usage
 from speculative.report.tables import comparison
 from speculative.stats.summary import standings
+from speculative.trace.usage import Usage
 
 
 def kept(big, small, **more):

@@ -19,7 +19,10 @@ MORE = "Start with: speculative ask      Every command has its own --help."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point of `speculative`. Signals come first: the imports below take long enough for a Ctrl-C."""
+    """Runs the command line of this process, and ends it with its exit code.
+
+    Signals come first: the imports take long enough for a Ctrl-C.
+    """
     SIGNALLED.install()
     code = check_streams() or run(sys.argv[1:] if argv is None else argv)
     SIGNALLED.first = None
@@ -27,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command line; says what to exit with. Every user's mistake is one line on standard error."""
+    """Runs one command line and returns its exit code.
+
+    A user's mistake gives one line on standard error.
+    """
 
     def work() -> object:
         if list(argv) == ["--version"]:
@@ -55,7 +61,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def build_app(command: str = "") -> App:
-    """The commands, none of them imported yet. The one that is asked for says more of itself: its own docstring is its help."""
+    """Builds the parser. No command is imported yet.
+
+    `command` is about to run: its own docstring is its help. The others have a line of the list.
+    """
     from cyclopts import App
 
     from speculative.cli._output import PipeAwareConsole

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from speculative.cli._signals import SIGNALLED, Interrupted
 from speculative.cli.commands import COMMANDS
-from speculative.errors import SpeculativeError, UnknownName
+from speculative.errors import SpeculativeError, UnknownNameError
 
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
@@ -22,7 +22,10 @@ QUIET_PIPE = 128 + 13
 
 
 def run_reporting_errors(work: Callable[[], Any]) -> int:
-    """Runs a command. A user's mistake, a failing engine or disk gives one line; a bug of ours gives its traceback."""
+    """Runs a command and returns its exit code.
+
+    A user's mistake, a failing engine or a failing disk gives one line on standard error. A bug of this library gives its traceback.
+    """
     try:
         code = work()
         sys.stdout.flush()
@@ -45,13 +48,19 @@ def run_reporting_errors(work: Callable[[], Any]) -> int:
 
 
 def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
-    """Returns whether the parser of the command line refused it. Where the parser was not imported, it did not."""
+    """Returns whether the parser refused the command line.
+
+    Where the parser was not imported, it did not.
+    """
     cyclopts: Any = sys.modules.get("cyclopts")
     return cyclopts is not None and isinstance(error, cyclopts.CycloptsError)
 
 
 def check_streams() -> int:
-    """Sees to standard streams that are closed. Without an output there is nothing to do: an exit code that is not 0."""
+    """Replaces a closed standard error, and returns an exit code.
+
+    The code is not 0 where standard output is closed: then no command can do anything useful.
+    """
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
     if sys.stdout is None:
@@ -60,17 +69,20 @@ def check_streams() -> int:
 
 
 def warn(message: str) -> None:
-    """One line on standard error; the work goes on."""
+    """Writes a warning to standard error; the work goes on."""
     sys.stderr.write(f"speculative: warning: {_line(message)}\n")
 
 
 def note(message: str) -> None:
-    """One line on standard error that nothing has to be done about."""
+    """Writes a note to standard error; the user need not act on it."""
     sys.stderr.write(f"speculative: note: {_line(message)}\n")
 
 
 def _line(message: str) -> str:
-    """A message as one line, of which no sign steers the terminal: it may quote a stranger's text."""
+    """Returns a message as one line without control characters.
+
+    It may quote text of a model or of a server.
+    """
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
@@ -80,7 +92,10 @@ def _fail(message: str, code: int) -> int:
 
 
 def _abandon_output() -> None:
-    """Nobody takes our output any more: what is left in its buffer must not fail once again at exit."""
+    """Discards the rest of the output after its reader has gone.
+
+    Without this, the interpreter's flush at exit would fail again.
+    """
     try:
         sys.stdout.flush()
     except OSError:
@@ -88,7 +103,7 @@ def _abandon_output() -> None:
 
 
 def _format_parse_error(error: CycloptsError) -> str:
-    """What was wrong with the command line, the closest that is right, and what there is."""
+    """Describes a mistake on the command line, and the closest valid word."""
     from cyclopts import exceptions
 
     if isinstance(error, exceptions.UnusedCliTokensError):
@@ -97,22 +112,22 @@ def _format_parse_error(error: CycloptsError) -> str:
         known = [argument.name for argument in error.argument_collection if argument.show and argument.name.startswith("--")]
         return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
     if isinstance(error, exceptions.UnknownCommandError):
-        return str(UnknownName("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
+        return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
     told = str(error)
     return told[:1].lower() + told[1:]
 
 
 def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
-    """Tells whose it is, or the closest one, and where the others are listed."""
+    """Describes an unknown flag: its owner, or the closest known flag."""
     if owners := _owners(flag, command):
         return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
-    close = UnknownName("flag", flag, [*known, "--help"]).closest
+    close = UnknownNameError("flag", flag, [*known, "--help"]).closest
     hint = f"; did you mean {close!r}?" if close else ""
     return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"
 
 
 def _owners(flag: str, command: Sequence[str]) -> list[str]:
-    """The methods and wrappers that have such a parameter, when it was given to another one."""
+    """Returns the methods and wrappers that have a parameter of that name."""
     if list(command) not in (["ask"], ["eval"]):
         return []
     from speculative.methods.registry import registered

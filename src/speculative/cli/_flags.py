@@ -1,4 +1,4 @@
-"""The flags that several commands share: engines, servers, sampling and limits, prices, controls."""
+"""Flags of several commands: engines, servers, limits, prices, controls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from cyclopts import Group, Parameter, Token
 
@@ -14,58 +14,53 @@ from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
 from speculative.errors import UsageError
 from speculative.pair import BUNDLED, EngineOptions, Pair, Spec, kept, starts
-from speculative.problem import Degrade, Problem, Sampling
+from speculative.problem import ROLES, Degrade, Problem, Sampling
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
 
 
 def parse_int(_: Any, tokens: Sequence[Token]) -> int:
-    """Reads a whole number, and nothing that would have to be rounded to one."""
+    """Reads a whole number, and refuses one that would have to be rounded."""
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f"{tokens[0].value!r} is no whole number") from None
+        raise ValueError(f"{tokens[0].value!r} must be a whole number") from None
 
 
 SERVERS = Group("Servers", sort_key=6)
 
-MODEL = Parameter(help="which model, where a server has several", group=SERVERS)
-BIG_KEY = Parameter(help="the server's key; better in the environment (SPECULATIVE_BIG_KEY)", group=SERVERS)
-SMALL_KEY = Parameter(help="the server's key; better in the environment (SPECULATIVE_SMALL_KEY)", group=SERVERS)
-TOKENIZER = Parameter(help="folder, tokenizer.json or hub name, where the server does not say a usable one", group=SERVERS)
-DIALECT = Parameter(help="the model's family, where it cannot be told from its tokens", group=SERVERS)
-GPUS = Parameter(help="numbers of the GPUs for the server that is started, as 0 or 0,1", group=SERVERS)
-PORT = Parameter(help="its port; a server that answers there, or is being loaded, is used [default: a free one]", group=SERVERS)
-ARGS = Parameter(help="more flags for vLLM, in one string", group=SERVERS, allow_leading_hyphen=True, show_default=False)
+OPTION_HELP = {
+    "model": "which model, where a server has several",
+    "key": "the server's key; better in the environment (SPECULATIVE_{ROLE}_KEY)",
+    "tokenizer": "folder, tokenizer.json or hub name, where the server does not say a usable one",
+    "dialect": "the model's family, where its tokens do not tell it",
+    "context": "positions of the model, where the server does not say how long its context is",
+    "gpus": "numbers of the GPUs for the server that is started, as 0 or 0,1",
+    "port": "its port; a server that answers there, or is being loaded, is used [default: a free one]",
+    "args": "more flags for the server that is started, in one string",
+}
+"""The help of an engine option that is a flag of its own for each role. An option without help here is no flag."""
 
-HIDDEN = Parameter(show=False)
+T = TypeVar("T")
+
+
+def _add_role_flags(flags: type[T]) -> type[T]:
+    """Adds a field for each role and engine option: `big_model`, `small_key`, … Those of the judge are not shown in the help."""
+    hints = get_type_hints(EngineOptions)
+    for role in ROLES:
+        for option in (option for option in hints if option in OPTION_HELP):
+            text = OPTION_HELP[option].replace("{ROLE}", role.upper())
+            told = Parameter(help=text, group=SERVERS, show=role != "judge", allow_leading_hyphen=option == "args", show_default=False)
+            flags.__annotations__[f"{role}_{option}"] = Annotated[hints[option] | None, told]
+            setattr(flags, f"{role}_{option}", None)
+    return flags
 
 
 @dataclass(frozen=True)
+@_add_role_flags
 class ServerFlags:
-    """What servers need to be told, role by role."""
+    """Holds the options of engines behind servers. The fields of each role come from `EngineOptions`."""
 
-    big_model: Annotated[str | None, MODEL] = None
-    big_key: Annotated[str | None, BIG_KEY] = None
-    big_tokenizer: Annotated[str | None, TOKENIZER] = None
-    big_dialect: Annotated[str | None, DIALECT] = None
-    big_gpus: Annotated[str | None, GPUS] = None
-    big_port: Annotated[int | None, PORT] = None
-    big_args: Annotated[str, ARGS] = ""
-    small_model: Annotated[str | None, MODEL] = None
-    small_key: Annotated[str | None, SMALL_KEY] = None
-    small_tokenizer: Annotated[str | None, TOKENIZER] = None
-    small_dialect: Annotated[str | None, DIALECT] = None
-    small_gpus: Annotated[str | None, GPUS] = None
-    small_port: Annotated[int | None, PORT] = None
-    small_args: Annotated[str, ARGS] = ""
-    judge_model: Annotated[str | None, HIDDEN] = None
-    judge_key: Annotated[str | None, HIDDEN] = None
-    judge_tokenizer: Annotated[str | None, HIDDEN] = None
-    judge_dialect: Annotated[str | None, HIDDEN] = None
-    judge_gpus: Annotated[str | None, HIDDEN] = None
-    judge_port: Annotated[int | None, HIDDEN] = None
-    judge_args: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)] = ""
     terminate_on_exit: Annotated[
         bool,
         Parameter(
@@ -76,16 +71,19 @@ class ServerFlags:
     vllm: Annotated[str | None, Parameter(help="the Python that has vLLM, to start servers with", group=SERVERS)] = None
 
     def options(self) -> dict[str, EngineOptions]:
-        """The same, by role."""
-        return {role: self._of(role) for role in ("big", "small", "judge")}
+        """Returns the engine options of each role."""
+        return {role: self._of(role) for role in ROLES}
 
     def _of(self, role: str) -> EngineOptions:
-        names = ("model", "key", "tokenizer", "dialect", "gpus", "args")
-        given = {name: getattr(self, f"{role}_{name}") for name in names}
-        return EngineOptions(**given, port=getattr(self, f"{role}_port") or 0, vllm=self.vllm, keep=not self.terminate_on_exit)
+        given = {option: getattr(self, f"{role}_{option}") for option in OPTION_HELP}
+        given = {option: value for option, value in given.items() if value is not None}
+        return EngineOptions(**given, vllm=self.vllm, keep=not self.terminate_on_exit)
 
 
-SPEC = "bundled:big, the address of a server (repeat the flag for replicas), or a model's hub name or folder, for which vLLM is started"
+SPEC = (
+    "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
+    "or a GGUF file, here or on the hub (starts llama.cpp)"
+)
 
 ENGINES = Group("Engines", sort_key=4)
 MANY: dict[str, Any] = {"group": ENGINES, "negative": (), "show_default": False}
@@ -95,7 +93,7 @@ LIMITS = Group("Sampling and limits", sort_key=3)
 @Parameter(name="*")
 @dataclass(frozen=True)
 class EngineFlags(ServerFlags):
-    """Which engines fill the roles."""
+    """Holds the engines that fill the roles."""
 
     big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}]", **MANY)] = (BUNDLED["big"],)
     small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}]", **MANY)] = (BUNDLED["small"],)
@@ -103,16 +101,16 @@ class EngineFlags(ServerFlags):
 
     @property
     def bundled(self) -> bool:
-        """Whether one of the models is of the pair that ships."""
+        """Is true if one of the models ships with the library."""
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:
-        """What fills each role and how, as it is kept with samples."""
+        """The engine of each role and its options, as they are kept with samples."""
         return kept({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
-        """The pair; while servers load, the user is told how far they are."""
+        """Opens the pair. While servers load, a line shows how far they are."""
         with raise_on_signal() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
             return self._open(tell)
 
@@ -121,7 +119,7 @@ class EngineFlags(ServerFlags):
 
 
 def join_specs(specs: tuple[str, ...]) -> Spec:
-    """One spec stands for itself; several are replicas."""
+    """Returns one spec as it is, and several as replicas."""
     return specs[0] if len(specs) == 1 else specs
 
 
@@ -152,7 +150,7 @@ class ProblemFlags:
     ] = 0
 
     def problem(self, text: str) -> Problem:
-        """The problem of that text. Raises `UsageError`."""
+        """Makes the problem of a text. Raises `UsageError`."""
         return Problem.of(
             text,
             sampling=Sampling(self.temperature, self.top_p, self.top_k),
@@ -181,7 +179,7 @@ CONTROLS = (
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PriceFlags:
-    """What chains cost."""
+    """Holds the prices from which costs are computed."""
 
     prices: Annotated[
         Path | None,
@@ -194,7 +192,10 @@ class PriceFlags:
     ] = None
 
     def load(self, engines: EngineFlags | None = None) -> Prices | None:
-        """The prices of the file; none for the bundled pair's. Raises `UsageError`, also if the file lacks one of the engines."""
+        """Loads the prices of the file, or returns None without one.
+
+        Raises `UsageError`, also if the file lacks one of the engines.
+        """
         if self.prices is None:
             return None
         found = Prices.load(self.prices)
@@ -208,7 +209,7 @@ class PriceFlags:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ControlFlags:
-    """Which controls run beside the methods."""
+    """Holds which controls run beside the methods."""
 
     controls: Annotated[bool, Parameter(help=CONTROLS, group=COSTS)] = True
     equal_cost: Annotated[View, Parameter(help="the view in which small's vote costs what the method does", group=COSTS)] = "flops"

@@ -28,7 +28,10 @@ class PipeAwareConsole(Console):
 
 
 def open_console() -> Console:
-    """Returns the console of standard output. It writes no control codes where it is no terminal."""
+    """Returns the console of standard output.
+
+    Without a terminal it writes no control codes.
+    """
     _replace_unencodable()
     console = PipeAwareConsole(highlight=False, markup=False, emoji=False)
     console.width = min(console.width, CHAIN_WIDTH) if console.is_terminal else CHAIN_WIDTH
@@ -36,7 +39,10 @@ def open_console() -> Console:
 
 
 def print_uncropped(console: Console, part: RenderableType) -> None:
-    """Prints a table, beyond the screen's edge if necessary: a number that is cut off reads as another number."""
+    """Prints a table, beyond the screen's edge if necessary.
+
+    A number that is cut off would read as another number.
+    """
     width, console.width = console.width, max(console.width, TABLE_WIDTH)
     console.print(part, crop=False)
     console.width = width
@@ -56,7 +62,10 @@ def write_json(value: Any) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Checks that a file can be written, before any token is spent. Raises `SpeculativeError`."""
+    """Checks that a file can be written, before any token is spent.
+
+    Raises `SpeculativeError`.
+    """
     if str(path) == "-":
         raise UsageError("a file to write must have a name, got -; name a file")
     if path.is_dir():
@@ -72,7 +81,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes], content: str) -> None:
-    """Writes the whole file or nothing. `content` names it in the error. Raises `SpeculativeError`."""
+    """Writes the whole file or nothing.
+
+    `content` names it in the error. Raises `SpeculativeError`.
+    """
     from speculative.trace.trace import write_whole
 
     try:
@@ -82,7 +94,7 @@ def write_file(path: Path, data: bytes | Iterable[bytes], content: str) -> None:
 
 
 def _replace_unencodable() -> None:
-    """Makes an output with a small character set show other characters as `?` instead of failing."""
+    """Shows characters that the output cannot encode as `?`."""
     output: Any = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         output.reconfigure(errors="replace")

@@ -35,7 +35,10 @@ class Progress:
         self.expect(labels, each, done)
 
     def expect(self, labels: Sequence[str], each: int | Mapping[str, int], done: Sequence[str]) -> None:
-        """Adds work. `each`: chains of one label; `done`: one label for each chain that an earlier run finished."""
+        """Adds work to the count.
+
+        `each`: chains of one label. `done`: one label for each chain that an earlier run finished.
+        """
         for label in labels:
             self._totals[label] = each if isinstance(each, int) else each[label]
             self._counts[label] = done.count(label)
@@ -60,14 +63,17 @@ class Progress:
 
 
 def note_partial_run(done: int, total: int) -> None:
-    """Notes that the figures of an interrupted run cover a part of its problems only."""
+    """Notes that figures of an interrupted run cover some of its problems."""
     if 0 < done < total:
         note(f"stopped with {done} of {total} chains: the figures are of the first problems of each method, which may be the easier ones")
 
 
 @contextmanager
 def count_progress(things: str, total: int) -> Generator[Callable[[], None]]:
-    """Shows a count up to `total`. Each call of the function that it yields adds one."""
+    """Shows a count up to `total`.
+
+    Each call of the function that it yields adds one.
+    """
     if bars := _bars():
         with bars:
             task = bars.add_task(things, total=total)
@@ -86,8 +92,9 @@ def count_progress(things: str, total: int) -> Generator[Callable[[], None]]:
 
 
 class LoadingLine(logging.Handler):
-    """Shows how far a server has loaded: one line on a terminal that is gone at the end, a line now and then elsewhere.
+    """Shows how far a server has loaded.
 
+    On a terminal this is one line, which is gone at the end. Elsewhere it is a line now and then.
     Warnings of the engines are shown as every warning is.
     """
 

@@ -25,9 +25,9 @@ from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.report.live import FRAME, LivePainter
-from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
 from speculative.report.terminal import draw
+from speculative.result import Result
 from speculative.runner import asolve
 from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.trace import Trace
@@ -53,7 +53,10 @@ OUTPUT = Group("Output", sort_key=5)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Gives the command the flags of the method that the command line names; returns the command line as the parser takes it."""
+    """Adds the flags of the method that the command line names.
+
+    Returns the command line as the parser takes it.
+    """
     kind = find(find_method_flag(argv, DEFAULT_METHOD))
     about = f"{ask.__doc__}\n\nThese are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     del app["ask"]
@@ -62,7 +65,10 @@ def prepare(app: App, argv: list[str]) -> list[str]:
 
 
 def _dashed(argv: list[str], switches: set[str]) -> list[str]:
-    """The lone `-` that is the problem is marked; one that is a flag's value is joined to its flag, so that the parser takes it."""
+    """Rewrites a lone `-`, which the parser would take for a flag.
+
+    As the problem it becomes a mark. As a flag's value it is joined to its flag.
+    """
     told: list[str] = []
     positional = False
     for token in argv:
@@ -116,7 +122,10 @@ def _text(problem: str | None, seed: int) -> str:
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
-    """Shows the chain while it is written, or when it is over; also one that was interrupted, or whose engine or method failed."""
+    """Shows the chain while it is written, or when it is over.
+
+    A chain that was interrupted, or whose engine or method failed, is shown too.
+    """
     console = open_console()
     recorder = _open_recorder(console, json, append_only(method))
     stopped: SpeculativeError | None = None
@@ -148,7 +157,10 @@ def _open_recorder(console: Console, json: bool, append_only: bool) -> Recorder:
 
 
 class CountingRecorder(Recorder):
-    """A recorder that counts on the terminal of standard error, for a chain that is shown only at its end."""
+    """A recorder that shows a count at a terminal on standard error.
+
+    It is for a chain that is shown only at its end.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +187,7 @@ class CountingRecorder(Recorder):
 def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
-        write_line(Outcome.of(trace).dump())
+        write_line(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:

@@ -1,4 +1,4 @@
-"""`speculative doctor`: what the engines are, what they can do, and what to change."""
+"""`speculative doctor`: checks the engines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def doctor(
     engines: EngineFlags = DEFAULT_ENGINES,
     json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
 ) -> int:
-    """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
+    """Check the engines of the roles, and tell what to change.
+
+    It shows for each whether it answers, its version, model, template, vocabulary, context and abilities.
+    """
     given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
     findings = [_looked(role, spec, keyed(role, options[role])) for role, spec in given.items() if spec]
@@ -38,7 +41,10 @@ def doctor(
 
 
 def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
-    """One after the other, each opened for itself: one that is dead does not hide the others."""
+    """Opens one engine by itself and checks it.
+
+    An engine that is dead does not hide the others.
+    """
     try:
         with raise_on_signal(), LoadingLine() as tell:
             opened = engine(spec, options, tell)

@@ -12,7 +12,7 @@ from traceback import extract_tb
 from typing import Any
 
 from speculative.cli._signals import raise_on_signal
-from speculative.errors import MissingExtra, UsageError
+from speculative.errors import MissingExtraError, UsageError
 
 READS_ARGUMENTS = ("lm_eval/config/*.py", "lm_eval/_cli/*.py", "lm_eval/api/registry.py", "lm_eval/tasks/manager.py")
 
@@ -27,7 +27,7 @@ def lm_eval(argv: Sequence[str]) -> int:
     its `--output_path`, so that a run that was stopped goes on. Raises `UsageError`, and what chains raise.
     """
     if find_spec("lm_eval") is None:
-        raise MissingExtra("speculative lm-eval", "the package lm-eval", "lm-eval")
+        raise MissingExtraError("speculative lm-eval", "the package lm-eval", "lm-eval")
     harness: Any = import_module("lm_eval.__main__")
     harness.setup_logging()
     parser, whole = harness.HarnessCLI(), sys.argv

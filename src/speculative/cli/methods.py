@@ -14,7 +14,7 @@ from rich.text import Text
 
 from speculative.cli._method_flags import parameters
 from speculative.cli._output import open_console, write_json
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import find, names, registered
 
@@ -65,13 +65,13 @@ def _found(name: str) -> type[Method]:
     for wrapper in (False, True):
         try:
             return find(name, wrapper=wrapper)
-        except UnknownName as error:
+        except UnknownNameError as error:
             if error.kind not in ("method", "wrapper"):
                 raise
         except UsageError:
             if wrapper:
                 raise
-    raise UnknownName("method or wrapper", name, names() + names(wrappers=True))
+    raise UnknownNameError("method or wrapper", name, names() + names(wrappers=True))
 
 
 def _list(console: Console, kinds: list[type[Method]]) -> None:
@@ -104,7 +104,7 @@ def _describe(console: Console, kind: type[Method], name: str) -> None:
 
 
 def _spelled(kind: type[Method], name: str) -> str:
-    """An example of how it is named, with its first parameter; one at a path is named by that path."""
+    """Returns an example of the flags that name it, with a parameter."""
     first = parameters(kind)[0]
     if issubclass(kind, Wrapper):
         return f"--with {quote(f'{name}({first.name}=…)')}"
@@ -112,7 +112,7 @@ def _spelled(kind: type[Method], name: str) -> str:
 
 
 def _traits(kind: type[Method]) -> list[str]:
-    """What a user may need to know before choosing it."""
+    """Returns the traits that matter for the choice of a method."""
     flags = {"append-only": kind.append_only, "parallel": kind.parallel, "needs trained models": kind.training}
     needs = [f"needs {', '.join(sorted(abilities))} of {role}" for role, abilities in kind.needs.items()]
     return [name for name, holds in flags.items() if holds] + needs

@@ -23,7 +23,10 @@ def plot(
     axis: Annotated[AxisKey, Parameter(help="what accuracy is drawn against")] = "share_kept",
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
-    """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
+    """Draw accuracy against cost, the frontier, and the line to beat.
+
+    Needs the extra `plots`.
+    """
     check_writable(out)
     try:
         rows = msgspec.json.decode(results.read_bytes(), type=list[Standing])

@@ -22,7 +22,7 @@ GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctr
 
 
 def serve(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
-    """Serve the pair over HTTP, in the words of the OpenAI API, until Ctrl-C or SIGTERM.
+    """Serve the pair over HTTP with the OpenAI API, until Ctrl-C or SIGTERM.
 
     Every setting can also stand in the environment (SPECULATIVE_PORT), in .env, or in speculative.toml, which holds the presets too.
     """

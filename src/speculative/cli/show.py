@@ -12,9 +12,9 @@ from speculative.cli._output import check_writable, open_console, write_file, wr
 from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.report.chain_page import chain_page
-from speculative.report.outcome import Outcome
 from speculative.report.svg import picture
 from speculative.report.terminal import draw
+from speculative.result import Result
 from speculative.trace.trace import Trace
 
 
@@ -43,7 +43,7 @@ def show(
         check_writable(svg)
         write_file(svg, picture(loaded, expected).encode(), "picture")
     elif json:
-        write_line(Outcome.of(loaded).dump())
+        write_line(Result.from_trace(loaded).to_json())
     else:
         draw(open_console(), loaded, expected)
     return 0

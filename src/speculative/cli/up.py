@@ -1,4 +1,4 @@
-"""`speculative up` and `speculative down`: a pair of servers that stays open between commands."""
+"""`speculative up` and `down`: servers that stay open between commands."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ WAIT = 60.0
 
 
 def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
-    """Start vLLM for the models and hold the servers open, until Ctrl-C or `speculative down`."""
+    """Start servers for the models and hold them open.
+
+    They are vLLM or llama.cpp, and end with Ctrl-C or `speculative down`.
+    """
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
     launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
     if not launches:
-        raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
+        raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
     with raise_on_signal():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
@@ -63,7 +66,10 @@ def _watched(ours: list[Running]) -> int:
 
 
 def down() -> int:
-    """End the servers that `speculative up`, or a command with `--no-terminate-on-exit`, left running."""
+    """End the servers that `speculative up` holds open.
+
+    Those that a command with `--no-terminate-on-exit` left running end too.
+    """
     kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
     held = {file: one for file, one in kept.notes().items() if one.held}
     if not held:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from speculative.report.outcome import Outcome
+from speculative.result import SavedResult
 from speculative.trace.events import AnyEvent
 from speculative.trace.trace import VERSION
 
@@ -19,7 +19,7 @@ def trace_schema() -> dict[str, Any]:
 
 def outcome_schema() -> dict[str, Any]:
     """JSON schema of what `speculative ask --json` prints."""
-    return msgspec.json.schema(Outcome)
+    return msgspec.json.schema(SavedResult)
 
 
 TEXT = f"""# Traces and `--json`
@@ -49,7 +49,8 @@ Every call to an engine is in exactly one event, as `call`: so the sum over all 
 
 One object. `trace` holds the version and the events of the file; `usage` is by role, in tokens, and
 `produced_tokens = kept_tokens + discarded_tokens`; `seconds` is wall time, `usage[role].seconds` the sum of that role's calls.
-`finish_reason` is null when the chain was interrupted. `boxed` is the content of the answer's last `\\boxed{{…}}`.
+`finish_reason` is null when the chain was interrupted. `text` is what a reader sees, `answer` the content of its last
+`\\boxed{{…}}` (null if there is none).
 
 """
 

@@ -47,7 +47,7 @@ class Run:
         self.samples, self._whole = _samples(path / SAMPLES)
 
     def trace(self, sample: Sample) -> Trace | None:
-        """The sample's trace; None if none was kept. Raises `BadTrace`, and `SpeculativeError` for a file that is missing."""
+        """The sample's trace; None if none was kept. Raises `TraceFormatError`, and `SpeculativeError` for a file that is missing."""
         if sample.trace is None:
             return None
         if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
