@@ -45,7 +45,10 @@ T = TypeVar("T")
 
 
 def _add_role_flags(flags: type[T]) -> type[T]:
-    """Adds a field for each role and engine option: `big_model`, `small_key`, … Those of the judge are not shown in the help."""
+    """Adds a field for each role and engine option: `big_model`, …
+
+    The help does not show those of the judge.
+    """
     hints = get_type_hints(EngineOptions)
     for role in ROLES:
         for option in (option for option in hints if option in OPTION_HELP):
@@ -59,7 +62,10 @@ def _add_role_flags(flags: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_add_role_flags
 class ServerFlags:
-    """Holds the options of engines behind servers. The fields of each role come from `EngineOptions`."""
+    """Holds the options of engines behind servers.
+
+    The fields of each role come from `EngineOptions`.
+    """
 
     terminate_on_exit: Annotated[
         bool,

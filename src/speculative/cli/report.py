@@ -37,7 +37,7 @@ def report(
         bool, Parameter(help="print JSON: a list, an object a task and method", group=OUTPUT, negative=(), show_default=False)
     ] = False,
 ) -> int:
-    """Write one page that shows what the methods came to: accuracy against cost, every problem, every chain.
+    """Write one page about methods: accuracy against cost, problems, chains.
 
     The page needs no network and nothing beside it. Folders may be of different tasks, and may still be written to: what is there is shown.
     """
