@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Group, Parameter, Token
 
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
+from speculative.engines.options import BUNDLED, ROLES, SHARED, EngineOptions, Spec, describe_engines, is_model_name
 from speculative.errors import UsageError
-from speculative.pair import BUNDLED, EngineOptions, Pair, Spec, kept, starts
-from speculative.problem import ROLES, Degrade, Problem, Sampling
+from speculative.pair import Pair
+from speculative.problem import Degrade, Problem, Sampling
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
 
@@ -29,18 +30,6 @@ def parse_int(_: Any, tokens: Sequence[Token]) -> int:
 
 SERVERS = Group("Servers", sort_key=6)
 
-OPTION_HELP = {
-    "model": "which model, where a server has several",
-    "key": "the server's key; better in the environment (SPECULATIVE_{ROLE}_KEY)",
-    "tokenizer": "folder, tokenizer.json or hub name, where the server does not say a usable one",
-    "dialect": "the model's family, where its tokens do not tell it",
-    "context": "positions of the model, where the server does not say how long its context is",
-    "gpus": "numbers of the GPUs for the server that is started, as 0 or 0,1",
-    "port": "its port; a server that answers there, or is being loaded, is used [default: a free one]",
-    "args": "more flags for the server that is started, in one string",
-}
-"""The help of an engine option that is a flag of its own for each role. An option without help here is no flag."""
-
 T = TypeVar("T")
 
 
@@ -49,12 +38,11 @@ def _add_role_flags(flags: type[T]) -> type[T]:
 
     The help does not show those of the judge.
     """
-    hints = get_type_hints(EngineOptions)
     for role in ROLES:
-        for option in (option for option in hints if option in OPTION_HELP):
-            text = OPTION_HELP[option].replace("{ROLE}", role.upper())
+        for option, field in ((name, field) for name, field in EngineOptions.model_fields.items() if name not in SHARED):
+            text = (field.description or "").replace("{ROLE}", role.upper())
             told = Parameter(help=text, group=SERVERS, show=role != "judge", allow_leading_hyphen=option == "args", show_default=False)
-            flags.__annotations__[f"{role}_{option}"] = Annotated[hints[option] | None, told]
+            flags.__annotations__[f"{role}_{option}"] = Annotated[field.annotation | None, told]  # pyright: ignore[reportOptionalOperand]
             setattr(flags, f"{role}_{option}", None)
     return flags
 
@@ -78,12 +66,7 @@ class ServerFlags:
 
     def options(self) -> dict[str, EngineOptions]:
         """Returns the engine options of each role."""
-        return {role: self._of(role) for role in ROLES}
-
-    def _of(self, role: str) -> EngineOptions:
-        given = {option: getattr(self, f"{role}_{option}") for option in OPTION_HELP}
-        given = {option: value for option, value in given.items() if value is not None}
-        return EngineOptions(**given, vllm=self.vllm, keep=not self.terminate_on_exit)
+        return {role: EngineOptions.of(role, vars(self)) for role in ROLES}
 
 
 SPEC = (
@@ -113,11 +96,11 @@ class EngineFlags(ServerFlags):
     @property
     def specs(self) -> dict[str, str]:
         """The engine of each role and its options, as they are kept with samples."""
-        return kept({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
+        return describe_engines({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
         """Opens the pair. While servers load, a line shows how far they are."""
-        with raise_on_signal() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
+        with raise_on_signal() if any(map(is_model_name, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
             return self._open(tell)
 
     def _open(self, tell: Callable[[str], None] | None) -> Pair:

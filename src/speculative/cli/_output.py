@@ -85,10 +85,10 @@ def write_file(path: Path, data: bytes | Iterable[bytes], content: str) -> None:
 
     `content` names it in the error. Raises `SpeculativeError`.
     """
-    from speculative.trace.trace import write_whole
+    from speculative import files
 
     try:
-        write_whole(path, data)
+        files.write_file(path, data)
     except OSError as error:
         raise SpeculativeError(f"{path}: {error.strerror}; the {content} is not saved, nothing was written there") from None
 

@@ -18,15 +18,15 @@ from speculative.cli._method_flags import add_method_flags, boolean_flags, find_
 from speculative.cli._output import check_writable, open_console, write_file, write_line
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import Interrupted, run_interruptible
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
+from speculative.files import read_stdin
 from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.report.live import FRAME, LivePainter
-from speculative.report.recorder import Recorder
-from speculative.report.terminal import draw
+from speculative.report.terminal import FRAME_S, LivePainter, draw
+from speculative.report.timeline import TraceRecorder
 from speculative.result import Result
 from speculative.runner import asolve
 from speculative.trace.events import AnyEvent, TextDelta
@@ -112,13 +112,7 @@ def _text(problem: str | None, seed: int) -> str:
         return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
     if problem != STDIN:
         return problem
-    if sys.stdin is None:
-        raise UsageError("standard input is closed, there is no problem to read from it")
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise UsageError(f"standard input is not valid UTF-8: byte {error.start} is 0x{wrong:02x}; convert it, e.g. with iconv") from None
+    return read_stdin()
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
@@ -144,19 +138,19 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     return 0
 
 
-async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder) -> None:
+async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
     async with pair:
         await asolve(asked, method, pair=pair, listener=recorder)
 
 
-def _open_recorder(console: Console, json: bool, append_only: bool) -> Recorder:
+def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceRecorder:
     """Returns a recorder that shows as much as the terminal allows."""
     if console.is_terminal and not json and not console.is_dumb_terminal:
         return LivePainter(console, append_only)
-    return CountingRecorder() if sys.stderr.isatty() and not console.is_terminal else Recorder()
+    return CountingRecorder() if sys.stderr.isatty() and not console.is_terminal else TraceRecorder()
 
 
-class CountingRecorder(Recorder):
+class CountingRecorder(TraceRecorder):
     """A recorder that shows a count at a terminal on standard error.
 
     It is for a chain that is shown only at its end.
@@ -179,16 +173,16 @@ class CountingRecorder(Recorder):
     def __call__(self, happened: AnyEvent | TextDelta) -> None:
         super().__call__(happened)
         self._pieces += isinstance(happened, TextDelta)
-        if time.monotonic() - self._shown > FRAME:
+        if time.monotonic() - self._shown > FRAME_S:
             self._shown = time.monotonic()
             self._line(f"writing: {self._pieces} pieces of text so far")
 
 
-def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
+def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
         write_line(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:
-        draw(open_console(), trace, expected, recorder.sketch)
+        draw(open_console(), trace, expected, recorder.timeline)

@@ -16,8 +16,9 @@ from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal, run_interruptible
 from speculative.engines.base import Engine
 from speculative.engines.diagnostics import Finding, broken, look
+from speculative.engines.options import EngineOptions, Spec, with_api_key
 from speculative.errors import SpeculativeError
-from speculative.pair import EngineOptions, Spec, engine, keyed
+from speculative.pair import open_engine
 
 
 def doctor(
@@ -31,7 +32,7 @@ def doctor(
     """
     given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
-    findings = [_looked(role, spec, keyed(role, options[role])) for role, spec in given.items() if spec]
+    findings = [_looked(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         write_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
@@ -47,7 +48,7 @@ def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
     """
     try:
         with raise_on_signal(), LoadingLine() as tell:
-            opened = engine(spec, options, tell)
+            opened = open_engine(spec, options, tell)
     except SpeculativeError as error:
         return broken(role, error)
     return run_interruptible(_seen(role, opened))

@@ -13,9 +13,8 @@ from speculative.cli._output import check_writable, write_file, write_json, writ
 from speculative.cli._progress import count_progress
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
-from speculative.report.contents import Report
 from speculative.report.frontier import Frontier
-from speculative.report.gather import gather
+from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
 DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"
@@ -60,13 +59,13 @@ def report(
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write_file(csv, export.csv(samples), "table")
+        write_file(csv, export.csv(samples, made.folders), "table")
     if parquet:
-        write_file(parquet, export.parquet(samples), "table")
+        write_file(parquet, export.parquet(samples, made.folders), "table")
     if json:
-        write_json(made.standings)
+        write_json(made.summaries)
     else:
-        write_line(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+        write_line(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
     return 0
 
 

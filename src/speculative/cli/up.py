@@ -10,11 +10,12 @@ from speculative.cli._errors import note
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
+from speculative.engines.options import BUNDLED, engine_kind
 from speculative.engines.vllm import kept
-from speculative.engines.vllm.launch import TOLD, Launch, begin, loaded
+from speculative.engines.vllm.launch import TOLD, LaunchConfig, begin, loaded
 from speculative.engines.vllm.process import Running, end_all
 from speculative.errors import UsageError
-from speculative.pair import BUNDLED, kind_of, launch_of
+from speculative.pair import launch_config
 
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
@@ -27,14 +28,14 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     """
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
-    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
+    launches = {role: launch_config(specs[0], options[role]) for role, specs in given.items() if engine_kind(specs) == "model"}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
     with raise_on_signal():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
-def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
+def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[Running] = []
     try:
         with LoadingLine() as tell:
