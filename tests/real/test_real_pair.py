@@ -12,6 +12,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,6 +188,7 @@ def test_the_service_answers_streamed_and_whole_alike(urls, flags, environment, 
     ask = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": TOKENS, "seed": 5, "temperature": 0}
     with command(environment, "serve", "--port", "0", *flags, stderr=subprocess.PIPE, cwd=tmp_path) as service:
         url = next(said["url"] for said in map(_event, service.stderr) if said.get("event") == "listening").removesuffix("/v1")
+        _wait_ready(url)
         whole = json.loads(_post(f"{url}/v1/chat/completions", ask))
         streamed = [
             json.loads(line.removeprefix("data: "))
@@ -217,6 +220,19 @@ def _event(line):
         return json.loads(line)
     except ValueError:
         return {}
+
+
+def _wait_ready(url):
+    """The service listens while its engines open."""
+    ends = time.monotonic() + 300
+    while time.monotonic() < ends:
+        try:
+            with urllib.request.urlopen(f"{url}/ready", timeout=60):
+                return
+        except urllib.error.HTTPError as error:
+            assert error.code == 503, error
+            time.sleep(0.2)
+    raise AssertionError("the service did not become ready")
 
 
 def _post(url, body):
