@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final, TypeVar
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 
 T = TypeVar("T")
 
@@ -48,10 +48,11 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
             made.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise UsageError(f"{noun} {spec!r} cannot be loaded: {type(error).__name__}: {error}") from error
+            reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise UsageError(f"{noun} {spec!r} cannot be loaded: {reason}") from error
     kinds = {kind.__name__: kind for kind in classes_in(module, base)}
     if label and label not in kinds:
-        raise UnknownName(f"{noun} class in {path.name}", label, list(kinds))
+        raise UnknownNameError(f"{noun} class in {path.name}", label, list(kinds))
     if not label and len(kinds) != 1:
         raise UsageError(f"{noun} {spec!r}: the file holds {len(kinds)} {noun}s; write FILE.py:CLASS")
     return kinds[label] if label else next(iter(kinds.values()))

@@ -162,7 +162,7 @@ async def final_answers(problems, served, local):
     async def answer(problem, method, engines):
         async with gate:
             result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
-        return result.boxed
+        return result.answer
 
     for method in ("big_only", "random_switch"):
         theirs = await asyncio.gather(*(answer(problem, method, served) for problem in problems))

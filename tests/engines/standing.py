@@ -49,7 +49,7 @@ PROGRAM = """
 import time
 from speculative.engines.vllm import guard, launch as starting
 guard.GRACE = 0.3
-running = starting.start(starting.Launch({model!r}, {python!r}, {settings}))
+running = starting.start(starting.LaunchConfig({model!r}, {python!r}, {settings}))
 print(running.process.pid, flush=True)
 time.sleep(600)
 """
@@ -83,7 +83,7 @@ def lives(pid):
         return False
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=100):
     """Whether it comes true in time."""
     deadline = time.monotonic() + seconds
     while not (true := condition()) and time.monotonic() < deadline:
@@ -91,5 +91,5 @@ def until(condition, seconds=20):
     return true
 
 
-def gone(pids, seconds=20):
+def gone(pids, seconds=100):
     return until(lambda: not any(lives(pid) for pid in pids), seconds)

@@ -10,10 +10,11 @@ import unlike
 from speculative.cli import run
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import UnmetNeeds, UsageError
+from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
-from speculative.pair import EngineOptions, Pair, engine
+from speculative.pair import Pair, open_engine
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
 
@@ -51,7 +52,7 @@ async def test_a_server_is_looked_at(opened):
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
-        with pytest.raises(UnmetNeeds, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
 
@@ -76,8 +77,8 @@ async def test_a_pair_opens_on_addresses_with_options(tmp_path, monkeypatch):
 
 def test_specs_that_are_none():
     for wrong in ([], ["http://a", "bundled:big"], "ftp://x"):
-        with pytest.raises(UsageError, match="it opens"):
-            engine(wrong)
+        with pytest.raises(UsageError, match="unknown engine"):
+            open_engine(wrong)
 
 
 def test_the_doctor_reports_the_dead_and_the_living(capsys):

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines import gguf
+from speculative.engines.tokenizers import gguf
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.tokenizers.base import SAMPLES
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.engines.tokenizers.sentencepiece import BYTE, PieceVocabulary
-from speculative.errors import BadWeights, UsageError
+from speculative.errors import UsageError, WeightsError
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
 TEXTS = [*unlike.CORPUS[:3], *SAMPLES, "<think>", "▁", "12 "]
@@ -100,12 +100,12 @@ def test_a_broken_gguf_file_is_named(tmp_path):
     broken = tmp_path / "broken.gguf"
     for data in (b"x", b"GGML" + whole[4:], whole[:4] + b"\x09" + whole[5:], whole[:-9], whole[:700], whole[:24]):
         broken.write_bytes(data)
-        with pytest.raises(BadWeights, match=r"broken.gguf: cannot read its tokenizer"):
+        with pytest.raises(WeightsError, match=r"broken.gguf: cannot read its tokenizer"):
             remote_vocabulary.read(broken)
-    with pytest.raises(BadWeights, match=r"split words as 'new'.*--big-tokenizer"):
+    with pytest.raises(WeightsError, match=r"split words as 'new'.*--big-tokenizer"):
         remote_vocabulary.read(converted(unlike.byte_level(tmp_path), broken, pre="new"))
     write_gguf(broken, {"tokenizer.ggml.model": "bert", "tokenizer.ggml.tokens": ["a"]})
-    with pytest.raises(BadWeights, match=r"of the kind 'bert'"):
+    with pytest.raises(WeightsError, match=r"of the kind 'bert'"):
         remote_vocabulary.read(broken)
 
 

@@ -22,7 +22,7 @@ from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.base import Job
 from speculative.engines.vllm import launch as starting
-from speculative.errors import ContextExceeded, EngineError, EngineRefused, UsageError
+from speculative.errors import ContextExceededError, EngineError, EngineRefusedError, UsageError
 from speculative.methods.base import Method
 from speculative.methods.registry import names
 from speculative.pair import Pair
@@ -172,7 +172,7 @@ async def test_the_prefix_cache_is_used_and_counted(llama_pair):
 async def test_every_method_end_to_end(llama_pair, method):
     result = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=llama_pair, max_tokens=600, max_seconds=250, seed=3)
     assert result.finish_reason in ("stop", "length", "loop")
-    assert result.answer or result.finish_reason != "stop"
+    assert result.text or result.finish_reason != "stop"
     for usage in result.usage.values():
         assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
         assert usage.requests > 0
@@ -257,12 +257,12 @@ async def test_more_chains_than_slots_wait_for_their_turn(llama_pair):
 
 async def test_what_does_not_fit_is_said(llama_pair):
     engine = llama_pair["small"]
-    with pytest.raises(ContextExceeded):
+    with pytest.raises(ContextExceededError):
         await engine.complete([[40] * 9000], Decoding(1), key="", tally=Tally())
     ((full,),) = await engine.complete([[40] * 8190], Decoding(9, temperature=0.7), key="", tally=Tally())
     assert full.finish in ("context", "end")
     assert len(full.ids) <= 2
-    with pytest.raises(EngineRefused, match="invalid tokens"):
+    with pytest.raises(EngineRefusedError, match="invalid tokens"):
         await engine.complete([[99999]], Decoding(1), key="", tally=Tally())
     with pytest.raises(EngineError, match="cannot score"):
         await engine.score([[40]], [[41]], key="", tally=Tally())
@@ -273,7 +273,7 @@ async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the
     own = await asyncio.to_thread(starting.start, llama_launch("small", "--api-key sesame"))
     try:
         for wrong in (None, "simsim"):
-            with pytest.raises(EngineRefused, match=r"401.*--big-key") as refused:
+            with pytest.raises(EngineRefusedError, match=r"401.*--big-key") as refused:
                 await OpenAIEngine.connect(own.url, secret=wrong, tokenizer=str(SHIPPED / "small"))
             assert "sesame" not in str(refused.value)
         with pytest.raises(UsageError, match=r"small\.gguf' is no tokenizer\.json.*--big-tokenizer"):

@@ -1,16 +1,23 @@
 """What servers say of themselves: adapters, contexts, names of pages, and answers of things that are no model server."""
 
+import asyncio
 import logging
+import socket
+import threading
 
+import huggingface_hub
 import pytest
 import unlike
 
+import speculative
+from speculative.engines import hub
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.diagnostics import look
 from speculative.engines.http.discovery import UNKNOWN_CONTEXT
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import ContextExceeded, UnknownMarker, UnknownName, UsageError
+from speculative.errors import ContextExceededError, UnknownMarkerError, UnknownNameError, UsageError
+from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
 
@@ -50,7 +57,7 @@ async def test_several_names_of_one_model_are_one_model():
     async with serving(BASE, {**BASE, "id": "other-name"}) as server:
         assert (await connected(server)).server.model == "base"
         assert (await connected(server, model="other-name")).server.model == "other-name"
-        with pytest.raises(UnknownName, match="other-name"):
+        with pytest.raises(UnknownNameError, match="other-name"):
             await connected(server, model="third")
 
 
@@ -106,7 +113,7 @@ async def test_a_context_that_no_page_names_is_assumed_with_a_warning_that_says_
         assert f"{UNKNOWN_CONTEXT} tokens are assumed" in record.getMessage()
         assert "--big-context" in record.getMessage()
         for call in (engine.complete([[65] * UNKNOWN_CONTEXT], Decoding(1), key="", tally=Tally()), short(server, engine)):
-            with pytest.raises(ContextExceeded, match=rf"context of (?:{UNKNOWN_CONTEXT}|4096).*--big-context"):
+            with pytest.raises(ContextExceededError, match=rf"context of (?:{UNKNOWN_CONTEXT}|4096).*--big-context"):
                 await call
         await engine.aclose()
         caplog.clear()
@@ -125,7 +132,7 @@ async def short(server, engine):
 async def test_a_prefix_that_does_not_fit_names_what_does():
     async with serving(BASE) as server:
         engine = await connected(server)
-        with pytest.raises(ContextExceeded, match=r"a prefix of 513 tokens .*context of 512, which holds prompt, chain and answer"):
+        with pytest.raises(ContextExceededError, match=r"a prefix of 513 tokens .*context of 512; shorten .*: at most 511 tokens"):
             await engine.complete([[65] * 512], Decoding(1), key="", tally=Tally())
         await engine.aclose()
 
@@ -169,6 +176,107 @@ def test_an_unknown_marker_lists_a_dozen_of_thousands(tmp_path):
     spec = json.loads(path.read_text())
     spec["added_tokens"] += [{**spec["added_tokens"][0], "id": 10_000 + i, "content": f"<|reserved_{i}|>"} for i in range(5000)]
     path.write_text(json.dumps(spec))
-    with pytest.raises(UnknownMarker, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
+    with pytest.raises(UnknownMarkerError, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
         remote_vocabulary.read(path).marker("<thinking>")
     assert len(str(raised.value)) < 500
+
+
+# ---- what is waited for ---------------------------------------------------------------------------------------------
+
+
+async def test_while_the_tokenizer_is_read_no_server_is_said_to_be_waited_for(monkeypatch, tmp_path):
+    path, told, seen = unlike.byte_level(tmp_path), [], threading.Event()
+
+    def tell(line):
+        told.append(line)
+        if line.startswith("reading"):
+            seen.set()
+
+    def slow(path):
+        assert seen.wait(60)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(remote_vocabulary, "read", slow)
+    async with FakeServer(ScriptedEngine("x")) as server:
+        with pytest.raises(UsageError, match="enough"):
+            await asyncio.to_thread(OpenAIEngine.open, server.url, tokenizer=str(path), tell=tell)
+    assert [line.rpartition(" (")[0] for line in told if line.startswith("reading")][:1] == [f"reading the tokenizer of {path}"]
+
+
+# ---- the hub --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Names that were to be fetched over the network."""
+    names = []
+
+    def fetch(name, file, local_files_only=False, token=None):
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        names.append(name)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not there")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return names
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once_in_one_line(fetched, monkeypatch):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{held.getsockname()[1]}/")
+        with pytest.raises(
+            UsageError, match=r"cache of the hub, and http://127\.0\.0\.1:\d+ cannot be reached \(Connection refused\)"
+        ) as raised:
+            remote_vocabulary.find("someone/model")
+    assert "\n" not in str(raised.value)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
+        remote_vocabulary.find("someone/model")
+    assert fetched == []
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for_long(fetched, monkeypatch):
+    monkeypatch.setattr(hub, "DEADLINE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UsageError, match=r"cannot be reached \(.*(no answer within|timed out)"):
+            remote_vocabulary.find("someone/model")
+    assert fetched == []
+
+
+async def test_a_hub_that_answers_anything_is_asked(fetched, monkeypatch):
+    async with FakeServer(ScriptedEngine("x")) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        with pytest.raises(UsageError, match="was not found on the hub"):
+            await asyncio.to_thread(remote_vocabulary.find, "someone/model")
+    assert fetched == ["someone/model"]
+
+
+# ---- a text that goes round in circles ------------------------------------------------------------------------------
+
+
+class Looping(FakeServer):
+    """As vLLM with `repetition_detection`: it ends a text that repeats itself."""
+
+    def _asked(self, body):
+        return super()._asked({**body, "max_tokens": min(body["max_tokens"], 10)})
+
+    async def _tell(self, response, said):
+        for choice in said["choices"]:
+            if choice["finish_reason"] == "length":
+                choice |= {"finish_reason": "repetition", "stop_reason": "repetition_detected"}
+        await super()._tell(response, said)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_repetition_that_the_server_ends_is_a_loop_and_no_broken_server(stream):
+    async with Looping(ScriptedEngine("again " * 99)) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        heard = []
+        settings = {"listener": heard.append} if stream else {}
+        result = await speculative.asolve("?", "random_switch", pair=Pair(engine, engine), max_tokens=200, switch_chunk=16, **settings)
+        assert result.finish_reason == "loop"
+        assert result.reasoning == "again agai"
+        await engine.aclose()

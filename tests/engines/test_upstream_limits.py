@@ -15,7 +15,7 @@ from speculative.engines.http.client import Deadlines, retry_after
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.payloads import LongLine, Payloads
 from speculative.engines.http.replicas import Replicas
-from speculative.errors import ContextExceeded, EngineBusy, EngineFault, EngineRefused, EngineTimeout
+from speculative.errors import ContextExceededError, EngineBusyError, EngineRefusedError, EngineServerError, EngineTimeoutError
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer, Fault
 
@@ -56,7 +56,7 @@ async def write(engine):
 async def test_a_line_without_end(monkeypatch, begin):
     monkeypatch.setattr(payloads, "MAX_LINE", 1 << 20)
     async with endless(EVENTS + begin, b"x" * 65536) as (engine, sent):
-        with pytest.raises(EngineFault, match=r"127\.0\.0\.1.*a line of more than 1048576 bytes"):
+        with pytest.raises(EngineServerError, match=r"127\.0\.0\.1.*a line of more than 1048576 bytes"):
             await write(engine)
         assert sent() < 1 << 24
 
@@ -69,11 +69,13 @@ FLOODS = [b"\n", b": ping\n\n", b"data: {}\n", b"data:\n\n", b'data: {"choices":
 async def test_events_without_end_end_at_the_deadline(piece, begin):
     async with endless(EVENTS + begin, piece) as (engine, _):
         engine.link.deadlines = Deadlines(first_token=0.3, between=0.3)
-        with pytest.raises(EngineTimeout, match="token"):
+        with pytest.raises(EngineTimeoutError, match="token"):
             await write(engine)
 
 
-@pytest.mark.parametrize(("status", "error"), [("400 Bad Request", EngineRefused), ("500 Oops", EngineFault), ("429 Later", EngineBusy)])
+@pytest.mark.parametrize(
+    ("status", "error"), [("400 Bad Request", EngineRefusedError), ("500 Oops", EngineServerError), ("429 Later", EngineBusyError)]
+)
 async def test_an_error_body_without_end(status, error):
     async with endless(f"HTTP/1.1 {status}\r\n\r\n".encode(), b"no " * 20000) as (engine, sent):
         with pytest.raises(error, match=status[:3]) as raised:
@@ -85,9 +87,9 @@ async def test_an_error_body_without_end(status, error):
 async def test_an_answer_without_end(monkeypatch):
     monkeypatch.setattr(http, "MAX_ANSWER", 1 << 20)
     async with endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as (engine, sent):
-        with pytest.raises(EngineFault, match="an answer of more than 1048576 bytes"):
+        with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
             await engine.score([[97]], [[98]], key="", tally=Tally())
-        with pytest.raises(EngineFault, match="an answer of more than 1048576 bytes"):
+        with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
             await engine.link.get("/metrics")
         assert sent() < 1 << 25
 
@@ -166,7 +168,7 @@ async def test_nonsense_in_retry_after_is_as_none(said):
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault("status", status=429, retry_after=said))
-        with pytest.raises(EngineBusy) as raised:
+        with pytest.raises(EngineBusyError) as raised:
             await write(engine)
         assert (raised.value.retry_after, raised.value.status, len(server.requests)) == (None, 429, 1)
         await engine.aclose()
@@ -193,7 +195,7 @@ async def test_a_refused_context_is_that_error(said, context, fault):
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault(fault, status=400, said=said))
-        with pytest.raises(ContextExceeded, match="does not fit into its context") as raised:
+        with pytest.raises(ContextExceededError, match="does not fit into its context") as raised:
             await write(engine)
         assert raised.value.context == context
         assert said[:40] in str(raised.value)
@@ -207,8 +209,8 @@ async def test_another_refusal_is_none_of_the_context():
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
         server.faults.extend([Fault("status", status=400, said="unknown field: seed"), Fault("error", said="out of memory")])
-        with pytest.raises(EngineRefused, match="unknown field"):
+        with pytest.raises(EngineRefusedError, match="unknown field"):
             await write(engine)
-        with pytest.raises(EngineFault, match="out of memory"):
+        with pytest.raises(EngineServerError, match="out of memory"):
             await write(engine)
         await engine.aclose()

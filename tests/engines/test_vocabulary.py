@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speculative.engines.local.engine import SHIPPED
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary, byte_alphabet, unspaced
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.errors import UnknownMarkerError, UsageError, WeightsError
 
 FILE = SHIPPED / "small" / "tokenizer.json"
 VOCABULARY = FileVocabulary(FILE)
@@ -48,7 +48,7 @@ def test_markers_have_their_own_door() -> None:
     number = VOCABULARY.marker("<think>")
     assert number == VOCABULARY.markers["<think>"]
     assert VOCABULARY.to_bytes([number]) == b""
-    with pytest.raises(UnknownMarker, match=r"'<thunk>'.*<think>"):
+    with pytest.raises(UnknownMarkerError, match=r"'<thunk>'.*<think>"):
         VOCABULARY.marker("<thunk>")
 
 
@@ -85,17 +85,17 @@ def test_no_space_is_put_before_the_text() -> None:
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadWeights, match="no such file"):
+    with pytest.raises(WeightsError, match="no such file"):
         FileVocabulary(tmp_path / "tokenizer.json")
     broken = tmp_path / "tokenizer.json"
     for content in ("{", "[]", "{}", '{"model": 1}'):
         broken.write_text(content, encoding="utf-8")
-        with pytest.raises(BadWeights, match=r"tokenizer.json: not a tokenizer"):
+        with pytest.raises(WeightsError, match=r"tokenizer.json: not a tokenizer"):
             FileVocabulary(broken)
     model = json.loads(FILE.read_text(encoding="utf-8"))["model"]
-    with pytest.raises(BadWeights, match="not made of bytes"):
+    with pytest.raises(WeightsError, match="not made of bytes"):
         FileVocabulary(changed(tmp_path, model={**model, "vocab": {**model["vocab"], "▁the": 9999}}))
-    with pytest.raises(BadWeights, match="not a tokenizer"):
+    with pytest.raises(WeightsError, match="not a tokenizer"):
         FileVocabulary(changed(tmp_path, model={**model, "merges": [["never", "there"]]}))
 
 
@@ -137,7 +137,7 @@ def test_a_tokenizer_that_loses_blanks_is_refused(tmp_path: Path) -> None:
     newline = {"id": spec["model"]["vocab"]["\u010a"], "content": "\n", "special": True}
     losing = {"type": "Split", "pattern": {"Regex": r"\n"}, "behavior": "Removed", "invert": False}
     splitter = {"type": "Sequence", "pretokenizers": [losing, *spec["pre_tokenizer"]["pretokenizers"]]}
-    with pytest.raises(BadWeights, match=r"the text '\\n' comes back as b''"):
+    with pytest.raises(WeightsError, match=r"the text '\\n' comes back as b''"):
         FileVocabulary(changed(tmp_path, pre_tokenizer=splitter))
-    with pytest.raises(BadWeights, match=r"cannot encode '\\n'"):
+    with pytest.raises(WeightsError, match=r"cannot encode '\\n'"):
         FileVocabulary(changed(tmp_path, added_tokens=[*spec["added_tokens"], newline]))

@@ -10,9 +10,9 @@ from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
 from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 from speculative.testing import ScriptedEngine
-from speculative.usage import added
+from speculative.trace.usage import total_usage
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
@@ -49,9 +49,9 @@ async def test_what_a_chain_found_in_the_cache_is_known():
     async with Pair.open() as pair:
         compared = Comparison(spread(problems(), 1), Problem.of("x"), {}, epochs=2)
         await compared.run(pair, contenders("big_only,vote(ballots=2)*big_only"))
-    first, *others = [sample.lent["big"] for sample in compared.samples]
+    first, *others = [sample.shared_cache_tokens["big"] for sample in compared.samples]
     assert first == 0
-    assert all(lent > 0 for lent in others)
+    assert all(shared > 0 for shared in others)
 
 
 async def test_a_chain_costs_the_same_after_others_of_the_same_words():
@@ -60,7 +60,7 @@ async def test_a_chain_costs_the_same_after_others_of_the_same_words():
             compared = Comparison(spread(problems(), 2), Problem.of("x"), {"big": "bundled:big", "small": "bundled:small"})
             await compared.run(pair, contenders(spec))
         chains = [sample for sample in compared.samples if sample.label == "random_switch(big_share=0.5)"]
-        return added(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
+        return total_usage(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
 
     cached, alone = await cost("random_switch(big_share=0.5)")
     found, after = await cost("random_switch(big_share=0.49),random_switch(big_share=0.5)")
@@ -78,7 +78,7 @@ async def test_a_failing_engine_surfaces_and_stops_the_comparison():
 
 async def test_standings_keep_the_order_and_sum_the_usage():
     found = await samples_of("small_only,big_only", limit=10)
-    small, big = standings(found[::-1], ["small_only", "big_only"])
+    small, big = summarize(found[::-1], ["small_only", "big_only"])
     assert (small.label, big.label) == ("small_only", "big_only")
     assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
     assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
@@ -87,18 +87,18 @@ async def test_standings_keep_the_order_and_sum_the_usage():
 
 async def test_the_first_of_several_baselines_is_the_baseline():
     methods = "big_only,big_only(sequential_scale=1)"
-    rows = standings(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
+    rows = summarize(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
     assert rows[0].speed == 1
 
 
 async def test_without_the_baseline_there_is_no_speed():
-    (row,) = standings(await samples_of("small_only"))
+    (row,) = summarize(await samples_of("small_only"))
     assert row.speed is None
 
 
 def test_a_contender_is_a_method_in_its_wrappers():
     made = contender("early_exit*vote(ballots=3, answer_by=big)*random_switch(big-share=0.2)")
-    assert made.name == "early_exit(vote(random_switch))"
+    assert made.name == "early_exit*vote*random_switch"
     assert made.params["big_share"] == 0.2
     assert made.params["vote"] == {"answer_by": "big", "ballots": 3}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import speculative
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, Question, SpecialToken, detect_dialect, find_dialect, known_dialects, load_dialect
 from speculative.settings import Server
@@ -146,7 +146,7 @@ def known():
 def test_a_dialect_by_path_is_known_under_its_name(tmp_path, known):
     file = tmp_path / "mine.py"
     file.write_text(MINE)
-    with pytest.raises(UnknownName, match="unknown dialect 'mine'"):
+    with pytest.raises(UnknownNameError, match="unknown dialect 'mine'"):
         find_dialect("mine")
     assert load_dialect(f"{file}:Mine") == load_dialect(str(file)) == load_dialect("mine") == "mine"
     assert find_dialect("mine").special_tokens == ("<|im_start|>", "<|im_end|>")
@@ -186,7 +186,7 @@ def test_a_dialect_of_an_installed_package_is_found_by_name(tmp_path, monkeypatc
 
 def test_paths_are_code_and_never_taken_from_a_trace_or_the_settings(tmp_path, known):
     (tmp_path / "mine.py").write_text(MINE)
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownNameError):
         find_dialect(str(tmp_path / "mine.py"))
     with pytest.raises(ValidationError, match="a dialect in the settings must be a name"):
         Server(dialect=str(tmp_path / "mine.py"))

@@ -4,6 +4,8 @@ import pytest
 from samples import sample
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.methods.base import params_of
+from speculative.methods.registry import build
 from speculative.runs.folder import PROVENANCE, SAMPLES, Run, RunFolder
 from speculative.trace.trace import Trace
 
@@ -20,7 +22,7 @@ def test_samples_and_traces_read_back(tmp_path):
     assert run.provenance == [{"command": "x"}]
 
 
-def test_a_last_line_that_is_cut_anywhere_is_taken_away(tmp_path):
+def test_a_cut_last_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.append(sample())
         folder.append(sample("p2"))
@@ -48,11 +50,27 @@ def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
         assert len({folder.append(one, Trace([])).trace for one in variants}) == len(variants)
 
 
+def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
+    old = {"answer_by": "big", "switch_ratio": None, "big_share": None, "switch_chunk": 16, "unit": "chunk"}
+    early = params_of(build("big_only", {}, ["early_exit"]))["early_exit"]
+    with RunFolder(tmp_path) as folder:
+        folder.append(
+            sample(
+                method="vote(early_exit(random_switch))", params={**old, "vote": {"answer_by": "big", "ballots": 3}, "early_exit": early}
+            )
+        )
+        folder.append(sample(method="vote(theirs)", params={"a": 1}))
+    wrapped, unknown = Run(tmp_path).samples
+    assert wrapped.method == "vote*early_exit*random_switch"
+    assert wrapped.params == params_of(build("random_switch", {}, ["early_exit", "vote(ballots=3)"]))
+    assert (unknown.method, unknown.params) == ("vote*theirs", {"a": 1})
+
+
 @pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])
-def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
+def test_traces_outside_the_folder_are_not_read(tmp_path, trace):
     with RunFolder(tmp_path) as folder:
         folder.append(sample(trace=trace))
-    with pytest.raises(SpeculativeError, match="in another folder, and not read"):
+    with pytest.raises(SpeculativeError, match="in another folder and is not read"):
         Run(tmp_path).trace(sample(trace=trace))
 
 
@@ -60,7 +78,7 @@ def note(model, big="http://host/v1", **more):
     return {"settings": {"big": big, **more}, "engines": {"big": {"name": f"{model} at host", "model": model}}}
 
 
-def test_another_model_at_the_same_address_is_told(tmp_path):
+def test_another_model_at_the_same_address_is_an_error(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note(note("one"))
         folder.note(note("two"))  # there is no sample of the first
@@ -80,12 +98,12 @@ def test_problems_of_another_set_are_refused(tmp_path):
         for alike in (["p1", "p2"], ["p1"], ["p3", "p2", "p1"]):  # fewer, or more of them
             folder.admit("stories", alike)
         folder.admit("aime24", ["p3"])
-        told = "has samples of stories on other problems: 1 of 2 are not in the data that is named now; name another folder"
+        told = "has samples of stories on other problems: 1 of 2 are not in the data of this command; name another folder"
         with pytest.raises(UsageError, match=told):
             folder.admit("stories", ["p2", "p3"])
 
 
-def test_a_note_that_is_cut_off_is_taken_away(tmp_path):
+def test_a_cut_provenance_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note({"command": "x"})
         with (tmp_path / PROVENANCE).open("ab") as file:
@@ -101,6 +119,6 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
     RunFolder(tmp_path).close()
 
 
-def test_what_is_no_run_is_told(tmp_path):
-    with pytest.raises(UsageError, match=r"no run folder.*samples\.jsonl"):
+def test_another_folder_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match=r"must be a run folder.*samples\.jsonl"):
         Run(tmp_path)

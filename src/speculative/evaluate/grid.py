@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import SpeculativeError, UnknownName, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.tasks import Task, task
+from speculative.files import read_text
 from speculative.methods.spec import Contender, contender, spell
 
 ENDINGS = (".yaml", ".yml")
@@ -49,6 +50,8 @@ class Grid(BaseModel):
     equal_cost: str | None = None
     prices: str | None = None
     extract_with: str | None = None
+    skip_unreadable: bool | None = None
+    tolerance: float | None = None
     out: str | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -96,7 +99,7 @@ class Grid(BaseModel):
         return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
-        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
+        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownNameError`."""
         entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
         found = [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
         _once("tasks", [chosen.name for chosen, _, _ in found])  # whose samples would be counted together
@@ -114,12 +117,10 @@ def read(path: Path) -> Grid:
     try:
         import yaml
     except ImportError:
-        raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
+        raise MissingExtraError(f"the grid {path}", "PyYAML", "eval") from None
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, f"the grid {path}", "name a YAML file, see examples/seed.yaml")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the grid {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"the grid {path} is no YAML: {error}; see examples/seed.yaml") from None
     if not isinstance(values, dict):
@@ -130,7 +131,7 @@ def read(path: Path) -> Grid:
     known = list(Grid.model_fields)
     for key in values:  # pyright: ignore[reportUnknownVariableType]
         if key not in known:
-            raise UsageError(f"the grid {path}: {UnknownName('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
+            raise UsageError(f"the grid {path}: {UnknownNameError('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
     try:
         grid = Grid.model_validate(values)
         grid.cells(path.parent)

@@ -1,4 +1,4 @@
-"""Public data sets, through the package `datasets` (extra `eval`). It keeps what it fetched: later runs need no network."""
+"""Public data sets, through the package `datasets` (extra `eval`). Fetched sets are kept, so later runs need no network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from speculative.engines.hub import unreachable
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError
 from speculative.secret import secret
 
-NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
+NEXT = "fetch it where there is a network, or name a file with --data"
 
 
 def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:
@@ -25,9 +25,7 @@ def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, 
     try:
         import datasets
     except ImportError:
-        raise UsageError(
-            f"the data set {dataset} needs the package datasets: pip install 'speculative-reasoning[eval]', or use --data FILE"
-        ) from None
+        raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
     try:
         found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]

@@ -1,29 +1,27 @@
 """Tasks: public benchmarks, and the problems that ship, as they are put to the models.
 
-A task's prompt stands here and nowhere else. Problems come from the public data set, or from a JSON-lines file whose rows have
+A task's prompt stands here and nowhere else. Problems come from the public data set, or from a file (`data_files`) whose rows have
 its columns, or simply `problem` and `answer`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate import hub
+from speculative.evaluate.data_files import Row, read_rows
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
-from speculative.evaluate.problems import StatedProblem, problems
+from speculative.evaluate.problems import StatedProblem, problems, spread
 from speculative.problem import Problem
-
-Row = Mapping[str, Any]
 
 PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
 """The columns of each, in any spelling of capitals; the first that is there."""
@@ -64,6 +62,7 @@ class Task(Struct, frozen=True):
         text = _text(columns, PROBLEM)
         options = [_text(columns, (name,)) for name in _option_columns(columns)]
         if options:
+            _check_unlike(options)
             shown = shuffle_options(text, options)
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
@@ -100,33 +99,87 @@ TASKS: dict[str, Task] = {task.name: task for task in ALL}
 
 
 def task(name: str) -> Task:
-    """The task of that name, `-` or `_` in it. Raises `UnknownName`."""
+    """The task of that name, `-` or `_` in it. Raises `UnknownNameError`."""
     if name.replace("-", "_") not in TASKS:
-        raise UnknownName("task", name, list(TASKS))
+        raise UnknownNameError("task", name, list(TASKS))
     return TASKS[name.replace("-", "_")]
+
+
+class Unreadable(Struct, frozen=True):
+    """A problem whose gold answer cannot be graded against: where it stands, and the reason."""
+
+    place: str
+    stated: StatedProblem
+    why: str
+
+
+class Loaded(Struct, frozen=True):
+    """The problems of a task in their order, and those among them whose gold answer cannot be read."""
+
+    source: str
+    stated: list[StatedProblem]
+    unreadable: list[Unreadable]
+
+    def readable(self) -> list[StatedProblem]:
+        """Returns the problems that can be graded."""
+        bad = {one.stated.id for one in self.unreadable}
+        return [one for one in self.stated if one.id not in bad]
+
+    def check(self, limit: int | None = None) -> None:
+        """Raises `UsageError` that names the gold answers which cannot be read, if the first `limit` problems have one."""
+        needed = {one.id for one in spread(self.stated, limit)}
+        bad = [one for one in self.unreadable if one.stated.id in needed]
+        if not bad:
+            return
+        first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
+        more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
+        if len(self.unreadable) == 1 and limit is None:
+            raise UsageError(first[0])
+        counted = f"{len(self.unreadable)} of {len(self.stated)} gold answers cannot be read"
+        wanted = f"the {len(needed)} problems asked for need {len(bad)} of them; leave them out with --skip-unreadable"
+        raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
+
+
+NAMED = 20
+"""So many gold answers that cannot be read are named; of the others the number."""
 
 
 def load(task: Task, data: Path | None = None) -> list[StatedProblem]:
     """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
 
-    Raises `UsageError` that names the row, and `SpeculativeError` for a data set that cannot be had.
+    Raises `UsageError` that names the rows, and `SpeculativeError` for a data set that cannot be had.
     """
+    loaded = load_all(task, data)
+    loaded.check()
+    return loaded.stated
+
+
+def load_all(task: Task, data: Path | None = None) -> Loaded:
+    """Returns all problems of a task, those too whose gold answer cannot be read.
+
+    Raises `UsageError` for a row that is no problem, and `SpeculativeError` for a data set that cannot be had.
+    """
+    source = f"data {data}" if data else str(task.dataset or "bundled")
     if data is None and task.dataset is None:
-        return list(problems())
+        return Loaded(source, list(problems()), [])
     found: list[StatedProblem] = []
+    unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()
     for place, row in rows(task, data):
         try:
             stated = task.state(row)
-            check_gold(stated.answer, task.kind)
         except UsageError as error:
             raise UsageError(f"{place}: {error}") from None
         met[stated.id] += 1
         again = f"-{met[stated.id]}" if met[stated.id] > 1 else ""
         found.append(structs.replace(stated, id=stated.id + again))
+        try:
+            check_gold(stated.answer, task.kind)
+        except UsageError as error:
+            unreadable.append(Unreadable(place, found[-1], str(error)))
     if not found:
         raise UsageError(f"{data or task.dataset} holds no problem; name another file with --data")
-    return found
+    return Loaded(source, found, unreadable)
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
@@ -136,15 +189,7 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
         for number, row in enumerate(hub.rows(task.dataset, task.config, task.split), 1):
             yield f"{task.dataset}, row {number}", row
         return
-    try:
-        lines = data.read_text(encoding="utf-8-sig").split("\n")  # a line may hold other line ends
-    except OSError as error:
-        raise UsageError(f"data {data}: {error.strerror}; name a JSON-lines file") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"data {data} is no text: byte {error.start} is not UTF-8; name a JSON-lines file") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield f"data {data}, line {number}", _row(line, f"data {data}, line {number}")
+    yield from read_rows(data)
 
 
 def digest(text: str) -> str:
@@ -157,26 +202,17 @@ def data_hash(stated: Sequence[StatedProblem]) -> str:
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
-def told_of(stated: Sequence[StatedProblem], data: Path | None = None) -> dict[str, Any]:
-    """What the provenance of a run says of its problems, which may be those of a file."""
+def told_of(stated: Sequence[StatedProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+    """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
     task = TASKS[stated[0].task]
     hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}
-    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes}
+    left_out = {"skipped_unreadable": {one.place: one.stated.answer for one in skipped}} if skipped else {}
+    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes, **left_out}
 
 
 def prompt_hash(task: Task) -> str:
     """What a task's prompt is known by."""
     return digest(f"{task.prompt} {task.instruction}")
-
-
-def _row(line: str, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place} is no JSON: {error}; a row is an object with `problem` and `answer`") from None
-    if not isinstance(row, dict):
-        raise UsageError(f"{place} is no object but {line[:60]!r}; a row is an object with `problem` and `answer`")
-    return row  # pyright: ignore[reportUnknownVariableType]
 
 
 def _option_columns(columns: Row) -> list[str]:
@@ -187,8 +223,20 @@ def _option_columns(columns: Row) -> list[str]:
     return [RIGHT, *(name for name in names if columns.get(name) is not None)]
 
 
+def _check_unlike(options: Sequence[str]) -> None:
+    """Raises `UsageError` for equal options: no letter would be the right one, or two."""
+    met: dict[str, int] = {}
+    for place, option in enumerate(options):
+        other = met.setdefault(" ".join(option.split()), place)
+        if other != place:
+            columns = [RIGHT if number == 0 else WRONG.format(number) for number in (other, place)]
+            raise UsageError(f"the columns {columns[0]!r} and {columns[1]!r} are equal ({option[:60]!r}); options must differ")
+
+
 def _text(columns: Row, names: Sequence[str]) -> str:
     value = next((columns[name] for name in names if columns.get(name) is not None), None)
+    if empty := [name for name in names if value is None and name in columns]:
+        raise UsageError(f"its column {empty[0]!r} is empty; it needs a text or a whole number")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():

@@ -7,11 +7,11 @@ from typing import Final
 
 from speculative._plugins import FROM_FILE, installed_classes, is_path, load_class
 from speculative.engines.base import Vocabulary
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.prompts.bundled import Bundled
 from speculative.prompts.deepseek import DeepSeekR1
 from speculative.prompts.dialect import Dialect
-from speculative.prompts.plain import ChatMLPlain, Gemma
+from speculative.prompts.nonthinking import ChatMLPlain, Gemma
 from speculative.prompts.qwen3 import Qwen3
 from speculative.prompts.think import Think
 
@@ -55,10 +55,10 @@ def detect_dialect(vocabulary: Vocabulary) -> str:
 
 
 def find_dialect(name: str) -> Dialect:
-    """Returns the dialect of that name. Raises `UnknownName`."""
+    """Returns the dialect of that name. Raises `UnknownNameError`."""
     known = known_dialects()
     if name not in known:
-        raise UnknownName("dialect", name, list(known))
+        raise UnknownNameError("dialect", name, list(known))
     return known[name]
 
 
@@ -68,7 +68,7 @@ def load_dialect(spec: str) -> str:
     Paths are code: they come from the command line or from Python only.
 
     Raises:
-        UnknownName, UsageError: There is no such dialect, or its name is taken.
+        UnknownNameError, UsageError: There is no such dialect, or its name is taken.
     """
     if not is_path(spec):
         return find_dialect(spec).name

@@ -19,7 +19,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from speculative.engines.base import Completion, Decoding, Engine, Tally
-from speculative.errors import ContextExceeded, EngineError
+from speculative.errors import ContextExceededError, EngineError
 from speculative.problem import Message
 from speculative.prompts import Part, encode_parts, find_dialect, render
 from speculative.testing.fake_llamacpp import LlamaCppStream, progress_message
@@ -124,7 +124,7 @@ class FakeServer:
         self.running += 1
         try:
             return await self._served(request, body, fault)
-        except ContextExceeded as error:
+        except ContextExceededError as error:
             return web.json_response({"error": {"message": str(error)}}, status=400)
         except (asyncio.CancelledError, ConnectionResetError):
             self.dropped += 1
@@ -269,7 +269,7 @@ class FakeServer:
             drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
             return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")))
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
-            raise ContextExceeded(self.model, max(map(len, prefixes)), self.engine.context)
+            raise ContextExceededError(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:
             raise EngineError("n must be 1 when using greedy sampling")
         stops = (tuple(body["stop"]), tuple(body["stop_token_ids"]))

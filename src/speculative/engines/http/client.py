@@ -23,7 +23,15 @@ from speculative.engines.http import pool
 from speculative.engines.http.payloads import DONE, LongLine, Payloads, Reader
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
-from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import (
+    EngineBusyError,
+    EngineError,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    UsageError,
+)
 from speculative.hiding import bare
 
 ATTEMPTS = 4
@@ -83,7 +91,7 @@ class _Stream:
         try:
             payloads = self._events.feed(data) if data else self._events.end()
         except LongLine as error:
-            raise EngineFault(f"{self.response.url}: {error}; see whether a model server listens there") from None
+            raise EngineServerError(f"{self.response.url}: {error}; see whether a model server listens there") from None
         self.done = DONE in payloads
         if self.done:
             del payloads[payloads.index(DONE) :]
@@ -117,7 +125,7 @@ class Link:
     # ---- calls ------------------------------------------------------------------------------------------------------
 
     async def get(self, path: str) -> bytes:
-        """Returns one page. Raises `EngineUnreachable` at once: nothing is tried again."""
+        """Returns one page. Raises `EngineUnreachableError` at once: nothing is tried again."""
         return await self._once("GET", self.replicas.pick(""), path, None, "", _page)
 
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
@@ -139,7 +147,7 @@ class Link:
                     events += len(payloads)
                     made = reader.take(payloads)
             if stream.over and not (events or stream.done):
-                raise EngineFault(f"{bare(str(response.url))}: an empty answer; look into the server's log")
+                raise EngineServerError(f"{bare(str(response.url))}: an empty answer; look into the server's log")
             return stream, made
 
         clock = asyncio.get_running_loop().time
@@ -168,17 +176,17 @@ class Link:
         except (aiohttp.ClientError, OSError) as error:
             if not reader.over:
                 url, name = bare(str(stream.response.url)), type(error).__name__
-                raise EngineFault(f"{url}: the answer was cut off ({name}); see whether the server died") from None
+                raise EngineServerError(f"{url}: the answer was cut off ({name}); see whether the server died") from None
         finally:
             stream.response.close()
         if (made := reader.end()) is not None:
             yield made
 
-    def _late(self, response: aiohttp.ClientResponse, whole: bool) -> EngineTimeout:
+    def _late(self, response: aiohttp.ClientResponse, whole: bool) -> EngineTimeoutError:
         url = bare(str(response.url))
         if whole:
-            return EngineTimeout(f"{url}: the call took longer than {self.deadlines.whole:g} s")
-        return EngineTimeout(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
+            return EngineTimeoutError(f"{url}: the call took longer than {self.deadlines.whole:g} s")
+        return EngineTimeoutError(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
 
     async def _retried(self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]) -> R:
         """Makes a call and reads its answer. A failure that can pass is tried again, on another replica if there is one."""
@@ -237,7 +245,7 @@ class Link:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             raise self._lost(base, url, "nothing listens there" if refused else f"no connection ({error.os_error})") from None
         except aiohttp.InvalidURL:
-            raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
+            raise EngineRefusedError(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
 
@@ -247,21 +255,21 @@ class Link:
         if not self.replicas.doubts(base):
             return self.deadlines.first_token
         if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
-            with suppress(EngineRefused, EngineFault, EngineBusy):  # which are answers
+            with suppress(EngineRefusedError, EngineServerError, EngineBusyError):  # which are answers
                 await self._once("GET", base, "models", None, "", _page)
             return self.deadlines.first_token
         return min(self.deadlines.doubted, self.deadlines.first_token)
 
-    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeout:
+    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeoutError:
         """The error for a server that let its time pass."""
         whole = patience >= self.deadlines.first_token
         self.replicas.fell(base, silent=whole)
         before = "" if whole else " of a server that was silent before"
-        return EngineTimeout(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
+        return EngineTimeoutError(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
 
-    def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
+    def _lost(self, base: str, url: str, reason: str) -> EngineUnreachableError:
         self.replicas.fell(base)
-        return EngineUnreachable(f"{url}: {reason}; start a server there or give another address")
+        return EngineUnreachableError(f"{url}: {reason}; start a server there or give another address")
 
     async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> EngineError:
         """Makes the error that a status other than 200 stands for."""
@@ -269,15 +277,15 @@ class Link:
         said, status = told(body), response.status
         if status == 429 or status in PASSING:
             after = retry_after(response.headers)
-            error = EngineBusy(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
+            error = EngineBusyError(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
             error.add_note("passing" if after is not None or status in PASSING else "lasting")
             error.lost = status in PASSING
             return error
         if status in (401, 403):
-            return EngineRefused(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
+            return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
         if status >= 500:
-            return EngineFault(f"{url}: {status} {said}; look into the server's log")
-        return context_refusal(url, body, said, self.hint) or EngineRefused(f"{url}: {status} {said}")
+            return EngineServerError(f"{url}: {status} {said}; look into the server's log")
+        return context_refusal(url, body, said, self.hint) or EngineRefusedError(f"{url}: {status} {said}")
 
     def _headers(self, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -331,10 +339,12 @@ def told(body: bytes) -> str:
 
 
 async def _page(response: aiohttp.ClientResponse, base: str) -> bytes:
-    """Reads a whole answer. Raises `EngineFault` for one that does not end."""
+    """Reads a whole answer. Raises `EngineServerError` for one that does not end."""
     body, whole = await _read(response, MAX_ANSWER)
     if not whole:
-        raise EngineFault(f"{bare(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there")
+        raise EngineServerError(
+            f"{bare(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there"
+        )
     return body
 
 

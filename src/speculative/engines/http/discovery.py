@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from speculative.engines.base import Ability, Vocabulary
 from speculative.engines.http.client import Link
 from speculative.engines.http.protocols.base import Wire
-from speculative.errors import CONTEXT_FLAGS, EngineError, EngineFault, EngineRefused, UnknownName, UsageError
+from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
 from speculative.hiding import bare
 
 T = TypeVar("T")
@@ -195,7 +195,7 @@ def _chosen(cards: list[_Card], model: str | None, name: str) -> _Card:
     for card in cards:
         if card.id == model:
             return card
-    raise UnknownName(f"model of {name}", model, [card.id for card in cards])
+    raise UnknownNameError(f"model of {name}", model, [card.id for card in cards])
 
 
 def _base(card: _Card, cards: list[_Card]) -> _Card:
@@ -208,7 +208,7 @@ async def _json(link: Link, path: str, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=shape)
     except msgspec.DecodeError as error:
-        raise EngineFault(
+        raise EngineServerError(
             f"{link.name}: {path} answers {answer[:60]!r}, which no model server says ({error}); see whether the address is right"
         ) from None
 
@@ -219,7 +219,7 @@ async def _page(link: Link, *paths: str, optional: bool = False) -> dict[str, An
     for path in paths:
         try:
             return await _json(link, path, dict[str, Any])
-        except (EngineRefused, EngineFault) as error:
+        except (EngineRefusedError, EngineServerError) as error:
             failed = failed or error
     if optional:
         return {}

@@ -19,7 +19,7 @@ from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import Broken, Job, Writing
 from speculative.engines.http.response import Reading, Telling
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import CONTEXT_FLAGS, ContextExceeded, EngineError, EngineFault, EngineRefused, UsageError
+from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.hiding import bare
 from speculative.prompts import load_dialect
 
@@ -45,7 +45,7 @@ class OpenAIEngine:
         self._wire = server.wire(vocabulary)
         link.keeps = self._wire.keeps
         if server.assumed:
-            link.hint = f"; its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
+            link.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
     @classmethod
     async def connect(
@@ -66,10 +66,11 @@ class OpenAIEngine:
         `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
         where the server says. `dialect`: a name or `FILE.py:CLASS`, if it cannot be told from the vocabulary. `context`: positions of
         the model, if the server does not say them. `phase` is told what is being done.
-        Raises `EngineUnreachable` for a dead address, `UsageError` for what has to be said.
+        Raises `EngineUnreachableError` for a dead address, `UsageError` for what has to be said.
         """
-        link = Link([urls] if isinstance(urls, str) else urls, secret=secret, deadlines=deadlines)
-        waiting = f"waiting for {' and '.join(map(bare, link.replicas.urls))}"
+        addresses = [urls] if isinstance(urls, str) else urls
+        link = Link(addresses, secret=secret, deadlines=deadlines)
+        waiting = f"waiting for {' and '.join(map(bare, addresses))}"
         try:
             phase(waiting)
             server = await inspect(link, model, context)
@@ -132,7 +133,7 @@ class OpenAIEngine:
         """Whether vLLM drafts tokens by itself: only then does it count them."""
         try:
             return b"vllm:spec_decode_num_drafts" in await self.link.get("/metrics")
-        except (EngineRefused, EngineFault):
+        except (EngineRefusedError, EngineServerError):
             return False  # its metrics are off
 
     # ---- the protocol -----------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ class OpenAIEngine:
             try:
                 found[place], cached = self._wire.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, Broken) as error:
-                raise EngineFault(f"{self.name}: scoring failed ({error}); look into the server's log") from None
+                raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
             tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
@@ -204,7 +205,7 @@ class OpenAIEngine:
 
     def _fits(self, prefix: Ids, room: int) -> None:
         if len(prefix) + room > self.context:
-            raise ContextExceeded(self.name, len(prefix) + room, self.context, hint=self.link.hint)
+            raise ContextExceededError(self.name, len(prefix) + room, self.context, hint=self.link.hint)
         if not len(prefix):
             raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
 

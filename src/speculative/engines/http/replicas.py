@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
-from speculative.errors import EngineBusy, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import EngineBusyError, EngineTimeoutError, EngineUnreachableError, UsageError
 from speculative.hiding import bare
 
 REST = 15.0
@@ -60,11 +60,11 @@ class Replicas:
     def passing(self, error: Exception, patience: float) -> bool | float:
         """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
         others = bool(self._living()) and len(self.urls) > 1
-        if isinstance(error, EngineUnreachable):
+        if isinstance(error, EngineUnreachableError):
             return 0.0 if others else True
-        if isinstance(error, EngineTimeout):
+        if isinstance(error, EngineTimeoutError):
             return 0.0 if others else False
-        if isinstance(error, EngineBusy) and "passing" in error.__notes__:
+        if isinstance(error, EngineBusyError) and "passing" in error.__notes__:
             if error.retry_after is None:
                 return True
             return error.retry_after if error.retry_after <= patience else False

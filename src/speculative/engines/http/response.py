@@ -8,7 +8,7 @@ import msgspec
 
 from speculative.engines.base import Delta, Tally
 from speculative.engines.http.protocols.base import Broken, News, Wire, Writing
-from speculative.errors import EngineFault
+from speculative.errors import EngineServerError
 
 STEP = "a part of the stream was lost, doubled or swapped: look into the log of the server, and of a proxy in front of it"
 
@@ -32,7 +32,7 @@ class Reading:
         self._read, self.cached, self._produced = self._wire.reader(), None, None
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
-        """Reads the payloads that came together. Raises `EngineFault`."""
+        """Reads the payloads that came together. Raises `EngineServerError`."""
         fresh: list[int] = []
         for payload in payloads:
             try:
@@ -47,7 +47,7 @@ class Reading:
             except Broken as error:
                 raise error.typed(self._name, payload) from None
             except msgspec.DecodeError as error:
-                raise EngineFault(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
+                raise EngineServerError(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
             if news.produced is not None or news.cached is not None:
                 self._count(news)
         return self._made(fresh)
@@ -56,12 +56,12 @@ class Reading:
         """Closes the answer.
 
         Raises:
-            EngineFault: The answer was cut off, lacks what was asked for, or its ids, texts and counts contradict each other.
+            EngineServerError: The answer was cut off, lacks what was asked for, or its ids, texts and counts contradict each other.
         """
         if not self.over:
-            raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
+            raise EngineServerError(f"{self._name}: the answer was cut off; see whether the server died")
         if missing := sum(writing.unscored for writing in self._writings):
-            raise EngineFault(
+            raise EngineServerError(
                 f"{self._name}: {missing} log-probabilities that were asked for did not come; see whether the server gives them"
             )
         ends = sum(writing.lacks_end for writing in self._writings)  # end-of-text tokens that the server does not send
@@ -70,14 +70,14 @@ class Reading:
             self._check_count(self._produced - self.tokens, ends)
         for writing in self._writings:
             if not writing.agrees:
-                raise EngineFault(f"{self._name}: its text {writing.text[-60:]!r} is not that of its token ids; {STEP}")
+                raise EngineServerError(f"{self._name}: its text {writing.text[-60:]!r} is not that of its token ids; {STEP}")
         return None
 
     def _check_count(self, unsent: int, ends: int) -> None:
         """Holds the server's count of tokens against those that came."""
         cut = sum(writing.finish in ("length", "context") for writing in self._writings) * self._wire.withheld
         if not 0 <= unsent <= ends + cut:
-            raise EngineFault(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
+            raise EngineServerError(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
         self._tally.produced_tokens += max(0, unsent - ends)
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:

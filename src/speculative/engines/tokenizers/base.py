@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from speculative.engines.base import Ids, Vocabulary
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.errors import UnknownMarkerError, UsageError, WeightsError
 
 Spec = Mapping[str, Any]
 """The contents of a `tokenizer.json`."""
@@ -66,7 +66,7 @@ class TokenTable:
         """Completes the tables once `_bytes` is filled.
 
         Raises:
-            BadWeights: A sample text does not come back byte for byte.
+            WeightsError: A sample text does not come back byte for byte.
         """
         self._known = frozenset(self._bytes) | frozenset(self.markers.values())
         check_round_trip(cast("Vocabulary", self), str(self.path))
@@ -80,11 +80,11 @@ class TokenTable:
         return self._fingerprint
 
     def marker(self, text: str) -> int:
-        """Returns the id of a special token. Raises `UnknownMarker`."""
+        """Returns the id of a special token. Raises `UnknownMarkerError`."""
         try:
             return self.markers[text]
         except KeyError:
-            raise UnknownMarker(
+            raise UnknownMarkerError(
                 f"{self.path}: no marker {text!r} (known: {_some(self.markers, text)}); the dialect belongs to another model"
             ) from None
 
@@ -123,15 +123,15 @@ class TokenTable:
 
 
 def check_round_trip(vocabulary: Vocabulary, name: str) -> None:
-    """Raises `BadWeights` if a text of `SAMPLES` does not come back byte for byte."""
+    """Raises `WeightsError` if a text of `SAMPLES` does not come back byte for byte."""
     step = "fetch the tokenizer again, or use another model"
     for text in SAMPLES:
         try:
             data = vocabulary.to_bytes(vocabulary.encode(text))
         except UsageError as error:
-            raise BadWeights(f"{name}: cannot encode {text!r} ({error}); {step}") from None
+            raise WeightsError(f"{name}: cannot encode {text!r} ({error}); {step}") from None
         if data != text.encode():
-            raise BadWeights(f"{name}: the text {text!r} comes back as {data!r}; {step}")
+            raise WeightsError(f"{name}: the text {text!r} comes back as {data!r}; {step}")
 
 
 def _some(markers: dict[str, int], text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from speculative.engines.tokenizers.base import Spec, TokenTable
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,7 +25,7 @@ class FileVocabulary(TokenTable):
 
     Text is encoded without special tokens and without a normalizer, so that no text becomes a marker and every text comes back
     byte for byte. `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
-    Raises `BadWeights` when the file is missing, damaged, or not a byte-level BPE.
+    Raises `WeightsError` when the file is missing, damaged, or not a byte-level BPE.
     """
 
     def __init__(self, path: Path, spec: Spec | None = None) -> None:
@@ -35,9 +35,9 @@ class FileVocabulary(TokenTable):
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
             self.read_added(spec)
         except FileNotFoundError:
-            raise BadWeights(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
+            raise WeightsError(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
+            raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
         self._read_bytes(vocabulary)
         self._tokenizer = self._plain(spec)
         self.finish()
@@ -52,7 +52,9 @@ class FileVocabulary(TokenTable):
             try:
                 self._bytes[number] = bytes([alphabet[character] for character in token])
             except KeyError:
-                raise BadWeights(f"{self.path}: token {number} {token!r} is not made of bytes; only byte-level BPE is supported") from None
+                raise WeightsError(
+                    f"{self.path}: token {number} {token!r} is not made of bytes; only byte-level BPE is supported"
+                ) from None
         self._lacking = frozenset(range(256)) - {token[0] for token in self._bytes.values() if len(token) == 1}
 
     def _plain(self, spec: Spec) -> Tokenizer:
@@ -69,7 +71,7 @@ class FileVocabulary(TokenTable):
             whole = {**spec, **nothing, "model": model, "pre_tokenizer": splitter, "added_tokens": [*self.texts.values()]}
             return Tokenizer.from_str(json.dumps(whole))
         except Exception as error:  # the library raises bare Exception
-            raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
+            raise WeightsError(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
@@ -47,7 +47,7 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
     """Returns the tokenizer of a GGUF file as a `tokenizer.json` would hold it.
 
     Raises:
-        BadWeights: The file is damaged, or its tokenizer is neither a byte-level BPE nor SentencePiece's BPE.
+        WeightsError: The file is damaged, or its tokenizer is neither a byte-level BPE nor SentencePiece's BPE.
     """
     try:
         found = read_metadata(path)
@@ -55,7 +55,7 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
         tokens: list[str] = found["tokenizer.ggml.tokens"]
         kinds: Sequence[int] = found.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
     except (OSError, ValueError, KeyError, struct.error) as error:
-        raise BadWeights(f"{path}: cannot read its tokenizer ({type(error).__name__}: {error}); fetch the file again") from None
+        raise WeightsError(f"{path}: cannot read its tokenizer ({type(error).__name__}: {error}); fetch the file again") from None
     added = [
         {"id": number, "content": token, "special": kinds[number] != USER_DEFINED, "normalized": False, "single_word": False}
         for number, token in enumerate(tokens)
@@ -71,7 +71,7 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
         unknown = tokens[int(found.get("tokenizer.ggml.unknown_token_id", 0))]
         model = {"type": "BPE", "vocab": vocabulary, "merges": merges, "byte_fallback": True, "fuse_unk": True, "unk_token": unknown}
         return {"version": "1.0", "added_tokens": added, "pre_tokenizer": None, "decoder": None, "model": model}
-    raise BadWeights(f"{path}: cannot read a tokenizer of the kind {kind!r}; give the model's tokenizer.json ({OPTIONS})")
+    raise WeightsError(f"{path}: cannot read a tokenizer of the kind {kind!r}; give the model's tokenizer.json ({OPTIONS})")
 
 
 OPTIONS: Final = "--big-tokenizer, --small-tokenizer"
@@ -79,10 +79,10 @@ BYTE_LEVEL: Final[dict[str, Any]] = {"type": "ByteLevel", "add_prefix_space": Fa
 
 
 def _splitter(path: Path, name: str) -> dict[str, Any]:
-    """Returns the pre-tokenizer of that name. Raises `BadWeights` for an unknown one."""
+    """Returns the pre-tokenizer of that name. Raises `WeightsError` for an unknown one."""
     patterns = next((patterns for names, patterns in SPLITTERS.items() if name in names), None)
     if patterns is None:
-        raise BadWeights(f"{path}: cannot split words as {name!r} does; give the model's tokenizer.json ({OPTIONS})")
+        raise WeightsError(f"{path}: cannot split words as {name!r} does; give the model's tokenizer.json ({OPTIONS})")
     splits = [{"type": "Split", "pattern": {"Regex": one}, "behavior": "Isolated", "invert": False} for one in patterns]
     return {"type": "Sequence", "pretokenizers": [*splits, BYTE_LEVEL]}
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from speculative.engines import hub
 from speculative.engines.base import Vocabulary
-from speculative.errors import BadWeights, UsageError
+from speculative.errors import UsageError, WeightsError
 from speculative.prompts import detect_dialect
 from speculative.secret import secret
 
@@ -33,7 +33,7 @@ def find(source: str) -> Path:
 
 
 def read(path: Path) -> Vocabulary:
-    """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `BadWeights`."""
+    """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `WeightsError`."""
     if path.suffix == ".gguf":
         from speculative.engines.tokenizers.gguf import read_tokenizer
 
@@ -63,7 +63,7 @@ def _json(path: Path) -> dict[str, Any]:
         spec: Any = json.loads(path.read_text(encoding="utf-8"))
         spec["model"].get("byte_fallback")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+        raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
     return spec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from speculative.engines.tokenizers.base import Spec, TokenTable
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -23,7 +23,7 @@ class PieceVocabulary(TokenTable):
     """The `Vocabulary` of a model folder. No space is put before a text, nothing is normalised, no text becomes a marker.
 
     `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
-    Raises `BadWeights` when the file is missing or damaged.
+    Raises `WeightsError` when the file is missing or damaged.
     """
 
     def __init__(self, path: Path, spec: Spec | None = None) -> None:
@@ -33,7 +33,7 @@ class PieceVocabulary(TokenTable):
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
             self.read_added(spec)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+            raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
         byte_ids = self._read_bytes(vocabulary)
         self._lacking = frozenset(range(256)) - frozenset(byte_ids)
         self._space_bytes = [byte_ids[byte] for byte in SPACE.encode() if byte in byte_ids]
@@ -74,7 +74,7 @@ class PieceVocabulary(TokenTable):
             plain.normalizer = normalizers.Replace(" ", SPACE)
             plain.add_tokens([AddedToken(content, normalized=False) for content in added])
         except Exception as error:  # the library raises bare Exception
-            raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch it again") from error
+            raise WeightsError(f"{self.path}: not a tokenizer ({error}); fetch it again") from error
         return plain
 
     def _encode(self, text: str) -> list[int]:

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from speculative.answers import boxed
 from speculative.engines.http.client import Deadlines, Link
-from speculative.errors import EngineFault, EngineRefused
+from speculative.engines.options import EngineOptions, with_api_key
+from speculative.errors import EngineRefusedError, EngineServerError
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.methods.base import Method, name_of, params_of
-from speculative.pair import EngineOptions, keyed
-from speculative.problem import FinishReason, Problem, Result, boxed
+from speculative.problem import FinishReason, Problem
+from speculative.result import Result
 from speculative.trace.events import AnyEvent
 from speculative.trace.trace import Trace
 
@@ -54,7 +56,7 @@ class Service:
     def __init__(self, url: str, arguments: Arguments) -> None:
         self._arguments = arguments
         base = url if url.endswith("/v1") else f"{url}/v1"
-        self._link = Link([base], secret=keyed("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
+        self._link = Link([base], secret=with_api_key("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
 
     async def check(self) -> None:
         """Raises `EngineError` where no service answers, or it is not ready."""
@@ -64,28 +66,28 @@ class Service:
         """One chain. Raises `EngineError`: what the service refuses is told in its words."""
         try:
             data = await self._link.post("chat/completions", self._body(problem), key="")
-        except EngineRefused as error:
+        except EngineRefusedError as error:
             error.args = (str(error).replace("--big-key, --small-key", "SPECULATIVE_SERVICE_KEY in the environment"),)
             raise
         try:
             reply = _decoder.decode(data)
             (choice,), (events,) = reply.choices, reply.speculative.events
         except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-            raise EngineFault(f"{self._link.name}: no answer of `speculative serve` ({error}); see what runs there") from None
+            raise EngineServerError(f"{self._link.name}: no answer of `speculative serve` ({error}); see what runs there") from None
         trace = Trace(events)
-        answer = choice.message.content.strip()
+        text = choice.message.content.strip()
         return Result(
-            choice.message.reasoning,
-            answer,
-            boxed(answer),
-            choice.speculative.finish_reason,
-            name_of(method),
-            params_of(method),
-            problem.seed,
-            choice.speculative.seconds,
-            trace.usage(),
-            trace,
-            trace.degraded,
+            text=text,
+            reasoning=choice.message.reasoning,
+            answer=boxed(text),
+            finish_reason=choice.speculative.finish_reason,
+            method=name_of(method),
+            params=params_of(method),
+            seed=problem.seed,
+            seconds=choice.speculative.seconds,
+            usage=trace.usage(),
+            trace=trace,
+            degraded=trace.degraded,
         )
 
     async def aclose(self) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from msgspec import Meta, Struct
 
 from speculative.engines.base import LEAST, Completion, Decoding, Ids, Vocabulary
-from speculative.errors import ContextExceeded, EngineError, EngineFault
+from speculative.errors import ContextExceededError, EngineError, EngineServerError
 
 Count = Annotated[int, Meta(ge=0)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -99,7 +99,7 @@ class Broken(Exception):
     def typed(self, name: str, payload: bytes) -> EngineError:
         """Makes the error of the server `name`, which sent that payload."""
         refused = context_refusal(name, payload, str(self)) if self.said is not None else None
-        return refused or EngineFault(f"{name}: {self}; it sent {payload[:80]!r}")
+        return refused or EngineServerError(f"{name}: {self}; it sent {payload[:80]!r}")
 
 
 def failure(said: Any) -> Broken:
@@ -115,12 +115,12 @@ _TOO_LONG = re.compile(
 _LIMIT = re.compile(rb'(?:context (?:length|size|window)|maximum model length|max_model_len|"n_ctx")[^0-9.;]{0,30}?([0-9]+)')
 
 
-def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> ContextExceeded | None:
+def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> ContextExceededError | None:
     """Returns the error for an answer that refuses a call for its length, or None for any other answer."""
     if not _TOO_LONG.search(body):
         return None
     limit = _LIMIT.search(body)
-    return ContextExceeded(name, None, int(limit[1]) if limit else None, said, hint)
+    return ContextExceededError(name, None, int(limit[1]) if limit else None, said, hint)
 
 
 def logarithms(values: Iterable[float | None]) -> list[float]:
