@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import speculative
-from speculative.cli.engine_flags import EngineFlags
+from speculative.cli._flags import EngineFlags
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import client as http
 from speculative.engines.http.client import Deadlines, told
