@@ -383,7 +383,10 @@ async def test_an_answer_without_room_is_empty_and_no_engine_is_called(settings:
 
 
 async def test_a_child_writes_its_own_chain_and_the_parent_can_take_it_over() -> None:
-    chain = chain_of(lambda seen, seed: f"{seed % 100}</think>{seed % 10}", max_tokens=100)
+    def script(seen: str, seed: int) -> str:
+        return f"{seed % 10}" if "</think>" in seen else f"{seed % 100}</think>"
+
+    chain = chain_of(script, max_tokens=100)
     await chain.write("big")
     children = [chain.child(), chain.child()]
     for child in children:

@@ -29,7 +29,7 @@ from speculative.errors import ChainStateError
 from speculative.problem import FinishReason, Problem, Role
 from speculative.prompts import Question
 from speculative.trace import events
-from speculative.trace.events import AnyEvent
+from speculative.trace.events import AnyEvent, Phase
 from speculative.trace.trace import Trace
 
 Watcher = Callable[["Chain"], Awaitable[None]]
@@ -183,10 +183,12 @@ class Chain:
             dialect = self.parts.contexts.of(self.parts.failover.role_for(role)).dialect
             cue = dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
             parts = list[Draft]()
-            while not parts or parts[-1].finish == "cut":
+            following: tuple[str, Phase] | None = (cue, "answer")
+            while following:
                 node, number, told = self.parts.drafts.end.new_child(), self.parts.drafts.new_numbers(1), list[str]()
-                parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, cue if not parts else "", told)))
-            return joined(parts)
+                parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, *following, told)))
+                following = self.writer.following(parts[-1])
+            return joined([part for part in parts if part.phase == "answer"])
 
     # ---- drafts, scores, questions ----------------------------------------------------------------------------------
 

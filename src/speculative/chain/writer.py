@@ -52,21 +52,24 @@ class Writer:
             self._parts.ending.end(room.reason)
         return draft, steps
 
-    async def answer(self, node: TreeNode, number: int, cue: str, told: list[str], role: str) -> Draft:
+    async def answer(self, node: TreeNode, number: int, cue: str, phase: Phase, told: list[str], role: str) -> Draft:
         """Writes one part of the answer. `told` are the cues that the listener was given by earlier attempts."""
         context = self._contexts.of(role)
-        closing = [] if self._parts.ledger.answered else context.parts([*context.dialect.close(self._contexts.last_text()), cue])
-        prefix = self._contexts.prefix(role) + closing
+        pieces = self._parts.ledger.pieces
+        last = pieces[-1].phase if pieces else "thinking"
+        opening = [] if phase == last else context.reopening if phase == "thinking" else context.dialect.close(self._contexts.last_text())
+        prefix = self._contexts.prefix(role) + context.parts([*opening, cue])
         room = self._requests.answer_limit(role, prefix)
         if room.tokens < 1:
             self._parts.ending.finish = room.reason
             return self.empty_draft(role, "answer")
-        decoding = self._requests.decoding(node, room.tokens, stop=self._parts.problem.stop, stop_ids=context.end_ids)
-        emit = self._requests.emitter(role, number, "answer", self._answer_final)
+        stop, stop_ids = (self._parts.problem.stop, context.answer_stop_ids) if phase == "answer" else ((), context.stop_ids)
+        decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+        emit = self._requests.emitter(role, number, phase, self._answer_final)
         if cue and self._requests.listener is not None and not told:
             self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
         told.append(cue)
-        make_proposal = partial(self._requests.proposal, role, number, phase="answer")
+        make_proposal = partial(self._requests.proposal, role, number, phase=phase)
         with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal) as call:
             try:
                 (completion,), cost = await call.run()
@@ -77,9 +80,28 @@ class Writer:
                     self._commit_partial(call.role, call.partial, node, cue)
                 raise
         draft = Draft(role, make_proposal(completion), None, self._parts.drafts.end, node)
-        self._parts.record(Answered(call=cost, seed=decoding.seed, cue=cue, proposal=draft.proposal))
+        if phase == "answer":
+            self._parts.record(Answered(call=cost, seed=decoding.seed, cue=cue, proposal=draft.proposal))
+        else:
+            self._parts.record(Wrote(call=cost, seed=decoding.seed, proposal=draft.proposal))
         self.commit([draft])
+        if phase == "thinking" and draft.finish in ("length", "context"):
+            self._parts.ending.finish = draft.finish
         return draft
+
+    def following(self, part: Draft) -> tuple[str, Phase] | None:
+        """Returns the text and the phase that go on after a part of the answer, or None if the answer is over.
+
+        A token that opens the thinking again begins more of it. One that closes thinking that is not open is text.
+        """
+        if part.finish == "cut":
+            return "", part.phase
+        context, end = self._contexts.of(part.author), part.proposal.completion.end_id
+        if end is None or end in context.end_ids:
+            return None
+        if end == context.think_start_id:
+            return "", "thinking"
+        return "" if part.phase == "thinking" else context.dialect.think_end, "answer"
 
     def empty_draft(self, role: str, phase: Phase = "thinking") -> Draft:
         """Returns what a verb gives that had nothing to write: no text, at the chain's end."""
