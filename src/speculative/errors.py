@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import ValidationError
-
-    from speculative.trace.trace import Trace
 
 
 class SpeculativeError(Exception):
@@ -92,7 +90,7 @@ class EngineError(SpeculativeError):
     `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
     """
 
-    trace: Trace | None = None
+    trace: Any = None
     role: str | None = None
     lost: bool = False
 
@@ -100,7 +98,7 @@ class EngineError(SpeculativeError):
 class MethodError(SpeculativeError):
     """A method raised something: a bug in it, or in what it uses. `trace` holds what the chain had done until then."""
 
-    trace: Trace | None = None
+    trace: Any = None
 
 
 class EngineUnreachableError(EngineError):

@@ -14,13 +14,22 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 from msgspec import structs, to_builtins
 
-from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
-from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
-from speculative.cli.errors import note, warn
-from speculative.cli.interrupt import interruptible
-from speculative.cli.method_flags import method_in, with_flags
-from speculative.cli.progress import Progress, first_only
-from speculative.cli.screen import put, put_json, put_whole, screen
+from speculative.cli._errors import note, warn
+from speculative.cli._flags import (
+    DEFAULT_CONTROLS,
+    DEFAULT_ENGINES,
+    DEFAULT_PRICES,
+    DEFAULT_PROBLEM,
+    ControlFlags,
+    EngineFlags,
+    PriceFlags,
+    ProblemFlags,
+    parse_int,
+)
+from speculative.cli._method_flags import add_method_flags, find_method_flag
+from speculative.cli._output import open_console, print_uncropped, write_json, write_line
+from speculative.cli._progress import Progress, note_partial_run
+from speculative.cli._signals import run_interruptible
 from speculative.errors import MissingExtraError, SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.cells import Cell, Desk, prompts_of
@@ -60,11 +69,11 @@ OUTPUT = Group("Output", sort_key=5)
 def prepare(app: App, argv: list[str]) -> list[str]:
     """Gives the command the flags of its method; the keys of a grid file become flags, those on the command line come first."""
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
-    kind = find(method_in(argv, DEFAULT_METHOD))
+    kind = find(find_method_flag(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
     del app["eval"]
-    app.command(with_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
+    app.command(add_method_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
     if path is None or {"--help", "-h"} & set(argv):
         return argv
     given = {token.partition("=")[0].replace("--no-", "--") for token in argv}
@@ -79,9 +88,11 @@ def eval(  # noqa: A001  the command's name
     method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
     data: Annotated[Path | None, Parameter(help=DATA, group=WORK)] = None,
-    limit: Annotated[int | None, Parameter(converter=whole, help="so many problems, evenly from all levels", group=WORK)] = None,
-    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried, each time with another seed", group=WORK)] = 1,
-    chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
+    limit: Annotated[int | None, Parameter(converter=parse_int, help="so many problems, evenly from all levels", group=WORK)] = None,
+    epochs: Annotated[
+        int, Parameter(converter=parse_int, help="how often each problem is tried, each time with another seed", group=WORK)
+    ] = 1,
+    chains: Annotated[int, Parameter(converter=parse_int, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
     extract_with: Annotated[str | None, Parameter(help=EXTRACT, group=WORK)] = None,
     skip_unreadable: Annotated[bool, Parameter(help=SKIP, group=WORK, negative=(), show_default=False)] = False,
     tolerance: Annotated[float, Parameter(help=TOLERANCE, group=WORK)] = 0.0,
@@ -145,7 +156,7 @@ def eval(  # noqa: A001  the command's name
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
         sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
     if stopped:
-        first_only(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
+        note_partial_run(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
     return 0
 
@@ -209,7 +220,7 @@ def _run(
 
     with Progress() as progress:
         try:
-            interruptible(all_of_it())
+            run_interruptible(all_of_it())
         except SpeculativeError as error:
             return rounds, error
     return rounds, None
@@ -246,9 +257,9 @@ def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
         async with pair:
             return {cell.name: prompts_of(cell, pair) for cell in cells}
 
-    for name, prompts in interruptible(shown()).items():
+    for name, prompts in run_interruptible(shown()).items():
         for role, prompt in prompts.items():
-            put(f"---- {name}, {role} ----\n{prompt}")
+            write_line(f"---- {name}, {role} ----\n{prompt}")
     return 0
 
 
@@ -257,12 +268,12 @@ def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> 
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
     rows: list[dict[str, Any]] = [to_builtins(one) for one in summarize(samples, [cell.contender.label for cell in cells], prices)]
     if json:
-        put_json(rows)
+        write_json(rows)
     else:
-        console = screen()
+        console = open_console()
         for task in dict.fromkeys(row["task"] for row in rows):
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
-                put_whole(console, part)
+                print_uncropped(console, part)
     for line in [*schedule.notes, *undecided(samples)]:
         note(line)

@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from speculative.cli.errors import note
-from speculative.cli.files import check_writable
+from speculative.cli._errors import note
+from speculative.cli._output import check_writable
 from speculative.errors import SpeculativeError, UsageError
 from speculative.files import read_text
 from speculative.report.chart import draw
@@ -26,7 +26,10 @@ def plot(
     ] = None,
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
-    """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
+    """Draw accuracy against cost, the frontier, and the line to beat.
+
+    Needs the extra `plots`.
+    """
     check_writable(out)
     try:
         rows = msgspec.json.decode(read_text(results), type=list[MethodSummary])

@@ -58,6 +58,9 @@ def draw(console: Console, trace: Trace, expected: str | None = None, timeline: 
     print_footer(console, trace, expected)
 
 
+WAITING = Text("… waiting for the first text", NOTE)
+
+
 class LivePainter(TraceRecorder):
     """A listener that draws a chain while it is written; at the end the screen shows the same as `draw`.
 
@@ -83,6 +86,7 @@ class LivePainter(TraceRecorder):
         if isinstance(happened, Started):
             print_header(self._console, happened)
             self._live.start()
+            self._live.update(WAITING, refresh=True)
         self._paint()
 
     def finish(self, expected: str | None = None) -> None:
@@ -112,6 +116,8 @@ class LivePainter(TraceRecorder):
         open_drafts = [delta for place, delta in self.timeline.writing.items() if place[0] or not delta.committed]
         drafts = [self._draft_line(delta) for delta in open_drafts[-height // 2 :]]
         wrapped = [part for line in lines[-height:] for part in line.wrap(self._console, self._console.width)]
+        if not wrapped and not drafts:
+            return WAITING
         return Group(*wrapped[-(height - len(drafts)) :], *drafts)
 
     def _draft_line(self, delta: TextDelta) -> Text:

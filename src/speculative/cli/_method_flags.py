@@ -1,4 +1,4 @@
-"""The typed fields of a method as flags and as rows of a table; a new method needs no edit here."""
+"""Turns the typed fields of a method into flags and into rows of a table."""
 
 from __future__ import annotations
 
@@ -38,15 +38,21 @@ class MethodParameter(Struct, frozen=True):
 
 
 def parameters(kind: type[Method]) -> list[MethodParameter]:
-    """The parameters of a method, in the order of its fields: its own first, those of every method last."""
+    """Returns the parameters of a method in the order of its fields.
+
+    Its own come first, those of every method last.
+    """
     schemas = kind.model_json_schema()["properties"]
     everyone = [name for name in Method.model_fields if name in kind.model_fields]
     own = [name for name in kind.model_fields if name not in everyone and name != "inner"]
     return [_parameter(name, kind.model_fields[name], schemas[name]) for name in own + everyone]
 
 
-def with_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
-    """The command with the method's parameters in place of its `**params`; only those that were given arrive."""
+def add_method_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
+    """Replaces a command's `**params` by the method's parameters.
+
+    Only parameters that were given arrive at the command.
+    """
 
     def run(*args: Any, **given: Any) -> int:
         return command(*args, **{name: value for name, value in given.items() if value is not None})
@@ -60,13 +66,13 @@ def with_flags(command: Callable[..., int], kind: type[Method]) -> Callable[...,
     return run
 
 
-def switches(kind: type[Method]) -> list[str]:
-    """The method's flags that take no value."""
+def boolean_flags(kind: type[Method]) -> list[str]:
+    """Returns the flags of the method that take no value."""
     return [flag for parameter in parameters(kind) if parameter.type == "bool" for flag in parameter.flag.split(", ")]
 
 
-def method_in(tokens: Sequence[str], default: str) -> str:
-    """The value of the last `--method` on a command line."""
+def find_method_flag(tokens: Sequence[str], default: str) -> str:
+    """Returns the value of the last `--method` on a command line."""
     found = default
     for place, token in enumerate(tokens):
         if token == "--":
@@ -101,19 +107,22 @@ def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
 
 
 def _read_as(annotation: Any) -> Any:
-    """How the command line reads a field: yes or no and choices itself, the rest is text for the method's own validation."""
+    """Returns the type as which the command line reads a field.
+
+    It reads booleans and choices itself. Everything else is text, which the method validates.
+    """
     members = _members(annotation)
     return members[0] if len(members) == 1 and (members[0] is bool or get_origin(members[0]) is Literal) else str
 
 
 def _members(annotation: Any) -> list[Any]:
-    """What a union is of, None left out."""
+    """Returns the members of a union without None."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return [part for part in parts if part is not NoneType]
 
 
 def _type(annotation: Any) -> str:
-    """`int`, `float`, `bool`, or the choices of a Literal."""
+    """Returns the name of a type, or the choices of a Literal."""
 
     def named(part: Any) -> str:
         return " | ".join(map(str, get_args(part))) if get_origin(part) is Literal else getattr(part, "__name__", str(part))

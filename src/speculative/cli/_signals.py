@@ -1,5 +1,8 @@
-"""Ctrl-C and SIGTERM, from the entry point on. The first one ends the work in good order, the second one ends the process at once,
-whatever the main thread is busy with. Imports nothing heavy: the first second of a command is spent on imports."""
+"""Handles Ctrl-C and SIGTERM, from the entry point on.
+
+The first signal ends the work in good order. The second ends the process at once, whatever the main thread is busy with.
+This module imports nothing heavy: the first second of a command is spent on imports.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
-from speculative.cli.errors import Interrupted
+from speculative.errors import SpeculativeError
 
 T = TypeVar("T")
 
@@ -21,8 +24,19 @@ CLEAR = b"\r\x1b[K"
 """Takes the line away that tells how far a server is."""
 
 
+class Interrupted(SpeculativeError):  # nothing went wrong
+    """A signal ended the work; what was done so far has been shown."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
+        self.exit_code = 128 + number
+
+
 class Signals:
-    """What a process's signals do. `first` is called with the first one; without it that one ends the process, too."""
+    """Holds the signals that have arrived.
+
+    `first` is called with the first one. Without it the first one ends the process too.
+    """
 
     def __init__(self) -> None:
         self.caught: list[int] = []
@@ -51,7 +65,10 @@ class Signals:
         self.first(number)
 
     def _end(self, number: int) -> NoReturn:
-        """Nothing of the interpreter is asked to stop: it may hang in an import or in a method that never waits."""
+        """Ends the process without the interpreter's own steps.
+
+        The interpreter may hang in an import, or in a method that never waits.
+        """
         for server in _servers():  # asked to end, and then left alone, they end at once
             with suppress(Exception):
                 server.ask_to_end()
@@ -71,8 +88,11 @@ class Signals:
 SIGNALLED = Signals()
 
 
-def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the coroutine: a signal cancels it, so that what was done can be shown. Raises `Interrupted` when one came."""
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Runs the coroutine; a signal cancels it.
+
+    Raises `Interrupted` after a signal: the caller can still show the work so far.
+    """
     import asyncio
 
     async def watched() -> T:
@@ -107,8 +127,11 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 
 @contextmanager
-def raising() -> Generator[None]:
-    """Here the first signal raises `KeyboardInterrupt`: there are servers to be stopped on the way out."""
+def raise_on_signal() -> Generator[None]:
+    """Makes the first signal raise `KeyboardInterrupt` inside the block.
+
+    It stands around code that has servers to stop on the way out.
+    """
     before, SIGNALLED.first = SIGNALLED.first, _throw
     try:
         yield
@@ -117,7 +140,10 @@ def raising() -> Generator[None]:
 
 
 def _deafen() -> None:
-    """The interpreter takes itself apart, our handlers first: a signal then would change the exit code of what is done and told."""
+    """Ignores signals from here on.
+
+    The interpreter is ending: a signal would change the exit code of a command that has done its work.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -129,11 +155,14 @@ def _throw(_: int) -> None:
 
 
 def _servers() -> list[Any]:
-    """The servers that were started here and end with us; where none was, their module is not imported for it."""
+    """Returns the servers that this process has started and must end.
+
+    Without any, their module is not imported for this.
+    """
     running = sys.modules.get("speculative.engines.vllm.process")
     return running.ending() if running else []
 
 
 def _told() -> str:
-    """What a first signal is answered with at once, if it will take a while."""
+    """Returns the answer to a first signal, where the end takes a while."""
     return "speculative: ending the servers that were started here (a second Ctrl-C ends them at once)\n" if _servers() else ""

@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from speculative.cli._signals import SIGNALLED, Interrupted
 from speculative.cli.commands import COMMANDS
 from speculative.errors import SpeculativeError, UnknownNameError
 
@@ -20,23 +21,14 @@ QUIET_PIPE = 128 + 13
 """What a shell reports of a program that wrote to a closed pipe."""
 
 
-class Interrupted(SpeculativeError):  # nothing went wrong
-    """A signal ended the work; what was done so far has been shown."""
+def run_reporting_errors(work: Callable[[], Any]) -> int:
+    """Runs a command and returns its exit code.
 
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
-        self.exit_code = 128 + number
-
-
-def reported(work: Callable[[], Any]) -> int:
-    """Runs a command. A user's mistake, a failing engine or disk gives one line; a bug of ours gives its traceback."""
-    from cyclopts import CycloptsError
-
+    A user's mistake, a failing engine or a failing disk gives one line on standard error. A bug of this library gives its traceback.
+    """
     try:
         code = work()
         sys.stdout.flush()
-    except CycloptsError as error:
-        return _fail(_told(error), MISUSED)
     except SpeculativeError as error:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:
@@ -45,16 +37,30 @@ def reported(work: Callable[[], Any]) -> int:
     except OSError as error:
         _abandon_output()
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
+    except Exception as error:
+        if not _is_parse_error(error):
+            raise
+        return _fail(_format_parse_error(error), MISUSED)
     except KeyboardInterrupt:
-        from speculative.cli.interrupt import SIGNALLED
-
         stopped = Interrupted((SIGNALLED.caught or [signal.SIGINT])[0])
         return _fail(str(stopped), stopped.exit_code)
     return code if isinstance(code, int) else 0
 
 
-def streams() -> int:
-    """Sees to standard streams that are closed. Without an output there is nothing to do: an exit code that is not 0."""
+def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
+    """Returns whether the parser refused the command line.
+
+    Where the parser was not imported, it did not.
+    """
+    cyclopts: Any = sys.modules.get("cyclopts")
+    return cyclopts is not None and isinstance(error, cyclopts.CycloptsError)
+
+
+def check_streams() -> int:
+    """Replaces a closed standard error, and returns an exit code.
+
+    The code is not 0 where standard output is closed: then no command can do anything useful.
+    """
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
     if sys.stdout is None:
@@ -63,17 +69,20 @@ def streams() -> int:
 
 
 def warn(message: str) -> None:
-    """One line on standard error; the work goes on."""
+    """Writes a warning to standard error; the work goes on."""
     sys.stderr.write(f"speculative: warning: {_line(message)}\n")
 
 
 def note(message: str) -> None:
-    """One line on standard error that nothing has to be done about."""
+    """Writes a note to standard error; the user need not act on it."""
     sys.stderr.write(f"speculative: note: {_line(message)}\n")
 
 
 def _line(message: str) -> str:
-    """A message as one line, of which no sign steers the terminal: it may quote a stranger's text."""
+    """Returns a message as one line without control characters.
+
+    It may quote text of a model or of a server.
+    """
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
@@ -83,15 +92,18 @@ def _fail(message: str, code: int) -> int:
 
 
 def _abandon_output() -> None:
-    """Nobody takes our output any more: what is left in its buffer must not fail once again at exit."""
+    """Discards the rest of the output after its reader has gone.
+
+    Without this, the interpreter's flush at exit would fail again.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: CycloptsError) -> str:
-    """What was wrong with the command line, the closest that is right, and what there is."""
+def _format_parse_error(error: CycloptsError) -> str:
+    """Describes a mistake on the command line, and the closest valid word."""
     from cyclopts import exceptions
 
     if isinstance(error, exceptions.UnusedCliTokensError):
@@ -106,7 +118,7 @@ def _told(error: CycloptsError) -> str:
 
 
 def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
-    """Tells whose it is, or the closest one, and where the others are listed."""
+    """Describes an unknown flag: its owner, or the closest known flag."""
     if owners := _owners(flag, command):
         return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
     close = UnknownNameError("flag", flag, [*known, "--help"]).closest
@@ -115,7 +127,7 @@ def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
 
 
 def _owners(flag: str, command: Sequence[str]) -> list[str]:
-    """The methods and wrappers that have such a parameter, when it was given to another one."""
+    """Returns the methods and wrappers that have a parameter of that name."""
     if list(command) not in (["ask"], ["eval"]):
         return []
     from speculative.methods.registry import registered

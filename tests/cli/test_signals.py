@@ -81,7 +81,7 @@ def test_a_comparison_that_is_interrupted_shows_what_is_done(process, tmp_path, 
 SPINNING = """import time
 from pathlib import Path
 from speculative import Method
-from speculative.cli.interrupt import SIGNALLED
+from speculative.cli._signals import SIGNALLED
 
 class Spin(Method):
     'Never waits.'
@@ -142,13 +142,13 @@ from speculative import pair
 from speculative.cli import ask, main
 
 pair.engine = scripted_cli.scripted
-save = ask.write
+save = ask.write_file
 
 def write(*args):
     os.kill(os.getpid(), signal.SIGINT)
     save(*args)
 
-ask.write = write
+ask.write_file = write
 main()
 """
 
