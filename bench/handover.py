@@ -6,7 +6,7 @@ One model has written so many tokens; now the other goes on. `cold`: it has seen
 step while the first one wrote. `cached`: it has just seen exactly this prefix, which is the best that its server can do.
 
 Then the same in whole chains: a typist writes at a steady pace, and the model behind the server is warmed in the background
-every so many tokens (`warm_every`; 0: never) until it is handed the chain.
+every so many tokens (`prefill_every`; 0: never) until it is handed the chain.
 
 Times are medians in milliseconds, over HTTP, one call at a time; a fresh text for each, so that nothing is cached by chance.
 """
@@ -27,7 +27,7 @@ from speculative.engines.base import Completion, Decoding, Delta, Tally
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.trace.events import Warmed
+from speculative.trace.events import Prefilled
 
 SIZES = (500, 1000, 2000, 4000, 8000)
 STEP = 24
@@ -86,18 +86,18 @@ async def measure(engine, size, repeats):
 async def chain_handover(engine, size, every, pace):
     """Milliseconds that the first call of the other model takes in a chain, the tokens that it computed, and how often it was warmed."""
     pair = Pair(engine, Typist(engine, pace if every else 1e9))
-    chain = Chain(Problem.of("Go on.", seed=random.getrandbits(40), max_tokens=2 * size + 4096, warm_every=every), pair)
+    chain = Chain(Problem.of("Go on.", seed=random.getrandbits(40), max_tokens=2 * size + 4096, prefill_every=every), pair)
     await chain.write("small", max_tokens=size)
     start = time.perf_counter()
     await chain.write("big", max_tokens=1)
     taken = 1000 * (time.perf_counter() - start)
     call = chain.trace.events[-1].call
     await chain.close()
-    return taken, call.prompt_tokens - call.cached_tokens, sum(isinstance(event, Warmed) for event in chain.trace)
+    return taken, call.prompt_tokens - call.cached_tokens, sum(isinstance(event, Prefilled) for event in chain.trace)
 
 
 async def in_chains(engine, size, given):
-    """One row: for each `warm_every`, in turn."""
+    """One row: for each `prefill_every`, in turn."""
     rows = {every: [] for every in given.every}
     for _ in range(given.repeats):
         for every, found in rows.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,24 @@ def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None
         "big_dialect": "qwen3",
         "big_args": "--api-key … --dtype half",
     }
+
+
+async def test_a_pair_is_opened_in_an_event_loop():
+    async with await Pair.connect() as pair:
+        assert [pair[role].name for role in pair] == ["bundled:big", "bundled:small"]
+    with pytest.raises(UsageError, match="unknown engine"):
+        await Pair.connect("bundled:medium")
+
+
+async def test_cancelling_ends_the_opening_of_a_pair():
+    """The server takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        opening = asyncio.create_task(Pair.connect(url, tell=lambda line: loop.call_soon_threadsafe(waiting.set)))
+        await waiting.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("speculative-open")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
-from speculative.errors import UnsupportedMethodError
+from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError
 from speculative.methods.base import Method, name_of, needs_of
 
 if TYPE_CHECKING:
@@ -49,6 +51,34 @@ class Pair(Mapping[str, Engine]):
             launches = [(launch_config(spec, chosen[role]), _client_options(chosen[role])) for role, spec in served.items()]
             engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
         return cls(**engines)
+
+    @classmethod
+    async def connect(
+        cls,
+        big: Spec = BUNDLED["big"],
+        small: Spec = BUNDLED["small"],
+        judge: Spec | None = None,
+        *,
+        options: Mapping[str, EngineOptions] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Pair:
+        """Opens the engines as `open` does, for a program that has an event loop. Cancelling ends the opening."""
+        cancelled = threading.Event()
+
+        def report(line: str) -> None:
+            if cancelled.is_set():
+                raise EngineClosedError("the opening of the pair was cancelled")
+            if tell:
+                tell(line)
+
+        opening = asyncio.ensure_future(asyncio.to_thread(cls.open, big, small, judge, options=options, tell=report))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            cancelled.set()
+            with suppress(SpeculativeError):  # what it opened all the same is closed again
+                await (await opening).aclose()
+            raise
 
     def __getitem__(self, role: str) -> Engine:
         return self._engines[role]

@@ -104,9 +104,9 @@ class Problem(Struct, frozen=True):
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
 
     `degrade`: what happens when a server of the pair dies: `fail`, or the role (`big`, `small`) whose engine then does the work
-    of the other one too. `warm_every`: while one model writes, the other is given, in the background, what it has not seen,
+    of the other one too. `prefill_every`: while one model writes, the other is given, in the background, what it has not seen,
     whenever that is so many tokens (0: never), so that a hand-over does not wait for a long prefill. Of `max_produced` one token in
-    `warm_every` + 1 is set aside for that.
+    `prefill_every` + 1 is set aside for that.
     """
 
     messages: tuple[Message, ...]
@@ -119,7 +119,7 @@ class Problem(Struct, frozen=True):
     stop: tuple[str, ...] = ()
     raw: bool = False
     degrade: Degrade = "fail"
-    warm_every: int = 0
+    prefill_every: int = 0
     answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -144,7 +144,7 @@ class Problem(Struct, frozen=True):
         _bounds("max_produced", self.max_produced, 1, whole=True)
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
-        _bounds("warm_every", self.warm_every, 0, whole=True)
+        _bounds("prefill_every", self.prefill_every, 0, whole=True)
         _bounds("answer_tokens", self.answer_tokens, 0, whole=True)
         if self.degrade not in get_args(Degrade):
             raise UsageError(f"degrade: {self.degrade!r} is none of {', '.join(get_args(Degrade))}")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from speculative import version
 from speculative.chain.chain import Chain
-from speculative.chain.state import Listener
+from speculative.chain.requests import Listener
 from speculative.errors import ChainStateError, EngineError, MethodError, SpeculativeError, UsageError
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
@@ -73,7 +73,7 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))
     deadline = asyncio.timeout(problem.max_seconds)
     try:
-        chain.check_fits()
+        chain.parts.contexts.check_fits()
         async with deadline:
             await method.run(chain)
         chain.check_awaited()

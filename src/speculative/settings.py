@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     degrade: Annotated[Degrade, LIMITS] = Field(
         "fail", description="big or small: who goes on alone when the other one's server dies, where a request does not say"
     )
-    warm_every: Annotated[int, LIMITS] = Field(
+    prefill_every: Annotated[int, LIMITS] = Field(
         0, ge=0, description="tokens after which the idle model is given what it has not seen (0: never), where a request does not say"
     )
     max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight, ballots counted; more wait, then get 429")

@@ -11,7 +11,6 @@ from strategies import chain_of, check_books, kinds, started
 
 from speculative import EngineError, Pair, Problem
 from speculative.chain.chain import Chain
-from speculative.chain.drafts import Draft
 from speculative.engines.base import LEAST
 from speculative.errors import ChainStateError
 from speculative.prompts import Question
@@ -42,15 +41,15 @@ async def test_drafts_hang_off_drafts_and_one_call_serves_them_all() -> None:
 
 async def test_a_drafts_logprobs_are_there_when_asked_for_and_finite() -> None:
     chain = chain_of("a😀")
-    (draft,) = await chain.draft("big", max_tokens=3, logprobs=True)
+    draft = await chain.draft("big", max_tokens=3, logprobs=True)
     assert (draft.text, draft.logprobs) == ("a", (-0.1,))
-    (bare,) = await chain.draft("big", max_tokens=3)
+    bare = await chain.draft("big", max_tokens=3)
     assert bare.logprobs == ()
 
 
 async def test_nothing_follows_a_draft_that_ended() -> None:
     chain = chain_of("a</think>")
-    (draft,) = await chain.draft("big")
+    draft = await chain.draft("big")
     assert (draft.ended, draft.finish, draft.tokens) == (True, "end", 2)
     with pytest.raises(ChainStateError, match="draft 0 ended, nothing can follow it"):
         await chain.draft("big", after=draft)
@@ -66,7 +65,7 @@ async def test_without_room_drafts_are_empty_and_no_engine_is_called() -> None:
 
 async def test_no_draft_hangs_off_text_that_is_no_longer_the_end() -> None:
     chain = chain_of("abcdef")
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     await chain.write("big", max_tokens=1)
     for verb in (lambda: chain.draft("big", after=draft), lambda: chain.score("big", [draft]), lambda: chain.answer("big", after=draft)):
         with pytest.raises(ChainStateError, match="no longer hangs off the chain's end"):
@@ -76,10 +75,10 @@ async def test_no_draft_hangs_off_text_that_is_no_longer_the_end() -> None:
 async def test_a_draft_can_be_the_reply_to_a_question() -> None:
     chain = chain_of("long thought", "Short.\n\nVery.<|im_end|>")
     await chain.write("big", max_tokens=12)
-    (rewrite,) = await chain.draft("small", asked=Question("rewrite", "long thought"))
+    rewrite = await chain.draft("small", asked=Question("rewrite", "long thought"))
     assert rewrite.text == "Short.\n\nVery."
     assert "Reasoning so far:\n\nlong thought" in chain.engines["small"].calls[0][1]
-    (check,) = await chain.draft("small", asked=Question("check"))
+    check = await chain.draft("small", asked=Question("check"))
     assert check.text == "Short.\n\n"
 
 
@@ -87,7 +86,7 @@ async def test_siblings_draw_differently_and_always_the_same() -> None:
     async def texts() -> list[str]:
         script = lambda seen, seed: f"{seed}</think>"  # noqa: E731
         chain = chain_of(script, script, seed=5)
-        drafts = [*await chain.draft("big", 2), *await chain.draft("big"), *await chain.draft("small")]
+        drafts = [*await chain.draft("big", 2), await chain.draft("big"), await chain.draft("small")]
         return [draft.text for draft in drafts]
 
     assert await texts() == await texts()
@@ -97,7 +96,7 @@ async def test_siblings_draw_differently_and_always_the_same() -> None:
 # ---- work under way -------------------------------------------------------------------------------------------------
 
 
-async def under_way(chain: Chain, *drafting: Any) -> list[asyncio.Task[list[Draft]]]:
+async def under_way(chain: Chain, *drafting: Any) -> list[asyncio.Task[Any]]:
     """Calls that have begun and not ended."""
     tasks = [asyncio.create_task(each) for each in drafting]
     await asyncio.sleep(0.01)
@@ -107,11 +106,11 @@ async def under_way(chain: Chain, *drafting: Any) -> list[asyncio.Task[list[Draf
 
 async def test_accept_cancels_what_is_under_way_and_counts_it() -> None:
     chain = chain_of("a" * 500, "a" * 500, delay=0.001)
-    (draft,) = await chain.draft("small", max_tokens=1)
+    draft = await chain.draft("small", max_tokens=1)
     (lost,) = await under_way(chain, chain.draft("big"))
     await chain.accept(draft)
     assert chain.engines["big"].running == 0
-    ((cut,),) = [await lost]
+    cut = await lost
     assert (cut.state, cut.text) == ("rejected", "")
     assert "Cancelled" in kinds(chain.trace)
     assert chain.trace.usage()["big"].discarded_tokens > 0
@@ -120,11 +119,11 @@ async def test_accept_cancels_what_is_under_way_and_counts_it() -> None:
 
 async def test_accept_can_spare_the_work_on_descendants() -> None:
     chain = chain_of("abcdefgh" * 20, "x" * 500, delay=0.001)
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     kept, lost = await under_way(chain, chain.draft("big", after=draft, max_tokens=40), chain.draft("small", max_tokens=400))
     await chain.accept(draft, keep_descendants=True)
-    (below,) = await kept
-    assert (below.state, below.parent, (await lost)[0].state) == ("open", draft, "rejected")
+    below = await kept
+    assert (below.state, below.parent, (await lost).state) == ("open", draft, "rejected")
     await chain.accept(below)
     assert chain.text == ("abcdefgh" * 20)[:41]
     check_books(chain.trace, chain.engines)
@@ -136,18 +135,18 @@ async def test_reject_cancels_the_work_on_what_it_rejects() -> None:
     both, one = await under_way(chain, chain.draft("big", after=[first, second], max_tokens=30), chain.draft("big", after=first))
     chain.reject(first)
     assert [draft.state for draft in await both] == ["rejected", "open"]
-    assert [draft.state for draft in await one] == ["rejected"]
+    assert (await one).state == "rejected"
     check_books(chain.trace, chain.engines)
 
 
 async def test_drafts_that_land_while_they_are_rejected_are_paid_for_and_rejected() -> None:
     chain = chain_of("abc")
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     landing = asyncio.create_task(chain.draft("small"))
     while not chain.engines["small"].produced:  # noqa: ASYNC110  until the very turn in which it is done
         await asyncio.sleep(0)
     await chain.accept(draft)
-    ((late,),) = [await landing]
+    late = await landing
     assert late.state == "rejected"
     check_books(chain.trace, chain.engines)
 
@@ -195,7 +194,7 @@ async def test_a_promise_ends_no_thinking() -> None:
 async def test_score_reads_drafts_after_what_they_follow_in_one_call() -> None:
     chain = chain_of("abcdef", "abcdef", widths=(1, 3), scores=lambda prefix, text: -float(len(text)))
     await chain.write("small", max_tokens=1)
-    (first,) = await chain.draft("small", max_tokens=1)
+    first = await chain.draft("small", max_tokens=1)
     answer = await chain.answer("small", after=first)
     scores = await chain.score("big", [first, answer])
     assert scores == [[-3.0] * 3, [-6.0] * 6]
@@ -209,7 +208,7 @@ async def test_score_reads_drafts_after_what_they_follow_in_one_call() -> None:
 
 async def test_what_is_in_the_chain_already_cannot_be_scored() -> None:
     chain = chain_of("abc")
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
     with pytest.raises(ChainStateError, match="score it before it is accepted"):
         await chain.score("big", [draft])
@@ -218,14 +217,14 @@ async def test_what_is_in_the_chain_already_cannot_be_scored() -> None:
 @pytest.mark.parametrize("wild", [-inf, nan])
 async def test_the_logarithm_of_zero_survives_a_trace(wild: float) -> None:
     chain = chain_of("abc", scores=lambda prefix, text: wild)
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     assert await chain.score("small", [draft]) == [[LEAST]]
 
 
 async def test_a_side_question_never_enters_the_chain() -> None:
     chain = chain_of("abc", ["because.<|im_end|>"])
     await chain.write("big", max_tokens=2)
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     assert await chain.ask("small", "Why?", after=draft, n=2) == ["because."] * 2
     assert chain.text == "ab"
     assert "abc\n</think>\n\n<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>" in chain.engines["small"].calls[0][1]
@@ -244,19 +243,19 @@ async def test_ask_and_warm_do_nothing_where_there_is_no_room() -> None:
     await chain.write("big")
     await chain.insert("b" * 100)
     assert await chain.ask("big", "why?", n=2) == ["", ""]
-    await chain.warm("big")
+    await chain.prefill("big")
     assert len(chain.engines["big"].calls) == 1
     spent = chain_of("a" * 99, max_tokens=64, max_produced=8)
     await spent.write("big")
     assert await spent.ask("small", "why?") == [""]
-    await spent.warm("small")
+    await spent.prefill("small")
     assert spent.engines["small"].calls == []
 
 
 async def test_warm_shows_an_idle_model_the_chain_and_throws_its_token_away() -> None:
     chain = chain_of("abc", "😀")
     await chain.write("big", max_tokens=2)
-    await chain.warm("small")
+    await chain.prefill("small")
     assert chain.engines["small"].calls[0][1].endswith("<think>\nab")
     assert chain.trace.usage()["small"].discarded_tokens == 1
     assert chain.text == "ab"
@@ -270,7 +269,7 @@ async def test_whatever_an_engine_raises_comes_out_typed() -> None:
         raise TimeoutError("no answer in 30 s")
 
     chain = chain_of(failing, "abc", scores=failing)
-    (draft,) = await chain.draft("small")
+    draft = await chain.draft("small")
     for verb in (lambda: chain.write("big"), lambda: chain.ask("big", "?"), lambda: chain.score("big", [draft])):
         with pytest.raises(EngineError, match="big failed: TimeoutError: no answer in 30 s"):
             await verb()
@@ -302,8 +301,8 @@ async def test_what_does_not_fit_into_the_judges_context_has_no_scores_and_ends_
     pair = Pair(ScriptedEngine("", name="big", context=120), ScriptedEngine("a" * 999, name="small"))
     chain = started(Problem.of("6*7?", max_tokens=2000), pair)
     short, long = await chain.draft("small", max_tokens=5), await chain.draft("small", max_tokens=300)
-    assert await chain.score("big", short) == [[-0.1] * 5]
+    assert await chain.score("big", [short]) == [[-0.1] * 5]
     assert chain.thinking
-    assert await chain.score("big", [*short, *long]) == [[], []]
+    assert await chain.score("big", [short, long]) == [[], []]
     assert chain.finish == "context"
-    assert await chain.score("big", long) == [[]]
+    assert await chain.score("big", [long]) == [[]]

@@ -46,7 +46,7 @@ def refused(folder: Path, body: str, line: int, **settings: Any) -> str:
         ("while chain.thinking:\n    chain.write('big', max_tokens=4)", 2, "write"),
         ("while chain.thinking:\n    step = chain.write('big', max_tokens=4)", 2, "write"),
         ("await chain.write('big', max_tokens=4)\nchain.insert('Wait')\nawait chain.write('big', max_tokens=4)", 2, "insert"),
-        ("(step,) = await chain.draft('big', max_tokens=4)\nchain.accept(step)", 2, "accept"),
+        ("step = await chain.draft('big', max_tokens=4)\nchain.accept(step)", 2, "accept"),
         ("await chain.child().insert('x')\nchain.child().write('big')", 2, "write"),
         ("step = chain.write('big')\nreturn", 1, "write"),
     ],
@@ -69,7 +69,7 @@ def test_verbs_may_be_begun_before_they_are_awaited(tmp_path: Path) -> None:
 import asyncio
 drafts = [chain.draft('small', max_tokens=2), chain.draft('big', max_tokens=2)]
 score = asyncio.create_task(chain.draft('big', max_tokens=2))
-(first,), (second,) = await asyncio.gather(*drafts)
+first, second = await asyncio.gather(*drafts)
 await score
 async with asyncio.TaskGroup() as group:
     group.create_task(chain.write('big', max_tokens=4))
@@ -95,7 +95,7 @@ async with asyncio.TaskGroup() as group:
     ],
 )
 def test_a_loop_that_gets_nowhere_is_an_error(tmp_path: Path, body: str, line: int) -> None:
-    refused(tmp_path, body.replace("prefill", "warm"), line, max_tokens=100, max_produced=100)
+    refused(tmp_path, body, line, max_tokens=100, max_produced=100)
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -117,7 +117,7 @@ def test_questions_without_room_end_the_thinking(tmp_path: Path) -> None:
 
 def test_drafts_beyond_the_context_end_the_thinking(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    body = "while chain.thinking:\n    (draft,) = await chain.draft('small', max_tokens=7)\n    await chain.accept(draft)"
+    body = "while chain.thinking:\n    draft = await chain.draft('small', max_tokens=7)\n    await chain.accept(draft)"
     file.write_text(HEAD + "".join(f"        {line}\n" for line in body.splitlines()))
     assert solve("6*7?", str(file), pair=scripted_pair(ENDLESS, ENDLESS, context=300)).finish_reason == "context"
 
@@ -158,12 +158,12 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("draft('big', after=['hello'])", "draft: after must be a draft, got 'hello'"),
         ("draft('big', asked='why?')", "draft: asked must be a question, got 'why?'"),
         ("accept('hello')", "accept: draft must be a draft, got 'hello'"),
-        ("accept(await chain.draft('big', max_tokens=1))", "accept: draft must be a draft, got a list"),
+        ("accept(await chain.draft('big', 1, max_tokens=1))", "accept: draft must be a draft, got a list"),
         ("score('big', 'hello')", "score: drafts must be drafts, got 'hello'"),
         ("ask('big', 5)", "ask: question must be a text or a question, got 5"),
         ("ask('big', 'why?', n=0)", "ask: n must be at least 1, got 0"),
         ("insert(5)", "insert: text must be a text, got 5"),
-        ("rewind(5)", "rewind: mark must be a mark, got 5"),
+        ("rewind(5)", "rewind: checkpoint must be a checkpoint, got 5"),
         ("become(5)", "become: that chain is no child of this one"),
         ("answer('big', after='hello')", "answer: after must be a draft, got 'hello'"),
     ],

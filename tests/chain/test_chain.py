@@ -168,9 +168,9 @@ async def test_a_watched_write_ends_where_it_would_unwatched(settings: dict[str,
 
 async def test_accept_commits_a_draft_and_what_it_hangs_on_and_rejects_the_rest() -> None:
     chain = chain_of("abcdef", "abcdef", widths=(1, 3))
-    (first,) = await chain.draft("small", max_tokens=1)
+    first = await chain.draft("small", max_tokens=1)
     second, other = await chain.draft("big", 2, after=first, max_tokens=2)
-    (below,) = await chain.draft("small", after=second, max_tokens=1)
+    below = await chain.draft("small", after=second, max_tokens=1)
     await chain.accept(second)
     assert chain.text == "abcde"
     assert [draft.state for draft in (first, second, other, below)] == ["accepted", "accepted", "rejected", "rejected"]
@@ -181,10 +181,10 @@ async def test_accept_commits_a_draft_and_what_it_hangs_on_and_rejects_the_rest(
 
 async def test_accept_can_keep_what_hangs_off_the_draft() -> None:
     chain = chain_of("abcdef")
-    (first,) = await chain.draft("big", max_tokens=1)
-    (sibling,) = await chain.draft("big", max_tokens=1)
-    (below,) = await chain.draft("big", after=first, max_tokens=1)
-    (lowest,) = await chain.draft("big", after=below, max_tokens=1)
+    first = await chain.draft("big", max_tokens=1)
+    sibling = await chain.draft("big", max_tokens=1)
+    below = await chain.draft("big", after=first, max_tokens=1)
+    lowest = await chain.draft("big", after=below, max_tokens=1)
     await chain.accept(first, keep_descendants=True)
     assert [draft.state for draft in (first, sibling, below, lowest)] == ["accepted", "rejected", "open", "open"]
     await chain.accept(lowest)
@@ -193,13 +193,13 @@ async def test_accept_can_keep_what_hangs_off_the_draft() -> None:
 
 async def test_a_draft_is_accepted_once_and_only_at_the_chains_end() -> None:
     chain = chain_of("abcdef")
-    (draft,) = await chain.draft("big", max_tokens=1)
-    (other,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
+    other = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
     for wrong in (draft, other):
         with pytest.raises(ChainStateError, match="accept: draft"):
             await chain.accept(wrong)
-    (late,) = await chain.draft("big", max_tokens=1)
+    late = await chain.draft("big", max_tokens=1)
     await chain.write("big", max_tokens=1)
     with pytest.raises(ChainStateError, match="no longer hangs off the chain's end"):
         await chain.accept(late)
@@ -208,7 +208,7 @@ async def test_a_draft_is_accepted_once_and_only_at_the_chains_end() -> None:
 async def test_reject_takes_along_what_hangs_off() -> None:
     chain = chain_of("abcdef")
     first, other = await chain.draft("big", 2, max_tokens=1)
-    (below,) = await chain.draft("big", after=first, max_tokens=1)
+    below = await chain.draft("big", after=first, max_tokens=1)
     chain.reject(first, "wrong")
     chain.reject([first, below], "twice says nothing")
     assert [draft.state for draft in (first, below, other)] == ["rejected", "rejected", "open"]
@@ -244,7 +244,7 @@ async def test_text_of_the_method_costs_nothing_and_completes_steps() -> None:
 async def test_resume_after_an_end_that_an_empty_draft_followed() -> None:
     chain = chain_of(["ab</think>", "c"])
     await chain.write("big")
-    (empty,) = await chain.draft("big")
+    empty = await chain.draft("big")
     await chain.accept(empty)
     await chain.resume()
     assert chain.thinking
@@ -254,7 +254,7 @@ async def test_resume_after_an_end_that_an_empty_draft_followed() -> None:
 async def test_rewind_takes_text_steps_and_endings_back() -> None:
     chain = chain_of(f"{STEPS}</think>")
     await chain.write("big", max_tokens=6)
-    mark = chain.mark()
+    mark = chain.checkpoint()
     await chain.write("big")
     assert not chain.thinking
     await chain.rewind(mark)
@@ -267,18 +267,18 @@ async def test_rewind_takes_text_steps_and_endings_back() -> None:
 async def test_rewinding_to_an_end_is_ended_and_to_a_spent_budget_is_spent() -> None:
     chain = chain_of("ab</think>")
     await chain.write("big")
-    mark = chain.mark()
+    mark = chain.checkpoint()
     await chain.rewind(mark)
     assert chain.finish == "stop"
     chain = chain_of("a" * 99, max_tokens=16)
     await chain.write("big")
-    await chain.rewind(chain.mark())
+    await chain.rewind(chain.checkpoint())
     assert chain.finish == "length"
 
 
 async def test_what_is_written_after_a_rewind_is_drawn_anew() -> None:
     chain = chain_of(lambda seen, seed: f"{seed}</think>")
-    mark = chain.mark()
+    mark = chain.checkpoint()
     first = (await chain.write("big")).text
     await chain.rewind(mark)
     assert (await chain.write("big")).text != first
@@ -286,9 +286,9 @@ async def test_what_is_written_after_a_rewind_is_drawn_anew() -> None:
 
 async def test_a_mark_in_text_that_was_taken_back_leads_nowhere() -> None:
     chain = chain_of("abcdef")
-    start = chain.mark()
+    start = chain.checkpoint()
     await chain.write("big", max_tokens=1)
-    late = chain.mark()
+    late = chain.checkpoint()
     await chain.rewind(start)
     for _ in range(2):
         await chain.write("big", max_tokens=1)
@@ -300,8 +300,8 @@ async def test_a_mark_in_text_that_was_taken_back_leads_nowhere() -> None:
 
 async def test_a_draft_of_before_hangs_off_the_end_again_after_a_rewind() -> None:
     chain = chain_of("abcdef")
-    mark = chain.mark()
-    (draft,) = await chain.draft("big", max_tokens=3)
+    mark = chain.checkpoint()
+    draft = await chain.draft("big", max_tokens=3)
     await chain.write("big", max_tokens=1)
     await chain.rewind(mark)
     await chain.accept(draft)
@@ -343,7 +343,7 @@ async def test_a_budget_that_ended_the_thinking_cues_the_answer() -> None:
 
 async def test_an_answer_can_hang_off_a_draft() -> None:
     chain = chain_of("abc</think>42", "abc</think>42", widths=(1, 3))
-    (thought,) = await chain.draft("small")
+    thought = await chain.draft("small")
     one = await chain.answer("big", after=thought)
     two = await chain.answer("small", after=thought)
     assert not chain.answered
@@ -359,7 +359,7 @@ async def test_an_answer_can_hang_off_a_draft() -> None:
 
 async def test_answering_after_the_draft_that_was_accepted_is_answering() -> None:
     chain = chain_of("abc</think>42")
-    (thought,) = await chain.draft("big")
+    thought = await chain.draft("big")
     await chain.accept(thought)
     await chain.answer("big", after=thought)
     assert chain.answer_text == "42"
@@ -368,7 +368,7 @@ async def test_answering_after_the_draft_that_was_accepted_is_answering() -> Non
 @pytest.mark.parametrize(("settings", "finish"), [({"max_tokens": 3}, "length"), ({"context": 150, "max_tokens": 8000}, "context")])
 async def test_an_answer_without_room_is_empty_and_no_engine_is_called(settings: dict[str, Any], finish: str) -> None:
     chain = chain_of("a" * 999, **settings)
-    (thought,) = await chain.draft("big")
+    thought = await chain.draft("big")
     hanging = await chain.answer("big", after=thought)
     await chain.accept(thought)
     if finish == "context":
@@ -383,14 +383,17 @@ async def test_an_answer_without_room_is_empty_and_no_engine_is_called(settings:
 
 
 async def test_a_child_writes_its_own_chain_and_the_parent_can_take_it_over() -> None:
-    chain = chain_of(lambda seen, seed: f"{seed % 100}</think>{seed % 10}", max_tokens=100)
+    def script(seen: str, seed: int) -> str:
+        return f"{seed % 10}" if "</think>" in seen else f"{seed % 100}</think>"
+
+    chain = chain_of(script, max_tokens=100)
     await chain.write("big")
     children = [chain.child(), chain.child()]
     for child in children:
         await child.write("big")
         await child.answer("big")
     assert children[0].text != children[1].text
-    (lost,) = await children[0].draft("big")
+    lost = await children[0].draft("big")
     await chain.become(children[1])
     assert (chain.text, chain.answer_text, chain.finish) == (children[1].text, children[1].answer_text, "stop")
     await chain.close()
@@ -403,12 +406,12 @@ async def test_become_rejects_what_was_open_and_ends_what_was_under_way() -> Non
     chain = chain_of("ab" * 50, delay=0.001)
     child = chain.child()
     await child.write("big", max_tokens=2)
-    (before,) = await chain.draft("big", max_tokens=1)
+    before = await chain.draft("big", max_tokens=1)
     under_way = asyncio.create_task(chain.draft("big"))
     await asyncio.sleep(0.005)
     await chain.become(child)
     assert chain.engines["big"].running == 0
-    assert [draft.state for draft in (before, *await under_way)] == ["rejected", "rejected"]
+    assert [draft.state for draft in (before, await under_way)] == ["rejected", "rejected"]
     assert (chain.text, chain.thinking) == ("ab", False)
     check_books(chain.trace, chain.engines)
 
@@ -449,8 +452,8 @@ async def test_a_grandchild_is_nested_and_its_cost_is_everybodys() -> None:
 @pytest.mark.parametrize("verb", ["write", "accept", "insert", "rewind", "become", "answer"])
 async def test_overlapping_exclusive_verbs_raise(verb: str) -> None:
     chain = chain_of("abcdef", delay=0.001)
-    mark, child = chain.mark(), chain.child()
-    (draft,) = await chain.draft("big", max_tokens=1)
+    mark, child = chain.checkpoint(), chain.child()
+    draft = await chain.draft("big", max_tokens=1)
     verbs = {
         "write": lambda: chain.write("big"),
         "accept": lambda: chain.accept(draft),
@@ -501,7 +504,7 @@ async def test_a_listener_that_fails_fails_the_chain_and_not_the_engine() -> Non
 
 async def test_a_chain_that_is_over_is_gone_with_the_last_who_holds_it() -> None:
     chain = chain_of("abc</think>42")
-    (draft,) = await chain.draft("big", max_tokens=1)
+    draft = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
     await chain.write("big")
     await chain.answer("big")

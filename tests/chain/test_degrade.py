@@ -25,7 +25,7 @@ from strategies import (
 
 from speculative import EngineError, Pair, Problem, Result, Trace, asolve
 from speculative.chain.chain import Chain
-from speculative.chain.pending import Flight
+from speculative.chain.pending import PendingCall
 from speculative.errors import (
     EngineBusyError,
     EngineRefusedError,
@@ -129,12 +129,12 @@ async def test_a_cue_is_told_once_when_the_answer_never_began() -> None:
 
 async def test_drafts_are_drawn_by_the_survivor() -> None:
     chain = chain_of(mortal_pair("abcdef", "xyz", widths=(1, 2)))
-    (first,) = await chain.draft("big", max_tokens=2)
+    first = await chain.draft("big", max_tokens=2)
     drafts = await chain.draft("small", 2, after=first, max_tokens=2)
     assert [(draft.author, draft.text, draft.parent) for draft in drafts] == [("big", "cd", first)] * 2
     await chain.accept(drafts[1])
     assert chain.text == "abcd"
-    answer = await chain.answer("small", after=(await chain.draft("small", max_tokens=1))[0])
+    answer = await chain.answer("small", after=await chain.draft("small", max_tokens=1))
     assert answer.author == "big"
     await chain.close()
     check_books(chain.trace)
@@ -143,7 +143,7 @@ async def test_drafts_are_drawn_by_the_survivor() -> None:
 async def test_drafts_that_are_under_way_together_all_find_out() -> None:
     chain = chain_of(mortal_pair("abcdef", "xyz"))
     found = await asyncio.gather(*(chain.draft("small", max_tokens=3) for _ in range(4)), chain.ask("small", "well?"))
-    assert [draft.author for (draft,) in found[:4]] == ["big"] * 4
+    assert [draft.author for draft in found[:4]] == ["big"] * 4
     assert found[4] == ["abcdef"]
     assert len(degraded(chain.trace)) == 1
     assert kinds(chain.trace).count("Cancelled") == 5
@@ -154,7 +154,7 @@ async def test_a_draft_whose_ground_is_gone_by_then_is_rejected_and_empty() -> N
     task = asyncio.create_task(chain.draft("small"))
     await asyncio.sleep(0)
     await chain.write("big", max_tokens=2)
-    (draft,) = await task
+    draft = await task
     assert (draft.state, draft.text) == ("rejected", "")
     await chain.close()
     check_books(chain.trace)
@@ -169,8 +169,8 @@ async def test_scores_and_questions_come_from_the_survivor() -> None:
     assert await chain.ask("big", "why?", after=drafts[0]) == ["yes"]
     assert chain.reply_room("big", Question("free", "why?")) > 0
     assert chain.trace.usage()["small"].scored_tokens == 4
-    await chain.warm("big")
-    assert "Warmed" not in kinds(chain.trace)
+    await chain.prefill("big")
+    assert "Prefilled" not in kinds(chain.trace)
 
 
 async def test_scores_and_replies_about_drafts_that_were_decided_on_are_empty() -> None:
@@ -184,7 +184,7 @@ async def test_scores_and_replies_about_drafts_that_were_decided_on_are_empty() 
 
 async def test_warming_a_dead_server_loses_it() -> None:
     chain = chain_of(mortal_pair("abc", "xyz"))
-    await chain.warm("small")
+    await chain.prefill("small")
     assert kinds(chain.trace) == ["Cancelled", "Degraded"]
 
 
@@ -327,8 +327,8 @@ async def test_text_of_a_call_that_was_cut_off_is_in_the_trace() -> None:
 
 
 async def test_a_call_is_not_begun_again_for_drafts_that_were_rejected() -> None:
-    flight, begun = Flight([None]), list[int]()
-    flight.ground()
+    flight, begun = PendingCall([None]), list[int]()
+    flight.cancel()
 
     async def call() -> int:
         begun.append(1)

@@ -18,19 +18,19 @@ from speculative.errors import EngineUnreachableError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
-from speculative.trace.events import Cancelled, Warmed, Wrote
+from speculative.trace.events import Cancelled, Prefilled, Wrote
 from speculative.trace.replay import ReplayEngine
 
 LONG = "one two three four five six seven eight nine ten " * 4
 PACE = 0.001
 
 
-def warmed(trace: Any) -> list[Warmed]:
-    return [event for event in trace.walk() if isinstance(event, Warmed)]
+def warmed(trace: Any) -> list[Prefilled]:
+    return [event for event in trace.walk() if isinstance(event, Prefilled)]
 
 
 def chain_of(pair: Pair, every: int = 20, listener: Any = None, **problem: Any) -> Any:
-    return started(Problem.of("6*7?", warm_every=every, **problem), pair, listener=listener)
+    return started(Problem.of("6*7?", prefill_every=every, **problem), pair, listener=listener)
 
 
 @pytest.mark.parametrize("widths", [(1, 1), (2, 1), (1, 3)])
@@ -75,7 +75,7 @@ async def test_a_model_that_has_just_written_is_not_warmed() -> None:
 async def test_what_was_taken_back_has_not_been_seen() -> None:
     pair = scripted_pair(LONG, LONG, delay=PACE)
     chain = chain_of(pair, every=20)
-    mark = chain.mark()
+    mark = chain.checkpoint()
     await chain.write("big", max_tokens=30)
     await chain.rewind(mark)
     await chain.write("small", max_tokens=30)
@@ -97,7 +97,7 @@ async def test_one_at_a_time_none_is_waited_for_and_the_last_is_cancelled() -> N
     await chain.close()
     assert slow.running == 0
     (cancelled,) = (event for event in chain.trace if isinstance(event, Cancelled))
-    assert (cancelled.verb, cancelled.call.role, cancelled.error) == ("warm", "big", "")
+    assert (cancelled.verb, cancelled.call.role, cancelled.error) == ("prefill", "big", "")
     check_books(chain.trace, pair)
 
 
@@ -112,7 +112,7 @@ async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behi
         for _ in range(turns):
             await asyncio.sleep(0)
 
-    result = await run(Problem.of("6*7?", warm_every=1), Verbs(script=leaves), pair)
+    result = await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
     before = len(result.trace.events)
     await asyncio.gather(*left, return_exceptions=True)
     for _ in range(20):
@@ -127,7 +127,7 @@ async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behi
 async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:
     slow = ScriptedEngine("x", name="big", delay=30)
     pair = Pair(slow, ScriptedEngine(LONG, name="small", delay=PACE))
-    task = asyncio.create_task(run(Problem.of("6*7?", warm_every=10), build("small_only"), pair))
+    task = asyncio.create_task(run(Problem.of("6*7?", prefill_every=10), build("small_only"), pair))
     while not slow.calls:  # noqa: ASYNC110 (a scripted engine has no events)
         await asyncio.sleep(PACE)
     task.cancel()
@@ -141,11 +141,11 @@ async def test_a_failure_is_recorded_and_none_of_the_chain() -> None:
         raise EngineUnreachableError("nothing listens there")
 
     pair = Pair(ScriptedEngine(failing, name="big"), ScriptedEngine(LONG + "</think>42", name="small", delay=PACE))
-    result = await asolve("6*7?", "small_only", pair=pair, warm_every=20, degrade="small")
+    result = await asolve("6*7?", "small_only", pair=pair, prefill_every=20, degrade="small")
     assert (result.text, result.degraded) == ("42", None)
     failed = [event for event in result.trace if isinstance(event, Cancelled)]
     assert failed
-    assert {(event.verb, event.error) for event in failed} == {("warm", "nothing listens there")}
+    assert {(event.verb, event.error) for event in failed} == {("prefill", "nothing listens there")}
 
 
 async def test_never_behind_the_engine_that_writes() -> None:
@@ -154,7 +154,7 @@ async def test_never_behind_the_engine_that_writes() -> None:
         Pair(both, both),
         Pair(both, ScriptedEngine(LONG + "</think>42", delay=PACE)),
     ):  # (one server, spoken to twice, has one name)
-        result = await asolve("6*7?", "small_only", pair=pair, warm_every=10)
+        result = await asolve("6*7?", "small_only", pair=pair, prefill_every=10)
         assert not warmed(result.trace)
 
 
@@ -168,15 +168,15 @@ async def test_off_by_default_without_room_and_after_a_loss() -> None:
     spent = chain_of(pair, every=10, max_produced=40)
     await spent.write("small")
     assert spent.produced <= 40
-    with pytest.raises(UsageError, match="warm_every: -1 is out of range"):
-        Problem.of("6*7?", warm_every=-1)
+    with pytest.raises(UsageError, match="prefill_every: -1 is out of range"):
+        Problem.of("6*7?", prefill_every=-1)
 
 
 async def test_a_warm_up_by_hand_counts_as_seen() -> None:
     pair = scripted_pair(LONG, LONG, delay=PACE)
     chain = chain_of(pair, every=20)
     await chain.write("small", max_tokens=15)
-    await chain.warm("big")
+    await chain.prefill("big")
     await chain.write("small", max_tokens=15)
     await chain.close()
     assert len(warmed(chain.trace)) == 1
@@ -192,7 +192,7 @@ def test_the_tokens_are_the_same_with_and_without(
     pair = scripted_pair(babble(salt), babble(salt + 1), widths=widths)
 
     async def result_of(every: int, engines: Any = pair) -> Any:
-        problem = method.prepare(Problem.of("6*7?", max_tokens=200, seed=salt, warm_every=every))
+        problem = method.prepare(Problem.of("6*7?", max_tokens=200, seed=salt, prefill_every=every))
         return await run(problem, method, engines, Recorded() if heard else None)
 
     cold = asyncio.run(result_of(0))
@@ -230,7 +230,7 @@ def test_within_a_cap_the_tokens_are_the_same_however_many_there_are(every: int,
 
     def result_of(turns: int) -> Any:
         pair = Pair(Patient(LONG, name="big", turns=turns), ScriptedEngine(LONG * 9, name="small"))
-        problem = Problem.of("6*7?", max_tokens=2000, max_produced=cap, warm_every=every)
+        problem = Problem.of("6*7?", max_tokens=2000, max_produced=cap, prefill_every=every)
         result = asyncio.run(run(problem, Verbs(script=verbs), pair, Recorded() if heard else None))
         check_result(result, problem, pair)
         return result
@@ -244,7 +244,7 @@ def test_within_a_cap_the_tokens_are_the_same_however_many_there_are(every: int,
 
 def test_warm_ups_have_a_part_of_the_cap_and_no_more() -> None:
     pair = scripted_pair(LONG * 9, LONG * 9, delay=0.0)
-    result = asyncio.run(asolve("6*7?", "small_only", pair=pair, max_tokens=2000, max_produced=300, warm_every=9))
+    result = asyncio.run(asolve("6*7?", "small_only", pair=pair, max_tokens=2000, max_produced=300, prefill_every=9))
     usage = result.usage
     assert 0 < usage["big"].requests - 1 <= 30
 
@@ -255,7 +255,7 @@ async def test_a_chain_without_steps_to_warm_has_no_other_events() -> None:
         await chain.ask("small", "why?")
         await chain.answer("small")
 
-    result = await run(Problem.of("6*7?", warm_every=5), Verbs(script=verbs), scripted_pair(LONG, LONG))
+    result = await run(Problem.of("6*7?", prefill_every=5), Verbs(script=verbs), scripted_pair(LONG, LONG))
     assert kinds(result.trace) == ["Started", "Drafted", "Asked", "Answered", "Rejected", "Ended"]
 
 
@@ -265,4 +265,4 @@ async def test_a_bug_in_an_engine_is_still_an_engine_error() -> None:
 
     pair = Pair(ScriptedEngine(broken, name="big"), ScriptedEngine(LONG + "</think>", name="small", delay=PACE))
     with pytest.raises(EngineError, match="ZeroDivisionError"):
-        await asolve("6*7?", "small_only", pair=pair, warm_every=20, answer_by="big")
+        await asolve("6*7?", "small_only", pair=pair, prefill_every=20, answer_by="big")

@@ -26,9 +26,9 @@ def test_steps_do_not_depend_on_how_the_text_arrives(parts: list[str]) -> None:
 @given(st.text("ab\n", max_size=9), st.text("ab\n", max_size=9))
 def test_rewinding_gives_the_steps_of_before(text: str, more: str) -> None:
     steps = Steps(text)
-    mark = steps.mark
+    checkpoint = steps.checkpoint
     steps.add(more)
-    steps.rewind(mark)
+    steps.rewind(checkpoint)
     assert (steps.done, steps.partial) == (Steps(text).done, Steps(text).partial)
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 import speculative
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.http.protocols.vllm import VllmProtocol
 from speculative.engines.llamacpp.launch import LlamaLaunch
 from speculative.engines.vllm import guard
 from speculative.pair import Pair
@@ -176,10 +176,10 @@ class Endless(OpenAIEngine):
 
     def __init__(self, *settings):
         super().__init__(*settings)
-        self._wire = EndlessWire(self.server.model)
+        self._protocol = EndlessWire(self.server.model)
 
 
-class EndlessWire(VllmWire):
+class EndlessWire(VllmProtocol):
     def body(self, job, decoding, every):
         return {**super().body(job, decoding, every), "min_tokens": job.max_tokens}
 

@@ -33,7 +33,7 @@ def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch,
     assert "`speculative down` needs" in capfd.readouterr().err
     assert set(guard.family(os.getpid())) == before
     assert note.exists()
-    starting.start(LaunchConfig(model, python)).stop()  # what ends with us needs no note
+    starting.start_and_wait(LaunchConfig(model, python)).stop()  # what ends with us needs no note
 
 
 def test_servers_are_held_open_and_let_go(stand_in, capfd):
@@ -167,7 +167,7 @@ def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
         import os
         from speculative.engines.vllm import kept, launch as starting
         kept.write = lambda log, pid, *_, **__: (print(pid, flush=True), os._exit(1))
-        starting.begin(starting.LaunchConfig({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
+        starting.start(starting.LaunchConfig({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
     """)
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
     assert gone(guard.family(int(done.stdout)))

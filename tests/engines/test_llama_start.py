@@ -223,7 +223,7 @@ def test_a_program_on_the_path_serves_too(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(launch, "find_spec", lambda _: None)
-    running = starting.start(LlamaLaunch(str(model), args="--threads 1", deadline=60))
+    running = starting.start_and_wait(LlamaLaunch(str(model), args="--threads 1", deadline=60))
     try:
         assert starting.answers(running.url)
     finally:
@@ -238,9 +238,9 @@ def test_a_file_that_is_no_model_and_a_wrong_flag_are_said(tmp_path):
     with pytest.raises(
         EngineUnreachableError, match=r"llama\.cpp ended with 1 while it loaded .*cut\.gguf.* error loading model: .*llama\.cpp-\d+"
     ):
-        starting.start(LlamaLaunch(str(tmp_path / "cut.gguf"), deadline=60))
+        starting.start_and_wait(LlamaLaunch(str(tmp_path / "cut.gguf"), deadline=60))
     with pytest.raises(EngineUnreachableError, match=r"ended with 2 .*unrecognized arguments: --nonsense"):
-        starting.start(LlamaLaunch(str(gguf("small")), args="--nonsense", deadline=60))
+        starting.start_and_wait(LlamaLaunch(str(gguf("small")), args="--nonsense", deadline=60))
 
 
 @pytest.mark.llama

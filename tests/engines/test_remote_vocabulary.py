@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import speculative
 from speculative.engines.base import UnfinishedCharacter
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import Piece, Writing
+from speculative.engines.http.protocols.base import CompletionBuilder, Piece
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
@@ -167,7 +167,7 @@ class Reciter:
             at = len(prefix) - list(prefix)[::-1].index(think) if think in prefix else 0
             seen = self.vocabulary.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
             rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
-            writing = Writing(decoding, decoding.max_tokens, self.vocabulary)
+            writing = CompletionBuilder(decoding, decoding.max_tokens, self.vocabulary)
             ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")][: decoding.max_tokens]
             writing.add(Piece(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)

@@ -25,7 +25,7 @@ from speculative.methods.registry import names
 from speculative.pair import Pair
 from speculative.problem import Problem, Sampling
 from speculative.runner import run
-from speculative.trace.events import Answered, Cancelled, Warmed, Wrote
+from speculative.trace.events import Answered, Cancelled, Prefilled, Wrote
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
@@ -80,7 +80,7 @@ async def test_placeholder_calls_both_servers(pair, servers):
 
 
 async def test_what_a_server_is_given_only_grows_by_what_was_written(servers, nothing_left):
-    """Seen on the wire: each prompt is the last one of that server, then the ids that came back, then what the other model wrote."""
+    """Seen on the protocol: each prompt is the last one of that server, then the ids that came back, then what the other model wrote."""
     async with through_doors(servers) as (pair, doors):
         for door in doors.values():
             door.bodies.clear()
@@ -128,10 +128,10 @@ async def test_warming_saves_the_other_model_the_prefill(pair, servers):
     before = counts(servers)
     chain = Chain(Problem.of(PROBLEMS[0]["problem"] * 4, max_tokens=4000), pair)
     await chain.insert("".join(f"So we look at it again, for the {i}th time.\n\n" for i in range(30)))
-    await chain.warm("small")
+    await chain.prefill("small")
     await chain.write("small", max_tokens=8)
     await chain.close()
-    up, written = (event.call for event in chain.trace if isinstance(event, Warmed | Wrote))
+    up, written = (event.call for event in chain.trace if isinstance(event, Prefilled | Wrote))
     assert (up.cached_tokens, up.produced_tokens) == (0, 1)
     assert written.cached_tokens == (up.prompt_tokens - 1) // BLOCK * BLOCK > 2 * BLOCK
     assert chain.trace.usage()["small"].discarded_tokens >= 1
@@ -165,15 +165,15 @@ class Waiting(Method):
 
 
 async def test_an_idle_model_is_warmed_while_the_other_one_writes(endless, servers):
-    """`warm_every`: big has most of what small wrote in its cache before it is handed the chain. The tokens are the same without."""
+    """`prefill_every`: big has most of what small wrote in its cache before it is handed the chain. The tokens are the same without."""
     unseen = f"{PROBLEMS[4]['problem']} ({uuid4()})"  # by the caches
     problem = Problem.of(unseen, sampling=WILD, seed=4, max_tokens=2000, max_seconds=300)
     async with Pair(await connected(servers["big"].url, "big", Followed), endless["small"]) as engines:
         before = counts(servers)
-        warm = await run(structs.replace(problem, warm_every=100), Waiting(), engines)
+        warm = await run(structs.replace(problem, prefill_every=100), Waiting(), engines)
         await counted(servers, before, warm.usage)
         cold = await run(problem, Waiting(), engines)
-    ups = [event.call for event in warm.trace if isinstance(event, Warmed)]
+    ups = [event.call for event in warm.trace if isinstance(event, Prefilled)]
     assert len(ups) >= 5
     assert {(call.role, call.requests, call.produced_tokens) for call in ups} == {("big", 1, 1)}
     assert ups[0].cached_tokens == 0
@@ -184,7 +184,7 @@ async def test_an_idle_model_is_warmed_while_the_other_one_writes(endless, serve
     assert (answer.role, warm.usage["small"].kept_tokens) == ("big", 1500)
     assert answer.cached_tokens == ups[-1].prompt_tokens // BLOCK * BLOCK >= 1200 // BLOCK * BLOCK
     assert warm.usage["big"].discarded_tokens == len(ups)
-    assert not [event for event in cold.trace if isinstance(event, Warmed)]
+    assert not [event for event in cold.trace if isinstance(event, Prefilled)]
     assert cold.reasoning == warm.reasoning
 
 

@@ -68,20 +68,20 @@ def test_a_python_that_is_none_is_said(stand_in, tmp_path):
 def test_logs_that_nobody_needs_go(stand_in):
     """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
     python, model = stand_in
-    running = starting.start(LaunchConfig(model, python))
+    running = starting.start_and_wait(LaunchConfig(model, python))
     old, new = (kept.state() / f"vllm-{name}.log" for name in "12")
     for file in (old, new):
         file.write_text("out of memory")
     for file in (old, running.log):
         os.utime(file, (1, 1))
-    starting.start(LaunchConfig(model, python)).stop()
+    starting.start_and_wait(LaunchConfig(model, python)).stop()
     assert sorted(kept.state().iterdir()) == sorted([new, running.log])
     running.stop()
 
 
 def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
-    running = starting.start(LaunchConfig(model, python))
+    running = starting.start_and_wait(LaunchConfig(model, python))
     os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
     running.process.wait(100)
     running.stop()
@@ -108,10 +108,10 @@ def test_loading_has_a_deadline(stand_in):
 def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
     python, model = stand_in
     launch = LaunchConfig(model, python, args="--slow", deadline=60)
-    running = starting.begin(launch)
+    running = starting.start(launch)
     running.begun -= 61  # as long as the other one took
     with pytest.raises(EngineUnreachableError, match=r"did not load .* within 60 s"):
-        starting.loaded(running, launch)
+        starting.wait_ready(running, launch)
 
 
 async def test_a_server_that_is_there_already_is_used_and_left_alone():
@@ -200,13 +200,13 @@ def test_what_cannot_be_started_is_said():
         with pytest.raises(UsageError, match=f"big_port must be .*, got '{port}'"):
             EngineOptions.of("big", {"big_port": port})
         with pytest.raises(UsageError, match=f"port {port}: there is none"):
-            starting.start(LaunchConfig("someone/model", sys.executable, port=port))
+            starting.start_and_wait(LaunchConfig("someone/model", sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     with pytest.raises(UsageError, match="name the port with --big-port"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--port=9000"))
     for wrong in ("bundle:big", "model", "a/b/c", ""):
-        with pytest.raises(UsageError, match="it opens bundled:big"):
+        with pytest.raises(UsageError, match="use bundled:big"):
             open_engine(wrong)
 
 
@@ -238,7 +238,7 @@ async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch
     python, model = stand_in
     monkeypatch.setattr(http, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
-    opened.link.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
+    opened.client.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
     with pytest.raises(EngineUnreachableError, match=r"its log: "):
         await opened.complete([[1]], Decoding(1), key="", tally=Tally())
     await opened.aclose()
@@ -257,7 +257,7 @@ async def test_who_stops_listening_ends_the_call(stand_in):
         finally:
             closed.append(True)
 
-    opened.link.stream = answer
+    opened.client.stream = answer
     stream = opened.stream([1], Decoding(4), key="", tally=Tally())
     assert await anext(stream) == b"one"
     await stream.aclose()

@@ -205,7 +205,7 @@ async def test_a_model_without_special_tokens_for_its_thinking_thinks_and_answer
 
     engine = ScriptedEngine(say, dialect="chatml-plain")
     result = await speculative.asolve("6*7?", "big_only", pair=speculative.Pair(engine, engine), max_tokens=200, answer_instruction="")
-    assert (result.reasoning, result.answer, result.finish_reason) == ("6*7 is 42.\n\nSo it is 42.", "\\boxed{42}", "stop")
+    assert (result.reasoning, result.text, result.finish_reason) == ("6*7 is 42.\n\nSo it is 42.", "\\boxed{42}", "stop")
     assert seen[0] == "<|im_start|>user\n6*7?<|im_end|>\n<|im_start|>assistant\n"
     assert seen[1] == f"{seen[0]}6*7 is 42.\n\nSo it is 42.\n\nThe final answer:\n\n"
     engine = ScriptedEngine("6*7 is 42.<|im_end|>", dialect=name)

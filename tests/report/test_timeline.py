@@ -84,10 +84,12 @@ class Greedy(ScriptedEngine):
 
 
 @pytest.mark.parametrize("listened", [False, True])
-@pytest.mark.parametrize("script", ["So. " * 999, "So.</think>\n\nThe answer is" + " 7" * 999])
+@pytest.mark.parametrize("script", ["So. " * 5_000, "So.</think>\n\nThe answer is" + " 7" * 5_000])
 async def test_the_text_of_a_call_that_ran_out_of_time_is_drawn_once_and_as_kept(script, listened):
-    async with Pair(ScriptedEngine(script, delay=0.002), ScriptedEngine(script)) as pair:
-        result = await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair, listener=TraceRecorder() if listened else None)
+    async with Pair(ScriptedEngine(script, delay=0.01), ScriptedEngine(script)) as pair:  # far more than 2 s
+        result = await asolve(
+            Problem.of("How?", max_seconds=2, max_tokens=100_000), "big_only", pair=pair, listener=TraceRecorder() if listened else None
+        )
     assert result.finish_reason == "time"
     *spans, note = Timeline(result.trace).spans
     assert (note.status, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)

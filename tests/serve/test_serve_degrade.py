@@ -54,9 +54,9 @@ def test_ready_and_metrics_tell_who_is_missing():
 
 
 def test_the_settings_say_it_for_requests_that_do_not():
-    with serving(mortal(), degrade="big", warm_every=4) as served:
+    with serving(mortal(), degrade="big", prefill_every=4) as served:
         reply = served.post(json={**ASK, "model": "speculative/small_only"}).json()
         assert reply["choices"][0]["speculative"]["degraded"] == "small"
-        reply = served.post(json={**ASK, "model": "speculative/big_only", "warm_every": 0}).json()
+        reply = served.post(json={**ASK, "model": "speculative/big_only", "prefill_every": 0}).json()
         assert reply["choices"][0]["speculative"]["degraded"] is None
-        assert served.post(json={**ASK, "warm_every": -1}).status_code == 400
+        assert served.post(json={**ASK, "prefill_every": -1}).status_code == 400

@@ -42,12 +42,12 @@ def test_every_method_replays_to_an_equal_timeless_trace(
 
 
 async def every_verb(chain: Chain) -> None:
-    (first,) = await chain.draft("small", max_tokens=20)
+    first = await chain.draft("small", max_tokens=20)
     below = await chain.draft("big", 2, after=first, max_tokens=5, logprobs=True)
     await chain.score("small", below)
     await chain.score("small", below)
     await chain.ask("big", "why?", after=first, n=2)
-    await chain.warm("big")
+    await chain.prefill("big")
     slow = asyncio.create_task(chain.draft("big", 3))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_every_verb_replays_also_calls_that_were_cancelled() -> None:
         "Drafted",
         "Scored",
         "Asked",
-        "Warmed",
+        "Prefilled",
         "Cancelled",
         "Accepted",
         "Wrote",
@@ -80,7 +80,7 @@ async def test_a_call_that_failed_fails_again(verb: str) -> None:
         raise EngineError("the server is gone")
 
     async def verbs(chain: Chain) -> None:
-        drafts = await chain.draft("small")
+        drafts = await chain.draft("small", 1)
         await (chain.write("big") if verb == "write" else chain.score("big", drafts))
 
     pair, method = scripted_pair(failing, "so", scores=failing), Verbs(script=verbs)
@@ -98,7 +98,7 @@ async def test_another_method_parameter_or_verb_is_a_mismatch() -> None:
     trace = (await run(PROBLEM, build("random_switch", {"big_share": 1}), pair)).trace
 
     async def scoring(chain: Chain) -> None:
-        await chain.score("small", [await chain.answer("small", after=draft) for draft in await chain.draft("big")])
+        await chain.score("small", [await chain.answer("small", after=draft) for draft in await chain.draft("big", 1)])
 
     for method in (build("spec_rewrite"), build("random_switch", {"big_share": 0}), build("logprob_subselect"), Verbs(script=scoring)):
         with pytest.raises(ReplayMismatchError):
@@ -128,7 +128,7 @@ async def test_scores_that_the_trace_does_not_hold_are_a_mismatch() -> None:
     trace = (await run(PROBLEM, Verbs(script=lambda chain: chain.draft("small")), pair)).trace
 
     async def scoring(chain: Chain) -> None:
-        await chain.score("big", await chain.draft("small"))
+        await chain.score("big", await chain.draft("small", 1))
 
     with pytest.raises(ReplayMismatchError, match="does not hold the scores that the method asks big for"):
         await again(trace, pair, Verbs(script=scoring))

@@ -9,7 +9,7 @@ from speculative.chain.drafts import Draft
 from speculative.chain.prefix import Change, Prefix
 from speculative.engines.base import Completion, Engine
 from speculative.problem import Problem
-from speculative.prompts import Part, encode_parts, find_dialect
+from speculative.prompts import Part, SpecialToken, encode_parts, find_dialect
 from speculative.trace.state import Piece
 
 Prompts = dict[tuple[str, str], list[int]]
@@ -36,9 +36,13 @@ class View:
         self._prefix = Prefix(self.vocabulary, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
-        marker, think_end = self.vocabulary.marker, self.dialect.think_end
-        self.end_ids = tuple(marker(token) for token in self.dialect.stop_tokens)
-        self.stop_ids = (*([marker(think_end)] if think_end else []), *self.end_ids)
+        marker, dialect = self.vocabulary.marker, self.dialect
+        self.end_ids = tuple(marker(token) for token in dialect.stop_tokens)
+        self.think_start_id = marker(dialect.think_start) if dialect.think_start else None
+        thinking = [marker(token) for token in (dialect.think_end, dialect.think_start) if token]
+        self.stop_ids = (*thinking[:1], *self.end_ids)
+        self.answer_stop_ids = (*thinking, *self.end_ids)
+        self.reopening: list[Part] = [SpecialToken(dialect.think_start)] if dialect.think_start else []
 
     def _prompt(self, problem: Problem) -> Sequence[Part]:
         if problem.raw:
@@ -56,7 +60,7 @@ class View:
     def before(self, pieces: Sequence[Piece], draft: Draft) -> list[int]:
         """Ids of all that the draft follows."""
         self._follow(pieces)
-        ids = self._after(draft.above)
+        ids = self._after(draft.parent_draft)
         if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
             return ids
         return ids + self._closing([*(piece.text for piece in pieces), *(above.text for above in draft.path()[:-1])])
@@ -66,7 +70,7 @@ class View:
         new: list[Draft] = []
         while draft and draft.id not in self._grown:
             new.append(draft)
-            draft = draft.above
+            draft = draft.parent_draft
         prefix = self._grown[draft.id] if draft else self._prefix
         if draft and not new:
             return prefix.ids
@@ -116,5 +120,7 @@ class View:
             changes: list[Change] = []
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
                 changes.append(self._prefix.open_phase(self._closing([piece.text for piece in pieces[:place]])))
+            elif piece.phase == "thinking" and before and before.phase == "answer":
+                changes.append(self._prefix.open_phase(self.parts(self.reopening)))
             changes.append(self._extend(self._prefix, piece))
             self._seen.append((piece, changes))

@@ -1,59 +1,61 @@
-"""A draft: text that a model proposed, and the place in the tree of text that it hangs at."""
+"""Drafts, and the tree of all text that was ever proposed for a chain."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Literal
 
 from msgspec import Struct, structs
 
+from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
 
 
-class Place(Struct, eq=False, gc=False):
-    """A node of the tree of all text that was ever proposed for a chain. `taken`: how many hang below it.
+class TreeNode(Struct, eq=False, gc=False):
+    """A place in the tree of all proposed text. `children` counts the nodes below it.
 
-    Seeds come from the place (path and sibling number), never from arrival order: so a chain among many draws what it
-    draws alone.
+    Seeds come from the node (path and sibling number), never from arrival order: so a chain among many draws the same
+    tokens as alone.
     """
 
     key: int
-    taken: int = 0
+    children: int = 0
 
-    def below(self) -> Place:
-        """The next sibling below this place."""
-        self.taken += 1
-        return Place(int.from_bytes(blake2b(b"%d/%d" % (self.key, self.taken), digest_size=6).digest(), "big"))
+    def new_child(self) -> TreeNode:
+        """Returns the next sibling below this node."""
+        self.children += 1
+        return TreeNode(int.from_bytes(blake2b(b"%d/%d" % (self.key, self.children), digest_size=6).digest(), "big"))
 
 
-class Mark:
-    """A place in the chain's text to go back to. `age`: how often text had been taken back when it was made."""
+class Checkpoint:
+    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made."""
 
-    def __init__(self, pieces: int, place: Place, steps: tuple[int, str], age: int) -> None:
-        self.pieces, self.place, self.steps, self.age = pieces, place, steps, age
+    def __init__(self, pieces: int, node: TreeNode, steps: tuple[int, str], rewinds: int) -> None:
+        self.pieces, self.node, self.steps, self.rewinds = pieces, node, steps, rewinds
 
 
 class Draft:
-    """Text that a model proposed; it hangs off the chain's end (`parent` None) or off another draft.
+    """Text that a model proposed, after the chain's end (`parent` None) or after another draft.
 
-    `tokens` would be kept if it were accepted. `base` is the chain's end that it and the drafts above it hang off.
+    `tokens` would be kept if it were accepted. `base` is the chain's end that it and the drafts before it follow, `depth` the
+    tokens from there down to its own last.
     """
 
-    __slots__ = ("_hanging", "author", "base", "id", "parent", "place", "proposal", "scores", "state", "text", "tokens")
+    __slots__ = ("author", "base", "depth", "id", "node", "parent", "proposal", "scores", "state", "text", "tokens")
 
-    def __init__(self, author: str, proposal: Proposal, parent: Draft | None, base: Place, place: Place) -> None:
+    def __init__(self, author: str, proposal: Proposal, parent: Draft | None, base: TreeNode, node: TreeNode) -> None:
         self.id = proposal.id
         self.text = proposal.text
-        self.tokens = self._hanging = proposal.completion.produced - proposal.dropped
+        self.tokens = self.depth = proposal.completion.produced - proposal.dropped
         self.author = author
         self.proposal = proposal
         self.parent = parent
         self.base = base
         if parent and parent.state == "open":
             self.base = parent.base
-            self._hanging += parent._hanging
-        self.place = place
+            self.depth += parent.depth
+        self.node = node
         self.state: Literal["open", "accepted", "rejected"] = "open"
         self.scores: dict[str, list[float]] = {}
 
@@ -62,6 +64,7 @@ class Draft:
 
     @property
     def phase(self) -> Phase:
+        """`thinking` or `answer`."""
         return self.proposal.phase
 
     @property
@@ -77,7 +80,7 @@ class Draft:
 
     @property
     def finish(self) -> str:
-        """Why its text ends: `stop`, `end` (of the thinking, or of the text), `length` or `context`."""
+        """The reason why its text ends: `stop`, `end` (of the thinking, or of the text), `length`, `context` or `loop`."""
         return self.proposal.completion.finish
 
     @property
@@ -86,17 +89,17 @@ class Draft:
         return self.proposal.completion.end_id is not None
 
     @property
-    def hanging(self) -> int:
-        """Tokens from the chain's end down to its own last."""
-        return 0 if self.state == "accepted" else self._hanging
+    def depth_tokens(self) -> int:
+        """Tokens that its acceptance would add to the chain."""
+        return 0 if self.state == "accepted" else self.depth
 
     @property
-    def above(self) -> Draft | None:
-        """The draft that it hangs off; None when that is the chain's end."""
+    def parent_draft(self) -> Draft | None:
+        """The open draft that it follows; None if it follows the chain's end."""
         return self.parent if self.parent and self.parent.state != "accepted" else None
 
     def path(self) -> list[Draft]:
-        """From the first draft above that is not committed yet down to this one."""
+        """Returns the drafts from the chain's end down to this one."""
         path: list[Draft] = []
         draft: Draft | None = self
         while draft is not None and draft.state != "accepted":
@@ -104,20 +107,74 @@ class Draft:
             draft = draft.parent
         return path[::-1]
 
-    def follows(self, committed: Draft) -> None:
-        """What it hung off is committed down to that draft: from here on it hangs off the chain's new end."""
-        self.base = committed.place
-        self._hanging -= committed._hanging
+    def reparent(self, committed: Draft) -> None:
+        """Moves this draft to the chain's new end after the draft before it was accepted."""
+        self.base = committed.node
+        self.depth -= committed.depth
+
+
+class DraftTree:
+    """The open drafts of one chain. `end` is the node of the chain's end."""
+
+    def __init__(self, seed: int) -> None:
+        self.end = TreeNode(seed)
+        self.open: dict[int, Draft] = {}
+        self._numbers = 0
+
+    def new_numbers(self, n: int) -> int:
+        """Reserves `n` numbers for drafts, in the order of the calls, not of their returns. Returns the first."""
+        self._numbers += n
+        return self._numbers - n
+
+    def can_attach(self, parent: Draft | None, base: TreeNode) -> bool:
+        """Returns whether a draft can still be attached below a draft, or (None) to what was the chain's end."""
+        if parent is None or parent.state == "accepted":
+            return base is self.end
+        return parent.state == "open" and parent.base is self.end
+
+    def check_open(self, draft: Draft | None, verb: str) -> None:
+        """Raises `ChainStateError` for a draft that nothing can follow: it must be open at the chain's end, or be the chain's end."""
+        if draft is None or (draft.state == "accepted" and draft.node is self.end):
+            return
+        if draft.state != "open":
+            raise ChainStateError(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
+        if draft.base is not self.end:
+            raise ChainStateError(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+
+    def add(self, drafts: Sequence[Draft]) -> None:
+        """Opens drafts."""
+        self.open |= {draft.id: draft for draft in drafts}
+
+    def take(self, path: Sequence[Draft]) -> None:
+        """Takes accepted drafts out of the open ones."""
+        for draft in path:
+            draft.state = "accepted"
+            del self.open[draft.id]
+
+    def reparent_all(self, committed: Draft) -> None:
+        """Moves the drafts that are still open to the chain's new end."""
+        for draft in self.open.values():
+            draft.reparent(committed)
+
+    def matching(self, matches: Callable[[Draft], bool]) -> list[Draft]:
+        """Returns the open drafts that match."""
+        return [draft for draft in self.open.values() if matches(draft)]
+
+    def drop(self, drafts: Sequence[Draft]) -> None:
+        """Takes rejected drafts out of the open ones."""
+        for draft in drafts:
+            draft.state = "rejected"
+            del self.open[draft.id]
 
 
 def joined(parts: Sequence[Draft]) -> Draft:
-    """Committed drafts that follow each other, as the one that they are together."""
+    """Returns committed drafts that follow each other as one draft."""
     if len(parts) == 1:
         return parts[0]
     first, last = parts[0], parts[-1]
     before = tuple(token for part in parts[:-1] for token in part.ids)
     whole = structs.replace(last.proposal.completion, ids=before + last.proposal.completion.ids, logprobs=None)
     proposal = structs.replace(last.proposal, id=first.id, text="".join(part.text for part in parts), completion=whole)
-    draft = Draft(last.author, proposal, first.parent, first.base, last.place)
+    draft = Draft(last.author, proposal, first.parent, first.base, last.node)
     draft.state = last.state
     return draft

@@ -1,43 +1,69 @@
-"""Who works where a method names a role: its own engine, or the survivor's once its server is gone."""
+"""The survivor takes over the calls of a role whose server is gone (`Problem.degrade`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from speculative.engines.base import Engine
 from speculative.errors import EngineError
-from speculative.problem import Degrade
+from speculative.problem import ROLES, Degrade
+from speculative.trace.events import AnyEvent, Degraded
 
-BOTH = ("big", "small")
+T = TypeVar("T")
 
 
-class Roles:
-    """The roles of one chain. `lost` is the one whose server is gone.
+class Failover:
+    """Knows which role serves which calls. `lost` is the role whose server is gone.
 
-    A child begins with what its parent knows, and then finds out for itself: so what it does hangs on its own calls alone.
+    A child chain starts with its parent's state and then tracks failures on its own, which keeps it reproducible.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], degrade: Degrade, lost: str | None = None) -> None:
-        self._engines = engines
+    def __init__(
+        self, engines: Mapping[str, Engine], degrade: Degrade, record: Callable[[AnyEvent], None], lost: str | None = None
+    ) -> None:
+        self._engines, self._record = engines, record
         self.survivor = degrade if degrade in engines else None
         self.lost = lost
 
-    def acting(self, role: str) -> str:
-        """The role whose engine does what is asked of this one."""
+    async def run(self, role: str, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """Runs an attempt with the role that serves `role`; with the survivor if that one is lost over it."""
+        while True:
+            acting = self.role_for(role)
+            try:
+                return await attempt(acting)
+            except EngineError as error:
+                if not self.take_over(acting, error):
+                    raise
+
+    def role_for(self, role: str) -> str:
+        """Returns the role that serves the calls of `role`: itself, or the survivor after a failover."""
         return self.survivor if self.survivor and role == self.lost else role
 
-    def survives(self, role: str, error: EngineError) -> bool:
-        """Whether the chain can go on although a call of that role failed so."""
-        return error.lost and self.spares(role)
+    def take_over(self, role: str, error: EngineError) -> bool:
+        """Returns whether the chain can go on after an error of a role's engine; from then on the survivor serves it.
 
-    def spares(self, role: str) -> bool:
-        """Whether another engine would go on without that role's."""
-        return self.survivor is not None and role in BOTH and role != self.survivor
+        Calls that were under way find out one by one.
+        """
+        if not self.can_continue(role, error):
+            return False
+        if self.lost is None and self.survivor:
+            self.lost = role
+            self._record(Degraded(role=role, survivor=self.survivor, error=str(error)))
+        return True
 
-    def idle(self, writer: str) -> str | None:
-        """The model that could be warmed while the other one writes: never one behind the writer's own engine."""
-        if writer not in BOTH or self.lost:
+    def can_continue(self, role: str, error: EngineError) -> bool:
+        """Returns whether the chain can go on although a call of that role failed with this error."""
+        return error.lost and self.has_fallback(role)
+
+    def has_fallback(self, role: str) -> bool:
+        """Returns whether the survivor could serve that role."""
+        return self.survivor is not None and role in ROLES and role != self.survivor
+
+    def idle_role(self, writer: str) -> str | None:
+        """Returns the role that can be prefilled while `writer` writes, never one on the writer's own engine."""
+        if writer not in ROLES or self.lost:
             return None
-        (other,) = (role for role in BOTH if role != writer)
+        (other,) = (role for role in ROLES if role != writer)
         mine, theirs = self._engines.get(writer), self._engines.get(other)
         return other if mine and theirs and mine is not theirs and mine.name != theirs.name else None

@@ -1,4 +1,4 @@
-"""Calls of drafts that are under way: `accept` and `reject` can end them."""
+"""Calls for drafts that are under way: `accept` and `reject` can cancel them."""
 
 from __future__ import annotations
 
@@ -11,51 +11,59 @@ from speculative.chain.drafts import Draft
 T = TypeVar("T")
 
 
-class Flight:
-    """One call, in a task of its own. `parents` are what its drafts will hang off, None for the chain's end."""
+class PendingCall:
+    """One call, in a task of its own. `parents` are the drafts that its own will follow, None for the chain's end."""
 
     def __init__(self, parents: Sequence[Draft | None]) -> None:
         self.parents = parents
-        self.grounded = False
+        self.cancelled = False
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What the call gives; None if it was grounded before it gave anything. A call that failed may be followed by another one."""
-        if self.grounded:
+        """Returns what the work gives, or None if it was cancelled by `cancel`. A failed call may be followed by another one."""
+        if self.cancelled:
             work.close()
             return None
         self._task = task = asyncio.ensure_future(work)
         try:
             return await task
         except asyncio.CancelledError:
-            mine = asyncio.current_task()
-            if not self.grounded or (mine and mine.cancelling()):
+            current = asyncio.current_task()
+            if not self.cancelled or (current and current.cancelling()):
                 raise
             return None
 
-    def ground(self) -> asyncio.Task[Any] | None:
-        """Cancels the call; its task, to be waited for."""
-        self.grounded = True
+    def cancel(self) -> asyncio.Task[Any] | None:
+        """Cancels the call. Returns its task, to be waited for."""
+        self.cancelled = True
         if self._task:
             self._task.cancel()
         return self._task
 
 
-class Flights:
-    """All flights of one chain."""
+class PendingCalls:
+    """All calls for drafts of one chain."""
 
     def __init__(self) -> None:
-        self._all: dict[Flight, None] = {}
+        self._all: dict[PendingCall, None] = {}
 
-    def begin(self, parents: Sequence[Draft | None]) -> Flight:
-        flight = Flight(parents)
-        self._all[flight] = None
-        return flight
+    def begin(self, parents: Sequence[Draft | None]) -> PendingCall:
+        """Registers a call before it is made."""
+        call = PendingCall(parents)
+        self._all[call] = None
+        return call
 
-    def end(self, flight: Flight) -> None:
-        self._all.pop(flight, None)
+    def end(self, call: PendingCall) -> None:
+        """Forgets a call that is over."""
+        self._all.pop(call, None)
 
-    def ground(self, doomed: Callable[[Draft | None], bool]) -> list[asyncio.Task[Any]]:
-        """Cancels the calls all of whose drafts would hang off something doomed."""
-        hit = [flight for flight in self._all if not flight.grounded and all(doomed(parent) for parent in flight.parents)]
-        return [task for flight in hit if (task := flight.ground())]
+    def cancel(self, is_lost: Callable[[Draft | None], bool]) -> list[asyncio.Task[Any]]:
+        """Cancels the calls whose parents are all lost. Returns their tasks."""
+        hit = [call for call in self._all if not call.cancelled and all(is_lost(parent) for parent in call.parents)]
+        return [task for call in hit if (task := call.cancel())]
+
+
+async def wait_cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Waits until cancelled calls are over and their cost is recorded."""
+    if tasks:
+        await asyncio.wait(tasks)

@@ -1,4 +1,4 @@
-"""Steps: chain text up to and including a blank line. And how a chain that goes round in circles is noticed."""
+"""Steps: chain text up to and including a blank line. Loop detection: the same steps again and again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LOOP_PERIOD = 8
 """The longest block of steps whose repetition is looked for."""
 
 LOOP_REPEATS = 3
-"""So often in a row is a loop. Twice is what honest checking looks like."""
+"""Repetitions in a row that are a loop. Twice is what honest checking looks like."""
 
 
 class Steps:
@@ -20,7 +20,7 @@ class Steps:
         self.add(text)
 
     def add(self, text: str) -> int:
-        """Takes in new text; says how many steps it completed."""
+        """Adds new text. Returns how many steps it completed."""
         if STEP not in (text if not self.partial else self.partial[-1] + text):
             self.partial += text
             return 0
@@ -30,13 +30,13 @@ class Steps:
         return len(completed)
 
     @property
-    def mark(self) -> tuple[int, str]:
-        """What `rewind` goes back to."""
+    def checkpoint(self) -> tuple[int, str]:
+        """The state that `rewind` goes back to."""
         return len(self.done), self.partial
 
-    def rewind(self, mark: tuple[int, str]) -> None:
-        """Takes back what was added since the mark."""
-        size, self.partial = mark
+    def rewind(self, checkpoint: tuple[int, str]) -> None:
+        """Takes back the text that was added since the checkpoint."""
+        size, self.partial = checkpoint
         del self.done[size:]
 
     @property

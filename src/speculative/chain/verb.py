@@ -129,42 +129,42 @@ class LoopGuard:
 # ---- arguments ------------------------------------------------------------------------------------------------------
 
 
-def whole(verb: str, least: int | None = 1, **counts: object) -> None:
+def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
     """Raises `ChainStateError` for what is given and is no whole number, or one below the least."""
     for name, count in counts.items():
         if count is None:
             continue
         if isinstance(count, bool) or not isinstance(count, int):
-            raise ChainStateError(f"{verb}: {name} must be a whole number, got {shown(count)}")
+            raise ChainStateError(f"{verb}: {name} must be a whole number, got {show(count)}")
         if least is not None and count < least:
             raise ChainStateError(f"{verb}: {name} must be at least {least}, got {count}")
 
 
-def number(verb: str, **numbers: object) -> None:
+def check_number(verb: str, **numbers: object) -> None:
     """Raises `ChainStateError` for what is given and is no number."""
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ChainStateError(f"{verb}: {name} must be a number, got {shown(value)}")
+            raise ChainStateError(f"{verb}: {name} must be a number, got {show(value)}")
 
 
-def typed(verb: str, kind: type | tuple[type, ...], called: str, **values: object) -> None:
+def check_type(verb: str, kind: type | tuple[type, ...], called: str, **values: object) -> None:
     """Raises `ChainStateError` for what is given and is of another type."""
     for name, value in values.items():
         if value is not None and not isinstance(value, kind):
-            raise ChainStateError(f"{verb}: {name} must be {called}, got {shown(value)}")
+            raise ChainStateError(f"{verb}: {name} must be {called}, got {show(value)}")
 
 
-def drafts(verb: str, name: str, given: object) -> list[Draft]:
+def drafts_of(verb: str, name: str, given: object) -> list[Draft]:
     """The drafts that are given: one, or several. Raises `ChainStateError` for anything else."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:
         if not isinstance(one, Draft):
-            raise ChainStateError(f"{verb}: {name} must be a draft, got {shown(one)}")
+            raise ChainStateError(f"{verb}: {name} must be a draft, got {show(one)}")
     return found
 
 
-def shown(value: object) -> str:
+def show(value: object) -> str:
     """A value as an error names it, in one short line."""
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(cast('object', value)).__name__}"

@@ -133,7 +133,7 @@ class ProblemFlags:
     ] = None
 
     degrade: Annotated[Degrade, Parameter(help="who goes on alone when the other one's server dies", group=LIMITS)] = "fail"
-    warm_every: Annotated[
+    prefill_every: Annotated[
         int,
         Parameter(converter=parse_int, help="tokens after which the idle model is given what it has not seen; 0 is never", group=LIMITS),
     ] = 0
@@ -149,7 +149,7 @@ class ProblemFlags:
             max_seconds=self.max_seconds,
             answer_instruction=self.answer_instruction,
             degrade=self.degrade,
-            warm_every=self.warm_every,
+            prefill_every=self.prefill_every,
         )
 
 

@@ -64,7 +64,7 @@ async def _seen(role: str, opened: Engine) -> Finding:
 def _show(console: Console, findings: list[Finding], same: bool) -> None:
     table = Table("", *(Column(finding.role, overflow="fold") for finding in findings), box=None, pad_edge=False)
     rows = {
-        "state": [finding.error or "well" for finding in findings],
+        "status": [finding.error or "ok" for finding in findings],
         "engine": [finding.name for finding in findings],
         "server": [finding.server for finding in findings],
         "dialect": [finding.dialect for finding in findings],

@@ -12,8 +12,8 @@ from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
 from speculative.engines.options import BUNDLED, engine_kind
 from speculative.engines.vllm import kept
-from speculative.engines.vllm.launch import TOLD, LaunchConfig, begin, loaded
-from speculative.engines.vllm.process import Running, end_all
+from speculative.engines.vllm.launch import TOLD, LaunchConfig, start, wait_ready
+from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import UsageError
 from speculative.pair import launch_config
 
@@ -36,13 +36,13 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 
 
 def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
-    begun: list[Running] = []
+    begun: list[ServerProcess] = []
     try:
         with LoadingLine() as tell:
             for launch in launches.values():
-                begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
+                begun.append(start(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
             for running, launch in zip(begun, launches.values(), strict=True):
-                loaded(running, launch, tell)
+                wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
         flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
         with suppress(KeyboardInterrupt):  # which is how it is meant to end; before, the servers were not open yet
@@ -54,7 +54,7 @@ def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]])
         end_all(begun)
 
 
-def _watched(ours: list[Running]) -> int:
+def _watched(ours: list[ServerProcess]) -> int:
     """Holds the servers open until one of them is told to end."""
     if not ours:
         note("all of these servers run already, and are left to those who started them")

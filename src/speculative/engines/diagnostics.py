@@ -55,9 +55,9 @@ async def _template(engine: Any, prompt: list[int]) -> str:
     body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
     try:
         if engine.server.kind == "llama.cpp":  # its `/tokenize` takes text
-            text = msgspec.json.decode(await engine.link.post("/apply-template", body, "doctor"))["prompt"]
+            text = msgspec.json.decode(await engine.client.post("/apply-template", body, "doctor"))["prompt"]
             body = {"content": text, "add_special": True, "parse_special": True}
-        theirs = msgspec.json.decode(await engine.link.post("/tokenize", body, "doctor"))["tokens"]
+        theirs = msgspec.json.decode(await engine.client.post("/tokenize", body, "doctor"))["tokens"]
     except (EngineError, msgspec.DecodeError, KeyError, TypeError):
         return "the server does not say"
     same = next((i for i, (one, other) in enumerate(zip(prompt, theirs, strict=False)) if one != other), min(len(prompt), len(theirs)))

@@ -44,7 +44,7 @@ RUNNER_OWNS = frozenset(
         "top_p",
         "trace",
         "user",
-        "warm_every",
+        "prefill_every",
         "with",
         "wrappers",
     ]

@@ -12,6 +12,6 @@ class Placeholder(Method):
 
     async def think(self, chain: Chain) -> None:
         half = None if chain.left is None else max(1, chain.left // 2)  # what may be produced is for both
-        (other,) = await chain.draft("small", max_tokens=half)
+        other = await chain.draft("small", max_tokens=half)
         await chain.write("big")
         chain.reject(other, "only shows that the small model answers")

@@ -41,9 +41,9 @@ class SpecRewrite(Method):
         return structs.replace(problem, messages=(*before, structs.replace(last, content=filler + last.content)))
 
     async def think(self, chain: Chain) -> None:
-        start = chain.mark()
+        start = chain.checkpoint()
         for index in range(self.thinking_n_ignore):
-            begin = start if self.full_rewrite else chain.mark()
+            begin = start if self.full_rewrite else chain.checkpoint()
             before = "" if self.full_rewrite else chain.text
             written = await chain.write("small" if self.small_first and index == 0 else "big")
             if chain.finish not in (None, "stop"):

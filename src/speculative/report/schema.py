@@ -41,7 +41,7 @@ Text is made by applying the events in order: `wrote` and `answered` append the 
 appending, `accepted` appends the drafts it names, `inserted` appends text that no model wrote, `rewound` cuts back to so many
 pieces, `became` takes over a child's text. `cancelled` is a call that ended before it gave anything; what had been written of it is its
 `proposal`, which is discarded unless `accepted` names it: so it is when `degraded` says that the role's server is gone and the
-survivor goes on behind that text, and at the end of a chain whose time is up. `warmed` with seed 0 happened in the background,
+survivor goes on behind that text, and at the end of a chain whose time is up. `prefilled` with seed 0 happened in the background,
 when the clock said so.
 
 Every call to an engine is in exactly one event, as `call`: so the sum over all `call`s, children included, is what the chain cost.

@@ -143,7 +143,7 @@ class Jobs:
             stop=stop,
             raw=raw,
             degrade=asked.degrade or self.settings.degrade,
-            warm_every=self.settings.warm_every if asked.warm_every is None else asked.warm_every,
+            prefill_every=self.settings.prefill_every if asked.prefill_every is None else asked.prefill_every,
         )
         return self.limited(problem)
 

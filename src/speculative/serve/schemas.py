@@ -98,7 +98,7 @@ class Asked(Open):
     degrade: Literal["fail", "big", "small"] | None = Field(
         None, description="`big` or `small`: who goes on alone when the other one's server dies; `fail` is the default"
     )
-    warm_every: int | None = Field(
+    prefill_every: int | None = Field(
         None, ge=0, lt=INT64, description="tokens after which the idle model is given what it has not seen; 0 is never"
     )
     answer_instruction: Text | Literal[True] | None = Field(

@@ -147,7 +147,7 @@ class Rewound(Event, frozen=True, kw_only=True):
     pieces: int
 
 
-class Warmed(Event, frozen=True, kw_only=True):
+class Prefilled(Event, frozen=True, kw_only=True):
     """An idle model prefilled what it had not seen."""
 
     call: Call
@@ -224,7 +224,7 @@ AnyEvent = (
     | Rejected
     | Inserted
     | Rewound
-    | Warmed
+    | Prefilled
     | Cancelled
     | Degraded
     | Child

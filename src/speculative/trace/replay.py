@@ -101,9 +101,9 @@ class ReplayEngine:
                 self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
             case events.Asked() if event.call.role == role:
                 self._completions[event.seed] = (event.call, list(event.completions))
-            case events.Warmed(seed=seed) if event.call.role == role and seed == WARMING:
+            case events.Prefilled(seed=seed) if event.call.role == role and seed == WARMING:
                 self._warmed.append((event.call, [event.completion]))
-            case events.Warmed() if event.call.role == role:
+            case events.Prefilled() if event.call.role == role:
                 self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:
                 found = [list(logprobs) for logprobs in event.logprobs]

@@ -95,6 +95,11 @@ class Ledger:
         return call.produced_tokens if call else 0
 
     @property
+    def answered(self) -> bool:
+        """Whether the answer has begun."""
+        return bool(self.pieces) and self.pieces[-1].phase == "answer"
+
+    @property
     def ended(self) -> bool:
         """True if the last token of the text ended its phase."""
         last = self._last()

@@ -133,7 +133,7 @@ class Trace:
         events: list[AnyEvent] = []
         for number, line in enumerate(lines[1:], 2):
             try:
-                events.append(_decoder.decode(line))
+                events.append(_decoder.decode(_with_new_names(line)))
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 if warn and events and number == len(lines):
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
@@ -145,6 +145,16 @@ class Trace:
         except (KeyError, IndexError):
             raise TraceFormatError(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
         return trace
+
+
+OLD_NAMES = {b'"event":"warmed"': b'"event":"prefilled"', b'"prefill_every":': b'"prefill_every":', b'"verb":"warm"': b'"verb":"prefill"'}
+"""Names in traces of version 1. Quotes inside of a text are escaped, so no text can hold one of them."""
+
+
+def _with_new_names(line: bytes) -> bytes:
+    for old, new in OLD_NAMES.items():
+        line = line.replace(old, new)
+    return line
 
 
 def _without_times(value: Any) -> Any:

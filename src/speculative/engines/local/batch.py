@@ -1,4 +1,4 @@
-"""Continuous batching: each step samples one token for every member row, and computes the next logits of all in one run."""
+"""Continuous batching: one step writes a token for every sequence that decodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from speculative.engines.base import Completion
 from speculative.engines.local.cache import MOST_ROWS, Store
 from speculative.engines.local.calls import Sequence
-from speculative.engines.local.model import Lane, Model, Rows
+from speculative.engines.local.model import Model, RowBinding, Rows
 from speculative.engines.local.sampler import Rule, Sampler, logprobs, uniforms
 from speculative.engines.local.stops import ID
 from speculative.engines.local.weights import Array
@@ -23,7 +23,10 @@ COMPACT_EVERY = 64
 
 
 class Batch:
-    """The members are rows of the store, by number. A step runs over a window of rows that holds them all."""
+    """Decodes its members, which are rows of the store, in steps of one token.
+
+    A step runs over a window of neighbouring rows that holds all members.
+    """
 
     def __init__(self, model: Model, store: Store) -> None:
         self._model, self._store = model, store
@@ -36,8 +39,8 @@ class Batch:
         self._age = 0  # steps since the members were side by side
         self._window: Window | None = None  # None: must be built again
         self._version = 0
-        self._lanes: dict[tuple[int, int], Lane] = {}
-        store.settle = self._record_all
+        self._bindings: dict[tuple[int, int], RowBinding] = {}
+        store.sync = self._record_all
 
     def join(self, row: int, sequence: Sequence, logits: Array) -> None:
         """Decodes a sequence in a busy row whose last token has these logits [V]."""
@@ -70,7 +73,7 @@ class Batch:
         if may_end:
             self._end_some(window)
         if window.streams:
-            self._tell()
+            self._emit()
         if self.members:
             (self._window or self._prepare()).feed()
         self._unfed = 0
@@ -85,7 +88,10 @@ class Batch:
         self._window = None
 
     def make_room(self, positions: int) -> None:
-        """Gives rows at least so many positions. If fewer rows then fit, the members that joined last are suspended."""
+        """Gives every row at least this many positions.
+
+        If fewer rows fit then, the members that joined last are suspended.
+        """
         store = self._store
         if positions <= store.positions:
             return
@@ -119,18 +125,21 @@ class Batch:
         self.make_room(longest + 2)
         if self._version != store.version:
             self._version = store.version
-            self._lanes.clear()
+            self._bindings.clear()
         self._compact(len(self.members))
         left = min(sequence.limit - len(sequence.ids) for sequence in self.members.values())
         left = min(left, store.positions - longest - 1)
         first, end = min(self.members), max(self.members) + 1
-        if (first, end) not in self._lanes:
-            self._lanes[first, end] = self._model.lane(store.kv, first, end, self._rows)
-        self._window = Window(self._model, self._rows, self._rule, self.members, self._lanes[first, end], (first, end), left)
+        if (first, end) not in self._bindings:
+            self._bindings[first, end] = self._model.bind_rows(store.kv, first, end, self._rows)
+        self._window = Window(self._model, self._rows, self._rule, self.members, self._bindings[first, end], (first, end), left)
         return self._window
 
     def _compact(self, tolerated: int) -> None:
-        """Brings the members together when a step would pass over more rows than tolerated: the few go to the many."""
+        """Moves members together if a step passes over more rows than tolerated.
+
+        The fewest members move.
+        """
         rows = np.sort(list(self.members))
         size = len(rows) + tolerated
         if rows[-1] - rows[0] < size:
@@ -152,15 +161,15 @@ class Batch:
             values[pair] = values[back]
         self._window = None
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         """Hands new tokens to the calls that stream."""
         for sequence in self.members.values():
             if sequence.call.streams:
-                sequence.call.tell(sequence.ids[sequence.told :])
-                sequence.told = len(sequence.ids)
+                sequence.call.emit(sequence.ids[sequence.streamed :])
+                sequence.streamed = len(sequence.ids)
 
     def _end_some(self, window: Window) -> None:
-        """Takes out the members that have come to their end; most tokens that might end one do not."""
+        """Finishes the members that have ended, of those that may have."""
         if window.left <= 0:
             self._window = None  # the next limit, and whether there is room, is computed again
         for row, sequence in list(self.members.items()):
@@ -178,21 +187,21 @@ class Batch:
         end = sequence.ids.pop() if why == "end" else None
         values = None if sequence.logprobs is None else tuple(sequence.logprobs[: len(sequence.ids)])
         completion = Completion(tuple(sequence.ids), why, end, values)
-        sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.told :])
+        sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.streamed :])
 
 
 class Window:
-    """The rows first..end of one step: the members and, passed over, the rows between them.
+    """Holds the rows first..end of a step: members, and rows between them.
 
     What stays the same from step to step is computed once, here. `left` counts the steps to the next limit of a member or a row.
     """
 
     def __init__(
-        self, model: Model, rows: Rows, rule: Rule, members: Mapping[int, Sequence], lane: Lane, span: tuple[int, int], left: int
+        self, model: Model, rows: Rows, rule: Rule, members: Mapping[int, Sequence], binding: RowBinding, span: tuple[int, int], left: int
     ) -> None:
         first, end = span
         window = slice(first, end)
-        self._run, self._binding = model.run, lane.binding
+        self._run, self._binding = model.run, binding.io
         self._logits, self._ids, self._last = rows.logits[window], rows.ids[window, 0], rows.last[window]
         self._fed = np.minimum(rows.lengths[window], 1)
         self._sampler = Sampler(rule, first, end, self._logits)
@@ -255,7 +264,7 @@ class Window:
         return self.left <= 0 or self._flag_bytes[token] != 0
 
     def _refill(self) -> int:
-        """Draws the next numbers of every member, each out of the stream of its sequence. Returns the first line."""
+        """Draws the next numbers of every member's own stream; returns line 0."""
         starts = np.array([len(sequence.ids) for sequence in self._sequences], np.int64)
         self._numbers[:, self._places] = uniforms(self._keys, starts, AHEAD)
         return 0

@@ -24,7 +24,7 @@ from speculative.problem import Problem, Sampling
 ROLES = ("big", "small", "judge")
 OPTIONS = ("model", "tokenizer", "dialect", "context", "gpus", "port", "args")
 SAMPLING = ("temperature", "top_p", "top_k")
-LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "warm_every")
+LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "prefill_every")
 DOOR = ("method", "with", *ROLES, "vllm", "terminate_on_exit", *SAMPLING, *LIMITS, "chains", "out", "data", "service")
 """What this door takes, beside the engines' options (`big_gpus`) and the method's own parameters."""
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.answers import boxed
-from speculative.engines.http.client import Deadlines, Link
+from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.options import EngineOptions, with_api_key
 from speculative.errors import EngineRefusedError, EngineServerError
 from speculative.evaluate.lm_eval.arguments import Arguments
@@ -56,7 +56,7 @@ class Service:
     def __init__(self, url: str, arguments: Arguments) -> None:
         self._arguments = arguments
         base = url if url.endswith("/v1") else f"{url}/v1"
-        self._link = Link([base], secret=with_api_key("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
+        self._link = ServerClient([base], secret=with_api_key("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
 
     async def check(self) -> None:
         """Raises `EngineError` where no service answers, or it is not ready."""
@@ -111,7 +111,7 @@ class Service:
             "max_produced": problem.max_produced,
             "max_seconds": problem.max_seconds,
             "degrade": problem.degrade,
-            "warm_every": problem.warm_every,
+            "prefill_every": problem.prefill_every,
             "stop": list(problem.stop) or None,
             "answer_instruction": True if problem.answer_instruction is None else problem.answer_instruction,
             "events": True,

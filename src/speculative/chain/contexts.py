@@ -1,0 +1,62 @@
+"""The prefixes of all roles of one chain, and what it has said last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain as flatten
+
+from speculative.chain.context import Prompts, View
+from speculative.chain.drafts import Draft
+from speculative.engines.base import Engine, Ids
+from speculative.errors import ChainStateError, ContextExceededError
+from speculative.problem import Problem
+from speculative.prompts import Question
+from speculative.trace.state import Ledger
+
+
+class RoleContexts:
+    """Builds each role's context when it is first used. `prompts` is shared by all chains on one problem."""
+
+    def __init__(self, engines: Mapping[str, Engine], problem: Problem, ledger: Ledger, prompts: Prompts) -> None:
+        self.engines, self.problem, self.ledger, self.prompts = engines, problem, ledger, prompts
+        self._contexts: dict[str, View] = {}
+
+    def of(self, role: str) -> View:
+        """Returns a role's context. Raises `ChainStateError` for a role that the pair does not have."""
+        if role not in self._contexts:
+            if role not in self.engines:
+                raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
+            fingerprint = self.engines[role].vocabulary.fingerprint
+            same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
+            self._contexts[role] = View(self.engines[role], self.problem, same, self.prompts)
+        return self._contexts[role]
+
+    def prefix(self, role: str, after: Draft | None = None) -> list[int]:
+        """Returns a role's token ids of the prompt, the chain, and the drafts down to `after`."""
+        return self.of(role).prefix(self.ledger.pieces, after if after and after.state != "accepted" else None)
+
+    def question(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
+        """Returns the prefix that asks a role a question, and the strings at which its reply stops."""
+        context = self.of(role)
+        asking = context.dialect.ask(question, self.problem.messages, self.last_text(after))
+        parts = context.parts(asking.parts)
+        return (self.prefix(role, after) + parts if asking.follows_chain else parts), asking.stop
+
+    def last_text(self, after: Draft | None = None) -> str:
+        """Returns the last text that is not empty, of the drafts down to `after`, else of the chain."""
+        drafts = (draft.text for draft in reversed(after.path() if after else ()))
+        return next((text for text in flatten(drafts, (piece.text for piece in reversed(self.ledger.pieces))) if text), "")
+
+    def free_positions(self, role: str, prefix: Ids) -> int:
+        """Returns the positions of a role's model that the thinking may still fill, without those that the answer needs."""
+        context = self.engines[role].context
+        return context - len(prefix) - min(self.problem.reserve, context // 8)
+
+    def check_fits(self) -> None:
+        """Raises `ContextExceededError` if the problem leaves a model no room to write."""
+        for role, engine in self.engines.items():
+            prefix = self.prefix(role)
+            if self.free_positions(role, prefix) < 1:
+                error = ContextExceededError(engine.name, len(prefix), engine.context)
+                error.role = role
+                raise error

@@ -1,0 +1,51 @@
+"""The end of the thinking: budgets, loops, and methods that get nowhere."""
+
+from __future__ import annotations
+
+from speculative.chain.budget import Budget
+from speculative.chain.recorder import EventRecorder
+from speculative.chain.steps import Steps
+from speculative.chain.verb import GIVE_UP, IDLE
+from speculative.errors import ChainStateError
+from speculative.problem import FinishReason, Problem
+from speculative.trace.events import Stopped
+
+
+class Ending:
+    """Holds the finish reason of one chain, None while it thinks, and decides when the thinking is over.
+
+    `stopped_raw`: a raw text was ended by its stop string, and has no answer apart.
+    """
+
+    def __init__(self, problem: Problem, budget: Budget, recorder: EventRecorder) -> None:
+        self.finish: FinishReason | None = None
+        self.stopped_raw = False
+        self._problem, self._budget, self._recorder = problem, budget, recorder
+
+    def end(self, finish: FinishReason, reason: str = "") -> None:
+        """Ends the thinking."""
+        self._recorder.record(Stopped(reason=reason or {"length": "budget"}.get(finish, finish), finish=finish))
+        self.finish = finish
+
+    def check_budget(self) -> None:
+        """Ends the thinking when nothing more may be written."""
+        spent = self._problem.max_tokens - self._problem.reserve <= self._recorder.trace.ledger.kept or self._budget.spent
+        if self.finish is None and spent:
+            self.end("length")
+
+    def check_loop(self, steps: Steps, completed: int) -> None:
+        """Ends the thinking when newly completed steps repeat the ones before."""
+        if self.finish is None and completed and steps.looping:
+            self.end("loop", "the same steps again and again")
+
+    def had_no_room(self, verb: str, reason: FinishReason) -> None:
+        """Counts a verb without room. After many in a row the thinking is over: nothing that the method asks for fits any more."""
+        self.did_nothing(verb)
+        if self.finish is None and self._recorder.idle >= GIVE_UP:
+            self.end(reason, "no room for what the method asks for")
+
+    def did_nothing(self, verb: str) -> None:
+        """Counts verbs that had nothing to do. Raises `ChainStateError` when there were too many in a row."""
+        self._recorder.idle += 1
+        if self._recorder.idle > IDLE:
+            raise ChainStateError(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")

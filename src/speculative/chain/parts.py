@@ -1,0 +1,55 @@
+"""The parts that a chain is made of, wired together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from speculative.chain.budget import Budget
+from speculative.chain.calls import EngineCalls
+from speculative.chain.contexts import RoleContexts
+from speculative.chain.drafts import DraftTree
+from speculative.chain.ending import Ending
+from speculative.chain.failover import Failover
+from speculative.chain.pending import PendingCalls
+from speculative.chain.prefill import BackgroundPrefill
+from speculative.chain.prefix_memory import PrefixMemory
+from speculative.chain.recorder import EventRecorder
+from speculative.chain.requests import Listener, Requests
+from speculative.chain.steps import Steps
+from speculative.engines.base import Engine
+from speculative.problem import Problem
+from speculative.trace.trace import Trace
+
+
+class ChainParts:
+    """Holds the parts of one chain. `parent` are those of the chain that it is a child of; `share` as in `Chain.child`."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        engines: Mapping[str, Engine],
+        trace: Trace,
+        *,
+        seed: int,
+        path: tuple[int, ...] = (),
+        listener: Listener | None = None,
+        parent: ChainParts | None = None,
+        share: int = 1,
+    ) -> None:
+        self.problem, self.engines, self.ledger = problem, engines, trace.ledger
+        self.steps = Steps()
+        self.drafts = DraftTree(seed)
+        self.pending = PendingCalls()
+        self.budget: Budget = parent.budget.split(share) if parent else Budget(problem, problem.max_produced)
+        started_at = parent.recorder.started_at if parent else time.perf_counter()
+        self.recorder = EventRecorder(trace, self.budget, started_at, None if parent else listener)
+        self.record = self.recorder.record
+        self.ending = Ending(problem, self.budget, self.recorder)
+        key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
+        self.calls = EngineCalls(key, self.record, parent.calls.memory if parent else PrefixMemory(), started_at)
+        self.contexts = RoleContexts(engines, problem, trace.ledger, parent.contexts.prompts if parent else {})
+        self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
+        self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
+        self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)

@@ -1,0 +1,44 @@
+"""Appends events to a chain's trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import structs
+
+from speculative.chain.budget import Budget
+from speculative.engines.base import WARMING
+from speculative.errors import ChainStateError
+from speculative.trace.events import AnyEvent, Call, Cancelled, Prefilled
+from speculative.trace.trace import Trace
+
+
+class EventRecorder:
+    """The only place that changes a trace. It knows no chain, so a chain that is over is freed at once.
+
+    `idle` counts the verbs in a row that had nothing to do: a call to an engine sets it back.
+    """
+
+    def __init__(self, trace: Trace, budget: Budget, started_at: float, listener: Callable[[AnyEvent], None] | None) -> None:
+        self.trace, self.started_at, self.idle = trace, started_at, 0
+        self._budget, self._listener = budget, listener
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the chain began."""
+        return round(time.perf_counter() - self.started_at, 6)
+
+    def record(self, event: AnyEvent) -> None:
+        """Appends an event: timestamps it, applies it, notifies the listener."""
+        if self.trace.ended:
+            raise ChainStateError(f"{type(event).__name__}: the chain is over; await all work before the method returns")
+        event = structs.replace(event, at=self.elapsed)
+        call: Call | None = getattr(event, "call", None)
+        if call and call.requests:
+            self.idle = 0
+        produced = self.trace.add(event)
+        if not (isinstance(event, Prefilled | Cancelled) and event.seed == WARMING):
+            self._budget.add_produced(produced)
+        if self._listener is not None:
+            self._listener(event)

@@ -1,0 +1,120 @@
+"""Engine calls of one chain, prepared: their limits, decoding, listener and place in the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from speculative.chain.budget import Budget, TokenLimit
+from speculative.chain.calls import EmitText, EngineCall, EngineCalls, kept_text
+from speculative.chain.contexts import RoleContexts
+from speculative.chain.drafts import Draft, TreeNode
+from speculative.chain.failover import Failover
+from speculative.chain.prefill import BackgroundPrefill
+from speculative.engines.base import Completion, Decoding, Engine, Ids
+from speculative.problem import Problem
+from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
+
+Listener = Callable[[AnyEvent | TextDelta], None]
+"""Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
+
+
+class Requests:
+    """Prepares engine calls. `path` is the chain's place among its siblings; None as `listener`: nobody listens."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        engines: Mapping[str, Engine],
+        contexts: RoleContexts,
+        calls: EngineCalls,
+        budget: Budget,
+        failover: Failover,
+        prefills: BackgroundPrefill,
+        listener: Listener | None,
+        path: tuple[int, ...],
+    ) -> None:
+        self.listener, self.path = listener, path
+        self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
+        self._budget, self._failover, self._prefills = budget, failover, prefills
+
+    def thinking_limit(self, role: str, prefix: Ids, after: Sequence[Draft | None] = (None,), n: int = 1) -> TokenLimit:
+        """Returns what one more call may write of the thinking, for each of its completions."""
+        depth = max(draft.depth_tokens if draft else 0 for draft in after)
+        left = self._problem.max_tokens - self._problem.reserve - self._contexts.ledger.kept - depth
+        return TokenLimit.smallest(left, self._contexts.free_positions(role, prefix), self._budget.remaining(n * len(after)))
+
+    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:
+        """Returns what the answer may write."""
+        left = self._problem.max_tokens - self._contexts.ledger.kept - (after.depth_tokens if after else 0)
+        return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(answering=True))
+
+    def call(
+        self,
+        verb: str,
+        role: str,
+        prefixes: Sequence[Ids],
+        decoding: Decoding,
+        limit: TokenLimit | None = None,
+        emit: EmitText | None = None,
+        make_proposal: Callable[[Completion], Proposal] | None = None,
+    ) -> EngineCall:
+        """Prepares a call. A call that writes the chain's text starts the prefill of the idle model, if that is due."""
+        on_tokens: Callable[[Ids], None] | None = None
+        if verb in ("write", "draft", "answer"):
+            self._prefills.saw(role, self._contexts.ledger.kept)
+        if verb == "write" and self._prefills.wants(role):
+            self._prefills.update(role)
+            if emit or self._prefills.watches(decoding.max_tokens):
+                on_tokens = partial(self._prefills.update, role)
+        more: dict[str, Any] = {"limit": limit} if limit else {}
+        return EngineCall(
+            self._calls,
+            verb,
+            role,
+            self._engines[role],
+            prefixes,
+            decoding,
+            budget=self._budget,
+            has_fallback=self._failover.has_fallback(role),
+            emit=emit,
+            on_tokens=on_tokens,
+            make_proposal=make_proposal,
+            **more,
+        )
+
+    def decoding(
+        self,
+        node: TreeNode,
+        max_tokens: int,
+        *,
+        temperature: float | None = None,
+        n: int = 1,
+        stop: tuple[str, ...] = (),
+        stop_ids: tuple[int, ...] = (),
+        logprobs: bool = False,
+    ) -> Decoding:
+        """Returns how one call decodes: with the problem's sampling, unless told otherwise, and the seed of its node."""
+        sampling = self._problem.sampling
+        temperature = sampling.temperature if temperature is None else temperature
+        if self._problem.raw:  # a raw text has no answer apart: its stop strings end any part of it
+            stop = (*stop, *self._problem.stop)
+        return Decoding(max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids, logprobs)
+
+    def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
+        """Returns what passes text of the draft `number` on to the listener, or None if there is none."""
+        listener, path = self.listener, self.path
+        if listener is None:
+            return None
+
+        def emit(text: str, offset: int = 0) -> None:
+            if text:
+                listener(TextDelta(role, text, number + offset, phase, committed, path))
+
+        return emit
+
+    def proposal(self, role: str, number: int, completion: Completion, parent: Draft | None = None, phase: Phase = "thinking") -> Proposal:
+        """Returns a completion as a draft's record: with its whole characters as text."""
+        text, dropped = kept_text(self._contexts.of(role).vocabulary, completion)
+        return Proposal(number, parent.id if parent and parent.state != "accepted" else None, text, completion, dropped, phase)

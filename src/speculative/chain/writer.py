@@ -1,0 +1,166 @@
+"""Text that is committed at the chain's end as it is written: the work of `write` and `answer`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from speculative.chain.calls import EngineCall
+from speculative.chain.drafts import Draft, TreeNode
+from speculative.chain.parts import ChainParts
+from speculative.engines.base import Completion
+from speculative.errors import EngineError
+from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
+
+
+class Writer:
+    """Writes at the chain's end. `final`: whether text is final as soon as it is written, so that a listener may show it."""
+
+    def __init__(self, parts: ChainParts, *, final: bool, answer_final: bool) -> None:
+        self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
+        self._final, self._answer_final = final, answer_final
+
+    async def write(
+        self, node: TreeNode, number: int, max_tokens: int | None, stops: tuple[str, ...], temperature: float | None, role: str
+    ) -> tuple[Draft, int]:
+        """Writes one part. Returns it and how many steps it completed."""
+        prefix = self._contexts.prefix(role)
+        room = self._requests.thinking_limit(role, prefix)
+        if self._parts.ending.finish is None and room.tokens < 1:
+            self._parts.ending.end(room.reason)
+        if self._parts.ending.finish is not None:
+            await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
+            self._parts.ending.did_nothing("write")
+            return self.empty_draft(role), 0
+        limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
+        decoding = self._requests.decoding(node, limit, temperature=temperature, stop=stops, stop_ids=self._contexts.of(role).stop_ids)
+        emit = self._requests.emitter(role, number, "thinking", self._final)
+        with self._requests.call("write", role, [prefix], decoding, room, emit, partial(self._requests.proposal, role, number)) as call:
+            try:
+                (completion,), cost = await call.run()
+            except EngineError as error:
+                return self._continue_partial(call, error, node)
+            except asyncio.CancelledError:
+                if call.partial and self._final:
+                    self._commit_partial(call.role, call.partial, node)
+                raise
+        draft = Draft(role, self._requests.proposal(role, number, completion), None, self._parts.drafts.end, node)
+        self._parts.record(Wrote(call=cost, seed=decoding.seed, proposal=draft.proposal))
+        steps = self.commit([draft])
+        if self._parts.ending.finish is None and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
+            self._parts.ending.end(room.reason)
+        return draft, steps
+
+    async def answer(self, node: TreeNode, number: int, cue: str, phase: Phase, told: list[str], role: str) -> Draft:
+        """Writes one part of the answer. `told` are the cues that the listener was given by earlier attempts."""
+        context = self._contexts.of(role)
+        pieces = self._parts.ledger.pieces
+        last = pieces[-1].phase if pieces else "thinking"
+        opening = [] if phase == last else context.reopening if phase == "thinking" else context.dialect.close(self._contexts.last_text())
+        prefix = self._contexts.prefix(role) + context.parts([*opening, cue])
+        room = self._requests.answer_limit(role, prefix)
+        if room.tokens < 1:
+            self._parts.ending.finish = room.reason
+            return self.empty_draft(role, "answer")
+        stop, stop_ids = (self._parts.problem.stop, context.answer_stop_ids) if phase == "answer" else ((), context.stop_ids)
+        decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+        emit = self._requests.emitter(role, number, phase, self._answer_final)
+        if cue and self._requests.listener is not None and not told:
+            self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
+        told.append(cue)
+        make_proposal = partial(self._requests.proposal, role, number, phase=phase)
+        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal) as call:
+            try:
+                (completion,), cost = await call.run()
+            except EngineError as error:
+                return self._continue_partial(call, error, node, cue)[0]
+            except asyncio.CancelledError:
+                if call.partial and self._answer_final:
+                    self._commit_partial(call.role, call.partial, node, cue)
+                raise
+        draft = Draft(role, make_proposal(completion), None, self._parts.drafts.end, node)
+        if phase == "answer":
+            self._parts.record(Answered(call=cost, seed=decoding.seed, cue=cue, proposal=draft.proposal))
+        else:
+            self._parts.record(Wrote(call=cost, seed=decoding.seed, proposal=draft.proposal))
+        self.commit([draft])
+        if phase == "thinking" and draft.finish in ("length", "context"):
+            self._parts.ending.finish = draft.finish
+        return draft
+
+    def following(self, part: Draft) -> tuple[str, Phase] | None:
+        """Returns the text and the phase that go on after a part of the answer, or None if the answer is over.
+
+        A token that opens the thinking again begins more of it. One that closes thinking that is not open is text.
+        """
+        if part.finish == "cut":
+            return "", part.phase
+        context, end = self._contexts.of(part.author), part.proposal.completion.end_id
+        if end is None or end in context.end_ids:
+            return None
+        if end == context.think_start_id:
+            return "", "thinking"
+        return "" if part.phase == "thinking" else context.dialect.think_end, "answer"
+
+    def empty_draft(self, role: str, phase: Phase = "thinking") -> Draft:
+        """Returns what a verb gives that had nothing to write: no text, at the chain's end."""
+        end = self._parts.drafts.end
+        empty = Draft(
+            role,
+            self._requests.proposal(role, self._parts.drafts.new_numbers(1), Completion((), "length"), None, phase),
+            None,
+            end,
+            end,
+        )
+        empty.state = "accepted"
+        return empty
+
+    def _continue_partial(self, call: EngineCall, error: EngineError, node: TreeNode, cue: str = "") -> tuple[Draft, int]:
+        """Commits text that was emitted as final before the server was lost: the survivor goes on after it.
+
+        Raises the error if there is no such text or the chain cannot go on.
+        """
+        if call.partial is None or not self._parts.failover.take_over(call.role, error):
+            raise error
+        return self._commit_partial(call.role, call.partial, node, cue)
+
+    def _commit_partial(self, role: str, proposal: Proposal, node: TreeNode, cue: str = "") -> tuple[Draft, int]:
+        """Commits text that was emitted as final before its call was cut off."""
+        draft = Draft(role, proposal, None, self._parts.drafts.end, node)
+        if cue:
+            self._parts.record(Inserted(text=cue, phase="answer"))
+        self._parts.record(Accepted(drafts=(draft.id,)))
+        return draft, self.commit([draft])
+
+    def commit(self, path: Sequence[Draft]) -> int:
+        """Updates the chain's state after new text at its end. Returns how many steps it completed."""
+        steps = 0
+        for draft in path:
+            draft.state = "accepted"
+            steps += self._parts.steps.add(draft.text) if draft.phase == "thinking" else 0
+        last = path[-1]
+        self._parts.drafts.end = last.node
+        self._parts.prefills.saw(last.author, self._parts.ledger.kept)
+        if last.phase == "answer":
+            if self._parts.ending.finish in (None, "stop"):
+                self._parts.ending.finish = last.finish if last.finish in ("length", "context", "loop") else "stop"
+        elif last.ended:
+            self._parts.ending.finish = "stop"
+        elif last.finish == "context":
+            self._parts.ending.end("context")
+        elif last.finish == "loop":
+            self._parts.ending.end("loop", "the server saw the text repeat itself")
+        elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
+            self._parts.ending.stopped_raw = True
+            self._parts.ending.end("stop", "a stop string of the text")
+        self._parts.ending.check_loop(self._parts.steps, steps)
+        self._parts.ending.check_budget()
+        return steps
+
+    def check_room(self, role: str) -> None:
+        """Ends the thinking when a role could not write even one text at the chain's end."""
+        acting = self._parts.failover.role_for(role)
+        room = self._requests.thinking_limit(acting, self._contexts.prefix(acting))
+        if room.tokens < 1:
+            self._parts.ending.end(room.reason)
