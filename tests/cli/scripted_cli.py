@@ -40,5 +40,5 @@ def scripted(spec, *_, **__):
 
 
 if __name__ == "__main__":
-    pair.engine = scripted
+    pair.open_engine = scripted
     main()

@@ -60,7 +60,7 @@ def script(seen, seed):
     text = TEXTS[seed % len(TEXTS)]
     return text.partition("</think>")[2].lstrip() if "</think>" in seen.rpartition("<think>\n")[2] else text
 
-pair.engine = lambda spec, *_, **__: ScriptedEngine(script, name=str(spec), width=2)
+pair.open_engine = lambda spec, *_, **__: ScriptedEngine(script, name=str(spec), width=2)
 main()
 """
 

@@ -141,7 +141,7 @@ import scripted_cli
 from speculative import pair
 from speculative.cli import ask, main
 
-pair.engine = scripted_cli.scripted
+pair.open_engine = scripted_cli.scripted
 save = ask.write_file
 
 def write(*args):
