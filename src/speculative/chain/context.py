@@ -9,7 +9,7 @@ from speculative.chain.drafts import Draft
 from speculative.chain.prefix import Change, Prefix
 from speculative.engines.base import Completion, Engine
 from speculative.problem import Problem
-from speculative.prompts import Part, dialect, encode
+from speculative.prompts import Part, encode_parts, find_dialect
 from speculative.trace.state import Piece
 
 Prompts = dict[tuple[str, str], list[int]]
@@ -28,17 +28,17 @@ class View:
     def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
         self.engine = engine
         self.same = same
-        self.dialect = dialect(engine.dialect)
+        self.dialect = find_dialect(engine.dialect)
         self.vocabulary = engine.vocabulary
         kind = (engine.dialect, self.vocabulary.fingerprint)
         if kind not in prompts:
-            prompts[kind] = encode(self.vocabulary, self._prompt(problem))
+            prompts[kind] = encode_parts(self.vocabulary, self._prompt(problem))
         self._prefix = Prefix(self.vocabulary, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
-        think, ends = self.dialect.unthink, self.dialect.ends
-        self.end_ids = tuple(self.vocabulary.marker(end) for end in ends)
-        self.stop_ids = (self.vocabulary.marker(think), *self.end_ids)
+        marker, think_end = self.vocabulary.marker, self.dialect.think_end
+        self.end_ids = tuple(marker(token) for token in self.dialect.stop_tokens)
+        self.stop_ids = (*([marker(think_end)] if think_end else []), *self.end_ids)
 
     def _prompt(self, problem: Problem) -> Sequence[Part]:
         if problem.raw:
@@ -84,7 +84,7 @@ class View:
         return self.parts(self.dialect.close(next((text for text in reversed(texts) if text), "")))
 
     def parts(self, parts: Sequence[Part]) -> list[int]:
-        return encode(self.vocabulary, parts)
+        return encode_parts(self.vocabulary, parts)
 
     def text_of(self, completion: Completion) -> str:
         return kept_text(self.vocabulary, completion)[0]
