@@ -54,7 +54,7 @@ class Calling(ChainState):
     def _room(self, role: str, prefix: Ids, above: Sequence[Draft | None] = (None,), n: int = 1) -> Room:
         """What one more call may write of thinking, for each of its completions; what the answer needs stays free."""
         hanging = max(draft.hanging if draft else 0 for draft in above)
-        left = self.problem.max_tokens - self.problem.reserve - self.tokens - hanging
+        left = self.problem.thinking_tokens - self.tokens - hanging
         return Room.least(left, self._positions(role, prefix), self._budget.producible(n * len(above)))
 
     def _answer_room(self, role: str, prefix: Ids, after: Draft | None = None) -> Room:
@@ -63,8 +63,12 @@ class Calling(ChainState):
 
     def _check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
-        if self.thinking and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent):
+        if not self.thinking:
+            return
+        if self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent:
             self._end("length")
+        elif self.problem.thinking_tokens <= self.tokens:
+            self._end("stop", "the thinking budget is used up")
 
     def _end(self, finish: FinishReason, reason: str = "") -> None:
         self.record(events.Stopped(reason=reason or {"length": "budget"}.get(finish, finish), finish=finish))

@@ -58,7 +58,8 @@ class Problem(Struct, frozen=True):
     """What the user asks, how to sample, and what it may cost.
 
     `max_tokens` counts the tokens of the chain and its answer that models wrote; a part of it (`reserve`) is kept free for
-    the answer. `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
+    the answer. `max_thinking` caps the tokens of the thinking alone: the answer follows when it is reached. `max_produced` caps
+    everything that is generated, waste included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
@@ -80,6 +81,7 @@ class Problem(Struct, frozen=True):
     raw: bool = False
     degrade: Degrade = "fail"
     warm_every: int = 0
+    max_thinking: int | None = None
 
     def __post_init__(self) -> None:
         if self.raw and len(self.messages) != 1:
@@ -96,6 +98,7 @@ class Problem(Struct, frozen=True):
             except UnicodeEncodeError as error:
                 raise UsageError(f"the problem holds a character that is not valid Unicode, at position {error.start}") from None
         _bounds("max_tokens", self.max_tokens, 1, whole=True)
+        _bounds("max_thinking", self.max_thinking, 1, whole=True)
         _bounds("max_produced", self.max_produced, 1, whole=True)
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
@@ -112,6 +115,12 @@ class Problem(Struct, frozen=True):
     def reserve(self) -> int:
         """Tokens of `max_tokens` that the thinking leaves for the answer."""
         return min(ANSWER_TOKENS, self.max_tokens // 8)
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Tokens that the thinking may have."""
+        most = self.max_tokens - self.reserve
+        return most if self.max_thinking is None else min(most, self.max_thinking)
 
 
 class Usage(Struct):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Group, Parameter
 from msgspec import structs
@@ -70,6 +70,8 @@ class Preset(BaseModel):
     method: str = "random_switch"
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     wrappers: list[str] = Field(default_factory=list[str], alias="with")
+    thinking_budget: int | None = Field(default=None, ge=1)
+    reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
     def build(self) -> Method:
         """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownName`, `UsageError`."""
@@ -106,6 +108,9 @@ class Settings(BaseSettings):
     cors_origin: Annotated[Many, ACCESS, NOTHING] = Field(
         default_factory=list[str], description="origin whose pages may call the service; may be repeated"
     )
+    drop_params: Annotated[bool, ACCESS, NOTHING] = Field(
+        False, description="ignore fields that cannot be honoured instead of refusing the request; the reply lists them"
+    )
     log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_text: Annotated[bool, ACCESS, NOTHING] = Field(False, description="write prompts and replies to the log")
 
@@ -120,6 +125,7 @@ class Settings(BaseSettings):
     queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
     request_seconds: Annotated[float, LIMITS] = Field(60.0, gt=0, description="seconds that a client has to send its request")
     max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")
+    max_prompt: Annotated[int, LIMITS] = Field(MIB, ge=1024, description="bytes of a request's messages together")
     max_messages: Annotated[int, LIMITS] = Field(256, ge=1, description="messages of a request")
     max_n: Annotated[int, LIMITS] = Field(16, ge=1, description="chains of one request (n, times the prompts)")
     default_tokens: Annotated[int, LIMITS] = Field(8192, ge=1, description="max_tokens where a request gives none")

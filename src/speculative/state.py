@@ -49,6 +49,7 @@ class ChainState:
         seed: int | None = None,
         share: int = 1,
         trace: Trace | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.problem = problem
         self.engines = engines
@@ -59,7 +60,7 @@ class ChainState:
         self.finish: FinishReason | None = None
         self._ledger = self.trace.ledger
         self._views: dict[str, View] = {}
-        self._prompts: Prompts = parent._prompts if parent else {}
+        self._prompts: Prompts = parent._prompts if parent else {} if prompts is None else prompts
         self._place = Place(self.seed)
         self._open: dict[int, Draft] = {}
         self._flights = Flights()

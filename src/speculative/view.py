@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from speculative.caller import kept_text
 from speculative.draft import Draft
@@ -31,19 +31,13 @@ class View:
         self.vocabulary = engine.vocabulary
         kind = (engine.dialect, self.vocabulary.fingerprint)
         if kind not in prompts:
-            prompts[kind] = encode(self.vocabulary, self._prompt(problem))
+            prompts[kind] = tokenize_prompt(engine, problem)
         self._ids = prompts[kind].copy()
         self._seen: list[tuple[Piece, int]] = []
         self._grown: dict[int, list[int]] = {}
         think, ends = self.dialect.unthink, self.dialect.ends
         self.end_ids = tuple(self.vocabulary.marker(end) for end in ends)
         self.stop_ids = (self.vocabulary.marker(think), *self.end_ids)
-
-    def _prompt(self, problem: Problem) -> Sequence[Part]:
-        if problem.raw:
-            return self.dialect.raw(problem.messages[0].content)
-        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
-        return self.dialect.prompt(problem.messages, instruction)
 
     def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
         """Ids of the prompt, the chain and the drafts down to one that is not committed yet."""
@@ -104,3 +98,22 @@ class View:
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
                 self._ids += self._closing([piece.text for piece in pieces[:place]])
             self._ids += self.ids_of(piece)
+
+
+def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:
+    """Encodes a problem as the engine's own dialect puts it."""
+    speaks = dialect(engine.dialect)
+    if problem.raw:
+        return encode(engine.vocabulary, speaks.raw(problem.messages[0].content))
+    instruction = speaks.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
+    return encode(engine.vocabulary, speaks.prompt(problem.messages, instruction))
+
+
+def tokenize_prompts(engines: Iterable[Engine], problem: Problem) -> Prompts:
+    """Encodes a problem for all engines, once for each dialect and vocabulary. It may run in a thread."""
+    prompts: Prompts = {}
+    for engine in engines:
+        kind = (engine.dialect, engine.vocabulary.fingerprint)
+        if kind not in prompts:
+            prompts[kind] = tokenize_prompt(engine, problem)
+    return prompts

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.tokens import TokenTable, check_whole
+from speculative.engines.tokens import TokenTable, check_whole, encode_text
 from speculative.errors import BadWeights
 
 if TYPE_CHECKING:
@@ -75,5 +75,5 @@ class PieceVocabulary(TokenTable):
         ids: list[int] = []
         for place, part in enumerate(text.split(SPACE)):
             ids += self._space_bytes if place else []
-            ids += self._tokenizer.encode(part, add_special_tokens=False).ids if part else []
+            ids += encode_text(self._tokenizer, part) if part else []
         return ids

@@ -5,9 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speculative.engines.base import Ids
 from speculative.errors import UnknownMarker, UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+LONG_TEXT = 4096
+"""Characters from which on `encode_text` lets other threads run meanwhile."""
 
 
 class TokenTable:
@@ -49,3 +56,10 @@ def check_whole(text: str) -> None:
     except UnicodeEncodeError as error:
         half = f"U+{ord(text[error.start]):04X}"
         raise UsageError(f"the text has half a character ({half}) at {error.start}; give valid Unicode") from None
+
+
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encodes plain text. A long text does not hold the interpreter's lock meanwhile."""
+    if len(text) < LONG_TEXT:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+    return tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids  # `encode` holds the lock for seconds a megabyte

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.tokens import TokenTable, check_whole
+from speculative.engines.tokens import TokenTable, check_whole, encode_text
 from speculative.errors import BadWeights
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FileVocabulary(TokenTable):
     def encode(self, text: str) -> list[int]:
         """Plain text to ids. Raises `UsageError` for a lone surrogate, which no bytes can say."""
         check_whole(text)
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return encode_text(self._tokenizer, text)
 
 
 def unspaced(splitter: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from speculative import version
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.serve import models
 from speculative.serve.asked import ChatRequest, CompletionRequest
+from speculative.serve.docs_page import docs_page
 from speculative.serve.door import Door, Opener
 from speculative.serve.edge import Edge, body_for
 from speculative.serve.errors import Refusal, Unread, refusal_of
@@ -62,7 +62,12 @@ def create_app(
             yield
 
     app = FastAPI(
-        title="Speculative Reasoning", version=version.VERSION, description="Two models, one chain of thought.", lifespan=lifespan
+        title="Speculative Reasoning",
+        version=version.VERSION,
+        description="Two models, one chain of thought.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     _openai(app, door)
     (first or FirstService()).mount(app, door, shutdown)
@@ -95,37 +100,50 @@ def _openai(app: FastAPI, door: Door) -> None:
         "response_class": JSONResponse,
         "route_class_override": BodyRoute,
     }
-    app.router.add_api_route("/v1/chat/completions", chat_completions, **described)
-    app.router.add_api_route("/v1/completions", completions, **described)
 
-    @app.get("/v1/models")
-    async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def list_models() -> Response:
         """One id for each method that the pair can serve, and for each preset."""
-        return {"object": "list", "data": models.listed(door)}
+        return Response(door.models.page, media_type="application/json")
 
-    @app.get("/v1/models/{model:path}", responses={404: ERRORS[404]})
-    async def get_model(model: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    async def get_model(model: str) -> dict[str, Any]:
         """One of them."""
-        return models.one(door, model)
+        return door.models.one(model)
+
+    for prefix, shown in (("/v1", True), ("", False)):  # clients that are given the address without /v1 work too
+        app.router.add_api_route(f"{prefix}/chat/completions", chat_completions, include_in_schema=shown, **described)
+        app.router.add_api_route(f"{prefix}/completions", completions, include_in_schema=shown, **described)
+        app.add_api_route(f"{prefix}/models", list_models, include_in_schema=shown, response_class=JSONResponse)
+        app.add_api_route(f"{prefix}/models/{{model:path}}", get_model, include_in_schema=shown, responses={404: ERRORS[404]})
 
 
 def _watching(app: FastAPI, door: Door) -> None:
-    @app.get("/health")
-    async def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+    async def health() -> dict[str, str]:
         """The process is alive."""
         return {"status": "ok"}
 
-    @app.get("/ready", responses={503: ERRORS[503]})
-    async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def ready() -> JSONResponse:
         """Both engines answer, or the one that `degrade` has go on alone."""
         reason, missing = await door.unready()
         told = {"status": "not ready", "reason": reason} if reason else {"status": "ready"} | ({"degraded": missing} if missing else {})
         return JSONResponse(told, 503 if reason else 200)
 
+    add_health_route(app, "/health", health)
+    add_health_route(app, "/ready", ready, responses={503: ERRORS[503]})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        return HTMLResponse(docs_page(app.openapi()), headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """For Prometheus."""
         return Response(door.metrics.page(), media_type=CONTENT_TYPE)
+
+
+def add_health_route(app: FastAPI, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
+    """Adds a route that also answers `HEAD`, as load balancers ask."""
+    app.add_api_route(path, endpoint, methods=["GET"], **described)
+    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, **described)
 
 
 def _errors(app: FastAPI, door: Door) -> None:

@@ -1,4 +1,4 @@
-"""What a request may hold. Fields that we honour are typed here; `declined.py` judges all others."""
+"""What a request may hold. Fields that we honour are typed here; `unsupported.py` judges all others."""
 
 from __future__ import annotations
 
@@ -44,10 +44,8 @@ class Open(BaseModel):
         return self.model_extra or {}
 
 
-class TextPart(BaseModel):
+class TextPart(Open):
     """A part of a message; text is the only kind that these models read."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text"]
     text: Text
@@ -85,8 +83,12 @@ class Asked(Open):
     stream_options: StreamOptions | None = None
     user: Name | None = Field(None, description="is written to the log")
 
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="the share of `max_tokens` that the thinking may have: minimal 10 %, low 20 %, medium 50 %, high all"
+    )
+    thinking_budget: int | None = Field(None, ge=1, lt=INT64, description="tokens of the thinking at most; then the answer follows")
     method: Name | None = Field(None, description="a registered method, instead of the model's")
-    params: Annotated[dict[str, Any], AfterValidator(_all_unicode)] | None = Field(
+    params: Annotated[dict[Name, Any], AfterValidator(_all_unicode)] | None = Field(
         None, description="parameters of the method; `GET /v1/models` has their schema"
     )
     wrappers: Spec | Annotated[list[Spec], Field(max_length=4, fail_fast=True)] | None = Field(

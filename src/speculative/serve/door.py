@@ -18,6 +18,7 @@ from speculative.serve.hosts import Hosts
 from speculative.serve.jobs import Jobs
 from speculative.serve.logs import Scrubber, log
 from speculative.serve.metrics import Metrics
+from speculative.serve.models import ModelCatalog
 from speculative.serve.probe import Probe
 from speculative.settings import Settings
 
@@ -41,6 +42,8 @@ class Door:
         self._opener, self._on_failure = opener, on_failure
         self._pair: Pair | None = None
         self._probes: dict[int, Probe] = {}
+        self.models = ModelCatalog(settings, self.began, None)
+        self.long_prompts = asyncio.Semaphore(1)
 
     @property
     def pair(self) -> Pair:
@@ -91,7 +94,7 @@ class Door:
     async def _load(self) -> None:
         began = time.perf_counter()
         try:
-            self._pair = await self._opener()
+            pair = await self._opener()
         except Exception as error:  # noqa: BLE001  # whatever it is: a service that loads for ever tells nobody
             foreseen = isinstance(error, SpeculativeError | OSError)
             self.failed = error
@@ -99,6 +102,7 @@ class Door:
             if self._on_failure:
                 self._on_failure()
             return
-        self._probes = {id(engine): Probe(engine, self.scrub) for engine in self._pair.values()}
-        names = {role: engine.name for role, engine in self._pair.items()}
+        self.models, self._pair = ModelCatalog(self.settings, self.began, pair), pair
+        self._probes = {id(engine): Probe(engine, self.scrub) for engine in pair.values()}
+        names = {role: engine.name for role, engine in pair.items()}
         log("ready", engines=names, seconds=round(time.perf_counter() - began, 3))

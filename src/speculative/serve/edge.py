@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speculative.serve.bodies import encode
+from speculative.serve.body import BodyMeter, body_too_large
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, Unread, refusal_of
 from speculative.serve.hosts import origins
@@ -59,7 +60,7 @@ class Edge:
         state = scope["state"]
         try:
             self.door.hosts.check([value for name, value in scope["headers"] if name == b"host"])
-            self._check_size(_header(scope, b"content-length"))
+            self._check_body(_header(scope, b"content-length"), _header(scope, b"content-encoding"))
             self.door.keys.check(scope["path"], _header(scope, b"authorization"))
             await self.app(scope, self._counted(receive, state), send)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log has a line
@@ -69,29 +70,24 @@ class Edge:
             if not state["status"]:
                 await _tell(refusal, scope["path"], send)
 
-    def _check_size(self, length: bytes) -> None:
+    def _check_body(self, length: bytes, encoding: bytes) -> None:
         if length.isdigit() and int(length[:20]) > self.door.settings.max_body:
-            raise self._too_large()
+            raise body_too_large(self.door.settings.max_body)
+        if encoding.strip().lower() not in (b"", b"identity"):
+            shown = encoding[:40].decode("latin-1")
+            raise Refusal(415, f"the body must not be encoded, got Content-Encoding {shown!r}; send it plain", code="encoded_body")
 
     def _counted(self, receive: Receive, state: dict[str, Any]) -> Receive:
-        size = 0
+        meter = BodyMeter(self.door.settings.max_body)
 
         async def counted() -> Message:
-            nonlocal size
             message = await receive()
             if refusal := state.get("refusal"):
                 raise Unread(refusal)
-            size += len(message.get("body", b""))
-            if size > self.door.settings.max_body:
-                raise Unread(self._too_large())
+            meter.add(message.get("body", b""))
             return message
 
         return counted
-
-    def _too_large(self) -> Refusal:
-        return Refusal(
-            413, f"the body is larger than the {self.door.settings.max_body} bytes that the service takes", code="body_too_large"
-        )
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

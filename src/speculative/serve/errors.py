@@ -10,6 +10,9 @@ from starlette.requests import ClientDisconnect
 from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
 from speculative.serve import shown
 
+LONGEST = 1000
+"""Characters of an error's message at most: it may quote what the client sent."""
+
 
 class Refusal(Exception):
     """A request that is not served. `retry_after` in seconds."""
@@ -25,7 +28,8 @@ class Refusal(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.kind, self.code, self.param, self.retry_after = status, message, kind, code, param, retry_after
+        self.status, self.kind, self.code, self.param, self.retry_after = status, kind, code, param and param[:80], retry_after
+        self.message = message if len(message) <= LONGEST else f"{message[: LONGEST - 1]}…"
 
     @property
     def body(self) -> dict[str, Any]:

@@ -47,11 +47,13 @@ class FirstService(Struct, frozen=True):
     def mount(self, app: FastAPI, door: Door, shutdown: Callable[[], None] | None) -> None:
         """Adds the routes."""
 
-        @app.get("/ping")
-        async def ping() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        async def ping() -> JSONResponse:
             """The models are loaded."""
             reason, _ = await door.unready()
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
+
+        for methods in (["GET"], ["HEAD"]):
+            app.add_api_route("/ping", ping, methods=methods, include_in_schema=methods == ["GET"])
 
         @app.post("/speculative_reason", response_class=JSONResponse)
         async def speculative_reason(request: Request, asked: FirstRequest) -> Response:  # pyright: ignore[reportUnusedFunction]

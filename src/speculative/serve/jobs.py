@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -11,12 +12,17 @@ from speculative.errors import UnknownName, UsageError
 from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
-from speculative.serve import declined
 from speculative.serve.asked import Asked, ChatMessage, ChatRequest, CompletionRequest
 from speculative.serve.errors import Refusal, unsupported
+from speculative.serve.unsupported import PART_HINTS, TURN_HINTS, ignored_fields
 from speculative.settings import Preset, Settings
 
 OWNER = "speculative"
+EFFORTS = {"minimal": 0.1, "low": 0.2, "medium": 0.5}
+"""The share of its tokens that the thinking may have, by `reasoning_effort`; above these it may have all."""
+NUMBER = re.compile(r"\[\d+\]")
+REASONING = frozenset(("reasoning", "reasoning_content"))
+"""The thinking of an earlier turn, which the models' own templates leave out."""
 
 
 class Job(Struct, frozen=True):
@@ -71,9 +77,10 @@ class Jobs:
         both = {asked.max_tokens, asked.max_completion_tokens} - {None}
         if len(both) > 1:
             raise Refusal(400, "max_tokens and max_completion_tokens: they differ; give one of them", param="max_completion_tokens")
-        messages = tuple(_message(number, message) for number, message in enumerate(asked.messages))
+        ignored: list[str] = []
+        messages = tuple(self._message(number, message, ignored) for number, message in enumerate(asked.messages))
         problem = self._problem(asked, messages, next(iter(both), None), stop=_stops(asked.stop))
-        return self._job(asked, [problem], raw=False)
+        return self._job(asked, [problem], ignored, raw=False)
 
     def completion(self, asked: CompletionRequest) -> Job:
         if asked.answer_instruction is not None:
@@ -84,7 +91,7 @@ class Jobs:
         problems = [
             self._problem(asked, (Message("user", prompt),), asked.max_tokens, stop=_stops(asked.stop), raw=True) for prompt in prompts
         ]
-        return self._job(asked, problems, raw=True)
+        return self._job(asked, problems, [], raw=True)
 
     def limited(self, problem: Problem) -> Problem:
         """The problem with the service's own limits in it. Raises `Refusal` for one that asks for more."""
@@ -126,6 +133,13 @@ class Jobs:
     def _problem(
         self, asked: Asked, messages: tuple[Message, ...], max_tokens: int | None, *, stop: tuple[str, ...], raw: bool = False
     ) -> Problem:
+        size = sum(len(message.content.encode()) for message in messages)
+        if size > self.settings.max_prompt:
+            raise Refusal(
+                400,
+                f"the prompt must have at most {self.settings.max_prompt} bytes (--max-prompt), got {size}; shorten it",
+                code="context_length_exceeded",
+            )
         usual = Sampling()
         sampling = Sampling(
             temperature=usual.temperature if asked.temperature is None else asked.temperature,
@@ -145,15 +159,28 @@ class Jobs:
             degrade=asked.degrade or self.settings.degrade,
             warm_every=self.settings.warm_every if asked.warm_every is None else asked.warm_every,
         )
-        return self.limited(problem)
+        return self.limited(structs.replace(problem, max_thinking=self._thinking(asked, problem)))
 
-    def _job(self, asked: Asked, problems: list[Problem], *, raw: bool) -> Job:
+    def _thinking(self, asked: Asked, problem: Problem) -> int | None:
+        """Reads the limit on thinking tokens from the request, else from its preset."""
+        chosen = self._preset(asked)[1]
+        budget, effort = asked.thinking_budget, asked.reasoning_effort
+        if budget is None and effort is None:
+            budget, effort = chosen.thinking_budget, chosen.reasoning_effort
+        elif budget is not None and effort is not None:
+            raise Refusal(400, "thinking_budget and reasoning_effort: both limit the thinking; give one of them", param="thinking_budget")
+        if effort == "none":
+            raise unsupported("reasoning_effort", "the thinking cannot be switched off; give `minimal`, or a small `thinking_budget`")
+        return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
+
+    def _job(self, asked: Asked, problems: list[Problem], ignored: list[str], *, raw: bool) -> Job:
         model, method = self._method(asked)
-        ignored = declined.check(asked.others)
+        drop = self.settings.drop_params
+        ignored = ignored_fields(asked.others, drop=drop) + ignored
         options = asked.stream_options
         if options:
-            declined.check(options.others, "stream_options.")
-            if not asked.stream:
+            ignored += ignored_fields(options.others, "stream_options.", drop=drop)
+            if not asked.stream and not drop:
                 raise unsupported("stream_options", "there is no stream to apply it to; add stream: true")
         n = asked.n or 1
         job = Job(
@@ -166,7 +193,7 @@ class Jobs:
             events=bool(asked.events),
             raw=raw,
             user=asked.user,
-            ignored=tuple(ignored),
+            ignored=tuple(dict.fromkeys(ignored)),
         )
         return self.limited_drafts(job)
 
@@ -176,7 +203,14 @@ class Jobs:
             raise Refusal(400, f"n: {chains} chains are too many for one request, the service takes {self.settings.max_n}", param="n")
 
     def _method(self, asked: Asked) -> tuple[str, Method]:
-        """The id that the reply names, and the method: what `model` says, or `method`; parameters are added to a preset's."""
+        """Builds the method that `model` or `method` names, with its id in the reply; parameters are added to a preset's."""
+        label, chosen = self._preset(asked)
+        wrappers = [asked.wrappers] if isinstance(asked.wrappers, str) else asked.wrappers or []
+        method = build(chosen.method, {**chosen.params, **(asked.params or {})}, [*chosen.wrappers, *wrappers], paths=False)
+        return f"{OWNER}/{label}", self.checked(method)
+
+    def _preset(self, asked: Asked) -> tuple[str, Preset]:
+        """Finds the method or preset that a request names."""
         label = (asked.model or OWNER).removeprefix(f"{OWNER}/")
         if label != OWNER:
             chosen = preset(self.settings, label, shown=asked.model)
@@ -190,9 +224,21 @@ class Jobs:
             chosen, label = Preset(method=asked.method), asked.method
         else:
             chosen, label = self.default, self.settings.method
-        wrappers = [asked.wrappers] if isinstance(asked.wrappers, str) else asked.wrappers or []
-        method = build(chosen.method, {**chosen.params, **(asked.params or {})}, [*chosen.wrappers, *wrappers], paths=False)
-        return f"{OWNER}/{label}", self.checked(method)
+        return label, chosen
+
+    def _message(self, number: int, message: ChatMessage, ignored: list[str]) -> Message:
+        drop, where = self.settings.drop_params, f"messages[{number}]."
+        known = REASONING if message.role == "assistant" else frozenset[str]()
+        found = ignored_fields(message.others, where, hints=TURN_HINTS, known=known, drop=drop)
+        content = message.content
+        if content is None and message.role != "assistant":
+            raise Refusal(400, f"{where}content: it is missing", param=f"{where}content")
+        parts = [] if isinstance(content, str) else content or []
+        for place, part in enumerate(parts):
+            found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
+        ignored += [NUMBER.sub("", name) for name in found]
+        text = content if isinstance(content, str) else "\n".join(part.text for part in parts)
+        return Message("system" if message.role == "developer" else message.role, text)
 
 
 def preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
@@ -207,17 +253,6 @@ def preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
 def bare(method: Method) -> Method:
     """The method inside all wrappers."""
     return bare(method.inner) if isinstance(method, Wrapper) else method
-
-
-def _message(number: int, message: ChatMessage) -> Message:
-    where = f"messages[{number}]."
-    known = declined.REASONING if message.role == "assistant" else frozenset[str]()
-    declined.check(message.others, where, known)
-    content = message.content
-    if content is None and message.role != "assistant":
-        raise Refusal(400, f"{where}content: it is missing", param=f"{where}content")
-    text = content if isinstance(content, str) else "\n".join(part.text for part in content or [])
-    return Message("system" if message.role == "developer" else message.role, text)
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:

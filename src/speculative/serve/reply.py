@@ -68,7 +68,7 @@ class Reply(Response):
             if self.job.stream:
                 self.stream = Stream(self.body_of, self.write, self.job.events, self._first_text)
             stream = self.stream
-            work = Work(self.job, pair, stream.wake if stream else None)
+            work = Work(self.job, pair, stream.wake if stream else None, self.door.long_prompts)
             async with self.door.admission.enter(self.job.chains, work.abort) as self.queued:
                 try:
                     await (self._streamed(stream, work, send) if stream else self._over(work))

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
@@ -17,6 +18,7 @@ from speculative.errors import EngineClosed, UsageError
 from speculative.pair import EngineOptions, Pair
 from speculative.serve.app import create_app
 from speculative.serve.connection import connection
+from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
 from speculative.serve.door import Door, Opener
 from speculative.serve.first import FirstService
 from speculative.serve.logs import Scrubber, log, set_up, take_down
@@ -65,6 +67,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, opener: Opener | None = None, *, first: FirstService | None = None, shutdown: bool = False) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and what opening the pair raised."""
+    raise_descriptor_limit()
     server = make(settings, opener, first=first, shutdown=shutdown)
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
@@ -102,9 +105,11 @@ def make(settings: Settings, opener: Opener | None = None, *, first: FirstServic
         made[0].stop()
 
     app = create_app(settings, opener or opening(settings), on_failure=stop, first=first, shutdown=stop if shutdown else None)
+    limit = ConnectionLimit(connection(settings.request_seconds, app.door.metrics))
     config = uvicorn.Config(
         app,
-        http=connection(settings.request_seconds, app.door.metrics),
+        http=cast("Any", limit),
+        backlog=min(BACKLOG, limit.backlog),
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -151,7 +156,7 @@ def bind(settings: Settings) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(BACKLOG)  # who connects from now on waits for the application, and is not refused
+        bound.listen(min(BACKLOG, descriptor_limit() // 4))  # who connects from now on waits for the application, and is not refused
     except OSError as error:
         bound.close()
         raise UsageError(f"port {settings.port} of {settings.host}: {error.strerror or error}; choose another with --port") from None

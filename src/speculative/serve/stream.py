@@ -55,7 +55,7 @@ class Stream:
 
     async def written(self, work: Work, send: Send, headers: list[tuple[bytes, bytes]]) -> list[Outcome]:
         """Begins the chains and writes until all are over. Raises what they raise."""
-        tasks, outcomes, first = work.start(), dict[int, Outcome](), True
+        tasks, outcomes, first = await work.start(), dict[int, Outcome](), True
         for task in tasks:
             task.add_done_callback(self._bell.ring)
         self._feeds = feeds = {index: feed for index, feed in enumerate(work.feeds) if feed}

@@ -11,40 +11,51 @@ from msgspec import structs
 from speculative import prompts
 from speculative.methods.base import append_only
 from speculative.pair import Pair
-from speculative.problem import Problem, Result
+from speculative.problem import Message, Problem, Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText
 from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome
 from speculative.trace import Trace
+from speculative.view import Prompts, tokenize_prompts
+
+SHORT_PROMPT = 4096
+"""Characters that are encoded on the event loop: a few milliseconds of work."""
+LONG_PROMPT = 1 << 16
+"""Characters above which one prompt is encoded at a time."""
 
 
 class Work:
     """The chains of one job. `feeds` has a listener for each chain that has one, from `start` to `close`."""
 
-    def __init__(self, job: Job, pair: Pair, wake: Callable[[int], None] | None) -> None:
+    def __init__(self, job: Job, pair: Pair, wake: Callable[[int], None] | None, turn: asyncio.Semaphore | None = None) -> None:
         """`wake`: called with its index when a feed has something; None where nobody listens, so that the engines need not stream."""
         self._job, self._pair = job, pair
         self._raw = [raw_text(pair, problem) if job.raw else None for problem in job.problems]
         self._wake = wake
         self._aborted = False
+        self._turn = turn or asyncio.Semaphore(1)
         self._tasks: list[asyncio.Task[Result]] = []
         self._traces = [Trace([]) for _ in job.problems]
         self.feeds: list[Feed | None] = []
 
-    def start(self) -> Sequence[asyncio.Task[Result]]:
+    async def start(self) -> Sequence[asyncio.Task[Result]]:
         """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
         method = self._job.method
         self.feeds = [self._feed(index) for index in range(len(self._job.problems))]
         prepared = [method.prepare(fitted(problem, raw)) for problem, raw in zip(self._job.problems, self._raw, strict=True)]
+        prompts = await tokenized(self._pair, prepared, self._turn)
+        if self._aborted:
+            raise self._unfinished()
         for problem, feed, trace in zip(prepared, self.feeds, self._traces, strict=True):
-            self._tasks.append(asyncio.create_task(run(problem, method, self._pair, feed, trace=trace)))
+            known = prompts[problem.messages]
+            self._tasks.append(asyncio.create_task(run(problem, method, self._pair, feed, trace=trace, prompts=known)))
         return self._tasks
 
     async def over(self) -> None:
         """Starts all, and waits for the end of all, or for the first error, which is raised."""
-        done, _ = await asyncio.wait(self.start(), return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(await self.start(), return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             if not task.cancelled() and (error := task.exception()):
                 raise error
@@ -53,7 +64,7 @@ class Work:
         """What a chain that is over came to. Raises what it raised, and `Refusal` if the service ended it."""
         task, feed, raw = self._tasks[index], self.feeds[index], self._raw[index]
         if task.cancelled() and self._aborted:
-            raise Refusal(503, "the service is shutting down and did not finish this chain", kind="service_unavailable", code="draining")
+            raise self._unfinished()
         if feed:
             feed.finished()
         finish = feed.finish if feed else ""
@@ -78,6 +89,10 @@ class Work:
         for task in self._tasks:
             task.cancel()
 
+    @staticmethod
+    def _unfinished() -> Refusal:
+        return Refusal(503, "the service is shutting down and did not finish this chain", kind="service_unavailable", code="draining")
+
     def _feed(self, index: int) -> Feed | None:
         """Who streams listens; so does a raw text, which may be over before its chain is."""
         problem, raw, wake = self._job.problems[index], self._raw[index], self._wake
@@ -96,6 +111,26 @@ class Work:
 
     def _end(self, index: int) -> None:
         self._tasks[index].cancel()
+
+
+async def tokenized(pair: Pair, problems: Sequence[Problem], turn: asyncio.Semaphore) -> dict[tuple[Message, ...], Prompts]:
+    """Encodes each prompt of a request once: a short one here, a longer one in a thread, so that other requests go on.
+
+    `turn`: long prompts are encoded one after the other, so that they do not take all cores.
+    """
+    found: dict[tuple[Message, ...], Prompts] = {}
+    for problem in problems:
+        if problem.messages in found:
+            continue
+        size = sum(len(message.content) for message in problem.messages)
+        if size <= SHORT_PROMPT:
+            found[problem.messages] = tokenize_prompts(pair.values(), problem)
+        elif size <= LONG_PROMPT:
+            found[problem.messages] = await asyncio.to_thread(tokenize_prompts, pair.values(), problem)
+        else:
+            async with turn:
+                found[problem.messages] = await asyncio.to_thread(tokenize_prompts, pair.values(), problem)
+    return found
 
 
 def raw_text(pair: Pair, problem: Problem) -> RawText:
