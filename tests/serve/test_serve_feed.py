@@ -46,7 +46,7 @@ async def streamed(engines, job):
     wake = asyncio.Event()
     work = Work(job, engines, lambda _: wake.set())
     taken = []
-    tasks = work.start()
+    tasks = await work.start()
     for task in tasks:
         task.add_done_callback(lambda _: wake.set())
     while not all(task.done() for task in tasks):
@@ -100,7 +100,7 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     engines = pair(delay=0.01)
     job = Job(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
     work = Work(job, engines, lambda _: None)
-    work.start()
+    await work.start()
     await asyncio.sleep(0.1)
     await work.close()
     outcome = Outcome.of(next(work.traces()))

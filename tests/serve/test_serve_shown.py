@@ -66,7 +66,7 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     replies = [asked(failing, BIG), asked(failing, {**BIG, "stream": True}), asked(failing, RAW, "/v1/completions")]
     seed = asked(failing, {"question": "2 + 2?", "placeholder_mode": True}, "/speculative_reason")
     for reply in (*replies, seed):
-        assert reply.status_code == (503 if isinstance(error, errors.EngineClosed) else 502)
+        assert reply.status_code == (503 if isinstance(error, errors.EngineClosed | errors.EngineBusy) else 502)
         told = reply.json()["error"] if reply is seed else reply.json()["error"]["message"]
         assert told.startswith("the big model")
         assert kind in told
@@ -75,6 +75,24 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     assert [line["request"] for line in failed] == [reply.headers["x-request-id"] for reply in (*replies, seed)]
     if isinstance(error, errors.EngineError) and type(error) is not errors.EngineError:  # what else there is may quote the prompt
         assert all(line["told"] == WORDS for line in failed)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, "1"), (0.2, "1"), (7, "7"), (2.5, "3"), (1e9, "3600")])
+def test_a_busy_server_tells_when_to_come_back(failing, seconds, told):
+    failing.engines["big"].error = errors.EngineBusy(WORDS, seconds)
+    for body in (BIG, {**BIG, "stream": True}):
+        reply = asked(failing, body)
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, told)
+        assert reply.json()["error"]["code"] == "EngineBusy"
+
+
+def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
+    error = errors.ContextExceeded("B", 5000, 4096)
+    error.role = "big"
+    failing.engines["big"].error = error
+    for body in (BIG, {**BIG, "stream": True}):
+        reply = asked(failing, body)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
 def test_a_failure_in_the_middle_of_a_stream(log):

@@ -4,6 +4,11 @@ import asyncio
 import contextlib
 import io
 import json
+import re
+import resource
+import socket
+import subprocess
+import sys
 import threading
 
 import httpx2
@@ -224,3 +229,60 @@ def test_a_port_that_is_taken():
         bind(Settings(port=served.port))
     with pytest.raises(UsageError, match="host 'no such host'"):
         bind(Settings(host="no such host"))
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/ping"])
+def test_health_can_be_asked_by_head(served, path):
+    with httpx2.Client(base_url=served.url) as client:
+        got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_the_page_about_the_api_loads_nothing(served):
+    page = served.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"<script|<link|src=|@import|url\(|https?:", page.text)
+    assert re.findall(r'href="([^"]+)"', page.text) == ["openapi.json"]
+    for told in ("POST /v1/chat/completions", "thinking_budget", "GET /v1/models/{model}", "too many chains are running"):
+        assert told in page.text
+
+
+def test_routes_work_without_v1(served):
+    for path, body in (("/chat/completions", ASK), ("/completions", {"prompt": "2 + 2?"})):
+        assert served.post(path, body).status_code == 200
+    assert served.get("/models").json() == served.get("/v1/models").json()
+    assert served.get("/models/speculative/big_only").json() == served.get("/v1/models/speculative/big_only").json()
+    assert '"/chat/completions"' not in served.get("/openapi.json").text
+
+
+def test_connections_leave_file_descriptors_for_the_models(tmp_path):
+    """More clients than descriptors connect while the models load: one line in the log, and the service gets ready."""
+    limit = 128
+    command = [sys.executable, "-m", "speculative.cli", "serve", "--port", "0"]
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    with (
+        contextlib.ExitStack() as stack,
+        subprocess.Popen(command, cwd=tmp_path, preexec_fn=few, stderr=subprocess.PIPE, text=True) as service,
+    ):
+        lines = (json.loads(line) for line in service.stderr)
+        url = next(line["url"] for line in lines if line["event"] == "listening").removesuffix("/v1")
+        for _ in range(limit + 30):
+            with contextlib.suppress(ConnectionError):
+                stack.enter_context(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))))
+        events = []
+        while "ready" not in events:
+            events.append(next(lines)["event"])
+        stack.close()
+        while True:
+            with contextlib.suppress(httpx2.HTTPError):
+                if httpx2.get(f"{url}/ready").status_code == 200:
+                    break
+        service.terminate()
+        events += [line["event"] for line in lines]
+    assert events.count("too many connections") == 1
+    assert service.returncode == 0
+    assert set(events) <= {"too many connections", "ready", "draining", "stopped"}

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sized
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from speculative.serve.logs import log
 
@@ -71,6 +71,6 @@ class TurnedAway(asyncio.Protocol):
     """A connection that is closed at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(BUSY)
-        transport.close()
+        stream = cast("asyncio.WriteTransport", transport)
+        stream.write(BUSY)
+        stream.close()

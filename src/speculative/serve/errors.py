@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
+from speculative.errors import ContextExceeded, EngineBusy, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
 from speculative.serve import shown
 
+LONGEST_WAIT = 3600
+"""Seconds that a client is told to wait at most."""
 LONGEST = 1000
 """Characters of an error's message at most: it may quote what the client sent."""
 
@@ -89,6 +92,9 @@ def refusal_of(error: BaseException, request: str) -> Refusal:
             return Refusal(400, str(error))
         case ContextExceeded():
             return Refusal(400, shown.failed(error), code="context_length_exceeded")
+        case EngineBusy(retry_after=wait):
+            wait = max(1, math.ceil(min(wait or 1, LONGEST_WAIT)))
+            return Refusal(503, f"{shown.failed(error)}; {more}", kind="upstream_error", code="EngineBusy", retry_after=wait)
         case EngineClosed():
             return Refusal(503, f"{shown.failed(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
         case EngineError():

@@ -95,6 +95,13 @@ class Jobs:
 
     def limited(self, problem: Problem) -> Problem:
         """The problem with the service's own limits in it. Raises `Refusal` for one that asks for more."""
+        size = sum(len(message.content.encode()) for message in problem.messages)
+        if size > self.settings.max_prompt:
+            raise Refusal(
+                400,
+                f"the prompt must have at most {self.settings.max_prompt} bytes (--max-prompt), got {size}; shorten it",
+                code="context_length_exceeded",
+            )
         limits = self.settings
         _within("max_tokens", problem.max_tokens, limits.max_tokens)
         _within("max_produced", problem.max_produced, limits.max_produced)
@@ -133,13 +140,6 @@ class Jobs:
     def _problem(
         self, asked: Asked, messages: tuple[Message, ...], max_tokens: int | None, *, stop: tuple[str, ...], raw: bool = False
     ) -> Problem:
-        size = sum(len(message.content.encode()) for message in messages)
-        if size > self.settings.max_prompt:
-            raise Refusal(
-                400,
-                f"the prompt must have at most {self.settings.max_prompt} bytes (--max-prompt), got {size}; shorten it",
-                code="context_length_exceeded",
-            )
         usual = Sampling()
         sampling = Sampling(
             temperature=usual.temperature if asked.temperature is None else asked.temperature,
@@ -180,7 +180,9 @@ class Jobs:
         options = asked.stream_options
         if options:
             ignored += ignored_fields(options.others, "stream_options.", drop=drop)
-            if not asked.stream and not drop:
+            if not asked.stream and drop:
+                ignored.append("stream_options")
+            elif not asked.stream:
                 raise unsupported("stream_options", "there is no stream to apply it to; add stream: true")
         n = asked.n or 1
         job = Job(

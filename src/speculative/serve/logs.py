@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from speculative.secret import secrets
 
 LOG = logging.getLogger("speculative.serve")
-LOGGERS = ("speculative", "uvicorn.error")
+LOGGERS = ("speculative", "uvicorn.error", "asyncio")
 IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
 SHORTEST = 8
 """Characters of a secret at least: hiding a shorter one would hide words."""

@@ -122,17 +122,15 @@ def ignored_fields(
     """
     ignored: list[str] = []
     for name, value in fields.items():
-        if value is None or name in known:
+        if value is None or name in known or _is_neutral(name, value):
             continue
-        if name in hints or (name, fields.get("tool_choice")) == ("tools", "none"):
-            ignored.append(f"{where}{name}")
-        elif name in NESTED and isinstance(value, dict):
+        if name in NESTED and isinstance(value, dict):
             inside = cast("dict[str, Any]", value)
             ignored += ignored_fields(inside, f"{where}{name}.", hints=frozenset(), drop=drop)
-        elif not _is_neutral(name, value):
-            if not drop:
-                raise _refusal(f"{where}{name}", name, value)
+        elif name in hints or drop or (name, fields.get("tool_choice")) == ("tools", "none"):
             ignored.append(f"{where}{name}")
+        else:
+            raise _refusal(f"{where}{name}", name, value)
     return ignored
 
 
