@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.bundled import BundledEngine
+from speculative.engines.local import BundledEngine
 
 BEFORE, TOKENS = 100, 100
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.bundled import BundledEngine
-from speculative.engines.bundled.model import Rows
-from speculative.engines.bundled.sampler import Rule, Sampler, stream_key, uniforms
+from speculative.engines.local import BundledEngine
+from speculative.engines.local.model import Rows
+from speculative.engines.local.sampler import Rule, Sampler, stream_key, uniforms
 
 TEMPERATURE, TOP_P = 0.6, 0.95
 PROMPT = 64

@@ -17,11 +17,11 @@ from pathlib import Path
 from speculative import Pair, Problem
 from speculative.evaluate.cells import Cell, Desk
 from speculative.evaluate.compare import Comparison
-from speculative.evaluate.contenders import contender
 from speculative.evaluate.inspect_run import run
 from speculative.evaluate.problems import spread
 from speculative.evaluate.tasks import load, task
-from speculative.runs import RunFolder
+from speculative.methods.spec import contender
+from speculative.runs.folder import RunFolder
 
 
 async def through_inspect(method: str, stated: list, chains: int) -> float:

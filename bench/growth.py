@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.engines.base import Completion, Decoding, Ids, Tally
-from speculative.engines.bundled import BundledEngine
-from speculative.engines.bundled.model import Rows
-from speculative.engines.bundled.sampler import Rule, Sampler, stream_key, uniforms
+from speculative.engines.local import BundledEngine
+from speculative.engines.local.model import Rows
+from speculative.engines.local.sampler import Rule, Sampler, stream_key, uniforms
 from speculative.methods.random_switch import RandomSwitch
 from speculative.problem import Problem, Sampling
 

@@ -22,12 +22,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.engines.base import Completion, Decoding, Delta, Tally
-from speculative.engines.openai import OpenAIEngine
-from speculative.events import Warmed
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.pair import Pair
 from speculative.problem import Problem
+from speculative.trace.events import Warmed
 
 SIZES = (500, 1000, 2000, 4000, 8000)
 STEP = 24

@@ -20,7 +20,7 @@ marks = {"python starts": time.time()}
 import speculative
 from speculative import Pair, asolve
 from speculative.runner import in_background
-from speculative.events import TextDelta
+from speculative.trace.events import TextDelta
 marks["library imported"] = time.time()
 pair = Pair.open()
 marks["pair opened"] = time.time()

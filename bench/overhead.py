@@ -21,11 +21,11 @@ from typing import Any
 
 from speculative import Message, Pair, Problem
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
-from speculative.events import Cancelled
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.trace.events import Cancelled
 
 LIMIT = 100.0
 """Microseconds that a call may cost, whatever it gives."""

@@ -31,11 +31,11 @@ from playwright.async_api import async_playwright
 
 from speculative.cli import run
 from speculative.engines.base import Completion
-from speculative.events import Accepted, Answered, AnyEvent, Call, Drafted, Ended, EngineCard, Proposal, Rejected, Started, Wrote
 from speculative.problem import Problem
-from speculative.runs import RunFolder
-from speculative.sample import Sample
-from speculative.trace import Trace
+from speculative.runs.folder import RunFolder
+from speculative.runs.sample import Sample
+from speculative.trace.events import Accepted, Answered, AnyEvent, Call, Drafted, Ended, EngineCard, Proposal, Rejected, Started, Wrote
+from speculative.trace.trace import Trace
 
 METHODS, CHUNK = 10, 16
 VOCABULARY = 150_000

@@ -42,8 +42,8 @@ def thinking(tokens: int) -> str:
 
 
 async def fake(port: int, tokens: int, pace: float) -> None:
-    from speculative.fake_server import FakeServer
     from speculative.testing import ScriptedEngine
+    from speculative.testing.fake_server import FakeServer
 
     server = FakeServer(ScriptedEngine(f"{thinking(tokens)}</think>\n\n4<|im_end|>", width=WIDTH), pace=pace)
     await server.start(port)
@@ -74,7 +74,7 @@ def passing(port: int, upstream: str) -> None:
 
 
 def service(port: int, upstream: str) -> None:
-    from speculative.engines.openai import OpenAIEngine
+    from speculative.engines.http.engine import OpenAIEngine
     from speculative.pair import Pair
     from speculative.serve.server import serve
     from speculative.settings import Settings

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.bundled import BundledEngine
+from speculative.engines.local import BundledEngine
 
 CHAINS, TOKENS = {"big": 4, "small": 32}, {"big": 100, "small": 150}
 """About the same time for both."""

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from speculative import Pair, Trace, solve
-from speculative.engines.replay import ReplayEngine
+from speculative.trace.replay import ReplayEngine
 
 pair = Pair.open()
 result = solve("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", "random_switch", pair=pair, seed=3)

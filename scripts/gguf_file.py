@@ -14,7 +14,7 @@ from typing import Any
 
 import gguf
 
-from speculative.engines.bundled.weights import read_tensors
+from speculative.engines.local.weights import read_tensors
 
 FAMILY = gguf.MODEL_ARCH.QWEN2
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -10,10 +10,10 @@ import sys
 
 from speculative.errors import SpeculativeError
 from speculative.pair import EngineOptions
-from speculative.serve.first import FirstService
 from speculative.serve.server import opening, serve
 from speculative.settings import Settings
-from speculative.splitreason import MODES
+from speculative.splitreason.modes import MODES
+from speculative.splitreason.service import FirstService
 
 NUMBERS = (
     "sgen",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from speculative.problem import Usage
-from speculative.sample import Sample
+from speculative.runs.sample import Sample
 
 
 def sample(problem: str = "p1", label: str = "big_only", **changes: Any) -> Sample:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from speculative import Pair, Problem, Result
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.errors import EngineError, EngineUnreachable
-from speculative.events import AnyEvent, TextDelta
-from speculative.ledger import Ledger
 from speculative.methods.base import Method
 from speculative.problem import Usage
 from speculative.testing import Script, ScriptedEngine
-from speculative.trace import Trace
+from speculative.trace.events import AnyEvent, TextDelta
+from speculative.trace.state import Ledger
+from speculative.trace.trace import Trace
 
 FRAGMENTS = (
     "so ",

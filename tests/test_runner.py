@@ -12,7 +12,7 @@ from strategies import Recorded, Verbs, babble, check_books, scripted_pair
 
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.errors import ContextExceeded, MethodError, UnknownName, UnmetNeeds
 from speculative.runner import bundled_pair, engine_error, in_background, run
 from speculative.testing import ScriptedEngine

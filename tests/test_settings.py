@@ -4,8 +4,8 @@ import pytest
 
 from speculative.errors import UnknownName, UsageError
 from speculative.secret import secret
-from speculative.serve.jobs import Jobs
 from speculative.serve.logs import Scrubber
+from speculative.serve.request import Jobs
 from speculative.settings import Settings
 
 

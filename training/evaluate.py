@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.bundled import BundledEngine
+from speculative.engines.local import BundledEngine
 from speculative.errors import SpeculativeError
 from speculative.problem import Message
 from speculative.prompts import Question, dialect, encode, verdict

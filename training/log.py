@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from speculative.trace import write_whole
+from speculative.trace.trace import write_whole
 
 
 def tell(log: Path, step: int, **figures: float) -> None:

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from speculative.trace import write_whole
+from speculative.trace.trace import write_whole
 
 
 class OtherOriginError(Exception):

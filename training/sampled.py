@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from speculative.trace import write_whole
+from speculative.trace.trace import write_whole
 from training.decode import write
 from training.documents import Sampled
 from training.model import Model

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 from speculative.version import VERSION as __version__  # noqa: N811  the name that Python expects
 
 if TYPE_CHECKING:
-    from speculative.chain import Chain
-    from speculative.draft import Draft
+    from speculative.chain.chain import Chain
+    from speculative.chain.drafts import Draft
     from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
     from speculative.methods.base import Method, Wrapper
     from speculative.pair import Pair
     from speculative.problem import Message, Problem, Result, Sampling, Usage
     from speculative.runner import asolve, solve
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 _ROOMS = {
-    "chain": ("Chain",),
-    "draft": ("Draft",),
+    "chain.chain": ("Chain",),
+    "chain.drafts": ("Draft",),
     "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),
     "methods.base": ("Method", "Wrapper"),
     "pair": ("Pair",),
     "problem": ("Message", "Problem", "Result", "Sampling", "Usage"),
     "runner": ("asolve", "solve"),
-    "trace": ("Trace",),
+    "trace.trace": ("Trace",),
 }
 
 __all__ = [

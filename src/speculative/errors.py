@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 
 class SpeculativeError(Exception):

@@ -18,7 +18,7 @@ from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
 
 if TYPE_CHECKING:
-    from speculative.engines.starting import Launch
+    from speculative.engines.vllm.launch import Launch
 
 OF_THE_PAIR = ("big", "small")
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
@@ -83,7 +83,7 @@ class Pair(Mapping[str, Engine]):
         served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and starts(spec)}
         engines: dict[str, Engine] = {role: engine(spec, chosen[role], tell) for role, spec in specs.items() if role not in served}
         if served:
-            from speculative.engines.vllm import VllmEngine
+            from speculative.engines.vllm.engine import VllmEngine
 
             launches = [(launch_of(spec, chosen[role]), _own(chosen[role])) for role, spec in served.items()]
             engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
@@ -148,16 +148,16 @@ def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str
     specs = [spec] if isinstance(spec, str) else list(spec)
     kind = kind_of(specs)
     if kind == "bundled":
-        from speculative.engines.bundled import BundledEngine
+        from speculative.engines.local import BundledEngine
 
         return BundledEngine.open(specs[0].removeprefix("bundled:"))
     if kind == "server":
-        from speculative.engines.openai import OpenAIEngine
+        from speculative.engines.http.engine import OpenAIEngine
 
         return OpenAIEngine.open(
             specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
         )
-    from speculative.engines.vllm import VllmEngine
+    from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
 
@@ -181,7 +181,7 @@ def starts(spec: str) -> bool:
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
     """How vLLM is started for a model."""
-    from speculative.engines.starting import Launch
+    from speculative.engines.vllm.launch import Launch
 
     folder = _folder(spec)
     model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from speculative.errors import UsageError
 
 if TYPE_CHECKING:
-    from speculative.trace import Trace
+    from speculative.trace.trace import Trace
 
 Role = Literal["big", "small", "judge"]
 FinishReason = Literal["stop", "length", "loop", "context", "time"]

@@ -11,16 +11,16 @@ from traceback import extract_tb
 from typing import Any, TypeVar, cast
 
 from speculative import version
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
+from speculative.chain.context import Prompts
+from speculative.chain.state import Listener
 from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
-from speculative.events import EngineCard, Started
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Problem, Result, Sampling, boxed
-from speculative.state import Listener
-from speculative.trace import Trace
-from speculative.view import Prompts
+from speculative.trace.events import EngineCard, Started
+from speculative.trace.trace import Trace
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from inspecting import inspecting
 
 from speculative import EngineError
-from speculative.runs import Run
+from speculative.runs.folder import Run
 from speculative.testing import ScriptedEngine
 
 GPQA = {"Question": "Which is it?", "Correct Answer": "Neon", "Incorrect Answer 1": "Iron", "Incorrect Answer 2": "Zinc"}

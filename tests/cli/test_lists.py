@@ -63,7 +63,7 @@ def test_help_imports_nothing_heavy(process):
     assert (child.returncode, b"Usage: speculative" in out) == (0, True)
     imported = {line.rpartition(b"|")[2].strip() for line in err.splitlines()}
     assert b"cyclopts" in imported
-    assert not imported & {b"numpy", b"pydantic", b"onnxruntime", b"speculative.runner", b"speculative.engines.bundled"}
+    assert not imported & {b"numpy", b"pydantic", b"onnxruntime", b"speculative.runner", b"speculative.engines.local"}
 
 
 def test_defaults_are_in_the_help_of_ask(cli):

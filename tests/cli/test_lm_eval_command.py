@@ -14,7 +14,7 @@ import pytest
 
 import speculative
 from speculative.evaluate.problems import problems, spread
-from speculative.runs import Run
+from speculative.runs.folder import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """Each start of the harness reads thousands of task files first."""

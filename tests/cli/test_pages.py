@@ -10,8 +10,8 @@ import pytest
 
 from speculative.cli.commands import COMMANDS
 from speculative.cli.docs import PAGES, help_of, main
-from speculative.events import AnyEvent
 from speculative.report.schema import outcome_schema, trace_schema
+from speculative.trace.events import AnyEvent
 
 DOCS = Path(__file__).parents[2] / "docs"
 

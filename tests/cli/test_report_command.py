@@ -6,7 +6,7 @@ import sys
 import pytest
 from samples import sample
 
-from speculative.runs import SAMPLES, RunFolder
+from speculative.runs.folder import SAMPLES, RunFolder
 
 pytestmark = pytest.mark.usefixtures("scripted")
 

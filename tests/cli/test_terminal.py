@@ -20,7 +20,7 @@ from speculative import Trace
 from speculative.cli.screen import put_whole
 from speculative.report.tables import comparison
 from speculative.report.terminal import draw
-from speculative.standing import standings
+from speculative.stats.summary import standings
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -7,9 +7,10 @@ import pytest
 import standing
 from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_server, until
 
-from speculative.engines import guard, starting
-from speculative.engines.bundled import BundledEngine
-from speculative.engines.running import end_all
+from speculative.engines.local import BundledEngine
+from speculative.engines.vllm import guard
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.process import end_all
 from speculative.pair import Pair
 
 

@@ -17,11 +17,12 @@ import pytest
 from aiohttp import web
 
 import speculative
-from speculative.engines import guard, starting
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.running import Running
-from speculative.engines.wires.vllm import VllmWire
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.vllm import guard
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.process import Running
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import dialect, encode

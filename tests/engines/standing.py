@@ -11,8 +11,8 @@ import speculative
 SCRIPT = """
 import asyncio, signal, subprocess, sys, time
 sys.path.insert(0, {sources!r})
-from speculative.engines import remote_vocabulary
-from speculative.fake_server import FakeServer
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.testing.fake_server import FakeServer
 from speculative.testing import ScriptedEngine
 from pathlib import Path
 
@@ -47,7 +47,7 @@ asyncio.run(main())
 
 PROGRAM = """
 import time
-from speculative.engines import guard, starting
+from speculative.engines.vllm import guard, launch as starting
 guard.GRACE = 0.3
 running = starting.start(starting.Launch({model!r}, {python!r}, {settings}))
 print(running.process.pid, flush=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speculative.caller import kept_text
+from speculative.chain.calls import kept_text
 from speculative.engines.base import LEAST, Completion, UnfinishedCharacter, digest, finite, seed_of
 from speculative.testing import ScriptedVocabulary
 

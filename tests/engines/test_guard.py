@@ -10,8 +10,9 @@ import sys
 import pytest
 from standing import command, gone, program, until
 
-from speculative.engines import guard, kept, starting
-from speculative.engines.starting import Launch
+from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.launch import Launch
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

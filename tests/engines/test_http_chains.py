@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from strategies import FRAGMENTS, Recorded, Verbs, check_books, policies
 
 from speculative import Pair, Problem, Result
-from speculative.chain import Chain
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.replay import ReplayEngine
-from speculative.fake_server import FakeServer, Kind
+from speculative.chain.chain import Chain
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import Script, ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Kind
+from speculative.trace.replay import ReplayEngine
 
 
 def babble(salt: int) -> Script:

@@ -12,9 +12,10 @@ import pytest
 from standing import command, gone, lives, program, until
 
 from speculative.cli import run
-from speculative.engines import guard, kept, starting
-from speculative.engines.starting import Launch
-from speculative.engines.vllm import VllmEngine
+from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.engine import VllmEngine
+from speculative.engines.vllm.launch import Launch
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.pair import EngineOptions, Pair, engine
 
@@ -163,7 +164,7 @@ def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
     """Killed just before the note: `speculative down` would not find it."""
     program = textwrap.dedent(f"""
         import os
-        from speculative.engines import kept, starting
+        from speculative.engines.vllm import kept, launch as starting
         kept.write = lambda log, pid, *_, **__: (print(pid, flush=True), os._exit(1))
         starting.begin(starting.Launch({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
     """)

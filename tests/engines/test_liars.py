@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.engines.base import LEAST, Decoding, Tally
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.reading import Reading, Telling
-from speculative.engines.wires.base import Writing
-from speculative.engines.wires.llama import LlamaWire
-from speculative.engines.wires.sglang import SglangWire
-from speculative.engines.wires.vllm import VllmWire
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.base import Writing
+from speculative.engines.http.protocols.llamacpp import LlamaWire
+from speculative.engines.http.protocols.sglang import SglangWire
+from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.http.response import Reading, Telling
 from speculative.errors import EngineFault
-from speculative.fake_server import FakeServer
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer
 
 VOCABULARY = ScriptedVocabulary(2)
 PROMPT = VOCABULARY.encode("Question")

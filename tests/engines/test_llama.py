@@ -18,16 +18,16 @@ from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_server,
 import speculative
 from speculative.cli import run as command
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.checkup import look
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.wires.base import Job
+from speculative.engines.diagnostics import look
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.base import Job
 from speculative.errors import ContextExceeded, EngineError, EngineRefused, UsageError
-from speculative.events import Warmed, Wrote
 from speculative.methods.base import Method
 from speculative.methods.registry import names
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.runner import run
+from speculative.trace.events import Warmed, Wrote
 
 pytestmark = [pytest.mark.llama, pytest.mark.timeout(300)]
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from speculative.engines.base import Completion, Decoding, Tally
-from speculative.engines.openai import OpenAIEngine
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import ContextExceeded, EngineError, UnknownName, UsageError
-from speculative.fake_server import FakeServer
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer
 
 TEXT = "One 🦊 step.\n\nTwo, then é and 中文.\n\nThree."
 

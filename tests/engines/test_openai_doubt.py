@@ -6,16 +6,16 @@ import re
 import pytest
 
 import speculative
-from speculative.engines import replicas
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.replicas import Replicas
+from speculative.engines.http import replicas
+from speculative.engines.http.client import Deadlines
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.replicas import Replicas
 from speculative.errors import EngineTimeout
-from speculative.events import Degraded
-from speculative.fake_server import FakeServer, Fault
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Fault
+from speculative.trace.events import Degraded
 
 PROMPT = [97, 98]
 TEXT = "One.\n\nTwo.</think>\n\n7"

@@ -9,16 +9,16 @@ import pytest
 
 import speculative
 from speculative.cli.engine_flags import EngineFlags
-from speculative.engines import http
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines, told
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.payloads import Payloads
-from speculative.engines.replicas import Replicas, address
+from speculative.engines.http import client as http
+from speculative.engines.http.client import Deadlines, told
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.payloads import Payloads
+from speculative.engines.http.replicas import Replicas, address
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
-from speculative.fake_server import FakeServer, Fault
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Fault
 
 SHORT = Deadlines(connect=0.3, first_token=0.3, between=0.3, whole=1.0)
 TEXT = "abcdefghijklmnopqrstuvwxyz" * 8

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines import remote_vocabulary
 from speculative.engines.base import UnfinishedCharacter
-from speculative.engines.openai import OpenAIEngine
-from speculative.engines.pieces import PieceVocabulary
-from speculative.engines.vocabulary import FileVocabulary
-from speculative.engines.wires.base import Piece, Writing
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.base import Piece, Writing
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
 from speculative.errors import BadWeights, UnknownMarker, UsageError
-from speculative.fake_server import FakeServer
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, dialect, encode, recognise
+from speculative.testing.fake_server import FakeServer
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
 

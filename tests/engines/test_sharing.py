@@ -12,9 +12,10 @@ from msgspec import structs
 from standing import command, gone, until
 
 from speculative.cli import run
-from speculative.engines import guard, kept, starting
-from speculative.engines.running import end_all
-from speculative.engines.starting import Launch
+from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.process import end_all
 from speculative.errors import EngineUnreachable, UsageError
 
 

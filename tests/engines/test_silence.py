@@ -2,7 +2,7 @@
 
 import asyncio
 
-from speculative.engines.silence import NEVER, Silence
+from speculative.engines.http.silence import NEVER, Silence
 
 
 async def test_silence_is_told_again_and_again_until_it_is_stopped():

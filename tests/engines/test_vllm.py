@@ -15,7 +15,7 @@ import pytest
 from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, until
 
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.checkup import look
+from speculative.engines.diagnostics import look
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 

@@ -18,14 +18,14 @@ from msgspec import structs
 from real import PROBLEMS, company, connected, counted, counts, final_answers, metric, quiet, through_doors, until
 
 import speculative
-from speculative.chain import Chain
-from speculative.engines.openai import OpenAIEngine
-from speculative.events import Answered, Cancelled, Warmed, Wrote
+from speculative.chain.chain import Chain
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.methods.base import Method
 from speculative.methods.registry import names
 from speculative.pair import Pair
 from speculative.problem import Problem, Sampling
 from speculative.runner import run
+from speculative.trace.events import Answered, Cancelled, Warmed, Wrote
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 

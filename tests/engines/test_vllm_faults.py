@@ -8,13 +8,13 @@ import pytest
 from real import PROBLEMS, company, counted, counts, group, quiet, stopped, through_doors, until
 
 import speculative
-from speculative.engines import guard
 from speculative.engines.base import Decoding, Tally
-from speculative.engines.http import Deadlines
+from speculative.engines.http.client import Deadlines
+from speculative.engines.vllm import guard
 from speculative.errors import EngineBusy, EngineError, EngineFault, EngineTimeout, EngineUnreachable
-from speculative.events import Cancelled, Degraded, TextDelta
 from speculative.methods.base import Method
 from speculative.pair import Pair
+from speculative.trace.events import Cancelled, Degraded, TextDelta
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600), pytest.mark.usefixtures("nothing_left")]
 

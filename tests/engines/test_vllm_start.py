@@ -11,15 +11,18 @@ import unlike
 from standing import gone
 
 import speculative
-from speculative.engines import guard, http, kept, remote_vocabulary, starting
 from speculative.engines.base import Completion, Decoding, Tally
-from speculative.engines.checkup import look
-from speculative.engines.starting import Launch, cause, last_line
-from speculative.engines.vllm import VllmEngine
+from speculative.engines.diagnostics import look
+from speculative.engines.http import client as http
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import launch as starting
+from speculative.engines.vllm.engine import VllmEngine
+from speculative.engines.vllm.launch import Launch, cause, last_line
 from speculative.errors import EngineUnreachable, UsageError
-from speculative.fake_server import FakeServer
 from speculative.pair import EngineOptions, Pair, engine
 from speculative.testing import ScriptedEngine
+from speculative.testing.fake_server import FakeServer
 
 
 async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):

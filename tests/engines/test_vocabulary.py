@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speculative.engines.bundled.engine import SHIPPED
-from speculative.engines.vocabulary import FileVocabulary, byte_alphabet, unspaced
+from speculative.engines.local.engine import SHIPPED
+from speculative.engines.tokenizers.byte_bpe import FileVocabulary, byte_alphabet, unspaced
 from speculative.errors import BadWeights, UnknownMarker, UsageError
 
 FILE = SHIPPED / "small" / "tokenizer.json"

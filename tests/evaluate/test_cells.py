@@ -6,10 +6,10 @@ import pytest
 
 from speculative import EngineError, Pair, Problem
 from speculative.evaluate.cells import Cell, Desk
-from speculative.evaluate.contenders import contender, spell
 from speculative.evaluate.problems import problems
 from speculative.evaluate.tasks import task
-from speculative.runs import Run, RunFolder
+from speculative.methods.spec import contender, spell
+from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "So.</think>\n\n\\boxed{174}"

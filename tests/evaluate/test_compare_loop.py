@@ -4,13 +4,13 @@ import pytest
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
-from speculative.cost import costs
 from speculative.evaluate.compare import Comparison
-from speculative.evaluate.contenders import contender, contenders
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.work import seed_of
 from speculative.methods.registry import split
-from speculative.standing import standings
+from speculative.methods.spec import contender, contenders
+from speculative.stats.cost import costs
+from speculative.stats.summary import standings
 from speculative.testing import ScriptedEngine
 from speculative.usage import added
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import sample
 
-from speculative.evaluate.contenders import contenders
 from speculative.evaluate.controls import CLOSE, MOST_BALLOTS, SMALL, TRIES, controls, speculation
 from speculative.methods import Method, build
-from speculative.prices import Prices
+from speculative.methods.spec import contenders
 from speculative.problem import Usage
+from speculative.stats.prices import Prices
 from speculative.testing import ScriptedEngine
 
 PRICES = Prices.model_validate({"flops": {"parameters": {"big": 10.0, "small": 1.0}}})

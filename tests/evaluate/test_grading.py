@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from speculative.errors import UsageError
-from speculative.evaluate import grading_process
-from speculative.evaluate.grading import Verdict, agrade, box_aime, box_gsm8k, check_gold, grade, shuffle_options, vote_key
+from speculative.evaluate.grading import sandbox as grading_process
+from speculative.evaluate.grading.grade import Verdict, agrade, box_aime, box_gsm8k, check_gold, grade, shuffle_options, vote_key
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="needs the extra eval")
@@ -141,7 +141,7 @@ def test_without_math_verify_the_rest_works(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_importing_it_is_cheap() -> None:
-    program = "import sys, speculative.evaluate.grading; print({'sympy', 'math_verify', 'numpy', 'onnxruntime'} & set(sys.modules))"
+    program = "import sys, speculative.evaluate.grading.grade; print({'sympy', 'math_verify', 'numpy', 'onnxruntime'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

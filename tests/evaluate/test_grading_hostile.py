@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from speculative.errors import UsageError
-from speculative.evaluate import grading_process
-from speculative.evaluate.grading import check_gold, close, grade, vote_key
+from speculative.evaluate.grading import sandbox as grading_process
+from speculative.evaluate.grading.grade import check_gold, close, grade, vote_key
 
 if importlib.util.find_spec("math_verify") is None:
     pytest.skip("needs the extra eval", allow_module_level=True)

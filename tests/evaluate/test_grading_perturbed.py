@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from test_grading import DATA, data, problems, rows
 
-from speculative.evaluate.grading import grade
+from speculative.evaluate.grading.grade import grade
 
 if importlib.util.find_spec("math_verify") is None:
     pytest.skip("needs the extra eval", allow_module_level=True)

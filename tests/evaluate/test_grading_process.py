@@ -19,8 +19,8 @@ import pytest
 from test_grading_hostile import EXPLOSIVE, RIGHT, boxed, hurry
 
 from speculative.errors import SpeculativeError
-from speculative.evaluate.grading import agrade, close, grade
-from speculative.evaluate.grading_process import Nursery, checker
+from speculative.evaluate.grading.grade import agrade, close, grade
+from speculative.evaluate.grading.sandbox import Nursery, checker
 
 if importlib.util.find_spec("math_verify") is None:
     pytest.skip("needs the extra eval", allow_module_level=True)
@@ -83,7 +83,7 @@ def test_a_forked_process_has_its_own() -> None:
     assert grade(*RIGHT).correct
     program = """
         import os
-        from speculative.evaluate.grading import grade
+        from speculative.evaluate.grading.grade import grade
         assert grade(r"\\boxed{x+x}", "2x").correct
         child = os.fork()
         right = grade(r"\\boxed{x+x}", "2x").correct and not grade(r"\\boxed{x}", "2x").correct
@@ -114,7 +114,8 @@ EXITS = {
 def test_the_interpreter_exits_and_nothing_stays(last: str) -> None:
     program = f"""
         import threading, time
-        from speculative.evaluate.grading import checker, grade
+        from speculative.evaluate.grading.grade import grade
+        from speculative.evaluate.grading.sandbox import checker
         tower = r"\\boxed{{10^{{10^{{10}}}}}}"
         assert grade(r"\\boxed{{x+x}}", "2x").correct
         print(checker._nursery._program.pid, checker._nursery.pid, flush=True)
@@ -130,7 +131,8 @@ def test_the_interpreter_exits_and_nothing_stays(last: str) -> None:
 def test_the_death_of_the_caller_ends_all() -> None:
     program = """
         import os, signal
-        from speculative.evaluate.grading import checker, grade
+        from speculative.evaluate.grading.grade import grade
+        from speculative.evaluate.grading.sandbox import checker
         assert grade(r"\\boxed{x+x}", "2x").correct
         print(checker._nursery._program.pid, checker._nursery.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -149,7 +151,7 @@ def assert_gone(pids: str) -> None:
 
 def test_a_main_module_without_a_guard_may_grade(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text('from speculative.evaluate.grading import grade\nprint(grade(r"\\boxed{x+x}", "2x").correct)\n')
+    script.write_text('from speculative.evaluate.grading.grade import grade\nprint(grade(r"\\boxed{x+x}", "2x").correct)\n')
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "True\n"
 

@@ -9,7 +9,7 @@ import pytest
 if importlib.util.find_spec("math_verify") is None:
     pytest.skip("needs the extra eval", allow_module_level=True)
 
-from speculative.evaluate.grading_worker import equal, reply, tree, unfinished
+from speculative.evaluate.grading.worker import equal, reply, tree, unfinished
 
 
 @pytest.mark.parametrize("latex", ["30+3", r"3 \cdot 11", r"10+8+2\pi", "x+1+2", r"2^{3}\cdot 5", r"\frac{30+3}{2}", r"\sqrt{30+3}"])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from speculative.runs import Run
+from speculative.runs.folder import Run
 
 KILLS, CHAINS, PROBLEMS, EPOCHS = 10, 4, 30, 3
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative import Problem, UsageError
-from speculative.evaluate.contenders import contender
 from speculative.evaluate.lm_eval.arguments import CHAINS, read
-from speculative.evaluate.lm_eval.seed import KNOWN, translated
-from speculative.splitreason import MODES
+from speculative.methods.spec import contender
+from speculative.splitreason.lm_eval import KNOWN, translated
+from speculative.splitreason.modes import MODES
 
 SEED = {
     "service_script_path": "./spec_service.py",

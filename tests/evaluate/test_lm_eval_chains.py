@@ -15,7 +15,7 @@ from speculative.evaluate.lm_eval.data import rows
 from speculative.evaluate.lm_eval.requests import posed, tasks_of
 from speculative.evaluate.lm_eval.scoring import process_results
 from speculative.evaluate.problems import problems
-from speculative.runs import Run
+from speculative.runs.folder import Run
 from speculative.testing import ScriptedEngine
 
 RIGHT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{33}."

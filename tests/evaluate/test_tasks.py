@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from speculative import Problem, UsageError
 from speculative.errors import UnknownName
-from speculative.evaluate.grading import grade
+from speculative.evaluate.grading.grade import grade
 from speculative.evaluate.problems import problems
 from speculative.evaluate.tasks import TASKS, data_hash, load, prompt_hash, task
 

@@ -8,7 +8,7 @@ import pytest
 from strategies import check_books, kinds, scripted_pair
 
 from speculative import Result, asolve, solve
-from speculative.events import Answered
+from speculative.trace.events import Answered
 
 
 def solved(script: Any, *wrappers: str, method: str = "big_only", **settings: Any) -> Result:

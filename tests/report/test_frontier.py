@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from made import sample
 from msgspec import structs
 
-from speculative.cost import Cost
 from speculative.problem import Usage
-from speculative.report.figure import draw
+from speculative.report.chart import draw
 from speculative.report.frontier import AXES, frontier
-from speculative.standing import standings
+from speculative.stats.cost import Cost
+from speculative.stats.summary import standings
 
 
 def rows():

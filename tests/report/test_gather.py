@@ -5,7 +5,7 @@ from made import sample
 
 from speculative.errors import UsageError
 from speculative.report.gather import gather
-from speculative.runs import SAMPLES, RunFolder
+from speculative.runs.folder import SAMPLES, RunFolder
 
 
 def folder(path, *samples):

@@ -9,10 +9,10 @@ from made import saying
 from strategies import pairs, policies, problems
 
 from speculative import asolve
+from speculative.report.chain_page import chain_page
+from speculative.report.html import bundled, page
 from speculative.report.pack import PackedChain, pack, unpack
-from speculative.report.page import bundled, page
-from speculative.report.shown import chain_page
-from speculative.report.strokes import Sketch
+from speculative.report.timeline import Sketch
 
 HOSTILE = "</script><script>alert(1)</script><!-- <style> \u202e\x00 😀 \ud7ff\ufffd"
 

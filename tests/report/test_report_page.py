@@ -14,9 +14,9 @@ from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve, solve
 from speculative.cli import run
-from speculative.report.shown import chain_page
-from speculative.report.strokes import Sketch
-from speculative.runs import RunFolder
+from speculative.report.chain_page import chain_page
+from speculative.report.timeline import Sketch
+from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
 WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"

@@ -10,7 +10,7 @@ from serving import ASK, Broken, Late, pair, serving
 
 from speculative.errors import EngineUnreachable, UsageError
 from speculative.serve import logs, work
-from speculative.serve.auth import loopback
+from speculative.serve.security import loopback
 from speculative.serve.server import make
 from speculative.settings import Settings
 

@@ -13,8 +13,8 @@ from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.problem import Message, Problem
 from speculative.serve.cut import Cut
-from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome, _union
+from speculative.serve.request import Job
 from speculative.serve.work import Work, fitted, raw_text
 
 TEXTS = st.text(alphabet=st.sampled_from("ab \n€🙂\u0301.<"), max_size=40)

@@ -5,7 +5,7 @@ import json
 import pytest
 from serving import ANSWER, TEXT, THOUGHT, pair, serving
 
-from speculative.serve.first import MODES, FirstService
+from speculative.splitreason.service import MODES, FirstService
 
 PAYLOAD = {
     "question": "How many r's in strawberry?",

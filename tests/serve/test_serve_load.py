@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving import ASK, TEXT, pair, serving
 
 import speculative
-from speculative.engines.vocabulary import FileVocabulary
+from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.pair import Pair
 from speculative.serve import app as service
 from speculative.serve.body import BodyMeter

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from speculative.cli import run
-from speculative.engines import guard, kept
+from speculative.engines.vllm import guard, kept
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "speculative.cli", "serve"]

@@ -6,10 +6,10 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from serving import ASK, pair, serving
 
-from speculative.serve.asked import ChatRequest, CompletionRequest
 from speculative.serve.errors import Refusal
-from speculative.serve.jobs import Jobs
+from speculative.serve.request import Jobs
 from speculative.serve.route import read
+from speculative.serve.schemas import ChatRequest, CompletionRequest
 from speculative.serve.unsupported import NEUTRAL
 from speculative.settings import Settings
 

@@ -17,7 +17,8 @@ from serving import ASK, TEXT, Served, pair, serving
 
 from speculative.errors import BadWeights, EngineUnreachable
 from speculative.pair import Pair
-from speculative.serve import logs, probe
+from speculative.serve import health as probe
+from speculative.serve import logs
 from speculative.serve.app import given
 from speculative.serve.server import bind, make
 from speculative.settings import Settings

@@ -27,7 +27,7 @@ from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
 from speculative.report.terminal import draw
 from speculative.runner import asolve
-from speculative.trace import Trace
+from speculative.trace.trace import Trace
 
 DEFAULT_METHOD = "random_switch"
 STDIN = "\0-"

@@ -16,19 +16,19 @@ from speculative.cli.errors import note, warn
 from speculative.cli.interrupt import interruptible
 from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put_json, put_whole, screen
-from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.cells import settings_of
 from speculative.evaluate.compare import Comparison
-from speculative.evaluate.contenders import Contender, contenders
 from speculative.evaluate.tasks import told_of
-from speculative.provenance import provenance
+from speculative.methods.spec import Contender, contenders
 from speculative.report.tables import comparison
-from speculative.runs import RunFolder
-from speculative.sample import Sample
-from speculative.standing import standings
-from speculative.trace import Trace
+from speculative.runs.folder import RunFolder
+from speculative.runs.provenance import provenance
+from speculative.runs.sample import Sample
+from speculative.stats.cost import View
+from speculative.stats.summary import standings
+from speculative.trace.trace import Trace
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
 OUT = "a folder for samples and traces, each kept as it finishes; the same command again goes on where it stopped"

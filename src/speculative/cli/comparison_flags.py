@@ -9,9 +9,9 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from speculative.cli.engine_flags import EngineFlags
-from speculative.cost import View
 from speculative.errors import UsageError
-from speculative.prices import Prices
+from speculative.stats.cost import View
+from speculative.stats.prices import Prices
 
 COSTS = Group("Costs and controls", sort_key=2)
 CONTROLS = (

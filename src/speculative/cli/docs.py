@@ -14,7 +14,7 @@ import msgspec
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
 from speculative.report import schema
-from speculative.standing import Standing
+from speculative.stats.summary import Standing
 
 HEAD = """# The command line
 

@@ -15,7 +15,7 @@ from speculative.cli.interrupt import interruptible, raising
 from speculative.cli.loading import Loading
 from speculative.cli.screen import put_json, screen
 from speculative.engines.base import Engine
-from speculative.engines.checkup import Finding, broken, look
+from speculative.engines.diagnostics import Finding, broken, look
 from speculative.errors import SpeculativeError
 from speculative.pair import EngineOptions, Spec, engine, keyed
 

@@ -21,25 +21,25 @@ from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
 from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
-from speculative.cost import View
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.cells import Cell, Desk, prompts_of
-from speculative.evaluate.contenders import Contender, spell
 from speculative.evaluate.controls import speculation
-from speculative.evaluate.extract import Extractor
+from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import StatedProblem, spread
 from speculative.evaluate.rounds import Schedule
 from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
+from speculative.methods.spec import Contender, spell
 from speculative.pair import Pair
-from speculative.prices import Prices
-from speculative.provenance import provenance
 from speculative.report.tables import comparison
-from speculative.runs import RunFolder
-from speculative.sample import Sample
-from speculative.standing import standings
+from speculative.runs.folder import RunFolder
+from speculative.runs.provenance import provenance
+from speculative.runs.sample import Sample
+from speculative.stats.cost import View
+from speculative.stats.prices import Prices
+from speculative.stats.summary import standings
 
 DEFAULT_METHOD = "random_switch"
 WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.trace import write_whole
+from speculative.trace.trace import write_whole
 
 
 def check_writable(path: Path) -> None:

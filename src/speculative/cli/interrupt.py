@@ -130,7 +130,7 @@ def _throw(_: int) -> None:
 
 def _servers() -> list[Any]:
     """The servers that were started here and end with us; where none was, their module is not imported for it."""
-    running = sys.modules.get("speculative.engines.running")
+    running = sys.modules.get("speculative.engines.vllm.process")
     return running.ending() if running else []
 
 

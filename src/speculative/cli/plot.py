@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from speculative.cli.errors import note
 from speculative.cli.files import check_writable
 from speculative.errors import SpeculativeError, UsageError
-from speculative.report.figure import draw
+from speculative.report.chart import draw
 from speculative.report.frontier import AxisKey, frontier
-from speculative.standing import Standing
+from speculative.stats.summary import Standing
 
 
 def plot(

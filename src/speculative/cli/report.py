@@ -72,7 +72,7 @@ def report(
 
 
 def _draw(frontiers: list[Frontier], folder: Path) -> None:
-    from speculative.report import figure
+    from speculative.report import chart as figure
 
     figure.check()
     try:

@@ -11,11 +11,11 @@ from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, screen
 from speculative.errors import UsageError
 from speculative.evaluate import problems
+from speculative.report.chain_page import chain_page
 from speculative.report.outcome import Outcome
-from speculative.report.picture import picture
-from speculative.report.shown import chain_page
+from speculative.report.svg import picture
 from speculative.report.terminal import draw
-from speculative.trace import Trace
+from speculative.trace.trace import Trace
 
 
 def show(

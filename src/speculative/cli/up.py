@@ -10,9 +10,9 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli.errors import note
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
-from speculative.engines import kept
-from speculative.engines.running import Running, end_all
-from speculative.engines.starting import TOLD, Launch, begin, loaded
+from speculative.engines.vllm import kept
+from speculative.engines.vllm.launch import TOLD, Launch, begin, loaded
+from speculative.engines.vllm.process import Running, end_all
 from speculative.errors import UsageError
 from speculative.pair import BUNDLED, kind_of, launch_of
 

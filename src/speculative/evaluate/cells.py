@@ -11,17 +11,17 @@ from msgspec import json as msgjson
 from msgspec import structs
 
 from speculative.errors import SpeculativeError
-from speculative.evaluate.contenders import Contender
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
 from speculative.evaluate.tasks import Task
 from speculative.evaluate.work import Finder, Work, attempt, matching, plan, posed
+from speculative.methods.spec import Contender
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.prompts import dialect, shown
-from speculative.runs import RunFolder
-from speculative.sample import Sample
-from speculative.trace import Trace
+from speculative.runs.folder import RunFolder
+from speculative.runs.sample import Sample
+from speculative.trace.trace import Trace
 
 
 class Cell:

@@ -8,17 +8,17 @@ from typing import Any
 from msgspec import json as msgjson
 from msgspec import structs
 
-from speculative.cost import View
-from speculative.evaluate.contenders import Contender
 from speculative.evaluate.controls import controls, speculation
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing, side_by_side
 from speculative.evaluate.work import Work, attempt, matching, plan
+from speculative.methods.spec import Contender
 from speculative.pair import Pair
-from speculative.prices import Prices
 from speculative.problem import Problem
-from speculative.sample import Sample
-from speculative.trace import Trace
+from speculative.runs.sample import Sample
+from speculative.stats.cost import View
+from speculative.stats.prices import Prices
+from speculative.trace.trace import Trace
 
 OnSample = Callable[[Sample, Trace | None], Sample]
 """Is told of each chain as it finishes, and gives the sample back as it is kept. Without a trace the sample names one that is kept."""

@@ -11,11 +11,11 @@ from collections.abc import Generator, Mapping, Sequence
 
 from msgspec import Struct
 
-from speculative.cost import Cost, View, costs
 from speculative.engines.base import Engine
-from speculative.evaluate.contenders import Contender, contender
-from speculative.prices import Prices
-from speculative.sample import Sample
+from speculative.methods.spec import Contender, contender
+from speculative.runs.sample import Sample
+from speculative.stats.cost import Cost, View, costs
+from speculative.stats.prices import Prices
 from speculative.usage import added, share
 
 BASELINES = ("big_only", "small_only", "random_switch")

@@ -10,8 +10,8 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from speculative.errors import SpeculativeError, UnknownName, UsageError
-from speculative.evaluate.contenders import Contender, contender, spell
 from speculative.evaluate.tasks import Task, task
+from speculative.methods.spec import Contender, contender, spell
 
 ENDINGS = (".yaml", ".yml")
 OWN = ("tasks", "methods", "seeds", "limit")

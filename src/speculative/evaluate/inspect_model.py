@@ -32,8 +32,8 @@ from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
 from speculative.problem import Message, Problem, Result, Sampling
 from speculative.runner import run
-from speculative.sample import Sample
-from speculative.trace import Trace
+from speculative.runs.sample import Sample
+from speculative.trace.trace import Trace
 from speculative.usage import summed
 
 PLACE = "speculative"

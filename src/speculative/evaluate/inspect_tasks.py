@@ -16,14 +16,14 @@ from inspect_ai.model import get_model
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, Target, accuracy, score_reducer, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from speculative.evaluate.grading import agrade, vote_key
-from speculative.evaluate.grading_text import Kind
+from speculative.evaluate.grading.choices import Kind
+from speculative.evaluate.grading.grade import agrade, vote_key
 from speculative.evaluate.inspect_model import PLACE, SpeculativeModel
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.tasks import TASKS, Task, load, task
 from speculative.evaluate.work import seed_of
 from speculative.prompts import Qwen3
-from speculative.repeats import allowed, majority
+from speculative.stats.pass_at_k import allowed, majority
 
 
 def named(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.evaluate.grading_text import Kind
+from speculative.evaluate.grading.choices import Kind
 
 Set = Literal["benchmark", "tuning"]
 SETS: tuple[Set, ...] = get_args(Set)

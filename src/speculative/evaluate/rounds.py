@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from speculative.cost import View
 from speculative.evaluate.cells import Cell
-from speculative.evaluate.contenders import Contender
 from speculative.evaluate.controls import Rounds, Samples, controls
-from speculative.prices import Prices
-from speculative.runs import RunFolder
+from speculative.methods.spec import Contender
+from speculative.runs.folder import RunFolder
+from speculative.stats.cost import View
+from speculative.stats.prices import Prices
 
 
 class Schedule:

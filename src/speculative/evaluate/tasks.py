@@ -18,8 +18,8 @@ from msgspec import Struct, structs
 
 from speculative.errors import UnknownName, UsageError
 from speculative.evaluate import hub
-from speculative.evaluate.grading import check_gold, shuffle_options
-from speculative.evaluate.grading_text import Kind
+from speculative.evaluate.grading.choices import Kind
+from speculative.evaluate.grading.grade import check_gold, shuffle_options
 from speculative.evaluate.problems import StatedProblem, problems
 from speculative.problem import Problem
 

@@ -9,16 +9,16 @@ from typing import Any
 from msgspec import Struct, structs
 
 from speculative.answers import find_answer
-from speculative.evaluate.contenders import Contender
-from speculative.evaluate.grading import Verdict, agrade, vote_key
-from speculative.evaluate.lent import lent
+from speculative.evaluate.grading.grade import Verdict, agrade, vote_key
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
+from speculative.methods.spec import Contender
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
 from speculative.runner import run
-from speculative.sample import Key, Sample
-from speculative.trace import Trace
+from speculative.runs.sample import Key, Sample
+from speculative.runs.shared_cache import lent
+from speculative.trace.trace import Trace
 
 UNGRADED = Verdict(False, None, "graded elsewhere")
 """Stands in the samples of problems whose `kind` is None."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(

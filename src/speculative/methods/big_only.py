@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from speculative.answers import ballot
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.methods.base import Wrapper
 from speculative.problem import boxed
 from speculative.prompts import Question

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from speculative.chain import Chain
-from speculative.draft import Draft
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 
 FINISH_TOKENS = 4096

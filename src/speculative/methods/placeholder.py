@@ -1,6 +1,6 @@
 """A test of the wiring: both models are called, the big one's text is kept."""
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 
 

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
+from speculative.chain.steps import STEP
 from speculative.methods.base import Method
-from speculative.steps import STEP
 
 
 class RandomSwitch(Method):

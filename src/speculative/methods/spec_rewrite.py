@@ -5,7 +5,7 @@ from typing import ClassVar
 from msgspec import structs
 from pydantic import Field
 
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 from speculative.problem import Problem
 from speculative.prompts import Question

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from speculative.answers import ballot, find_answer
-from speculative.chain import Chain
+from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
 
 

@@ -4,10 +4,10 @@ The only room that knows the markers of a model family. A prompt is a list of pa
 that stays text whatever it says.
 """
 
-from speculative.prompts.chatml import Dialect
-from speculative.prompts.families import DIALECTS, FAMILIES, dialect, recognise
+from speculative.prompts.dialect import Dialect
 from speculative.prompts.parts import Asking, Mark, Part, Question, encode, shown, verdict
 from speculative.prompts.qwen3 import Qwen3
+from speculative.prompts.registry import DIALECTS, FAMILIES, dialect, recognise
 
 __all__ = [
     "DIALECTS",

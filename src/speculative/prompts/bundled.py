@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speculative.problem import Message
-from speculative.prompts.chatml import Dialect
+from speculative.prompts.dialect import Dialect
 from speculative.prompts.parts import Asking, Question
 
 

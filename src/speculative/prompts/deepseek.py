@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speculative.problem import Message
-from speculative.prompts.chatml import Dialect, instructed
+from speculative.prompts.dialect import Dialect, instructed
 from speculative.prompts.parts import Asking, Mark, Part
 from speculative.prompts.qwen3 import Qwen3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from speculative.prompts.chatml import Dialect
+from speculative.prompts.dialect import Dialect
 
 
 class Qwen3(Dialect):

@@ -8,15 +8,15 @@ from typing import Any
 from msgspec import Struct
 
 from speculative.errors import SpeculativeError
-from speculative.prices import Prices
 from speculative.problem import Usage
 from speculative.report.frontier import AXES, Frontier, frontier
 from speculative.report.gather import Gathered
+from speculative.report.html import block, head, tail
 from speculative.report.pack import PackedChain, pack
-from speculative.report.page import block, head, tail
-from speculative.runs import Run
-from speculative.sample import Sample
-from speculative.standing import Standing, standings
+from speculative.runs.folder import Run
+from speculative.runs.sample import Sample
+from speculative.stats.prices import Prices
+from speculative.stats.summary import Standing, standings
 from speculative.version import VERSION
 
 MODULE = "report.js"

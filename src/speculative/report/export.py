@@ -13,7 +13,7 @@ import msgspec
 
 from speculative.errors import UsageError
 from speculative.problem import Usage
-from speculative.sample import Sample
+from speculative.runs.sample import Sample
 
 PLAIN = (
     "task",

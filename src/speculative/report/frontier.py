@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from speculative.standing import CHANCE, Standing, like_crowd
+from speculative.stats.summary import CHANCE, Standing, like_crowd
 
 SHARES = ("big_share", "switch_ratio")
 """The two spellings of the parameter of `random_switch` in which the points of one line differ."""

@@ -13,8 +13,8 @@ from msgspec import Struct, structs
 
 from speculative.errors import UsageError
 from speculative.problem import Role
-from speculative.runs import Run
-from speculative.sample import Sample
+from speculative.runs.folder import Run
+from speculative.runs.sample import Sample
 
 
 class Arm(Struct, frozen=True):

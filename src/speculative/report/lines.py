@@ -9,8 +9,8 @@ from itertools import groupby
 from rich.style import Style
 from rich.text import Text
 
-from speculative.events import Phase
-from speculative.report.strokes import Stroke
+from speculative.report.timeline import Stroke
+from speculative.trace.events import Phase
 
 STYLES = {
     "big": Style(color="magenta", bold=True),

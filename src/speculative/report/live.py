@@ -8,10 +8,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from speculative.events import AnyEvent, Started, TextDelta
 from speculative.report.lines import NOTE, clean, lay_out, style_of
 from speculative.report.recorder import Recorder
 from speculative.report.terminal import labels, print_footer, print_header, print_line
+from speculative.trace.events import AnyEvent, Started, TextDelta
 
 FRAME = 1 / 15
 """Seconds between two frames."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from speculative.events import AnyEvent
 from speculative.problem import FinishReason, Usage, boxed
-from speculative.trace import VERSION, Trace
+from speculative.trace.events import AnyEvent
+from speculative.trace.trace import VERSION, Trace
 
 
 class SavedTrace(Struct, frozen=True):

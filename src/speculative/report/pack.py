@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.events import Phase
 from speculative.problem import Usage
-from speculative.report.strokes import Fate, Sketch, Stroke
-from speculative.trace import Trace
+from speculative.report.timeline import Fate, Sketch, Stroke
+from speculative.trace.events import Phase
+from speculative.trace.trace import Trace
 
 LEVEL = 9
 """Of zlib: a file is written once and kept."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from speculative.events import AnyEvent, TextDelta
-from speculative.report.strokes import Sketch
-from speculative.trace import Trace
+from speculative.report.timeline import Sketch
+from speculative.trace.events import AnyEvent, TextDelta
+from speculative.trace.trace import Trace
 
 
 class Recorder:

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from speculative.events import AnyEvent
 from speculative.report.outcome import Outcome
-from speculative.trace import VERSION
+from speculative.trace.events import AnyEvent
+from speculative.trace.trace import VERSION
 
 
 def trace_schema() -> dict[str, Any]:

@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from speculative.cost import View
 from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
+from speculative.stats.cost import View
 from speculative.usage import share, summed
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")

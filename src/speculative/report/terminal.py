@@ -10,13 +10,13 @@ from rich.panel import Panel
 from rich.text import Text
 
 from speculative.answers import right
-from speculative.events import Started
 from speculative.problem import boxed
 from speculative.report.lines import DISCARDED, NOTE, clean, lay_out, style_of
 from speculative.report.outcome import seconds_of
-from speculative.report.strokes import Sketch
 from speculative.report.tables import shares, usage_table
-from speculative.trace import Trace
+from speculative.report.timeline import Sketch
+from speculative.trace.events import Started
+from speculative.trace.trace import Trace
 
 INTERRUPTED = "not finished: this is what was done so far"
 FINISHES = {

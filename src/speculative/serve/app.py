@@ -14,16 +14,16 @@ from starlette.exceptions import HTTPException
 from speculative import version
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.serve.asked import ChatRequest, CompletionRequest
 from speculative.serve.docs_page import docs_page
 from speculative.serve.door import Door, Opener
 from speculative.serve.edge import Edge, body_for
 from speculative.serve.errors import Refusal, Unread, refusal_of
-from speculative.serve.first import FirstService
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.reply import Reply
 from speculative.serve.route import BodyRoute
+from speculative.serve.schemas import ChatRequest, CompletionRequest
 from speculative.settings import Settings
+from speculative.splitreason.service import FirstService
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": about, "content": {"application/json": {"schema": {"type": "object"}}}}

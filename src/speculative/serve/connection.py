@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from speculative.serve.bodies import encode
 from speculative.serve.errors import Refusal, draining
 from speculative.serve.logs import log
 from speculative.serve.metrics import Metrics
+from speculative.serve.responses import encode
 
 HEAD = 1 << 16
 """Bytes of a request's line and headers, and of whatever else is no body: what other servers take at most."""

@@ -11,15 +11,15 @@ from starlette.types import Scope
 
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.serve.admission import Admission
-from speculative.serve.auth import Keys, check_bind
 from speculative.serve.errors import Refusal
+from speculative.serve.health import Probe
 from speculative.serve.hosts import Hosts
-from speculative.serve.jobs import Jobs
 from speculative.serve.logs import Scrubber, log
 from speculative.serve.metrics import Metrics
 from speculative.serve.models import ModelCatalog
-from speculative.serve.probe import Probe
+from speculative.serve.queue import Admission
+from speculative.serve.request import Jobs
+from speculative.serve.security import Keys, check_bind
 from speculative.settings import Settings
 
 Opener = Callable[[], Awaitable[Pair]]

@@ -10,12 +10,12 @@ from typing import Any
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from speculative.serve.bodies import encode
 from speculative.serve.body import BodyMeter, body_too_large
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, Unread, refusal_of
 from speculative.serve.hosts import origins
 from speculative.serve.logs import log
+from speculative.serve.responses import encode
 
 GOOD_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from speculative import events
-from speculative.events import AnyEvent, TextDelta
 from speculative.serve import shown
 from speculative.serve.cut import Cut
-from speculative.trace import Trace
+from speculative.trace import events
+from speculative.trace.events import AnyEvent, TextDelta
+from speculative.trace.trace import Trace
 
 Close = Callable[[str], str]
 """How the thinking that ends in a text is closed, spelled out."""

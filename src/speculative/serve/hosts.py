@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from speculative.errors import UsageError
-from speculative.serve.auth import loopback
 from speculative.serve.errors import Refusal
+from speculative.serve.security import loopback
 from speculative.settings import Settings
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s\[\]:/@]+?)\.?)(?::\d*)?", re.ASCII)

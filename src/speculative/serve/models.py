@@ -8,8 +8,8 @@ from speculative.errors import UnknownName, UnmetNeeds
 from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.pair import Pair
-from speculative.serve.bodies import encode
-from speculative.serve.jobs import OWNER, bare, preset
+from speculative.serve.request import OWNER, bare, preset
+from speculative.serve.responses import encode
 from speculative.settings import Settings
 
 

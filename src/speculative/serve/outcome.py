@@ -7,12 +7,12 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from speculative.events import Call, Ended, Stopped
-from speculative.ledger import Ledger
 from speculative.problem import Usage, boxed
 from speculative.serve.cut import Cut
 from speculative.serve.feed import Close
-from speculative.trace import Trace
+from speculative.trace.events import Call, Ended, Stopped
+from speculative.trace.state import Ledger
+from speculative.trace.trace import Trace
 
 SHORT = {"length": "length", "context": "length", "time": "length"}
 """Our finish reasons in the two words of the OpenAI API; a loop was answered in full."""

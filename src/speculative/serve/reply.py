@@ -10,15 +10,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from speculative.errors import EngineError
-from speculative.events import Degraded
-from speculative.serve.bodies import Body, encode
 from speculative.serve.door import Door
 from speculative.serve.errors import Refusal, cause, refusal_of
-from speculative.serve.jobs import Job, bare
 from speculative.serve.logs import log
 from speculative.serve.outcome import Outcome
+from speculative.serve.request import Job, bare
+from speculative.serve.responses import Body, encode
 from speculative.serve.stream import Stream
 from speculative.serve.work import Work
+from speculative.trace.events import Degraded
 
 OVERHEAD = b"x-speculative-overhead-ms"
 JSON = (b"content-type", b"application/json")

@@ -20,9 +20,9 @@ from speculative.serve.app import create_app
 from speculative.serve.connection import connection
 from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
 from speculative.serve.door import Door, Opener
-from speculative.serve.first import FirstService
 from speculative.serve.logs import Scrubber, log, set_up, take_down
 from speculative.settings import Settings
+from speculative.splitreason.service import FirstService
 
 BACKLOG = 2048
 KEEP_ALIVE = 75

@@ -16,7 +16,7 @@ from speculative.errors import (
     EngineTimeout,
     EngineUnreachable,
 )
-from speculative.events import AnyEvent, Cancelled, Child, Degraded, Started
+from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 """Where the server of an engine is, as the engine's name says it."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from starlette.types import Send
 
-from speculative.engines.silence import Silence
-from speculative.serve.bodies import COMMENT, Body
+from speculative.engines.http.silence import Silence
 from speculative.serve.feed import Feed
 from speculative.serve.outcome import Outcome
+from speculative.serve.responses import COMMENT, Body
 from speculative.serve.work import Work
 
 BEAT = 10.0

@@ -9,16 +9,16 @@ from functools import partial
 from msgspec import structs
 
 from speculative import prompts
+from speculative.chain.context import Prompts, tokenize_prompts
 from speculative.methods.base import append_only
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText
-from speculative.serve.jobs import Job
 from speculative.serve.outcome import Outcome
-from speculative.trace import Trace
-from speculative.view import Prompts, tokenize_prompts
+from speculative.serve.request import Job
+from speculative.trace.trace import Trace
 
 SHORT_PROMPT = 4096
 """Characters that are encoded on the event loop: a few milliseconds of work."""

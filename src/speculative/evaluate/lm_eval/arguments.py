@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from speculative.errors import UnknownName, UsageError
 from speculative.evaluate.cells import settings_of
-from speculative.evaluate.contenders import Contender, spell
 from speculative.hiding import hidden
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
+from speculative.methods.spec import Contender, spell
 from speculative.pair import BUNDLED, EngineOptions, Spec, kept
 from speculative.problem import Problem, Sampling
 

@@ -18,8 +18,8 @@ from speculative.methods.base import Method
 from speculative.pair import Pair
 from speculative.problem import Problem, Result
 from speculative.runner import run
-from speculative.runs import RunFolder
-from speculative.sample import Sample
+from speculative.runs.folder import RunFolder
+from speculative.runs.sample import Sample
 from speculative.usage import added
 
 UNGRADED = "ungraded"

@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 from speculative import version
 from speculative.errors import UsageError
-from speculative.evaluate.lm_eval import arguments, seed
+from speculative.evaluate.lm_eval import arguments
 from speculative.evaluate.lm_eval.chains import Chains, solver
 from speculative.evaluate.lm_eval.requests import Conversation, Request, posed, tasks_of
 from speculative.evaluate.lm_eval.service import Service
 from speculative.pair import Pair
-from speculative.provenance import provenance
 from speculative.runner import in_background
+from speculative.runs.provenance import provenance
+from speculative.splitreason import lm_eval as seed
 
 NAME = "speculative"
 SEED_NAME = "vllm_speculative"

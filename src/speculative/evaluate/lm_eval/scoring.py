@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speculative.evaluate.grading import grade, vote_key
-from speculative.repeats import allowed, majority, pass_at
+from speculative.evaluate.grading.grade import grade, vote_key
+from speculative.stats.pass_at_k import allowed, majority, pass_at
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[Sequence[str] | str]) -> dict[str, float]:
     """lm-eval's `process_results`: `exact_match`, the part of the repeats that is right, and `cov@k` and `maj@k` for k = 2, 4, 8 …
 
-    Coverage is pass@k, over all choices of k repeats, as in `speculative.repeats`. `results` holds the repeats of the one request
+    Coverage is pass@k, over all choices of k repeats, as in `speculative.stats.pass_at_k`. `results` holds the repeats of the one request
     (`take_first_k`). The gold answer was looked at when the problems were loaded; no text of a model raises.
     """
     answers = [results[0]] if isinstance(results[0], str) else list(results[0])

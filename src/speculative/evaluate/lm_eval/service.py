@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.http import Deadlines, Link
+from speculative.engines.http.client import Deadlines, Link
 from speculative.errors import EngineFault, EngineRefused
 from speculative.evaluate.lm_eval.arguments import Arguments
-from speculative.events import AnyEvent
 from speculative.methods.base import Method, name_of, params_of
 from speculative.pair import EngineOptions, keyed
 from speculative.problem import FinishReason, Problem, Result, boxed
-from speculative.trace import Trace
+from speculative.trace.events import AnyEvent
+from speculative.trace.trace import Trace
 
 PATIENCE = 4 * 3600.0
 """Seconds that a chain may take; the service has a limit of its own."""

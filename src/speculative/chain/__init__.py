@@ -1,0 +1,1 @@
+"""The chain: the verbs of a method and their parts."""

@@ -1,5 +1,0 @@
-"""The bundled engine: models run in this process by ONNX Runtime. Nothing heavy is imported before one is opened."""
-
-from speculative.engines.bundled.engine import BundledEngine
-
-__all__ = ["BundledEngine"]

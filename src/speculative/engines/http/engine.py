@@ -1,0 +1,253 @@
+"""An engine over HTTP: a model behind vLLM, SGLang, llama.cpp's server, or another that speaks as they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from speculative._sync import apart
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
+from speculative.engines.http.client import Deadlines, Link
+from speculative.engines.http.discovery import Server, inspect
+from speculative.engines.http.protocols.base import Broken, Job, Writing
+from speculative.engines.http.response import Reading, Telling
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused, UsageError
+from speculative.hiding import bare
+
+HELD = 16
+"""Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
+
+PROBE = "Ann has 3 pens and 42 more"
+"""What tells one vocabulary from another. Nothing in it is cleaned up by those who decode it."""
+
+
+class OpenAIEngine:
+    """`Engine` over HTTP. Any number of event loops may use one; each that did closes its connections with `aclose`.
+
+    Answers are streamed even when nobody listens: so a call that is cancelled has been counted, and one that stalls is
+    noticed. Cancelling closes the connection, at which servers stop the work.
+    """
+
+    def __init__(self, link: Link, server: Server, vocabulary: Vocabulary, dialect: str, abilities: frozenset[Ability]) -> None:
+        self.link, self.server = link, server
+        self.name = f"{server.model} at {link.name}"
+        self.abilities: frozenset[Ability] = abilities
+        self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
+        self._wire = server.wire(vocabulary)
+        link.keeps = self._wire.keeps
+
+    @classmethod
+    async def connect(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str | None = None,
+        secret: str | None = None,
+        tokenizer: str | None = None,
+        dialect: str | None = None,
+        vocabulary: Vocabulary | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> OpenAIEngine:
+        """Asks the servers what they are and have one write a token.
+
+        `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
+        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary.
+        Raises `EngineUnreachable` for a dead address, `UsageError` for what has to be said.
+        """
+        link = Link([urls] if isinstance(urls, str) else urls, secret=secret, deadlines=deadlines)
+        try:
+            server = await inspect(link, model)
+            if vocabulary is None:
+                vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
+            engine = cls(link, server, vocabulary, dialect or remote_vocabulary.dialect_of(vocabulary), server.abilities)
+            return await engine._tried()
+        finally:
+            await link.aclose()
+
+    @classmethod
+    def open(cls, urls: str | Sequence[str], *, tell: Callable[[str], None] | None = None, **options: Any) -> OpenAIEngine:
+        """`connect` for callers without an event loop, or in the middle of one: it waits in a thread of its own.
+
+        `tell` is given a line while it waits; what it raises ends the wait.
+        """
+
+        def told(seconds: float) -> None:
+            if tell:
+                asked = " and ".join(map(bare, [urls] if isinstance(urls, str) else urls))
+                tell(f"waiting for {asked} ({seconds:.0f} s)")
+
+        return apart(cls.connect(urls, **options), told)
+
+    async def _tried(self) -> OpenAIEngine:
+        """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
+        tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
+        reading = await self._read(job, Decoding(1), [Writing(Decoding(1), 1, self.vocabulary)], "", tally)
+        if reading.cached is not None:
+            reported: frozenset[Ability] = frozenset({"cached"})
+            self.abilities |= reported
+        if self.server.kind == "vllm" and await self._speculates():
+            own: frozenset[Ability] = frozenset({"speculates"})
+            self.abilities |= own
+        await self._read_alike()
+        return self
+
+    async def _read_alike(self) -> None:
+        """Raises `UsageError` where the server reads our token ids as another text: then all that is written would be nonsense."""
+        ids = self.vocabulary.encode(PROBE)
+        try:
+            answer = await self.link.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
+            said: Any = msgspec.json.decode(answer)
+            text: Any = said.get("prompt", said.get("content"))  # vLLM says one, llama.cpp the other
+        except (EngineError, msgspec.DecodeError, AttributeError):
+            return  # it does not say
+        if isinstance(text, str) and text.split() != PROBE.split():
+            told = f"{self.name} reads our token ids for {PROBE!r} as {text[:60]!r}"
+            raise UsageError(f"{told}; give the tokenizer of its own model (--big-tokenizer, --small-tokenizer)")
+
+    async def _speculates(self) -> bool:
+        """Whether vLLM drafts tokens by itself: only then does it count them."""
+        try:
+            return b"vllm:spec_decode_num_drafts" in await self.link.get("/metrics")
+        except (EngineRefused, EngineFault):
+            return False  # its metrics are off
+
+    # ---- the protocol -----------------------------------------------------------------------------------------------
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        """`decoding.n` completions for each prefix, in order. Prefixes go together where that leaves each its own draws."""
+        if decoding.temperature <= 0 and decoding.n > 1:
+            once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
+            return [several * decoding.n for several in once]
+        rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
+        writings = [Writing(decoding, room, self.vocabulary) for room in rooms]
+        if decoding.max_tokens < 1:
+            return [[Completion((), "length")] * decoding.n for _ in prefixes]
+        if len(writings) == 1:
+            tally.written = writings[0].ids
+        jobs = self._jobs(prefixes, rooms, decoding)
+        await together([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
+        found = [writing.completion() for writing in writings]
+        return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
+
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        """One completion, as it is written: the same ids that `complete` gives. What came in one read is one delta."""
+        if decoding.n != 1:
+            raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
+        room = self._room(prefix, decoding)
+        if decoding.max_tokens < 1:
+            return _nothing()
+        (job,) = self._jobs([prefix], [room], decoding)
+        self._count(job, tally)
+        telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally, len(prefix))
+        return self.link.stream(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
+        if "score" not in self.abilities:
+            raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
+        if len(prefixes) != len(continuations):
+            raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
+        found: list[list[float]] = [[] for _ in prefixes]
+
+        async def one(place: int, prefix: Ids, continuation: Ids) -> None:
+            self._fits(prefix, len(continuation))
+            if not len(continuation):
+                return
+            tally.requests += 1
+            tally.prompt_tokens += len(prefix)
+            tally.scored_tokens += len(continuation)
+            answer = await self.link.post(self._wire.score_path, self._wire.score_body(prefix, continuation), key)
+            try:
+                found[place], cached = self._wire.scores_of(answer, prefix, continuation)
+            except (msgspec.DecodeError, Broken) as error:
+                raise EngineFault(f"{self.name}: scoring failed ({error}); look into the server's log") from None
+            tally.cached_tokens += min(max(0, cached), len(prefix))
+
+        pairs = zip(prefixes, continuations, strict=True)
+        await together([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
+        return found
+
+    async def aclose(self) -> None:
+        """Closes the connections that were opened in this event loop."""
+        await self.link.aclose()
+
+    # ---- under them -------------------------------------------------------------------------------------------------
+
+    def _room(self, prefix: Ids, decoding: Decoding) -> int:
+        """Tokens that may be written: vLLM refuses a call that asks for more than its context holds."""
+        self._fits(prefix, 1 if decoding.max_tokens else 0)
+        return min(decoding.max_tokens, self.context - len(prefix))
+
+    def _fits(self, prefix: Ids, room: int) -> None:
+        if len(prefix) + room > self.context:
+            raise ContextExceeded(self.name, len(prefix) + room, self.context)
+        if not len(prefix):
+            raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
+
+    def _jobs(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[Job]:
+        """The calls that a batch becomes.
+
+        Servers draw with one seed for a whole call, so prefixes that shared one would get the same random numbers, and
+        equal ones the same text: only greedy completions go together, where there is nothing to draw.
+        """
+        n, wire = decoding.n, self._wire
+        if decoding.temperature <= 0 and wire.batches:
+            grouped: dict[int, list[int]] = {}
+            for slot, room in enumerate(rooms):
+                grouped.setdefault(room, []).append(slot)
+            return [Job([prefixes[slot] for slot in slots], slots, room) for room, slots in grouped.items()]
+        if wire.several:
+            spans = [range(i * n, i * n + n) for i in range(len(prefixes))]
+            return [Job([prefix], spans[i], rooms[i * n], n, mixed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n]
+        return [Job([prefixes[slot // n]], [slot], room, 1, mixed(decoding.seed, slot // n, slot % n)) for slot, room in enumerate(rooms)]
+
+    async def _read(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> Reading:
+        """Reads one call's answer to its end."""
+        reading = Reading(self.name, self._wire, writings, tally, self._count(job, tally))
+        async with aclosing(self.link.stream(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
+            async for _ in nothing:
+                pass
+        return reading
+
+    def _count(self, job: Job, tally: Tally) -> int:
+        """Takes down that a call is made; says how many tokens its prompt has."""
+        prompt = sum(len(prefix) for prefix in job.prefixes)
+        tally.requests += 1
+        tally.prompt_tokens += prompt
+        return prompt
+
+
+async def _nothing() -> AsyncGenerator[Delta]:
+    """What a stream of no tokens gives."""
+    yield Delta((), Completion((), "length"))
+
+
+def mixed(*numbers: int) -> int:
+    """A seed of 48 bits out of several numbers: neighbouring ones must not meet in a server that counts seeds up."""
+    return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
+
+
+async def together(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    """Runs all of them; the first error cancels the rest and is raised as it is."""
+    if len(work) == 1:
+        await work[0]
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except* EngineError as group_error:
+        raised: BaseException = group_error
+        while isinstance(raised, BaseExceptionGroup):
+            raised = raised.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        failure = raised
+    else:
+        return
+    raise failure

@@ -1,0 +1,161 @@
+"""llama.cpp's server, by its own `/completion`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from speculative.engines.base import Decoding, Ids, Vocabulary
+from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, logarithms
+
+
+class _Probability(Struct):
+    id: int
+    logprob: float
+
+
+class _Progress(Struct):
+    cache: int = 0
+
+
+class _Timings(Struct):
+    cache_n: int | None = None
+
+
+class _Answer(Struct):
+    content: str = ""
+    tokens: list[TokenId] = []
+    stop: bool = False
+    stop_type: str = "none"
+    stopping_word: str = ""
+    completion_probabilities: list[_Probability] | None = None
+    tokens_predicted: int | None = None
+    prompt_progress: _Progress | None = None
+    timings: _Timings | None = None
+    error: Any = None
+
+
+class LlamaWire:
+    """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
+
+    Hanging up would cost more than what is saved: the slot is busy for a moment, and the chain's next call goes to one that has
+    nothing of it in its cache. The server sends nothing while a character is unfinished, and then its last id alone: the others are
+    those that `vocabulary` spells the character with. Of such a character it tells one log-probability, the last token's, which
+    then stands for each of its tokens.
+    """
+
+    batches = False
+    several = False
+    keeps = False
+    path = "/completion"
+    score_path = ""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = msgspec.json.Decoder(_Answer)
+
+    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "prompt": list(job.prefixes[0]),
+            "n_predict": job.max_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "top_k": decoding.top_k,
+            "min_p": 0.0,
+            "repeat_penalty": 1.0,
+            "samplers": ["top_k", "top_p", "temperature"],
+            "seed": job.seed & 0x7FFFFFFF,
+            "cache_prompt": True,
+            "return_tokens": True,
+            "return_progress": True,  # else it tells only at the end what its cache gave
+            "stop": self._stops(decoding),
+            "stream": True,
+        }
+        return {**body, "n_probs": 1} if decoding.logprobs else body
+
+    def reader(self) -> Read:
+        return _Reading(self._decoder, self._vocabulary).read
+
+    def _stops(self, decoding: Decoding) -> list[str]:
+        marked = [text for text, number in self._vocabulary.markers.items() if number in decoding.stop_ids]
+        return [*decoding.stop, *marked]
+
+    def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
+        raise Broken("llama.cpp's server cannot score given text")
+
+    def scores_of(self, answer: bytes, prefix: Ids, continuation: Ids) -> tuple[list[float], int]:
+        raise Broken("llama.cpp's server cannot score given text")
+
+
+class _Reading:
+    """One streamed answer. The server sends text late: not in the middle of a character, nor while it may begin a stop string.
+
+    `_told`: how many tokens it says that it has written. `_late`: the text that is due of ids which we have passed on. `_held`: ids
+    that came since some were lost; until their text is here, nothing is passed on. `_marker`: one that may be the end of the text.
+    """
+
+    def __init__(self, decoder: msgspec.json.Decoder[_Answer], vocabulary: Vocabulary) -> None:
+        self._decoder, self._vocabulary = decoder, vocabulary
+        self._told = self._lost = 0
+        self._held: list[int] = []
+        self._late, self._text = b"", ""
+        self._marker: list[Piece] = []
+        self._logprobs: list[float] = []
+        self._markers = frozenset(vocabulary.markers.values())
+
+    def read(self, payload: bytes) -> News:
+        answer = self._decoder.decode(payload)
+        if answer.error is not None:
+            raise Broken(f"the server says: {str(answer.error)[:300]}")
+        if answer.prompt_progress is not None:  # (it comes with a token that is none)
+            return News((), answer.prompt_progress.cache)
+        if answer.stop:
+            return self._end(answer)
+        ids = self._taken(answer)
+        self._logprobs = logarithms(one.logprob for one in answer.completion_probabilities or ())
+        pieces = [*self._marker, self._piece(ids)]
+        self._marker = [pieces.pop()] if ids and not answer.content and ids[-1] in self._markers else []
+        return News(pieces)
+
+    def _piece(self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None) -> Piece:
+        values = self._logprobs
+        return Piece(0, ids, values if len(values) == len(ids) else values[-1:] * len(ids), reason, matched)
+
+    def _end(self, answer: _Answer) -> News:
+        ids: Sequence[int] = ()
+        if self._lost and answer.stop_type == "word":
+            self._text += answer.stopping_word
+            ids = self._spelled(over=True)
+        if self._lost and len(self._text.encode()) > len(self._late):
+            raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
+        limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
+        eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
+        piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos)
+        return News([*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
+
+    def _taken(self, answer: _Answer) -> Sequence[int]:
+        """The ids that can be passed on now, those that were not sent included."""
+        before, self._told = self._told, answer.tokens_predicted or 0
+        lost = max(0, self._told - before - len(answer.tokens))
+        self._lost += lost
+        if not self._lost:
+            self._late = b"" if answer.content else self._late + self._vocabulary.to_bytes(answer.tokens)
+            return answer.tokens
+        self._text += answer.content
+        self._held = [*answer.tokens] if lost else [*self._held, *answer.tokens]
+        return self._spelled()
+
+    def _spelled(self, *, over: bool = False) -> Sequence[int]:
+        """What the text is spelled with, if all of it is here. `over`: it is; the last token may hold more, which is not told."""
+        if "\ufffd" in self._text:
+            raise Broken(f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang")
+        text, end = self._text.encode(), self._vocabulary.to_bytes(self._held)
+        if not over and (not text.endswith(end) or len(text) <= len(self._late) + len(end)):
+            return ()
+        ends = [number for number in self._held if number in self._markers]
+        ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
+        self._late, self._text, self._held, self._lost = b"", "", [], 0
+        return ids

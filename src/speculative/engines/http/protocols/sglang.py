@@ -1,0 +1,112 @@
+"""SGLang's own `/generate`. Written from its published request and response; not run against a live server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from speculative.engines.base import Decoding, Ids
+from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, logarithms
+
+Scored = tuple[float | None, int, str | None]
+
+
+class _Finish(Struct):
+    type: str
+    matched: int | str | None = None
+
+
+class _Meta(Struct, frozen=True):
+    completion_tokens: int = 0
+    cached_tokens: int | None = None
+    finish_reason: _Finish | None = None
+    output_token_logprobs: list[Scored] | None = None
+    input_token_logprobs: list[Scored] | None = None
+
+
+class _Answer(Struct):
+    meta_info: _Meta = _Meta()
+    output_ids: list[TokenId] | None = None
+    error: Any = None
+
+
+class SglangWire:
+    """Token ids both ways. Scoring (`logprob_start_len`) keeps the server's cache of the prefix."""
+
+    batches = False
+    several = False
+    keeps = True
+    path = "/generate"
+    score_path = "/generate"
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(_Answer)
+
+    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+        sampling: dict[str, Any] = {
+            "max_new_tokens": job.max_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "top_k": decoding.top_k or -1,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "sampling_seed": job.seed & 0x7FFFFFFF,
+            "stop": list(decoding.stop),
+            "stop_token_ids": list(decoding.stop_ids),
+            "no_stop_trim": True,
+            "skip_special_tokens": False,
+            "stream_interval": every,
+        }
+        return {"input_ids": list(job.prefixes[0]), "sampling_params": sampling, "return_logprob": decoding.logprobs, "stream": True}
+
+    def reader(self) -> Read:
+        return _Reading(self._decoder).read
+
+    def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
+        # The first position that is asked for has no value, so the asking begins one token early.
+        return {
+            "input_ids": [*prefix, *continuation],
+            "sampling_params": {"max_new_tokens": 0, "temperature": 0},
+            "return_logprob": True,
+            "logprob_start_len": len(prefix) - 1,
+        }
+
+    def scores_of(self, answer: bytes, prefix: Ids, continuation: Ids) -> tuple[list[float], int]:
+        meta = self._decoder.decode(answer).meta_info
+        values = meta.input_token_logprobs or []
+        found = values[-len(continuation) :] if continuation else []
+        if [number for _, number, _ in found] != list(continuation):
+            raise Broken(f"{len(values)} log-probabilities, which are not those of the {len(continuation)} tokens asked for")
+        return logarithms(value for value, _, _ in found), meta.cached_tokens or 0
+
+
+class _Reading:
+    """One streamed answer. Servers send all tokens so far each time or, as newer ones may, only the new ones: both are read."""
+
+    def __init__(self, decoder: msgspec.json.Decoder[_Answer]) -> None:
+        self._decoder = decoder
+        self._have = 0
+
+    def read(self, payload: bytes) -> News:
+        answer = self._decoder.decode(payload)
+        if answer.error is not None:
+            raise Broken(f"the server says: {str(answer.error)[:300]}")
+        if answer.output_ids is None:
+            raise Broken("the server gives no token ids back; start it with --skip-tokenizer-init off and a newer SGLang")
+        meta, count = answer.meta_info, len(answer.output_ids)
+        if meta.completion_tokens not in (count, self._have + count) or meta.completion_tokens < self._have:
+            raise Broken(f"{count} token ids after {self._have}, where the server counts {meta.completion_tokens}")
+        ids = answer.output_ids[self._have :] if count == meta.completion_tokens else answer.output_ids
+        self._have += len(ids)
+        logprobs = logarithms(value for value, _, _ in (meta.output_token_logprobs or [])[-len(ids) :]) if ids else []
+        if logprobs and len(logprobs) != len(ids):
+            raise Broken(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
+        finish = meta.finish_reason
+        if finish and finish.type not in ("stop", "length"):
+            raise Broken(f"the server ended the text with {finish.type!r}")
+        reason = None if finish is None else "length" if finish.type == "length" else "stop"
+        return News([Piece(0, ids, logprobs, reason, finish.matched if finish else None)], meta.cached_tokens, meta.completion_tokens)

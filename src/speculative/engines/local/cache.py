@@ -1,0 +1,217 @@
+"""The key and value rows of one model: each holds a text's tokens, found again by longest prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speculative.engines.local.model import Ints, Model
+from speculative.engines.local.twigs import Twigs
+
+MOST_ROWS = 256
+TWIG_SHARE = 8  # of the budget, one part in so many is for twigs
+TWIG_RATIO = 4  # a tail is cut off and kept, rather than the beginning copied, when it is so many times shorter
+FIRST_ROWS = 4
+FIRST_POSITIONS = 512
+
+
+class Store:
+    """R rows of M positions. A row is busy (someone writes to it) or parked (kept for whoever goes on from it).
+
+    `tokens` [R, M] are the ids whose keys and values the row holds, `length` [R] how many. Rows and positions grow in
+    powers of two as long as they fit into `budget` bytes, twigs included; then the least recently used parked row makes room.
+    """
+
+    def __init__(self, model: Model, budget: int) -> None:
+        self._model = model
+        self._twigs = Twigs(budget // TWIG_SHARE)
+        self._budget = budget - budget // TWIG_SHARE
+        self._clock = 0
+        self._used = np.zeros(MOST_ROWS, np.int64)
+        self.busy: NDArray[np.bool_] = np.zeros(MOST_ROWS, np.bool_)
+        self.length: Ints = np.zeros(MOST_ROWS, np.int32)
+        self.version = 0  # of the buffers
+        self.parked = 0  # how often a row was set free
+        self.settle: Callable[[], None] = lambda: None  # called before rows move, so that `length` says what they hold
+        positions = min(FIRST_POSITIONS, self._ceiling())
+        self._allocate(min(FIRST_ROWS, self._limit(positions)), positions)
+
+    def _ceiling(self) -> int:
+        """The most positions a row needs: the context, and one to spare."""
+        return self._model.positions + 1
+
+    def _limit(self, positions: int) -> int:
+        """How many rows of so many positions the budget allows; one at least."""
+        return max(1, min(MOST_ROWS, self._budget // (positions * self._model.token_bytes)))
+
+    def _allocate(self, rows: int, positions: int) -> None:
+        self.kv = self._model.buffers(rows, positions)
+        self.tokens: Ints = np.zeros((rows, positions), np.int32)
+        self.version += 1
+
+    @property
+    def rows(self) -> int:
+        return self.tokens.shape[0]
+
+    @property
+    def positions(self) -> int:
+        return self.tokens.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values held."""
+        return self.kv.nbytes + self._twigs.nbytes
+
+    def claim(self, ids: Ints, most: int) -> tuple[int, int] | None:
+        """A busy row that begins with the longest part of `ids` that is held, of `most` tokens at the most, and that part's length.
+
+        None when all rows are busy. A row that goes on elsewhere loses its tail to the twigs, or its beginning is copied.
+        """
+        row, shared = self.longest(ids, most)
+        tail = int(self.length[row]) - shared
+        if shared and not self.busy[row] and tail * TWIG_RATIO <= shared:
+            if tail:
+                self._twigs.keep(self.tokens[row, : shared + tail], shared, self.kv[:, row, :, shared : shared + tail])
+            self._begin(row, shared)
+        else:
+            fresh = self.take(len(ids) + 2, row if shared else None)
+            if fresh is None and (not shared or self.busy[row]):
+                return None
+            target = row if fresh is None else fresh
+            self.copy(row, target, shared)
+            row = self._begin(target, shared)
+        twig = self._twigs.find(ids, shared, min(most, self.positions))
+        if twig is not None:
+            end, kv = twig
+            self.kv[:, row, :, shared:end] = kv
+            self.write(row, ids[shared:end])
+            shared = end
+        return row, shared
+
+    def longest(self, ids: Ints, most: int) -> tuple[int, int]:
+        """The row that shares most tokens with the beginning of `ids`, and how many; parked and short ones first."""
+        count = min(len(ids), most, self.positions)
+        if count == 0:
+            return 0, 0
+        differ = self.tokens[:, :count] != ids[:count]
+        length = self.length[: self.rows]
+        shared = np.minimum(np.where(differ.any(axis=1), differ.argmax(axis=1), count), length)
+        best = int(shared.max())
+        rank = np.where(shared == best, length - best + np.where(self.busy[: self.rows], 1 << 20, 0), 1 << 30)
+        return int(rank.argmin()), best
+
+    def _begin(self, row: int, length: int) -> int:
+        self._touch(row)
+        self.busy[row] = True
+        self.length[row] = length
+        return row
+
+    def _touch(self, row: int) -> None:
+        self._clock += 1
+        self._used[row] = self._clock
+
+    def take(self, positions: int, avoid: int | None = None) -> int | None:
+        """An empty busy row for so long a text: a free one, a new one, or the one whose last use is longest ago.
+
+        None when all are busy. Rows may have to `grow` before the text fits.
+        """
+        idle = ~self.busy[: self.rows]
+        free = np.flatnonzero(idle & (self.length[: self.rows] == 0))
+        if len(free):
+            return self._begin(self._nearest(free), 0)
+        if self.rows < self._limit(self.positions):
+            self._resize(min(self.rows * 2, self._limit(self.positions)), self.positions)
+            return self.take(positions, avoid)
+        if avoid is not None:
+            idle[avoid] = False
+        parked = np.flatnonzero(idle)
+        if not len(parked):
+            return None
+        oldest = int(parked[self._used[parked].argmin()])
+        self.length[oldest] = 0
+        if self._shrinks(positions):
+            return self.take(positions, avoid)
+        return self._begin(oldest, 0)
+
+    def _nearest(self, rows: NDArray[np.intp]) -> int:
+        """Of some rows the one closest to those at work: a step passes over the rows between them."""
+        busy = np.flatnonzero(self.busy)
+        return int(rows[np.abs(rows - int(busy[-1])).argmin()] if len(busy) else rows[0])
+
+    def _shrinks(self, positions: int) -> bool:
+        """Go back to shorter and more rows, if the last long one has gone."""
+        half = max(self.positions // 2, min(FIRST_POSITIONS, self._ceiling()))
+        self.settle()
+        if half == self.positions or max(self.length.max() + 2, positions) > half or self._limit(half) <= self.rows:
+            return False
+        self._resize(min(2 * self.rows, self._limit(half)), half)
+        return True
+
+    def park(self, row: int) -> None:
+        """Done writing: keep the row for later."""
+        self._touch(row)
+        self.busy[row] = False
+        self.parked += 1
+
+    def drop(self, row: int) -> None:
+        """Done writing, and what was written is not to be used."""
+        self.length[row] = 0
+        self.park(row)
+
+    def write(self, row: int, ids: Ints) -> None:
+        """Note tokens whose keys and values have been computed at the row's end."""
+        start = int(self.length[row])
+        self.tokens[row, start : start + len(ids)] = ids
+        self.length[row] = start + len(ids)
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Make `target` hold the first `count` tokens of `source`."""
+        if source != target and count:
+            self.kv[:, target, :, :count] = self.kv[:, source, :, :count]
+            self.tokens[target, :count] = self.tokens[source, :count]
+        self.length[target] = count
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two rows."""
+        self.settle()
+        n, m = int(self.length[one]), int(self.length[other])
+        kept = self.kv[:, other, :, :m].copy()
+        self.kv[:, other, :, :n] = self.kv[:, one, :, :n]
+        self.kv[:, one, :, :m] = kept
+        for values in (self.tokens, self.length, self.busy, self._used):
+            values[[one, other]] = values[[other, one]]
+
+    def growth(self, positions: int) -> tuple[int, int]:
+        """(rows, positions) of buffers in which a row has at least `positions`."""
+        wanted = self.positions
+        while wanted < positions:
+            wanted *= 2
+        wanted = min(wanted, self._ceiling())
+        return min(self.rows, self._limit(wanted)), wanted
+
+    def grow(self, positions: int) -> None:
+        """Make every row so long. Busy rows must have been brought below the new number of rows (`growth`) before."""
+        self._resize(*self.growth(positions))
+
+    def _resize(self, rows: int, positions: int) -> None:
+        """Move to new buffers. Of the parked rows that are too many, those whose last use is longest ago are given up."""
+        self.settle()
+        old, tokens = self.kv, self.tokens
+        held = self.length[: len(tokens)] > 0
+        parked = np.flatnonzero(held & ~self.busy[: len(tokens)])
+        parked = parked[self._used[parked].argsort()[::-1]][: rows - int(self.busy[:rows].sum())]
+        staying = [int(row) for row in np.flatnonzero(self.busy[:rows])] + [int(row) for row in parked if row < rows]
+        places = iter(sorted(set(range(rows)) - set(staying)))
+        moves = {row: row for row in staying} | {int(row): next(places) for row in parked if row >= rows}
+        length, used = self.length.copy(), self._used.copy()
+        self._allocate(rows, positions)
+        self.length[:] = 0
+        self.busy[rows:] = False
+        for source, target in moves.items():
+            count = int(length[source])
+            self.kv[:, target, :, :count] = old[:, source, :, :count]
+            self.tokens[target, :count] = tokens[source, :count]
+            self.length[target], self._used[target] = count, used[source]
+        self._model.forget()

@@ -1,0 +1,178 @@
+"""The engine that ships: a small Qwen2 model in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally
+from speculative.errors import BadWeights, ContextExceeded, EngineClosed, EngineError
+
+if TYPE_CHECKING:
+    from speculative.engines.local.calls import Completing, Scoring
+    from speculative.engines.local.stops import Stops
+    from speculative.engines.local.worker import Worker
+    from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+
+CACHE_BYTES = 512 << 20
+SHIPPED = Path(__file__).parents[2] / "bundled"
+
+
+class BundledEngine:
+    """`Engine` over ONNX Runtime and a thread. Any number of event loops may use one; it lives until `aclose`.
+
+    Keys and values of what was computed are kept, in at most `cache_bytes`, and found again by longest prefix.
+    """
+
+    folder: Path | None = None
+    dialect = "bundled"
+    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+
+    def __init__(self, name: str, vocabulary: FileVocabulary, worker: Worker) -> None:
+        self.name, self.vocabulary = name, vocabulary
+        self.context = worker.model.positions
+        self._worker = worker
+        self._stops: dict[tuple[tuple[str, ...], tuple[int, ...]], Stops] = {}
+        weakref.finalize(self, worker.close)  # also at exit, before the interpreter takes the thread's ground away
+
+    @classmethod
+    def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
+        """Load `big` or `small` (the models that ship) or a folder; `context` sets fewer positions than it has.
+
+        More than one of `threads` helps an engine that works alone. Raises `BadWeights`.
+        """
+        from speculative.engines.local.model import Model
+        from speculative.engines.local.worker import Worker
+        from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+
+        folder = SHIPPED / source if str(source) in ("big", "small") else Path(source)
+        if not folder.is_dir():
+            raise BadWeights(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
+        vocabulary = FileVocabulary(folder / "tokenizer.json")
+        name = f"bundled:{folder.name}"
+        opened = cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
+        opened.folder = folder
+        return opened
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        """`decoding.n` completions for each prefix, in order."""
+        from speculative.engines.local.calls import Completing
+
+        arrays = [self._checked(prefix, 1 if decoding.max_tokens else 0) for prefix in prefixes]
+        self._check(decoding)
+        if not arrays or not decoding.n:
+            return [[] for _ in arrays]
+        n, decoding = decoding.n, decoding if decoding.temperature else structs.replace(decoding, n=1)
+        tally.requests += 1
+        call = Completing(tally, arrays, decoding, self._stopping(decoding))
+        self._worker.put(call)
+        found = await self._result(call)
+        return found if n == decoding.n else [several * n for several in found]
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        """One completion, as it is written: the same ids that `complete` gives."""
+        from speculative.engines.local.calls import Streaming
+
+        array = self._checked(prefix, 1 if decoding.max_tokens else 0)
+        self._check(decoding)
+        if decoding.n != 1:
+            raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
+        tally.requests += 1
+        call = Streaming(tally, array, decoding, self._stopping(decoding))
+        self._worker.put(call)
+        try:
+            while True:
+                await call.ready.wait()
+                call.ready.clear()
+                while call.deltas:
+                    delta = call.deltas.popleft()
+                    yield delta
+                    if delta.completion is not None:
+                        return
+                if call.future.done():
+                    await call.future  # raises what went wrong
+        finally:
+            await self._end(call)
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        """Log-probability (nats) of every token of each continuation after its own prefix."""
+        from speculative.engines.local.calls import Scoring
+
+        if len(prefixes) != len(continuations):
+            raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
+        arrays = [self._checked(prefix, len(scored)) for prefix, scored in zip(prefixes, continuations, strict=True)]
+        scored = [self._ids(ids) for ids in continuations]
+        if not arrays:
+            return []
+        tally.requests += 1
+        call = Scoring(tally, arrays, scored)
+        self._worker.put(call)
+        return await self._result(call)
+
+    async def aclose(self) -> None:
+        """Fail what is in flight with `EngineClosed` and end the thread."""
+        await asyncio.to_thread(self._worker.close)
+
+    async def _result(self, call: Completing | Scoring) -> Any:
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            await self._end(call)
+            raise
+
+    async def _end(self, call: Completing | Scoring) -> None:
+        """Leave a call. If it still works, that ends within one turn of the worker, and its tally is then complete."""
+        if call.future.done() and not call.future.cancelled():
+            call.future.exception()  # nobody else will look at it
+        call.future.cancel()
+        if not call.settled:
+            call.gone = call.loop.create_future()
+            with suppress(EngineClosed):
+                self._worker.cancel(call)
+                await call.gone
+
+    def _checked(self, prefix: Ids, room: int) -> Any:
+        """The prefix as an array. Raises `ContextExceeded` unless `room` more tokens fit, `EngineError` for what no model can read."""
+        if len(prefix) + room > self.context:
+            raise ContextExceeded(self.name, len(prefix) + room, self.context)
+        if not len(prefix):
+            raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
+        return self._ids(prefix)
+
+    def _ids(self, ids: Ids) -> Any:
+        import numpy as np
+
+        size = self._worker.model.shape.vocabulary
+        array = np.array(ids, np.int64)
+        if len(array) and (array.min() < 0 or array.max() >= size):
+            wrong = next(number for number in ids if not 0 <= number < size)
+            raise EngineError(f"{self.name}: id {wrong} is not in the vocabulary of {size}; the ids belong to another model")
+        return array.astype(np.int32)
+
+    def _check(self, decoding: Decoding) -> None:
+        checks = {
+            "max_tokens": decoding.max_tokens >= 0,
+            "n": decoding.n >= 0,
+            "temperature": decoding.temperature >= 0,
+            "top_p": 0 < decoding.top_p <= 1,
+            "top_k": decoding.top_k >= 0,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                raise EngineError(f"{self.name}: {name}={getattr(decoding, name)} is out of range; see Decoding")
+
+    def _stopping(self, decoding: Decoding) -> Stops:
+        from speculative.engines.local.stops import Stops
+
+        key = (decoding.stop, decoding.stop_ids)
+        if key not in self._stops:
+            if len(self._stops) >= 64:
+                self._stops.clear()
+            self._stops[key] = Stops(*key, self.vocabulary, self._worker.model.shape.vocabulary)
+        return self._stops[key]

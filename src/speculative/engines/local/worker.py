@@ -1,0 +1,204 @@
+"""The thread that runs one model: it takes calls in, gives every chain its turn, and posts the results."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from queue import SimpleQueue
+
+import numpy as np
+
+from speculative.engines.base import Completion
+from speculative.engines.local.batch import Batch
+from speculative.engines.local.cache import Store
+from speculative.engines.local.calls import Append, Call, Completing, Scoring, Sequence
+from speculative.engines.local.model import PIECE, Ints, Model
+from speculative.engines.local.sampler import logprobs, stream_key
+from speculative.engines.local.weights import Array
+from speculative.errors import EngineClosed, EngineError, SpeculativeError
+
+
+class Worker:
+    """Turns: one append of at most PIECE tokens for the call that has waited longest, then one step of all that decode."""
+
+    def __init__(self, name: str, model: Model, budget: int) -> None:
+        self.name = name
+        self.model = model
+        self.store = Store(model, budget)
+        self.batch = Batch(model, self.store)
+        self._jobs: deque[Append] = deque()
+        self._full: tuple[Append, int] | None = None  # an append that found no row, and the store's `parked` then
+        self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: see whether to close
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"speculative-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, call: Completing | Scoring) -> None:
+        """Begin a call. Raises `EngineClosed`."""
+        self._post(call, True)
+
+    def cancel(self, call: Completing | Scoring) -> None:
+        """End a call's work within one turn, and resolve its `gone`. Raises `EngineClosed`."""
+        self._post(call, False)
+
+    def _post(self, call: Completing | Scoring, begins: bool) -> None:
+        with self._lock:
+            if self._closing:
+                raise EngineClosed(f"{self.name}: the engine is closed; open it again")
+            self._inbox.put((call, begins))
+
+    def close(self) -> None:
+        """Fail what is in flight and end the thread; returns when it has ended (within one turn)."""
+        with self._lock:
+            self._closing = True
+        self._inbox.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with np.errstate(all="ignore"):  # rows that are only passed over may hold anything
+            while not self._closing:
+                idle = not self._jobs and not self.batch.members
+                while idle or not self._inbox.empty():
+                    self._take(self._inbox.get())
+                    idle = False
+                if self._jobs:
+                    self._advance(self._jobs[0])
+                if self.batch.members:
+                    self._decode()
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
+        calls = {job.call for job in self._jobs} | {sequence.call for sequence in self.batch.members.values()}
+        for call in calls:
+            call.settle(error=EngineClosed(f"{self.name}: the engine was closed while it worked; open it again"))
+            call.release()
+
+    def _take(self, message: tuple[Completing | Scoring, bool] | None) -> None:
+        if message is None:
+            return
+        call, begins = message
+        if begins:
+            self._jobs.extend(call.jobs)
+        else:
+            self._abandon(call)
+            call.release()
+
+    def _abandon(self, call: Call) -> None:
+        """Take a call's work out. What its rows hold is right, and is kept."""
+        call.settled = True
+        for row in [row for row, sequence in self.batch.members.items() if sequence.call is call]:
+            self.batch.leave(row)
+        for job in [job for job in self._jobs if job.call is call]:
+            self._jobs.remove(job)
+            if self._holds(job):
+                self.store.park(job.row)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        known = error if isinstance(error, SpeculativeError) else EngineError(f"{self.name}: {type(error).__name__}: {error}")
+        if known is not error:
+            known.__cause__ = error
+        call.settle(error=known)
+        self._abandon(call)
+
+    def _decode(self) -> None:
+        """Steps, until something else wants its turn."""
+        batch, inbox, jobs = self.batch, self._inbox, self._jobs
+        try:
+            batch.step()
+            while batch.members and inbox.empty() and not jobs and not batch.suspended and not self._closing:
+                batch.step()
+        except Exception as error:  # noqa: BLE001  # whatever went wrong, those that it concerns must hear of it, and the thread must live
+            for call in {sequence.call for sequence in batch.members.values()}:
+                self._fail(call, error)
+            batch.recover()
+        jobs.extend(sequence.again() for sequence in batch.suspended)
+        batch.suspended.clear()
+
+    def _holds(self, job: Append) -> bool:
+        """Whether an append still has its row: it is lost when rows become fewer."""
+        return job.row >= 0 and job.shrinks == self.batch.shrinks
+
+    def _advance(self, job: Append) -> None:
+        """One piece of the first append, and its decoding or its end when it is complete."""
+        try:
+            if not self._holds(job) and not self._begin(job):
+                return
+            piece = job.ids[job.start : job.start + PIECE]
+            self.batch.make_room(job.start + len(piece) + 2)
+            if not self._holds(job):
+                return
+            logits = self.model.append(self.store.kv, job.row, job.start, piece)
+            self.store.write(job.row, piece)
+            if job.scored is not None:
+                self._score(job, job.scored, logits)
+            job.start += len(piece)
+            if job.start == len(job.ids):
+                self._jobs.popleft()
+                self._complete(job, logits[-1])
+        except Exception as error:  # noqa: BLE001  # this call only
+            if self._holds(job):
+                self.store.drop(job.row)
+                job.row = -1
+            self._fail(job.call, error)
+
+    def _begin(self, job: Append) -> bool:
+        """Find the row with the longest part of the prefix; its last token is computed again, for its logits."""
+        if self._full == (job, self.store.parked):
+            return False
+        found = self.store.claim(job.ids, job.prefix - 1)
+        if found is None:
+            self._full = (job, self.store.parked)
+            return False
+        job.row, job.start = found
+        job.shrinks = self.batch.shrinks
+        if not job.counted:
+            job.counted = True
+            job.call.tally.prompt_tokens += job.prefix
+            job.call.tally.cached_tokens += job.start
+            job.call.tally.scored_tokens += len(job.ids) - job.prefix
+        elif isinstance(job.call, Scoring):
+            job.call.results[job.index].clear()
+        return True
+
+    def _score(self, job: Append, scored: Ints, logits: Array) -> None:
+        """The part of a score that these logits, of the tokens from `job.start` on, tell."""
+        assert isinstance(job.call, Scoring)
+        skip = max(job.prefix - 1 - job.start, 0)
+        first = job.start + skip - job.prefix + 1
+        wanted = scored[first : first + max(len(logits) - skip, 0)].astype(np.int64)
+        if len(wanted):
+            job.call.results[job.index] += logprobs(logits[skip : skip + len(wanted)], wanted).tolist()
+
+    def _complete(self, job: Append, logits: Array) -> None:
+        """All is computed: decode the completions, in this row and in copies of it, or end."""
+        call, row = job.call, job.row
+        job.row = -1
+        if job.resumes is not None:
+            self.batch.join(row, job.resumes, logits)
+        elif isinstance(call, Scoring):
+            self.store.park(row)
+            call.finish_one()
+        elif not call.decoding.max_tokens:
+            self.store.park(row)
+            for j in job.todo:
+                call.finish(job.index, j, Completion((), "length", None, () if call.decoding.logprobs else None), [])
+        else:
+            self._branch(call, job, row, logits)
+
+    def _branch(self, call: Completing, job: Append, row: int, logits: Array) -> None:
+        decoding, length, todo = call.decoding, len(job.ids), deque(job.todo)
+        limit = min(decoding.max_tokens, self.model.positions - length)
+        target: int | None = row
+        while todo and target is not None:
+            self.store.copy(row, target, length)
+            j = todo.popleft()
+            sequence = Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j))
+            if len(call.prefixes) * decoding.n == 1:
+                call.tally.written = sequence.ids
+            self.batch.join(target, sequence, logits)
+            target = self.store.take(length + 2) if todo else None
+        if todo:  # no more rows now: the others begin when one is free, and find the prefix computed
+            later = Append(call, job.ids, job.index, list(todo))
+            later.counted = True
+            self._jobs.append(later)

@@ -1,0 +1,1 @@
+"""Engines on vLLM servers that this library starts."""

@@ -1,0 +1,97 @@
+"""The engine on a vLLM that was started for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.vllm.launch import Launch, Tell, begin, loaded
+from speculative.engines.vllm.process import Running, end_all
+from speculative.errors import EngineError
+
+LOG = logging.getLogger("speculative.engines")
+
+
+class VllmEngine(OpenAIEngine):
+    """`Engine` over a server that was started for it. `aclose` ends the server too."""
+
+    running: Running
+
+    @classmethod
+    def serve(cls, launch: Launch, tell: Tell | None = None, **options: Any) -> VllmEngine:
+        """Starts the server and opens the engine on it; if that fails, the server is ended."""
+        return cls.serve_all([(launch, options)], tell)[0]
+
+    @classmethod
+    def serve_all(cls, launches: Sequence[tuple[Launch, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
+        """Several at once: they load side by side."""
+        begun: list[Running] = []
+        engines: list[VllmEngine] = []
+        try:
+            for launch, _ in launches:
+                begun.append(begin(launch))  # one by one: if the second fails, the first one is known
+            for running, (launch, options) in zip(begun, launches, strict=True):
+                engine = cls.open(loaded(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
+                assert isinstance(engine, cls), "connect makes one of this class"
+                engine.running = running
+                engine._own_up(launch)
+                engines.append(engine)
+        except BaseException:
+            end_all(begun)
+            raise
+        return engines
+
+    def _own_up(self, launch: Launch) -> None:
+        """A server that answered on the port is used as it is, but not without a word when it runs another model."""
+        if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
+            served, meant = self.server.model, launch.model
+            told = "%s runs %s, not %s: %s is used as it is; for %s end that server, or choose another port (--big-port, --small-port)"
+            LOG.warning(told, self.running.url, served, meant, served, meant)
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        with self._naming_the_log():
+            return await super().complete(prefixes, decoding, key=key, tally=tally)
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        with self._naming_the_log():
+            stream = super().stream(prefix, decoding, key=key, tally=tally)
+            try:
+                async for delta in stream:
+                    yield delta
+            finally:
+                if isinstance(stream, AsyncGenerator):  # who stops listening ends the call, and at once
+                    await stream.aclose()
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        with self._naming_the_log():
+            return await super().score(prefixes, continuations, key=key, tally=tally)
+
+    @contextmanager
+    def _naming_the_log(self) -> Generator[None]:
+        """A server of ours that died says why in its log."""
+        try:
+            yield
+        except EngineError as error:
+            if error.lost and self.running.log:
+                self.running.blamed = True
+                error.args = (f"{error}; its log: {self.running.log}",)
+            raise
+
+    async def aclose(self) -> None:
+        """Closes the connections and ends the server."""
+        import asyncio
+
+        try:
+            await super().aclose()
+        finally:
+            await asyncio.to_thread(self.running.stop)
+
+
+def _tokenizer(launch: Launch) -> str | None:
+    """The folder itself when the model is one."""
+    return launch.model if Path(launch.model).expanduser().is_dir() else None

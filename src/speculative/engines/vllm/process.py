@@ -1,0 +1,109 @@
+"""A model server that runs: one that we started, or one that was there already. Only those that we started are ever ended."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from speculative.engines.vllm import guard
+
+WEEK = 7 * 86400.0
+"""Seconds for which the log of a server that did not end well is kept."""
+
+_OURS: list[Running] = []
+
+
+class Running:
+    """A server. `process`: the guard of one that we started; None: it was there already, or another command loads it.
+
+    `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay. `note`: the file by which other
+    commands find it, or we found it (`kept`).
+    """
+
+    note: Path | None = None
+
+    def __init__(self, url: str, log: Path | None, process: subprocess.Popen[bytes] | None, keep: bool = False) -> None:
+        self.url, self.log, self.process, self.keep = url, log, process, keep
+        self.begun = time.monotonic()
+        self.loaded = self.blamed = self._asked = self._well = False
+        if process:
+            _OURS.append(self)
+
+    @property
+    def stays(self) -> bool:
+        return self.keep and self.loaded
+
+    def stop(self) -> None:
+        """Ends the server, if it is ours and not to be kept, and waits until nothing of it is left."""
+        if not self.stays:
+            self.end()
+        elif self.process and self.process.stdin:
+            self.process.stdin.close()
+
+    def end(self) -> None:
+        """Ends the server, if it is ours. The log of one that loaded, ran until now and was not blamed has nothing to tell, and goes."""
+        self.ask_to_end()
+        if self.process is None:
+            return
+        try:
+            self.process.wait(guard.GRACE + 10)
+        except subprocess.TimeoutExpired:  # pragma: no cover (the guard itself is stuck)
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+        if self in _OURS:
+            _OURS.remove(self)
+        if self.note:
+            self.note.unlink(missing_ok=True)
+        if self.log and self._well and not self.blamed:
+            self.log.unlink(missing_ok=True)
+
+    def ask_to_end(self) -> None:
+        """Begins to end the server, if it is ours, and does not wait. If we are gone before it is, it is killed at once."""
+        if self.process is None or self._asked:
+            return
+        self._asked, self._well = True, self.loaded and self.process.poll() is None
+        self._say(guard.ASK)
+
+    def outlive(self) -> None:
+        """From now on the server goes on when we end: others can find it."""
+        self._say(guard.KEEP)
+
+    def _say(self, word: bytes) -> None:
+        if self.process and self.process.stdin:
+            with suppress(OSError, ValueError):  # it has ended by itself, or was left to itself
+                self.process.stdin.write(word)
+                self.process.stdin.flush()
+
+
+def ending() -> list[Running]:
+    """Our servers that end when we do."""
+    return [one for one in _OURS if not one.stays]
+
+
+def loading() -> list[Path]:
+    """The notes of our servers that are not loaded yet: of one command, two roles with one model have a server each."""
+    return [one.note for one in _OURS if one.note and not one.loaded]
+
+
+def end_all(several: Sequence[Running]) -> None:
+    """Ends servers side by side."""
+    for one in several:
+        one.ask_to_end()
+    for one in several:
+        one.end()
+
+
+def sweep(folder: Path) -> None:
+    """Throws away the logs of servers that are gone (a guard holds the lock of its own) and that nobody has looked at for a week."""
+    for log in folder.glob("vllm-*.log"):
+        with suppress(OSError), log.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - log.stat().st_mtime > WEEK:
+                log.unlink()

@@ -1,0 +1,73 @@
+"""A model that finds the answer in a text (`--extract-with`), for texts in which the grader sees none.
+
+It may only point: what it replies counts if those very words stand in the text. It never sees the gold answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from speculative.answers import WINDOW
+from speculative.engines.http.client import Deadlines, Link
+from speculative.engines.http.discovery import inspect
+from speculative.errors import EngineFault, UsageError
+from speculative.secret import secret
+
+KEY = "OPENAI_API_KEY"
+TOKENS = 256
+
+PROMPT = """A question, and a text that somebody wrote to answer it. Copy the final answer out of the text, word for word, and write \
+nothing else. Do not answer the question yourself. If the text comes to no answer, write NONE.
+
+Question:
+{question}
+
+Text:
+{text}"""
+
+
+class Extractor:
+    """A model behind an OpenAI-compatible server. `name` is how samples and provenance tell of it."""
+
+    def __init__(self, spec: str) -> None:
+        """`MODEL@URL`, or the URL of a server with one model. Its key is `OPENAI_API_KEY`, of the environment or `.env`.
+
+        Raises `UsageError`.
+        """
+        self.name, _, url = spec.rpartition("@") if "@http" in spec else ("", "", spec)
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"extract-with: {spec!r} is no address; write it as gpt-4o-mini@https://api.openai.com/v1")
+        self._link = Link([url], secret=secret(KEY), deadlines=Deadlines(first_token=60.0))
+
+    async def __aenter__(self) -> Extractor:
+        """Asks the server which model it has, where none is named. Raises the errors of engines."""
+        self.name = self.name or (await inspect(self._link)).model
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._link.aclose()
+
+    async def __call__(self, question: str, text: str) -> tuple[str, str] | None:
+        """The answer as a box, and who found it; None if there is none. Raises the errors of engines."""
+        tail = text[-2 * WINDOW :]
+        asked = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
+        body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
+        reply = _content(await self._link.post("chat/completions", body, "extract"), self._link.name)
+        return (f"\\boxed{{{reply}}}", self.name) if reply and _stands(" ".join(reply.split()), " ".join(tail.split())) else None
+
+
+def _stands(words: str, text: str) -> bool:
+    """Whether the words are in the text as they are, and no part of a longer word or number."""
+    before, after = (r"(?<![\w.,-])" if words[0].isalnum() else ""), (r"(?![\w]|[.,][0-9])" if words[-1].isalnum() else "")
+    return bool(re.search(before + re.escape(words) + after, text))
+
+
+def _content(data: bytes, server: str) -> str:
+    try:
+        body: dict[str, Any] = msgspec.json.decode(data)
+        return str(body["choices"][0]["message"]["content"] or "").strip()
+    except (msgspec.DecodeError, LookupError, TypeError) as error:
+        raise EngineFault(f"{server}: its reply is no chat completion: {error}; name another server with --extract-with") from None

@@ -1,0 +1,233 @@
+r"""Reads a tidy answer into its form, before any mathematics.
+
+math-verify takes (1,2) for 1,2 and 52_8 for 52, and does not see that 2<=x<5 is [2,5). So the shape is read here and
+compared strictly (`grading_match`), and only what has no shape of its own (`Math`) is left to math-verify.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+
+from msgspec import Struct
+
+from speculative.answers import closing, number, squeeze
+from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Words
+from speculative.evaluate.grading.units import split_unit
+
+
+class Asked(Struct, frozen=True):
+    """What the question settles: that numbers are percentages, or the base in which they are to be written."""
+
+    percent: bool = False
+    base: int | None = None
+
+
+ASKED_NOTHING = Asked()
+INFINITY = Math(r"\infty")
+_MINUS_INFINITY = Math(r"-\infty")
+_NAME = re.compile(
+    r"(?:\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
+    r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)|\\text\{[^{}]*\}"
+)
+_RELATION = re.compile(r"(?<!\\)(?:\\le(?![a-z])|\\ge(?![a-z])|<|>)")
+_BASES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+# digits with a base beside them; the digits may stand in a pair of round brackets, and in no half of one
+_DIGITS = r"[0-9][0-9A-Fa-f]*|[A-F]{2,}[0-9A-F]*|[A-F][0-9][0-9A-F]*"
+_BASED = re.compile(
+    rf"(?=[^()]*_|\([^()]*\) ?_)\(?({_DIGITS})\)? ?_ ?(?:\{{ ?(?:\\text\{{)? ?([0-9]+|[a-z]+) ?\}}?\}}?|([0-9])|\\text\{{([a-z]+)\}})"
+)
+_BASED_WORDS = re.compile(rf"({_DIGITS}) ?(?:\\text\{{ ?\(?base ([0-9]+|[a-z]+)\)? ?\}}|\(?base ([0-9]+|[a-z]+)\)?)")
+_WORD = r"[A-Za-z]+(?:['.-][A-Za-z]+)*"
+_PLAIN_WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
+_WORDS = re.compile(rf"(?=.*[A-Za-z]{{4}}){_WORD}(?: {_WORD})*")
+_MATRIX_KIND = r"\{[pbBv]?(?:small)?(?:matrix|array)\}"
+_MATRIX = re.compile(rf"\\begin{_MATRIX_KIND}(?:\{{[lcr|]*\}})?(.*)\\end{_MATRIX_KIND}", re.DOTALL)
+_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?|(?:\\text\{ ?)?all real numbers(?: ?\})?", re.IGNORECASE)
+_MIXED = re.compile(r"(?<![0-9.}_^])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
+_DECIMAL = re.compile(r"([\^_]?) ?(?<![0-9])([0-9]*)\.([0-9]+)")
+_OPAQUE = re.compile(r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|\\vert|(?<![_^])[0-9] [0-9]")
+
+
+def split(text: str, mark: re.Pattern[str]) -> list[str]:
+    """The parts of `text` between the marks that stand in no bracket of any kind."""
+    parts, depth, start = [""], 0, 0
+    while start < len(text):
+        found = mark.match(text, start) if not depth else None
+        if found:
+            parts.append("")
+            start = found.end()
+            continue
+        size = 2 if text[start] == "\\" else 1
+        token = text[start : start + size]
+        depth += (token[-1] in "([{") - (token[-1] in ")]}")
+        parts[-1] += token
+        start += size
+    return [part.strip() for part in parts]
+
+
+_COMMA, _CUP, _EQUALS, _IN = re.compile("[,;]"), re.compile(r"\\cup(?![a-z])"), re.compile("="), re.compile(r"\\in(?![a-z])")
+_ABOUT, _PLUS_MINUS = re.compile(r"\\approx(?![a-z])"), re.compile(r"\\(?:pm|mp)(?![a-z])")
+
+
+def read(text: str, commas: bool = True, asked: Asked = ASKED_NOTHING) -> Form:
+    """The form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two."""
+    text = _unwrapped(text)
+    if (value := _number(text, commas, asked)) is not None:
+        return value
+    if _REALS.fullmatch(text):
+        return Group("(", ")", (_MINUS_INFINITY, INFINITY))
+    if (words := _words(text)) is not None:
+        return words
+    parts = split(text, _ABOUT)
+    if len(parts) > 1 and parts[0]:
+        return read(parts[0], commas, asked)
+    for mark in (_CUP, _COMMA):
+        parts = split(text, mark)
+        if len(parts) > 1 and all(parts):
+            return Bag(_flat(read(part, False, asked) for part in parts))
+    return _bracketed(text, asked) or _related(text, commas, asked) or _plus_minus(text, asked) or _math(text)
+
+
+def _unwrapped(text: str) -> str:
+    text = text.strip()
+    while text.startswith("{") and closing(text, 0) == len(text) - 1:
+        text = text[1:-1].strip()
+    return text
+
+
+def _number(text: str, commas: bool, asked: Asked) -> Form | None:
+    found = _BASED.fullmatch(text) or _BASED_WORDS.fullmatch(text)
+    if found:
+        spelled = next(part for part in found.groups()[1:] if part)
+        base = base_named(spelled)
+        digits = found[1].upper().lstrip("0") or "0"
+        return _in_base(digits, base) if base else None
+    value = number(text, commas)
+    if value is not None and asked.base and re.fullmatch("[0-9]+", text):
+        return _in_base(text, asked.base)
+    if value is not None:
+        return Number(value)
+    rest, unit, factor = split_unit(text)
+    value = number(rest, commas) if rest != text else None
+    if value is None:
+        return None
+    if unit == "%":
+        return Number(value * factor if asked.percent else value * factor / 100)
+    return Number(value * factor, unit)
+
+
+def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
+    """A bag in a bag (1 and -1 for a plus-minus) is no value of its own."""
+    return tuple(item for form in forms for item in (form.items if isinstance(form, Bag) else (form,)))
+
+
+def base_named(name: str) -> int | None:
+    """The base that is written as 8 or as eight."""
+    base = int(name[:3]) if name.isdigit() else _BASES.index(name.lower()) if name.lower() in _BASES else 0
+    return base if base > 1 else None
+
+
+def _in_base(digits: str, base: int) -> Form:
+    return Number(Fraction(int(digits))) if base == 10 and digits.isdigit() else Based(digits.lstrip("0") or "0", base)
+
+
+def _words(text: str) -> Words | None:
+    """Words are what stands in \\text{…}; bare, one of them has at least four letters (abc may be a product)."""
+    inner = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
+    plain = " ".join(inner.split()).rstrip(".")
+    if not (_PLAIN_WORDS if inner != text else _WORDS).fullmatch(plain):
+        return None
+    return Words(re.sub(r"^(?:an?|the) ", "", plain.lower()))
+
+
+def _bracketed(text: str, asked: Asked) -> Form | None:
+    if found := _MATRIX.fullmatch(text):
+        rows = [row for row in split(found[1], re.compile(r"\\\\(?:\[[^\]]*\])?")) if row]
+        return Group("matrix", "", tuple(Group("row", "", tuple(read(cell, True, asked) for cell in row.split("&"))) for row in rows))
+    for left, right in (("\\{", "\\}"), ("\\langle", "\\rangle")):
+        if text.startswith(left) and text.endswith(right) and _balanced(inner := text[len(left) : -len(right)]):
+            form = read(inner, False, asked) if inner.strip() else Bag(())
+            items = form.items if isinstance(form, Bag) else (form,)
+            return Bag(items) if left == "\\{" else Group(left, right, items)
+    if text[:1] in {"(", "["} and text[-1:] in {")", "]"} and _balanced(inner := text[1:-1]):
+        parts = split(inner, _COMMA)
+        if len(parts) > 1 and all(parts):
+            return Group(text[0], text[-1], tuple(read(part, False, asked) for part in parts))
+        if text[0] == "(" and text[-1] == ")" and inner.strip():
+            return read(inner, True, asked)
+        if text[0] == "[" and text[-1] == "]" and inner.strip():
+            return Group("[", "]", (read(inner, True, asked),))
+    return None
+
+
+def _related(text: str, commas: bool, asked: Asked) -> Form | None:
+    member = split(text, _IN)
+    if len(member) == 2 and _NAME.fullmatch(member[0]):
+        return Equation(member[0], read(member[1], commas, asked), _math(text))
+    sides = split(text, _EQUALS)
+    if len(sides) > 1 and all(sides):
+        if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
+            sides.reverse()
+        name = squeeze(sides[0]) if _NAME.fullmatch(sides[0]) else ""
+        return Equation(name, read(sides[-1], commas, asked), _math(text))
+    return _inequality(text, asked)
+
+
+def _inequality(text: str, asked: Asked) -> Form | None:
+    """x < a, a <= x < b and their mirror images as intervals of x; other inequalities are no form of their own."""
+    sides, signs = split(text, _RELATION), [sign.strip() for sign in _RELATION.findall(text)]
+    if len(signs) != len(sides) - 1 or len(sides) not in {2, 3} or not all(sides):
+        return None
+    if all(sign in {">", "\\ge"} for sign in signs):
+        sides, signs = sides[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
+    if not all(sign in {"<", "\\le"} for sign in signs):
+        return None
+    if len(sides) == 2:  # now a < x or x < a
+        upper = _NAME.fullmatch(sides[0])
+        sides, signs = (["", *sides], ["<", *signs]) if upper else ([*sides, ""], [*signs, "<"])
+    if not _NAME.fullmatch(sides[1]):
+        return None
+    low = read(sides[0], True, asked) if sides[0] else _MINUS_INFINITY
+    high = read(sides[2], True, asked) if sides[2] else INFINITY
+    interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
+    return Equation(squeeze(sides[1]), interval, _math(text))
+
+
+def _plus_minus(text: str, asked: Asked) -> Form | None:
+    if not _PLUS_MINUS.search(text):
+        return None
+    both = [re.sub(r"\\pm(?![a-z])", one, re.sub(r"\\mp(?![a-z])", other, text)) for one, other in ("+-", "-+")]
+    return Bag(tuple(read(each.strip().removeprefix("+"), True, asked) for each in both))
+
+
+def _balanced(text: str, mixed: bool = True) -> bool:
+    """Whether every bracket is closed by one of its kind; ( and [ are of a kind in `mixed` text, which may hold intervals."""
+    open_ones: list[str] = []
+    for sign in text:
+        if sign in "([{":
+            open_ones.append("(" if mixed and sign == "[" else sign)
+        elif sign in ")]}":
+            closes = "{" if sign == "}" else "(" if mixed or sign == ")" else "["
+            if not open_ones or open_ones.pop() != closes:
+                return False
+    return not open_ones
+
+
+def _math(text: str) -> Math:
+    rest, unit, factor = split_unit(text)
+    if factor != 1 or unit == "%" or not rest:
+        rest, unit = text, None
+    latex = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", rest)
+    latex = re.sub(r"([0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}) ?\^ ?(?:\{ ?\\circ ?\}|\\circ)", r"(\\frac{\1 \\pi}{180})", latex)
+    latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
+    latex = _DECIMAL.sub(_exact, latex)
+    sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
+    return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
+
+
+def _exact(found: re.Match[str]) -> str:
+    """A decimal as a fraction: math-verify compares floats to six places only."""
+    fraction = f"\\frac{{{int(found[2] + found[3])}}}{{{10 ** len(found[3])}}}"
+    return f"{found[1]}{{{fraction}}}" if found[1] else fraction

@@ -1,0 +1,65 @@
+"""The drawing of a chain as a picture: an SVG that needs nothing from anywhere else."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape, unescape
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.cells import cell_len
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+
+from speculative.report.terminal import draw
+from speculative.trace.trace import Trace
+
+WIDTH = 96
+"""Columns of the picture."""
+
+THEME = TerminalTheme(
+    (22, 24, 33),
+    (220, 223, 230),
+    [
+        (22, 24, 33),
+        (240, 113, 120),
+        (140, 210, 120),
+        (255, 200, 87),
+        (110, 160, 250),
+        (226, 140, 255),
+        (92, 205, 235),
+        (220, 223, 230),
+    ],
+)
+FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace("Fira Code, monospace", FONT)
+
+COLUMN = 12.2
+"""Width of a column, as rich draws it."""
+TEXT = re.compile(
+    r'<text(?P<before> class="speculative-r\d+") x="(?P<x>[\d.]+)"(?P<y> y="[\d.]+") textLength="[\d.]+"'
+    r"(?P<after>[^>]*)>(?P<text>[^<]*)</text>"
+)
+WORD = re.compile("─{1,8}|[╭╮╰╯│]|[^\\s╭╮╰╯│─]+(?:\xa0[^\\s╭╮╰╯│─]+)*")
+"""Text without two spaces in a row. Lines are cut short: where the font is narrower they must still meet the corners."""
+
+
+def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> str:
+    """The SVG of what `draw` draws."""
+    console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor", highlight=False)
+    console.no_color = False  # whatever the environment says of the terminal
+    draw(console, trace, expected)
+    method = trace.started.method
+    drawn = console.export_svg(title=f"speculative ask --method {method}", theme=THEME, code_format=FORMAT, unique_id="speculative")
+    return TEXT.sub(_placed, drawn)
+
+
+def _placed(found: re.Match[str]) -> str:
+    """A text of the picture as its words, each at its own column: some viewers swallow spaces, and none has our font's width."""
+    start, text = float(found["x"]), unescape(found["text"])
+    words: list[str] = []
+    for word in WORD.finditer(text):
+        x, length = start + COLUMN * cell_len(text[: word.start()]), COLUMN * cell_len(word[0])
+        told = escape(word[0]).replace("\xa0", "&#160;")
+        words.append(f'<text{found["before"]} x="{x:.6g}"{found["y"]} textLength="{length:.6g}"{found["after"]}>{told}</text>')
+    return "".join(words)

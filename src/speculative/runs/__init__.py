@@ -1,0 +1,1 @@
+"""Graded chains and the folder that keeps them."""

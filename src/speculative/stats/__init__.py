@@ -1,0 +1,1 @@
+"""Statistics and costs of graded chains."""

@@ -1,0 +1,120 @@
+"""What chains cost, in three price views: money for an API, time on devices, and floating-point operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+from speculative.problem import Usage
+from speculative.runs.sample import Sample
+from speculative.stats.prices import Prices, default_prices
+from speculative.usage import added
+
+View = Literal["api", "gpu", "flops"]
+MILLION, HOUR = 1_000_000, 3600
+
+
+class Cost(Struct, frozen=True):
+    """What the chains of a method cost in one view. `chain`: a chain, the mean; `right`: each right answer, null if there is none.
+
+    `parts`: a chain's cost by role, or by device in the view `gpu`. `hardware` says what the devices are (view `gpu` only).
+    """
+
+    unit: str
+    chain: float
+    right: float | None
+    parts: dict[str, float]
+    hardware: dict[str, str]
+
+
+def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View, Cost]:
+    """What the samples of one method cost, in each view that has a price for every role that worked; None: the bundled pair's prices.
+
+    `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
+    `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
+    `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
+    In each a chain pays for its whole text itself, also where another chain on the same problem had left the same words in the cache.
+    """
+    if not samples:
+        return {}
+    prices = prices or default_prices()
+    usage = _alone(samples)
+    names = {role: (str(samples[0].settings.get(role, role)), role) for role in usage}
+    right = sum(sample.correct for sample in samples)
+    found: dict[View, Cost] = {}
+    totals: dict[View, Total | None] = {
+        "api": _api(usage, names, prices),
+        "gpu": _gpu(samples, names, prices),
+        "flops": _flops(usage, names, prices),
+    }
+    for view, total in totals.items():
+        if total is not None:
+            unit, parts, hardware = total
+            spent = sum(parts.values())
+            each = {part: cost / len(samples) for part, cost in parts.items()}
+            found[view] = Cost(unit, spent / len(samples), spent / right if right else None, each, hardware)
+    return found
+
+
+def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
+    """The usage of all, as it were if no chain found anything in the cache that another one had left there."""
+    lent: dict[str, int] = {}
+    for sample in samples:
+        for role, tokens in sample.lent.items():
+            lent[role] = lent.get(role, 0) + tokens
+    usage = added(sample.usage for sample in samples)
+    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - lent.get(role, 0))) for role, cost in usage.items()}
+
+
+Names = Mapping[str, tuple[str, str]]
+"""By role: the names that its price may stand under, the model's first."""
+
+Total = tuple[str, dict[str, float], dict[str, str]]
+"""The unit, what the parts cost, and the hardware."""
+
+
+def _found(table: Mapping[str, Any], names: Names) -> dict[str, Any] | None:
+    """The entries of a table by role; None if one is missing."""
+    found = {role: table[name] for role, known in names.items() for name in reversed(known) if name in table}
+    return found if len(found) == len(names) else None
+
+
+def _api(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | None:
+    entries = _found(prices.api.prices, names) if prices.api else None
+    if prices.api is None or entries is None:
+        return None
+    parts = {
+        role: (
+            (cost.prompt_tokens - cost.cached_tokens + cost.scored_tokens) * entries[role].prompt
+            + cost.cached_tokens * entries[role].cached
+            + cost.produced_tokens * entries[role].produced
+        )
+        / MILLION
+        for role, cost in usage.items()
+    }
+    return prices.api.currency, parts, {}
+
+
+def _gpu(samples: Sequence[Sample], names: Names, prices: Prices) -> Total | None:
+    entries = _found(prices.gpu.occupies, names) if prices.gpu else None
+    if prices.gpu is None or entries is None:
+        return None
+    occupied = [name for name in prices.gpu.devices if any(name in devices for devices in entries.values())]
+    hours = sum(sample.seconds / sample.at_once for sample in samples) / HOUR
+    devices = prices.gpu.devices
+    return prices.gpu.currency, {name: hours * devices[name].hour for name in occupied}, {name: devices[name].hardware for name in occupied}
+
+
+def _flops(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | None:
+    entries = _found(prices.flops.parameters, names) if prices.flops else None
+    if entries is None:
+        return None
+    parts = {role: 2 * entries[role] * computed(cost) for role, cost in usage.items()}
+    return "FLOP", parts, {}
+
+
+def computed(cost: Usage) -> int:
+    """Tokens that a model computed: a cached one is not computed again."""
+    return cost.prompt_tokens - cost.cached_tokens + cost.produced_tokens + cost.scored_tokens

@@ -1,0 +1,290 @@
+"""A model server for tests and benchmarks: it speaks as vLLM, SGLang or llama.cpp do, over any engine, at a set pace, and breaks on demand.
+
+async with FakeServer(ScriptedEngine("One.\\n\\nTwo.</think>")) as server:
+    engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from speculative.engines.base import Completion, Decoding, Engine, Tally
+from speculative.errors import ContextExceeded, EngineError
+from speculative.problem import Message
+from speculative.prompts import Part, dialect, encode, shown
+from speculative.testing.fake_llamacpp import LlamaSpeech, begun
+
+Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
+Piece = tuple[int, Completion, int, int]
+"""Which completion, the whole of it, and which of its tokens are sent now: from, up to."""
+
+
+class Fault(Struct, frozen=True):
+    """What goes wrong in one call, after so many tokens.
+
+    `status`: the call is answered with that status (and Retry-After). `garbage`: something that is no JSON. `half`: half a JSON, and
+    the end. `close`: the connection closes. `error`: an error in the middle of the stream. `stall`: nothing for `seconds`.
+    """
+
+    kind: Literal["status", "garbage", "half", "close", "error", "stall"]
+    after: int = 0
+    status: int = 500
+    retry_after: str | None = None
+    seconds: float = 3600.0
+
+
+class FakeServer:
+    """Serves an engine on a port of this machine. `pace` is seconds a token.
+
+    `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
+    (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
+    `dropped` how many clients left before their answer's end. While it is `silent` it takes connections and answers nothing.
+    """
+
+    def __init__(
+        self, engine: Engine, *, kind: Kind = "vllm", model: str = "fake", source: str = "fake", pace: float = 0.0, key: str | None = None
+    ) -> None:
+        self.engine, self.kind, self.model, self.source, self.pace, self.key = engine, kind, model, source, pace, key
+        self.faults: deque[Fault | None] = deque()
+        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.peers: set[Any] = set()
+        self.running = self.dropped = 0
+        self.port = 0
+        self.ids = self.cached = True
+        self.speculates = self.silent = False
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    async def start(self, port: int = 0) -> None:
+        """Listens; port 0 takes a free one."""
+        app = web.Application(client_max_size=1 << 28)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        self.port = int(site.name.rpartition(":")[2])
+
+    async def stop(self) -> None:
+        """Closes every connection and the port."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> FakeServer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.stop()
+
+    # ---- what is asked of it ----------------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self.silent:
+            await asyncio.sleep(3600)
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        if request.method == "GET":
+            if request.path == "/metrics" and self.speculates:
+                return web.Response(text='vllm:spec_decode_num_drafts_total{engine="0"} 0.0\n')
+            page = self._pages().get(request.path)
+            return web.json_response(page) if page is not None else web.json_response({"detail": "Not Found"}, status=404)
+        body: dict[str, Any] = await request.json()
+        self.requests.append((request.path, dict(request.headers), body))
+        self.peers.add(request.transport and request.transport.get_extra_info("peername"))
+        if request.path == "/apply-template" and self.kind == "llama.cpp":
+            return web.json_response({"prompt": shown(self._templated(body))})
+        if request.path == "/tokenize":
+            return web.json_response(self._tokenized(body))
+        if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
+            text = self.engine.vocabulary.to_bytes(body["tokens"]).decode("utf-8", "replace")
+            return web.json_response({"prompt" if self.kind == "vllm" else "content": text})
+        if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):
+            return web.json_response({"detail": "Not Found"}, status=404)
+        fault = self.faults.popleft() if self.faults else None
+        if fault and fault.kind == "status":
+            headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return web.json_response({"error": {"message": "scripted"}}, status=fault.status, headers=headers)
+        self.running += 1
+        try:
+            return await self._served(request, body, fault)
+        except ContextExceeded as error:
+            return web.json_response({"error": {"message": str(error)}}, status=400)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.dropped += 1
+            raise
+        finally:
+            self.running -= 1
+
+    def _pages(self) -> dict[str, Any]:
+        owner = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp"}.get(self.kind, "someone")
+        card = {"id": self.model, "object": "model", "owned_by": owner, "root": self.source, "max_model_len": self.engine.context}
+        pages: dict[str, Any] = {"/v1/models": {"object": "list", "data": [card]}, "/health": {}}
+        match self.kind:
+            case "vllm":
+                return pages | {"/version": {"version": "0.32.0"}}
+            case "sglang":
+                info = {"model_path": self.source, "tokenizer_path": self.source}
+                return pages | {"/get_model_info": info, "/get_server_info": {"version": "0.5"}}
+            case "llama.cpp":
+                settings = {"default_generation_settings": {"n_ctx": self.engine.context}, "build_info": "b1", "model_path": self.source}
+                return pages | {"/props": settings}
+            case _:
+                return pages
+
+    def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
+        vocabulary = self.engine.vocabulary
+        if "messages" in body:
+            ids = encode(vocabulary, self._templated(body))
+        elif body.get("parse_special"):
+            ids = encode(vocabulary, dialect(self.engine.dialect).raw(body["content"]))
+        else:
+            ids = vocabulary.encode(body.get("prompt", body.get("content", "")))
+        return {"tokens": ids, "count": len(ids), "max_model_len": self.engine.context}
+
+    def _templated(self, body: dict[str, Any]) -> list[Part]:
+        return dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
+
+    # ---- how it answers ---------------------------------------------------------------------------------------------
+
+    async def _served(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> web.StreamResponse:
+        if not body.get("stream"):
+            if fault:
+                return await self._failed(request, None, fault)
+            return web.json_response(await self._scored(body))
+        prefixes, decoding = self._asked(body)
+        found = await self.engine.complete(prefixes, decoding, key="", tally=Tally())
+        flat = [completion for several in found for completion in several]
+        every = int((body.get("sampling_params") or body).get("stream_interval") or 1)
+        speech = self._speech(flat[0], body) if self.kind == "llama.cpp" else None
+        response: web.StreamResponse | None = None
+        async for pieces, after in self._paced(flat, every, fault):
+            if response is None:
+                response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+                await response.prepare(request)
+                if body.get("return_progress") and self.cached:
+                    await self._tell(response, begun(len(prefixes[0])))
+            for piece in pieces:
+                for said in speech.between(*piece[2:]) if speech else [self._said(piece)]:
+                    await self._tell(response, said)
+            if fault and after >= fault.after:
+                return await self._failed(request, response, fault)
+        assert response is not None, "a completion has at least its end"
+        if self.kind in ("vllm", "other"):
+            details = {"cached_tokens": 0} if self.cached else None
+            usage = {"completion_tokens": sum(one.produced for one in flat), "prompt_tokens_details": details}
+            await self._tell(response, {"choices": [], "usage": usage})
+        if speech:
+            await self._tell(response, speech.end)
+            response.force_close()
+            return response
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    @staticmethod
+    async def _tell(response: web.StreamResponse, said: dict[str, Any]) -> None:
+        await response.write(b"data: " + msgspec.json.encode(said) + b"\n\n")
+
+    async def _paced(self, flat: Sequence[Completion], every: int, fault: Fault | None) -> AsyncIterator[tuple[list[Piece], int]]:
+        """All completions side by side, `every` tokens at a time; with how many tokens of the longest have been sent."""
+        if fault and fault.after == 0:
+            yield [], 0
+            return
+        longest, place = max((len(one.ids) for one in flat), default=0), 0
+        while True:
+            step = min(every if place else 1, fault.after - place if fault and fault.after > place else every)
+            await asyncio.sleep(self.pace * step)
+            pieces = [(i, one, place, place + step) for i, one in enumerate(flat) if place < max(len(one.ids), 1)]
+            place += step
+            yield pieces, place
+            if place >= longest:
+                return
+
+    async def _failed(self, request: web.Request, response: web.StreamResponse | None, fault: Fault) -> web.StreamResponse:
+        response = response or web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if fault.kind == "stall":
+            await asyncio.sleep(fault.seconds)
+        if fault.kind == "close":
+            assert request.transport, "the client is still there"
+            request.transport.abort()
+            return response
+        if not response.prepared:
+            await response.prepare(request)
+        said = {
+            "garbage": b"data: %%%?!\n\n",
+            "half": b'data: {"choices": [{"index": 0, "token_',
+            "error": b'data: {"error": {"message": "scripted"}}\n\n',
+        }
+        await response.write(said.get(fault.kind, b""))
+        return response
+
+    # ---- the three ways to speak ------------------------------------------------------------------------------------
+
+    def _asked(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
+        prompt: Any = body.get("prompt", body.get("input_ids"))
+        prefixes = prompt if isinstance(prompt[0], list) else [prompt]
+        if self.kind == "sglang":
+            given = body["sampling_params"]
+            stops, limit, seed = (tuple(given["stop"]), tuple(given["stop_token_ids"])), given["max_new_tokens"], given["sampling_seed"]
+            return prefixes, Decoding(
+                limit, given["temperature"], given["top_p"], max(given["top_k"], 0), seed, 1, *stops, body["return_logprob"]
+            )
+        if self.kind == "llama.cpp":
+            limit, markers = min(body["n_predict"], self.engine.context - len(prefixes[0])), self.engine.vocabulary.markers
+            stops = (
+                tuple(stop for stop in body["stop"] if stop not in markers),
+                tuple(markers[stop] for stop in body["stop"] if stop in markers),
+            )
+            drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
+            return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")))
+        if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
+            raise ContextExceeded(self.model, max(map(len, prefixes)), self.engine.context)
+        if body["temperature"] == 0 and body["n"] > 1:
+            raise EngineError("n must be 1 when using greedy sampling")
+        stops = (tuple(body["stop"]), tuple(body["stop_token_ids"]))
+        settings = (body["max_tokens"], body["temperature"], body["top_p"], body["top_k"], body["seed"], body["n"])
+        return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
+
+    def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaSpeech:
+        return LlamaSpeech(self.engine.vocabulary, whole, body["stop"], len(body["prompt"]), cached=self.cached)
+
+    def _said(self, piece: Piece) -> dict[str, Any]:
+        index, whole, start, end = piece
+        last = end >= len(whole.ids)
+        ending = [whole.end_id] if last and whole.end_id is not None else []
+        ids, logprobs = [*whole.ids[start:end], *ending], [*(whole.logprobs or ())[start:end], *([-0.5] * len(ending))]
+        reason = None if not last else "length" if whole.finish in ("length", "context") else "stop"
+        if self.kind == "sglang":  # everything so far, each time
+            so_far = [*whole.ids[:end], *ending]
+            values = [*(whole.logprobs or ())[:end], *([-0.5] * len(ending))] if whole.logprobs else []
+            scored = [[value, number, None] for value, number in zip(values, so_far, strict=False)]
+            finish = {"type": reason, "matched": whole.end_id} if reason else None
+            meta = {"completion_tokens": len(so_far), "finish_reason": finish, "cached_tokens": 0, "output_token_logprobs": scored or None}
+            return {"output_ids": so_far, "meta_info": meta}
+        choice: dict[str, Any] = {"index": index, "text": "", "finish_reason": reason, "stop_reason": whole.end_id if last else None}
+        choice |= {"token_ids": ids} if self.ids else {}
+        choice |= {"logprobs": {"token_logprobs": logprobs}} if whole.logprobs is not None else {}
+        return {"choices": [choice]}
+
+    async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
+        ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]
+        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", tally=Tally())
+        if self.kind == "sglang":
+            start = body["logprob_start_len"]
+            scored = [
+                [None if place == start else value, number, None]
+                for place, (value, number) in enumerate(zip([None, *values], ids, strict=True))
+            ]
+            return {"meta_info": {"input_token_logprobs": scored[start:], "cached_tokens": start}}
+        return {"choices": [{"index": 0, "token_ids": ids, "logprobs": {"token_logprobs": [None, *values]}}], "usage": {}}

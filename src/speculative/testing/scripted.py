@@ -1,0 +1,200 @@
+"""Test doubles that are part of the library: an engine that writes what a script says, and its vocabulary.
+
+They keep the same promises as real engines (stop strings, seeds, budgets, cancelling), so a method that is tested on them
+meets no surprises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
+
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
+from speculative.errors import ContextExceeded, UnknownMarker
+from speculative.trace.replay import ABILITIES
+
+MARKERS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>")
+_MARK = 1 << 26
+_CLOSE = "</think>"
+
+Script = Callable[[str, int], str]
+"""Given everything that the model sees, markers included, and the seed of the completion: what it would go on to write."""
+
+
+class ScriptedVocabulary:
+    """Tokens of `width` bytes (1 to 3). Vocabularies of different width are unlike: characters are split differently."""
+
+    def __init__(self, width: int = 1) -> None:
+        self.width = width
+        self.fingerprint = f"scripted-{width}"
+        self.markers = {text: _MARK + place for place, text in enumerate(MARKERS)}
+
+    def encode(self, text: str) -> list[int]:
+        data = text.encode()
+        return [int.from_bytes(b"\1" + data[i : i + self.width], "big") for i in range(0, len(data), self.width)]
+
+    def marker(self, text: str) -> int:
+        if text not in self.markers:
+            raise UnknownMarker(f"the scripted vocabulary has no marker {text!r}; it has {', '.join(MARKERS)}")
+        return self.markers[text]
+
+    def to_bytes(self, ids: Ids) -> bytes:
+        return b"".join(map(_bytes, ids))
+
+    def show(self, ids: Ids) -> str:
+        """The ids as text with the markers spelled out."""
+        return b"".join(_bytes(token) if token < _MARK else MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
+
+    def parse(self, text: str) -> list[int]:
+        """Text with markers spelled out to ids."""
+        ids: list[int] = []
+        for part in re.split(f"({'|'.join(map(re.escape, MARKERS))})", text):
+            ids += [self.marker(part)] if part in MARKERS else self.encode(part)
+        return ids
+
+
+class ScriptedEngine:
+    """Writes what its script says.
+
+    `script`: the whole thinking that the model has in mind (it goes on from wherever the chain stands), a list of replies
+    (one for each completion, in the order of the calls, the last one for ever after), or a function of what the model
+    sees and the seed, which may raise what an engine would. Replies may spell markers out (`</think>`); in a whole script what
+    follows that marker is the answer. `scores(prefix, text)` gives the log-probability of every token of a text; `delay` is
+    seconds a token. `calls` are the verbs and prefixes that it was asked, `running` the calls under way, `produced` all tokens.
+    """
+
+    def __init__(
+        self,
+        script: str | Sequence[str] | Script,
+        *,
+        name: str = "scripted",
+        width: int = 1,
+        context: int = 1 << 20,
+        abilities: frozenset[Ability] = ABILITIES,
+        scores: Callable[[str, str], float] | None = None,
+        delay: float = 0.0,
+        dialect: str = "chatml",
+    ) -> None:
+        self.name, self.context, self.abilities, self.dialect = name, context, abilities, dialect
+        self._vocabulary = ScriptedVocabulary(width)
+        self._script = script if callable(script) else _recited(script) if isinstance(script, str) else _in_turn(script)
+        self._scores: Callable[[str, str], float] = scores or _sure
+        self.delay = delay
+        self.calls: list[tuple[str, str]] = []
+        self.running = 0
+        self.produced = 0
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._vocabulary
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        tally.requests += 1
+        found: list[list[Completion]] = []
+        for place, prefix in enumerate(prefixes):
+            self._take(prefix, "complete", tally)
+            several = [self._completion(prefix, decoding, decoding.seed + 7919 * place + 104729 * i) for i in range(decoding.n)]
+            for completion in several:
+                before = tally.produced_tokens
+                try:
+                    await self._pace(completion.produced, tally)
+                finally:
+                    if len(prefixes) * decoding.n == 1:
+                        tally.written = completion.ids[: tally.produced_tokens - before]
+            found.append(several)
+        return found
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        tally.requests += 1
+        self._take(prefix, "stream", tally)
+        completion = self._completion(prefix, decoding, decoding.seed)
+        for token in completion.ids:
+            await self._pace(1, tally)
+            yield Delta((token,))
+        self._count(completion.produced - len(completion.ids), tally)
+        yield Delta((), completion)
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        tally.requests += 1
+        for prefix, given in zip(prefixes, continuations, strict=True):
+            self._take(prefix, "score", tally)
+            tally.scored_tokens += len(given)
+        await self._pace(0, tally)
+        show = self._vocabulary.show
+        return [[self._scores(show(p), show(c))] * len(c) for p, c in zip(prefixes, continuations, strict=True)]
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def _take(self, prefix: Ids, verb: str, tally: Tally) -> None:
+        if len(prefix) >= self.context:
+            raise ContextExceeded(self.name, len(prefix), self.context)
+        self.calls.append((verb, self._vocabulary.show(prefix)))
+        tally.prompt_tokens += len(prefix)
+
+    async def _pace(self, tokens: int, tally: Tally) -> None:
+        """Takes its time token by token, so that a cancelled call has produced some."""
+        self.running += 1
+        try:
+            for _ in range(tokens if self.delay else 0):
+                await asyncio.sleep(self.delay)
+                self._count(1, tally)
+            if not self.delay:
+                await asyncio.sleep(0)
+                self._count(tokens, tally)
+        finally:
+            self.running -= 1
+
+    def _count(self, tokens: int, tally: Tally) -> None:
+        tally.produced_tokens += tokens
+        self.produced += tokens
+
+    def _completion(self, prefix: Ids, decoding: Decoding, seed: int) -> Completion:
+        vocabulary, written, kept = self._vocabulary, b"", list[int]()
+        room = min(decoding.max_tokens, self.context - len(prefix))
+        finish, end = ("length" if room == decoding.max_tokens else "context"), None
+        for token in vocabulary.parse(self._script(vocabulary.show(prefix), seed)):
+            if len(kept) >= room:
+                break
+            if token in decoding.stop_ids:
+                finish, end = "end", token
+                break
+            kept.append(token)
+            written += vocabulary.to_bytes([token])
+            if any(stop.encode() in written for stop in decoding.stop):
+                finish = "stop"
+                break
+        else:
+            if len(kept) < room:  # the script is at its end: so is the text
+                finish, end = "end", decoding.stop_ids[-1] if decoding.stop_ids else None
+        logprobs = tuple(-0.1 for _ in kept) if decoding.logprobs else None
+        return Completion(tuple(kept), finish, end, logprobs)
+
+
+@lru_cache(1 << 16)
+def _bytes(token: int) -> bytes:
+    """What a token stands for; a marker stands for no text."""
+    return b"" if token >= _MARK else token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]
+
+
+def _recited(text: str) -> Script:
+    """Goes on with the text from where the chain stands; from its beginning when the chain is not part of it."""
+    _, closes, answer = text.partition(_CLOSE)
+
+    def script(seen: str, seed: int) -> str:
+        thought, closed, answered = seen.rpartition("<think>\n")[2].partition(_CLOSE)
+        written, whole = (answered.removeprefix("\n\n"), answer) if closes and closed else (thought + closed + answered, text)
+        return whole[len(written) :] if whole.startswith(written) else whole
+
+    return script
+
+
+def _sure(prefix: str, text: str) -> float:
+    return -0.1
+
+
+def _in_turn(replies: Sequence[str]) -> Script:
+    left = list(replies)
+    return lambda seen, seed: left.pop(0) if len(left) > 1 else left[0]

@@ -1,0 +1,1 @@
+"""Events, their fold, the trace file and its replay."""

@@ -1,0 +1,129 @@
+"""Runs a method again from a saved trace: an engine that gives what the trace says was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
+from speculative.errors import EngineError, EngineUnreachable, ReplayMismatch
+from speculative.trace import events
+from speculative.trace.trace import Trace
+
+COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
+
+ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+
+
+class ReplayEngine:
+    """The engine of one role, out of a trace. Completions are found by their seed, which names their place in the tree.
+
+    `like` lends its vocabulary, which must be the one that the trace was made with. What the trace does not hold raises
+    `ReplayMismatch`: the method or its parameters are not those of the trace.
+    """
+
+    abilities = ABILITIES
+
+    def __init__(self, trace: Trace, role: str, like: Engine) -> None:
+        card = trace.started.engines.get(role)
+        if card is None:
+            raise ReplayMismatch(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
+        if card.fingerprint != like.vocabulary.fingerprint:
+            raise ReplayMismatch(f"the trace's {role} model was {card.name}, whose vocabulary is not that of {like.name}")
+        self.name, self.dialect, self.context = card.name, card.dialect, card.context
+        self.vocabulary: Vocabulary = like.vocabulary
+        self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
+        self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
+        self._cut: dict[int, events.Cancelled] = {}
+        self._asked: dict[int, int] = {}
+        self._warmed: list[tuple[events.Call, list[Completion]]] = []
+        for event in trace.walk():
+            self._learn(event, role)
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+        if decoding.seed == WARMING:
+            return [await self._warm_up(tally)]
+        await self._cut_short(decoding.seed, tally)
+        if decoding.max_tokens > self._asked.setdefault(decoding.seed, decoding.max_tokens):
+            return [[Completion((), "length")] * decoding.n for _ in prefixes]  # a second try: what that gave is in the trace
+        call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
+        if not call or len(found) != len(prefixes) * decoding.n:
+            raise ReplayMismatch(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
+        if not _could_be(found, call, decoding):
+            raise ReplayMismatch(f"a completion in the trace ends where this call of {self.name} would not")
+        _charge(tally, call)
+        return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        if (cut := self._cut_off(decoding.seed)) and cut.proposal:
+            yield Delta(cut.proposal.completion.ids)
+        ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
+        yield Delta(completion.ids, completion)
+
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+        name = seed_of(digest(prefixes, continuations))
+        if not (found := self._scores.get(name)):
+            await self._cut_short(name, tally)
+            raise ReplayMismatch(f"the trace does not hold the scores that the method asks {self.name} for")
+        call, scores = found.pop(0) if len(found) > 1 else found[0]
+        _charge(tally, call)
+        return scores
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    async def _warm_up(self, tally: Tally) -> list[Completion]:
+        """Warm-ups happen when they happen: the next one of the trace; after the last, one that waits until it is cancelled."""
+        if not self._warmed:
+            await asyncio.get_running_loop().create_future()
+        call, found = self._warmed.pop(0)
+        _charge(tally, call)
+        return found
+
+    async def _cut_short(self, seed: int, tally: Tally) -> None:
+        """A call that failed fails again; one that was cancelled waits until it is."""
+        if cut := self._cut_off(seed):
+            _charge(tally, cut.call)
+            tally.written = cut.proposal.completion.ids if cut.proposal else ()
+            if cut.error:
+                raise EngineUnreachable(cut.error) if cut.lost else EngineError(cut.error)
+            await asyncio.get_running_loop().create_future()
+
+    def _cut_off(self, seed: int) -> events.Cancelled | None:
+        """The end of the call of that seed, if nothing else came of it."""
+        return None if seed in self._completions else self._cut.get(seed)
+
+    def _learn(self, event: events.AnyEvent, role: str) -> None:
+        match event:
+            case events.Wrote() | events.Answered() if event.call.role == role:
+                self._completions[event.seed] = (event.call, [event.proposal.completion])
+            case events.Drafted() if event.call.role == role and event.call.requests:
+                self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
+            case events.Asked() if event.call.role == role:
+                self._completions[event.seed] = (event.call, list(event.completions))
+            case events.Warmed(seed=seed) if event.call.role == role and seed == WARMING:
+                self._warmed.append((event.call, [event.completion]))
+            case events.Warmed() if event.call.role == role:
+                self._completions[event.seed] = (event.call, [event.completion])
+            case events.Scored() if event.call.role == role:
+                found = [list(logprobs) for logprobs in event.logprobs]
+                self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
+            case events.Cancelled() if event.call.role == role:
+                self._cut[event.seed] = event
+            case _:
+                pass
+
+
+def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding) -> bool:
+    """Whether completions may have come from a call like this one. A server may have written what is in none of them."""
+    paid = found if decoding.temperature > 0 else found[:: decoding.n]  # the others are copies
+    lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in paid if one.finish == "length" and not decoding.stop)
+    if lacking and lacking > call.produced_tokens - sum(one.produced for one in paid):
+        return False
+    return all(one.end_id is None or one.end_id in decoding.stop_ids for one in found)
+
+
+def _charge(tally: Tally, call: events.Call) -> None:
+    """A replayed call costs what it cost."""
+    for field in COSTS:
+        setattr(tally, field, getattr(tally, field) + getattr(call, field))

@@ -1,0 +1,153 @@
+"""What a chain is, as a fold over its events: the pieces of its text, and who paid for what.
+
+The chain applies every event to its ledger as it happens, and a saved trace applies the same events again: text and
+usage have one source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct, structs
+
+from speculative.problem import Usage
+from speculative.trace import events
+from speculative.trace.events import Phase, Proposal
+
+
+class Piece(Struct, frozen=True):
+    """A run of text with one author. `kept` counts its produced tokens, `ends` tells that its last one ended the phase."""
+
+    author: str
+    text: str
+    ids: tuple[int, ...]
+    kept: int
+    phase: Phase
+    ends: bool = False
+
+    @classmethod
+    def of(cls, author: str, proposal: Proposal) -> Piece:
+        completion, size = proposal.completion, len(proposal.completion.ids) - proposal.dropped
+        ends = completion.end_id is not None
+        return cls(author, proposal.text, completion.ids[:size], size + ends, proposal.phase, ends)
+
+
+class Segment(Struct, frozen=True):
+    """Neighbouring pieces of one author and phase, joined."""
+
+    author: str
+    phase: Phase
+    text: str
+    tokens: int
+
+
+class Ledger:
+    """The state of one chain. `pieces` is its text, `kept` the tokens of it that models wrote."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+        self.proposals: dict[int, tuple[str, Proposal]] = {}
+        self.children: dict[int, Sequence[events.AnyEvent]] = {}  # their events: they grow with the children
+        self.kept = 0
+        self._costs: dict[str, Usage] = {}
+
+    @classmethod
+    def of(cls, happened: Iterable[events.AnyEvent]) -> Ledger:
+        ledger = cls()
+        for event in happened:
+            ledger.apply(event)
+        return ledger
+
+    def apply(self, event: events.AnyEvent) -> int:
+        """Every kind of event that changes text or cost has its line here. Says how many tokens it produced."""
+        call: events.Call | None = getattr(event, "call", None)  # whatever has one was paid for
+        if call:
+            self._pay(call)
+        match event:
+            case events.Wrote():
+                self._push(Piece.of(event.call.role, event.proposal))
+            case events.Drafted():
+                self.proposals.update((p.id, (event.call.role, p)) for p in event.proposals)
+            case events.Cancelled(proposal=events.Proposal() as proposal):
+                self.proposals[proposal.id] = (event.call.role, proposal)
+            case events.Accepted():
+                for draft in event.drafts:
+                    self._push(Piece.of(*self.proposals[draft]))
+            case events.Inserted():
+                self.reopen()
+                self._push(Piece("method", event.text, (), 0, event.phase))
+            case events.Rewound():
+                while len(self.pieces) > event.pieces:
+                    self.kept -= self.pieces.pop().kept
+            case events.Answered():
+                if event.cue:
+                    self._push(Piece("method", event.cue, (), 0, "answer"))
+                self._push(Piece.of(event.call.role, event.proposal))
+            case events.Child():
+                self.children[event.index] = event.events
+            case events.Became():
+                child = Ledger.of(self.children[event.index])
+                self.pieces, self.kept = list(child.pieces), child.kept
+            case _:
+                pass
+        return call.produced_tokens if call else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the text ends in an end."""
+        last = self._last()
+        return last is not None and self.pieces[last].ends
+
+    def reopen(self) -> None:
+        """Text after an end takes the end back: its token is no longer part of the chain."""
+        last = self._last()
+        if last is not None and self.pieces[last].ends:
+            piece = self.pieces[last]
+            self.pieces[last] = structs.replace(piece, ends=False, kept=piece.kept - 1)
+            self.kept -= 1
+
+    def _last(self) -> int | None:
+        """The last piece that is not empty."""
+        return next((place for place in reversed(range(len(self.pieces))) if self.pieces[place].text or self.pieces[place].kept), None)
+
+    def text(self, phase: Phase) -> str:
+        return "".join(piece.text for piece in self.pieces if piece.phase == phase)
+
+    def segments(self) -> list[Segment]:
+        """The text by author, neighbours joined."""
+        joined: list[Segment] = []
+        for piece in self.pieces:
+            last = joined[-1] if joined else None
+            if last and (last.author, last.phase) == (piece.author, piece.phase):
+                joined[-1] = structs.replace(last, text=last.text + piece.text, tokens=last.tokens + piece.kept)
+            elif piece.text or piece.kept:
+                joined.append(Segment(piece.author, piece.phase, piece.text, piece.kept))
+        return joined
+
+    def usage(self) -> dict[str, Usage]:
+        """By role; produced = kept + discarded."""
+        totals = {role: structs.replace(cost) for role, cost in self._costs.items()}
+        for happened in self.children.values():
+            for role, cost in Ledger.of(happened).usage().items():
+                totals[role] = totals.get(role, Usage()) + cost
+        for total in totals.values():
+            total.kept_tokens = 0
+        for piece in self.pieces:
+            if piece.author in totals:
+                totals[piece.author].kept_tokens += piece.kept
+        for total in totals.values():
+            total.discarded_tokens = total.produced_tokens - total.kept_tokens
+        return totals
+
+    def _push(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        self.kept += piece.kept
+
+    def _pay(self, call: events.Call) -> None:
+        cost = self._costs.setdefault(call.role, Usage())
+        cost.requests += call.requests
+        cost.prompt_tokens += call.prompt_tokens
+        cost.cached_tokens += call.cached_tokens
+        cost.produced_tokens += call.produced_tokens
+        cost.scored_tokens += call.scored_tokens
+        cost.seconds += call.seconds

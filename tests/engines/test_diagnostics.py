@@ -1,0 +1,92 @@
+"""`speculative doctor`, and what a pair says of servers that cannot serve a method."""
+
+import asyncio
+import json
+from typing import ClassVar
+
+import pytest
+import unlike
+
+from speculative.cli import run
+from speculative.engines.diagnostics import look
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.errors import UnmetNeeds, UsageError
+from speculative.methods.base import Method
+from speculative.pair import EngineOptions, Pair, engine
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer
+
+
+class Judging(Method):
+    """Needs what some servers have not."""
+
+    needs: ClassVar = {"big": {"score"}}
+
+    async def think(self, chain): ...
+
+
+@pytest.fixture(params=["vllm", "llama.cpp"])
+async def opened(request):
+    async with FakeServer(ScriptedEngine("One."), kind=request.param) as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        yield server, engine
+        await engine.aclose()
+
+
+async def test_a_server_is_looked_at(opened):
+    server, engine = opened
+    found = await look("big", engine)
+    kind = {"vllm": "vllm 0.32.0", "llama.cpp": "llama.cpp b1"}[server.kind]
+    assert (found.error, found.server, found.template, found.reply) == (None, kind, "the same as ours", "One.")
+    assert [line for line in found.advice if "score" not in line] == []
+    server.cached = False
+    again = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="think-endoftext")
+    found = await look("big", again)
+    assert found.template.startswith("differs from ours")
+    assert [line.partition(" ")[0] for line in found.advice] == (["start", "name"] if server.kind == "vllm" else ["name", "methods"])
+    await again.aclose()
+
+
+async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
+    async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        with pytest.raises(UnmetNeeds, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+            Pair(engine, engine).check(Judging())
+
+
+async def test_a_pair_opens_on_addresses_with_options(tmp_path, monkeypatch):
+    path = unlike.byte_level(tmp_path)
+
+    class Real(ScriptedEngine):
+        vocabulary = remote_vocabulary.read(path)
+
+        async def complete(self, prefixes, decoding, *, key, tally):
+            from speculative.engines.base import Completion
+
+            return [[Completion((70,), "length")] * decoding.n for _ in prefixes]
+
+    async with FakeServer(Real(""), key="k") as big, FakeServer(Real(""), source=str(tmp_path)) as small:
+        monkeypatch.setenv("SPECULATIVE_BIG_KEY", "k")
+        options = {"big": EngineOptions(tokenizer=str(path)), "small": EngineOptions(model="fake", dialect="chatml")}
+        pair = await asyncio.to_thread(Pair.open, big.url, [small.url], options=options)
+        assert [pair[role].dialect for role in pair] == ["qwen3", "chatml"]
+        assert "judge" not in pair
+
+
+def test_specs_that_are_none():
+    for wrong in ([], ["http://a", "bundled:big"], "ftp://x"):
+        with pytest.raises(UsageError, match="it opens"):
+            engine(wrong)
+
+
+def test_the_doctor_reports_the_dead_and_the_living(capsys):
+    assert run(["doctor", "--big", "http://127.0.0.1:9", "--json"]) == 1
+    big, small = json.loads(capsys.readouterr().out)["roles"]
+    assert "nothing listens there" in big["error"]
+    assert small["error"] is None
+    assert small["server"] == "in this process"
+    assert run(["doctor", "--big", f"http://127.0.0.1:9/{'long' * 50}"]) == 1
+    assert "…" not in capsys.readouterr().out  # what has no room in a line goes on in the next one
+    assert run(["doctor", "--big", "bundled:small"]) == 0
+    assert "one vocabulary" in capsys.readouterr().out

@@ -1,0 +1,111 @@
+"""Traces: on disk and back, and what is computed from them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from strategies import scripted_pair
+
+from speculative import Result, Trace, asolve, solve
+from speculative.errors import BadTrace
+from speculative.trace.trace import write_whole
+
+
+@pytest.fixture
+async def result() -> Result:
+    pair = scripted_pair("One.\n\nTwo.\n\n</think>\\boxed{42}", "One.\n\nTwo.\n\n</think>\\boxed{42}", widths=(1, 3))
+    return await asolve("6*7?", "random_switch", pair=pair, switch_chunk=3, wrappers=["vote(ballots=2)"])
+
+
+def test_a_trace_reads_back_equal_to_what_was_written(result: Result, tmp_path: Path) -> None:
+    result.trace.save(tmp_path / "a.jsonl")
+    again = Trace.load(tmp_path / "a.jsonl")
+    assert again == result.trace
+    assert list(again) == result.trace.events
+    assert (again.usage(), again.segments()) == (result.usage, result.trace.segments())
+    assert again.started.params == {"answer_by": "big", **again.started.params}
+    assert again.ended
+    assert again.ended.finish_reason == "stop"
+    assert again != result.trace.events
+    assert repr(again) == f"Trace({len(again.events)} events)"
+
+
+def test_timeless_leaves_out_all_that_was_measured(result: Result) -> None:
+    text = str(result.trace.timeless())
+    assert "'at'" not in text
+    assert "'seconds'" not in text
+    assert "produced_tokens" in text
+
+
+def test_a_trace_that_does_not_begin_has_no_beginning() -> None:
+    with pytest.raises(BadTrace, match="does not begin with a `started` event"):
+        _ = Trace([]).started
+    assert Trace([]).ended is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is not a trace"),
+        (b"{}\n", "is not a trace"),
+        (b"[1]\n", "is not a trace"),
+        (b"\xff\xfe\n", "is not a trace"),
+        (b'{"speculative_trace": 99}\n', "of version 99, this library reads version 1"),
+        (b'{"speculative_trace": 1}\n{"event":"rejec', "line 2 is damaged"),
+        (b'{"speculative_trace": 1}\n{"event":"unheard_of"}\n', "line 2 is damaged"),
+    ],
+)
+def test_a_file_that_is_no_trace_says_why(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(content)
+    with pytest.raises(BadTrace, match=told):
+        Trace.load(tmp_path / "bad")
+
+
+def test_saving_writes_the_whole_file_or_nothing(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trace"
+    path.write_text("before")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*/trace'$"):
+        result.trace.save(path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_saved_file_has_the_usual_rights_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    plain, link = tmp_path / "plain", tmp_path / "link"
+    plain.write_text("")
+    link.symlink_to(plain)
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert plain.read_bytes() == b"new"
+    (tmp_path / "usual").write_text("")
+    assert stat.S_IMODE(plain.stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+
+
+def test_what_is_no_file_is_written_to_directly(tmp_path: Path) -> None:
+    write_whole(Path("/dev/null"), b"gone")
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path, b"")
+
+
+def test_the_children_are_walked_after_the_event_that_began_them(result: Result) -> None:
+    walked: list[Any] = list(result.trace.walk())
+    begins = [place for place, event in enumerate(walked) if type(event).__name__ == "Child"]
+    assert [type(walked[place + 1]).__name__ for place in begins] == ["Wrote", "Wrote"]
+
+
+@pytest.mark.parametrize("missing", ["child", "drafted"])
+def test_a_trace_without_what_it_refers_to_is_damaged(missing: str, tmp_path: Path) -> None:
+    wrappers = ["vote(ballots=2)"] if missing == "child" else []
+    made = solve("6*7?", "logprob_subselect", pair=scripted_pair("a </think>4", "b "), wrappers=wrappers)
+    path = tmp_path / "trace"
+    made.trace.save(path)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if f'"event":"{missing}"' not in line))
+    with pytest.raises(BadTrace, match="refers to one that is missing"):
+        Trace.load(path)
