@@ -7,9 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
-from speculative.serve.server import opening
+from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
 from speculative.settings import ROLES, Settings
+from speculative.splitreason.service import SplitReasonService
 
 
 def serve(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
@@ -20,4 +21,4 @@ def serve(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, e
     chosen = settings or Settings()
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
     chosen = chosen.model_copy(update=given)
-    run(chosen, opening(chosen, engines.options()))
+    run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])

@@ -8,7 +8,7 @@ from speculative.errors import UnknownName, UnmetNeeds
 from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.pair import Pair
-from speculative.serve.request import OWNER, bare, preset
+from speculative.serve.request import OWNER, find_preset, innermost
 from speculative.serve.responses import encode
 from speculative.settings import Settings
 
@@ -35,7 +35,7 @@ class ModelCatalog:
 
     def _card(self, name: str) -> dict[str, Any] | None:
         """Describes a model, or returns None for a method that the pair cannot serve."""
-        method = preset(self._settings, name).build()
+        method = find_preset(self._settings, name).build()
         context: dict[str, int] = {}
         if self._pair is not None:
             try:
@@ -44,7 +44,7 @@ class ModelCatalog:
                 return None
             length = min(engine.context for engine in self._pair.values())  # a problem has to fit into every model of the pair
             context = {"max_model_len": length, "context_length": length}
-        kind = type(bare(method))
+        kind = type(innermost(method))
         return {
             "id": f"{OWNER}/{name}",
             "object": "model",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from speculative.serve.errors import Refusal, unsupported
+from speculative.serve.errors import ApiError, unsupported_value
 
 TOOLS = "these models call no tools"
 ONE_CHAIN = "two models sample one chain, so this has no counterpart"
@@ -118,7 +118,7 @@ def ignored_fields(
         drop: ignore also what would change the reply (`drop_params`).
 
     Raises:
-        Refusal: (400) names a field that would change the reply.
+        ApiError: (400) names a field that would change the reply.
     """
     ignored: list[str] = []
     for name, value in fields.items():
@@ -130,7 +130,7 @@ def ignored_fields(
         elif name in hints or drop or (name, fields.get("tool_choice")) == ("tools", "none"):
             ignored.append(f"{where}{name}")
         else:
-            raise _refusal(f"{where}{name}", name, value)
+            raise _error(f"{where}{name}", name, value)
     return ignored
 
 
@@ -138,11 +138,11 @@ def _is_neutral(name: str, value: Any) -> bool:
     return name in NEUTRAL and any(_same(value, neutral) for neutral in NEUTRAL[name][1])
 
 
-def _refusal(place: str, name: str, value: Any) -> Refusal:
+def _error(place: str, name: str, value: Any) -> ApiError:
     place = place[:80]
     if name not in NEUTRAL:
-        return Refusal(400, f"{place}: the service has no such field; leave it out", code="unknown_field", param=place)
-    return unsupported(place, f"{_shorten(value)} cannot be honoured: {NEUTRAL[name][0]}; leave it out")
+        return ApiError(400, f"{place}: the service has no such field; leave it out", code="unknown_field", param=place)
+    return unsupported_value(place, f"{_shorten(value)} cannot be honoured: {NEUTRAL[name][0]}; leave it out")
 
 
 def _same(value: Any, other: Any) -> bool:

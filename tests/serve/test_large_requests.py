@@ -15,7 +15,7 @@ from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.pair import Pair
 from speculative.serve import app as service
 from speculative.serve.body import BodyMeter
-from speculative.serve.errors import Unread
+from speculative.serve.errors import ApiError
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 TOKENIZER = Path(speculative.__file__).parent / "bundled/big/tokenizer.json"
@@ -26,7 +26,7 @@ class Watchdog:
 
     def __init__(self, served):
         self.turns = 0
-        self._loop = served.server._loop
+        self._loop = served.server.loop
         self._moved = threading.Condition()
         self._over = False
         self._loop.call_soon_threadsafe(self._turn)
@@ -136,7 +136,7 @@ def values(body: bytes, size: int, limit=1 << 30):
     meter = BodyMeter(1 << 30, limit)
     for start in range(0, len(body), size):
         meter.add(body[start : start + size])
-    return meter._values
+    return meter.values
 
 
 JSON = st.recursive(
@@ -168,9 +168,9 @@ def test_values_are_counted_outside_strings_however_the_body_comes(found, size, 
 @pytest.mark.parametrize("body", [b"[" * 99, b"[" + b"1," * 99, b'"' * 199, b'{"a":{' * 40, b'["\\"",' * 40, b'"a\\\\",' * 60])
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_body_of_too_many_values_is_refused_while_it_is_read(body, size):
-    with pytest.raises(Unread) as raised:
+    with pytest.raises(ApiError) as raised:
         values(body, size, 50)
-    assert raised.value.refusal.status == 413
+    assert raised.value.status == 413
 
 
 def test_commas_in_a_text_are_no_values(served):

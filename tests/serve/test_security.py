@@ -9,9 +9,9 @@ import pytest
 from serving import ASK, Broken, Late, pair, serving
 
 from speculative.errors import EngineUnreachable, UsageError
-from speculative.serve import logs, work
-from speculative.serve.security import loopback
-from speculative.serve.server import make
+from speculative.serve import completion, logs
+from speculative.serve.security import is_loopback
+from speculative.serve.server import make_server
 from speculative.settings import Settings
 
 KEY = "sk-one-secret-key"
@@ -49,20 +49,20 @@ def test_keys(tmp_path):
 def test_other_machines_need_a_key(tmp_path):
     for host in ("0.0.0.0", "::", "192.168.0.5", "example.org"):
         with pytest.raises(UsageError, match="--no-auth"):
-            make(Settings(host=host))
-        make(Settings(host=host, no_auth=True))
-        make(Settings(host=host, api_key=KEY))
+            make_server(Settings(host=host))
+        make_server(Settings(host=host, no_auth=True))
+        make_server(Settings(host=host, api_key=KEY))
     (tmp_path / "empty").write_text("\n# nothing\n  # indented\n")
     (tmp_path / "beside").write_text("sk-one # of the team\n")
     for file, told in (("empty", "holds no key"), ("missing", "No such file"), ("beside", "line 1.*white space")):
         with pytest.raises(UsageError, match=told):
-            make(Settings(key_file=tmp_path / file))
+            make_server(Settings(key_file=tmp_path / file))
     with pytest.raises(UsageError, match="SPECULATIVE_API_KEY holds no key"):
-        make(Settings(api_key=" , "))
+        make_server(Settings(api_key=" , "))
     with pytest.raises(UsageError, match=r"SPECULATIVE_API_KEY.*white space") as raised:
-        make(Settings(api_key="sk-one sk-two"))
+        make_server(Settings(api_key="sk-one sk-two"))
     assert "sk-one" not in str(raised.value)
-    assert [loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "x")] == [
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "x")] == [
         True,
         True,
         True,
@@ -151,7 +151,7 @@ def test_a_service_with_keys_or_for_all_is_called_by_any_name():
 @pytest.mark.parametrize("host", ["http://box.example", "box.example:80", "a b", "[::1"])
 def test_what_is_no_host_cannot_be_allowed(host):
     with pytest.raises(UsageError, match=r"allowed_host.*without scheme and port"):
-        make(Settings(allowed_host=[host]))
+        make_server(Settings(allowed_host=[host]))
 
 
 def test_the_service_on_the_other_loopback_address():
@@ -185,7 +185,7 @@ def test_cors_is_off_unless_given():
 )
 def test_an_origin_that_no_browser_sends_is_not_taken_for_one(origin):
     with pytest.raises(UsageError, match=r"cors_origin.*like https://page\.example"):
-        make(Settings(cors_origin=[origin]))
+        make_server(Settings(cors_origin=[origin]))
 
 
 @pytest.mark.parametrize("given", ["https://Page.example", "http://localhost:3000", "http://[::1]:3000", "null", "*"])
@@ -217,7 +217,7 @@ def test_a_page_that_may_call_can_read_why_it_is_refused():
 
 def logged(level="debug", keys=()):
     stream = io.StringIO()
-    handler = logs.set_up(level, logs.Scrubber(keys), stream)
+    handler = logs.set_up(level, logs.Redactor(keys), stream)
     return stream, handler
 
 
@@ -280,7 +280,7 @@ def test_a_bug_is_an_error_500_that_says_nothing(stream, monkeypatch):
     async def broken(*_, **__):
         raise ValueError("the hidden question")
 
-    monkeypatch.setattr(work, "run", broken)
+    monkeypatch.setattr(completion, "run", broken)
     stream_out, handler = logged()
     try:
         with serving() as served:

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from fastapi.exceptions import RequestValidationError
 from serving import ASK, pair, serving
 
-from speculative.serve.errors import Refusal
-from speculative.serve.request import Jobs
-from speculative.serve.route import read
+from speculative.serve import body as body_reader
+from speculative.serve.body import parse_body
+from speculative.serve.errors import ApiError, validation_error
+from speculative.serve.request import RequestReader
 from speculative.serve.schemas import ChatRequest, CompletionRequest
 from speculative.serve.unsupported import NEUTRAL
 from speculative.settings import Settings
@@ -311,18 +311,21 @@ BAD = [1, {}, None, [], {"role": "user", "content": [1] * MANY}, {"role": "user"
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 @pytest.mark.parametrize("field", ["messages", "stop", "with", "prompt"])
-def test_a_body_with_much_that_is_wrong_is_not_told_all_of_it(field, bad):
+def test_a_body_with_many_mistakes_is_checked_down_to_the_first(field, bad, monkeypatch):
     """A body of 4 MB can be wrong in two million places, of each of which an error would be made."""
     model = CompletionRequest if field == "prompt" else ChatRequest
     body = {**ASK, "prompt": "Once", field: [bad] * MANY}
-    with pytest.raises(RequestValidationError) as raised:
-        read(model, json.dumps(body).encode(), "application/json")
-    assert len(raised.value.errors()) < 10
+    counts = []
+    monkeypatch.setattr(body_reader, "validation_error", lambda errors: counts.append(len(errors)) or validation_error(errors))
+    with pytest.raises(ApiError) as raised:
+        parse_body(json.dumps(body).encode(), model)
+    assert raised.value.status == 400
+    assert counts[0] < 10
 
 
 def test_more_prompts_than_the_service_takes_become_no_problems(monkeypatch):
     made = []
-    monkeypatch.setattr(Jobs, "_problem", lambda *_, **__: made.append(1))
-    with pytest.raises(Refusal, match="n: 100 chains are too many"):
-        Jobs(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
+    monkeypatch.setattr(RequestReader, "_problem", lambda *_, **__: made.append(1))
+    with pytest.raises(ApiError, match="n: a request may have at most 16 chains, got 100"):
+        RequestReader(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
     assert not made

@@ -142,7 +142,7 @@ def test_who_hangs_up_in_the_middle_of_a_body_is_no_bug(served, path, caplog):
     with connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
     told = f'route="{path.decode()}",status="400"'
-    served.wait(lambda: told in served.door.metrics.page().decode())
+    served.wait(lambda: told in served.state.metrics.page().decode())
     assert not [record for record in caplog.records if record.getMessage() == "bug"]
 
 
@@ -233,14 +233,14 @@ def patient(monkeypatch):
         client.settimeout(20)
         client.connect(("127.0.0.1", served.port))
         client.sendall(HEAD.replace(b"%d" % len(BODY), b"%d" % len(body)) + body)
-        served.wait(lambda: served.door.admission.running)
+        served.wait(lambda: served.state.queue.running)
         yield served, client
 
 
 def test_a_client_that_takes_nothing_holds_no_place(monkeypatch):
     """It is hung up on: its chains are over, and others may want to come in."""
     with patient(monkeypatch) as (served, _):
-        served.wait(lambda: not served.door.admission.running)
+        served.wait(lambda: not served.state.queue.running)
         assert "speculative_cancelled_requests_total 1.0" in served.get("/metrics").text
 
 

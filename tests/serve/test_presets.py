@@ -6,7 +6,7 @@ import pytest
 from serving import ASK, pair, serving
 
 from speculative.errors import UnknownName
-from speculative.serve.server import make
+from speculative.serve.server import make_server
 from speculative.settings import Preset, Settings
 
 PRESETS = {
@@ -35,7 +35,7 @@ def test_presets_are_models():
 
 def test_a_default_that_there_is_not_is_named_as_it_was_given():
     with pytest.raises(UnknownName, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: big_only, fast, ") as refused:
-        make(Settings(presets=PRESETS, method="fsat"))
+        make_server(Settings(presets=PRESETS, method="fsat"))
     assert "speculative/" not in str(refused.value)
 
 
