@@ -7,6 +7,7 @@ import pytest
 from serving import ANSWER, ASK, THOUGHT, pair
 
 from speculative.serve.app import create_app
+from speculative.serve.app import opened as opened_pair
 from speculative.settings import Settings
 
 LONG = "".join(f"Step {number}.\n\n" for number in range(40))

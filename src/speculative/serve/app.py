@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -24,7 +24,7 @@ from speculative.serve.openapi import BODY_ERRORS, KEY_ERROR, describe_body, des
 from speculative.serve.request_log import RequestLog
 from speculative.serve.responses import CompletionWriter
 from speculative.serve.responses_api import ResponsesWriter
-from speculative.serve.security import add_host_and_origin_checks, require_key
+from speculative.serve.security import RequireKey, add_host_and_origin_checks
 from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
 
@@ -72,7 +72,7 @@ def protected_router(state: ServiceState) -> APIRouter:
     """Makes a router whose routes need a key, if the service has keys."""
     if not state.keys:
         return APIRouter()
-    return APIRouter(dependencies=[Depends(require_key(state.keys))], responses=error_replies(*KEY_ERROR))
+    return APIRouter(dependencies=[Security(RequireKey(state.keys))], responses=error_replies(*KEY_ERROR))
 
 
 def _add_generation_routes(app: FastAPI, state: ServiceState) -> None:

@@ -128,7 +128,7 @@ class CompletionRequest(GenerationRequest):
 class InputPart(RequestBase):
     """A part of an item of the Responses API."""
 
-    type: Literal["input_text", "output_text", "text"]
+    type: Literal["input_text", "output_text", "text", "reasoning_text"]
     text: Text
 
 

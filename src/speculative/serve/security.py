@@ -5,11 +5,9 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Annotated
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -23,22 +21,24 @@ HOST = re.compile(r"\*(?:\.[\w.-]+)?|[\w.-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGN
 ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,]+")
 """The origin of a page as browsers send it, in small letters."""
 
-KeyCheck = Callable[..., Awaitable[None]]
 
+class RequireKey(HTTPBearer):
+    """The dependency that lets requests with one of the keys in. It compares in constant time."""
 
-def require_key(keys: tuple[str, ...]) -> KeyCheck:
-    """Makes the dependency that lets requests with one of the keys in. It compares in constant time."""
-    digests = [sha256(key.encode()).digest() for key in keys]
-    bearer = HTTPBearer(auto_error=False, description="a key of the service")
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        super().__init__(scheme_name="key", description="a key of the service", auto_error=False)
+        self._digests = [sha256(key.encode()).digest() for key in keys]
 
-    async def check_key(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> None:
+    async def __call__(self, request: Request) -> HTTPAuthorizationCredentials | None:
+        """Checks the `Authorization` header. Raises `ApiError` (401)."""
+        credentials = await super().__call__(request)
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
-        if not any([hmac.compare_digest(given, digest) for digest in digests]):  # noqa: C419  all of them, so that time tells nothing
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, so that time tells nothing
+        if not any(matches):
             raise ApiError(
                 401, "a key is needed: send the header `Authorization: Bearer KEY`", kind="authentication_error", code="invalid_api_key"
             )
-
-    return check_key
+        return credentials
 
 
 def check_bind(settings: Settings) -> tuple[str, ...]:
