@@ -10,26 +10,50 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from speculative.problem import boxed
+from msgspec import Struct
 
 WINDOW = 2048
-"""Characters at the end of the text that are looked at: an answer stands there, and what is longer is an attack or a loop."""
+"""Characters of an answer that are read. Anything longer is an attack or a loop."""
 
-_PHRASE = re.compile(r"\banswer(?:\s+is\s*:?|\s*:)[\s*]*(\S[^\n]*)", re.IGNORECASE)
+_BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"[-+]?\$?[0-9](?:[0-9.,/]*[0-9])?|[A-Z](?![A-Za-z])|\\[a-zA-Z]+[^$\n]*?(?=\$|\\[)\]]|\n|$)")
+_DELIMITERS = re.compile(r"\$|\\[()\[\],;]|\\q?quad(?![a-z])|\\text(?![a-z])|[{}*]")
+_JOINS = re.compile(r"[\s,;]*(?:(?:and|or|and/or)\b)?[\s,;]*")
+_SENTENCE_END = re.compile(r"[.!?:\u3002](?=\s|$)|\n\s*\n")
+# a later box takes the place of an earlier one behind these
+_CONSEQUENCE = re.compile(
+    r"^\s*=|\\implies|\\Rightarrow|\\rightarrow|\\to(?![a-z])|\\approx|\\equiv"
+    r"|\b(?:so|then|thus|hence|therefore|gives?|giving|i\.e|rather|instead|means|equals?|simplif\w+|becomes|wait|no)\b",
+    re.IGNORECASE,
+)
+_MARKER = re.compile(
+    r"\banswers?\b[*_\s]*(?:(?:is|are)\b[*_\s]*[:\uff1a]?|[:\uff1a])[\s*]*(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
+    r"|^####[ \t]*(?=[-+$]*[0-9])",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SENTENCE = re.compile(
+    r"(?:\$\$[^$]*\$\$|\$(?:\\.|[^$\\\n])*\$|\\\(.*?\\\)|\\\[.*?\\\]|[^\n.!?\u3002]|[.!?](?!\s|$|[*_\"<]))*[.!?\u3002]?", re.DOTALL
+)
+_FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
     {
+        **_FULL_WIDTH,
         **dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-"),
         **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f", " "),
         **dict.fromkeys("\u200b\u2060\ufeff", ""),
         "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u00f7": "/", "\u03c0": r"\pi ", "\u221e": r"\infty ",
         "\u2264": r"\le ", "\u2265": r"\ge ", "\u00b0": r"^\circ ", "\u222a": r"\cup ", "\u2208": r"\in ", "\u00b1": r"\pm ",
         "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}", "\u00bc": r"\frac{1}{4}", "\u00be": r"\frac{3}{4}",
-        "\u2248": r"\approx ", "\u03b8": r"\theta ",
+        "\u2248": r"\approx ", "\u03b8": r"\theta ", "\u2260": r"\ne ", "\u2205": r"\emptyset ", "\u211d": r"\mathbb{R}",
+        "\u3002": ".", "\u2216": r"\setminus ",
     }
 )  # fmt: skip
 
+_FUNCTIONS = "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|coth|sin|cos|tan|cot|sec|csc|ln|log|exp"
 _FONTS = "text|mbox|hbox|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm"
 _SPELLINGS: list[tuple[str, str]] = [
+    # backslashes that were escaped once more on the way
+    (r"\\\\(?=(?:left|right|[dt]?frac|sqrt|pi|text|mathrm|mathbb|cdot|times|leq?|geq?|infty|cup|pm|theta)(?![a-z]))", r"\\"),
     (r"\u221a\s*([0-9]+|[a-z])", r"\\sqrt{\1}"),
     (r"\u221a", r"\\sqrt"),
     (r"\\[dtc]frac(?![a-z])", r"\\frac"),
@@ -43,7 +67,16 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\\(?:leq|leqslant|le)(?![a-z])|<=|=<", r"\\le "),
     (r"\\(?:geq|geqslant|ge)(?![a-z])|>=", r"\\ge "),
     (r"\\neq?(?![a-z])", r"\\ne "),
+    (r"!=", r"\\ne "),
     (r"\\varnothing(?![a-z])", r"\\emptyset"),
+    (r"\\\||\\[lr]?Vert(?![a-z])|\\[lr]?vert(?![a-z])", "|"),
+    (r"\\(hat|vec|bar|overline)\{\s*\\(?:mathbf|mathrm|boldsymbol|text)\{([a-zA-Z])\}\s*\}", r"\\\1{\2}"),
+    (r"\\backslash(?![a-z])", r"\\setminus "),
+    # functions and constants in upright letters are what they say
+    (rf"\\(?:mathrm|operatorname\*?|text|textrm|mathsf|mathit)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+    (r"\\operatorname\*?\s*\{\s*(max|min|gcd|lcm|lg|det|dim|deg)\s*\}", r"\\\1 "),
+    (r"\\(?:mathrm|operatorname|mathit|mathsf)\s*\{\s*([ei])\s*\}|\{\\rm\s+([ei])\s*\}", r"{\1\2}"),
+    (rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s?[0-9(\\^_{{])", r"\\\1 "),
     (r"\\(?:text)?color\{[a-z]+\}|\\underline(?![a-z])", ""),
     (r"\\lt(?![a-z])", "<"),
     (r"\\gt(?![a-z])", ">"),
@@ -56,6 +89,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"(?<![a-zA-Z\\])(?:infinity|oo)(?![a-zA-Z])", r"\\infty "),
     # a list may be written with words
     (r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*", ", "),
+    (r"(?<=[0-9)\]])\s*(?:and|or)\s*(?=[-+0-9A-Z\\(\[]|[a-z]\W)", ", "),
     (r"(?<=[0-9a-z})\]])\s*,?\s+(?:and|or)\s+(?=[-+0-9a-zA-Z\\(\[])", ", "),
     (r"\s+", " "),
 ]  # fmt: skip
@@ -64,14 +98,88 @@ _WRAPPED = re.compile(r"\\text\{([^{}]*)\}|\(([A-Za-z]|\\text\{[^{}]*\})\)")
 _ARGUMENT = re.compile(r"\\[a-zA-Z]+|[0-9a-zA-Z]")
 
 
+class Box(Struct, frozen=True):
+    """A complete box of a text: where it begins and ends, and its content."""
+
+    start: int
+    end: int
+    content: str
+
+
 def find_answer(text: str) -> str | None:
-    """The last complete box at the end of `text`; without one, what follows the last "answer is" or "answer:"; else None."""
-    text = text[-WINDOW:].encode(errors="replace").decode()  # half a character, left by a cut, would be none to anybody
-    box = boxed(text.replace("\\fbox{", "\\boxed{"))
-    if box is not None:
-        return box.strip()
-    phrases = _PHRASE.findall(text)
-    return phrases[-1].strip().strip("*").strip() if phrases else None
+    """Returns the answer of `text`: its last box, else the sentence behind the last "answer is" or "answer:", else None.
+
+    Several boxes in one sentence are one answer, a list. A last box that is not closed is no answer.
+    """
+    text = _whole_characters(text)
+    box, opened = last_box(text)
+    if opened:
+        return None
+    return box.content.strip() if box else find_phrase(text)
+
+
+def boxed(text: str) -> str | None:
+    r"""Returns the content of the last `\boxed{…}` of `text`, if it is closed; several in one sentence as a list."""
+    box, opened = last_box(text)
+    return None if opened or box is None else box.content
+
+
+def last_box(text: str) -> tuple[Box | None, bool]:
+    """Returns the last complete box, several of one sentence joined, and whether a box begins after it that never ends."""
+    boxes, opened = _boxes(text)
+    if not boxes:
+        return None, opened >= 0
+    first = len(boxes) - 1
+    while first and _one_sentence(text[boxes[first - 1].end : boxes[first].start]):
+        first -= 1
+    last, joined = boxes[-1], boxes[first:]
+    contents = list({ballot(box.content): box.content.strip() for box in joined}.values())
+    content = last.content if len(contents) < 2 else ", ".join(contents)
+    return Box(joined[0].start, last.end, content), opened > last.start
+
+
+def _boxes(text: str) -> tuple[list[Box], int]:
+    """Returns the complete boxes that hold no other one, in order, and where the last incomplete one begins (or -1)."""
+    stack: list[re.Match[str] | None] = []
+    boxes: list[Box] = []
+    for token in _BOX_TOKEN.finditer(text):
+        if len(token[0]) > 2:
+            bare = None if token[1] else _BARE_BOX.match(text, token.end())
+            if token[1]:
+                stack.append(token)
+            elif bare:
+                boxes.append(Box(token.start(), bare.end(), bare[0]))
+        elif token[0] == "{":
+            stack.append(None)
+        elif token[0] == "}" and stack:
+            begun = stack.pop()
+            if begun and not (boxes and boxes[-1].start > begun.start()):
+                boxes.append(Box(begun.start(), token.end(), text[begun.end() : token.start()]))
+    return boxes, max((begun.start() for begun in stack if begun), default=-1)
+
+
+def _one_sentence(between: str) -> bool:
+    """Returns True if two boxes with this text between them are parts of one answer."""
+    if len(between) > WINDOW:
+        return False
+    plain = _DELIMITERS.sub(" ", between)
+    if _JOINS.fullmatch(plain) and plain.strip(" \n\t"):
+        return True
+    return not (_SENTENCE_END.search(plain) or _CONSEQUENCE.search(plain))
+
+
+def find_phrase(text: str) -> str | None:
+    """Returns the sentence behind the last "answer is", "answer:" or "####" of `text`, or None."""
+    start = max((marker.end() for marker in _MARKER.finditer(text)), default=-1)
+    if start < 0:
+        return None
+    found = _SENTENCE.match(text[start : start + WINDOW])
+    return found[0].strip().strip("*").strip() or None if found else None
+
+
+def _whole_characters(text: str) -> str:
+    """Replaces half characters, which a cut leaves."""
+    return text.encode(errors="replace").decode()
 
 
 def right(found: str | None, answer: str) -> bool:
@@ -89,6 +197,11 @@ def ballot(answer: str) -> str:
         plain = (found[1] or found[2] or "").strip()
     value = number(plain)
     return squeeze(plain) if value is None else str(value)
+
+
+def plain_signs(text: str) -> str:
+    """Returns the text with full-width letters, digits and signs as ordinary ones."""
+    return text.translate(_FULL_WIDTH | {0x3002: "."})
 
 
 def tidy(text: str) -> str:

@@ -27,7 +27,7 @@ async def test_no_method_thinks_for_longer(name, limit):
     result = await asolve(Problem.of("6*7?", max_thinking=limit, max_tokens=1000), name, pair=pair())
     thought = sum(piece.kept for piece in result.trace.ledger.pieces if piece.phase == "thinking")
     assert thought <= limit
-    assert (result.finish_reason, result.answer) == ("stop", "The answer is \\boxed{4}.")
+    assert (result.finish_reason, result.text) == ("stop", "The answer is \\boxed{4}.")
 
 
 async def test_the_limit_is_used_up():

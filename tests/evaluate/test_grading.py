@@ -66,9 +66,21 @@ def test_every_verdict_says_why() -> None:
     ("text", "answer"),
     [
         (r"first \boxed{1}, then \boxed{2}", "2"),
-        (r"\boxed{3}\boxed{5}", "5"),
+        (r"\boxed{3}\boxed{5}", "3, 5"),
+        (r"$x = \boxed{3}$ or $x = \boxed{5}$.", "3, 5"),
+        (r"$m = \boxed{3}$ and $n = \boxed{5}$, so $m + n = \boxed{8}$.", "8"),
+        (r"It is \boxed{3}. No, it is \boxed{5}.", "5"),
+        ("\\boxed{3}\n\nand\n\n\\boxed{5}", "3, 5"),
+        (r"**\boxed{5}**, that is \boxed{5}", "5"),
         (r"\boxed{\boxed{5}}", "5"),
-        (r"\boxed{5} and then \boxed{6", "5"),
+        (r"\boxed{5} and then \boxed{6", None),
+        (r"\boxed 42", "42"),
+        (r"$\boxed {42}$", "42"),
+        ("\\boxed\n{42}", "42"),
+        (r"$\boxed\frac{1}{2}$", r"\frac{1}{2}"),
+        (r"Put it into \boxed notation.", None),
+        (r"\boxed{\left\{ 1, 2 \right.}", r"\left\{ 1, 2 \right."),
+        (r"\boxed{\} and \{}", r"\} and \{"),
         (r"\fbox{5}", "5"),
         (r"The answer is 4. Or rather \boxed{5}", "5"),
         (r"\boxed{5}. The answer is 4.", "5"),
@@ -77,7 +89,14 @@ def test_every_verdict_says_why() -> None:
         ("The final answer is:\n\n$33$", "$33$"),
         ("The answer is 4.\nNo: the answer is 5.", "5."),
         (r"\boxed{}", ""),
-        (r"\boxed{5}" + " " * 3000, None),
+        (r"\boxed{5}" + " and so on" * 3000, "5"),
+        ("Final Answer: The final answer is $9$. I hope it is correct.", "$9$."),
+        ("The answer is $9$. I hope the answer is correct.", "$9$."),
+        ("The answer is\n\\[\n\\frac{1}{2}\n\\]", "\\[\n\\frac{1}{2}\n\\]"),
+        ("Final answer: the answer is B", "B"),
+        ("The answer is 2.5 cm. It is not 3.", "2.5 cm."),
+        ("So.\n#### 18", "18"),
+        ("#### Step 3", None),
         ("I cannot tell.", None),
         ("", None),
     ],
@@ -93,6 +112,49 @@ def test_an_integer_is_found_in_a_sentence() -> None:
     assert grade("Answer: $33$", "33", "integer").correct
     assert not grade("The answer is not 33", "33", "integer").correct
     assert not grade("33", "33", "integer").correct
+
+
+def test_the_question_counts_for_integers_and_votes_too() -> None:
+    asks = "Half of the 40 eggs are sold. What percentage of Mr. Miller's eggs is left?"
+    for answer in (r"20\%", "20 percent", "20", "20%", r"20 \text{ percent}", "20 pct"):
+        assert grade(box(answer), "20", "integer", question=asks).correct
+        assert grade(box(answer), r"20\%", "integer", question=asks).correct
+        assert vote_key(answer, "integer", asks) == "20"
+    assert not grade(box("0.2"), "20", "integer", question=asks).correct
+    assert not grade(box(r"20\%"), "20", "integer", question="20% of the 100 eggs are sold. How many are that?").correct
+
+
+def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
+    assert grade("It is $\\boxed{5}$ m.\n\nAnswer: B", "B", "letter").correct
+    assert grade("So $x = 5$.\nFinal answer: the answer is $\\mathbf{B}$.", "B", "letter").correct
+    assert grade("The answer is B because it is the largest.", "B", "letter").correct
+    assert not grade("\\boxed{C}\n\nAnswer: B", "B", "letter").correct
+    assert not grade("\\boxed{B} and \\boxed{C}", "B", "letter").correct
+
+
+@math
+def test_half_of_an_answer_in_several_boxes_is_wrong() -> None:
+    text = r"The solutions are $\boxed{3}$ and $\boxed{5}$."
+    assert grade(text, "3, 5").correct
+    assert not grade(text, "5").correct
+    assert not grade(text, "5", "integer").correct
+
+
+@math
+def test_a_tolerance_is_for_rounded_decimals_only_and_off_by_default() -> None:
+    for answer, gold in (("0.333", r"\frac{1}{3}"), ("6.28", r"2\pi"), (r"2\pi", "6.28"), ("0.67", "0.67")):
+        assert grade(box(answer), gold, tolerance=1e-2).correct
+    assert not grade(box("0.333"), r"\frac{1}{3}").correct
+    assert not grade(box("6.28"), r"2\pi").correct
+    assert not grade(box("6.28"), r"2\pi", tolerance=1e-5).correct
+    assert not grade(box("334"), "333", tolerance=1e-2).correct
+    assert not grade(box(r"\frac{334}{1000}"), r"\frac{1}{3}", tolerance=1e-5).correct
+
+
+@math
+def test_a_bare_word_is_a_unit_where_the_question_counts_it() -> None:
+    assert not grade(box("42 wombat"), "42").correct
+    assert grade(box("42 wombat"), "42", question="How many wombat does she see?").correct
 
 
 @math
@@ -136,7 +198,7 @@ def test_without_math_verify_the_rest_works(monkeypatch: pytest.MonkeyPatch) -> 
     assert grade(box("(B)"), "B", "letter").correct
     check_gold("33", "integer")
     for call in (lambda: grade(box("5"), "5"), lambda: check_gold("5"), grading_process.require):
-        with pytest.raises(UsageError, match=r"speculative-reasoning\[eval\]"):
+        with pytest.raises(UsageError, match=r"install the extra eval with: .*\[eval\]"):
             call()
 
 

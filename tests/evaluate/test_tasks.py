@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative import Problem, UsageError
-from speculative.errors import UnknownName
+from speculative.errors import UnknownNameError
 from speculative.evaluate.grading.grade import grade
 from speculative.evaluate.problems import problems
-from speculative.evaluate.tasks import TASKS, data_hash, load, prompt_hash, task
+from speculative.evaluate.tasks import TASKS, data_hash, load, load_all, prompt_hash, task, told_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -127,7 +127,7 @@ def test_a_task_has_its_own_instruction_unless_one_is_given():
 
 
 def test_unknown_tasks_are_told_the_closest():
-    with pytest.raises(UnknownName, match="did you mean 'aime24_figures'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'aime24_figures'"):
         task("aime24figures")
     assert task("gpqa-diamond") is TASKS["gpqa_diamond"]
 
@@ -138,3 +138,22 @@ def test_real_problems_are_loaded(name, number):
     found = load(task(name), SHARED / f"{name}.jsonl")
     assert len({one.id for one in found}) == len({one.problem for one in found}) == number
     assert grade(f"\\boxed{{{found[0].answer}}}", found[0].answer, found[0].kind).correct
+
+
+def test_all_golds_that_cannot_be_read_are_named_at_once_or_left_out(tmp_path):
+    golds = ["1", "x^2", "3", "y", "5", "6"]
+    path = file_of(tmp_path, *({"problem": f"Find {place}.", "answer": gold} for place, gold in enumerate(golds)))
+    loaded = load_all(task("aime24"), path)
+    with pytest.raises(UsageError) as raised:
+        loaded.check(3)
+    told = str(raised.value)
+    assert "2 of 6 gold answers cannot be read, the 3 problems asked for need 1 of them" in told
+    assert "--skip-unreadable" in told
+    assert "line 2: the gold answer 'x^2'" in told
+    assert "line 4: the gold answer 'y'" in told
+    loaded.check(1)
+    readable = loaded.readable()
+    assert [one.answer for one in readable] == ["1", "3", "5", "6"]
+    told_of_them = told_of(readable, path, loaded.unreadable)
+    assert told_of_them["problems"] == 4
+    assert list(told_of_them["skipped_unreadable"].values()) == ["x^2", "y"]

@@ -6,7 +6,7 @@ import pytest
 from openai import AsyncOpenAI, BadRequestError, InternalServerError, OpenAI
 from serving import ANSWER, ASK, THOUGHT, Broken, Late, pair, serving
 
-from speculative.errors import EngineUnreachable
+from speculative.errors import EngineUnreachableError
 
 METHODS = ["big_only", "random_switch", "logprob_subselect", "spec_rewrite"]
 
@@ -155,7 +155,7 @@ def test_refusals_name_the_field(client, change, named):
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_error_before_the_first_text_has_a_status(stream):
     engines = pair()
-    engines._engines["big"] = Broken(engines["big"], EngineUnreachable("it is away"))
+    engines._engines["big"] = Broken(engines["big"], EngineUnreachableError("it is away"))
     with serving(engines) as served, OpenAI(base_url=f"{served.url}/v1", api_key="x", max_retries=0) as client:
         with pytest.raises(InternalServerError) as raised:
             ask(client, model="speculative/big_only", stream=stream)
@@ -164,13 +164,13 @@ def test_an_error_before_the_first_text_has_a_status(stream):
 
 def test_an_error_in_the_middle_of_a_stream_is_its_last_event():
     engines = pair()
-    engines._engines["big"] = Late(engines["big"], EngineUnreachable("it went away"))
+    engines._engines["big"] = Late(engines["big"], EngineUnreachableError("it went away"))
     with serving(engines) as served:
         text = served.post("/v1/responses", {"model": "speculative/big_only", "input": "2 + 2?", "stream": True}).text
     event, data = text.strip().split("\n\n")[-1].split("\n")
     assert event == "event: response.failed"
     failed = json.loads(data.removeprefix("data: "))["response"]
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "EngineUnreachable")
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "EngineUnreachableError")
 
 
 async def test_the_asynchronous_client(served):

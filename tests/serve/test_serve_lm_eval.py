@@ -3,7 +3,7 @@
 import pytest
 from serving import pair, serving
 
-from speculative.errors import EngineFault, EngineRefused, EngineUnreachable
+from speculative.errors import EngineRefusedError, EngineServerError, EngineUnreachableError
 from speculative.evaluate.lm_eval.arguments import read
 from speculative.evaluate.lm_eval.chains import solver
 from speculative.evaluate.lm_eval.service import Service
@@ -28,7 +28,7 @@ async def test_the_same_chain_as_with_engines(served, told):
     async with pair() as engines:
         ours = await solver(engines)(arguments.problem, arguments.contender.method)
     theirs = await asked(served.url, **told)
-    assert (theirs.answer, theirs.reasoning, theirs.finish_reason) == (ours.answer, ours.reasoning, ours.finish_reason)
+    assert (theirs.text, theirs.reasoning, theirs.finish_reason) == (ours.text, ours.reasoning, ours.finish_reason)
     assert (theirs.method, theirs.params, theirs.seed) == (ours.method, ours.params, ours.seed)
     assert theirs.trace.timeless()[1:] == ours.trace.timeless()[1:]  # the first event holds the service's own limits
     assert {role: usage.kept_tokens for role, usage in theirs.usage.items()} == {role: u.kept_tokens for role, u in ours.usage.items()}
@@ -37,8 +37,8 @@ async def test_the_same_chain_as_with_engines(served, told):
 async def test_stop_strings_and_sampling_arrive(served):
     problem = Problem.of("2 + 2?", stop=("Well",), max_tokens=900, seed=9)
     reply = await asked(served.url, problem)
-    assert reply.answer == "The answer is \\boxed{4}."
-    assert reply.boxed == "4"
+    assert reply.text == "The answer is \\boxed{4}."
+    assert reply.answer == "4"
     sent = reply.trace.started.problem
     assert (sent.messages, sent.stop, sent.max_tokens, sent.seed) == (problem.messages, problem.stop, 900, 9)
 
@@ -50,24 +50,24 @@ async def test_an_instruction_that_is_not_told_is_the_family_s_own(served):
 
 
 async def test_what_the_service_refuses_is_told_in_its_words(served):
-    with pytest.raises(EngineRefused, match="max_tokens"):
+    with pytest.raises(EngineRefusedError, match="max_tokens"):
         await asked(served.url, max_tokens=1 << 30)
-    with pytest.raises(EngineUnreachable, match="nothing listens there"):
+    with pytest.raises(EngineUnreachableError, match="nothing listens there"):
         await asked("http://127.0.0.1:9")
 
 
 async def test_a_key_is_taken_from_the_environment(monkeypatch):
     with serving(api_key="secret-key") as running:
-        with pytest.raises(EngineRefused, match=r"401 .*SPECULATIVE_SERVICE_KEY in the environment"):
+        with pytest.raises(EngineRefusedError, match=r"401 .*SPECULATIVE_SERVICE_KEY in the environment"):
             await asked(running.url)
         monkeypatch.setenv("SPECULATIVE_SERVICE_KEY", "secret-key")
-        assert (await asked(running.url)).boxed == "4"
+        assert (await asked(running.url)).answer == "4"
 
 
 async def test_another_server_is_told_apart(served):
     arguments = read({"service": served.url})
     service = Service(f"{served.url}/nowhere", arguments)
-    with pytest.raises(EngineRefused):
+    with pytest.raises(EngineRefusedError):
         await service.solve(arguments.problem, arguments.contender.method)
     await service.aclose()
 
@@ -80,6 +80,6 @@ async def test_an_answer_that_is_none_is_a_fault(served, monkeypatch):
         return b'{"choices": []}'
 
     monkeypatch.setattr(service._link, "post", other)
-    with pytest.raises(EngineFault, match="no answer of `speculative serve`"):
+    with pytest.raises(EngineServerError, match="no answer of `speculative serve`"):
         await service.solve(arguments.problem, arguments.contender.method)
     await service.aclose()

@@ -21,13 +21,14 @@ from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, with_flags
 from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.cells import Cell, Desk, prompts_of
 from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import StatedProblem, spread
 from speculative.evaluate.rounds import Schedule
+from speculative.evaluate.work import undecided
 from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
@@ -47,6 +48,8 @@ DATA = "take the problems from this JSON-lines file: the columns of the task's p
 OUT = "the folder for samples, traces and logs; the same command again goes on where it stopped [default: runs/NAME]"
 EXTRACT = "MODEL@URL of a server that finds the answer where the grader sees none; it never sees the right one"
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
+SKIP = "leave out the problems whose gold answer cannot be read; the run's provenance names them"
+TOLERANCE = "relative difference that a rounded decimal may have from the gold answer, 0.001 for one; the default asks for the exact value"
 METHOD = Group("Method", sort_key=1)
 WORK = Group("Evaluation", sort_key=1)
 OUTPUT = Group("Output", sort_key=5)
@@ -78,6 +81,8 @@ def eval(  # noqa: A001  the command's name
     epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried, each time with another seed", group=WORK)] = 1,
     chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
     extract_with: Annotated[str | None, Parameter(help=EXTRACT, group=WORK)] = None,
+    skip_unreadable: Annotated[bool, Parameter(help=SKIP, group=WORK, negative=(), show_default=False)] = False,
+    tolerance: Annotated[float, Parameter(help=TOLERANCE, group=WORK)] = 0.0,
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
     settings: ProblemFlags = DEFAULT_PROBLEM,
@@ -96,8 +101,12 @@ def eval(  # noqa: A001  the command's name
     for name, value in (("limit", limit), ("epochs", epochs), ("chains", chains)):
         if value is not None and value < 1:
             raise UsageError(f"{name}: {value} is out of range, it must be at least 1")
+    if not 0 <= tolerance < 1:
+        raise UsageError(
+            f"tolerance must be at least 0 and less than 1, got {tolerance}; 0.001 takes a value that is right to a thousandth"
+        )
     if find_spec("inspect_ai") is None:
-        raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
+        raise MissingExtraError("eval", "inspect-ai", "eval", " (`speculative compare` needs no extra)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
@@ -111,11 +120,13 @@ def eval(  # noqa: A001  the command's name
         Cell(
             task,
             contender,
-            _stated(task, file, limit or own),
+            _stated(task, file, limit or own, skip_unreadable),
             structs.replace(asked, seed=seed),
             epochs=epochs,
             engines=specs,
             data=file,
+            skipped=_loaded(task, file).unreadable if skip_unreadable else (),
+            tolerance=tolerance,
         )
         for task, file, own, contender, seed in chosen
     ]
@@ -123,7 +134,7 @@ def eval(  # noqa: A001  the command's name
         return _show_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for task, file, *_ in chosen:
-            folder.admit(task.name, [one.id for one in _loaded(task, file)])
+            folder.admit(task.name, [one.id for one in _loaded(task, file).stated])
         schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
@@ -143,15 +154,24 @@ def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -
 
 
 @cache
-def _loaded(task: tasks.Task, data: Path | None) -> list[StatedProblem]:
+def _loaded(task: tasks.Task, data: Path | None) -> tasks.Loaded:
     """All problems of a task, loaded once for all its cells."""
-    return tasks.load(task, data)
+    return tasks.load_all(task, data)
 
 
 @cache
-def _stated(task: tasks.Task, data: Path | None, limit: int | None) -> list[StatedProblem]:
+def _stated(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadable: bool) -> list[StatedProblem]:
     """The problems of a task that are asked for."""
-    stated = _loaded(task, data)
+    loaded = _loaded(task, data)
+    if not skip_unreadable:
+        loaded.check(limit)
+    elif loaded.unreadable:
+        warn(
+            f"--skip-unreadable: {len(loaded.unreadable)} of {len(loaded.stated)} problems are left out, their gold answers cannot be read"
+        )
+    stated = loaded.readable() if skip_unreadable else loaded.stated
+    if not stated:
+        raise UsageError(f"{data or task.name} has no problem whose gold answer can be read; name another file with --data")
     if limit and limit > len(stated):
         warn(f"--limit {limit}: {data or task.name} has {len(stated)} problems, all of them are taken")
     return spread(stated, limit)
@@ -204,7 +224,7 @@ def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extr
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
             cell.task.name: {
-                **tasks.told_of(cell.stated, cell.data),
+                **tasks.told_of(cell.stated, cell.data, cell.skipped),
                 "prompts": {role: tasks.digest(prompt) for role, prompt in prompts_of(cell, pair).items()},
                 "epochs": cell.epochs,
             }
@@ -242,5 +262,5 @@ def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> 
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
                 put_whole(console, part)
-    for line in schedule.notes:
+    for line in [*schedule.notes, *undecided(samples)]:
         note(line)

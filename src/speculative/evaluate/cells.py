@@ -13,7 +13,7 @@ from msgspec import structs
 from speculative.errors import SpeculativeError
 from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
-from speculative.evaluate.tasks import Task
+from speculative.evaluate.tasks import Task, Unreadable
 from speculative.evaluate.work import Finder, Work, attempt, matching, plan, posed
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
@@ -37,14 +37,17 @@ class Cell:
         epochs: int = 1,
         engines: Mapping[str, str] | None = None,
         data: Path | None = None,
+        skipped: Sequence[Unreadable] = (),
+        tolerance: float = 0,
     ) -> None:
         """`problem` carries sampling, budget and seed; `engines` are as samples keep them (`pair.kept`); `data` is the file that
-        the problems are from, if they are from one."""
+        the problems are from, if they are from one; `skipped` are problems of it that were left out; `tolerance` is the grader's."""
         self.task, self.contender, self.stated, self.data = task, contender, tuple(stated), data
         self.epochs = epochs
         self.problem = task.posed(problem)
         self.engines = dict(engines or {})
-        self.settings = settings_of(self.problem, self.engines)
+        self.skipped, self.tolerance = tuple(skipped), tolerance
+        self.settings = settings_of(self.problem, self.engines) | ({"tolerance": tolerance} if tolerance else {})
         self.done: dict[tuple[str, int], Sample] = {}
         self._work = {(one.stated.id, one.epoch): one for one in plan([contender], self.stated, epochs)}
 
@@ -68,7 +71,13 @@ class Cell:
 
     def like(self, contender: Contender) -> Cell:
         """The same for another method."""
-        more: dict[str, Any] = {"epochs": self.epochs, "engines": self.engines, "data": self.data}
+        more: dict[str, Any] = {
+            "epochs": self.epochs,
+            "engines": self.engines,
+            "data": self.data,
+            "skipped": self.skipped,
+            "tolerance": self.tolerance,
+        }
         return Cell(self.task, contender, self.stated, self.problem, **more)
 
     def resume(self, samples: Sequence[Sample]) -> None:

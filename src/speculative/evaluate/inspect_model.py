@@ -23,18 +23,19 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.cells import Cell, Desk
 from speculative.evaluate.tasks import digest
 from speculative.evaluate.work import seed_of
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
-from speculative.problem import Message, Problem, Result, Sampling
+from speculative.problem import Message, Problem, Sampling
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Sample
 from speculative.trace.trace import Trace
-from speculative.usage import summed
+from speculative.trace.usage import all_roles
 
 PLACE = "speculative"
 """The key of a message's metadata under which our solver says which problem it is, in which epoch, and how to answer."""
@@ -122,7 +123,7 @@ def output_of(model: str, came: Sample | Result, trace: Trace | None, more: dict
     segments = trace.segments() if trace else []
     thinking = "".join(segment.text for segment in segments if segment.phase == "thinking")
     answering = sum(segment.tokens for segment in segments if segment.phase == "answer")
-    prompt, cached, produced = (int(summed(came.usage, name)) for name in ("prompt_tokens", "cached_tokens", "produced_tokens"))
+    prompt, cached, produced = (int(all_roles(came.usage, name)) for name in ("prompt_tokens", "cached_tokens", "produced_tokens"))
     usage = ModelUsage(
         input_tokens=prompt - cached,
         input_tokens_cache_read=cached,
@@ -131,7 +132,8 @@ def output_of(model: str, came: Sample | Result, trace: Trace | None, more: dict
         reasoning_tokens=produced - answering,
     )
     told: list[Content] = [ContentReasoning(reasoning=thinking)] if thinking else []
-    message = ChatMessageAssistant(content=[*told, ContentText(text=came.answer)], model=model, source="generate")
+    text = came.answer if isinstance(came, Sample) else came.text
+    message = ChatMessageAssistant(content=[*told, ContentText(text=text)], model=model, source="generate")
     metadata = {
         "seconds": came.seconds,
         "usage": {role: {name: getattr(cost, name) for name in cost.__struct_fields__} for role, cost in came.usage.items()},
@@ -140,17 +142,17 @@ def output_of(model: str, came: Sample | Result, trace: Trace | None, more: dict
         "params": came.params,
         "seed": came.seed,
     }
-    choice = ChatCompletionChoice(message=message, stop_reason=REASONS.get(came.finish_reason, "unknown"))
+    choice = ChatCompletionChoice(message=message, stop_reason=REASONS.get(came.finish_reason or "", "unknown"))
     return ModelOutput(model=model, choices=[choice], usage=usage, metadata=metadata | more)
 
 
 def _open(given: dict[str, Any]) -> Pair:
-    """The pair that `-M` names. Raises `UnknownName` and what `Pair.open` raises."""
-    fields = ("model", "key", "tokenizer", "dialect", "gpus", "port", "args")
+    """The pair that `-M` names. Raises `UnknownNameError` and what `Pair.open` raises."""
+    fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
     known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
     for name in given:
         if name not in known:
-            raise UnknownName("model argument", name, known)
+            raise UnknownNameError("model argument", name, known)
     options = {
         role: EngineOptions(
             **{field: given[f"{role}_{field}"] for field in fields if f"{role}_{field}" in given},

@@ -16,11 +16,11 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate import hub
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
-from speculative.evaluate.problems import StatedProblem, problems
+from speculative.evaluate.problems import StatedProblem, problems, spread
 from speculative.problem import Problem
 
 Row = Mapping[str, Any]
@@ -100,33 +100,87 @@ TASKS: dict[str, Task] = {task.name: task for task in ALL}
 
 
 def task(name: str) -> Task:
-    """The task of that name, `-` or `_` in it. Raises `UnknownName`."""
+    """The task of that name, `-` or `_` in it. Raises `UnknownNameError`."""
     if name.replace("-", "_") not in TASKS:
-        raise UnknownName("task", name, list(TASKS))
+        raise UnknownNameError("task", name, list(TASKS))
     return TASKS[name.replace("-", "_")]
+
+
+class Unreadable(Struct, frozen=True):
+    """A problem whose gold answer cannot be graded against: where it stands, and the reason."""
+
+    place: str
+    stated: StatedProblem
+    why: str
+
+
+class Loaded(Struct, frozen=True):
+    """The problems of a task in their order, and those among them whose gold answer cannot be read."""
+
+    source: str
+    stated: list[StatedProblem]
+    unreadable: list[Unreadable]
+
+    def readable(self) -> list[StatedProblem]:
+        """Returns the problems that can be graded."""
+        bad = {one.stated.id for one in self.unreadable}
+        return [one for one in self.stated if one.id not in bad]
+
+    def check(self, limit: int | None = None) -> None:
+        """Raises `UsageError` that names the gold answers which cannot be read, if the first `limit` problems have one."""
+        needed = {one.id for one in spread(self.stated, limit)}
+        bad = [one for one in self.unreadable if one.stated.id in needed]
+        if not bad:
+            return
+        first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
+        more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
+        if len(self.unreadable) == 1 and limit is None:
+            raise UsageError(first[0])
+        counted = f"{len(self.unreadable)} of {len(self.stated)} gold answers cannot be read"
+        wanted = f"the {len(needed)} problems asked for need {len(bad)} of them; leave them out with --skip-unreadable"
+        raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
+
+
+NAMED = 20
+"""So many gold answers that cannot be read are named; of the others the number."""
 
 
 def load(task: Task, data: Path | None = None) -> list[StatedProblem]:
     """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
 
-    Raises `UsageError` that names the row, and `SpeculativeError` for a data set that cannot be had.
+    Raises `UsageError` that names the rows, and `SpeculativeError` for a data set that cannot be had.
     """
+    loaded = load_all(task, data)
+    loaded.check()
+    return loaded.stated
+
+
+def load_all(task: Task, data: Path | None = None) -> Loaded:
+    """Returns all problems of a task, those too whose gold answer cannot be read.
+
+    Raises `UsageError` for a row that is no problem, and `SpeculativeError` for a data set that cannot be had.
+    """
+    source = f"data {data}" if data else str(task.dataset or "bundled")
     if data is None and task.dataset is None:
-        return list(problems())
+        return Loaded(source, list(problems()), [])
     found: list[StatedProblem] = []
+    unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()
     for place, row in rows(task, data):
         try:
             stated = task.state(row)
-            check_gold(stated.answer, task.kind)
         except UsageError as error:
             raise UsageError(f"{place}: {error}") from None
         met[stated.id] += 1
         again = f"-{met[stated.id]}" if met[stated.id] > 1 else ""
         found.append(structs.replace(stated, id=stated.id + again))
+        try:
+            check_gold(stated.answer, task.kind)
+        except UsageError as error:
+            unreadable.append(Unreadable(place, found[-1], str(error)))
     if not found:
         raise UsageError(f"{data or task.dataset} holds no problem; name another file with --data")
-    return found
+    return Loaded(source, found, unreadable)
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
@@ -157,11 +211,12 @@ def data_hash(stated: Sequence[StatedProblem]) -> str:
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
-def told_of(stated: Sequence[StatedProblem], data: Path | None = None) -> dict[str, Any]:
-    """What the provenance of a run says of its problems, which may be those of a file."""
+def told_of(stated: Sequence[StatedProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+    """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
     task = TASKS[stated[0].task]
     hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}
-    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes}
+    left_out = {"skipped_unreadable": {one.place: one.stated.answer for one in skipped}} if skipped else {}
+    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes, **left_out}
 
 
 def prompt_hash(task: Task) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -14,7 +14,8 @@ from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.side_by_side import Sharing
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
-from speculative.problem import Message, Problem, Result
+from speculative.problem import Message, Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Key, Sample
 from speculative.runs.shared_cache import lent
@@ -75,9 +76,10 @@ def posed(work: Work, problem: Problem) -> Problem:
 async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_once: float, finder: Finder | None = None) -> Sample:
     """The sample that a result is, whose time `at_once` chains shared."""
     stated = work.stated
-    found = await finder(stated.problem, result.answer) if finder and not find_answer(result.answer) else None
-    text = found[0] if found else result.answer
-    verdict = await agrade(text, stated.answer, stated.kind, question=stated.problem) if stated.kind else UNGRADED
+    found = await finder(stated.problem, result.text) if finder and not find_answer(result.text) else None
+    text = found[0] if found else result.text
+    more: dict[str, Any] = {"question": stated.problem, "tolerance": settings.get("tolerance", 0)}
+    verdict = await agrade(text, stated.answer, stated.kind, **more) if stated.kind else UNGRADED
     return Sample(
         task=stated.task,
         label=work.contender.label,
@@ -89,19 +91,29 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         epoch=work.epoch,
         seed=result.seed,
         gold=stated.answer,
-        answer=result.answer,
+        answer=result.text,
         found=verdict.answer,
-        vote=vote_key(verdict.answer, stated.kind) if stated.kind else None,
+        vote=vote_key(verdict.answer, stated.kind, stated.problem) if stated.kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
-        finish_reason=result.finish_reason,
+        finish_reason=result.finish_reason or "",
         seconds=result.seconds,
-        usage=result.usage,
+        usage={role: cost for role, cost in result.usage.items() if cost.requests},
         at_once=at_once,
         lent=lent(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,
+        undecided=verdict.undecided,
     )
+
+
+def undecided(samples: Iterable[Sample]) -> list[str]:
+    """Returns a line for the reader if some answers could not be decided; they count as not right, and nothing hides that."""
+    open_ones = [sample for sample in samples if sample.undecided]
+    if not open_ones:
+        return []
+    names = ", ".join(sorted({sample.problem for sample in open_ones})[:10])
+    return [f"{len(open_ones)} answers are undecided and counted as not right: comparing them took too much time or memory ({names})"]
 
 
 def matching(

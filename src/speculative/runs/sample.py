@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.problem import Usage
+from speculative.trace.usage import Usage
 
 Key = tuple[str, str, str, int]
 
@@ -21,6 +21,7 @@ class Sample(Struct, frozen=True):
     file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
     that other chains had computed.
     `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
+    `undecided`: the answer could not be compared within the grader's limits; `correct` is then false.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Sample(Struct, frozen=True):
     control_of: str | None = None
     doc_id: int | None = None
     degraded: str | None = None
+    undecided: bool = False
 
     @property
     def key(self) -> Key:

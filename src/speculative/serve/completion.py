@@ -18,7 +18,8 @@ from speculative.chain.context import Prompts, tokenize_prompts
 from speculative.errors import EngineError
 from speculative.methods.base import append_only
 from speculative.pair import Pair
-from speculative.problem import Message, Problem, Result
+from speculative.problem import Message, Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.serve.errors import ApiError, api_error, first_error, shutting_down
 from speculative.serve.logs import log
@@ -362,9 +363,4 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
 def with_raw_budget(problem: Problem, raw: RawText | None) -> Problem:
     """Gives a raw text without thinking all its tokens: there is no answer to keep tokens free for."""
-    if raw is None or raw.ends is None:
-        return problem
-    larger = problem
-    while (lacking := problem.max_tokens + larger.reserve - larger.max_tokens) > 0:
-        larger = structs.replace(larger, max_tokens=larger.max_tokens + lacking)
-    return larger
+    return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0)

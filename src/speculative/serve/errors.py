@@ -11,33 +11,35 @@ from msgspec import structs
 from starlette.exceptions import HTTPException
 
 from speculative.errors import (
-    ContextExceeded,
-    EngineBusy,
-    EngineClosed,
+    ContextExceededError,
+    EngineBusyError,
+    EngineClosedError,
     EngineError,
-    EngineFault,
-    EngineRefused,
-    EngineTimeout,
-    EngineUnreachable,
-    UnknownName,
-    UnmetNeeds,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    UnknownNameError,
+    UnsupportedMethodError,
     UsageError,
 )
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 MAX_MESSAGE = 1000
 """Characters of an error's message at most: it may quote what the client sent."""
+DEFAULT_WAIT_S = 5
+"""`Retry-After` for a busy model server that named none."""
 MAX_WAIT_S = 3600
 """The longest `Retry-After`."""
 ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 """The address of a server inside an engine's name."""
 FAILURES: dict[type[EngineError], str] = {
-    EngineUnreachable: "'s server cannot be reached",
-    EngineTimeout: "'s server did not answer in time",
-    EngineBusy: "'s server turned the call away for now",
-    EngineRefused: "'s server refused the call",
-    EngineFault: "'s server broke",
-    EngineClosed: " was closed",
+    EngineUnreachableError: "'s server cannot be reached",
+    EngineTimeoutError: "'s server did not answer in time",
+    EngineBusyError: "'s server turned the call away for now",
+    EngineRefusedError: "'s server refused the call",
+    EngineServerError: "'s server broke",
+    EngineClosedError: " was closed",
 }
 
 
@@ -95,18 +97,19 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
             return error
         case HTTPException(status_code=status, detail=detail):
             return ApiError(status, str(detail), code=str(status))
-        case UnknownName(kind="model"):
+        case UnknownNameError(kind="model"):
             return ApiError(404, str(error), code="model_not_found", param="model")
-        case UnmetNeeds():
+        case UnsupportedMethodError():
             return ApiError(400, without_address(str(error)))
         case UsageError():
             return ApiError(400, str(error))
-        case ContextExceeded():
+        case ContextExceededError():
             return ApiError(400, describe_failure(error), code="context_length_exceeded")
-        case EngineBusy(retry_after=wait):
-            wait = max(1, math.ceil(min(wait or 1, MAX_WAIT_S)))
-            return ApiError(503, f"{describe_failure(error)}; {more}", kind="upstream_error", code="EngineBusy", retry_after=wait)
-        case EngineClosed():
+        case EngineBusyError(retry_after=after, status=status):
+            wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
+            kind = "rate_limit_error" if status == 429 else "service_unavailable"
+            return ApiError(status, f"{describe_failure(error)}; {more}", kind=kind, code="EngineBusyError", retry_after=wait)
+        case EngineClosedError():
             return ApiError(503, f"{describe_failure(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
         case EngineError():
             return ApiError(502, f"{describe_failure(error)}; {more}", kind="upstream_error", code=type(error).__name__)
@@ -139,8 +142,8 @@ def without_address(text: str) -> str:
 def describe_failure(error: EngineError) -> str:
     """Names the role of the engine that failed, and the kind of failure."""
     model = f"the {error.role} model" if error.role else "a model"
-    if isinstance(error, ContextExceeded):
-        return f"{model}: a prefix of {error.tokens} tokens does not fit into its context of {error.context}; shorten the problem"
+    if isinstance(error, ContextExceededError):
+        return f"{model}: {error.what}; {error.advice}"
     return model + FAILURES.get(type(error), " failed")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from speculative.errors import UnknownName, UnmetNeeds
+from speculative.errors import UnknownNameError, UnsupportedMethodError
 from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.pair import Pair
@@ -26,11 +26,11 @@ class ModelCatalog:
         self.page = encode({"object": "list", "data": list(self._cards.values())})
 
     def one(self, model: str) -> dict[str, Any]:
-        """Finds one model by its id. Raises `UnknownName`."""
+        """Finds one model by its id. Raises `UnknownNameError`."""
         name = model.removeprefix(f"{OWNER}/")
         card = self._cards.get(self._settings.method if name == OWNER else name)
         if card is None:
-            raise UnknownName("model", model[:256], [card["id"] for card in self._cards.values()])
+            raise UnknownNameError("model", model[:256], [card["id"] for card in self._cards.values()])
         return card
 
     def _card(self, name: str) -> dict[str, Any] | None:
@@ -40,7 +40,7 @@ class ModelCatalog:
         if self._pair is not None:
             try:
                 self._pair.check(method)
-            except UnmetNeeds:
+            except UnsupportedMethodError:
                 return None
             length = min(engine.context for engine in self._pair.values())  # a problem has to fit into every model of the pair
             context = {"max_model_len": length, "context_length": length}

@@ -7,10 +7,11 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from speculative.problem import Usage, boxed
+from speculative.answers import boxed
 from speculative.serve.stops import StopFilter
 from speculative.trace.events import Call, Ended, Stopped
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 
 LENGTH = frozenset(("length", "context", "time"))
 """Finish reasons that the OpenAI API calls `length`; a loop was answered in full."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
@@ -70,7 +70,7 @@ class RequestReader:
         self.settings = settings
         known = [*names(), *settings.presets]
         if settings.method not in known:
-            raise UnknownName("method", settings.method, known)
+            raise UnknownNameError("method", settings.method, known)
         self.default = find_preset(settings, settings.method)
         self.default.build()
         for name, preset in settings.presets.items():
@@ -288,12 +288,12 @@ class RequestReader:
 
 
 def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """Finds a preset, or a method without parameters, by name. Raises `UnknownName`."""
+    """Finds a preset, or a method without parameters, by name. Raises `UnknownNameError`."""
     if name in settings.presets:
         return settings.presets[name]
     if name in names():
         return Preset(method=name)
-    raise UnknownName("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
+    raise UnknownNameError("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
 
 
 def innermost(method: Method) -> Method:

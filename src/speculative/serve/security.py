@@ -7,10 +7,11 @@ import ipaddress
 import re
 from hashlib import sha256
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
 
 from speculative.errors import UsageError
 from speculative.serve.errors import ApiError
@@ -29,7 +30,7 @@ class RequireKey(HTTPBearer):
         super().__init__(scheme_name="key", description="a key of the service", auto_error=False)
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
-    async def __call__(self, request: Request) -> HTTPAuthorizationCredentials | None:
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
         """Checks the `Authorization` header. Raises `ApiError` (401)."""
         credentials = await super().__call__(request)
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from speculative.errors import EngineClosed, UsageError
+from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import EngineOptions, Pair
 from speculative.serve.app import create_app
 from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
@@ -117,7 +117,7 @@ def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = 
 
     def report(line: str) -> None:
         if ended.is_set():
-            raise EngineClosed("the service was told to stop while its models were loading")
+            raise EngineClosedError("the service was told to stop while its models were loading")
         log("loading", 10, progress=line)
 
     async def open_pair() -> Pair:

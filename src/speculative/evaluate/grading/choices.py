@@ -7,13 +7,17 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from speculative.problem import boxed
+from speculative.answers import WINDOW, boxed, plain_signs
 
 Kind = Literal["math", "integer", "letter"]
 
-_CHOICE = re.compile(r"(?:(?:option|choice|answer)\b[\s:]*)?(?:\(([a-z])\)|([a-z])(?=[.):]|$)[.):]?)(.*)", re.IGNORECASE | re.DOTALL)
+_CHOICE = re.compile(
+    r"(?:(?:option|choice|answer)\b[\s:]*)?(?:\(([a-z])\)|([a-z])(?=[.):]|\s+[-\u2013\u2014]\s|\s+(?:because|since|as)\b|$)[.):]?)(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _SECOND = re.compile(r"\s*(?:and\b|or\b|[,;/&])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)", re.IGNORECASE | re.DOTALL)
-_FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|mbox|boldsymbol|bf|rm)\b\s*")
+_FONT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textrm|textit|textsf|texttt|mathsf|mathit|mbox|boldsymbol|bm|bf|rm)(?![a-zA-Z])\s*")
+_SAID = re.compile(r"\b(?:answer|option|choice)\s+is\b[\s:]*", re.IGNORECASE)
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -22,8 +26,10 @@ def letter(answer: str) -> str | None:
 
     A letter that begins a word or a sentence ("A cat") is no choice, and neither is a second one ("B or C", "A, B").
     """
-    plain = re.sub(r"[${}*~]|\\[,;!( )]", " ", _FONT.sub("", answer))
-    found = _CHOICE.fullmatch(re.sub(r"(?<=\()\s+|\s+(?=\))", "", plain).strip().rstrip("."))
+    plain = re.sub(r"[${}*~`_\"']|\\[,;!()\[\] ]|\\q?quad(?![a-z])", " ", _FONT.sub("", plain_signs(answer[-WINDOW:])))
+    plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:])", "", plain).strip(" \n\t.!")
+    said = max((marker.end() for marker in _SAID.finditer(plain)), default=0)
+    found = _CHOICE.fullmatch(plain[said:])
     rest = found[3].strip() if found else ""
     if not found or (rest and (_SECOND.match(rest) or not re.search("[A-Za-z0-9]", rest))):
         return None

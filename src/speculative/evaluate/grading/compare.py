@@ -1,53 +1,133 @@
-"""Whether two forms are the same answer. The mathematics is asked of `ask(gold, answer)`, both in LaTeX."""
+"""Compares two forms. The mathematics is left to `Mathematics`, which asks the grading process.
+
+Where the process calls two answers equal, a shape says no only for a reason of its own: see `OPEN`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from speculative.answers import squeeze
-from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Words
-
-Ask = Callable[[str, str], str]
-"""Empty if the two are equal, else the reason."""
+from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Rounded, Words
+from speculative.evaluate.grading.sandbox import Reply
 
 DIFFERENT = "not equal"
+UNREAD = "not equal, compared as text"
 SHAPE = "another kind of answer"
+MISSING = "one of the values is missing"
+OPEN = frozenset({UNREAD, SHAPE, MISSING})
+"""Reasons that the process may overrule. Every other one stands: units, brackets, numbers of values, undone arithmetic, words."""
 
 
-def differ(gold: Form, answer: Form, ask: Ask) -> str:
-    """Empty if the two are the same answer, else why not."""
+class Mathematics:
+    """Compares mathematics in LaTeX. `tolerance`: the relative difference that a rounded decimal may have, 0 for none."""
+
+    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0) -> None:
+        self._ask = ask
+        self.tolerance = tolerance
+
+    def equal(self, gold: str, answer: str) -> str:
+        """Returns an empty text if the two are equal, else the reason."""
+        reply = self._ask("equal", gold, answer)
+        return "" if reply.yes else reply.why
+
+    def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
+        """Returns True if two constants differ by less than that, or one of them is no constant."""
+        return self._ask("close", one, other, str(absolute), str(relative)).yes
+
+    def same_by_library(self, gold: str, answer: str) -> bool:
+        """Returns True if math-verify, reading both texts by itself, calls them equal."""
+        return self._ask("library", gold, answer).yes
+
+
+def differ(gold: Form, answer: Form, mathematics: Mathematics) -> str:
+    """Returns an empty text if the two are the same answer, else why not."""
     if isinstance(gold, Bag) and len(gold.items) == 1 and not isinstance(answer, Bag):
-        return differ(gold.items[0], answer, ask)
+        return differ(gold.items[0], answer, mathematics)
     if isinstance(answer, Bag) and len(answer.items) == 1 and not isinstance(gold, Bag):
-        return differ(gold, answer.items[0], ask)
+        return differ(gold, answer.items[0], mathematics)
     if isinstance(gold, Equation) or isinstance(answer, Equation):
-        return _equations(gold, answer, ask)
+        return _equations(gold, answer, mathematics)
+    if isinstance(gold, Rounded) or isinstance(answer, Rounded):
+        return _rounded(gold, answer, mathematics)
     if isinstance(gold, Number | Math) and isinstance(answer, Number | Math):
-        return _values(gold, answer, ask)
+        return _values(gold, answer, mathematics)
     if isinstance(gold, Bag) and isinstance(answer, Bag):
-        return _bags(list(gold.items), list(answer.items), ask)
+        return _bags(_distinct(gold), _distinct(answer), mathematics)
     if isinstance(gold, Group) and isinstance(answer, Group):
         if (gold.left, gold.right, len(gold.items)) != (answer.left, answer.right, len(answer.items)):
             return "other brackets or another length"
-        return next((why for one, other in zip(gold.items, answer.items, strict=True) if (why := differ(one, other, ask))), "")
+        pairs = zip(gold.items, answer.items, strict=True)
+        return next((why for one, other in pairs if (why := differ(one, other, mathematics))), "")
     if isinstance(gold, Words | Based) and type(gold) is type(answer):
-        return "" if gold == answer else DIFFERENT
+        return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
         # a short word without \\text looks like a product of variables
-        return "" if _spelled(gold) == _spelled(answer) else SHAPE
+        return "" if _spelled(gold) == _spelled(answer) else "words for a formula, or a formula for words"
+    return _shapes(gold, answer)
+
+
+def _shapes(gold: Form, answer: Form) -> str:
+    """Returns why forms of two kinds are not the same answer."""
+    kinds = {type(gold), type(answer)}
+    if Words in kinds:
+        return "words for a value, or a value for words"
+    if Based in kinds:
+        return "a number in another base"
+    if Group in kinds and kinds & {Bag, Number}:
+        return "a point or an interval for a list or a number, or the other way round"
+    if kinds == {Bag, Number}:
+        return "one value where several are right, or the other way round"
     return SHAPE
 
 
-def _equations(gold: Form, answer: Form, ask: Ask) -> str:
+def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
+    r"""`\sqrt{66} \approx 8.12` is either of its sides, if they agree."""
+    if isinstance(gold, Rounded):
+        first = differ(gold.exact, answer, mathematics)
+        return first and differ(gold.shown, answer, mathematics) and first
+    assert isinstance(answer, Rounded)
+    why = differ(gold, answer.exact, mathematics)
+    if why and differ(gold, answer.shown, mathematics):
+        return why
+    return "" if _agree(answer.exact, answer.shown, 10.0**-answer.digits, mathematics) else "the answer contradicts itself"
+
+
+def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) -> bool:
+    """Returns False if both are known numbers that differ by that or more."""
+    if isinstance(one, Number) and isinstance(other, Number):
+        difference = abs(one.value - other.value)
+        return difference < Fraction(absolute) if absolute else not difference
+    if (
+        isinstance(one, Number | Math)
+        and isinstance(other, Number | Math)
+        and not any(isinstance(side, Math) and side.opaque for side in (one, other))
+    ):
+        return mathematics.close(latex(one), latex(other), absolute)
+    return True
+
+
+def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
     """x = 5 and 5 are the same, x = 5 and y = 5 are not; where only the answer has an equation, its last side counts."""
     if not isinstance(gold, Equation):
-        return differ(gold, answer.value, ask) if isinstance(answer, Equation) else SHAPE
+        assert isinstance(answer, Equation)
+        return differ(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
     if not isinstance(answer, Equation):
-        return differ(gold.value, answer, ask) if gold.name else SHAPE
+        if gold.name:
+            return differ(gold.value, answer, mathematics)
+        return "a value for an equation" if isinstance(answer, Number) else SHAPE
     if gold.name and answer.name and _same_name(gold.name, answer.name):
-        return differ(gold.value, answer.value, ask)
-    return _values(gold.whole, answer.whole, ask)
+        return differ(gold.value, answer.value, mathematics) or _contradiction(answer, mathematics)
+    return _values(gold.whole, answer.whole, mathematics)
+
+
+def _contradiction(answer: Equation, mathematics: Mathematics) -> str:
+    """43 = 42 is no way to say 42."""
+    value = answer.value.shown if isinstance(answer.value, Rounded) else answer.value
+    agree = all(_agree(other, value, 0, mathematics) for other in answer.others)
+    return "" if agree or isinstance(answer.value, Rounded) else "the answer contradicts itself"
 
 
 def _spelled(form: Words | Math) -> str:
@@ -55,19 +135,38 @@ def _spelled(form: Words | Math) -> str:
 
 
 def _same_name(gold: str, answer: str) -> bool:
-    return gold == answer or "text" in gold or "text" in answer
+    """Returns True for one name, also where a function's variable has another letter or words stand for the name."""
+    argument = re.compile(r"(?<=[a-zA-Z])\([a-zA-Z]\)$")
+    return argument.sub("()", gold) == argument.sub("()", answer) or "text" in gold or "text" in answer
 
 
-def _values(gold: Number | Math, answer: Number | Math, ask: Ask) -> str:
+def _values(gold: Number | Math, answer: Number | Math, mathematics: Mathematics) -> str:
     if gold.unit and answer.unit and gold.unit != answer.unit:
         return f"another unit: {answer.unit} for {gold.unit}"
     if isinstance(gold, Number) and isinstance(answer, Number):
-        return "" if gold.value == answer.value else DIFFERENT
+        near = mathematics.tolerance and abs(gold.value - answer.value) <= Fraction(mathematics.tolerance) * abs(gold.value)
+        return "" if gold.value == answer.value or (near and _is_decimal(gold, answer)) else DIFFERENT
     if isinstance(gold, Math) and isinstance(answer, Math) and squeeze(gold.latex) == squeeze(answer.latex):
         return ""
     if any(isinstance(side, Math) and side.opaque for side in (gold, answer)):
-        return "" if _as_text(gold) == _as_text(answer) else DIFFERENT
-    return ask(latex(gold), latex(answer))
+        return "" if _as_text(gold) == _as_text(answer) else UNREAD
+    why = mathematics.equal(latex(gold), latex(answer))
+    if why and mathematics.tolerance and _is_decimal(gold, answer):
+        return "" if mathematics.close(latex(gold), latex(answer), 0, mathematics.tolerance) else why
+    return why
+
+
+def _is_decimal(*sides: Number | Math) -> bool:
+    """Returns True if one side is a number that may be a rounded decimal: no whole one, and nothing but 2 and 5 below the line."""
+    for side in sides:
+        if isinstance(side, Number):
+            below = side.value.denominator
+            for prime in (2, 5):
+                while below % prime == 0:
+                    below //= prime
+            if below == 1 and side.value.denominator > 1:
+                return True
+    return False
 
 
 def _as_text(value: Number | Math) -> str:
@@ -75,28 +174,40 @@ def _as_text(value: Number | Math) -> str:
 
 
 def latex(value: Number | Math) -> str:
-    """LaTeX for the comparison, exact and without unit."""
+    """Returns LaTeX for the comparison, exact and without unit."""
     if isinstance(value, Math):
         return value.latex
     top, bottom = value.value.as_integer_ratio()
     return str(top) if bottom == 1 else f"{'-' if top < 0 else ''}\\frac{{{abs(top)}}}{{{bottom}}}"
 
 
-def _bags(gold: list[Form], answer: list[Form], ask: Ask) -> str:
+def _distinct(bag: Bag) -> list[Form]:
+    """The items of a bag; a point that is named twice is one."""
+    items: list[Form] = []
+    for item in bag.items:
+        if not (isinstance(item, Group) and item in items):
+            items.append(item)
+    return items
+
+
+def _bags(gold: list[Form], answer: list[Form], mathematics: Mathematics) -> str:
     if len(gold) != len(answer):
-        return f"{len(answer)} values where {len(gold)} are right"
+        intervals = all(isinstance(item, Group) for item in gold + answer)
+        return MISSING if intervals and (len(gold) < 2 or len(answer) < 2) else f"{len(answer)} values where {len(gold)} are right"
     for one in gold:
-        found = next((other for other in answer if not differ(one, other, ask)), None)
+        found = next((other for other in answer if not differ(one, other, mathematics)), None)
         if found is None:
-            return "one of the values is missing"
+            return MISSING
         answer.remove(found)
     return ""
 
 
 def leaves(form: Form) -> list[Math]:
-    """The parts of a form that are left to the mathematics."""
+    """Returns the parts of a form that are left to the mathematics."""
     if isinstance(form, Math):
         return [form]
+    if isinstance(form, Rounded):
+        return leaves(form.exact)
     if isinstance(form, Equation):
         return leaves(form.value) if form.name else [form.whole]
     return [leaf for item in form.items for leaf in leaves(item)] if isinstance(form, Group | Bag) else []

@@ -51,11 +51,23 @@ class Bag(Struct, frozen=True):
 
 
 class Equation(Struct, frozen=True):
-    """`name` = `value` if the left side is a name ("" otherwise; `value` is then the last side). `whole` is all of it."""
+    """`name` = `value` if the left side is a name ("" otherwise; `value` is then the last side). `whole` is all of it.
+
+    `others`: the sides between the name and the value, which have to agree with it.
+    """
 
     name: str
     value: Form
     whole: Math
+    others: tuple[Form, ...] = ()
 
 
-Form: TypeAlias = Number | Based | Words | Math | Group | Bag | Equation
+class Rounded(Struct, frozen=True):
+    """An exact value and the decimal that is shown for it, with `digits` after the point: sqrt(66) or 8.12."""
+
+    exact: Form
+    shown: Form
+    digits: int
+
+
+Form: TypeAlias = Number | Based | Words | Math | Group | Bag | Equation | Rounded

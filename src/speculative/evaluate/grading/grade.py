@@ -5,7 +5,8 @@ r"""One grader for all doors: `grade(text, gold)` says whether a text's answer i
 
 It is given what stands after the thinking, and nothing else; it knows no markers. The answer is in the last box. Three kinds:
 `integer` (AIME, GSM8K) and `letter` (choices) need no package; `math` is for all else and needs the extra `eval`. The
-text is a stranger's: it is never evaluated as code, and what is hostile is wrong within five seconds.
+text is a stranger's: it is never evaluated as code. A comparison that takes too much processor time or memory is undecided, which is
+a verdict of its own; it does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -17,58 +18,98 @@ from contextlib import ExitStack
 from functools import cache
 from typing import get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from speculative.answers import WINDOW, ballot, find_answer, squeeze, tidy
-from speculative.errors import UnknownName, UsageError
+from speculative.answers import WINDOW, ballot, find_answer, find_phrase, last_box, squeeze, tidy
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
-from speculative.evaluate.grading.compare import differ, leaves
-from speculative.evaluate.grading.forms import Equation, Form, Number
-from speculative.evaluate.grading.reader import Asked, base_named, read
-from speculative.evaluate.grading.sandbox import Late, checker, require
+from speculative.evaluate.grading.compare import OPEN, Mathematics, differ, leaves
+from speculative.evaluate.grading.forms import Equation, Form, Number, Rounded
+from speculative.evaluate.grading.reader import ASKED_NOTHING, Asked, base_named, read
+from speculative.evaluate.grading.sandbox import Late, Reply, checker, require
+from speculative.evaluate.grading.units import stem
 
 __all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
 
-_PERCENT = re.compile(r"(?:what|which|how many|by|as an?|nearest|in)\s+(?:\w+\s+){0,2}percent(?:age)?\b", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"\b(?:what(?:['\u2019]s)?|which|how many|find|calculate|compute|determine|give|express)\s+(?:[\w'-]+\s+){0,5}?percent(?:age)?\b"
+    r"|\b(?:by what|as an?|nearest(?: whole)?|in|what is the overall)\s+(?:[\w'-]+\s+)?percent(?:age)?\b",
+    re.IGNORECASE,
+)
 _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IGNORECASE)
+_ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
+_VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
+"""Stands in texts that math-verify reads in a way that proves nothing: units and bases dropped, decimals rounded."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
+PERCENT = Asked(percent=True)
+
+
 class Verdict(Struct, frozen=True):
-    """Whether the answer is right, the answer as it was written (None if there is none), and why."""
+    """Whether the answer is right, the answer as it was written (None if there is none), and why.
+
+    `undecided`: the comparison had no end within its limits, so it is not known whether the answer is right.
+    """
 
     correct: bool
     answer: str | None
     why: str
+    undecided: bool = False
 
 
-def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "") -> Verdict:
+def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
     """Grades `text`, which is all that stands after the thinking. Never raises for what a text or a gold holds.
 
     With the `question`, a percent sign may be left out or added where percents are asked for, and the base where one base is;
-    without it 50% is one half, and 52 is not 52 in base 8. Raises `UsageError` for `math` without math-verify. Blocks for
-    at most `grading_process.DEADLINE` seconds, after its turn came and the process is up; may be called from any thread.
+    without it 50% is one half, and 52 is not 52 in base 8. `tolerance`: the relative difference that a decimal may have which is
+    rounded (`math` only). Raises `UsageError` for `math` without math-verify. What is undecided is tried once more, in a fresh process.
+    May be called from any thread; answers are compared one after the other.
     """
     _known(kind)
     if kind == "math":
         require()
-    answer = find_answer(text)
+    answer = _located(text, kind)
     if answer is None:
         return Verdict(False, None, "no box and no final answer")
     if not answer:
         return Verdict(False, answer, "the box is empty")
+    if len(answer) > WINDOW and kind != "letter":
+        return Verdict(False, answer, f"longer than any answer: {len(answer)} characters, {WINDOW} at most")
     try:
-        why = {"math": _mathematics, "integer": _integer, "letter": _letter}[kind](answer, gold, question)
+        why = _compared(answer, gold, kind, _asked(question), tolerance)
     except Late as late:
-        why = str(late)
+        return Verdict(False, answer, str(late), undecided=True)
     except (RecursionError, ValueError):  # nested too deeply; half a character
         why = "cannot be read"
     return Verdict(not why, answer, why or "equal to the gold answer")
 
 
-async def agrade(text: str, gold: str, kind: Kind = "math", *, question: str = "") -> Verdict:
+def _located(text: str, kind: Kind) -> str | None:
+    """The answer of a text. Where the last box holds no choice, an explicit answer behind it counts."""
+    answer = find_answer(text)
+    if kind == "letter" and answer is not None and letter(answer) is None:
+        box, _ = last_box(text)
+        later = find_phrase(text[box.end :]) if box else None
+        return later if later and letter(later) else answer
+    return answer
+
+
+def _compared(answer: str, gold: str, kind: Kind, asked: Asked, tolerance: float) -> str:
+    """Empty if the answer is right, else the reason. Raises `Late` if that is undecided, and `ValueError`."""
+    if kind == "letter":
+        return _letter(answer, gold)
+    if kind == "integer":
+        return _integer(answer, gold, asked)
+    try:
+        return _mathematics(answer, gold, asked, tolerance)
+    except Late:
+        return _mathematics(answer, gold, asked, tolerance)
+
+
+async def agrade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
     """`grade` for asynchronous callers: the event loop goes on meanwhile."""
-    return await asyncio.to_thread(grade, text, gold, kind, question=question)
+    return await asyncio.to_thread(grade, text, gold, kind, question=question, tolerance=tolerance)
 
 
 def check_gold(gold: str, kind: Kind = "math") -> None:
@@ -80,7 +121,7 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
             raise bad
         return
     if kind == "integer":
-        if _whole(gold) is None:
+        if _whole(gold, PERCENT) is None:
             raise bad
         return
     require()
@@ -106,7 +147,7 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
             raise bad
 
 
-def vote_key(answer: str | None, kind: Kind = "math") -> str | None:
+def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str | None:
     """What answers are counted by in a majority vote: a cheap common spelling (033 and 33, 5 m and 5; `B` and `(b)`), else the `ballot`.
 
     None for what is no answer, as an empty box.
@@ -116,9 +157,12 @@ def vote_key(answer: str | None, kind: Kind = "math") -> str | None:
     if kind == "letter":
         return letter(answer)
     try:
-        if kind == "integer" and (whole := _whole(answer)) is not None:
+        if len(answer) > WINDOW:
+            return ballot(answer) or None
+        asked = _asked(question)
+        if kind == "integer" and (whole := _whole(answer, asked)) is not None:
             return str(whole)
-        form = read(tidy(answer))
+        form = read(tidy(answer), True, asked)
     except (RecursionError, ValueError):
         form = None
     return str(form.value) if isinstance(form, Number) else ballot(answer) or None
@@ -131,7 +175,7 @@ def close() -> None:
 
 def _known(kind: str) -> None:
     if kind not in get_args(Kind):
-        raise UnknownName("kind of grading", kind, list(get_args(Kind)))
+        raise UnknownNameError("kind of grading", kind, list(get_args(Kind)))
 
 
 def _broken(latex: str) -> bool:
@@ -139,30 +183,39 @@ def _broken(latex: str) -> bool:
     return not latex.strip() or opened != closed
 
 
-def _letter(answer: str, gold: str, question: str) -> str:
+def _letter(answer: str, gold: str) -> str:
     chosen, right = letter(answer), letter(gold)
     if chosen is None or right is None:
         return "no single letter"
     return "" if chosen == right else f"{chosen} for {right}"
 
 
-def _whole(text: str) -> int | None:
+def _whole(text: str, asked: Asked = ASKED_NOTHING) -> int | None:
     """The integer that a text says, whatever its spelling (033, 33.0, 1,000, m+n = 33, 33 apples); None if it says another thing."""
-    form = read(tidy(text))
+    form = read(tidy(text), True, asked)
     value = form.value if isinstance(form, Equation) else form
+    if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
+        return None  # 43 = 42 says neither
+    if isinstance(value, Rounded):
+        return None
     return int(value.value) if isinstance(value, Number) and value.value.denominator == 1 else None
 
 
-def _integer(answer: str, gold: str, question: str) -> str:
-    value, right = _whole(answer), _whole(gold)
+def _integer(answer: str, gold: str, asked: Asked) -> str:
+    value, right = _whole(answer, structs.replace(asked, base=None)), _whole(gold, PERCENT)
     if value is None or right is None:
         return "not an integer"
     return "" if value == right else "not equal"
 
 
+@cache
 def _asked(question: str) -> Asked:
+    """What the question settles, by the sentence that asks."""
     base = _BASE.findall(question)
-    return Asked(bool(_PERCENT.search(question)), base_named(base[-1]) if base else None)
+    sentences = re.split(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+", question.strip())
+    asking = next((sentence for sentence in reversed(sentences) if _ASKS.search(sentence)), sentences[-1])
+    nouns = frozenset(stem(word) for word in re.findall("[A-Za-z]{3,}", asking))
+    return Asked(bool(_PERCENT.search(asking)), base_named(base[-1]) if base else None, nouns)
 
 
 def _readings(text: str, asked: Asked) -> Iterator[Form]:
@@ -172,7 +225,7 @@ def _readings(text: str, asked: Asked) -> Iterator[Form]:
         yield read(text, False, asked)
 
 
-def _mathematics(answer: str, gold: str, question: str) -> str:
+def _mathematics(answer: str, gold: str, asked: Asked, tolerance: float) -> str:
     right, plain = tidy(gold), tidy(answer)
     if choice := _CHOICE_GOLD.fullmatch(right):
         wanted = choice[1] or choice[2] or choice[3]
@@ -181,14 +234,16 @@ def _mathematics(answer: str, gold: str, question: str) -> str:
         return "" if letter(answer) == wanted and wanted in bare and not half else f"not the choice {wanted}"
     if squeeze(right) == squeeze(plain):
         return ""
-    asked = _asked(question)
     pairs = [(one, other) for one in _readings(right, asked) for other in _readings(plain, asked)]
     with ExitStack() as stack:
         # the process is asked, and started, only where shapes and exact numbers leave something open
         sitting = cache(lambda: stack.enter_context(checker.sitting()))
 
-        def ask(one: str, other: str) -> str:
-            reply = sitting()("equal", one, other)
-            return "" if reply.yes else reply.why
+        def ask(*request: str) -> Reply:
+            return sitting()(*request)
 
-        return min((differ(one, other, ask) for one, other in pairs), key=bool)
+        mathematics = Mathematics(ask, tolerance)
+        why = min((differ(one, other, mathematics) for one, other in pairs), key=bool)
+        if why in OPEN and not _VAGUE.search(right + plain) and mathematics.same_by_library(right, plain):
+            return ""
+        return why

@@ -1,7 +1,7 @@
 r"""Reads a tidy answer into its form, before any mathematics.
 
 math-verify takes (1,2) for 1,2 and 52_8 for 52, and does not see that 2<=x<5 is [2,5). So the shape is read here and
-compared strictly (`grading_match`), and only what has no shape of its own (`Math`) is left to math-verify.
+compared strictly (`compare`), and only what has no shape of its own (`Math`) is left to math-verify.
 """
 
 from __future__ import annotations
@@ -9,28 +9,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 
 from msgspec import Struct
 
 from speculative.answers import closing, number, squeeze
-from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Words
+from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Rounded, Words
 from speculative.evaluate.grading.units import split_unit
+
+DEPTH = 64
+"""Brackets in brackets that are read. An answer has a handful; thousands would cost seconds."""
 
 
 class Asked(Struct, frozen=True):
-    """What the question settles: that numbers are percentages, or the base in which they are to be written."""
+    """What the question settles: that numbers are percentages, the base in which they are to be written, the things it counts."""
 
     percent: bool = False
     base: int | None = None
+    nouns: frozenset[str] = frozenset()
 
 
 ASKED_NOTHING = Asked()
 INFINITY = Math(r"\infty")
 _MINUS_INFINITY = Math(r"-\infty")
-_NAME = re.compile(
+_ATOM = (
     r"(?:\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
     r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)|\\text\{[^{}]*\}"
+    # what has a name of several letters: a segment, an angle, a size, a function's value
+    r"|(?:\\(?:angle|overline|triangle|widehat|vec) ?)?\{?[A-Z]{2,5}\}?(?: ?_ ?\{?[A-Za-z0-9]+\}?)?"
+    r"|[a-zA-Z] ?\( ?-?[0-9]+ ?\)|P ?\( ?[A-Z] ?\)"
 )
+_SIZED = rf"(?:{_ATOM})|\| ?(?:{_ATOM}) ?\||\\frac\{{ ?(?:{_ATOM}) ?\}}\{{ ?(?:{_ATOM}) ?\}}"
+_NAME = re.compile(rf"(?:{_SIZED})(?: ?[:/] ?(?:{_SIZED}))*")
 _RELATION = re.compile(r"(?<!\\)(?:\\le(?![a-z])|\\ge(?![a-z])|<|>)")
 _BASES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 # digits with a base beside them; the digits may stand in a pair of round brackets, and in no half of one
@@ -44,10 +54,19 @@ _PLAIN_WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
 _WORDS = re.compile(rf"(?=.*[A-Za-z]{{4}}){_WORD}(?: {_WORD})*")
 _MATRIX_KIND = r"\{[pbBv]?(?:small)?(?:matrix|array)\}"
 _MATRIX = re.compile(rf"\\begin{_MATRIX_KIND}(?:\{{[lcr|]*\}})?(.*)\\end{_MATRIX_KIND}", re.DOTALL)
-_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?|(?:\\text\{ ?)?all real numbers(?: ?\})?", re.IGNORECASE)
+_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?|\\Reals|(?:\\text\{ ?)?all real(?: numbers|s)(?: ?\})?", re.IGNORECASE)
+_SETMINUS, _NOT_EQUAL = re.compile(r"\\setminus(?![a-z])"), re.compile(r"\\ne(?![a-z])")
+_SEMICOLON = re.compile(";")
+_DECIMAL_COMMA = re.compile(r"([-+]?0),([0-9]{2,})")
 _MIXED = re.compile(r"(?<![0-9.}_^])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
 _DECIMAL = re.compile(r"([\^_]?) ?(?<![0-9])([0-9]*)\.([0-9]+)")
-_OPAQUE = re.compile(r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|\\vert|(?<![_^])[0-9] [0-9]")
+_OPAQUE = re.compile(
+    r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|(?<![_^])[0-9] [0-9]|\\begin|\\operatorname|^\{ ?\}"
+    r"|\\(?:wedge|vee|neg|sim|rightarrow|Rightarrow|leftrightarrow|iff|cap|subset|equiv|pmod|partial|nabla|forall|exists|perp|parallel)(?![a-z])"
+)
+"""What the grammar cannot read, or reads as something else: compared as text, before math-verify is asked."""
+_BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
+_CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
 def split(text: str, mark: re.Pattern[str]) -> list[str]:
@@ -59,9 +78,10 @@ def split(text: str, mark: re.Pattern[str]) -> list[str]:
             parts.append("")
             start = found.end()
             continue
-        size = 2 if text[start] == "\\" else 1
+        angle = next((name for name in (r"\langle", r"\rangle") if text.startswith(name, start)), "")
+        size = len(angle) or (2 if text[start] == "\\" else 1)
         token = text[start : start + size]
-        depth += (token[-1] in "([{") - (token[-1] in ")]}")
+        depth += (token[-1] in "([{" or token == r"\langle") - (token[-1] in ")]}" or token == r"\rangle")
         parts[-1] += token
         start += size
     return [part.strip() for part in parts]
@@ -72,22 +92,75 @@ _ABOUT, _PLUS_MINUS = re.compile(r"\\approx(?![a-z])"), re.compile(r"\\(?:pm|mp)
 
 
 def read(text: str, commas: bool = True, asked: Asked = ASKED_NOTHING) -> Form:
-    """The form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two."""
+    """Returns the form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two.
+
+    Raises `ValueError` for what is nested more than `DEPTH` times.
+    """
+    depth = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth > DEPTH:
+            raise ValueError("nested too deeply")
+    return _read(text, commas, asked)
+
+
+def _read(text: str, commas: bool, asked: Asked) -> Form:
     text = _unwrapped(text)
     if (value := _number(text, commas, asked)) is not None:
         return value
     if _REALS.fullmatch(text):
         return Group("(", ")", (_MINUS_INFINITY, INFINITY))
+    if text == r"\emptyset":
+        return Bag(())
     if (words := _words(text)) is not None:
         return words
     parts = split(text, _ABOUT)
-    if len(parts) > 1 and parts[0]:
-        return read(parts[0], commas, asked)
+    if len(parts) == 2 and not parts[0] and parts[1]:
+        return _read(parts[1], commas, asked)
+    if len(parts) > 1 and all(parts):
+        return _rounded(parts, text, commas, asked)
+    parts = split(text, _SEMICOLON)
+    if len(parts) > 1 and all("," in part for part in parts):
+        systems = [_read(part, False, asked) for part in parts]
+        if all(isinstance(system, Bag) and all(isinstance(item, Equation) for item in system.items) for system in systems):
+            return Bag(tuple(Group("(", ")", system.items) for system in systems if isinstance(system, Bag)))
     for mark in (_CUP, _COMMA):
         parts = split(text, mark)
         if len(parts) > 1 and all(parts):
-            return Bag(_flat(read(part, False, asked) for part in parts))
-    return _bracketed(text, asked) or _related(text, commas, asked) or _plus_minus(text, asked) or _math(text)
+            return Bag(_flat(_read(part, False, asked) for part in parts))
+    shaped = _bracketed(text, asked) or _difference(text, asked) or _related(text, commas, asked) or _plus_minus(text, asked)
+    return shaped or _math(text, asked)
+
+
+def _rounded(parts: list[str], text: str, commas: bool, asked: Asked) -> Form:
+    """`x \approx 11` gives x a value; in `\\sqrt{66} \approx 8.12` the second side only shows the first one."""
+    value = _read(parts[-1], commas, asked)
+    if len(parts) == 2 and _NAME.fullmatch(parts[0]):
+        return Equation(squeeze(parts[0]), value, _math(text, asked))
+    exact = _read(parts[0], commas, asked)
+    decimals = re.search(r"\.([0-9]+)", parts[-1])
+    shown = Rounded(exact.value if isinstance(exact, Equation) else exact, value, len(decimals[1]) if decimals else 0)
+    return Equation(exact.name, shown, exact.whole, exact.others) if isinstance(exact, Equation) else shown
+
+
+def _difference(text: str, asked: Asked) -> Form | None:
+    r"""`\mathbb{R} \setminus \{2, 3\}` as the intervals that are left."""
+    parts = split(text, _SETMINUS)
+    if len(parts) != 2 or not all(parts):
+        return None
+    whole, holes = _read(parts[0], True, asked), _read(parts[1], False, asked)
+    if whole != Group("(", ")", (_MINUS_INFINITY, INFINITY)):
+        return None
+    return _without(list(holes.items) if isinstance(holes, Bag) else [holes])
+
+
+def _without(holes: list[Form]) -> Form | None:
+    """The real numbers without some, if it is known in which order these are."""
+    numbers = [hole for hole in holes if isinstance(hole, Number)]
+    if len(holes) > 1 and len(numbers) < len(holes):
+        return None
+    ends: list[Form] = [_MINUS_INFINITY, *(sorted(numbers, key=lambda number: number.value) if numbers else holes), INFINITY]
+    return Bag(tuple(Group("(", ")", (low, high)) for low, high in pairwise(ends)))
 
 
 def _unwrapped(text: str) -> str:
@@ -98,6 +171,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _number(text: str, commas: bool, asked: Asked) -> Form | None:
+    text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
     found = _BASED.fullmatch(text) or _BASED_WORDS.fullmatch(text)
     if found:
         spelled = next(part for part in found.groups()[1:] if part)
@@ -109,7 +183,7 @@ def _number(text: str, commas: bool, asked: Asked) -> Form | None:
         return _in_base(text, asked.base)
     if value is not None:
         return Number(value)
-    rest, unit, factor = split_unit(text)
+    rest, unit, factor = split_unit(text, asked.nouns)
     value = number(rest, commas) if rest != text else None
     if value is None:
         return None
@@ -143,35 +217,44 @@ def _words(text: str) -> Words | None:
 
 
 def _bracketed(text: str, asked: Asked) -> Form | None:
-    if found := _MATRIX.fullmatch(text):
+    if (found := _MATRIX.fullmatch(text)) and "\\begin" not in found[1]:
         rows = [row for row in split(found[1], re.compile(r"\\\\(?:\[[^\]]*\])?")) if row]
-        return Group("matrix", "", tuple(Group("row", "", tuple(read(cell, True, asked) for cell in row.split("&"))) for row in rows))
+        return Group("matrix", "", tuple(Group("row", "", tuple(_read(cell, True, asked) for cell in row.split("&"))) for row in rows))
+    if (found := _BUILDER.fullmatch(text)) and isinstance(form := _read(found[2], True, asked), Equation):
+        return form
     for left, right in (("\\{", "\\}"), ("\\langle", "\\rangle")):
         if text.startswith(left) and text.endswith(right) and _balanced(inner := text[len(left) : -len(right)]):
-            form = read(inner, False, asked) if inner.strip() else Bag(())
+            form = _read(inner, False, asked) if inner.strip() else Bag(())
             items = form.items if isinstance(form, Bag) else (form,)
             return Bag(items) if left == "\\{" else Group(left, right, items)
     if text[:1] in {"(", "["} and text[-1:] in {")", "]"} and _balanced(inner := text[1:-1]):
         parts = split(inner, _COMMA)
         if len(parts) > 1 and all(parts):
-            return Group(text[0], text[-1], tuple(read(part, False, asked) for part in parts))
+            return Group(text[0], text[-1], tuple(_read(part, False, asked) for part in parts))
         if text[0] == "(" and text[-1] == ")" and inner.strip():
-            return read(inner, True, asked)
+            return _read(inner, True, asked)
         if text[0] == "[" and text[-1] == "]" and inner.strip():
-            return Group("[", "]", (read(inner, True, asked),))
+            if _MATRIX.fullmatch(inner.strip()):
+                return _read(inner, True, asked)
+            return Group("[", "]", (_read(inner, True, asked),))
     return None
 
 
 def _related(text: str, commas: bool, asked: Asked) -> Form | None:
     member = split(text, _IN)
     if len(member) == 2 and _NAME.fullmatch(member[0]):
-        return Equation(member[0], read(member[1], commas, asked), _math(text))
+        return Equation(member[0], _read(member[1], commas, asked), _math(text, asked))
+    unequal = split(text, _NOT_EQUAL)
+    if len(unequal) == 2 and _NAME.fullmatch(unequal[0]) and (rest := _without([_read(unequal[1], True, asked)])):
+        return Equation(squeeze(unequal[0]), rest, _math(text, asked))
     sides = split(text, _EQUALS)
     if len(sides) > 1 and all(sides):
         if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
             sides.reverse()
-        name = squeeze(sides[0]) if _NAME.fullmatch(sides[0]) else ""
-        return Equation(name, read(sides[-1], commas, asked), _math(text))
+        names = [side for side in sides[:-1] if _NAME.fullmatch(side)]
+        name = squeeze(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
+        others = tuple(_read(side, True, asked) for side in sides[:-1] if not _NAME.fullmatch(side))
+        return Equation(name, _read(sides[-1], commas, asked), _math(text, asked), others)
     return _inequality(text, asked)
 
 
@@ -189,17 +272,33 @@ def _inequality(text: str, asked: Asked) -> Form | None:
         sides, signs = (["", *sides], ["<", *signs]) if upper else ([*sides, ""], [*signs, "<"])
     if not _NAME.fullmatch(sides[1]):
         return None
-    low = read(sides[0], True, asked) if sides[0] else _MINUS_INFINITY
-    high = read(sides[2], True, asked) if sides[2] else INFINITY
+    if sized := re.fullmatch(r"\| ?([a-z]) ?\|", sides[1]):
+        return _sized(sized[1], sides, signs, text, asked)
+    low = _read(sides[0], True, asked) if sides[0] else _MINUS_INFINITY
+    high = _read(sides[2], True, asked) if sides[2] else INFINITY
     interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
-    return Equation(squeeze(sides[1]), interval, _math(text))
+    return Equation(squeeze(sides[1]), interval, _math(text, asked))
+
+
+def _sized(name: str, sides: list[str], signs: list[str], text: str, asked: Asked) -> Form | None:
+    """|x| < a, a <= |x| <= b and |x| > a as intervals of x, for numbers."""
+    low, high = ((_read(side, True, asked) if side else None) for side in (sides[0], sides[2]))
+    if not isinstance(low, Number | None) or not isinstance(high, Number | None):
+        return None
+    opens, closes = ("[" if signs[0] == "\\le" else "("), ("]" if signs[1] == "\\le" else ")")
+    mirrored = {"[": "]", "(": ")", "]": "[", ")": "("}
+    high_end, negative = (high, Number(-high.value, high.unit)) if high else (INFINITY, _MINUS_INFINITY)
+    if low is None:
+        return Equation(name, Group(mirrored[closes], closes, (negative, high_end)), _math(text, asked))
+    left = Group(mirrored[closes] if high else "(", mirrored[opens], (negative, Number(-low.value, low.unit)))
+    return Equation(name, Bag((left, Group(opens, closes if high else ")", (low, high_end)))), _math(text, asked))
 
 
 def _plus_minus(text: str, asked: Asked) -> Form | None:
     if not _PLUS_MINUS.search(text):
         return None
     both = [re.sub(r"\\pm(?![a-z])", one, re.sub(r"\\mp(?![a-z])", other, text)) for one, other in ("+-", "-+")]
-    return Bag(tuple(read(each.strip().removeprefix("+"), True, asked) for each in both))
+    return Bag(tuple(_read(each.strip().removeprefix("+"), True, asked) for each in both))
 
 
 def _balanced(text: str, mixed: bool = True) -> bool:
@@ -215,14 +314,15 @@ def _balanced(text: str, mixed: bool = True) -> bool:
     return not open_ones
 
 
-def _math(text: str) -> Math:
-    rest, unit, factor = split_unit(text)
+def _math(text: str, asked: Asked) -> Math:
+    rest, unit, factor = split_unit(text, asked.nouns)
     if factor != 1 or unit == "%" or not rest:
         rest, unit = text, None
     latex = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", rest)
     latex = re.sub(r"([0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}) ?\^ ?(?:\{ ?\\circ ?\}|\\circ)", r"(\\frac{\1 \\pi}{180})", latex)
     latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
     latex = _DECIMAL.sub(_exact, latex)
+    latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is no constant
     sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
     return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
 

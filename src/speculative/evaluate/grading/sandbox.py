@@ -1,4 +1,4 @@
-"""The process in which mathematics is compared: killed and replaced when it is late, ends with us, never holds up an exit."""
+"""The process in which mathematics is compared: replaced when its processor time is over, ends with us, never holds up an exit."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError
 
-DEADLINE = 3.0
-"""Seconds for one grade."""
-WHOLE = 4.5
-"""Seconds for the first grade together with the start of the program; two for the grade itself at the least."""
-START = 60.0
-"""Seconds for that start, which takes half of one on an idle machine."""
+SECONDS = 3.0
+"""Seconds of processor time for one grade: so the verdict does not depend on what else the machine does."""
+PATIENCE = 300.0
+"""Seconds of the clock for one grade, for a process that does not get on at all."""
+START = 120.0
+"""Seconds of the clock for the program's start, which takes half of one on an idle machine."""
 MEMORY = 1 << 30
 """Bytes of address space for the process. Idle it has 70 MB."""
 
@@ -33,11 +32,17 @@ class Late(Exception):
 
 
 class Reply(msgspec.Struct):
-    """What a process says: whether it is so, and if not, why; or, once and at first, who it is."""
+    """What a process says: whether it is so, and if not, why; or, once and at first, who it is and how the one before it ended.
+
+    `seconds` is the processor time that the reply took.
+    """
 
     yes: bool = False
     why: str = ""
+    undecided: bool = False
+    seconds: float = 0.0
     pid: int = 0
+    ended: str = ""
 
 
 class Nursery:
@@ -50,7 +55,7 @@ class Nursery:
     def __init__(self) -> None:
         worker = Path(__file__).with_name("worker.py")
         self._program = subprocess.Popen(
-            [sys.executable, "-P", str(worker), str(MEMORY), str(int(DEADLINE) + 2)],
+            [sys.executable, "-P", str(worker), str(MEMORY)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -58,6 +63,8 @@ class Nursery:
             start_new_session=True,  # a Ctrl-C at the terminal is ours alone, and all of it can be killed together
         )
         self.pid = self.killed = 0
+        self.ended = ""
+        """How the working process before this one ended: "time" at its limit of processor time, "killed" otherwise."""
 
     @property
     def alive(self) -> bool:
@@ -86,22 +93,22 @@ class Nursery:
             reply = self._read()
             if reply is None:
                 return False
-            self.pid = reply.pid
+            self.pid, self.ended = reply.pid, reply.ended
         return True
 
-    def exchange(self, request: tuple[str, ...]) -> Reply | None:
-        """Sends a request and waits for the reply; None when the working process has ended instead."""
+    def exchange(self, request: tuple[str, ...], seconds: float) -> Reply | None:
+        """Sends a request with its processor time and waits for the reply; None when the working process has ended instead."""
         stdin = self._program.stdin
         assert stdin is not None
         try:
-            stdin.write(msgspec.json.encode(request) + b"\n")
+            stdin.write(msgspec.json.encode((seconds, *request)) + b"\n")
             stdin.flush()
             reply = self._read()
         except BrokenPipeError:
             reply = None
         if reply and not reply.pid:
             return reply
-        self.pid = reply.pid if reply else 0
+        self.pid, self.ended = (reply.pid, reply.ended) if reply else (0, "")
         return None
 
     def _read(self) -> Reply | None:
@@ -148,18 +155,21 @@ class Checker:
         """A function that asks, good for one grade; it raises `Late`. Raises `UsageError` without math-verify."""
         require()
         with self._turn:
-            began = time.monotonic()
-            nursery = self._started()
-            left = max(2.0, WHOLE - (time.monotonic() - began))
-            clock = Clock(min(DEADLINE, left), nursery.kill_worker)
+            nursery, left = self._started(), SECONDS
+            clock = Clock(PATIENCE, nursery.kill_worker)
 
             def ask(*request: str) -> Reply:
-                reply = nursery.exchange(request)
-                if reply is None and not clock.late and nursery.wait():
+                nonlocal left
+                reply = nursery.exchange(request, left)
+                if reply is None and not clock.late and nursery.wait() and nursery.ended != "time":
                     # it ended by itself: a stranger may have killed it, and then the next one has the answer
-                    reply = nursery.exchange(request)
+                    reply = nursery.exchange(request, left)
                 if reply is None:
-                    raise Late("not decided in time" if clock.late else "not decided within the memory limit")
+                    late = clock.late or nursery.ended == "time"
+                    raise Late("not decided in time" if late else "not decided within the memory limit")
+                left = max(0.01, left - reply.seconds)
+                if reply.undecided:
+                    raise Late(reply.why)
                 return reply
 
             try:
@@ -201,7 +211,7 @@ class Checker:
 def require() -> None:
     """Raises `UsageError` that names the extra, unless math-verify is there."""
     if importlib.util.find_spec("math_verify") is None:
-        raise UsageError("grading mathematics needs math-verify; install it with: pip install 'speculative-reasoning[eval]'")
+        raise MissingExtraError("grading mathematics", "math-verify", "eval")
 
 
 checker = Checker()

@@ -26,14 +26,23 @@ _ALIASES = {
 }
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _MONEY = {"$": "$", "\\$": "$", "\u20ac": "euro", "\u00a3": "pound sterling", "\u00a5": "yen", "\u20b9": "rupee"}
-_NO_UNIT = {
-    *("or", "and", "base", "if", "when", "not", "no", "than", "less", "more", "greater", "to", "over", "at", "least", "most"),
-    *("minus", "negative", "plus", "times", "is", "are", "approximately"),
-}
+_IRREGULAR = frozenset(["people", "children", "men", "women", "feet", "inches", "mice", "geese", "fish", "sheep", "deer", "dice"])
+_MODIFIERS = frozenset({"square", "sq", "squared", "cubic", "cu", "cubed", "per"})
+_NO_UNIT = frozenset(
+    """
+    or and base if when not no than less more greater to over at least most minus negative plus times is are approximately about roughly
+    almost nearly wrong incorrect impossible undefined unknown none nothing invalid false error answer answers except unless but maybe
+    infinite solutions
+    """.split()  # noqa: SIM905
+)
 """Words that change what a number says: an answer that ends with one is not that number with a unit."""
 
 _FRONT = re.compile(r"([-+]?) ?(\\\$|[$\u20ac\u00a3\u00a5\u20b9]) ?(?=[0-9.(\\-])")
-_PERCENT = re.compile(r"(.*?) ?(?:\\?%|\\text\{ ?(?:percent|per cent|percentage|\\?%) ?\}| percent| per cent)", re.DOTALL)
+_PERCENT = re.compile(
+    r"(.*?) ?(?:\\?%|\\text\{ ?(?:percent|per cent|percentage(?: points)?|percent points|pct|\\?%) ?\}"
+    r"| percent(?:age)?(?: points)?| per cent| pct)",
+    re.DOTALL,
+)
 _DEGREE = re.compile(r"(.*?) ?(?:\^ ?\{ ?\\circ ?\}|\^ ?\\circ|\\degree) ?(?:\\text\{ ?([CFK]) ?\}|([CFK]))?", re.DOTALL)
 _POWERED = r"(?: ?\^ ?\{?([2-4])\}?)?"
 _TEXT = re.compile(rf"(.*[^ ]) ?\\text\{{([^{{}}]*)\}}{_POWERED}", re.DOTALL)
@@ -41,10 +50,13 @@ _BARE = re.compile(rf"(.*[0-9}})]|.*\\[a-z]+ ?)( ?)([a-zA-Z][a-zA-Z /.]*?){_POWE
 _BARE_MONEY = re.compile(r"(.*[0-9]) ?(\\\$|\$|\u20ac|\u00a3)", re.DOTALL)
 
 
-def split_unit(text: str) -> tuple[str, str | None, Fraction]:
-    """What stands before the unit, the unit under its one name ("%" for percent) or None, and a factor (5 million: 10**6)."""
+def split_unit(text: str, nouns: frozenset[str] = frozenset()) -> tuple[str, str | None, Fraction]:
+    """Returns what stands before the unit, the unit under its one name ("%" for percent) or None, and a factor (5 million: 10**6).
+
+    `nouns`: words of the question, which are units also without `\\text`.
+    """
     if found := _FRONT.match(text):
-        rest, unit, factor = split_unit(found[1] + text[found.end() :])
+        rest, unit, factor = split_unit(found[1] + text[found.end() :], nouns)
         return rest, unit if unit == "%" else _MONEY[found[2]], factor
     if found := _PERCENT.fullmatch(text):
         return found[1], "%", Fraction(1)
@@ -55,9 +67,14 @@ def split_unit(text: str) -> tuple[str, str | None, Fraction]:
     words, power, rest = "", "", text
     if found := _TEXT.fullmatch(text):
         rest, words, power = found[1], found[2], found[3]
-    elif (found := _BARE.fullmatch(text)) and _bare(found[3], bool(found[2]) or found[1].endswith(" ")):
+    elif (found := _BARE.fullmatch(text)) and _is_bare_unit(found[3], bool(found[2]) or found[1].endswith(" "), nouns):
         rest, words, power = found[1], found[3], found[4]
     return _scaled(rest.strip(), words, int(power or 1)) if words else (text, None, Fraction(1))
+
+
+def stem(word: str) -> str:
+    """Returns a word in lower case without its plural's end."""
+    return word.lower().removesuffix("s")
 
 
 def _scaled(rest: str, words: str, power: int) -> tuple[str, str | None, Fraction]:
@@ -71,11 +88,21 @@ def _scaled(rest: str, words: str, power: int) -> tuple[str, str | None, Fractio
     return (rest, unit, factor) if unit else (f"{rest}\\text{{{words}}}", None, Fraction(1))
 
 
-def _bare(words: str, spaced: bool) -> bool:
-    """Whether bare letters after a number are a unit and no variable: known, and apart from the number if it is but one letter."""
-    tokens = words.replace("/", " ").replace(".", "").split()
-    known = [token for token in tokens if token in _ALIASES or token.lower().rstrip("s") in _ALIASES or len(token) > 3]
-    return len(known) > 0 and len(known) >= len(tokens) - 1 and (spaced or len(tokens[0]) > 1)
+def _is_bare_unit(words: str, spaced: bool, nouns: frozenset[str]) -> bool:
+    """Returns True if bare letters after a number are a unit and no variable, sentence or remark.
+
+    The last word has to be a known unit, a plural, or a word of the question; one letter has to stand apart from the number.
+    """
+    tokens = words.replace("/", " ").replace(".", " ").split()
+    named = [token for token in tokens if token.lower() not in _MODIFIERS and token.lower() not in _SCALES]
+    known = not named or _is_noun(named[-1], nouns)
+    return known and len(tokens) <= 4 and (spaced or len(tokens[0]) > 1)
+
+
+def _is_noun(word: str, nouns: frozenset[str]) -> bool:
+    known = {word, word.lower(), stem(word)} & _ALIASES.keys()
+    plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return bool(known) or word.lower() in _IRREGULAR or plural or (len(word) > 2 and stem(word) in nouns)
 
 
 def _name(token: str) -> str:

@@ -1,9 +1,9 @@
 """The program that compares two LaTeX expressions with math-verify: one JSON line in, one JSON line out.
 
-It is a program of its own, started by `grading_process`: it imports what it needs, once, and forks the process that works,
-under a memory limit. That one is killed when it is late, and the next one forked, so nothing in here guards against time.
-Text is parsed by a grammar only: `math_verify.parse` is not used, since it hands what looks like plain arithmetic to sympy's
-`parse_expr`, which evaluates code.
+It is a program of its own, started by `sandbox`: it imports what it needs, once, and forks the process that works,
+under a memory limit. Each request brings its limit of processor time, at which the system ends the process, and the next one
+is forked. Text is parsed by a grammar only, `math_verify.parse` too: it is never allowed to read plain arithmetic, which it hands to
+sympy's `parse_expr`, which evaluates code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, BinaryIO
@@ -92,13 +93,44 @@ def equal(gold_latex: str, answer_latex: str) -> tuple[bool, str]:
     return math_verify.verify(gold, answer, timeout_seconds=None), "not equal"
 
 
+def close(one_latex: str, other_latex: str, absolute: float, relative: float) -> bool:
+    """Whether two constants differ by less than that; what is no constant is not held against anybody."""
+    one, other = tree(one_latex), tree(other_latex)
+    if not (constant(one) and constant(other)):
+        return absolute < 1 and not relative
+    difference, size = abs((one - other).doit().evalf(60)), abs(one.doit().evalf(60))
+    if relative:
+        return bool(difference <= relative * size)
+    return bool(difference < absolute) if absolute else coincide(one, other)
+
+
+def library(gold_latex: str, answer_latex: str) -> bool:
+    """Whether math-verify calls two answers equal that it reads by itself; constants are not left to its rounding."""
+    config = [math_verify.LatexExtractionConfig()]
+    gold, answer = (
+        math_verify.parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
+        for latex in (gold_latex, answer_latex)
+    )
+    if not gold or not answer or (constant(gold[0]) and constant(answer[0])):
+        return False
+    return bool(math_verify.verify(gold, answer, timeout_seconds=None))
+
+
 def reply(request: list[str]) -> dict[str, Any]:
-    """The answer to `["equal", gold, answer]` or `["parses", latex]`."""
+    """The answer to `["equal" or "library", gold, answer]`, `["close", one, other, absolute, relative]` or `["parses", latex]`."""
     try:
-        if request[0] == "parses":
-            return {"yes": tree(request[1]) is not None}
-        yes, why = equal(request[1], request[2])
-        return {"yes": bool(yes), "why": "" if yes else why}
+        match request[0]:
+            case "parses":
+                return {"yes": tree(request[1]) is not None}
+            case "close":
+                return {"yes": close(request[1], request[2], float(request[3]), float(request[4]))}
+            case "library":
+                return {"yes": library(request[1], request[2])}
+            case _:
+                yes, why = equal(request[1], request[2])
+                return {"yes": bool(yes), "why": "" if yes else why}
+    except MemoryError:
+        return {"yes": False, "undecided": True, "why": "cannot be compared (MemoryError)"}
     except (Exception, RecursionError) as error:  # noqa: BLE001  what cannot be read or compared is not equal
         return {"yes": False, "why": f"cannot be compared ({type(error).__name__})"}
 
@@ -110,33 +142,43 @@ def confine(memory: int) -> None:
             resource.setrlimit(limit, (value, value))
 
 
-def serve(out: BinaryIO, seconds: int) -> None:
-    """Answers line by line until the pipe closes. The alarm ends it should the caller be gone in the middle."""
-    out.write(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+def serve(out: BinaryIO, ended: str) -> None:
+    """Answers line by line until the pipe closes; first it says who it is, and how the one before it ended.
+
+    A line holds the seconds of processor time that the request may take, and the request. At the limit SIGPROF ends the process,
+    in the middle of whatever it computes.
+    """
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    out.write(json.dumps({"pid": os.getpid(), "ended": ended}).encode() + b"\n")
     out.flush()
     for line in sys.stdin.buffer:
-        signal.alarm(seconds)
-        out.write(json.dumps(reply(json.loads(line))).encode() + b"\n")
+        seconds, *request = json.loads(line)
+        begin = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        replied = reply(request)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        out.write(json.dumps(replied | {"seconds": time.process_time() - begin}).encode() + b"\n")
         out.flush()
-        signal.alarm(0)
 
 
-def main(memory: int, seconds: int) -> None:
+def main(memory: int) -> None:
     """Forks a process that serves, and another one for each that is killed, until one has come to the end of its input."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the replies
     confine(memory)
     # what the first comparison loads and caches (the grammar's tables are half a second of it), each fork then has
     reply(["equal", r"\frac{x+1}{2} - \sqrt{3}\pi", r"\frac{x}{2} + \frac{1}{2} - \sqrt{3}\pi"])
-    ended = False
-    while not ended:
+    reply(["library", r"x \in (1,2) \cup (2,3)", r"1 < x < 3, x \ne 2"])
+    code, ended = 1, ""
+    while code:
         child = os.fork()
         if not child:
             with suppress(OSError):
-                serve(out, seconds)
+                serve(out, ended)
             os._exit(0)
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended = "time" if code == -signal.SIGPROF else "killed"
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

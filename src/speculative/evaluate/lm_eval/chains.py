@@ -16,11 +16,12 @@ from speculative.evaluate.work import graded, matching
 from speculative.evaluate.work import posed as as_run
 from speculative.methods.base import Method
 from speculative.pair import Pair
-from speculative.problem import Problem, Result
+from speculative.problem import Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
-from speculative.usage import added
+from speculative.trace.usage import total_usage
 
 UNGRADED = "ungraded"
 """The run folder, within the run folder, of the tasks that lm-eval grades: nothing counts their samples as wrong."""
@@ -33,7 +34,7 @@ def solver(pair: Pair) -> Solve:
 
     async def solve(problem: Problem, method: Method) -> Result:
         result = await run(method.prepare(problem), method, pair)
-        return structs.replace(result, answer=_before(problem.stop, result.answer))
+        return structs.replace(result, text=_before(problem.stop, result.text))
 
     return solve
 
@@ -106,7 +107,7 @@ class Chains:
 
     def totals(self) -> dict[str, Any]:
         """What all samples so far cost."""
-        usage = added(sample.usage for sample in self.samples)
+        usage = total_usage(sample.usage for sample in self.samples)
         return {
             "chains": len(self.samples),
             "seconds": round(sum(sample.seconds for sample in self.samples), 6),

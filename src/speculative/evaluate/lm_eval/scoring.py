@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speculative.evaluate.grading.grade import grade, vote_key
 from speculative.stats.pass_at_k import allowed, majority, pass_at
+
+log = logging.getLogger(__name__)
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[Sequence[str] | str]) -> dict[str, float]:
@@ -18,8 +21,10 @@ def process_results(doc: Mapping[str, Any], results: Sequence[Sequence[str] | st
     answers = [results[0]] if isinstance(results[0], str) else list(results[0])
     kind = doc["kind"]
     verdicts = [grade(answer, doc["answer"], kind, question=doc["problem"]) for answer in answers]
+    if any(verdict.undecided for verdict in verdicts):
+        log.warning("an answer to %r is undecided and counts as not right: comparing it took too much time or memory", doc["problem"][:80])
     right = [verdict.correct for verdict in verdicts]
-    votes = [vote_key(verdict.answer, kind) for verdict in verdicts]
+    votes = [vote_key(verdict.answer, kind, doc["problem"]) for verdict in verdicts]
     ks = allowed([len(right)])
     covered, elected = pass_at([right]), majority(list(zip(votes, right, strict=True)), ks)
     return {

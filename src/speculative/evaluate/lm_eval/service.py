@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from speculative.answers import boxed
 from speculative.engines.http.client import Deadlines, Link
-from speculative.errors import EngineFault, EngineRefused
+from speculative.errors import EngineRefusedError, EngineServerError
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.methods.base import Method, name_of, params_of
 from speculative.pair import EngineOptions, keyed
-from speculative.problem import FinishReason, Problem, Result, boxed
+from speculative.problem import FinishReason, Problem
+from speculative.result import Result
 from speculative.trace.events import AnyEvent
 from speculative.trace.trace import Trace
 
@@ -64,28 +66,28 @@ class Service:
         """One chain. Raises `EngineError`: what the service refuses is told in its words."""
         try:
             data = await self._link.post("chat/completions", self._body(problem), key="")
-        except EngineRefused as error:
+        except EngineRefusedError as error:
             error.args = (str(error).replace("--big-key, --small-key", "SPECULATIVE_SERVICE_KEY in the environment"),)
             raise
         try:
             reply = _decoder.decode(data)
             (choice,), (events,) = reply.choices, reply.speculative.events
         except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-            raise EngineFault(f"{self._link.name}: no answer of `speculative serve` ({error}); see what runs there") from None
+            raise EngineServerError(f"{self._link.name}: no answer of `speculative serve` ({error}); see what runs there") from None
         trace = Trace(events)
-        answer = choice.message.content.strip()
+        text = choice.message.content.strip()
         return Result(
-            choice.message.reasoning,
-            answer,
-            boxed(answer),
-            choice.speculative.finish_reason,
-            name_of(method),
-            params_of(method),
-            problem.seed,
-            choice.speculative.seconds,
-            trace.usage(),
-            trace,
-            trace.degraded,
+            text=text,
+            reasoning=choice.message.reasoning,
+            answer=boxed(text),
+            finish_reason=choice.speculative.finish_reason,
+            method=name_of(method),
+            params=params_of(method),
+            seed=problem.seed,
+            seconds=choice.speculative.seconds,
+            usage=trace.usage(),
+            trace=trace,
+            degraded=trace.degraded,
         )
 
     async def aclose(self) -> None:
