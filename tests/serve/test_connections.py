@@ -114,6 +114,16 @@ def test_a_client_that_hangs_up_in_the_middle_of_a_body_is_no_bug(path, caplog):
     assert not [record for record in caplog.records if record.getMessage() == "bug"]
 
 
+def test_an_offer_of_another_protocol_is_told_what_to_do(served):
+    """Java's client offers HTTP/2 with every request, unless it is told not to."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\nhost:"
+    with connected(served) as client:
+        client.sendall(HEAD.replace(b"host:", offer) + BODY)
+        got = until(client, b"}}")
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b"HTTP_1_1" in got
+
+
 def test_a_body_for_an_unknown_path_is_not_waited_for(served):
     with connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat", b"/v1/nothing") + BODY[:5])

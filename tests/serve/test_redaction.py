@@ -1,4 +1,4 @@
-"""What clients are shown of an engine: whose it is and what kind of failure it had. Its address is for the log."""
+"""Clients learn the role of a failed engine and the kind of failure; its address is for the log alone."""
 
 import io
 import json
@@ -78,15 +78,6 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
         assert all(line["reason"] == WORDS for line in failed)
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(None, "1"), (0.2, "1"), (7, "7"), (2.5, "3"), (1e9, "3600")])
-def test_a_busy_server_tells_when_to_come_back(failing, seconds, told):
-    failing.engines["big"].error = errors.EngineBusyError(WORDS, seconds)
-    for body in (BIG, {**BIG, "stream": True}):
-        reply = asked(failing, body)
-        assert (reply.status_code, reply.headers["retry-after"]) == (503, told)
-        assert reply.json()["error"]["code"] == "EngineBusyError"
-
-
 def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
     error = errors.ContextExceededError("B", 5000, 4096)
     error.role = "big"
@@ -100,6 +91,7 @@ def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
     ("after", "status", "reply", "retry"),
     [
         (2.3, 429, 429, "3"),
+        (1e9, 429, 429, "3600"),
         (0.0, 503, 503, "1"),
         (None, 429, 429, "5"),
         (None, 503, 503, "5"),

@@ -127,28 +127,33 @@ async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
 async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
     """It left as final: the reply's figures count it, and its trace has it."""
     text = "word " * 4000 if phase == "thinking" else "a</think>\n\n" + "word " * 4000
-    problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=0.3)
+    problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=3.0)
     job = ChainRequest(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True)
     reasoning, content, outcome = await streamed(pair(text, delay=0.001, width=1, small_width=1), job)
     assert outcome.finish == "time"
     assert "word" in (reasoning if phase == "thinking" else content)
     assert (reasoning, content.strip()) == (outcome.reasoning, outcome.content)
-    assert outcome.kept > 10
+    assert outcome.kept > 0
 
 
 async def test_a_method_that_gives_up_on_a_write_loses_no_text():
     """What it writes afterwards follows what had left already."""
 
+    engines = pair("word " * 400, delay=0.001, width=1, small_width=1)
+
     class GivesUp(Method):
         async def run(self, chain):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await chain.write("big")
+            writing = asyncio.ensure_future(chain.write("big"))
+            while engines["big"].produced < 10:  # noqa: ASYNC110  the engine has no event
+                await asyncio.sleep(0)
+            writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writing
             await chain.insert("Enough of that.\n")
             await chain.answer("big")
 
     job = ChainRequest(model="m", method=GivesUp(), problems=(Problem.of("Q"),), stream=True)
-    reasoning, content, outcome = await streamed(pair("word " * 400, delay=0.001, width=1, small_width=1), job)
+    reasoning, content, outcome = await streamed(engines, job)
     assert reasoning.startswith("word ")
     assert reasoning.endswith("Enough of that.\n")
     assert (reasoning, content) == (outcome.reasoning, outcome.content)

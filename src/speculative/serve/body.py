@@ -103,6 +103,13 @@ def _check_headers(request: Request, max_bytes: int) -> None:
     encoding = headers.get("content-encoding", "").strip()
     if encoding.lower() not in ("", "identity"):
         raise ApiError(415, f"the body must not be encoded, got Content-Encoding {encoding[:40]!r}; send it plain", code="encoded_body")
+    if "upgrade" in headers:  # the HTTP parser takes what follows for the other protocol's, so the body is lost
+        raise ApiError(
+            400,
+            f"the request must stay HTTP/1.1, got an offer to change to {headers['upgrade'][:40]!r}; "
+            "send no Upgrade header (Java: HttpClient.Version.HTTP_1_1), or put a reverse proxy in front",
+            code="upgrade_offered",
+        )
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise ApiError(415, f"the body must be JSON, got {kind[:80] or 'no type'}; send `Content-Type: application/json`", code="not_json")

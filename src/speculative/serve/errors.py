@@ -105,7 +105,7 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
             return ApiError(400, str(error))
         case ContextExceededError():
             return ApiError(400, describe_failure(error), code="context_length_exceeded")
-        case EngineBusyError(retry_after=after, status=status):
+        case EngineBusyError(retry_after=after, status=429 | 503 as status):
             wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
             kind = "rate_limit_error" if status == 429 else "service_unavailable"
             return ApiError(status, f"{describe_failure(error)}; {more}", kind=kind, code="EngineBusyError", retry_after=wait)

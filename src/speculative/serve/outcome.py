@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -99,15 +99,6 @@ def openai_usage(outcomes: Sequence[ChainOutcome], chains_for_prompt: int) -> di
         "prompt_tokens_details": {"cached_tokens": sum(o.cached_tokens for o in prompts)},
         "completion_tokens_details": {"reasoning_tokens": sum(o.reasoning_tokens for o in outcomes)},
     }
-
-
-def total_usage(outcomes: Iterable[ChainOutcome]) -> dict[str, Usage]:
-    """Sums usage by role over all chains."""
-    totals: dict[str, Usage] = {}
-    for outcome in outcomes:
-        for role, usage in outcome.usage.items():
-            totals[role] = totals.get(role, Usage()) + usage
-    return totals
 
 
 def _stop_reason(trace: Trace) -> str:

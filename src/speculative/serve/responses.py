@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from speculative.serve.errors import ApiError, redact_event
-from speculative.serve.outcome import ChainOutcome, openai_usage, total_usage
+from speculative.serve.outcome import ChainOutcome, openai_usage
 from speculative.serve.request import ChainRequest
+from speculative.trace.usage import total_usage
 
 encode = msgspec.json.encode
 
@@ -52,7 +53,7 @@ class ReplyWriter(Protocol):
 
 def summarize(request: ChainRequest, outcomes: Sequence[ChainOutcome]) -> dict[str, Any]:
     """Builds the fields under `speculative` for all chains of a reply."""
-    return {**request.about, "finish_reason": outcomes[0].finish, "usage": total_usage(outcomes)}
+    return {**request.about, "finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes)}
 
 
 def event_lists(outcomes: Sequence[ChainOutcome]) -> list[list[Any]]:
