@@ -8,8 +8,9 @@ import pytest
 from strategies import scripted_pair
 
 from speculative import Pair, UsageError
+from speculative.engines.options import EngineOptions, describe_engines
 from speculative.methods.registry import build
-from speculative.pair import EngineOptions, engine, kept, launch_of
+from speculative.pair import launch_config, open_engine
 from speculative.testing import ScriptedEngine
 
 
@@ -51,7 +52,7 @@ def test_a_method_without_needs_takes_any_pair() -> None:
 @pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
-        engine(spec)
+        open_engine(spec)
 
 
 def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +60,8 @@ def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: py
     (tmp_path / "some" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for spec in ("./some/model", "some/model", f"{tmp_path}/some/model"):
-        assert launch_of(spec, EngineOptions()).model == str(tmp_path / "some" / "model")
-    assert launch_of("some/name", EngineOptions()).model == "some/name"
+        assert launch_config(spec, EngineOptions()).model == str(tmp_path / "some" / "model")
+    assert launch_config("some/name", EngineOptions()).model == "some/name"
 
 
 def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:
@@ -69,7 +70,7 @@ def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None
         "small": EngineOptions(),
         "judge": EngineOptions(model="unused"),
     }
-    assert kept({"big": ("http://me:s3cret@host/v1", "http://other/v1"), "small": "bundled:small", "judge": ()}, options) == {
+    assert describe_engines({"big": ("http://me:s3cret@host/v1", "http://other/v1"), "small": "bundled:small", "judge": ()}, options) == {
         "big": "http://…@host/v1 http://other/v1",
         "small": "bundled:small",
         "big_model": "m",

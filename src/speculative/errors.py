@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from pydantic import ValidationError
 
     from speculative.trace.trace import Trace
 
@@ -182,3 +185,19 @@ class ChainStateError(RuntimeError):
     """
 
     where: tuple[str, int] | None = None
+
+
+def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = "") -> UsageError:
+    """Makes one line of a validation error: the first thing that is wrong, its value and what it must be.
+
+    `names`: how the user knows the fields, or the place that they stand in. The value of a key is not shown.
+    """
+    first = error.errors(include_url=False)[0]
+    steps = [str(step) for step in first["loc"]]
+    if isinstance(names, str):
+        name = ".".join([*([names] if names else []), *steps])
+    else:
+        name = ".".join([names.get(steps[0], steps[0]), *steps[1:]]) if steps else "the value"
+    must = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    value = "" if "key" in name else f", got {str(first['input'])[:80]!r}"
+    return UsageError(f"{name} {must}{value}" if must.startswith("must") else f"{name}: {must}{value}")

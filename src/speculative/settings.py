@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from msgspec import structs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,16 +20,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from speculative._plugins import is_path
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions
 from speculative.errors import UsageError
+from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.problem import Degrade, Role
 
 FILE = "speculative.toml"
 PREFIX = "SPECULATIVE_"
 MIB = 1 << 20
-ROLES: tuple[Role, ...] = get_args(Role)
 
 FLAG_GROUPS = {
     "Access": ("key_file", "no_auth", "allowed_host", "cors_origin", "drop_params", "log_level", "log_text"),
@@ -49,22 +50,24 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _check_filed(options: EngineOptions) -> EngineOptions:
+    """Refuses options that a file may not hold: another user may have written it, and a path is code."""
+    if options.key:
+        raise ValueError("a key must not stand in the settings; set SPECULATIVE_BIG_KEY (or _SMALL_, _JUDGE_) in the environment")
+    if options.keep:
+        raise ValueError("keep must be a flag, since the settings hold for every start; use `speculative up`")
+    if options.dialect and is_path(options.dialect):
+        raise ValueError(
+            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect, --small-dialect"
+        )
+    return options
+
+
 Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
-class Server(BaseModel):
-    """Options of an engine: `[servers.big]` in the file. A key belongs into the environment."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = None
-    tokenizer: str | None = None
-    dialect: str | None = None
-    context: int | None = Field(None, ge=1)
-    gpus: str | None = None
-    port: int = Field(0, ge=0, le=65535)
-    args: str = ""
-    vllm: str | None = None
+FiledOptions = Annotated[EngineOptions, AfterValidator(_check_filed)]
+"""Options of an engine: `[servers.big]` in the file."""
 
 
 class Preset(BaseModel):
@@ -103,7 +106,7 @@ class Settings(BaseSettings):
     big: Many = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
     small: Many = Field([BUNDLED["small"]], description="engine of the small model")
     judge: Many = Field([], description="engine of a judge, for methods that ask for one")
-    servers: dict[Role, Server] = Field(default_factory=dict[Role, Server], description="options of the engines")
+    servers: dict[Role, FiledOptions] = Field(default_factory=dict[Role, EngineOptions], description="options of the engines")
 
     key_file: Path | None = Field(None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)")
     no_auth: bool = Field(False, description="serve every client that can reach the port")
@@ -165,9 +168,7 @@ class Settings(BaseSettings):
         """Opens the engines and waits for their servers; `flags` win over the file. Raises the errors of `Pair.open`."""
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
-            filed = EngineOptions(**(self.servers[role].model_dump() if role in self.servers else {}))
-            given = structs.asdict((flags or {}).get(role, EngineOptions()))
-            options[role] = structs.replace(filed, **{name: value for name, value in given.items() if value})
+            options[role] = (flags or {}).get(role, EngineOptions()).over(self.servers.get(role, EngineOptions()))
         big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
@@ -177,11 +178,7 @@ class Settings(BaseSettings):
         if self.api_key:
             found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
         if self.key_file:
-            try:
-                lines = self.key_file.read_text(encoding="utf-8-sig").splitlines()  # an editor may have left its mark at the beginning
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                raise UsageError(f"key file {self.key_file}: {reason}") from None
+            lines = read_text(self.key_file, f"key file {self.key_file}").splitlines()
             found += _keys(f"key file {self.key_file}", lines, "line", "put one a line")
         return found
 

@@ -20,7 +20,7 @@ from speculative import Trace
 from speculative.cli.screen import put_whole
 from speculative.report.tables import comparison
 from speculative.report.terminal import draw
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -119,7 +119,7 @@ def test_a_comparison_shows_bars_and_then_the_table(terminal):
 def test_no_number_of_a_table_is_cut_off(width):
     console = Console(file=io.StringIO(), width=width)
     usage = {"big": {"produced_tokens": 123456, "seconds": 1730.48}, "small": {"produced_tokens": 987654, "seconds": 400.77}}
-    row = msgspec.to_builtins(standings([sample("p1", "random_switch(big_share=0.25)")])[0]) | {"usage": usage}
+    row = msgspec.to_builtins(summarize([sample("p1", "random_switch(big_share=0.25)")])[0]) | {"usage": usage}
     for part in comparison([row]):
         put_whole(console, part)
     drawn = console.file.getvalue()

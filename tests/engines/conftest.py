@@ -40,7 +40,7 @@ def lent(start):
 def servers(tmp_path_factory):
     """Both servers of vLLM, loaded side by side."""
     python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
-    launches = {role: starting.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+    launches = {role: starting.LaunchConfig(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
 
     def start(running):
         with pytest.MonkeyPatch.context() as patch:

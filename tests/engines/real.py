@@ -24,7 +24,7 @@ from speculative.engines.llamacpp.launch import LlamaLaunch
 from speculative.engines.vllm import guard
 from speculative.pair import Pair
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import encode_parts, find_dialect
 
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -72,7 +72,7 @@ def llama_launch(name, args=""):
 
 
 def prompt(engine, text):
-    return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
+    return encode_parts(engine.vocabulary, find_dialect("bundled").prompt([Message("user", text)], ""))
 
 
 def metric(url, name, kind="vllm", **labels):

@@ -14,7 +14,7 @@ from standing import command, gone, until
 from speculative.cli import run
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
-from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.launch import LaunchConfig
 from speculative.engines.vllm.process import end_all
 from speculative.errors import EngineUnreachableError, UsageError
 
@@ -23,7 +23,7 @@ from speculative.errors import EngineUnreachableError, UsageError
 def loading(stand_in, tmp_path):
     """A launch of a server that is loaded as soon as the file is there."""
     python, model = stand_in
-    return Launch(model, python, port=starting.free_port(), args=f"--until {tmp_path / 'loaded'}"), tmp_path / "loaded"
+    return LaunchConfig(model, python, port=starting.free_port(), args=f"--until {tmp_path / 'loaded'}"), tmp_path / "loaded"
 
 
 def test_a_server_that_another_command_loads_is_waited_for(loading):
@@ -36,7 +36,7 @@ def test_a_server_that_another_command_loads_is_waited_for(loading):
         file.touch()
 
     try:
-        second = starting.begin(Launch(launch.model, "/nowhere", port=launch.port))
+        second = starting.begin(LaunchConfig(launch.model, "/nowhere", port=launch.port))
         assert (second.url, second.process) == (first.url, None)
         starting.loaded(second, launch, tell)
         assert said[0].startswith(f"waiting for {launch.model}, which another command started (0 s): ")
@@ -104,7 +104,7 @@ def test_of_many_that_start_at_once_one_does(loading):
 
 def test_who_waits_for_a_server_that_breaks_is_told_where_its_log_is(loading):
     launch, file = loading
-    first = starting.begin(Launch(launch.model, launch.python, port=launch.port, args=f"{launch.args} --broken"))
+    first = starting.begin(LaunchConfig(launch.model, launch.python, port=launch.port, args=f"{launch.args} --broken"))
     second = starting.begin(launch)
     with ThreadPoolExecutor(1) as pool:
         failing = pool.submit(starting.loaded, first, launch)
@@ -126,7 +126,7 @@ def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
         with pytest.raises(KeyboardInterrupt):
             starting.start(launch, leave)
         with pytest.raises(EngineUnreachableError, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
-            starting.start(Launch(launch.model, launch.python, port=launch.port, deadline=0.2))
+            starting.start(LaunchConfig(launch.model, launch.python, port=launch.port, deadline=0.2))
         file.touch()
         starting.loaded(first, launch)
     finally:
@@ -171,7 +171,7 @@ def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
     launch, file = loading
     file.touch()
     with pytest.raises(EngineUnreachableError) as raised:
-        starting.start(Launch(launch.model, launch.python, port=launch.port, args="--broken"))
+        starting.start(LaunchConfig(launch.model, launch.python, port=launch.port, args="--broken"))
     starting.start(launch).stop()
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
 

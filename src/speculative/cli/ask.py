@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +15,15 @@ from speculative.cli.files import check_writable, write
 from speculative.cli.interrupt import interruptible
 from speculative.cli.method_flags import method_in, switches, with_flags
 from speculative.cli.screen import put, screen
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
+from speculative.files import read_stdin
 from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.report.live import LivePainter
-from speculative.report.recorder import Recorder
-from speculative.report.terminal import draw
+from speculative.report.terminal import LivePainter, draw
+from speculative.report.timeline import TraceRecorder
 from speculative.result import Result
 from speculative.runner import asolve
 from speculative.trace.trace import Trace
@@ -103,20 +102,14 @@ def _text(problem: str | None, seed: int) -> str:
         return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
     if problem != STDIN:
         return problem
-    if sys.stdin is None:
-        raise UsageError("standard input is closed, there is no problem to read from it")
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise UsageError(f"standard input is not valid UTF-8: byte {error.start} is 0x{wrong:02x}; convert it, e.g. with iconv") from None
+    return read_stdin()
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
     """Shows the chain while it is written, or when it is over; also one that was interrupted, or whose engine or method failed."""
     console = screen()
     live = console.is_terminal and not json and not console.is_dumb_terminal
-    recorder = LivePainter(console, append_only(method)) if live else Recorder()
+    recorder = LivePainter(console, append_only(method)) if live else TraceRecorder()
     stopped: SpeculativeError | None = None
     pair = engines.open()
     with recorder if isinstance(recorder, LivePainter) else nullcontext():
@@ -133,16 +126,16 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     return 0
 
 
-async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder) -> None:
+async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
     async with pair:
         await asolve(asked, method, pair=pair, listener=recorder)
 
 
-def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
+def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
         put(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:
-        draw(screen(), trace, expected, recorder.sketch)
+        draw(screen(), trace, expected, recorder.timeline)

@@ -27,7 +27,7 @@ from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 from speculative.trace.trace import Trace
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
@@ -107,7 +107,7 @@ def compare(
 
         notes, stopped = _run(work(), progress)
     _show(
-        [to_builtins(standing) for standing in standings(compared.samples, [one.label for one in rivals], prices_of)],
+        [to_builtins(standing) for standing in summarize(compared.samples, [one.label for one in rivals], prices_of)],
         json,
         control.equal_cost,
     )

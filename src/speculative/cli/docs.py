@@ -16,7 +16,7 @@ import msgspec
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
 from speculative.report import schema
-from speculative.stats.summary import Standing
+from speculative.stats.summary import MethodSummary
 from speculative.trace.events import AnyEvent
 
 HEAD = """# The command line
@@ -77,7 +77,7 @@ def help_of(*command: str) -> str:
 def command_page() -> str:
     """docs/cli.md."""
     parts = [("speculative", help_of())] + [(f"speculative {name}", THEIRS.get(name) or help_of(name)) for name in COMMANDS]
-    samples = schema.pretty(msgspec.json.schema(list[Standing]))
+    samples = schema.pretty(msgspec.json.schema(list[MethodSummary]))
     return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
 
 

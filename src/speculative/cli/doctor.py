@@ -16,8 +16,9 @@ from speculative.cli.loading import Loading
 from speculative.cli.screen import put_json, screen
 from speculative.engines.base import Engine
 from speculative.engines.diagnostics import Finding, broken, look
+from speculative.engines.options import EngineOptions, Spec, with_api_key
 from speculative.errors import SpeculativeError
-from speculative.pair import EngineOptions, Spec, engine, keyed
+from speculative.pair import open_engine
 
 
 def doctor(
@@ -28,7 +29,7 @@ def doctor(
     """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
     given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
     options = engines.options()
-    findings = [_looked(role, spec, keyed(role, options[role])) for role, spec in given.items() if spec]
+    findings = [_looked(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         put_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
@@ -41,7 +42,7 @@ def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
     """One after the other, each opened for itself: one that is dead does not hide the others."""
     try:
         with raising(), Loading() as tell:
-            opened = engine(spec, options, tell)
+            opened = open_engine(spec, options, tell)
     except SpeculativeError as error:
         return broken(role, error)
     return interruptible(_seen(role, opened))

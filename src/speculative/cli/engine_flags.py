@@ -12,7 +12,8 @@ from cyclopts import Group, Parameter, Token
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
 from speculative.cli.server_flags import ServerFlags
-from speculative.pair import BUNDLED, Pair, Spec, kept, starts
+from speculative.engines.options import BUNDLED, Spec, describe_engines, is_model_name
+from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
 
 
@@ -51,11 +52,11 @@ class EngineFlags(ServerFlags):
     @property
     def specs(self) -> dict[str, str]:
         """What fills each role and how, as it is kept with samples."""
-        return kept({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
+        return describe_engines({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
         """The pair; while servers load, the user is told how far they are."""
-        with raising() if any(map(starts, (*self.big, *self.small, *self.judge))) else nullcontext(), Loading() as tell:
+        with raising() if any(map(is_model_name, (*self.big, *self.small, *self.judge))) else nullcontext(), Loading() as tell:
             return self._open(tell)
 
     def _open(self, tell: Callable[[str], None] | None) -> Pair:

@@ -40,11 +40,13 @@ from speculative.runs.provenance import provenance
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 DEFAULT_METHOD = "random_switch"
 WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"
-DATA = "take the problems from this JSON-lines file: the columns of the task's public data set, or `problem` and `answer`"
+DATA = (
+    "problems from this file (JSON lines or list, CSV, Parquet; -: standard input): the public data set's columns, or `problem`, `answer`"
+)
 OUT = "the folder for samples, traces and logs; the same command again goes on where it stopped [default: runs/NAME]"
 EXTRACT = "MODEL@URL of a server that finds the answer where the grader sees none; it never sees the right one"
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
@@ -253,7 +255,7 @@ def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
 def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> None:
     cells = schedule.cells
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(one) for one in standings(samples, [cell.contender.label for cell in cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(one) for one in summarize(samples, [cell.contender.label for cell in cells], prices)]
     if json:
         put_json(rows)
     else:

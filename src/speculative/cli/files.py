@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.trace.trace import write_whole
+from speculative.files import write_file
 
 
 def check_writable(path: Path) -> None:
@@ -29,6 +29,6 @@ def check_writable(path: Path) -> None:
 def write(path: Path, data: bytes | Iterable[bytes], what: str) -> None:
     """Writes the whole file or nothing. Raises `SpeculativeError` with its name."""
     try:
-        write_whole(path, data)
+        write_file(path, data)
     except OSError as error:
         raise SpeculativeError(f"{path}: {error.strerror}; the {what} is not saved, nothing was written there") from None

@@ -14,9 +14,8 @@ from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, put_json
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
-from speculative.report.contents import Report
 from speculative.report.frontier import Frontier
-from speculative.report.gather import gather
+from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
 DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"
@@ -61,13 +60,13 @@ def report(
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write(csv, export.csv(samples), "table")
+        write(csv, export.csv(samples, made.folders), "table")
     if parquet:
-        write(parquet, export.parquet(samples), "table")
+        write(parquet, export.parquet(samples, made.folders), "table")
     if json:
-        put_json(made.standings)
+        put_json(made.summaries)
     else:
-        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+        put(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
     return 0
 
 

@@ -8,9 +8,10 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, Field, create_model
 
 from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
+from speculative.engines.options import ROLES
 from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
-from speculative.settings import FLAG_GROUPS, NOT_FLAGS, ROLES, Settings
+from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Settings
 from speculative.splitreason.service import SplitReasonService
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from speculative.pair import EngineOptions
+from speculative.engines.options import ROLES, EngineOptions
 
 SERVERS = Group("Servers", sort_key=6)
 
@@ -66,9 +66,4 @@ class ServerFlags:
 
     def options(self) -> dict[str, EngineOptions]:
         """The same, by role."""
-        return {role: self._of(role) for role in ("big", "small", "judge")}
-
-    def _of(self, role: str) -> EngineOptions:
-        names = ("model", "key", "tokenizer", "dialect", "context", "gpus", "args")
-        given = {name: getattr(self, f"{role}_{name}") for name in names}
-        return EngineOptions(**given, port=getattr(self, f"{role}_port") or 0, vllm=self.vllm, keep=not self.terminate_on_exit)
+        return {role: EngineOptions.of(role, vars(self)) for role in ROLES}

@@ -10,11 +10,12 @@ from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli.errors import note
 from speculative.cli.interrupt import raising
 from speculative.cli.loading import Loading
+from speculative.engines.options import BUNDLED, engine_kind
 from speculative.engines.vllm import kept
-from speculative.engines.vllm.launch import TOLD, Launch, begin, loaded
+from speculative.engines.vllm.launch import TOLD, LaunchConfig, begin, loaded
 from speculative.engines.vllm.process import Running, end_all
 from speculative.errors import UsageError
-from speculative.pair import BUNDLED, kind_of, launch_of
+from speculative.pair import launch_config
 
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
@@ -24,14 +25,14 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
     """Start vLLM or llama.cpp for the models and hold the servers open, until Ctrl-C or `speculative down`."""
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
-    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
+    launches = {role: launch_config(specs[0], options[role]) for role, specs in given.items() if engine_kind(specs) == "model"}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
     with raising():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
-def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
+def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[Running] = []
     try:
         with Loading() as tell:

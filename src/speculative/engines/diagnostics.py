@@ -11,7 +11,7 @@ from speculative.engines.base import Decoding, Engine, Tally
 from speculative.engines.tokenizers.base import check_round_trip
 from speculative.errors import EngineError, SpeculativeError
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import encode_parts, find_dialect
 
 QUESTION = [Message("user", "What is 1+1?")]
 
@@ -39,7 +39,7 @@ async def look(role: str, engine: Engine) -> Finding:
     found.fingerprint, found.context, found.abilities = engine.vocabulary.fingerprint, engine.context, sorted(engine.abilities)
     try:
         check_round_trip(engine.vocabulary, engine.name)
-        prompt = encode(engine.vocabulary, dialect(engine.dialect).prompt(QUESTION, ""))
+        prompt = encode_parts(engine.vocabulary, find_dialect(engine.dialect).prompt(QUESTION, ""))
         ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
         found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
         if server and server.kind in ("vllm", "llama.cpp"):

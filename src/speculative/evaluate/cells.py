@@ -18,7 +18,7 @@ from speculative.evaluate.work import Finder, Work, attempt, matching, plan, pos
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.prompts import dialect, shown
+from speculative.prompts import find_dialect, render
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
 from speculative.trace.trace import Trace
@@ -148,8 +148,8 @@ def prompts_of(cell: Cell, pair: Pair) -> dict[str, str]:
     method = cell.contender.method
     problem = method.prepare(posed(cell.work(cell.stated[0].id, 0), cell.problem))
     given = problem.answer_instruction
-    families = {role: dialect(engine.dialect) for role, engine in pair.items()}
+    families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
     return {
-        role: shown(family.prompt(problem.messages, family.answer_instruction if given is None else given))
+        role: render(family.prompt(problem.messages, family.answer_instruction if given is None else given))
         for role, family in families.items()
     }

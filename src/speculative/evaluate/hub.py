@@ -1,4 +1,4 @@
-"""Public data sets, through the package `datasets` (extra `eval`). It keeps what it fetched: later runs need no network."""
+"""Public data sets, through the package `datasets` (extra `eval`). Fetched sets are kept, so later runs need no network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speculative.engines.hub import unreachable
 from speculative.errors import MissingExtraError, SpeculativeError
 from speculative.secret import secret
 
-NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
+NEXT = "fetch it where there is a network, or name a file with --data"
 
 
 def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:

@@ -23,13 +23,14 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.cells import Cell, Desk
 from speculative.evaluate.tasks import digest
 from speculative.evaluate.work import seed_of
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
 from speculative.result import Result
 from speculative.runner import run

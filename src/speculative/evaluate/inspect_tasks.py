@@ -23,7 +23,7 @@ from speculative.evaluate.problems import StatedProblem
 from speculative.evaluate.tasks import TASKS, Task, load, task
 from speculative.evaluate.work import seed_of
 from speculative.prompts import Qwen3
-from speculative.stats.pass_at_k import allowed, majority
+from speculative.stats.pass_at_k import available_ks, majority
 
 
 def named(name: str) -> str:
@@ -79,7 +79,7 @@ def inspected(task: Task, stated: Sequence[StatedProblem], *, seed: int = 0, epo
     rows = [
         InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in stated
     ]
-    ks = allowed([epochs or 1])
+    ks = available_ks([epochs or 1])
     reducers = ["mean", *(f"pass_at_{k}" for k in ks), *(f"{named('maj')}_{k}" for k in ks)]
     repeats = {"epochs": Epochs(epochs, reducers)} if epochs else {}
     return InspectTask(

@@ -18,7 +18,7 @@ from speculative.problem import Message, Problem
 from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Key, Sample
-from speculative.runs.shared_cache import lent
+from speculative.runs.shared_cache import shared_cache_tokens
 from speculative.trace.trace import Trace
 
 UNGRADED = Verdict(False, None, "graded elsewhere")
@@ -99,8 +99,8 @@ async def graded(work: Work, result: Result, settings: Mapping[str, Any], at_onc
         finish_reason=result.finish_reason or "",
         seconds=result.seconds,
         usage={role: cost for role, cost in result.usage.items() if cost.requests},
-        at_once=at_once,
-        lent=lent(result.trace),
+        mean_concurrency=at_once,
+        shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=work.contender.control_of,
         degraded=result.degraded,
         undecided=verdict.undecided,

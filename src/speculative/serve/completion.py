@@ -350,14 +350,16 @@ async def tokenize_off_loop(pair: Pair, problems: Sequence[Problem], turn: async
 
 def raw_text(pair: Pair, problem: Problem) -> RawText:
     """Finds out how a raw prompt's thinking is closed, and whether the text may end without thinking."""
-    dialect = prompts.dialect(pair["big"].dialect)
+    dialect = prompts.find_dialect(pair["big"].dialect)
 
     def close(text: str) -> str:
         return "".join(part if isinstance(part, str) else part.text for part in dialect.close(text))
 
-    if dialect.opened(problem.messages[0].content):
+    if dialect.is_thinking_open(problem.messages[0].content):
         return RawText(close, None)
-    ends = {role: frozenset(map(engine.vocabulary.marker, prompts.dialect(engine.dialect).ends)) for role, engine in pair.items()}
+    ends = {
+        role: frozenset(map(engine.vocabulary.marker, prompts.find_dialect(engine.dialect).stop_tokens)) for role, engine in pair.items()
+    }
     return RawText(close, ends)
 
 

@@ -14,8 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from speculative.engines.options import EngineOptions
 from speculative.errors import EngineClosedError, UsageError
-from speculative.pair import EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.serve.app import create_app
 from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
 from speculative.serve.logs import Redactor, log, set_up, take_down

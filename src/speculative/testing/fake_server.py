@@ -18,7 +18,7 @@ from msgspec import Struct
 from speculative.engines.base import Completion, Decoding, Engine, Tally
 from speculative.errors import ContextExceededError, EngineError
 from speculative.problem import Message
-from speculative.prompts import Part, dialect, encode, shown
+from speculative.prompts import Part, encode_parts, find_dialect, render
 from speculative.testing.fake_llamacpp import LlamaSpeech, begun
 
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
@@ -106,7 +106,7 @@ class FakeServer:
         self.requests.append((request.path, dict(request.headers), body))
         self.peers.add(request.transport and request.transport.get_extra_info("peername"))
         if request.path == "/apply-template" and self.kind == "llama.cpp":
-            return web.json_response({"prompt": shown(self._templated(body))})
+            return web.json_response({"prompt": render(self._templated(body))})
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
         if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
@@ -148,15 +148,15 @@ class FakeServer:
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
         vocabulary = self.engine.vocabulary
         if "messages" in body:
-            ids = encode(vocabulary, self._templated(body))
+            ids = encode_parts(vocabulary, self._templated(body))
         elif body.get("parse_special"):
-            ids = encode(vocabulary, dialect(self.engine.dialect).raw(body["content"]))
+            ids = encode_parts(vocabulary, find_dialect(self.engine.dialect).raw(body["content"]))
         else:
             ids = vocabulary.encode(body.get("prompt", body.get("content", "")))
         return {"tokens": ids, "count": len(ids), "max_model_len": self.engine.context}
 
     def _templated(self, body: dict[str, Any]) -> list[Part]:
-        return dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
+        return find_dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
 
     # ---- how it answers ---------------------------------------------------------------------------------------------
 

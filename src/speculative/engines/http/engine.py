@@ -21,6 +21,7 @@ from speculative.engines.http.response import Reading, Telling
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.hiding import bare
+from speculative.prompts import load_dialect
 
 HELD = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
@@ -63,8 +64,8 @@ class OpenAIEngine:
         """Asks the servers what they are and has one write a token.
 
         `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
-        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary. `context`: positions
-        of the model, if the server does not say them. `phase` is told what is being done.
+        where the server says. `dialect`: a name or `FILE.py:CLASS`, if it cannot be told from the vocabulary. `context`: positions of
+        the model, if the server does not say them. `phase` is told what is being done.
         Raises `EngineUnreachableError` for a dead address, `UsageError` for what has to be said.
         """
         addresses = [urls] if isinstance(urls, str) else urls
@@ -77,7 +78,8 @@ class OpenAIEngine:
                 phase(f"reading the tokenizer of {tokenizer or server.source}")
                 vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
                 phase(waiting)
-            engine = cls(link, server, vocabulary, dialect or remote_vocabulary.dialect_of(vocabulary), server.abilities)
+            name = load_dialect(dialect) if dialect else remote_vocabulary.dialect_of(vocabulary)
+            engine = cls(link, server, vocabulary, name, server.abilities)
             return await engine._tried()
         finally:
             await link.aclose()

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speculative.engines.local.model import Ints, Model
-from speculative.engines.local.twigs import Twigs
 
 MOST_ROWS = 256
-TWIG_SHARE = 8  # of the budget, one part in so many is for twigs
-TWIG_RATIO = 4  # a tail is cut off and kept, rather than the beginning copied, when it is so many times shorter
+TAIL_RATIO = 4  # where no row is empty, a tail is cut off, rather than the beginning copied, when it is so many times shorter
 FIRST_ROWS = 4
 FIRST_POSITIONS = 512
 
@@ -21,13 +19,12 @@ class Store:
     """R rows of M positions. A row is busy (someone writes to it) or parked (kept for whoever goes on from it).
 
     `tokens` [R, M] are the ids whose keys and values the row holds, `length` [R] how many. Rows and positions grow in
-    powers of two as long as they fit into `budget` bytes, twigs included; then the least recently used parked row makes room.
+    powers of two as long as they fit into `budget` bytes; then the least recently used parked row makes room.
     """
 
     def __init__(self, model: Model, budget: int) -> None:
         self._model = model
-        self._twigs = Twigs(budget // TWIG_SHARE)
-        self._budget = budget - budget // TWIG_SHARE
+        self._budget = budget
         self._clock = 0
         self._used = np.zeros(MOST_ROWS, np.int64)
         self.busy: NDArray[np.bool_] = np.zeros(MOST_ROWS, np.bool_)
@@ -62,33 +59,24 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values held."""
-        return self.kv.nbytes + self._twigs.nbytes
+        return self.kv.nbytes
 
     def claim(self, ids: Ints, most: int) -> tuple[int, int] | None:
         """A busy row that begins with the longest part of `ids` that is held, of `most` tokens at the most, and that part's length.
 
-        None when all rows are busy. A row that goes on elsewhere loses its tail to the twigs, or its beginning is copied.
+        None when all rows are busy. A row keeps its tail, and its beginning is copied, if a row is empty or the tail is long.
         """
         row, shared = self.longest(ids, most)
         tail = int(self.length[row]) - shared
-        if shared and not self.busy[row] and tail * TWIG_RATIO <= shared:
-            if tail:
-                self._twigs.keep(self.tokens[row, : shared + tail], shared, self.kv[:, row, :, shared : shared + tail])
-            self._begin(row, shared)
-        else:
-            fresh = self.take(len(ids) + 2, row if shared else None)
-            if fresh is None and (not shared or self.busy[row]):
-                return None
-            target = row if fresh is None else fresh
-            self.copy(row, target, shared)
-            row = self._begin(target, shared)
-        twig = self._twigs.find(ids, shared, min(most, self.positions))
-        if twig is not None:
-            end, kv = twig
-            self.kv[:, row, :, shared:end] = kv
-            self.write(row, ids[shared:end])
-            shared = end
-        return row, shared
+        cheap = not tail or (tail * TAIL_RATIO <= shared and not len(self._empty()))
+        if shared and not self.busy[row] and cheap:
+            return self._begin(row, shared), shared
+        fresh = self.take(len(ids) + 2, row if shared else None)
+        if fresh is None and (not shared or self.busy[row]):
+            return None
+        target = row if fresh is None else fresh
+        self.copy(row, target, shared)
+        return self._begin(target, shared), shared
 
     def longest(self, ids: Ints, most: int) -> tuple[int, int]:
         """The row that shares most tokens with the beginning of `ids`, and how many; parked and short ones first."""
@@ -117,13 +105,12 @@ class Store:
 
         None when all are busy. Rows may have to `grow` before the text fits.
         """
-        idle = ~self.busy[: self.rows]
-        free = np.flatnonzero(idle & (self.length[: self.rows] == 0))
-        if len(free):
+        if len(free := self._empty()):
             return self._begin(self._nearest(free), 0)
         if self.rows < self._limit(self.positions):
             self._resize(min(self.rows * 2, self._limit(self.positions)), self.positions)
             return self.take(positions, avoid)
+        idle = ~self.busy[: self.rows]
         if avoid is not None:
             idle[avoid] = False
         parked = np.flatnonzero(idle)
@@ -134,6 +121,9 @@ class Store:
         if self._shrinks(positions):
             return self.take(positions, avoid)
         return self._begin(oldest, 0)
+
+    def _empty(self) -> NDArray[np.intp]:
+        return np.flatnonzero(~self.busy[: self.rows] & (self.length[: self.rows] == 0))
 
     def _nearest(self, rows: NDArray[np.intp]) -> int:
         """Of some rows the one closest to those at work: a step passes over the rows between them."""

@@ -136,15 +136,14 @@ class Append:
 class Sequence:
     """A completion that is being decoded in a row."""
 
-    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "since", "told", "written")
+    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "told")
 
     def __init__(self, call: Completing, i: int, j: int, limit: int, key: int) -> None:
         self.call, self.i, self.j, self.limit, self.key = call, i, j, limit, key
         self.ids: list[int] = []
         self.logprobs: list[float] | None = [] if call.decoding.logprobs else None
-        self.since = 0  # the step of the batch's history that holds the first id not in `ids` yet
-        self.told = 0  # ids that a listener has been told
-        self.written = 0  # ids that the row's record holds
+        self.told = 0  # ids that were handed to a stream
+        self.recorded = 0  # ids that the store knows to be in the row
 
     def again(self) -> Append:
         """The append that brings a suspended sequence back."""

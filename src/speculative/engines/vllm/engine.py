@@ -10,7 +10,7 @@ from typing import Any
 
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.vllm.launch import Launch, Tell, begin, loaded
+from speculative.engines.vllm.launch import LaunchConfig, Tell, begin, loaded
 from speculative.engines.vllm.process import Running, end_all
 from speculative.errors import EngineError
 
@@ -23,12 +23,12 @@ class VllmEngine(OpenAIEngine):
     running: Running
 
     @classmethod
-    def serve(cls, launch: Launch, tell: Tell | None = None, **options: Any) -> VllmEngine:
+    def serve(cls, launch: LaunchConfig, tell: Tell | None = None, **options: Any) -> VllmEngine:
         """Starts the server and opens the engine on it; if that fails, the server is ended."""
         return cls.serve_all([(launch, options)], tell)[0]
 
     @classmethod
-    def serve_all(cls, launches: Sequence[tuple[Launch, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
+    def serve_all(cls, launches: Sequence[tuple[LaunchConfig, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
         """Several at once: they load side by side."""
         begun: list[Running] = []
         engines: list[VllmEngine] = []
@@ -46,7 +46,7 @@ class VllmEngine(OpenAIEngine):
             raise
         return engines
 
-    def _own_up(self, launch: Launch) -> None:
+    def _own_up(self, launch: LaunchConfig) -> None:
         """A server that answered on the port is used as it is, but not without a word when it runs another model."""
         if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
             served, meant = self.server.model, launch.model
@@ -92,6 +92,6 @@ class VllmEngine(OpenAIEngine):
             await asyncio.to_thread(self.running.stop)
 
 
-def _tokenizer(launch: Launch) -> str | None:
+def _tokenizer(launch: LaunchConfig) -> str | None:
     """The folder itself when the model is one."""
     return launch.model if Path(launch.model).expanduser().is_dir() else None

@@ -60,7 +60,7 @@ _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
 
-class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
+class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
     """How a model is served with vLLM. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
 
     `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
@@ -115,7 +115,7 @@ class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
         return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
-def start(launch: Launch, tell: Tell | None = None) -> Running:
+def start(launch: LaunchConfig, tell: Tell | None = None) -> Running:
     """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
 
     Raises `UsageError` when there is no Python with vLLM, `EngineUnreachableError` (with the log's path) when it ends or takes too long.
@@ -123,7 +123,7 @@ def start(launch: Launch, tell: Tell | None = None) -> Running:
     return loaded(begin(launch), launch, tell)
 
 
-def begin(launch: Launch, *, held: bool = False) -> Running:
+def begin(launch: LaunchConfig, *, held: bool = False) -> Running:
     """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
     if launch.keep:
         kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
@@ -139,7 +139,7 @@ def begin(launch: Launch, *, held: bool = False) -> Running:
         return _begun(launch, held)
 
 
-def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
+def _found(launch: LaunchConfig, file: Path, note: kept.Note) -> Running:
     """One that is noted: another command's, or of this one, where a port is given twice."""
     if file in loading():
         if note.launch["model"] != launch.model:
@@ -151,7 +151,7 @@ def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
     return running
 
 
-def _begun(launch: Launch, held: bool) -> Running:
+def _begun(launch: LaunchConfig, held: bool) -> Running:
     port = launch.port or free_port()
     command = launch.run(port)
     sweep(kept.state())
@@ -180,7 +180,7 @@ def _begun(launch: Launch, held: bool) -> Running:
     return running
 
 
-def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
+def loaded(running: Running, launch: LaunchConfig, tell: Tell | None = None) -> Running:
     """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
     begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
     look = _ours if running.process else _anothers if running.note else _strangers
@@ -200,7 +200,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
     return running
 
 
-def _ours(running: Running, launch: Launch, seconds: float) -> str:
+def _ours(running: Running, launch: LaunchConfig, seconds: float) -> str:
     """What a server of ours is doing. Raises `EngineUnreachableError` when it has ended, or its time is over."""
     assert running.process
     code = running.process.poll()
@@ -215,7 +215,7 @@ def _ours(running: Running, launch: Launch, seconds: float) -> str:
     return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
 
 
-def _anothers(running: Running, launch: Launch, seconds: float) -> str:
+def _anothers(running: Running, launch: LaunchConfig, seconds: float) -> str:
     """The same for one that another command started."""
     assert running.note
     log, note = kept.log_of(running.note), kept.notes().get(running.note)
@@ -231,7 +231,7 @@ def _anothers(running: Running, launch: Launch, seconds: float) -> str:
     return f"waiting for {model}, which another command started ({seconds:.0f} s): {last_line(log)}"
 
 
-def _strangers(running: Running, launch: Launch, seconds: float) -> str:
+def _strangers(running: Running, launch: LaunchConfig, seconds: float) -> str:
     """The same for what listens on the port and was not started here."""
     if seconds > min(PATIENCE, launch.deadline):
         raise EngineUnreachableError(

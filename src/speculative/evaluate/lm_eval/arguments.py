@@ -12,13 +12,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative.engines.options import BUNDLED, EngineOptions, Spec, describe_engines
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.cells import settings_of
 from speculative.hiding import hidden
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
 from speculative.methods.spec import Contender, spell
-from speculative.pair import BUNDLED, EngineOptions, Spec, kept
 from speculative.problem import Problem, Sampling
 
 ROLES = ("big", "small", "judge")
@@ -55,7 +55,7 @@ class Arguments(Struct, frozen=True):
 
     def kept(self, problem: Problem) -> dict[str, Any]:
         """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
-        return settings_of(problem, {"service": hidden(self.service)} if self.service else kept(self.specs, self.options))
+        return settings_of(problem, {"service": hidden(self.service)} if self.service else describe_engines(self.specs, self.options))
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from speculative.answers import boxed
 from speculative.engines.http.client import Deadlines, Link
+from speculative.engines.options import EngineOptions, with_api_key
 from speculative.errors import EngineRefusedError, EngineServerError
 from speculative.evaluate.lm_eval.arguments import Arguments
 from speculative.methods.base import Method, name_of, params_of
-from speculative.pair import EngineOptions, keyed
 from speculative.problem import FinishReason, Problem
 from speculative.result import Result
 from speculative.trace.events import AnyEvent
@@ -56,7 +56,7 @@ class Service:
     def __init__(self, url: str, arguments: Arguments) -> None:
         self._arguments = arguments
         base = url if url.endswith("/v1") else f"{url}/v1"
-        self._link = Link([base], secret=keyed("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
+        self._link = Link([base], secret=with_api_key("service", EngineOptions()).key, deadlines=Deadlines(first_token=PATIENCE))
 
     async def check(self) -> None:
         """Raises `EngineError` where no service answers, or it is not ready."""

@@ -1,7 +1,7 @@
 // The tables: what each method came to, how it compares with others on the same problems, and what several tries give.
 
 import { brief, count, h, percent, plural } from "./dom.js";
-import { icon } from "./marks.js";
+import { icon } from "./legend.js";
 import { SortedTable } from "./table.js";
 
 const BASELINE = "big_only";
@@ -14,7 +14,7 @@ const VIEWS = {
 const mean = (row, role, field = "produced_tokens") => (row.usage[role]?.[field] ?? 0) / row.chains;
 const together = (row) => Object.keys(row.usage).reduce((sum, role) => sum + mean(row, role), 0);
 
-/** All three, of the task whose standings they are told. */
+/** All three, of the task whose summaries they are told. */
 export class MethodTables {
   constructor(marks) {
     this.marks = marks;
@@ -25,19 +25,19 @@ export class MethodTables {
     this.element = h("div", {}, this.methods.element, this.more);
   }
 
-  show(standings) {
-    this.methods.show(standings, [this.named("method", (row) => row.label), ...methodColumns(standings)]);
-    const contrasts = standings.flatMap((row) => row.contrasts);
-    const hardware = standings.flatMap((row) => Object.values(row.costs)).flatMap((cost) => Object.entries(cost.hardware)).map((pair) => pair.join(": "));
-    const lost = standings.filter((row) => row.degraded).map((row) => `${row.label}: ${plural(row.degraded, "chain")}`);
+  show(summaries) {
+    this.methods.show(summaries, [this.named("method", (row) => row.label), ...methodColumns(summaries)]);
+    const contrasts = summaries.flatMap((row) => row.contrasts);
+    const hardware = summaries.flatMap((row) => Object.values(row.costs)).flatMap((cost) => Object.entries(cost.hardware)).map((pair) => pair.join(": "));
+    const lost = summaries.filter((row) => row.degraded).map((row) => `${row.label}: ${plural(row.degraded, "chain")}`);
     const parts = hardware.length ? [h("p", { class: "hint", text: `device time is of ${[...new Set(hardware)].join("; ")}` })] : [];
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
-      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. The p-value is of the exact sign-flip test, problems as clusters." }), this.differences.element);
+      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. Interval and p speak of all problems like these; “p here” of these very problems, with other seeds." }), this.differences.element);
     }
-    if (standings.some((row) => Object.keys(row.pass_at).length)) {
-      this.tries.show(standings, [this.named("method", (row) => row.label), ...tryColumns(standings)]);
+    if (summaries.some((row) => Object.keys(row.pass_at).length)) {
+      this.tries.show(summaries, [this.named("method", (row) => row.label), ...tryColumns(summaries)]);
       parts.push(h("h3", { text: "Several tries" }), h("p", { class: "hint", text: "pass@k: some of k tries is right. maj@k: the answer that most of k tries give is right." }), this.tries.element);
     }
     this.more.replaceChildren(...parts);
@@ -58,16 +58,16 @@ export class MethodTables {
   }
 }
 
-function methodColumns(standings) {
-  const most = Math.max(...standings.filter((row) => !row.control_of).map(together), 1);
-  const views = Object.keys(VIEWS).filter((view) => standings.some((row) => row.costs[view]));
+function methodColumns(summaries) {
+  const most = Math.max(...summaries.filter((row) => !row.control_of).map(together), 1);
+  const views = Object.keys(VIEWS).filter((view) => summaries.some((row) => row.costs[view]));
   return [
     { title: "right", about: "answers that are right, with a 95 % interval that takes the tries of one problem as one cluster", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
     { title: "tokens a chain", about: "tokens that were produced for a chain, the mean: big's, small's, and of both those that were discarded", value: together, cell: (row) => tokens(row, most), left: true },
     { title: "big tokens", about: "tokens that the big model produced for a chain, the mean", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
     { title: "big kept", about: "the big model's share of the chain's tokens", value: (row) => row.share_kept, cell: (row) => number(percent(row.share_kept, 0)) },
     { title: "big spent", about: "the big model's share of all tokens that were produced", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },
-    { title: "seconds", about: "wall time of a chain, the mean; point at it to read how many chains shared the engines (a ballot of a vote is one)", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds), `${brief(row.at_once)} chains shared the engines`) },
+    { title: "seconds", about: "wall time of a chain, the mean; point at it to read how many chains shared the engines (a ballot of a vote is one)", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds), `${brief(row.mean_concurrency)} chains shared the engines`) },
     { title: "speed", about: `${BASELINE}'s seconds over the method's, on the same problems; none where one had to share the engines with more than twice as many chains`, value: (row) => row.speed, cell: (row) => number(row.speed === null ? "·" : `${row.speed.toFixed(2)}×`), down: true },
     ...views.map((view) => ({ title: VIEWS[view][0], about: VIEWS[view][1], value: (row) => row.costs[view]?.chain, cell: (row) => money(row.costs[view]) })),
     { title: "chains", about: "chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },
@@ -77,16 +77,17 @@ function methodColumns(standings) {
 function differenceColumns() {
   return [
     { title: "difference", about: "by how much more the method is right, in points, with a 95 % interval", value: (row) => row.difference, cell: difference, down: true, left: true },
-    { title: "p", about: "the chance of so large a difference if there is none", value: (row) => row.p, cell: (row) => number(row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)) },
+    { title: "p", about: "of no difference over all problems like these", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
+    { title: "p here", about: "of no difference on these very problems, with other seeds: McNemar's exact test", value: (row) => row.p_here, cell: (row) => number(chance(row.p_here)) },
     { title: "big kept", about: "the big model's share of the chain's tokens, of both", value: (row) => row.share_kept[0], cell: (row) => number(row.share_kept.map((share) => percent(share, 0)).join(" vs ")) },
     ...Object.keys(VIEWS).map((view) => ({ title: VIEWS[view][0], about: `what the one costs over what the other costs: ${VIEWS[view][1]}`, value: (row) => row.costs[view], cell: (row) => number(row.costs[view] === undefined ? "·" : `${row.costs[view].toFixed(2)}×`) })),
     { title: "chains", about: "pairs of chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },
   ];
 }
 
-function tryColumns(standings) {
+function tryColumns(summaries) {
   const columns = [["pass", "pass_at"], ["maj", "maj_at"]].flatMap(([word, field]) => {
-    const ks = [...new Set(standings.flatMap((row) => Object.keys(row[field])))].map(Number).sort((one, other) => one - other);
+    const ks = [...new Set(summaries.flatMap((row) => Object.keys(row[field])))].map(Number).sort((one, other) => one - other);
     return ks.map((k) => [`${word}@${k}`, (row) => row[field][k]]);
   });
   return [["pass@1", (row) => ({ value: row.accuracy, low: row.interval[0], high: row.interval[1] })], ...columns].map(([title, of]) => ({
@@ -105,6 +106,11 @@ function broken(text) {
 
 function number(text, title = null) {
   return h("td", { class: "number", title, text });
+}
+
+function chance(p) {
+  if (p === null) return "·";
+  return p < 0.001 ? "< 0.001" : p.toFixed(3);
 }
 
 function estimate(found) {

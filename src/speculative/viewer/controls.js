@@ -1,7 +1,7 @@
 // Controls: each tells what was chosen. All are the browser's own, so keyboards and screen readers know them.
 
 import { draw, h } from "./dom.js";
-import { icon } from "./marks.js";
+import { icon } from "./legend.js";
 
 let groups = 0;
 

@@ -4,7 +4,7 @@ import pytest
 from made import sample
 
 from speculative.errors import UsageError
-from speculative.report.gather import gather
+from speculative.report.run_report import gather
 from speculative.runs.folder import SAMPLES, RunFolder
 
 
@@ -47,13 +47,13 @@ def test_samples_of_other_settings_are_another_method(tmp_path):
     assert labels(made) == ["big_only [max_tokens=100]", "big_only [max_tokens=50]", "big_only [max_tokens=100, answer_by=small]"]
 
 
-def test_of_the_sampling_only_what_differs_is_told(tmp_path):
+def test_only_sampling_fields_that_differ_are_in_a_label(tmp_path):
     hot, cold = ({"max_tokens": 100, "sampling": {"temperature": heat, "top_p": 0.95}} for heat in (0.6, 0.0))
     made = folder(tmp_path / "a", sample(settings=hot), sample(settings=cold))
     assert labels(made) == ["big_only [temperature=0.6]", "big_only [temperature=0.0]"]
 
 
-def test_settings_that_differ_between_folders_are_told_and_engines_are_not(tmp_path):
+def test_settings_that_differ_between_folders_are_in_a_label_and_engines_are_not(tmp_path):
     settings = ({"max_tokens": limit, "big": name} for limit, name in ((100, "x"), (50, "y")))
     one, other = (folder(tmp_path / name, sample(settings=its)) for name, its in zip("ab", settings, strict=True))
     assert labels(one, other) == ["big_only @ a [max_tokens=100]", "big_only @ b [max_tokens=50]"]
@@ -117,12 +117,12 @@ def test_a_control_follows_a_method_on_fewer_problems(tmp_path):
     assert found == {"vote": None, "mine (1 of 2 problems)": None, "random_switch(0.3) (1 of 2 problems)": "mine (1 of 2 problems)"}
 
 
-def test_what_is_of_which_folder_is_known(tmp_path):
+def test_the_folder_of_each_label_is_known(tmp_path):
     one, other = folder(tmp_path / "a", sample()), folder(tmp_path / "b", sample("vote"))
     assert gather([one, other]).folders == {("stories", "big_only"): "a", ("stories", "vote"): "b"}
 
 
-def test_a_folder_without_samples_is_left_out_and_told(tmp_path):
+def test_a_folder_without_samples_is_left_out_and_named(tmp_path):
     full, empty = folder(tmp_path / "a", sample()), folder(tmp_path / "b")
     assert gather([full, empty]).empty == [empty]
     with pytest.raises(UsageError, match=r"b: no sample yet"):

@@ -1,12 +1,14 @@
 // Accuracy against what it costs, with intervals, the Pareto front and the line to beat.
 
 import { brief, draw, h, percent } from "./dom.js";
-import { shape } from "./marks.js";
+import { symbol } from "./legend.js";
 
 const HEIGHT = 440;
 const MARGIN = { top: 18, right: 26, bottom: 52, left: 52 };
 const LETTER = 6.6;
 const LINE = 15;
+const NEAR = 10;  // symbols that are closer would cover each other
+const RADIUS = 9;
 
 /** A figure that draws a frontier (report/frontier.py) as wide as there is room. `chosen` is told the label of a point. */
 export class FrontierView {
@@ -34,25 +36,27 @@ export class FrontierView {
     this.width = width;
     const { axis, points, lines } = this.frontier;
     const scale = scales(points, axis, width);
+    const places = spread(points.map((point) => [scale.x(point.x), scale.y(point.accuracy)]));
     const drawing = draw(
       "svg",
       { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "group", "aria-label": `accuracy against the ${axis.title}; the table below has the same figures` },
       grid(scale, axis, width),
       lines.flatMap((line) => coinLine(line.map((place) => points[place]), scale)),
       front(points, scale),
-      this.points(scale, lines),
-      labels(points, lines, scale, width, this.marks),
+      this.points(scale, lines, places),
+      labels(points, lines, scale, width, this.marks, places),
     );
     this.place.replaceChildren(drawing);
   }
 
-  points(scale, lines) {
+  points(scale, lines, places) {
     const { axis, points } = this.frontier;
     const onLine = new Set(lines.flat());
     return points.map((point, place) => {
       const mark = this.marks.get(point.label);
       const told = `${point.label}: ${percent(point.accuracy)} right (${percent(point.low)} to ${percent(point.high)}), ${brief(point.x)} ${axis.unit}`;
-      const [x, y] = [scale.x(point.x), scale.y(point.accuracy)];
+      const [x, y] = places[place];
+      const at = scale.x(point.x);
       const said = () => this.note.replaceChildren(point.best ? `${told} · on the Pareto front` : told);
       const open = (event) => {
         if (event.type !== "click" && event.key !== "Enter" && event.key !== " ") return;
@@ -62,10 +66,11 @@ export class FrontierView {
       return draw(
         "g",
         { class: `point${point.best ? " best" : ""}`, tabindex: "0", role: "button", "aria-label": told, onfocus: said, onmouseenter: said, onclick: open, onkeydown: open },
-        onLine.has(place) || point.control_of ? [] : whisker(x, scale.y(point.low), scale.y(point.high), mark),
+        onLine.has(place) || point.control_of ? [] : whisker(at, scale.y(point.low), scale.y(point.high), mark),
         ties(point, points, scale, mark),
+        x === at && y === scale.y(point.accuracy) ? [] : draw("path", { class: "leader", d: `M${at} ${scale.y(point.accuracy)}L${x} ${y}` }),
         draw("circle", { class: "target", cx: x, cy: y, r: 13 }),
-        shape(mark, { transform: `translate(${x} ${y}) scale(${onLine.has(place) || point.control_of ? 0.75 : 1.15})` }),
+        symbol(mark, { transform: `translate(${x} ${y}) scale(${onLine.has(place) || point.control_of ? 0.75 : 1.15})` }),
       );
     });
   }
@@ -74,18 +79,33 @@ export class FrontierView {
 function scales(points, axis, width) {
   const share = axis.unit === "%";
   const xs = ticks(0, share ? 100 : Math.max(...points.map((point) => point.x), 1e-9), width < 560 ? 4 : 6);
-  const lows = Math.min(...points.map((point) => point.low));
-  const bottom = Math.max(0, Math.floor(5 * (lows - 0.02)) / 5);
-  const step = bottom > 0.7 ? 5 : bottom > 0.5 ? 10 : 20;
-  const percents = Array.from({ length: Math.round((100 - 100 * bottom) / step) + 1 }, (_, place) => 100 * bottom + place * step);
   const right = xs.at(-1);
   return {
     xs,
-    ys: percents.map((value) => value / 100),
+    ys: [0, 0.2, 0.4, 0.6, 0.8, 1],
     x: (value) => MARGIN.left + (value / right) * (width - MARGIN.left - MARGIN.right),
-    y: (value) => MARGIN.top + ((1 - value) / (1 - bottom)) * (HEIGHT - MARGIN.top - MARGIN.bottom),
-    bottom,
+    y: (value) => MARGIN.top + (1 - value) * (HEIGHT - MARGIN.top - MARGIN.bottom),
   };
+}
+
+/** Where points are drawn: those that would cover each other stand on a circle around their middle. */
+export function spread(places) {
+  const groups = [];
+  places.forEach(([x, y], place) => {
+    const near = groups.find((group) => Math.hypot(places[group[0]][0] - x, places[group[0]][1] - y) < NEAR);
+    if (near) near.push(place);
+    else groups.push([place]);
+  });
+  const moved = places.map((place) => [...place]);
+  for (const group of groups.filter((one) => one.length > 1)) {
+    const [x, y] = [0, 1].map((axis) => group.reduce((sum, place) => sum + places[place][axis], 0) / group.length);
+    const radius = RADIUS * Math.max(1, group.length / 5);
+    group.forEach((place, number) => {
+      const turn = (2 * Math.PI * number) / group.length;
+      moved[place] = [x + radius * Math.cos(turn), y + radius * Math.sin(turn)];
+    });
+  }
+  return moved;
 }
 
 /** Round numbers from `low` to `high` or just above, about `number` of them. */
@@ -111,7 +131,7 @@ function grid(scale, axis, width) {
 
 function whisker(x, low, high, mark) {
   const d = `M${x} ${low}V${high}M${x - 4} ${low}h8M${x - 4} ${high}h8`;
-  return [draw("path", { class: "whisker", d, style: { stroke: mark.colour } })];
+  return [draw("path", { class: "whisker", d, style: { stroke: mark.ink } })];
 }
 
 function coinLine(points, scale) {
@@ -132,12 +152,11 @@ function front(points, scale) {
 function ties(point, points, scale, mark) {
   const place = (one) => `${scale.x(one.x)} ${scale.y(one.accuracy)}`;
   const tied = points.filter((other) => other.control_of === point.label || point.control_of === other.label);
-  return tied.map((other) => draw("path", { class: "tie", d: `M${place(point)}L${place(other)}`, style: { stroke: mark.colour } }));
+  return tied.map((other) => draw("path", { class: "tie", d: `M${place(point)}L${place(other)}`, style: { stroke: mark.ink } }));
 }
 
 /** Labels beside the points, each where it covers nothing; points in one place share a block of lines, those of a line one label. */
-function labels(points, lines, scale, width, marks) {
-  const places = points.map((point) => [scale.x(point.x), scale.y(point.accuracy)]);
+function labels(points, lines, scale, width, marks, places) {
   const onLine = new Set(lines.flat());
   const taken = points.flatMap((point, place) => {
     const [x, y] = places[place];
@@ -149,7 +168,7 @@ function labels(points, lines, scale, width, marks) {
   points.forEach((point, place) => {
     if (onLine.has(place) || point.control_of) return;
     const line = { text: cut(point.label, limit), mark: marks.get(point.label) };
-    const near = blocks.find((block) => Math.hypot(block.x - places[place][0], block.y - places[place][1]) < 9);
+    const near = blocks.find((block) => Math.hypot(block.x - places[place][0], block.y - places[place][1]) < 2 * RADIUS + 2);
     if (near) near.lines.push(line);
     else blocks.push({ x: places[place][0], y: places[place][1], best: point.best, lines: [line] });
   });
@@ -168,7 +187,7 @@ function labels(points, lines, scale, width, marks) {
       return draw(
         "g",
         { "aria-hidden": "true" },
-        several ? shape(line.mark, { transform: `translate(${x + 5} ${y - 4}) scale(0.8)` }) : [],
+        several ? symbol(line.mark, { transform: `translate(${x + 5} ${y - 4}) scale(0.8)` }) : [],
         draw("text", { class: `name${line.mark ? "" : " coin"}`, x: several ? x + 14 : x, y, text: line.text }),
       );
     });

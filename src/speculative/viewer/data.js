@@ -1,4 +1,4 @@
-// Blocks of the page: JSON, deflated, in base64 (report/pack.py).
+// Blocks of the page: JSON, deflated, in base64 (viewer/data.py and report/chain_page.py).
 
 /** The value of the block with that id. Rejects when there is none or it is damaged. */
 export async function unpacked(id) {
@@ -9,10 +9,10 @@ export async function unpacked(id) {
   return JSON.parse(await new Response(inflated).text());
 }
 
-/** The strokes of a packed chain, one object each. */
-export function strokesOf(packed) {
+/** The spans of a packed chain, one object each. */
+export function spansOf(packed) {
   return packed.texts.map((text, place) => {
-    const [author, fate, phase, depth, verdict] = packed.kinds[packed.marks[place]];
-    return { author, text, fate, phase, depth, tokens: packed.tokens[place], verdict, sureness: packed.sureness[place] ?? null };
+    const [author, status, phase, depth, verdict] = packed.kinds[packed.kind_numbers[place]];
+    return { author, text, status, phase, depth, tokens: packed.tokens[place], verdict, mean_logprob: packed.mean_logprobs[place] ?? null };
   });
 }

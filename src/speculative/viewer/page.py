@@ -1,7 +1,7 @@
-"""A page that needs nothing from anywhere else: the modules of `web/` in one file, with the data that they show.
+"""A page in one file that needs no network: the modules of this folder as one script, with the data that they show.
 
-Model text is hostile. It is in blocks of base64 only, the modules put it into text nodes only, and the page's own policy lets
-nothing run but the script that was written here, and nothing be fetched at all.
+Model text is hostile. It stands only in blocks of base64, the modules put it only into text nodes, and the page's content security
+policy allows its own script and style and no request.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib.resources import files
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
+STYLE = "style.css"
 POLICY = "default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 HEAD = """<!doctype html>
 <html lang="en">
@@ -39,29 +40,29 @@ END = '<script type="module">{script}</script>\n</body>\n</html>\n'
 
 
 def head(module: str) -> bytes:
-    """How the page begins that `module` draws. Blocks follow, then `tail`."""
-    script, style = bundled(module), _asset("look.css")
-    policy = POLICY.format(script=_hash(script), style=_hash(style))
+    """Returns the beginning of a page that `module` draws; blocks follow, then `tail`."""
+    script, style = bundle(module), _asset(STYLE)
+    policy = POLICY.format(script=_policy_hash(script), style=_policy_hash(style))
     return HEAD.format(policy=policy, style=style).encode()
 
 
 def block(name: str, packed: bytes) -> bytes:
-    """One block of data, as the modules find it."""
+    """Returns one block of data, as the modules find it."""
     return BLOCK.format(name=name).encode() + packed + b"</script>\n"
 
 
 def tail(module: str) -> bytes:
-    """How the page ends."""
-    return END.format(script=bundled(module)).encode()
+    """Returns the end of a page."""
+    return END.format(script=bundle(module)).encode()
 
 
 def page(module: str, blocks: Mapping[str, bytes]) -> bytes:
-    """A whole page with a few blocks."""
+    """Returns a whole page with a few blocks."""
     return head(module) + b"".join(block(name, packed) for name, packed in blocks.items()) + tail(module)
 
 
-def bundled(module: str) -> str:
-    """A module and all that it imports as one script: those that are imported first, each in a scope of its own."""
+def bundle(module: str) -> str:
+    """Joins a module and its imports into one script: imports come first, each in its own scope."""
     return "\n".join(_modules(module.removesuffix(".js"), set()))
 
 
@@ -78,9 +79,9 @@ def _modules(name: str, seen: set[str]) -> Iterator[str]:
 
 
 def _asset(name: str) -> str:
-    return files("speculative").joinpath("web", name).read_text(encoding="utf-8")
+    return files("speculative").joinpath("viewer", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
-    """How a content security policy names an inline script or style."""
+def _policy_hash(text: str) -> str:
+    """Returns the name of an inline script or style in a content security policy."""
     return "sha256-" + binascii.b2a_base64(sha256(text.encode()).digest(), newline=False).decode()

@@ -9,10 +9,10 @@ export function hue(author) {
   return AUTHORS.includes(author) ? author : "other";
 }
 
-/** A figure of the strokes. `usage`: of tokens that no stroke shows, such as warm-ups, it knows that they were discarded. */
-export function bar(strokes, usage = {}) {
-  const kept = lane(strokes.filter((stroke) => stroke.fate === "kept"));
-  const seen = strokes.filter((stroke) => stroke.fate !== "kept");
+/** A figure of the spans. `usage`: of tokens that no span shows, such as warm-ups, it knows that they were discarded. */
+export function bar(spans, usage = {}) {
+  const kept = lane(spans.filter((span) => span.status === "kept"));
+  const seen = spans.filter((span) => span.status !== "kept");
   const shown = lane(seen).authors;
   const unseen = Object.entries(usage).map(([author, cost]) => ({ author, tokens: Math.max(0, cost.discarded_tokens - (shown.get(author) ?? 0)) }));
   const lost = lane([...seen, ...unseen]);
@@ -29,11 +29,11 @@ export function bar(strokes, usage = {}) {
   return h("figure", { class: "written" }, drawing, h("figcaption", {}, ...legend(kept, lost)));
 }
 
-function lane(strokes) {
+function lane(spans) {
   const authors = new Map();
   const shapes = new Map();
   let length = 0;
-  for (const { author, tokens } of strokes) {
+  for (const { author, tokens } of spans) {
     if (!tokens) continue;
     authors.set(author, (authors.get(author) ?? 0) + tokens);
     if (!shapes.has(author)) shapes.set(author, []);

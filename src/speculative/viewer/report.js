@@ -2,22 +2,22 @@
 
 import { h, plural } from "./dom.js";
 import { FrontierView } from "./frontier.js";
-import { marksOf } from "./marks.js";
+import { marksOf } from "./legend.js";
 import { MethodTables } from "./methods.js";
 import { ProblemList, VERDICTS } from "./problems.js";
 import { choice, chips, logo, options, search, toggle } from "./controls.js";
 import { provenance } from "./provenance.js";
-import { unpacked } from "./unpack.js";
+import { unpacked } from "./data.js";
 
 const page = document.getElementById("page");
 
 class ReportView {
   constructor(contents) {
     this.contents = contents;
-    this.tasks = [...new Set(contents.standings.map((row) => row.task))];
+    this.tasks = [...new Set(contents.summaries.map((row) => row.task))];
     this.task = this.tasks[0];  // the others are chosen; an address that ends in #PROBLEM opens that problem
     this.wanted = { verdict: "all", level: "", words: "", labels: null };
-    this.marks = marksOf(contents.standings);
+    this.marks = marksOf(contents);
     this.tables = new MethodTables(this.marks);
     this.plot = new FrontierView(this.marks, (label) => this.tables.methods.point(label));
     this.list = new ProblemList(this.marks);
@@ -45,18 +45,18 @@ class ReportView {
 
   choose(task) {
     this.task = task;
-    const standings = this.contents.standings.filter((row) => row.task === task);
-    this.labels = standings.map((row) => row.label);
+    const summaries = this.contents.summaries.filter((row) => row.task === task);
+    this.labels = summaries.map((row) => row.label);
     this.problems = problemsOf(this.contents, task);
-    const chains = standings.reduce((sum, row) => sum + row.chains, 0);
-    const controls = standings.filter((row) => row.control_of).length;
-    this.lead.replaceChildren(`${plural(standings.length - controls, "method")}${controls ? ` and ${plural(controls, "control")}` : ""} on ${plural(this.problems.length, "problem")} of `, h("b", { text: task }), `: ${plural(chains, "chain")}, every token counted, those that were discarded too.`);
+    const chains = summaries.reduce((sum, row) => sum + row.chains, 0);
+    const controls = summaries.filter((row) => row.control_of).length;
+    this.lead.replaceChildren(`${plural(summaries.length - controls, "method")}${controls ? ` and ${plural(controls, "control")}` : ""} on ${plural(this.problems.length, "problem")} of `, h("b", { text: task }), `: ${plural(chains, "chain")}, every token counted, those that were discarded too.`);
     const frontiers = this.contents.frontiers.filter((one) => one.task === task);
     this.axis = frontiers.some((one) => one.axis.key === this.axis) ? this.axis : frontiers[0]?.axis.key;
     const axes = frontiers.map(({ axis }) => [axis.key, axis.name, axis.title]);
     this.axes.replaceChildren(choice("against", axes, this.axis, (key) => this.against(key)));
     this.against(this.axis);
-    this.tables.show(standings);
+    this.tables.show(summaries);
     this.wanted = { ...this.wanted, labels: new Set(this.labels), level: "" };
     this.filters.replaceChildren(...this.controls());
     this.filter();
@@ -111,7 +111,7 @@ function addressed() {
 /** The problems of a task with their rows, those of one method together. */
 function problemsOf(contents, task) {
   const found = new Map(contents.problems.filter((stated) => stated.task === task).map((stated) => [stated.id, { stated, rows: [] }]));
-  const order = new Map(contents.standings.filter((row) => row.task === task).map((row, place) => [row.label, place]));
+  const order = new Map(contents.summaries.filter((row) => row.task === task).map((row, place) => [row.label, place]));
   for (const row of contents.rows) if (row.task === task) found.get(row.problem).rows.push(row);
   for (const { rows } of found.values()) rows.sort((one, other) => order.get(one.label) - order.get(other.label) || one.epoch - other.epoch);
   return [...found.values()];

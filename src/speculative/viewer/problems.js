@@ -3,8 +3,8 @@
 import { ChainView } from "./chain.js";
 import { bar } from "./bar.js";
 import { count, h, plural } from "./dom.js";
-import { icon } from "./marks.js";
-import { strokesOf, unpacked } from "./unpack.js";
+import { icon } from "./legend.js";
+import { spansOf, unpacked } from "./data.js";
 import { usageTable } from "./usage.js";
 
 const PAGE = 60;
@@ -151,10 +151,10 @@ class Column {
     }
     try {
       const packed = await unpacked(this.row.block);
-      const strokes = strokesOf(packed);
+      const spans = spansOf(packed);
       this.view = new ChainView(`chain of ${this.row.label}`, this.list.opened);
-      this.view.show(strokes);
-      this.chain.replaceChildren(bar(strokes, packed.usage), this.view.element, h("details", { class: "cost" }, h("summary", { text: "usage" }), usageTable(packed.usage)));
+      this.view.show(spans);
+      this.chain.replaceChildren(bar(spans, packed.usage), this.view.element, h("details", { class: "cost" }, h("summary", { text: "usage" }), usageTable(packed.usage)));
     } catch (error) {
       this.chain.replaceChildren(h("p", { class: "missing", text: `This chain cannot be unpacked: ${error.message}` }));
     }

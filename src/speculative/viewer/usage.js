@@ -1,4 +1,4 @@
-// What a chain cost, by role and fate.
+// What a chain cost, by role and status.
 
 import { count, h } from "./dom.js";
 

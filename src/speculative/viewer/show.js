@@ -4,7 +4,7 @@ import { bar } from "./bar.js";
 import { ChainView } from "./chain.js";
 import { logo, toggle } from "./controls.js";
 import { h } from "./dom.js";
-import { strokesOf, unpacked } from "./unpack.js";
+import { spansOf, unpacked } from "./data.js";
 import { usageTable } from "./usage.js";
 
 const page = document.getElementById("page");
@@ -17,9 +17,9 @@ function verdict({ boxed, expected, right }) {
 }
 
 function show(shown) {
-  const strokes = strokesOf(shown.chain);
+  const spans = spansOf(shown.chain);
   const view = new ChainView(`chain of ${shown.method}`);
-  view.show(strokes);
+  view.show(spans);
   document.title = `${shown.method} · Speculative Reasoning`;
   const chain = h("article", { class: "chain single" }, view.element);
   const given = Object.entries(shown.params).filter(([, value]) => value !== null);
@@ -28,7 +28,7 @@ function show(shown) {
   page.replaceChildren(
     h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: shown.method }), h("p", { class: "lead", text: [...params, `seed=${shown.seed}`].join("  ") }), h("p", { class: "hint", text: engines.join(" · ") })),
     h("section", {}, h("h2", { text: "Problem" }), h("p", { class: "asked", text: shown.problem }), ...[verdict(shown)].filter(Boolean)),
-    h("section", {}, h("h2", { text: "Chain" }), bar(strokes, shown.chain.usage), h("div", { class: "filters" }, toggle("author labels", false, (on) => chain.classList.toggle("labelled", on)), toggle("open drafts", false, (on) => view.open(on))), chain),
+    h("section", {}, h("h2", { text: "Chain" }), bar(spans, shown.chain.usage), h("div", { class: "filters" }, toggle("author labels", false, (on) => chain.classList.toggle("labelled", on)), toggle("open drafts", false, (on) => view.open(on))), chain),
     h("section", {}, h("h2", { text: "Usage" }), usageTable(shown.chain.usage), h("p", { class: "hint", text: shown.finish })),
   );
 }
