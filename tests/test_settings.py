@@ -4,8 +4,8 @@ import pytest
 
 from speculative.errors import UnknownNameError, UsageError
 from speculative.secret import secret
-from speculative.serve.logs import Scrubber
-from speculative.serve.request import Jobs
+from speculative.serve.logs import Redactor
+from speculative.serve.request import RequestReader
 from speculative.settings import Settings
 
 
@@ -48,7 +48,7 @@ def test_other_secrets_are_read_where_they_are_needed(tmp_path, monkeypatch):
     assert secret("OPENAI_API_KEY") == "sk-environment"
     assert secret("NO_SUCH_TOKEN") is None
     (tmp_path / ".env").write_text("SPECULATIVE_BIG_KEY=key-of-the-file\nNAME=no-secret\n")
-    assert Scrubber()("key-of-the-file sk-environment no-secret") == "*** *** no-secret"
+    assert Redactor()("key-of-the-file sk-environment no-secret") == "*** *** no-secret"
     (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"\.env cannot be read"):
         secret("NO_SUCH_TOKEN")
@@ -89,4 +89,4 @@ def test_presets_are_checked_before_the_service_begins(tmp_path):
     ):
         (tmp_path / "speculative.toml").write_text(text)
         with pytest.raises((UsageError, UnknownNameError), match=told):
-            Jobs(Settings())
+            RequestReader(Settings())

@@ -97,7 +97,8 @@ class Problem(Struct, frozen=True):
     """What the user asks, how to sample, and what it may cost.
 
     `max_tokens` counts the tokens of the chain and its answer that models wrote: it is never exceeded. `answer_tokens` of it are
-    kept free for the answer (None: an eighth, 1,024 at the most). `max_produced` caps everything that is generated, waste
+    kept free for the answer (None: an eighth, 1,024 at the most). `max_thinking` caps the thinking alone: the answer follows when it
+    is reached. `max_produced` caps everything that is generated, waste
     included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
@@ -121,6 +122,7 @@ class Problem(Struct, frozen=True):
     degrade: Degrade = "fail"
     prefill_every: int = 0
     answer_tokens: int | None = None
+    max_thinking: int | None = None
 
     def __post_init__(self) -> None:
         structs.force_setattr(self, "messages", messages_of(self.messages))
@@ -141,6 +143,7 @@ class Problem(Struct, frozen=True):
             except UnicodeEncodeError as error:
                 raise UsageError(f"the problem holds a character that is not valid Unicode, at position {error.start}") from None
         _bounds("max_tokens", self.max_tokens, 1, whole=True)
+        _bounds("max_thinking", self.max_thinking, 1, whole=True)
         _bounds("max_produced", self.max_produced, 1, whole=True)
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
@@ -158,3 +161,9 @@ class Problem(Struct, frozen=True):
     def reserve(self) -> int:
         """Tokens of `max_tokens` that the thinking leaves for the answer."""
         return min(ANSWER_TOKENS, self.max_tokens // 8) if self.answer_tokens is None else min(self.answer_tokens, self.max_tokens)
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Tokens that the thinking may have."""
+        most = self.max_tokens - self.reserve
+        return most if self.max_thinking is None else min(most, self.max_thinking)

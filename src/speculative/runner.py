@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from speculative import version
 from speculative.chain.chain import Chain
+from speculative.chain.context import Prompts
 from speculative.chain.requests import Listener
 from speculative.errors import ChainStateError, EngineError, MethodError, SpeculativeError, UsageError
 from speculative.methods.base import Method, append_only, name_of, params_of
@@ -64,10 +65,23 @@ async def asolve(
     return await run(made.prepare(problem), made, pair, listener)
 
 
-async def run(problem: Problem, method: Method, pair: Pair, listener: Listener | None = None, *, trace: Trace | None = None) -> Result:
-    """The life of one problem, after everything is checked. Its events go into `trace`, which is there too if this is cancelled."""
+async def run(
+    problem: Problem,
+    method: Method,
+    pair: Pair,
+    listener: Listener | None = None,
+    *,
+    trace: Trace | None = None,
+    prompts: Prompts | None = None,
+) -> Result:
+    """Runs one problem after everything is checked.
+
+    Args:
+        trace: takes the chain's events, so that they are there after a cancellation too.
+        prompts: the problem's prompt in tokens, from `tokenize_prompts`; without it the chain tokenizes on the event loop.
+    """
     pair.check_survivor(method, problem.degrade)
-    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace)
+    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace, prompts=prompts)
     cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))

@@ -1,16 +1,15 @@
-"""One schema for all settings. Sources, the first one that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
+"""The settings of the service. The first source that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
 `speculative.toml`, the default.
 
-Other programs' secrets (`OPENAI_API_KEY`, `HF_TOKEN`) are no settings: `speculative.secret` reads one where it is needed.
+Secrets of other programs (`OPENAI_API_KEY`, `HF_TOKEN`) are not settings: `speculative.secret` reads one where it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -22,7 +21,7 @@ from pydantic_settings import (
 )
 
 from speculative._plugins import is_path
-from speculative.engines.options import BUNDLED, EngineOptions
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions
 from speculative.errors import UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method
@@ -33,61 +32,67 @@ from speculative.problem import Degrade, Role
 FILE = "speculative.toml"
 PREFIX = "SPECULATIVE_"
 MIB = 1 << 20
-ROLES: tuple[Role, ...] = get_args(Role)
 
-ACCESS = Parameter(group=Group("Access", sort_key=3), negative=())
-NOTHING = Parameter(show_default=False)
-"""Nothing, unless it is given."""
-LIMITS = Parameter(group=Group("Limits", sort_key=4))
-UNFLAGGED = Parameter(parse=False)
+FLAG_GROUPS = {
+    "Access": ("key_file", "no_auth", "allowed_host", "cors_origin", "drop_params", "log_level", "log_text"),
+    "Limits": (
+        *("degrade", "prefill_every", "max_chains", "max_waiting", "queue_seconds", "request_seconds", "max_body", "max_prompt"),
+        *("max_messages", "max_n", "default_tokens", "max_tokens", "max_produced", "max_seconds", "max_param", "max_drafts"),
+    ),
+}
+"""The groups of settings in the help of the command line; the others come first."""
+NOT_FLAGS = frozenset(("big", "small", "judge", "servers", "api_key", "presets"))
+"""Settings that have flags of another form, or none."""
 
 
 def _split(value: Any) -> Any:
-    """In the environment, where there are no lists, commas part their members."""
+    """Splits a list at commas, since the environment has no lists."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _no_path(value: str | None) -> str | None:
-    """Refuses a dialect's file: the settings may be written by somebody else, and a path is code."""
-    if value and is_path(value):
-        raise ValueError(f"a dialect in the settings must be a name, got {value!r}; give the file with --big-dialect, --small-dialect")
-    return value
+def _check_filed(options: EngineOptions) -> EngineOptions:
+    """Refuses options that a file may not hold: another user may have written it, and a path is code."""
+    if options.key:
+        raise ValueError("a key must not stand in the settings; set SPECULATIVE_BIG_KEY (or _SMALL_, _JUDGE_) in the environment")
+    if options.keep:
+        raise ValueError("keep must be a flag, since the settings hold for every start; use `speculative up`")
+    if options.dialect and is_path(options.dialect):
+        raise ValueError(
+            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect, --small-dialect"
+        )
+    return options
 
 
 Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
-class Server(BaseModel):
-    """`[servers.big]` in the file: what `EngineOptions` has, but for the key, which belongs into the environment."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = None
-    tokenizer: str | None = None
-    dialect: Annotated[str | None, AfterValidator(_no_path)] = None
-    context: int | None = Field(None, ge=1)
-    gpus: str | None = None
-    port: int = Field(0, ge=0, le=65535)
-    args: str = ""
-    vllm: str | None = None
+FiledOptions = Annotated[EngineOptions, AfterValidator(_check_filed)]
+"""Options of an engine: `[servers.big]` in the file."""
 
 
 class Preset(BaseModel):
-    """A named method with parameters: `[presets.fast]` in the file, the model `speculative/fast` in the service."""
+    """Names a method with parameters: `[presets.fast]` in the file, the model `speculative/fast` in the service."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     method: str = "random_switch"
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     wrappers: list[str] = Field(default_factory=list[str], alias="with")
+    thinking_budget: int | None = Field(default=None, ge=1)
+    reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
     def build(self) -> Method:
-        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownNameError`, `UsageError`."""
+        """Builds the method. Paths are not allowed, since another user may have written the file.
+
+        Raises:
+            UnknownNameError: there is no such method or parameter.
+            UsageError: a parameter is out of range.
+        """
         return build(self.method, self.params, self.wrappers, paths=False)
 
 
 class Settings(BaseSettings):
-    """What `speculative serve` can be told. Raises `UsageError` in one line that names the setting and the value."""
+    """Settings of `speculative serve`. Raises `UsageError` in one line that names the setting and the value."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", toml_file=FILE, extra="ignore", env_ignore_empty=True, populate_by_name=True
@@ -95,58 +100,52 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; any but this machine's own needs a key or --no-auth")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    method: str = Field("random_switch", description="the method where a request names none: a registered name or a preset")
-    drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service is told to stop")
+    method: str = Field("random_switch", description="default for requests: a registered method or a preset")
+    drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service stops")
 
-    big: Annotated[Many, UNFLAGGED] = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
-    small: Annotated[Many, UNFLAGGED] = Field([BUNDLED["small"]], description="engine of the small model")
-    judge: Annotated[Many, UNFLAGGED] = Field([], description="engine of a judge, for methods that ask for one")
-    servers: Annotated[dict[Role, Server], UNFLAGGED] = Field(
-        default_factory=dict[Role, Server], description="what the engines' servers need to be told"
-    )
+    big: Many = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
+    small: Many = Field([BUNDLED["small"]], description="engine of the small model")
+    judge: Many = Field([], description="engine of a judge, for methods that ask for one")
+    servers: dict[Role, FiledOptions] = Field(default_factory=dict[Role, EngineOptions], description="options of the engines")
 
-    key_file: Annotated[Path | None, ACCESS] = Field(
-        None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)"
-    )
-    no_auth: Annotated[bool, ACCESS, NOTHING] = Field(False, description="serve anybody who can reach the port")
-    allowed_host: Annotated[Many, ACCESS, NOTHING] = Field(
+    key_file: Path | None = Field(None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)")
+    no_auth: bool = Field(False, description="serve every client that can reach the port")
+    allowed_host: Many = Field(
         default_factory=list[str],
-        description="name by which the service may be called, besides this machine's own where no key is needed; may be repeated, * is any",
+        description="allowed Host header, besides this machine's names; may be repeated, * allows any",
     )
-    cors_origin: Annotated[Many, ACCESS, NOTHING] = Field(
-        default_factory=list[str], description="origin whose pages may call the service; may be repeated"
+    cors_origin: Many = Field(default_factory=list[str], description="origin whose pages may call the service; may be repeated")
+    drop_params: bool = Field(
+        False, description="ignore fields that cannot be honoured instead of refusing the request; the reply lists them"
     )
-    log_level: Annotated[str, ACCESS] = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
-    log_text: Annotated[bool, ACCESS, NOTHING] = Field(False, description="write prompts and replies to the log")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_text: bool = Field(False, description="write prompts and replies to the log")
 
-    degrade: Annotated[Degrade, LIMITS] = Field(
-        "fail", description="big or small: who goes on alone when the other one's server dies, where a request does not say"
-    )
-    prefill_every: Annotated[int, LIMITS] = Field(
-        0, ge=0, description="tokens after which the idle model is given what it has not seen (0: never), where a request does not say"
-    )
-    max_chains: Annotated[int, LIMITS] = Field(64, ge=1, description="chains in flight, ballots counted; more wait, then get 429")
-    max_waiting: Annotated[int, LIMITS] = Field(256, ge=0, description="requests that may wait for a chain")
-    queue_seconds: Annotated[float, LIMITS] = Field(30.0, ge=0, description="seconds that a request waits at most")
-    request_seconds: Annotated[float, LIMITS] = Field(60.0, gt=0, description="seconds that a client has to send its request")
-    max_body: Annotated[int, LIMITS] = Field(4 * MIB, ge=1024, description="bytes of a request's body")
-    max_messages: Annotated[int, LIMITS] = Field(256, ge=1, description="messages of a request")
-    max_n: Annotated[int, LIMITS] = Field(16, ge=1, description="chains of one request (n, times the prompts)")
-    default_tokens: Annotated[int, LIMITS] = Field(8192, ge=1, description="max_tokens where a request gives none")
-    max_tokens: Annotated[int, LIMITS] = Field(65536, ge=1, description="the largest max_tokens that a request may give")
-    max_produced: Annotated[int, LIMITS] = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
-    max_seconds: Annotated[float, LIMITS] = Field(3600.0, gt=0, description="seconds that one chain may take")
-    max_param: Annotated[int, LIMITS] = Field(8192, ge=1, description="the largest whole number that a request may give a method")
-    max_drafts: Annotated[int, LIMITS] = Field(512, ge=1, description="drafts that one request's chains may ask an engine for at once")
+    degrade: Degrade = Field("fail", description="default for requests: big or small goes on alone when the other one's server dies")
+    prefill_every: int = Field(0, ge=0, description="default for requests: prefill the idle model every so many tokens (0 disables)")
+    max_chains: int = Field(64, ge=1, description="chains at once, ballots counted; more wait, then get 429")
+    max_waiting: int = Field(256, ge=0, description="requests that may wait for a chain")
+    queue_seconds: float = Field(30.0, ge=0, description="seconds that a request waits at most")
+    request_seconds: float = Field(60.0, gt=0, description="seconds that a client has to send a body")
+    max_body: int = Field(4 * MIB, ge=1024, description="bytes of a request's body")
+    max_prompt: int = Field(MIB, ge=1024, description="bytes of a request's messages together")
+    max_messages: int = Field(256, ge=1, description="messages of a request")
+    max_n: int = Field(16, ge=1, description="chains of one request (n, times the prompts)")
+    default_tokens: int = Field(8192, ge=1, description="max_tokens where a request gives none")
+    max_tokens: int = Field(65536, ge=1, description="the largest max_tokens that a request may give")
+    max_produced: int = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
+    max_seconds: float = Field(3600.0, gt=0, description="seconds that one chain may take")
+    max_param: int = Field(8192, ge=1, description="the largest whole number that a request may give a method")
+    max_drafts: int = Field(512, ge=1, description="drafts that one request's chains may ask an engine for at once")
 
-    api_key: Annotated[SecretStr | None, UNFLAGGED] = Field(None, description="bearer keys, separated by commas")
-    presets: Annotated[dict[str, Preset], UNFLAGGED] = Field(default_factory=dict[str, Preset], description="named methods with parameters")
+    api_key: SecretStr | None = Field(None, description="bearer keys, separated by commas")
+    presets: dict[str, Preset] = Field(default_factory=dict[str, Preset], description="named methods with parameters")
 
     def __init__(self, **given: Any) -> None:
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise UsageError("; ".join(f"setting {_place(e['loc'])}: {_shown(e)}" for e in error.errors())) from None
+            raise UsageError("; ".join(f"setting {_place(e['loc'])}: {_describe(e)}" for e in error.errors())) from None
         except (SettingsError, OSError, ValueError) as error:
             raise UsageError(f"the settings cannot be read: {error}") from None
 
@@ -166,16 +165,15 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, file
 
     def pair(self, flags: Mapping[str, EngineOptions] | None = None, tell: Callable[[str], None] | None = None) -> Pair:
-        """Opens the engines, `flags` before the file. It waits for servers. Raises what `Pair.open` raises."""
+        """Opens the engines and waits for their servers; `flags` win over the file. Raises the errors of `Pair.open`."""
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
-            filed = EngineOptions(**(self.servers[role].model_dump() if role in self.servers else {}))
-            options[role] = (flags or {}).get(role, EngineOptions()).over(filed)
+            options[role] = (flags or {}).get(role, EngineOptions()).over(self.servers.get(role, EngineOptions()))
         big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
     def keys(self) -> tuple[str, ...]:
-        """The bearer keys, from the environment and the file. Raises `UsageError` where one of the two holds none, or no good one."""
+        """Reads the bearer keys from the environment and the key file. Raises `UsageError` if a source has no usable key."""
         found: tuple[str, ...] = ()
         if self.api_key:
             found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
@@ -186,7 +184,7 @@ class Settings(BaseSettings):
 
 
 def _keys(where: str, given: list[str], unit: str, how: str) -> tuple[str, ...]:
-    """Those that are keys and no comment. Without any the service would be open to all, which nobody meant who gave some."""
+    """Parses keys and skips comments. Raises `UsageError` if none remain, since that would disable authentication."""
     found = {number: key for number, text in enumerate(given, 1) if (key := text.strip()) and not key.startswith("#")}
     if not found:
         raise UsageError(f"{where} holds no key; {how}")
@@ -199,8 +197,8 @@ def _place(location: tuple[int | str, ...]) -> str:
     return ".".join(map(str, location))
 
 
-def _shown(error: Any) -> str:
-    """What is wrong, with the value unless it is a secret."""
+def _describe(error: Any) -> str:
+    """Describes a mistake, with the value unless it is a secret."""
     value = "" if "key" in _place(error["loc"]) else f"{str(error['input'])[:80]!r} is not valid: "
     reason = str(error["msg"])
     return f"{value}{reason[:1].lower()}{reason[1:]}"

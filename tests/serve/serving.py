@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import httpx2
 
 from speculative.pair import Pair
-from speculative.serve.app import given
-from speculative.serve.server import bind, make
+from speculative.serve.app import opened as opened_pair
+from speculative.serve.server import bind, make_server
 from speculative.settings import Settings
+from speculative.splitreason.service import SplitReasonService
 from speculative.testing import ScriptedEngine
 
 THOUGHT = "Two and two are four.\n\nI check: 4 - 2 = 2. Good.\n"
@@ -31,7 +32,7 @@ class Served:
     """A running service. `running`: calls that the engines are working on."""
 
     def __init__(self, engines: Pair, server, port: int) -> None:
-        self.engines, self.server, self.door = engines, server, server.door
+        self.engines, self.server, self.state = engines, server, server.state
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
 
@@ -39,44 +40,44 @@ class Served:
     def running(self) -> int:
         return sum(engine.running for engine in set(self.engines.values()))
 
-    def wait(self, condition, seconds=10.0) -> None:
-        """Until something is the case; a test fails when it never is."""
+    def wait(self, condition, seconds=60.0) -> None:
+        """Waits for a condition."""
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "it never came to be"
+            assert time.monotonic() < end, "the condition was never met"
             time.sleep(0.005)
 
     def post(self, path="/v1/chat/completions", json=None, **rest) -> httpx2.Response:
-        with httpx2.Client(base_url=self.url, timeout=30) as client:
+        with httpx2.Client(base_url=self.url, timeout=100) as client:
             return client.post(path, json=ASK if json is None else json, **rest)
 
     def get(self, path, **rest) -> httpx2.Response:
-        with httpx2.Client(base_url=self.url, timeout=30) as client:
+        with httpx2.Client(base_url=self.url, timeout=100) as client:
             return client.get(path, **rest)
 
     def connect(self, body: bytes, path="/v1/chat/completions") -> socket.socket:
         """A client that can hang up at any moment: a bare socket that has sent its request."""
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=100)
         head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         return client
 
 
 @contextmanager
-def serving(engines: Pair | None = None, *, opener=None, first=None, shutdown=False, **settings) -> Iterator[Served]:
+def serving(engines: Pair | None = None, *, opener=None, splitreason=None, **settings) -> Iterator[Served]:
     engines = engines or pair()
     settings = Settings(port=0, **{"log_level": "error", **settings})
-    server = make(settings, opener or given(engines), first=first, shutdown=shutdown)
+    server = make_server(settings, opener or opened_pair(engines), extensions=[(splitreason or SplitReasonService()).mount])
     bound = bind(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
         served = Served(engines, server, bound.getsockname()[1])
-        served.wait(lambda: server.started and (opener or served.door._pair))
+        served.wait(lambda: server.started and (opener or served.state.loaded))
         yield served
     finally:
         server.stop()
-        thread.join(timeout=30)
+        thread.join(timeout=100)
         bound.close()
         assert not thread.is_alive()
 

@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from typing import Any, overload
 
 from speculative.answers import boxed
+from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import wait_cancelled
@@ -51,6 +52,7 @@ class Chain:
         seed: int | None = None,
         share: int = 1,
         trace: Trace | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.problem, self.engines, self.path = problem, engines, path
         self.seed = problem.seed if seed is None else seed
@@ -60,8 +62,9 @@ class Chain:
         self.parent, self.children = parent, list[Chain]()
         self.watchers: list[Watcher] = list(parent.watchers) if parent else []
         self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
+        above = parent.parts if parent else None
         self.parts = ChainParts(
-            problem, engines, self.trace, seed=self.seed, path=path, listener=listener, parent=parent.parts if parent else None, share=share
+            problem, engines, self.trace, seed=self.seed, path=path, listener=listener, parent=above, share=share, prompts=prompts
         )
         self.writer = Writer(self.parts, final=append_only, answer_final=not parent)
         self.proposer = Proposer(self.parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from speculative.chain.calls import kept_text
 from speculative.chain.drafts import Draft
@@ -32,7 +32,7 @@ class View:
         self.vocabulary = engine.vocabulary
         kind = (engine.dialect, self.vocabulary.fingerprint)
         if kind not in prompts:
-            prompts[kind] = encode_parts(self.vocabulary, self._prompt(problem))
+            prompts[kind] = tokenize_prompt(engine, problem)
         self._prefix = Prefix(self.vocabulary, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
@@ -43,12 +43,6 @@ class View:
         self.stop_ids = (*thinking[:1], *self.end_ids)
         self.answer_stop_ids = (*thinking, *self.end_ids)
         self.reopening: list[Part] = [SpecialToken(dialect.think_start)] if dialect.think_start else []
-
-    def _prompt(self, problem: Problem) -> Sequence[Part]:
-        if problem.raw:
-            return self.dialect.raw(problem.messages[0].content)
-        instruction = self.dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
-        return self.dialect.prompt(problem.messages, instruction)
 
     def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
         """Ids of the prompt, the chain and the drafts down to one that is not committed yet."""
@@ -124,3 +118,22 @@ class View:
                 changes.append(self._prefix.open_phase(self.parts(self.reopening)))
             changes.append(self._extend(self._prefix, piece))
             self._seen.append((piece, changes))
+
+
+def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:
+    """Encodes a problem as the engine's own dialect puts it."""
+    dialect = find_dialect(engine.dialect)
+    if problem.raw:
+        return encode_parts(engine.vocabulary, dialect.raw(problem.messages[0].content))
+    instruction = dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
+    return encode_parts(engine.vocabulary, dialect.prompt(problem.messages, instruction))
+
+
+def tokenize_prompts(engines: Iterable[Engine], problem: Problem) -> Prompts:
+    """Encodes a problem for all engines, once for each dialect and vocabulary. It may run in a thread."""
+    prompts: Prompts = {}
+    for engine in engines:
+        kind = (engine.dialect, engine.vocabulary.fingerprint)
+        if kind not in prompts:
+            prompts[kind] = tokenize_prompt(engine, problem)
+    return prompts

@@ -29,9 +29,13 @@ class Ending:
 
     def check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
-        spent = self._problem.max_tokens - self._problem.reserve <= self._recorder.trace.ledger.kept or self._budget.spent
-        if self.finish is None and spent:
+        kept = self._recorder.trace.ledger.kept
+        if self.finish is not None:
+            return
+        if self._problem.max_tokens - self._problem.reserve <= kept or self._budget.spent:
             self.end("length")
+        elif self._problem.thinking_tokens <= kept:
+            self.end("stop", "the thinking budget is used up")
 
     def check_loop(self, steps: Steps, completed: int) -> None:
         """Ends the thinking when newly completed steps repeat the ones before."""

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from speculative.chain.budget import Budget
 from speculative.chain.calls import EngineCalls
+from speculative.chain.context import Prompts
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.drafts import DraftTree
 from speculative.chain.ending import Ending
@@ -37,6 +38,7 @@ class ChainParts:
         listener: Listener | None = None,
         parent: ChainParts | None = None,
         share: int = 1,
+        prompts: Prompts | None = None,
     ) -> None:
         self.problem, self.engines, self.ledger = problem, engines, trace.ledger
         self.steps = Steps()
@@ -49,7 +51,7 @@ class ChainParts:
         self.ending = Ending(problem, self.budget, self.recorder)
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
         self.calls = EngineCalls(key, self.record, parent.calls.memory if parent else PrefixMemory(), started_at)
-        self.contexts = RoleContexts(engines, problem, trace.ledger, parent.contexts.prompts if parent else {})
+        self.contexts = RoleContexts(engines, problem, trace.ledger, parent.contexts.prompts if parent else prompts or {})
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)

@@ -42,7 +42,7 @@ class Requests:
     def thinking_limit(self, role: str, prefix: Ids, after: Sequence[Draft | None] = (None,), n: int = 1) -> TokenLimit:
         """Returns what one more call may write of the thinking, for each of its completions."""
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
-        left = self._problem.max_tokens - self._problem.reserve - self._contexts.ledger.kept - depth
+        left = self._problem.thinking_tokens - self._contexts.ledger.kept - depth
         return TokenLimit.smallest(left, self._contexts.free_positions(role, prefix), self._budget.remaining(n * len(after)))
 
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, Field, create_model
 
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
-from speculative.serve.server import opening
+from speculative.engines.options import ROLES
+from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
-from speculative.settings import ROLES, Settings
+from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Settings
+from speculative.splitreason.service import SplitReasonService
 
 GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
 
@@ -21,19 +24,40 @@ GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctr
 """
 
 
-def serve(*, settings: Annotated[Settings | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
+def _flags() -> type[BaseModel]:
+    """Makes the flags of the settings; `Settings` itself checks their values."""
+    groups = {name: Group(title, sort_key=place) for place, (title, names) in enumerate(FLAG_GROUPS.items(), 3) for name in names}
+    fields: dict[str, Any] = {}
+    for name, setting in Settings.model_fields.items():
+        if name in NOT_FLAGS:
+            continue
+        default = setting.get_default(call_default_factory=True, validated_data={})
+        options: dict[str, Any] = {"group": groups[name]} if name in groups else {}
+        if name in FLAG_GROUPS["Access"]:
+            options |= {"negative": ()} | ({} if default else {"show_default": False} if default is not None else {})
+        fields[name] = (Annotated[setting.annotation, Parameter(**options)], Field(default, description=setting.description))
+    return create_model("ServiceFlags", **fields)
+
+
+if TYPE_CHECKING:
+    ServiceFlags = BaseModel
+else:
+    ServiceFlags = _flags()
+
+
+def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
     """Serve the pair over HTTP with the OpenAI API, until Ctrl-C or SIGTERM.
 
     Every setting can also stand in the environment (SPECULATIVE_PORT), in .env, or in speculative.toml, which holds the presets too.
     """
-    chosen = settings or Settings()
+    chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
     chosen = chosen.model_copy(update=given)
     log, greeter = logging.getLogger("speculative.serve"), Greeter()
     if sys.stderr.isatty():
         log.addHandler(greeter)
     try:
-        run(chosen, opening(chosen, engines.options()))
+        run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])
     finally:
         log.removeHandler(greeter)
 

@@ -1,4 +1,4 @@
-"""The application: its routes, and what they are made of."""
+"""The application: its routes, and the errors that they reply with."""
 
 from __future__ import annotations
 
@@ -6,167 +6,183 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from speculative import version
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.serve import models
-from speculative.serve.door import Door, Opener
-from speculative.serve.edge import Edge, body_for
-from speculative.serve.errors import Refusal, Unread, refusal_of
+from speculative.serve import schemas
+from speculative.serve.body import read_body
+from speculative.serve.completion import ChainReply
+from speculative.serve.docs_page import docs_page
+from speculative.serve.errors import ApiError, api_error
 from speculative.serve.metrics import CONTENT_TYPE
-from speculative.serve.reply import Reply
-from speculative.serve.route import BodyRoute
-from speculative.serve.schemas import ChatRequest, CompletionRequest
+from speculative.serve.openapi import BODY_ERRORS, KEY_ERROR, describe_body, describe_stream, error_replies, service_schema
+from speculative.serve.request_log import RequestLog
+from speculative.serve.responses import CompletionWriter
+from speculative.serve.responses_api import ResponsesWriter
+from speculative.serve.security import RequireKey, add_host_and_origin_checks
+from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
-from speculative.splitreason.service import FirstService
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": about, "content": {"application/json": {"schema": {"type": "object"}}}}
-    for status, about in {
-        400: "something that cannot be honoured, by name",
-        401: "no key, or a wrong one",
-        403: "no name that the service is called by",
-        404: "no such model",
-        408: "the request did not arrive whole in time",
-        413: "the body is too large",
-        415: "the body is not JSON",
-        429: "too many chains are running; Retry-After says when to come back",
-        502: "a model's server failed",
-        503: "loading, or shutting down",
-    }.items()
-}
-
-OBJECT = frozenset(("model_type", "model_attributes_type"))
-"""Errors whose own words name a class of ours, or what the framework makes of an object."""
+PAGE_POLICY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def create_app(
-    settings: Settings,
-    opener: Opener,
-    *,
-    on_failure: Callable[[], None] | None = None,
-    first: FirstService | None = None,
-    shutdown: Callable[[], None] | None = None,
-) -> Edge:
-    """The service as an ASGI application. `shutdown` opens `POST /shutdown` to this machine. Raises `UsageError`."""
-    door = Door(settings, opener, on_failure)
+def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callable[[], None] | None = None) -> FastAPI:
+    """Makes the service as an ASGI application; `app.state.service` is its `ServiceState`. Raises `UsageError`."""
+    state = ServiceState(settings, open_pair, on_failure)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with door.open():
+        async with state.open():
             yield
 
     app = FastAPI(
-        title="Speculative Reasoning", version=version.VERSION, description="Two models, one chain of thought.", lifespan=lifespan
+        title="Speculative Reasoning",
+        version=version.VERSION,
+        description="Two models write one chain of thought.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
-    _openai(app, door)
-    (first or FirstService()).mount(app, door, shutdown)
-    _watching(app, door)
-    _errors(app, door)
-    return Edge(app, door)
+    app.state.service = state
+    app.openapi = lambda: service_schema(app)
+    _add_generation_routes(app, state)
+    _add_health_routes(app, state)
+    _add_error_handlers(app, state)
+    add_host_and_origin_checks(app, settings)
+    app.add_middleware(RequestLog, metrics=state.metrics)
+    return app
 
 
-def given(pair: Pair) -> Opener:
-    """For a pair that is open already: tests, and programs that serve their own engines."""
+def opened(pair: Pair) -> PairOpener:
+    """Wraps a pair that is open already, for programs that serve engines of their own."""
 
-    async def opened() -> Pair:
+    async def open_pair() -> Pair:
         return pair
 
-    return opened
+    return open_pair
 
 
-def _openai(app: FastAPI, door: Door) -> None:
-    async def chat_completions(request: Request, asked: ChatRequest) -> Response:
-        """One chain of thought of two models, and its answer."""
-        return Reply(door, door.jobs.chat(asked), request.state.began)
-
-    async def completions(request: Request, asked: CompletionRequest) -> Response:
-        """The same for raw text."""
-        return Reply(door, door.jobs.completion(asked), request.state.began)
-
-    described: dict[str, Any] = {
-        "methods": ["POST"],
-        "responses": ERRORS,
-        "response_class": JSONResponse,
-        "route_class_override": BodyRoute,
-    }
-    app.router.add_api_route("/v1/chat/completions", chat_completions, **described)
-    app.router.add_api_route("/v1/completions", completions, **described)
-
-    @app.get("/v1/models")
-    async def list_models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """One id for each method that the pair can serve, and for each preset."""
-        return {"object": "list", "data": models.listed(door)}
-
-    @app.get("/v1/models/{model:path}", responses={404: ERRORS[404]})
-    async def get_model(model: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """One of them."""
-        return models.one(door, model)
+def protected_router(state: ServiceState) -> APIRouter:
+    """Makes a router whose routes need a key, if the service has keys."""
+    if not state.keys:
+        return APIRouter()
+    return APIRouter(dependencies=[Security(RequireKey(state.keys))], responses=error_replies(*KEY_ERROR))
 
 
-def _watching(app: FastAPI, door: Door) -> None:
-    @app.get("/health")
-    async def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """The process is alive."""
+def _add_generation_routes(app: FastAPI, state: ServiceState) -> None:
+    router = protected_router(state)
+
+    async def chat_completions(request: Request) -> Response:
+        """Write one chain of thought with two models, and its answer."""
+        body = await read_body(request, schemas.ChatRequest, state.settings, state.closing)
+        chains = state.reader.chat(body)
+        return await ChainReply(state, request, chains, CompletionWriter(chains)).respond()
+
+    async def completions(request: Request) -> Response:
+        """Continue raw text."""
+        body = await read_body(request, schemas.CompletionRequest, state.settings, state.closing)
+        chains = state.reader.completion(body)
+        return await ChainReply(state, request, chains, CompletionWriter(chains)).respond()
+
+    async def responses(request: Request) -> Response:
+        """Write one chain of thought and its answer, in the form of the Responses API."""
+        body = await read_body(request, schemas.ResponsesRequest, state.settings, state.closing)
+        chains = state.reader.responses(body)
+        return await ChainReply(state, request, chains, ResponsesWriter(chains, body)).respond()
+
+    async def list_models() -> Response:
+        """List an id for each method that the pair can serve, and for each preset."""
+        return Response(state.models.page, media_type="application/json")
+
+    async def get_model(model: str) -> dict[str, Any]:
+        """Describe one model."""
+        return state.models.one(model)
+
+    posts = (
+        ("chat/completions", chat_completions, schemas.ChatRequest, schemas.ChatCompletion, schemas.Chunk),
+        ("completions", completions, schemas.CompletionRequest, schemas.TextCompletion, schemas.Chunk),
+        ("responses", responses, schemas.ResponsesRequest, schemas.ResponsesReply, schemas.ResponsesEvent),
+    )
+    for prefix, shown in (("/v1", True), ("", False)):  # clients with an address without /v1 work too
+        for path, endpoint, body, reply, event in posts:
+            router.add_api_route(
+                f"{prefix}/{path}",
+                endpoint,
+                methods=["POST"],
+                include_in_schema=shown,
+                openapi_extra=describe_body(body),
+                responses={200: describe_stream(reply, event), **error_replies(*BODY_ERRORS)},
+            )
+        router.add_api_route(f"{prefix}/models", list_models, include_in_schema=shown, responses={200: {"model": schemas.ModelList}})
+        router.add_api_route(
+            f"{prefix}/models/{{model:path}}",
+            get_model,
+            include_in_schema=shown,
+            response_model=None,
+            responses={200: {"model": schemas.ModelCard}, **error_replies(404)},
+        )
+    app.include_router(router)
+
+
+def _add_health_routes(app: FastAPI, state: ServiceState) -> None:
+    router = protected_router(state)
+
+    async def health() -> dict[str, str]:
+        """Answer while the process is alive."""
         return {"status": "ok"}
 
-    @app.get("/ready", responses={503: ERRORS[503]})
-    async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        """Both engines answer, or the one that `degrade` has go on alone."""
-        reason, missing = await door.unready()
-        told = {"status": "not ready", "reason": reason} if reason else {"status": "ready"} | ({"degraded": missing} if missing else {})
-        return JSONResponse(told, 503 if reason else 200)
+    async def ready() -> JSONResponse:
+        """Answer whether both engines do, or the one that goes on alone (`degrade`)."""
+        reason, missed = await state.readiness()
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, 503)
+        return JSONResponse({"status": "ready"} | ({"degraded": missed} if missed else {}))
 
-    @app.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """For Prometheus."""
-        return Response(door.metrics.page(), media_type=CONTENT_TYPE)
+        """Write the metrics for Prometheus."""
+        return Response(state.metrics.page(), media_type=CONTENT_TYPE)
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        return HTMLResponse(docs_page(app.openapi()), headers=PAGE_POLICY)
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        return JSONResponse(app.openapi())
+
+    add_health_route(app, "/health", health, responses={200: {"model": schemas.Health}})
+    add_health_route(app, "/ready", ready, responses={status: {"model": schemas.Readiness} for status in (200, 503)})
+    app.include_router(router)
 
 
-def _errors(app: FastAPI, door: Door) -> None:
-    def told(request: Request, refusal: Refusal) -> JSONResponse:
-        refusal.message = door.scrub(refusal.message)
-        return JSONResponse(body_for(request.url.path, refusal), refusal.status, refusal.headers)
+def add_health_route(app: FastAPI, path: str, endpoint: Callable[..., Any], **description: Any) -> None:
+    """Adds an open route that answers `HEAD` too, as load balancers ask."""
+    app.add_api_route(path, endpoint, methods=["GET"], response_model=None, **description)
+    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, response_model=None)
 
-    async def refused(request: Request, error: Exception) -> Response:
-        return told(request, refusal_of(error, door.request_id(request.scope)))
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return told(request, _invalid(error, request.headers.get("content-type", "")))
+def _add_error_handlers(app: FastAPI, state: ServiceState) -> None:
+    async def reply(request: Request, error: Exception) -> Response:
+        found = api_error(error, request.state.request_id)
+        found.message = state.redact(found.message)
+        return JSONResponse(found.body, found.status, found.headers)
 
-    async def http(request: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        plain = Refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}"[:300], code=str(error.status_code))
-        response = told(request, error.refusal if isinstance(error, Unread) else plain)
-        response.headers.update(error.headers or {})
-        return response
+        found = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", code=str(error.status_code))
+        return JSONResponse(found.body, found.status, {**found.headers, **(error.headers or {})})
 
-    for kind in (Refusal, SpeculativeError, Exception):
-        app.add_exception_handler(kind, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http)
+    async def disconnected(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)  # for the log: there is no client any more
 
-
-def _invalid(error: RequestValidationError, kind: str) -> Refusal:
-    """What is wrong deepest in the body, by its place; a field of several types has an error for each of them. `kind`: of the body."""
-    first: dict[str, Any] = max(error.errors(), key=lambda found: (len(_place(found)), not found["type"].endswith("_type")))
-    place = ".".join(_place(first))
-    if not place and error.body and "json" not in kind:
-        return Refusal(415, f"the body is taken for {kind[:80] or 'no known type'}: send it with `Content-Type: application/json`")
-    if first["type"] == "json_invalid":
-        return Refusal(
-            400, f"the body is not JSON: {first.get('ctx', {}).get('error', 'it cannot be read')} at character {place}", code="invalid_json"
-        )
-    reason = "Input should be an object" if first["type"] in OBJECT else str(first["msg"]).removeprefix("Value error, ")
-    return Refusal(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place[:80] or None)
-
-
-def _place(error: dict[str, Any]) -> list[str]:
-    """Fields and positions down to what is wrong; without the names of types, which have brackets."""
-    return [str(part) for part in error["loc"][1:] if isinstance(part, int) or str(part).isidentifier()]
+    for kind in (ApiError, SpeculativeError):
+        app.add_exception_handler(kind, reply)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, disconnected)

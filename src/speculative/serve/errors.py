@@ -1,30 +1,50 @@
-"""What a client is told when its request cannot be served: status, type and one line."""
+"""Errors of the API: what a client is told, and what stays in the log."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
+from msgspec import structs
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from speculative.errors import (
     ContextExceededError,
     EngineBusyError,
     EngineClosedError,
     EngineError,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
     UnknownNameError,
     UnsupportedMethodError,
     UsageError,
 )
-from speculative.serve import shown
+from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
-BUSY = 5
-"""Seconds after which to try again, where a busy model server did not say."""
+MAX_MESSAGE = 1000
+"""Characters of an error's message at most: it may quote what the client sent."""
+DEFAULT_WAIT_S = 5
+"""`Retry-After` for a busy model server that named none."""
+MAX_WAIT_S = 3600
+"""The longest `Retry-After`."""
+ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
+"""The address of a server inside an engine's name."""
+FAILURES: dict[type[EngineError], str] = {
+    EngineUnreachableError: "'s server cannot be reached",
+    EngineTimeoutError: "'s server did not answer in time",
+    EngineBusyError: "'s server turned the call away for now",
+    EngineRefusedError: "'s server refused the call",
+    EngineServerError: "'s server broke",
+    EngineClosedError: " was closed",
+}
 
 
-class Refusal(Exception):
-    """A request that is not served. `retry_after` in seconds."""
+class ApiError(Exception):
+    """An error reply: status, type, code and one line. `retry_after` is in seconds."""
 
     def __init__(
         self,
@@ -37,79 +57,107 @@ class Refusal(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.kind, self.code, self.param, self.retry_after = status, message, kind, code, param, retry_after
+        self.status, self.kind, self.code, self.param, self.retry_after = status, kind, code, param and param[:80], retry_after
+        self.message = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
 
     @property
     def body(self) -> dict[str, Any]:
-        """As the OpenAI API words it."""
+        """The reply's body in the form of the OpenAI API."""
         message = self.message.encode("utf-8", "replace").decode()
         return {"error": {"message": message, "type": self.kind, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
-        made = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
-        return made | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+        headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        return headers | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
 
 
-class Unread(HTTPException):
-    """A refusal while a body is read: there the framework lets no exceptions through but its own."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.status, refusal.message)
-        self.refusal = refusal
+def unsupported_value(param: str, reason: str) -> ApiError:
+    """Makes the error for a field that is known but cannot be honoured."""
+    return ApiError(400, f"{param}: {reason}", code="unsupported_value", param=param)
 
 
-def unsupported(param: str, why: str) -> Refusal:
-    """A field that is known but cannot be honoured."""
-    return Refusal(400, f"{param}: {why}", code="unsupported_value", param=param)
+def shutting_down(message: str = "the service is shutting down and begins no more chains") -> ApiError:
+    """Makes the error for requests during the shutdown."""
+    return ApiError(503, message, kind="service_unavailable", code="draining", retry_after=5)
 
 
-def draining() -> Refusal:
-    """For what comes too late."""
-    return Refusal(
-        503, "the service is shutting down and begins no more chains", kind="service_unavailable", code="draining", retry_after=5
-    )
-
-
-def cause(error: BaseException) -> BaseException:
-    """The first error itself, also out of a group of tasks."""
+def first_error(error: BaseException) -> BaseException:
+    """Finds the first single error inside a group of errors."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
 
 
-def refusal_of(error: BaseException, request: str) -> Refusal:
-    """What a client is told of an exception. What is a bug of ours is not told, only that it happened.
-
-    `request`: the id under which the log has more.
-    """
-    more = f"the service's log says more of the request {request}"
-    match error := cause(error):
-        case Refusal():
+def api_error(error: BaseException, request_id: str) -> ApiError:
+    """Converts an exception into an error reply. A bug is only said to have happened: its message could hold a prompt."""
+    more = f"the service's log says more of the request {request_id}"
+    match error := first_error(error):
+        case ApiError():
             return error
-        case ClientDisconnect():
-            return Refusal(400, "the client went away before its request was whole")
+        case HTTPException(status_code=status, detail=detail):
+            return ApiError(status, str(detail), code=str(status))
         case UnknownNameError(kind="model"):
-            return Refusal(404, str(error), code="model_not_found", param="model")
+            return ApiError(404, str(error), code="model_not_found", param="model")
         case UnsupportedMethodError():
-            return Refusal(400, shown.named(str(error)))
+            return ApiError(400, without_address(str(error)))
         case UsageError():
-            return Refusal(400, str(error))
+            return ApiError(400, str(error))
         case ContextExceededError():
-            return Refusal(400, shown.failed(error), code="context_length_exceeded")
+            return ApiError(400, describe_failure(error), code="context_length_exceeded")
+        case EngineBusyError(retry_after=after, status=429 | 503 as status):
+            wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
+            kind = "rate_limit_error" if status == 429 else "service_unavailable"
+            return ApiError(status, f"{describe_failure(error)}; {more}", kind=kind, code="EngineBusyError", retry_after=wait)
         case EngineClosedError():
-            return Refusal(503, f"{shown.failed(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
-        case EngineBusyError(status=429):
-            return _busy(error, 429, f"{shown.failed(error)}; {more}", "rate_limit_error")
-        case EngineBusyError(status=503):
-            return _busy(error, 503, f"{shown.failed(error)}; {more}", "service_unavailable")
+            return ApiError(503, f"{describe_failure(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
         case EngineError():
-            return Refusal(502, f"{shown.failed(error)}; {more}", kind="upstream_error", code=type(error).__name__)
+            return ApiError(502, f"{describe_failure(error)}; {more}", kind="upstream_error", code=type(error).__name__)
         case _:
-            return Refusal(500, f"an error inside the service; {more}", kind="internal_error")
+            return ApiError(500, f"an error inside the service; {more}", kind="internal_error")
 
 
-def _busy(error: EngineBusyError, status: int, message: str, kind: str) -> Refusal:
-    """A model server that turned the call away for now: the client is told when to come back."""
-    wait = BUSY if error.retry_after is None else max(1, math.ceil(error.retry_after))
-    return Refusal(status, message, kind=kind, code=type(error).__name__, retry_after=wait)
+def validation_error(errors: Sequence[Any]) -> ApiError:
+    """Names the most deeply nested mistake in a body; a field of several types has an error for each of them."""
+    found: dict[str, Any] = max(errors, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
+    place = ".".join(_path(found))
+    is_object = found["type"] in ("model_type", "model_attributes_type")  # their own words name a class of ours
+    reason = "Input should be an object" if is_object else str(found["msg"]).removeprefix("Value error, ")
+    return ApiError(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place or None)
+
+
+def _path(error: dict[str, Any]) -> list[str]:
+    """Returns the fields and positions of a mistake, without the names of types, which have brackets."""
+    return [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
+
+
+# ---- redaction: a client learns the role, the model and the kind of failure, but no address and no words of a server ----
+
+
+def without_address(text: str) -> str:
+    """Removes the address of a server from an engine's name, or from a line with it."""
+    return ADDRESS.sub("", text)
+
+
+def describe_failure(error: EngineError) -> str:
+    """Names the role of the engine that failed, and the kind of failure."""
+    model = f"the {error.role} model" if error.role else "a model"
+    if isinstance(error, ContextExceededError):
+        return f"{model}: {error.what}; {error.advice}"
+    return model + FAILURES.get(type(error), " failed")
+
+
+def redact_event(event: AnyEvent) -> AnyEvent:
+    """Removes addresses and servers' own words from an event and from the events of a child in it."""
+    match event:
+        case Started(engines=engines):
+            cards = {role: structs.replace(card, name=without_address(card.name)) for role, card in engines.items()}
+            return structs.replace(event, engines=cards)
+        case Degraded(role=role):
+            return structs.replace(event, error=f"the {role} model's server was lost")
+        case Cancelled(call=call, error=error, lost=lost) if error:
+            return structs.replace(event, error=f"the {call.role} model" + ("'s server was lost" if lost else " failed"))
+        case Child(events=events):
+            return structs.replace(event, events=[redact_event(inner) for inner in events])
+        case _:
+            return event

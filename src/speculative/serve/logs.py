@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, without prompt text and without secrets."""
+"""The log: one JSON object a line, without prompts and without secrets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, TextIO
 from speculative.secret import secrets
 
 LOG = logging.getLogger("speculative.serve")
-LOGGERS = ("speculative", "uvicorn.error")
+LOGGERS = ("speculative", "uvicorn.error", "asyncio")
 IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
-SHORTEST = 8
-"""Characters of a secret at least: hiding a shorter one would hide words."""
+MIN_SECRET = 8
+"""Characters of a secret at least: a shorter one could be a word."""
 
 
-class Scrubber:
-    """Takes secrets out of text that is to be logged or told to a client."""
+class Redactor:
+    """Removes secrets from text for the log or for a client."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         known = {*keys, *secrets()}
-        self._secrets = sorted((key for key in known if len(key) >= SHORTEST), key=len, reverse=True)
+        self._secrets = sorted((key for key in known if len(key) >= MIN_SECRET), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for key in self._secrets:
@@ -32,12 +32,12 @@ class Scrubber:
         return IN_URL.sub("***", text)
 
 
-class Lines(logging.Formatter):
-    """JSON lines. Of an exception its type and where it was raised: its message could hold a prompt."""
+class JsonFormatter(logging.Formatter):
+    """Formats JSON lines. An exception is its type and the place that raised it: its message could hold a prompt."""
 
-    def __init__(self, scrub: Scrubber) -> None:
+    def __init__(self, redact: Redactor) -> None:
         super().__init__()
-        self._scrub = scrub
+        self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -49,20 +49,20 @@ class Lines(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["where"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(record.exc_info[2])]
-        return self._scrub(json.dumps(line, default=str))
+        return self._redact(json.dumps(line, default=str))
 
 
 def log(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:
-    """Writes one line; fields that are None are left out."""
+    """Writes one line. Fields that are None are left out."""
     if LOG.isEnabledFor(level):
-        told = {name: value for name, value in fields.items() if value is not None}
-        LOG.log(level, event, extra={"fields": told}, exc_info=(type(error), error, error.__traceback__) if error else None)
+        known = {name: value for name, value in fields.items() if value is not None}
+        LOG.log(level, event, extra={"fields": known}, exc_info=(type(error), error, error.__traceback__) if error else None)
 
 
-def set_up(level: str, scrub: Scrubber, stream: TextIO | None = None) -> logging.Handler:
-    """Sends our log and the server's to a stream (standard error). The caller takes the handler off again with `take_down`."""
+def set_up(level: str, redact: Redactor, stream: TextIO | None = None) -> logging.Handler:
+    """Sends the log to a stream (standard error). The caller removes the handler with `take_down`."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Lines(scrub))
+    handler.setFormatter(JsonFormatter(redact))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.addHandler(handler)

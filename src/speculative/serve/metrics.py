@@ -1,4 +1,4 @@
-"""What Prometheus is told. One registry for each service: two in a process do not mix."""
+"""Metrics for Prometheus. Each service has a registry of its own, so two in a process do not mix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from functools import cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from speculative.serve.outcome import Outcome
-from speculative.serve.queue import Admission
+from speculative.serve.outcome import ChainOutcome
+from speculative.serve.queue import ChainQueue
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
-SMALL = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
-FATES = {
+SMALL_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+TOKEN_KINDS = {
     "kept": "kept_tokens",
     "discarded": "discarded_tokens",
     "prompt": "prompt_tokens",
@@ -22,23 +22,21 @@ FATES = {
 
 
 class Metrics:
-    """Counted once for a request or a chain, never for a token. What has labels is called with them; each is looked up once."""
+    """Counts requests and chains, never single tokens. Metrics with labels are functions of their labels."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, queue: ChainQueue) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = cache(
             Counter("speculative_requests", "Requests by route and status.", ["route", "status"], registry=registry).labels
         )
         self.chains = cache(
-            Counter(
-                "speculative_chains", "Chains that came to an end, by method and finish reason.", ["method", "finish"], registry=registry
-            ).labels
+            Counter("speculative_chains", "Finished chains by method and finish reason.", ["method", "finish"], registry=registry).labels
         )
         self.tokens = cache(Counter("speculative_tokens", "Tokens by role and fate.", ["role", "fate"], registry=registry).labels)
         self.degraded = cache(
             Counter(
                 "speculative_degraded_chains",
-                "Chains that one model went on with alone, by the role whose server was lost.",
+                "Chains that one model finished alone, by the role whose server was lost.",
                 ["role"],
                 registry=registry,
             ).labels
@@ -57,28 +55,28 @@ class Metrics:
         self.overhead = Histogram(
             "speculative_overhead_seconds",
             "Seconds of a request in which it neither waited nor an engine worked for it.",
-            buckets=SMALL,
+            buckets=SMALL_SECONDS,
             registry=registry,
         )
-        self._gauge("speculative_chains_in_flight", "Chains that are being written.", lambda: admission.running)
-        self._gauge("speculative_requests_waiting", "Requests that wait for a place.", lambda: admission.waiting)
+        in_flight = Gauge("speculative_chains_in_flight", "Chains that are being written.", registry=registry)
+        in_flight.set_function(lambda: queue.running)
+        waiting = Gauge("speculative_requests_waiting", "Requests that wait for a place.", registry=registry)
+        waiting.set_function(lambda: queue.waiting)
 
-    def chain(self, method: str, outcome: Outcome) -> None:
-        """Counts a chain that came to its end."""
+    def count_chain(self, method: str, outcome: ChainOutcome) -> None:
+        """Counts a finished chain."""
         self.chains(method, outcome.finish).inc()
-        self.seconds("engines").observe(outcome.busy)
-        self.spent(outcome)
+        self.seconds("engines").observe(outcome.busy_s)
+        self.count_cost(outcome)
 
-    def spent(self, outcome: Outcome) -> None:
-        """Counts what a chain has cost, and whose loss it survived, be it finished or not."""
+    def count_cost(self, outcome: ChainOutcome) -> None:
+        """Counts the tokens of a chain, finished or not, and the server that it lost."""
         if role := outcome.degraded:
             self.degraded(role).inc()
         for role, usage in outcome.usage.items():
-            for fate, field in FATES.items():
-                self.tokens(role, fate).inc(getattr(usage, field))
+            for kind, field in TOKEN_KINDS.items():
+                self.tokens(role, kind).inc(getattr(usage, field))
 
     def page(self) -> bytes:
+        """Renders all metrics as text."""
         return generate_latest(self.registry)
-
-    def _gauge(self, name: str, about: str, value: object) -> None:
-        Gauge(name, about, registry=self.registry).set_function(value)  # pyright: ignore[reportArgumentType]

@@ -5,53 +5,57 @@ from __future__ import annotations
 from typing import Any
 
 from speculative.errors import UnknownNameError, UnsupportedMethodError
-from speculative.methods.base import Method, append_only, name_of, params_of
+from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
-from speculative.serve.door import Door
-from speculative.serve.errors import Refusal
-from speculative.serve.request import OWNER, bare, preset
+from speculative.pair import Pair
+from speculative.serve.request import OWNER, find_preset, innermost
+from speculative.serve.responses import encode
+from speculative.settings import Settings
 
 
-def listed(door: Door) -> list[dict[str, Any]]:
-    """As `GET /v1/models` tells them."""
-    return [told for name in (*names(), *door.settings.presets) if (told := _told(door, name))]
+class ModelCatalog:
+    """Describes the models. Each list is computed once, since it holds the schema of every method.
 
+    `pair`: None while it loads. Until then every method is listed, without a context length.
+    """
 
-def one(door: Door, model: str) -> dict[str, Any]:
-    """As `GET /v1/models/ID` tells it. Raises `UnknownNameError`."""
-    name = model.removeprefix(f"{OWNER}/")
-    told = _told(door, door.settings.method if name == OWNER else name, model)
-    if told is None:
-        raise UnknownNameError("model", model, [model["id"] for model in listed(door)])
-    return told
+    def __init__(self, settings: Settings, created: int, pair: Pair | None) -> None:
+        self._settings, self._created, self._pair = settings, created, pair
+        cards = {name: self._card(name) for name in (*names(), *settings.presets)}
+        self._cards = {name: card for name, card in cards.items() if card}
+        self.page = encode({"object": "list", "data": list(self._cards.values())})
 
+    def one(self, model: str) -> dict[str, Any]:
+        """Finds one model by its id. Raises `UnknownNameError`."""
+        name = model.removeprefix(f"{OWNER}/")
+        card = self._cards.get(self._settings.method if name == OWNER else name)
+        if card is None:
+            raise UnknownNameError("model", model[:256], [card["id"] for card in self._cards.values()])
+        return card
 
-def _told(door: Door, name: str, shown: str | None = None) -> dict[str, Any] | None:
-    method = preset(door.settings, name, shown).build()
-    if not _served(door, method):
-        return None
-    kind = type(bare(method))
-    return {
-        "id": f"{OWNER}/{name}",
-        "object": "model",
-        "created": door.began,
-        "owned_by": OWNER,
-        "speculative": {
-            "method": name_of(method),
-            "params": params_of(method),
-            "about": kind.summary(),
-            "append_only": append_only(method),
-            "schema": kind.model_json_schema(),
-        },
-    }
-
-
-def _served(door: Door, method: Method) -> bool:
-    """Whether the pair can do what the method needs; while it loads, nobody knows."""
-    try:
-        door.pair.check(method)
-    except UnsupportedMethodError:
-        return False
-    except Refusal:
-        return True
-    return True
+    def _card(self, name: str) -> dict[str, Any] | None:
+        """Describes a model, or returns None for a method that the pair cannot serve."""
+        method = find_preset(self._settings, name).build()
+        context: dict[str, int] = {}
+        if self._pair is not None:
+            try:
+                self._pair.check(method)
+            except UnsupportedMethodError:
+                return None
+            length = min(engine.context for engine in self._pair.values())  # a problem has to fit into every model of the pair
+            context = {"max_model_len": length, "context_length": length}
+        kind = type(innermost(method))
+        return {
+            "id": f"{OWNER}/{name}",
+            "object": "model",
+            "created": self._created,
+            "owned_by": OWNER,
+            **context,
+            "speculative": {
+                "method": name_of(method),
+                "params": params_of(method),
+                "about": kind.summary(),
+                "append_only": append_only(method),
+                "schema": kind.model_json_schema(),
+            },
+        }

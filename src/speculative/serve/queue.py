@@ -1,4 +1,4 @@
-"""How many chains run at once, who waits for how long, and who is sent away."""
+"""The queue in front of the chains: how many run at once, and how long a request waits for a place."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from speculative.serve.errors import Refusal, draining
+from speculative.serve.errors import ApiError, shutting_down
 
-FIRST_GUESS = 5.0
-"""Seconds of a chain, before one was seen."""
+FIRST_ESTIMATE_S = 5.0
+"""Seconds of a chain, before the first one has ended."""
 
 
-class Admission:
-    """First come, first served. `closed`: the service drains and begins nothing more."""
+class ChainQueue:
+    """Gives places to requests, first come, first served. `closed`: the service shuts down and begins nothing more."""
 
     def __init__(self, chains: int, waiting: int, seconds: float) -> None:
-        self.chains, self.limit, self.seconds = chains, waiting, seconds
+        self.max_chains, self.max_waiting, self.seconds = chains, waiting, seconds
         self.running = 0
         self.closed = False
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._usual = FIRST_GUESS
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._usual_s = FIRST_ESTIMATE_S
         self._aborts: set[Callable[[], None]] = set()
 
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return len(self._queue)
+        return len(self._waiters)
 
     @asynccontextmanager
-    async def enter(self, chains: int, abort: Callable[[], None]) -> AsyncGenerator[float]:
-        """Holds places for so many chains; gives the seconds that were waited. `abort` ends them when the drain is over.
+    async def places(self, chains: int, abort: Callable[[], None]) -> AsyncGenerator[float]:
+        """Holds places for chains and yields the seconds waited. `abort` ends the chains when the drain is over.
 
-        Raises `Refusal`: 429 when there is no place in time, 503 when the service drains.
+        Raises:
+            ApiError: 429 when no place comes free in time, 503 when the service shuts down.
         """
         began = time.perf_counter()
         await self._wait(chains)
@@ -45,67 +46,65 @@ class Admission:
             yield entered - began
         finally:
             self._aborts.discard(abort)
-            self._usual += 0.2 * (time.perf_counter() - entered - self._usual)
-            self._leave(chains)
+            self._usual_s += 0.2 * (time.perf_counter() - entered - self._usual_s)
+            self._release(chains)
 
     def close(self) -> None:
-        """Begins nothing more, and sends away who waits."""
+        """Begins nothing more, and turns waiting requests away."""
         self.closed = True
-        while self._queue:
-            _, place = self._queue.popleft()
+        while self._waiters:
+            _, place = self._waiters.popleft()
             if not place.done():
-                place.set_exception(draining())
+                place.set_exception(shutting_down())
 
     def abort(self) -> None:
-        """Ends what still runs."""
+        """Ends the chains that still run."""
         for abort in list(self._aborts):
             abort()
 
     async def _wait(self, chains: int) -> None:
         if self.closed:
-            raise draining()
-        if chains > self.chains:
-            raise Refusal(
-                400, f"n, ballots: this request asks for {chains} chains, the service runs {self.chains} at once; ask for fewer", param="n"
-            )
-        if not self._queue and self.running + chains <= self.chains:
+            raise shutting_down()
+        if chains > self.max_chains:
+            raise ApiError(400, f"n, ballots: a request may have at most {self.max_chains} chains, got {chains}; ask for fewer", param="n")
+        if not self._waiters and self.running + chains <= self.max_chains:
             self.running += chains
             return
-        if len(self._queue) >= self.limit:
-            raise self._busy()
+        if len(self._waiters) >= self.max_waiting:
+            raise self._too_many()
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ticket = (chains, place)
-        self._queue.append(ticket)
+        self._waiters.append(ticket)
         try:
             async with asyncio.timeout(self.seconds):
                 await place
         except (TimeoutError, asyncio.CancelledError) as error:
             if place.done() and not place.cancelled() and not place.exception():  # the place came in the same moment
-                self._leave(chains)
-            elif ticket in self._queue:
-                self._queue.remove(ticket)
-                self._next()
+                self._release(chains)
+            elif ticket in self._waiters:
+                self._waiters.remove(ticket)
+                self._wake_next()
             if isinstance(error, TimeoutError):
-                raise self._busy() from None
+                raise self._too_many() from None
             raise
 
-    def _leave(self, chains: int) -> None:
+    def _release(self, chains: int) -> None:
         self.running -= chains
-        self._next()
+        self._wake_next()
 
-    def _next(self) -> None:
-        while self._queue and self.running + self._queue[0][0] <= self.chains:
-            chains, place = self._queue.popleft()
+    def _wake_next(self) -> None:
+        while self._waiters and self.running + self._waiters[0][0] <= self.max_chains:
+            chains, place = self._waiters.popleft()
             if not place.done():
                 self.running += chains
                 place.set_result(None)
 
-    def _busy(self) -> Refusal:
-        rounds = 1 + len(self._queue) / self.chains
-        wait = min(60, max(1, math.ceil(self._usual * rounds)))
-        return Refusal(
+    def _too_many(self) -> ApiError:
+        rounds = 1 + len(self._waiters) / self.max_chains
+        wait = min(60, max(1, math.ceil(self._usual_s * rounds)))
+        return ApiError(
             429,
-            f"{self.running} chains are running, which is all that the service runs at once; try again in {wait} s",
+            f"all {self.running} places for chains are taken; try again in {wait} s",
             kind="rate_limit_error",
             code="too_many_chains",
             retry_after=wait,

@@ -1,8 +1,10 @@
-"""What a request becomes: problems, one for each chain, and the method that writes them."""
+"""Turns a request into problems, one for each chain, and the method that writes them."""
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct, structs
@@ -11,16 +13,31 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
-from speculative.serve import unsupported as declined
-from speculative.serve.errors import Refusal, unsupported
-from speculative.serve.schemas import Asked, ChatMessage, ChatRequest, CompletionRequest
+from speculative.serve.errors import ApiError, unsupported_value
+from speculative.serve.schemas import (
+    ChatMessage,
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    InputItem,
+    InputPart,
+    ResponsesRequest,
+    StreamOptions,
+    TextPart,
+)
+from speculative.serve.unsupported import PART_HINTS, TURN_HINTS, ignored_fields
 from speculative.settings import Preset, Settings
 
 OWNER = "speculative"
+EFFORTS = {"minimal": 0.1, "low": 0.2, "medium": 0.5}
+"""The share of its tokens that the thinking may have, by `reasoning_effort`; above these it may have all."""
+NUMBER = re.compile(r"\[\d+\]")
+REASONING = frozenset(("reasoning", "reasoning_content"))
+"""The thinking of an earlier turn, which the models' own templates leave out."""
 
 
-class Job(Struct, frozen=True):
-    """What one request asks for; `n` problems for each prompt. `raw`: the reply is one text, not thinking and answer."""
+class ChainRequest(Struct, frozen=True):
+    """The chains of one request: `n` problems for each prompt. `raw`: thinking and answer are one text in the reply."""
 
     model: str
     method: Method
@@ -35,168 +52,243 @@ class Job(Struct, frozen=True):
 
     @property
     def chains(self) -> int:
-        """Chains that it becomes, those of its method counted."""
+        """Chains that run at once, those of the method counted."""
         return len(self.problems) * self.method.chains_at_once
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a reply says of the method."""
+        """The fields of a reply about the method."""
         return {"method": name_of(self.method), "params": params_of(self.method)} | (
             {"ignored": list(self.ignored)} if self.ignored else {}
         )
 
 
-class Jobs:
-    """Makes jobs within the limits of the settings. Raises `UsageError` and `Refusal`, each naming field and value."""
+class RequestReader:
+    """Reads requests within the limits of the settings. Raises `UsageError` and `ApiError`, which name field and value."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         known = [*names(), *settings.presets]
         if settings.method not in known:
             raise UnknownNameError("method", settings.method, known)
-        self.default = preset(settings, settings.method)
+        self.default = find_preset(settings, settings.method)
         self.default.build()
-        for name, one in settings.presets.items():
+        for name, preset in settings.presets.items():
             if name in (*names(), OWNER):
                 raise UsageError(f"preset {name!r} has the name of a method, or of the default; choose another")
-            one.build()
+            preset.build()
 
-    def chat(self, asked: ChatRequest) -> Job:
-        limits = self.settings
-        self._check_chains(asked, 1)
-        if len(asked.messages) > limits.max_messages:
-            raise Refusal(400, f"messages: {len(asked.messages)} are too many, the service takes {limits.max_messages}", param="messages")
-        if asked.messages[-1].role != "user":
-            raise Refusal(400, f"messages: the last one is of {asked.messages[-1].role!r}, it must be of 'user'", param="messages")
-        both = {asked.max_tokens, asked.max_completion_tokens} - {None}
+    # ---- the endpoints ----------------------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> ChainRequest:
+        """Reads a request for a chat completion."""
+        self._check_chains(request.n, 1)
+        both = {request.max_tokens, request.max_completion_tokens} - {None}
         if len(both) > 1:
-            raise Refusal(400, "max_tokens and max_completion_tokens: they differ; give one of them", param="max_completion_tokens")
-        messages = tuple(_message(number, message) for number, message in enumerate(asked.messages))
-        problem = self._problem(asked, messages, next(iter(both), None), stop=_stops(asked.stop))
-        return self._job(asked, [problem], raw=False)
+            raise ApiError(400, "max_tokens and max_completion_tokens: they differ; give one of them", param="max_completion_tokens")
+        ignored: list[str] = []
+        messages = self._messages("messages", request.messages, ignored)
+        problem = self._problem(request, messages, next(iter(both), None))
+        return self._chains(request, [problem], ignored, n=request.n, options=request.stream_options)
 
-    def completion(self, asked: CompletionRequest) -> Job:
-        if asked.answer_instruction is not None:
-            raise unsupported("answer_instruction", "a raw prompt is taken as it is; put it into the prompt")
-        prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
-        self._check_chains(asked, len(prompts))
-        # the chain's own stop strings end the answer only; here they end the text, which the feed sees to
-        problems = [
-            self._problem(asked, (Message("user", prompt),), asked.max_tokens, stop=_stops(asked.stop), raw=True) for prompt in prompts
-        ]
-        return self._job(asked, problems, raw=True)
+    def completion(self, request: CompletionRequest) -> ChainRequest:
+        """Reads a request for a raw completion."""
+        if request.answer_instruction is not None:
+            raise unsupported_value("answer_instruction", "a raw prompt is taken as it is; put it into the prompt")
+        prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
+        self._check_chains(request.n, len(prompts))
+        problems = [self._problem(request, (Message("user", prompt),), request.max_tokens, raw=True) for prompt in prompts]
+        return self._chains(request, problems, [], n=request.n, options=request.stream_options, raw=True)
 
-    def limited(self, problem: Problem) -> Problem:
-        """The problem with the service's own limits in it. Raises `Refusal` for one that asks for more."""
+    def responses(self, request: ResponsesRequest) -> ChainRequest:
+        """Reads a request of the Responses API."""
+        ignored: list[str] = []
+        if isinstance(request.input, str):
+            messages: tuple[Message, ...] = (Message("user", request.input),)
+        else:
+            turns = [item for item in request.input if item.type != "reasoning"]
+            messages = self._messages("input", turns, ignored) if turns else ()
+        if request.instructions is not None:
+            messages = (Message("system", request.instructions), *messages)
+        if request.reasoning:
+            known = frozenset(("summary", "generate_summary"))  # there is no summary; the reasoning itself is in the reply
+            ignored += [f"reasoning.{name}" for name in known if request.reasoning.others.get(name) is not None]
+            ignored += ignored_fields(request.reasoning.others, "reasoning.", known=known, drop=self.settings.drop_params)
+            if request.reasoning.effort and request.reasoning_effort is None:
+                request = request.model_copy(update={"reasoning_effort": request.reasoning.effort})
+        problem = self._problem(request, messages, request.max_output_tokens)
+        return self._chains(request, [problem], ignored)
+
+    # ---- limits -----------------------------------------------------------------------------------------------------
+
+    def limit_problem(self, problem: Problem) -> Problem:
+        """Adds the service's own limits to a problem. Raises `ApiError` for one that asks for more."""
+        size = sum(len(message.content.encode()) for message in problem.messages)
+        if size > self.settings.max_prompt:
+            raise ApiError(
+                400,
+                f"the prompt must have at most {self.settings.max_prompt} bytes (--max-prompt), got {size}; shorten it",
+                code="context_length_exceeded",
+            )
         limits = self.settings
-        _within("max_tokens", problem.max_tokens, limits.max_tokens)
-        _within("max_produced", problem.max_produced, limits.max_produced)
-        _within("max_seconds", problem.max_seconds, limits.max_seconds)
+        _check_limit("max_tokens", problem.max_tokens, limits.max_tokens)
+        _check_limit("max_produced", problem.max_produced, limits.max_produced)
+        _check_limit("max_seconds", problem.max_seconds, limits.max_seconds)
         produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
         if (produced, seconds) == (problem.max_produced, problem.max_seconds):
-            return problem  # it need not be checked again
+            return problem
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
-    def checked(self, method: Method) -> Method:
-        """Raises `Refusal` where a parameter would have the service make more things than it can hold."""
+    def check_params(self, method: Method) -> Method:
+        """Raises `ApiError` where a parameter would make more things than the service can hold."""
         for name, value in method:
             if isinstance(value, Method):
-                self.checked(value)
+                self.check_params(value)
             elif isinstance(value, int) and abs(value) > self.settings.max_param:
-                raise Refusal(
+                raise ApiError(
                     400,
                     f"params: {name}: {value} is more than the {self.settings.max_param} that the service allows (--max-param)",
                     param=f"params.{name}",
                 )
         return method
 
-    def limited_drafts(self, job: Job) -> Job:
-        """Raises `Refusal` for a job whose calls, all chains' together, may ask the engines for more drafts than they are to write."""
-        field, drafts = drafts_of(job.method)
+    def check_drafts(self, request: ChainRequest) -> ChainRequest:
+        """Raises `ApiError` where all chains together ask an engine for more drafts at once than one request may have."""
+        field, drafts = drafts_of(request.method)
         most = self.settings.max_drafts
-        if field and drafts * job.chains > most:
-            times = f", in each of {job.chains} chains," if job.chains > 1 else ""
-            raise Refusal(
+        if field and drafts * request.chains > most:
+            times = f", in each of {request.chains} chains," if request.chains > 1 else ""
+            raise ApiError(
                 400,
                 f"params: {field}: {drafts} drafts in one call{times} are more than the {most} that a request may have (--max-drafts)",
                 param=f"params.{field}",
             )
-        return job
+        return request
 
-    def _problem(
-        self, asked: Asked, messages: tuple[Message, ...], max_tokens: int | None, *, stop: tuple[str, ...], raw: bool = False
-    ) -> Problem:
-        usual = Sampling()
+    def _check_chains(self, n: int | None, prompts: int) -> None:
+        chains = (n or 1) * prompts
+        if chains > self.settings.max_n:
+            raise ApiError(400, f"n: a request may have at most {self.settings.max_n} chains, got {chains}; ask for fewer", param="n")
+
+    # ---- parts of a request -----------------------------------------------------------------------------------------
+
+    def _problem(self, request: GenerationRequest, messages: tuple[Message, ...], max_tokens: int | None, *, raw: bool = False) -> Problem:
+        usual, settings = Sampling(), self.settings
         sampling = Sampling(
-            temperature=usual.temperature if asked.temperature is None else asked.temperature,
-            top_p=usual.top_p if asked.top_p is None else asked.top_p,
-            top_k=max(0, asked.top_k or 0),
+            temperature=usual.temperature if request.temperature is None else request.temperature,
+            top_p=usual.top_p if request.top_p is None else request.top_p,
+            top_k=max(0, request.top_k or 0),
         )
         problem = Problem(
             messages=messages,
             sampling=sampling,
-            max_tokens=max_tokens or min(self.settings.default_tokens, self.settings.max_tokens),
-            max_produced=asked.max_produced or self.settings.max_produced,
-            max_seconds=asked.max_seconds or self.settings.max_seconds,
-            seed=secrets.randbits(31) if asked.seed is None else asked.seed,
-            answer_instruction=None if asked.answer_instruction is True else asked.answer_instruction or "",
-            stop=stop,
+            max_tokens=max_tokens or min(settings.default_tokens, settings.max_tokens),
+            max_produced=request.max_produced or settings.max_produced,
+            max_seconds=request.max_seconds or settings.max_seconds,
+            seed=secrets.randbits(31) if request.seed is None else request.seed,
+            answer_instruction=None if request.answer_instruction is True else request.answer_instruction or "",
+            stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
             raw=raw,
-            degrade=asked.degrade or self.settings.degrade,
-            prefill_every=self.settings.prefill_every if asked.prefill_every is None else asked.prefill_every,
+            degrade=request.degrade or settings.degrade,
+            prefill_every=settings.prefill_every if request.prefill_every is None else request.prefill_every,
         )
-        return self.limited(problem)
+        return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
 
-    def _job(self, asked: Asked, problems: list[Problem], *, raw: bool) -> Job:
-        model, method = self._method(asked)
-        ignored = declined.check(asked.others)
-        options = asked.stream_options
+    def _thinking_budget(self, request: GenerationRequest, problem: Problem) -> int | None:
+        """Reads the limit on thinking tokens from the request, else from its preset."""
+        preset = self._preset(request)[1]
+        budget, effort = request.thinking_budget, request.reasoning_effort
+        if budget is None and effort is None:
+            budget, effort = preset.thinking_budget, preset.reasoning_effort
+        elif budget is not None and effort is not None:
+            raise ApiError(400, "thinking_budget and reasoning_effort: both limit the thinking; give one of them", param="thinking_budget")
+        if effort == "none":
+            raise unsupported_value("reasoning_effort", "the thinking cannot be switched off; give `minimal`, or a small `thinking_budget`")
+        return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
+
+    def _messages(self, field: str, turns: Sequence[ChatMessage] | Sequence[InputItem], ignored: list[str]) -> tuple[Message, ...]:
+        if len(turns) > self.settings.max_messages:
+            raise ApiError(
+                400, f"{field}: a request may have at most {self.settings.max_messages} turns, got {len(turns)}; send fewer", param=field
+            )
+        if turns[-1].role != "user":
+            raise ApiError(400, f"{field}: the last turn must be of 'user', got {turns[-1].role!r}", param=field)
+        return tuple(self._message(f"{field}[{number}].", turn, ignored) for number, turn in enumerate(turns))
+
+    def _message(self, where: str, turn: ChatMessage | InputItem, ignored: list[str]) -> Message:
+        drop = self.settings.drop_params
+        known = REASONING if turn.role == "assistant" else frozenset[str]()
+        found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop)
+        if turn.role is None:
+            raise ApiError(400, f"{where}role: it is missing", param=f"{where}role")
+        if turn.content is None and turn.role != "assistant":
+            raise ApiError(400, f"{where}content: it is missing", param=f"{where}content")
+        parts: Sequence[TextPart | InputPart] = [] if isinstance(turn.content, str) else turn.content or []
+        for place, part in enumerate(parts):
+            found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
+        ignored += [NUMBER.sub("", name) for name in found]
+        text = turn.content if isinstance(turn.content, str) else "\n".join(part.text for part in parts)
+        return Message("system" if turn.role == "developer" else turn.role, text)
+
+    def _chains(
+        self,
+        request: GenerationRequest,
+        problems: list[Problem],
+        ignored: list[str],
+        *,
+        n: int | None = None,
+        options: StreamOptions | None = None,
+        raw: bool = False,
+    ) -> ChainRequest:
+        drop = self.settings.drop_params
+        ignored = ignored_fields(request.others, drop=drop) + ignored
         if options:
-            declined.check(options.others, "stream_options.")
-            if not asked.stream:
-                raise unsupported("stream_options", "there is no stream to apply it to; add stream: true")
-        n = asked.n or 1
-        job = Job(
+            ignored += ignored_fields(options.others, "stream_options.", drop=drop)
+            if not request.stream and not drop:
+                raise unsupported_value("stream_options", "there is no stream to apply it to; add stream: true")
+            ignored += [] if request.stream else ["stream_options"]
+        model, method = self._method(request)
+        copies = n or 1
+        chains = ChainRequest(
             model=model,
             method=method,
-            problems=tuple(structs.replace(problem, seed=problem.seed + i) if i else problem for problem in problems for i in range(n)),
-            n=n,
-            stream=bool(asked.stream),
+            problems=tuple(structs.replace(one, seed=one.seed + i) if i else one for one in problems for i in range(copies)),
+            n=copies,
+            stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
-            events=bool(asked.events),
+            events=bool(request.events),
             raw=raw,
-            user=asked.user,
-            ignored=tuple(ignored),
+            user=request.user,
+            ignored=tuple(dict.fromkeys(ignored)),
         )
-        return self.limited_drafts(job)
+        return self.check_drafts(chains)
 
-    def _check_chains(self, asked: Asked, prompts: int) -> None:
-        chains = (asked.n or 1) * prompts
-        if chains > self.settings.max_n:
-            raise Refusal(400, f"n: {chains} chains are too many for one request, the service takes {self.settings.max_n}", param="n")
+    def _method(self, request: GenerationRequest) -> tuple[str, Method]:
+        """Builds the method of a request, and the model's id for the reply. Parameters are added to a preset's."""
+        label, preset = self._preset(request)
+        wrappers = [request.wrappers] if isinstance(request.wrappers, str) else request.wrappers or []
+        method = build(preset.method, {**preset.params, **(request.params or {})}, [*preset.wrappers, *wrappers], paths=False)
+        return f"{OWNER}/{label}", self.check_params(method)
 
-    def _method(self, asked: Asked) -> tuple[str, Method]:
-        """The id that the reply names, and the method: what `model` says, or `method`; parameters are added to a preset's."""
-        label = (asked.model or OWNER).removeprefix(f"{OWNER}/")
+    def _preset(self, request: GenerationRequest) -> tuple[str, Preset]:
+        """Finds the method or preset that `model` or `method` names."""
+        label = (request.model or OWNER).removeprefix(f"{OWNER}/")
         if label != OWNER:
-            chosen = preset(self.settings, label, shown=asked.model)
-            if asked.method is not None and asked.method != chosen.method:
-                raise Refusal(
+            preset = find_preset(self.settings, label, shown=request.model)
+            if request.method is not None and request.method != preset.method:
+                raise ApiError(
                     400,
-                    f"method: {asked.method!r} contradicts model {asked.model!r}; use the model {OWNER!r} with `method`",
+                    f"method: {request.method!r} contradicts model {request.model!r}; use the model {OWNER!r} with `method`",
                     param="method",
                 )
-        elif asked.method is not None:
-            chosen, label = Preset(method=asked.method), asked.method
-        else:
-            chosen, label = self.default, self.settings.method
-        wrappers = [asked.wrappers] if isinstance(asked.wrappers, str) else asked.wrappers or []
-        method = build(chosen.method, {**chosen.params, **(asked.params or {})}, [*chosen.wrappers, *wrappers], paths=False)
-        return f"{OWNER}/{label}", self.checked(method)
+            return label, preset
+        if request.method is not None:
+            return request.method, Preset(method=request.method)
+        return self.settings.method, self.default
 
 
-def preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """The preset, or the method without parameters, of that name. Raises `UnknownNameError`."""
+def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
+    """Finds a preset, or a method without parameters, by name. Raises `UnknownNameError`."""
     if name in settings.presets:
         return settings.presets[name]
     if name in names():
@@ -204,26 +296,11 @@ def preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
     raise UnknownNameError("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
 
 
-def bare(method: Method) -> Method:
-    """The method inside all wrappers."""
-    return bare(method.inner) if isinstance(method, Wrapper) else method
+def innermost(method: Method) -> Method:
+    """Returns the method inside all wrappers."""
+    return innermost(method.inner) if isinstance(method, Wrapper) else method
 
 
-def _message(number: int, message: ChatMessage) -> Message:
-    where = f"messages[{number}]."
-    known = declined.REASONING if message.role == "assistant" else frozenset[str]()
-    declined.check(message.others, where, known)
-    content = message.content
-    if content is None and message.role != "assistant":
-        raise Refusal(400, f"{where}content: it is missing", param=f"{where}content")
-    text = content if isinstance(content, str) else "\n".join(part.text for part in content or [])
-    return Message("system" if message.role == "developer" else message.role, text)
-
-
-def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    return (stop,) if isinstance(stop, str) else tuple(stop or ())
-
-
-def _within(field: str, value: float | None, limit: float) -> None:
+def _check_limit(field: str, value: float | None, limit: float) -> None:
     if value is not None and value > limit:
-        raise Refusal(400, f"{field}: {value} is more than the {limit} that the service allows", param=field)
+        raise ApiError(400, f"{field}: {value} is more than the {limit} that the service allows", param=field)

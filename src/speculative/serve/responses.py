@@ -1,107 +1,138 @@
-"""The bytes of replies, in the words of the OpenAI API. Chunks are written from templates that are made once for a stream."""
+"""The bytes of replies of the completion endpoints. Chunks are written from templates that are made once for a stream."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from speculative.serve import shown
-from speculative.serve.errors import Refusal
-from speculative.serve.outcome import Outcome, summed, usage
-from speculative.serve.request import Job
+from speculative.serve.errors import ApiError, redact_event
+from speculative.serve.outcome import ChainOutcome, openai_usage
+from speculative.serve.request import ChainRequest
+from speculative.trace.usage import total_usage
 
 encode = msgspec.json.encode
 
 DONE = b"data: [DONE]\n\n"
-COMMENT = b": the chain is being written\n\n"
 
 
-class Body:
-    """The replies to one job."""
+class ReplyWriter(Protocol):
+    """Writes the replies of one endpoint to one request."""
 
-    def __init__(self, job: Job) -> None:
-        kind = "cmpl" if job.raw else "chatcmpl"
-        self._job = job
-        self._common = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": job.model}
-        chunk = {**self._common, "object": "text_completion" if job.raw else "chat.completion.chunk"}
+    def begin(self) -> bytes:
+        """Writes the beginning of a stream."""
+        ...
+
+    def text(self, index: int, reasoning: str, content: str) -> bytes:
+        """Writes new text of one chain."""
+        ...
+
+    def event(self, index: int, event: bytes) -> bytes:
+        """Writes an event of one chain."""
+        ...
+
+    def chain_end(self, index: int, outcome: ChainOutcome) -> bytes:
+        """Writes the end of one chain."""
+        ...
+
+    def end(self, outcomes: Sequence[ChainOutcome]) -> bytes:
+        """Writes the end of a stream."""
+        ...
+
+    def stream_error(self, error: ApiError) -> bytes:
+        """Writes an error in the middle of a stream."""
+        ...
+
+    def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:
+        """Writes a reply that is not streamed; `seconds` of the whole request."""
+        ...
+
+
+def summarize(request: ChainRequest, outcomes: Sequence[ChainOutcome]) -> dict[str, Any]:
+    """Builds the fields under `speculative` for all chains of a reply."""
+    return {**request.about, "finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes)}
+
+
+def event_lists(outcomes: Sequence[ChainOutcome]) -> list[list[Any]]:
+    """Lists the events of all chains of a reply."""
+    return [[redact_event(event) for event in outcome.trace.events] for outcome in outcomes]
+
+
+class CompletionWriter:
+    """Writes chat completions and raw text completions."""
+
+    def __init__(self, request: ChainRequest) -> None:
+        kind = "cmpl" if request.raw else "chatcmpl"
+        self._request = request
+        self._common = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": request.model}
+        chunk = {**self._common, "object": "text_completion" if request.raw else "chat.completion.chunk"}
         self._open = b"data: " + encode(chunk)[:-1]
-        null = b',"usage":null' if job.include_usage else b""
+        null = b',"usage":null' if request.include_usage else b""
         self._end = b',"logprobs":null,"finish_reason":null}]' + null + b"}\n\n"
         self._final = null + b"}\n\n"
         self._choice = [
-            self._open + b',"choices":[{"index":%d,' % index + (b'"text":' if job.raw else b'"delta":')
-            for index in range(len(job.problems))
+            self._open + b',"choices":[{"index":%d,' % index + (b'"text":' if request.raw else b'"delta":')
+            for index in range(len(request.problems))
         ]
-        self._thought, self._thought_end = [choice + b'{"reasoning":' for choice in self._choice], b"}" + self._end
+        self._reasoning, self._reasoning_end = [choice + b'{"reasoning":' for choice in self._choice], b"}" + self._end
 
-    # ---- streamed ---------------------------------------------------------------------------------------------------
-
-    def first(self, index: int) -> bytes:
-        """The chunk that says whose turn it is."""
-        return b"" if self._job.raw else self._choice[index] + b'{"role":"assistant","content":""}' + self._end
+    def begin(self) -> bytes:
+        """Writes the chunks with the role."""
+        return b"" if self._request.raw else b"".join(c + b'{"role":"assistant","content":""}' + self._end for c in self._choice)
 
     def text(self, index: int, reasoning: str, content: str) -> bytes:
-        """What is new of one choice, joined: one chunk for each kind."""
-        made = b""
+        """Writes new text of one choice: one chunk for each kind."""
+        data = b""
         if reasoning:
-            told = encode(reasoning)
-            made = b"".join((self._thought[index], told, b',"reasoning_content":', told, self._thought_end))
+            text = encode(reasoning)
+            data = b"".join((self._reasoning[index], text, b',"reasoning_content":', text, self._reasoning_end))
         if content:
-            told = encode(content)
-            made += self._choice[index] + (told if self._job.raw else b'{"content":' + told + b"}") + self._end
-        return made
+            text = encode(content)
+            data += self._choice[index] + (text if self._request.raw else b'{"content":' + text + b"}") + self._end
+        return data
 
     def event(self, index: int, event: bytes) -> bytes:
-        """Something that happened, for those who watch."""
+        """Writes an event in a chunk without choices."""
         return self._open + b',"choices":[],"speculative":{"index":%d,' % index + event[1:] + self._final
 
-    def last(self, index: int, outcome: Outcome) -> bytes:
-        """The end of one choice, and what it came to."""
+    def chain_end(self, index: int, outcome: ChainOutcome) -> bytes:
+        """Writes the chunk with the finish reason."""
         reason = b',"logprobs":null,"finish_reason":"%s"}],"speculative":' % outcome.finish_reason.encode()
-        return (
-            self._choice[index] + (b'""' if self._job.raw else b"{}") + reason + encode({**self._job.about, **outcome.ours}) + self._final
-        )
+        report = encode({**self._request.about, **outcome.extension})
+        return self._choice[index] + (b'""' if self._request.raw else b"{}") + reason + report + self._final
 
-    def end(self, outcomes: Sequence[Outcome]) -> bytes:
-        """The usage, if asked for, and the end of the stream."""
-        if not self._job.include_usage:
+    def end(self, outcomes: Sequence[ChainOutcome]) -> bytes:
+        """Writes the usage, if asked for, and the end."""
+        if not self._request.include_usage:
             return DONE
-        told = b',"choices":[],"usage":' + encode(usage(outcomes, self._job.n)) + b',"speculative":' + encode(self._ours(outcomes))
-        return self._open + told + b"}\n\n" + DONE
+        usage = b',"choices":[],"usage":' + encode(openai_usage(outcomes, self._request.n))
+        return self._open + usage + b',"speculative":' + encode(summarize(self._request, outcomes)) + b"}\n\n" + DONE
 
-    @staticmethod
-    def error(refusal: Refusal) -> bytes:
-        """An error in the middle of a stream: what came before it is no whole reply."""
-        return b"data: " + encode(refusal.body) + b"\n\n"
+    def stream_error(self, error: ApiError) -> bytes:
+        """Writes an error. No `[DONE]` follows, so the reply is not whole."""
+        return b"data: " + encode(error.body) + b"\n\n"
 
-    # ---- whole ------------------------------------------------------------------------------------------------------
-
-    def whole(self, outcomes: Sequence[Outcome], seconds: float) -> bytes:
-        """The reply that is not streamed. `seconds` of the whole request."""
-        ours = {**self._ours(outcomes), "seconds": round(seconds, 6)}
-        if self._job.events:
-            ours["events"] = [list(map(shown.event, outcome.trace.events)) for outcome in outcomes]
+    def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:
+        """Writes a whole reply."""
+        report = {**summarize(self._request, outcomes), "seconds": round(seconds, 6)}
+        if self._request.events:
+            report["events"] = event_lists(outcomes)
         return encode(
             {
                 **self._common,
-                "object": "text_completion" if self._job.raw else "chat.completion",
+                "object": "text_completion" if self._request.raw else "chat.completion",
                 "choices": [self._whole_choice(index, outcome) for index, outcome in enumerate(outcomes)],
-                "usage": usage(outcomes, self._job.n),
-                "speculative": ours,
+                "usage": openai_usage(outcomes, self._request.n),
+                "speculative": report,
             }
         )
 
-    def _ours(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """What is ours of all choices together."""
-        return {**self._job.about, "finish_reason": outcomes[0].ours["finish_reason"], "usage": summed(outcomes)}
-
-    def _whole_choice(self, index: int, outcome: Outcome) -> dict[str, Any]:
+    def _whole_choice(self, index: int, outcome: ChainOutcome) -> dict[str, Any]:
         text: dict[str, Any] = {"text": outcome.content}
-        if not self._job.raw:
+        if not self._request.raw:
             message = {
                 "role": "assistant",
                 "content": outcome.content,
@@ -110,4 +141,4 @@ class Body:
                 "refusal": None,
             }
             text = {"message": message}
-        return {"index": index, **text, "logprobs": None, "finish_reason": outcome.finish_reason, "speculative": outcome.ours}
+        return {"index": index, **text, "logprobs": None, "finish_reason": outcome.finish_reason, "speculative": outcome.extension}

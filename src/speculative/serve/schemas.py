@@ -1,4 +1,4 @@
-"""What a request may hold. Fields that we honour are typed here; `declined.py` judges all others."""
+"""Requests and replies of the API. Fields that are honoured are typed here; `unsupported.py` decides about all others."""
 
 from __future__ import annotations
 
@@ -10,118 +10,387 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 INT64 = 1 << 63
 
 
-def _unicode(text: str) -> str:
-    """JSON can spell half a character, which no tokenizer and no reply can take."""
+def _check_unicode(text: str) -> str:
+    """Rejects half a character, which JSON can spell but no tokenizer can take."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"it holds half a character, which is no Unicode, at position {error.start}") from None
+        raise ValueError(f"it holds half a character, which is not Unicode, at position {error.start}") from None
     return text
 
 
-def _all_unicode(values: dict[str, Any]) -> dict[str, Any]:
-    _unicode(json.dumps(values, ensure_ascii=False))
+def _check_unicode_values(values: dict[str, Any]) -> dict[str, Any]:
+    _check_unicode(json.dumps(values, ensure_ascii=False))
     return values
 
 
-UNICODE = AfterValidator(_unicode)
+UNICODE = AfterValidator(_check_unicode)
 Text = Annotated[str, UNICODE]
 Name = Annotated[str, Field(max_length=256), UNICODE]
 Stop = Annotated[str, Field(min_length=1), UNICODE]
 Spec = Annotated[str, Field(max_length=512), UNICODE]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+MAX_TOKENS: Any = Field(None, ge=1, lt=INT64, description="tokens of the chain and its answer at most")
 
 
-class Open(BaseModel):
-    """Unknown fields are kept, to be judged. Strict: `"5"` is no number, `true` neither.
+class RequestBase(BaseModel):
+    """Keeps unknown fields for `unsupported.py`. Types are strict: `"5"` and `true` are not numbers.
 
-    Lists are read down to the first thing that is wrong in them: a body has room for millions of such.
+    A list is checked down to its first mistake, since each mistake costs memory and a body has room for thousands.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     @property
     def others(self) -> dict[str, Any]:
+        """The fields that are not typed here."""
         return self.model_extra or {}
 
 
-class TextPart(BaseModel):
-    """A part of a message; text is the only kind that these models read."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class TextPart(RequestBase):
+    """A part of a message. These models read text only."""
 
     type: Literal["text"]
     text: Text
 
 
-class ChatMessage(Open):
-    """One turn. The thinking of earlier replies (`reasoning`) is taken and left out, as the models' own templates do."""
+class ChatMessage(RequestBase):
+    """One turn. The reasoning of earlier replies is accepted and left out, as in the models' own templates."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
 
 
-class StreamOptions(Open):
-    """`include_usage`: a last chunk with the usage."""
+class StreamOptions(RequestBase):
+    """Options of a stream. `include_usage` adds a last chunk with the usage."""
 
     include_usage: bool | None = None
 
 
-class Asked(Open):
-    """What both OpenAI endpoints take. Of ours: `method`, `params`, `with`, `events`, and limits of the chain."""
+class GenerationRequest(RequestBase):
+    """Fields of all generation endpoints."""
 
     model: str | None = Field(
         None, max_length=256, description="`speculative/METHOD`, `speculative/PRESET`, or `speculative` for the default"
     )
-    max_tokens: int | None = Field(None, ge=1, lt=INT64, description="tokens of the chain and its answer at most")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1, lt=INT64, description="0 or -1: off")
-    seed: int | None = Field(None, ge=-INT64, lt=INT64, description="without one every request draws its own; the reply tells it")
+    seed: int | None = Field(None, ge=-INT64, lt=INT64, description="drawn by the service if not given; the reply has it")
     stop: Stop | Annotated[list[Stop], Field(max_length=16, fail_fast=True)] | None = Field(
         None, description="ends the answer, never the thinking; not in the reply"
     )
-    n: int | None = Field(None, ge=1, lt=INT64)
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
     user: Name | None = Field(None, description="is written to the log")
 
+    reasoning_effort: Effort | None = Field(
+        None, description="the share of `max_tokens` that the thinking may have: minimal 10 %, low 20 %, medium 50 %, high all"
+    )
+    thinking_budget: int | None = Field(None, ge=1, lt=INT64, description="tokens of the thinking at most; then the answer follows")
     method: Name | None = Field(None, description="a registered method, instead of the model's")
-    params: Annotated[dict[str, Any], AfterValidator(_all_unicode)] | None = Field(
+    params: Annotated[dict[Name, Any], AfterValidator(_check_unicode_values)] | None = Field(
         None, description="parameters of the method; `GET /v1/models` has their schema"
     )
     wrappers: Spec | Annotated[list[Spec], Field(max_length=4, fail_fast=True)] | None = Field(
         None, alias="with", description="wrappers around the method, as `name` or `name(field=value,…)`"
     )
-    events: bool | None = Field(None, description="tell everything that happens to the chain, under `speculative`")
+    events: bool | None = Field(None, description="put every event of the chain under `speculative`")
     max_produced: int | None = Field(None, ge=1, lt=INT64, description="tokens produced at most, discarded ones included")
     max_seconds: float | None = Field(None, gt=0, description="seconds of a chain at most; then it answers with what it has")
     degrade: Literal["fail", "big", "small"] | None = Field(
-        None, description="`big` or `small`: who goes on alone when the other one's server dies; `fail` is the default"
+        None, description="the model that goes on alone when the other one's server dies; `fail` is the default"
     )
-    prefill_every: int | None = Field(
-        None, ge=0, lt=INT64, description="tokens after which the idle model is given what it has not seen; 0 is never"
-    )
+    prefill_every: int | None = Field(None, ge=0, lt=INT64, description="prefill the idle model every so many tokens; 0 disables")
     answer_instruction: Text | Literal[True] | None = Field(
-        None, description="added to the last message; true: what the model's family is used to; nothing is where this is not given"
+        None, description="text added to the last message; true adds the usual instruction of the model's family"
     )
 
 
-class ChatRequest(Asked):
-    """`POST /v1/chat/completions`."""
+class ChatRequest(GenerationRequest):
+    """Request of `POST /v1/chat/completions`."""
 
+    max_tokens: int | None = MAX_TOKENS
+    n: int | None = Field(None, ge=1, lt=INT64)
+    stream_options: StreamOptions | None = None
     messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, lt=INT64, description="the same as max_tokens")
 
 
-class CompletionRequest(Asked):
-    """`POST /v1/completions`: raw text for both models; the markers of each model's family are markers in it."""
+class CompletionRequest(GenerationRequest):
+    """Request of `POST /v1/completions`: raw text for both models. Markers of each model's family are markers there."""
 
+    max_tokens: int | None = MAX_TOKENS
+    n: int | None = Field(None, ge=1, lt=INT64)
+    stream_options: StreamOptions | None = None
     prompt: Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
 
-class FirstRequest(BaseModel):
-    """`POST /speculative_reason`: the first library's keys; unknown ones are ignored, as there."""
+class InputPart(RequestBase):
+    """A part of an item of the Responses API."""
+
+    type: Literal["input_text", "output_text", "text", "reasoning_text"]
+    text: Text
+
+
+class InputItem(RequestBase):
+    """A turn of the Responses API. Reasoning of earlier replies is accepted and left out."""
+
+    type: Literal["message", "reasoning"] | None = None
+    role: Literal["system", "developer", "user", "assistant"] | None = None
+    content: Text | Annotated[list[InputPart], Field(fail_fast=True)] | None = None
+
+
+class ReasoningOptions(RequestBase):
+    """Options of the thinking in the Responses API."""
+
+    effort: Effort | None = None
+
+
+class ResponsesRequest(GenerationRequest):
+    """Request of `POST /v1/responses`: text in; reasoning and text out."""
+
+    input: Text | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)]
+    instructions: Text | None = Field(None, description="the system message")
+    max_output_tokens: int | None = MAX_TOKENS
+    reasoning: ReasoningOptions | None = None
+
+
+class SplitReasonRequest(BaseModel):
+    """Request of `POST /speculative_reason` in SplitReason's keys; unknown ones are ignored, as there."""
 
     model_config = ConfigDict(extra="allow")
 
     question: Text | None = None
+
+
+# ---- replies ----------------------------------------------------------------------------------------------------------
+
+
+class ReplyBase(BaseModel):
+    """A reply may get new fields at any time."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorDetail(ReplyBase):
+    """One line for a person, and words for a program."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(ReplyBase):
+    """An error in the form of the OpenAI API."""
+
+    error: ErrorDetail
+
+
+class PlainError(ReplyBase):
+    """An error in the form of SplitReason."""
+
+    error: str
+
+
+class RoleUsage(ReplyBase):
+    """Tokens of one role: produced = kept + discarded."""
+
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    produced_tokens: int
+    kept_tokens: int
+    discarded_tokens: int
+    scored_tokens: int
+    seconds: float
+
+
+class ChainReport(ReplyBase):
+    """Fields of a chain, or of all chains of a reply, that the OpenAI API does not have."""
+
+    finish_reason: str
+    usage: dict[str, RoleUsage]
+    method: str | None = None
+    params: dict[str, Any] | None = None
+    ignored: list[str] | None = None
+    seed: int | None = None
+    seconds: float | None = None
+    boxed: str | None = None
+    degraded: str | None = None
+    events: list[list[dict[str, Any]]] | None = None
+
+
+class Usage(ReplyBase):
+    """Tokens as the OpenAI API counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
+
+
+class AssistantMessage(ReplyBase):
+    """The thinking and the answer of one chain."""
+
+    role: Literal["assistant"]
+    content: str
+    reasoning: str
+    reasoning_content: str
+    refusal: None
+
+
+class ChatChoice(ReplyBase):
+    """One chain."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: None
+    finish_reason: Literal["stop", "length"]
+    speculative: ChainReport
+
+
+class ChatCompletion(ReplyBase):
+    """Reply of `POST /v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    speculative: ChainReport
+
+
+class TextChoice(ReplyBase):
+    """One chain as one text."""
+
+    index: int
+    text: str
+    logprobs: None
+    finish_reason: Literal["stop", "length"]
+    speculative: ChainReport
+
+
+class TextCompletion(ReplyBase):
+    """Reply of `POST /v1/completions`."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    speculative: ChainReport
+
+
+class DeltaChoice(ReplyBase):
+    """New text of one chain: `delta` in a chat, `text` in a completion."""
+
+    index: int
+    delta: dict[str, str] | None = None
+    text: str | None = None
+    logprobs: None
+    finish_reason: Literal["stop", "length"] | None
+    speculative: ChainReport | None = None
+
+
+class Chunk(ReplyBase):
+    """Data of one server-sent event of a chat or a completion."""
+
+    id: str
+    object: Literal["chat.completion.chunk", "text_completion"]
+    created: int
+    model: str
+    choices: list[DeltaChoice]
+    usage: Usage | None = None
+
+
+class OutputPart(ReplyBase):
+    """Text of an item."""
+
+    type: Literal["output_text", "reasoning_text"]
+    text: str
+
+
+class OutputItem(ReplyBase):
+    """The thinking, or the answer."""
+
+    id: str
+    type: Literal["reasoning", "message"]
+    status: Literal["in_progress", "completed", "incomplete"]
+    content: list[OutputPart]
+
+
+class ResponsesUsage(ReplyBase):
+    """Tokens as the Responses API counts them."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class ResponsesReply(ReplyBase):
+    """Reply of `POST /v1/responses`."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, str] | None
+    model: str
+    output: list[OutputItem]
+    usage: ResponsesUsage | None
+    speculative: ChainReport | None = None
+
+
+class ResponsesEvent(ReplyBase):
+    """Data of one server-sent event of the Responses API."""
+
+    type: str
+    sequence_number: int
+
+
+class ModelCard(ReplyBase):
+    """A method, or a preset, as a model."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int | None = None
+    context_length: int | None = None
+    speculative: dict[str, Any]
+
+
+class ModelList(ReplyBase):
+    """Reply of `GET /v1/models`."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Health(ReplyBase):
+    """Reply of `GET /health`."""
+
+    status: Literal["ok"]
+
+
+class Readiness(ReplyBase):
+    """Reply of `GET /ready`: the reason where the service is not ready, and the model that is missed where it is."""
+
+    status: Literal["ready", "not ready"]
+    reason: str | None = None
+    degraded: str | None = None
+
+
+class SplitReasonReply(ReplyBase):
+    """Reply of `POST /speculative_reason`."""
+
+    final_answer: str
+    usage_records: list[dict[str, Any]]
+    speculative: ChainReport

@@ -1,56 +1,103 @@
-"""Who may call: bearer keys, compared in constant time; and where the service may listen."""
+"""Who may call the service: bearer keys, the names that it is called by, and pages of other sites."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from hashlib import sha256
 
+from fastapi import FastAPI
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+
 from speculative.errors import UsageError
-from speculative.serve.errors import Refusal
+from speculative.serve.errors import ApiError
 from speculative.settings import Settings
 
-OPEN = frozenset(("/health", "/ready", "/ping"))
-"""What a load balancer asks, and what tells nothing of anybody's requests."""
+LOCAL_NAMES = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
+HOST = re.compile(r"\*(?:\.[\w.-]+)?|[\w.-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,]+")
+"""The origin of a page as browsers send it, in small letters."""
 
 
-class Keys:
-    """The keys, as digests: of equal length, and no key lies in memory for longer than it takes to read it."""
+class RequireKey(HTTPBearer):
+    """The dependency that lets requests with one of the keys in. It compares in constant time."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
+        super().__init__(scheme_name="key", description="a key of the service", auto_error=False)
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
-
-    def check(self, path: str, header: bytes) -> None:
-        """Raises `Refusal` (401) unless the `Authorization` header holds one of the keys."""
-        if not self._digests or path in OPEN:
-            return
-        scheme, _, key = header.partition(b" ")
-        given = sha256(key.strip()).digest()
-        right = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, so that time tells nothing
-        if scheme.lower() != b"bearer" or not any(right):
-            raise Refusal(
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
+        """Checks the `Authorization` header. Raises `ApiError` (401)."""
+        credentials = await super().__call__(request)
+        given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, so that time tells nothing
+        if not any(matches):
+            raise ApiError(
                 401, "a key is needed: send the header `Authorization: Bearer KEY`", kind="authentication_error", code="invalid_api_key"
             )
+        return credentials
 
 
-def check_bind(settings: Settings) -> Keys:
-    """The keys. Raises `UsageError` where others than this machine could call without one."""
-    keys = Keys(settings.keys())
-    if not keys and not settings.no_auth and not loopback(settings.host):
+def check_bind(settings: Settings) -> tuple[str, ...]:
+    """Returns the keys. Raises `UsageError` where other machines could call without one."""
+    keys = settings.keys()
+    if not keys and not settings.no_auth and not is_loopback(settings.host):
         raise UsageError(
             f"host {settings.host!r} can be reached from other machines: set SPECULATIVE_API_KEY or --key-file, or say --no-auth"
         )
     return keys
 
 
-def loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+def add_host_and_origin_checks(app: FastAPI, settings: Settings) -> None:
+    """Adds the framework's checks of the `Host` header and of other sites' pages.
+
+    Without a key, whoever reaches the port may call. On loopback a browser reaches it, also for a page whose name was made to mean this
+    machine (DNS rebinding). Such a page's requests carry its own name, so only this machine's names are allowed there.
+
+    Raises:
+        UsageError: a setting names no host or no origin.
+    """
+    if allowed := _allowed_hosts(settings):
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False)
+    if origins := _allowed_origins(settings):  # added last, so outermost: a page can read why it is refused
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"])
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address is this machine's own."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _allowed_hosts(settings: Settings) -> list[str]:
+    """Lists the allowed names; empty where any name is allowed."""
+    names = [_bracketed(name) for name in settings.allowed_host]
+    for name in names:
+        if not HOST.fullmatch(name):
+            raise UsageError(f"setting allowed_host must be a name or an address without scheme and port, got {name[:80]!r}")
+    if "*" in names or not (names or (is_loopback(settings.host) and not settings.keys())):
+        return []
+    return [*LOCAL_NAMES, _bracketed(settings.host), *names]
+
+
+def _bracketed(host: str) -> str:
+    """Puts an IPv6 address into brackets, as the `Host` header has it."""
+    try:
+        return f"[{ipaddress.IPv6Address(host)}]"
+    except ValueError:
+        return host
+
+
+def _allowed_origins(settings: Settings) -> list[str]:
+    for origin in settings.cors_origin:
+        if not ORIGIN.fullmatch(origin.lower()):
+            raise UsageError(f"setting cors_origin must be scheme, name and port alone, like https://page.example, got {origin[:80]!r}")
+    return [origin.lower() for origin in settings.cors_origin]

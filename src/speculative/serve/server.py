@@ -1,55 +1,56 @@
-"""The process: a socket, uvicorn around the application, and an end in good order."""
+"""The process: a socket, uvicorn around the application, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import socket
 import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from speculative.engines.options import EngineOptions
 from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import Pair
 from speculative.serve.app import create_app
-from speculative.serve.connection import connection
-from speculative.serve.door import Door, Opener
-from speculative.serve.logs import Scrubber, log, set_up, take_down
+from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
+from speculative.serve.logs import Redactor, log, set_up, take_down
+from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
-from speculative.splitreason.service import FirstService
 
 BACKLOG = 2048
-KEEP_ALIVE = 75
+KEEP_ALIVE_S = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
-YOUNG = 20_000
-"""New objects after which the collector of garbage looks for rings; a request makes hundreds, and leaves no ring."""
-GRACE = 2
+GRACE_S = 2
 """Seconds after the drain in which cancelled chains may say so to their clients."""
+
+Extension = Callable[[FastAPI, Callable[[], None]], None]
+"""Adds routes to an application; the second argument stops the service."""
 
 
 class Server(uvicorn.Server):
-    """Drains when it is told to stop: running chains have `drain` seconds, nothing new begins. A second signal ends them now."""
+    """Drains when it is told to stop: nothing new begins, and running chains have `drain` seconds. A second signal ends them."""
 
-    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServiceState) -> None:
         super().__init__(config)
-        self.door = door
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.state = state
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Until it is told to stop."""
-        self._loop = asyncio.get_running_loop()
+        """Serves until it is told to stop."""
+        self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets running chains finish, ends those that take too long, then closes the engines."""
-        log("draining", chains=self.door.admission.running, seconds=self.door.settings.drain)
-        self.door.admission.close()
-        asyncio.get_running_loop().call_later(self.door.settings.drain, self.door.admission.abort)
+        log("draining", chains=self.state.queue.running, seconds=self.state.settings.drain)
+        self.state.close()
+        asyncio.get_running_loop().call_later(self.state.settings.drain, self.state.queue.abort)
         await super().shutdown(sockets)
         log("stopped")
 
@@ -58,90 +59,80 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal. It is not raised again at the end: a drained service has done what it was asked to."""
-        if self.should_exit and self._loop:
-            self._loop.call_soon_threadsafe(self.door.admission.abort)
+        """Handles a signal. It is not raised again at the end, since a drained service has done what it was asked to."""
+        if self.should_exit and self.loop:
+            self.loop.call_soon_threadsafe(self.state.queue.abort)
         self.should_exit = True
 
 
-def serve(settings: Settings, opener: Opener | None = None, *, first: FirstService | None = None, shutdown: bool = False) -> None:
-    """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and what opening the pair raised."""
-    server = make(settings, opener, first=first, shutdown=shutdown)
+def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> None:
+    """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and the errors of opening the pair."""
+    raise_descriptor_limit()
+    server = make_server(settings, open_pair, extensions=extensions)
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
-    handler = set_up(settings.log_level, Scrubber(settings.keys()))
+    handler = set_up(settings.log_level, Redactor(settings.keys()))
     try:
-        log("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", authentication=bool(server.door.keys))
-        with _seldom_collected():
-            server.run(sockets=[bound])
+        log("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", authentication=bool(server.state.keys))
+        server.run(sockets=[bound])
     finally:
         take_down(handler)
         bound.close()
-    if server.door.failed:
-        raise server.door.failed
+    if server.state.failure:
+        raise server.state.failure
 
 
-@contextmanager
-def _seldom_collected() -> Generator[None]:
-    """What was imported stays, and need not be looked through again and again; a request leaves next to nothing to find."""
-    usual = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
-
-
-def make(settings: Settings, opener: Opener | None = None, *, first: FirstService | None = None, shutdown: bool = False) -> Server:
-    """The server, not yet running. Without an opener the engines of the settings are opened. Raises `UsageError`."""
-    made: list[Server] = []
+def make_server(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> Server:
+    """Makes the server, not yet running. Without `open_pair` it opens the engines of the settings. Raises `UsageError`."""
+    servers: list[Server] = []
 
     def stop() -> None:
-        made[0].stop()
+        servers[0].stop()
 
-    app = create_app(settings, opener or opening(settings), on_failure=stop, first=first, shutdown=stop if shutdown else None)
+    app = create_app(settings, open_pair or pair_opener(settings), on_failure=stop)
+    for extend in extensions:
+        extend(app, stop)
+    limit = ConnectionLimit(HttpToolsProtocol)
     config = uvicorn.Config(
         app,
-        http=connection(settings.request_seconds, app.door.metrics),
+        http=cast("Any", limit),
+        backlog=min(BACKLOG, limit.backlog),
         log_config=None,
         access_log=False,
         lifespan="on",
         ws="none",
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE_S,
     )
-    made.append(Server(config, app.door))
-    return made[0]
+    servers.append(Server(config, app.state.service))
+    return servers[0]
 
 
-def opening(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> Opener:
-    """Opens the engines that the settings name; in a thread, since weights and servers take their time.
+def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> PairOpener:
+    """Makes the opener of the settings' engines. It works in a thread, since weights and servers take their time.
 
-    When it is cancelled, the thread ends with what it has started the next time that it tells how far it is.
+    When it is cancelled, the thread ends the servers that it has started, the next time that it reports its progress.
     """
     ended = threading.Event()
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if ended.is_set():
             raise EngineClosedError("the service was told to stop while its models were loading")
-        log("loading", 10, told=line)
+        log("loading", 10, progress=line)
 
-    async def opened() -> Pair:
+    async def open_pair() -> Pair:
         try:
-            return await asyncio.to_thread(settings.pair, flags, tell)
+            return await asyncio.to_thread(settings.pair, flags, report)
         except asyncio.CancelledError:
             ended.set()
             raise
 
-    return opened
+    return open_pair
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The socket to listen on. Raises `UsageError` where it cannot be had."""
+    """Makes the socket to listen on. Raises `UsageError` where host or port cannot be used."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -152,7 +143,7 @@ def bind(settings: Settings) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(BACKLOG)  # who connects from now on waits for the application, and is not refused
+        bound.listen(min(BACKLOG, descriptor_limit() // 4))  # connections from now on wait for the application
     except OSError as error:
         bound.close()
         raise UsageError(f"port {settings.port} of {settings.host}: {error.strerror or error}; choose another with --port") from None

@@ -1,14 +1,14 @@
-"""The first library's service: `GET /ping`, `POST /speculative_reason`, and `POST /shutdown` where that was opened.
+"""SplitReason's service: `GET /ping`, `POST /speculative_reason`, and `POST /shutdown` where that was opened.
 
-Its fields, its defaults and its replies, so that its own client and harness class work unchanged; what was wrong with its
-replies (a prompt inside `final_answer`, an HTML page for an error) is not kept.
+Its fields, defaults and replies, so that its own client and harness class work unchanged. Mistakes of its replies (a prompt inside
+`final_answer`, an HTML page for an error) are not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,95 +17,122 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from msgspec import Struct, structs
 
 from speculative import prompts
-from speculative.errors import UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
-from speculative.serve.door import Door
-from speculative.serve.errors import Refusal
-from speculative.serve.reply import Reply
-from speculative.serve.request import Job
-from speculative.serve.responses import encode
-from speculative.serve.schemas import FirstRequest
-from speculative.serve.security import loopback
-from speculative.serve.shown import named
+from speculative.serve.app import add_health_route, protected_router
+from speculative.serve.body import read_body
+from speculative.serve.completion import ChainReply
+from speculative.serve.errors import ApiError, api_error, without_address
+from speculative.serve.openapi import BODY_ERRORS, describe_body, error_replies
+from speculative.serve.outcome import ChainOutcome
+from speculative.serve.request import ChainRequest
+from speculative.serve.responses import CompletionWriter, encode
+from speculative.serve.schemas import PlainError, SplitReasonReply, SplitReasonRequest
+from speculative.serve.security import is_loopback
+from speculative.serve.state import ServiceState
 from speculative.splitreason.modes import MODES, ending, params_of_mode
 from speculative.trace.events import Answered, Asked, Drafted, Wrote
 from speculative.trace.trace import Trace
 
-BOTH = ("Model", "PromptTokens", "CompletionTokens", "Latency")
-"""What the record of `placeholder` says of the small model too."""
+SHARED_FIELDS = ("Model", "PromptTokens", "CompletionTokens", "Latency")
+"""Fields that the record of `placeholder` has for the small model too."""
 
 
-class FirstService(Struct, frozen=True):
-    """The first library's service. `defaults`: for what a request leaves out, as its own flags gave them. `mode`: where it names none."""
+class SplitReasonService(Struct, frozen=True):
+    """SplitReason's endpoints.
+
+    `defaults`: fields that a request leaves out, from the flags of its script. `mode`: for requests that name none. `shutdown`: open
+    `POST /shutdown` to programs on this machine.
+    """
 
     defaults: Mapping[str, Any] = {}
     mode: str | None = None
     max_tokens: int = 16384
+    shutdown: bool = False
 
-    def mount(self, app: FastAPI, door: Door, shutdown: Callable[[], None] | None) -> None:
-        """Adds the routes."""
+    def mount(self, app: FastAPI, stop: Callable[[], None]) -> None:
+        """Adds the routes to an application."""
+        state: ServiceState = app.state.service
+        router = protected_router(state)
 
-        @app.get("/ping")
-        async def ping() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-            """The models are loaded."""
-            reason, _ = await door.unready()
+        async def ping() -> JSONResponse:
+            """Answer whether the models are loaded."""
+            reason, _ = await state.readiness()
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
 
-        @app.post("/speculative_reason", response_class=JSONResponse)
-        async def speculative_reason(request: Request, asked: FirstRequest) -> Response:  # pyright: ignore[reportUnusedFunction]
-            """One chain, in the first library's words."""
-            return FirstReply(door, self.job(door, asked), request.state.began)
+        async def speculative_reason(request: Request) -> Response:
+            """Write one chain, in the form of SplitReason."""
+            try:
+                fields = await read_body(request, SplitReasonRequest, state.settings, state.closing)
+                chains = self._read(state, fields)
+                return await ChainReply(state, request, chains, SplitReasonWriter(chains)).respond()
+            except (ApiError, SpeculativeError) as error:
+                reply = api_error(error, request.state.request_id)
+                return JSONResponse({"error": state.redact(reply.message)}, reply.status, reply.headers)
 
-        if shutdown is None:
-            return
-
-        @app.post("/shutdown", response_class=PlainTextResponse)
-        async def shut_down(request: Request) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
-            """Ends the service in good order. Only for programs on this machine: no page in a browser may do it."""
-            if not (request.client and loopback(request.client.host)) or "origin" in request.headers or "sec-fetch-site" in request.headers:
-                raise Refusal(403, "only a program on this machine may shut the service down")
-            asyncio.get_running_loop().call_later(0.1, shutdown)
+        async def shut_down(request: Request) -> PlainTextResponse:
+            """End the service. Only a program on this machine may ask, never a page in a browser."""
+            if not (request.client and is_loopback(request.client.host)) or {"origin", "sec-fetch-site"} & set(request.headers):
+                raise ApiError(403, "only a program on this machine may shut the service down")
+            asyncio.get_running_loop().call_later(0.1, stop)
             return PlainTextResponse("Shutting down...")
 
-    def job(self, door: Door, asked: FirstRequest) -> Job:
-        """Raises `Refusal` as the first service words it, and `UsageError`."""
-        if asked.question is None:
-            raise Refusal(400, "Missing 'question' in JSON payload")
-        fields = {**self.defaults, **{name: value for name, value in (asked.model_extra or {}).items() if value is not None}}
+        add_health_route(app, "/ping", ping, responses={503: {"description": "The models are loading."}})
+        router.add_api_route(
+            "/speculative_reason",
+            speculative_reason,
+            methods=["POST"],
+            openapi_extra=describe_body(SplitReasonRequest),
+            responses={200: {"model": SplitReasonReply}, **error_replies(*BODY_ERRORS, model=PlainError)},
+        )
+        if self.shutdown:
+            router.add_api_route("/shutdown", shut_down, methods=["POST"], response_class=PlainTextResponse, include_in_schema=False)
+        app.include_router(router)
+
+    def _read(self, state: ServiceState, request: SplitReasonRequest) -> ChainRequest:
+        """Reads a request. Raises `ApiError` in SplitReason's own words, and `UsageError`."""
+        if request.question is None:
+            raise ApiError(400, "Missing 'question' in JSON payload")
+        given = {name: value for name, value in (request.model_extra or {}).items() if value is not None}
+        fields = {**self.defaults, **given}
         mode = next((mode for mode in MODES if fields.get(mode) is True), self.mode)
         if mode is None:
-            raise Refusal(400, f"Invalid mode specified in JSON payload; one of {', '.join(MODES)} must be true")
-        method = door.jobs.checked(build(MODES[mode], params_of_mode(mode, fields), paths=False))
-        problem = _problem(door.pair, asked.question, ending(fields.get("terminating_string")))
+            raise ApiError(400, f"Invalid mode specified in JSON payload; one of {', '.join(MODES)} must be true")
+        method = state.reader.check_params(build(MODES[mode], params_of_mode(mode, fields), paths=False))
+        problem = _problem(state.pair, request.question, ending(fields.get("terminating_string")))
         problem = structs.replace(
             problem,
             sampling=Sampling(temperature=_number("temperature", fields.get("temperature", Sampling().temperature))),
-            max_tokens=int(_number("max_tokens", fields.get("max_tokens", min(self.max_tokens, door.settings.max_tokens)))),
+            max_tokens=int(_number("max_tokens", fields.get("max_tokens", min(self.max_tokens, state.settings.max_tokens)))),
             seed=int(_number("seed", fields.get("seed", secrets.randbits(31)))),
         )
-        return door.jobs.limited_drafts(Job(model=mode, method=method, problems=(door.jobs.limited(problem),)))
+        problems = (state.reader.limit_problem(problem),)
+        return state.reader.check_drafts(ChainRequest(model=mode, method=method, problems=problems))
 
 
-class FirstReply(Reply):
-    """The reply in the first library's words."""
+class SplitReasonWriter(CompletionWriter):
+    """Writes the reply in SplitReason's words."""
 
-    def encoded(self) -> bytes:
-        (outcome,) = self.outcomes
-        ours, usage = {**self.job.about, **outcome.ours}, list(records(outcome.trace))
-        if self.job.model == "placeholder_mode":  # there, one record was of both models
-            for small, big in pairwise(usage[:2]):
-                big |= {f"{field}Small": small[field] for field in BOTH}
-        return encode({"final_answer": outcome.content, "usage_records": usage, "speculative": ours})
+    def __init__(self, request: ChainRequest) -> None:
+        super().__init__(request)
+        self._chains = request
 
-    def told(self, refusal: Refusal) -> dict[str, Any]:
-        return {"error": refusal.message}
+    def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:
+        """Writes the answer and a record of each call."""
+        (outcome,) = outcomes
+        records = list(usage_records(outcome.trace))
+        if self._chains.model == "placeholder_mode":  # there, one record was of both models
+            for small, big in pairwise(records[:2]):
+                big |= {f"{field}Small": small[field] for field in SHARED_FIELDS}
+        report = {**self._chains.about, **outcome.extension}
+        return encode({"final_answer": outcome.content, "usage_records": records, "speculative": report})
 
 
-def records(trace: Trace) -> Iterator[dict[str, Any]]:
-    """One record for each call that wrote something; `ThinkIter` counts them, `DraftVersion` the proposals of one call."""
-    names = {role: named(card.name) for role, card in trace.started.engines.items()}
+def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Yields a record for each call that wrote something; `ThinkIter` counts them, `DraftVersion` the proposals of one call."""
+    names = {role: without_address(card.name) for role, card in trace.started.engines.items()}
     for number, event in enumerate(event for event in trace.walk() if isinstance(event, Wrote | Drafted | Asked | Answered)):
         call = event.call
         yield {
@@ -119,7 +146,7 @@ def records(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
-    """A question in the big model's own template is taken as it is, its markers as markers; any other text is a message."""
+    """Makes the problem: a question in the big model's own template stays as it is, any other text is a message."""
     dialect = prompts.find_dialect(pair["big"].dialect)
     if not dialect.is_templated(question):
         return Problem(messages=(Message("user", question),), answer_instruction=instruction)
@@ -129,5 +156,5 @@ def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
 
 def _number(field: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e15:
-        raise UsageError(f"{field}: {str(value)[:80]!r} is no number that can be used")
+        raise UsageError(f"{field} must be a number, got {str(value)[:80]!r}")
     return value

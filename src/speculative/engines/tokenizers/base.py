@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from speculative.engines.base import Ids, Vocabulary
 from speculative.errors import UnknownMarkerError, UsageError, WeightsError
@@ -34,6 +34,12 @@ SAMPLES: Final = (
 
 SHOWN = 12
 """Markers that an error lists."""
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+LONG_TEXT = 4096
+"""Characters from which on `encode_text` lets other threads run meanwhile."""
 
 
 class TokenTable:
@@ -148,3 +154,10 @@ def check_whole(text: str) -> None:
     except UnicodeEncodeError as error:
         half = f"U+{ord(text[error.start]):04X}"
         raise UsageError(f"the text has half a character ({half}) at {error.start}; give valid Unicode") from None
+
+
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encodes plain text. A long text does not hold the interpreter's lock meanwhile."""
+    if len(text) < LONG_TEXT:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+    return tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids  # `encode` holds the lock for seconds a megabyte

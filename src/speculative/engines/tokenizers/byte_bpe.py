@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.tokenizers.base import Spec, TokenTable
+from speculative.engines.tokenizers.base import Spec, TokenTable, encode_text
 from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class FileVocabulary(TokenTable):
             raise WeightsError(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
 
     def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return encode_text(self._tokenizer, text)
 
 
 def unspaced(splitter: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from speculative.engines.tokenizers.base import Spec, TokenTable
+from speculative.engines.tokenizers.base import Spec, TokenTable, encode_text
 from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ class PieceVocabulary(TokenTable):
         ids: list[int] = []
         for place, part in enumerate(text.split(SPACE)):
             ids += self._space_bytes if place else []
-            ids += self._tokenizer.encode(part, add_special_tokens=False).ids if part else []
+            ids += encode_text(self._tokenizer, part) if part else []
         return ids

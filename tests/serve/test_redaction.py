@@ -1,4 +1,4 @@
-"""What clients are shown of an engine: whose it is and what kind of failure it had. Its address is for the log."""
+"""Clients learn the role of a failed engine and the kind of failure; its address is for the log alone."""
 
 import io
 import json
@@ -9,7 +9,8 @@ from strategies import Mortal
 
 from speculative import errors
 from speculative.pair import Pair
-from speculative.serve import logs, shown
+from speculative.serve import logs
+from speculative.serve.errors import without_address
 from speculative.testing import ScriptedEngine
 
 HOST = "10.9.8.7"
@@ -36,7 +37,7 @@ def asked(served, body, path="/v1/chat/completions"):
 @pytest.fixture
 def log():
     stream = io.StringIO()
-    handler = logs.set_up("debug", logs.Scrubber(), stream)
+    handler = logs.set_up("debug", logs.Redactor(), stream)
     yield stream
     logs.take_down(handler)
 
@@ -74,13 +75,23 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     failed = [line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "failed"]
     assert [line["request"] for line in failed] == [reply.headers["x-request-id"] for reply in (*replies, seed)]
     if isinstance(error, errors.EngineError) and type(error) is not errors.EngineError:  # what else there is may quote the prompt
-        assert all(line["told"] == WORDS for line in failed)
+        assert all(line["reason"] == WORDS for line in failed)
+
+
+def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
+    error = errors.ContextExceededError("B", 5000, 4096)
+    error.role = "big"
+    failing.engines["big"].error = error
+    for body in (BIG, {**BIG, "stream": True}):
+        reply = asked(failing, body)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
 @pytest.mark.parametrize(
     ("after", "status", "reply", "retry"),
     [
         (2.3, 429, 429, "3"),
+        (1e9, 429, 429, "3600"),
         (0.0, 503, 503, "1"),
         (None, 429, 429, "5"),
         (None, 503, 503, "5"),
@@ -140,7 +151,7 @@ def test_events_do_not_tell_it_either(log, stream, wrappers):
         for path in ("/health", "/ready", "/ping", "/v1/models", "/metrics", "/openapi.json"):
             assert HOST not in served.get(path).text
     (line,) = [line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "chain"]
-    assert (line["request"], line["degraded"], line["told"]) == (reply.headers["x-request-id"], "small", WORDS)
+    assert (line["request"], line["degraded"], line["reason"]) == (reply.headers["x-request-id"], "small", WORDS)
 
 
 def test_the_first_librarys_records_name_the_models_alone():
@@ -163,4 +174,4 @@ def test_what_cannot_be_asked_of_an_engine():
 
 @pytest.mark.parametrize("name", ["bundled:big", "a model at home", "org/model at 7b"])
 def test_a_name_without_an_address_is_left_as_it_is(name):
-    assert shown.named(name) == name
+    assert without_address(name) == name

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from fastapi.exceptions import RequestValidationError
 from serving import ASK, pair, serving
 
-from speculative.serve import unsupported as declined
-from speculative.serve.errors import Refusal
-from speculative.serve.request import Jobs
-from speculative.serve.route import read
+from speculative.serve import body as body_reader
+from speculative.serve.body import parse_body
+from speculative.serve.errors import ApiError, validation_error
+from speculative.serve.request import RequestReader
 from speculative.serve.schemas import ChatRequest, CompletionRequest
+from speculative.serve.unsupported import NEUTRAL
 from speculative.settings import Settings
 
 REFUSED = [
@@ -20,9 +20,23 @@ REFUSED = [
     ({"presence_penalty": 0.5}, "presence_penalty"),
     ({"logprobs": True}, "logprobs"),
     ({"logit_bias": {"5": 1}}, "logit_bias"),
-    ({"reasoning_effort": "high"}, "reasoning_effort"),
+    ({"reasoning_effort": "none"}, "reasoning_effort"),
+    ({"reasoning_effort": "much"}, "reasoning_effort"),
+    ({"thinking_budget": 0}, "thinking_budget"),
+    ({"thinking_budget": 5, "reasoning_effort": "low"}, "give one of them"),
+    ({"enable_thinking": False}, "enable_thinking: false cannot be honoured: the thinking cannot be switched off"),
+    ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
+    ({"chat_template_kwargs": {"style": "short"}}, "chat_template_kwargs.style"),
+    ({"chat_template_kwargs": "short"}, "chat_template_kwargs"),
+    ({"include_reasoning": False}, "include_reasoning"),
+    ({"separate_reasoning": False}, "separate_reasoning"),
+    ({"add_generation_prompt": False}, "add_generation_prompt"),
+    ({"continue_final_message": True}, "continue_final_message"),
+    ({"stop_token_ids": [5]}, "stop_token_ids"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "tools"),
+    ({"presence_penalty": False}, "presence_penalty"),
+    ({"logprobs": 0}, "logprobs"),
     ({"store": True}, "store"),
-    ({"chat_template_kwargs": {}}, "chat_template_kwargs"),
     ({"n": 0}, "n"),
     ({"n": 99}, "n"),
     ({"n": True}, "n"),
@@ -44,7 +58,8 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "last"),
     ({"messages": [{"role": "tool", "content": "a"}]}, "role"),
     ({"messages": [{"role": "user"}]}, "content"),
-    ({"messages": [{"role": "user", "content": "a", "name": "bob"}]}, "messages[0].name"),
+    ({"messages": [{"role": "user", "content": "a", "tone": "kind"}]}, "messages[0].tone"),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "tone": "kind"}]}]}, "messages[0].content[0].tone"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "content"),
     ({"messages": [{"role": "user", "content": "a\ud800"}]}, "messages"),
     ({"params": {"switch_chunk": 0}}, "switch_chunk"),
@@ -87,6 +102,25 @@ HARMLESS = {
     "with": [],
     "params": {},
     "metadata": {"a": "b"},
+    "chat_template_kwargs": {"enable_thinking": True},
+    "include_reasoning": True,
+    "separate_reasoning": True,
+    "add_generation_prompt": True,
+    "continue_final_message": False,
+    "stop_token_ids": [],
+}
+HINTS = {
+    "cache_prompt": True,
+    "session_id": "s",
+    "prompt_cache_retention": "24h",
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": "none",
+    "messages": [
+        {"role": "system", "content": "Be brief.", "name": "host"},
+        {"role": "user", "content": "1 + 1?", "name": "bob"},
+        {"role": "assistant", "content": "2", "id": "a", "reasoning": "1 and 1", "reasoning_details": [{"type": "reasoning.text"}]},
+        {"role": "user", "content": [{"type": "text", "text": "2 + 2?", "cache_control": {"type": "ephemeral"}}]},
+    ],
 }
 
 
@@ -104,7 +138,7 @@ def test_refused_by_name(served, change, named):
     assert "\n" not in error["message"]
 
 
-@pytest.mark.parametrize("field", sorted(declined.HARMLESS))
+@pytest.mark.parametrize("field", sorted(NEUTRAL))
 def test_every_field_that_would_change_the_reply_is_refused(served, field):
     reply = served.post(json=nudged({field: {"un": "heard"}}))
     assert reply.status_code == 400
@@ -116,6 +150,35 @@ def test_harmless_values_are_taken_and_hints_told(served):
     reply = served.post(json=nudged(HARMLESS))
     assert reply.status_code == 200, reply.text
     assert reply.json()["speculative"]["ignored"] == ["metadata"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_fields_that_change_nothing_are_listed_as_ignored(served, stream):
+    reply = served.post(json=nudged({**HINTS, "stream": stream}))
+    assert reply.status_code == 200, reply.text
+    last = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")][-1] if stream else reply.json()
+    assert sorted(last["speculative"]["ignored"]) == [
+        "cache_prompt",
+        "messages.content.cache_control",
+        "messages.id",
+        "messages.name",
+        "messages.reasoning_details",
+        "prompt_cache_retention",
+        "session_id",
+        "tools",
+    ]
+
+
+def test_unsupported_fields_can_be_dropped():
+    """One setting turns each refusal of a field into an ignored field; wrong values of supported fields stay refused."""
+    fields = {"tools": [{"type": "function"}], "response_format": {"type": "json_object"}, "frobnicate": 5, "logprobs": True}
+    with serving(drop_params=True) as served:
+        messages = [{"role": "user", "content": "2 + 2?", "tone": "kind"}]
+        reply = served.post(json=nudged({**fields, "messages": messages, "stream_options": {"include_usage": True}}))
+        assert reply.status_code == 200, reply.text
+        assert sorted(reply.json()["speculative"]["ignored"]) == sorted([*fields, "messages.tone", "stream_options"])
+        assert served.post(json=nudged({"temperature": 3})).status_code == 400
+        assert served.post(json=nudged({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -139,6 +202,31 @@ def test_completions_refuse_as_well(served, change, named):
     assert named in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": {"x" * 300_000: 1}},
+        {"params": {"switch_chunk": "x" * 300_000}},
+        {"params": {"switch_chunk": list(range(3000))}},
+        {"x" * 300_000: 1},
+        {"x": "x" * 300_000},
+        {"seed": "x" * 300_000},
+        {"tools": ["x" * 300_000]},
+        {"with": "vote(" + "x" * 500 + "=5)"},
+        {"method": "x" * 256},
+        {"messages": [{"role": "x" * 300_000, "content": "a"}]},
+    ],
+    ids=range(10),
+)
+def test_error_replies_are_short(served, change):
+    """An error names what was sent, but does not send it back."""
+    reply = served.post(json=nudged(change))
+    assert reply.status_code == 400
+    assert len(reply.content) < 2000
+    old = served.post("/speculative_reason", {"question": "a", "random_switch": True, "switch_chunk": "x" * 300_000})
+    assert (old.status_code, len(old.content) < 2000) == (400, True)
+
+
 def test_unknown_model_is_not_found(served):
     for model in ("gpt-4", "speculative/gpt-4", "./mine.py:Mine", "speculative/../x"):
         reply = served.post(json=nudged({"model": model}))
@@ -152,8 +240,8 @@ def test_bodies_that_are_none(served):
         (b"null", "application/json", "body: input should be an object"),
         (b'{"messages": ["a"]}', "application/json", "messages.0: input should be an object"),
         (b"", "application/json", "Expecting value at character 0"),
-        (b'{"a": "\xff"}', "application/json", "no utf-8, invalid start byte at character 7"),
-        (b"[" * 100_000, "application/json", "nested too deep"),
+        (b'{"a": "\xff"}', "application/json", "no utf-8, invalid start byte at byte 7"),
+        (b"[" * 30_000, "application/json", "nested too deep"),
         (b'{"seed": ' + b"9" * 5000 + b"}", "application/json", "too many digits"),
         (b"{]", "application/vnd.ours+json; charset=utf-8", "at character 1"),
     ):
@@ -167,6 +255,15 @@ def test_a_body_that_is_not_said_to_be_json_is_told_how(served):
         reply = served.post(content=json.dumps(ASK).encode(), headers={"content-type": kind})
         assert reply.status_code == 415
         assert "`Content-Type: application/json`" in reply.json()["error"]["message"]
+
+
+def test_an_encoded_body_is_refused(served):
+    for encoding in ("gzip", "br", "zstd, gzip"):
+        reply = served.post(content=b"\x1f\x8b", headers={"content-type": "application/json", "content-encoding": encoding})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (415, "encoded_body")
+        assert encoding in reply.json()["error"]["message"]
+    body = json.dumps(ASK).encode()
+    assert served.post(content=body, headers={"content-type": "application/json", "content-encoding": "identity"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -214,18 +311,21 @@ BAD = [1, {}, None, [], {"role": "user", "content": [1] * MANY}, {"role": "user"
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 @pytest.mark.parametrize("field", ["messages", "stop", "with", "prompt"])
-def test_a_body_with_much_that_is_wrong_is_not_told_all_of_it(field, bad):
+def test_a_body_with_many_mistakes_is_checked_down_to_the_first(field, bad, monkeypatch):
     """A body of 4 MB can be wrong in two million places, of each of which an error would be made."""
     model = CompletionRequest if field == "prompt" else ChatRequest
     body = {**ASK, "prompt": "Once", field: [bad] * MANY}
-    with pytest.raises(RequestValidationError) as raised:
-        read(model, json.dumps(body).encode(), "application/json")
-    assert len(raised.value.errors()) < 10
+    counts = []
+    monkeypatch.setattr(body_reader, "validation_error", lambda errors: counts.append(len(errors)) or validation_error(errors))
+    with pytest.raises(ApiError) as raised:
+        parse_body(json.dumps(body).encode(), model)
+    assert raised.value.status == 400
+    assert counts[0] < 10
 
 
 def test_more_prompts_than_the_service_takes_become_no_problems(monkeypatch):
     made = []
-    monkeypatch.setattr(Jobs, "_problem", lambda *_, **__: made.append(1))
-    with pytest.raises(Refusal, match="n: 100 chains are too many"):
-        Jobs(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
+    monkeypatch.setattr(RequestReader, "_problem", lambda *_, **__: made.append(1))
+    with pytest.raises(ApiError, match="n: a request may have at most 16 chains, got 100"):
+        RequestReader(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
     assert not made

@@ -7,13 +7,13 @@ import threading
 import pytest
 from serving import ANSWER, ASK, THOUGHT, pair, serving
 
-from speculative.serve import stream as stream_room
+from speculative.serve import streaming
 
 BODY = json.dumps(ASK).encode()
 STREAM = json.dumps({**ASK, "stream": True}).encode()
 
 
-def test_bodies_messages_and_headers():
+def test_bodies_and_turns_have_limits():
     with serving(max_body=2000, max_messages=2) as served:
         big = {**ASK, "messages": [{"role": "user", "content": "x" * 3000}]}
         reply = served.post(json=big)
@@ -35,17 +35,17 @@ def test_a_client_that_goes_away_ends_its_chain_and_the_engines_work(body):
         client = served.connect(body)
         served.wait(lambda: served.running)
         client.close()
-        served.wait(lambda: not served.running and not served.door.admission.running)
-        assert served.door.metrics.cancelled._value.get() == 1
-        served.wait(lambda: b'speculative_tokens_total{fate="prompt"' in served.door.metrics.page())  # what it cost is counted
+        served.wait(lambda: not served.running and not served.state.queue.running)
+        assert served.state.metrics.cancelled._value.get() == 1
+        served.wait(lambda: b'speculative_tokens_total{fate="prompt"' in served.state.metrics.page())  # what it cost is counted
 
 
-def test_a_stream_that_nobody_reads_any_more_ends():
+def test_a_stream_ends_when_its_client_hangs_up():
     with serving(pair(delay=0.02)) as served:
         client = served.connect(STREAM)
         assert b"200 OK" in client.recv(100)
         client.close()
-        served.wait(lambda: not served.running and not served.door.admission.running)
+        served.wait(lambda: not served.running and not served.state.queue.running)
 
 
 def test_too_many_chains_wait_and_then_get_429():
@@ -57,10 +57,10 @@ def test_too_many_chains_wait_and_then_get_429():
         assert int(reply.headers["retry-after"]) >= 1
         assert reply.json()["error"]["code"] == "too_many_chains"
         waiting = served.connect(BODY)
-        served.wait(lambda: served.door.admission.waiting == 1)
+        served.wait(lambda: served.state.queue.waiting == 1)
         assert served.post().status_code == 429  # the queue is full: at once
         waiting.close()
-        served.wait(lambda: served.door.admission.waiting == 0)
+        served.wait(lambda: served.state.queue.waiting == 0)
         client.close()
         served.wait(lambda: not served.running)
         assert served.post(json={**ASK, "n": 2}).status_code == 400
@@ -77,7 +77,7 @@ def test_the_ballots_of_a_vote_are_chains():
             refused = served.post(json={**ASK, "with": wrappers})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
-            served.wait(lambda: served.door.admission.running == 6)
+            served.wait(lambda: served.state.queue.running == 6)
             assert served.post().status_code == 429
 
 
@@ -113,7 +113,7 @@ def test_one_request_cannot_ask_for_any_number_of_drafts():
         assert served.post(json={**ASK, "model": beams, "params": {"sgen": 8192}}).status_code == 400
 
 
-def test_who_waits_gets_the_place():
+def test_a_waiting_request_gets_the_free_place():
     with serving(pair(delay=0.002), max_chains=1, queue_seconds=20) as served:
         statuses = []
         threads = [threading.Thread(target=lambda: statuses.append(served.post().status_code)) for _ in range(4)]
@@ -122,11 +122,11 @@ def test_who_waits_gets_the_place():
         for thread in threads:
             thread.join()
         assert statuses == [200] * 4
-        served.wait(lambda: served.door.admission.running == 0)
+        served.wait(lambda: served.state.queue.running == 0)
 
 
 def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
-    monkeypatch.setattr(stream_room, "BEAT", 0.05)
+    monkeypatch.setattr(streaming, "KEEPALIVE_S", 0.05)
     with serving(pair(delay=0.005)) as served:
         text = served.post(json={**ASK, "stream": True, "with": ["vote(ballots=2)"]}).text
         comments = [line for line in text.split("\n\n") if line.startswith(":")]
@@ -155,7 +155,7 @@ def test_a_drain_lets_chains_finish_and_begins_none():
         threads = [threading.Thread(target=lambda: replies.append(served.post())) for _ in range(4)]
         for thread in threads:
             thread.start()
-        served.wait(lambda: served.door.admission.running == 2 and served.door.admission.waiting == 2)
+        served.wait(lambda: served.state.queue.running == 2 and served.state.queue.waiting == 2)
         served.server.stop()
         for engine in served.engines.values():
             engine.delay = 0.001  # until here they hardly move, however slow the clients are
@@ -166,7 +166,7 @@ def test_a_drain_lets_chains_finish_and_begins_none():
 
 
 @pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
-def test_what_does_not_finish_in_the_drain_is_told_so(body):
+def test_chains_that_do_not_finish_in_the_drain_get_an_error(body):
     with serving(pair(delay=0.2), drain=0.1) as served:
         client = served.connect(body)
         served.wait(lambda: served.running)

@@ -1,12 +1,15 @@
-"""Text up to a stop string, as it comes in: what may be the beginning of one is held back until that is clear."""
+"""Stop strings in streamed text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-class Cut:
-    """`add` gives what is certain, `end` the rest. `strip` leaves out white space at both ends of the whole text."""
+class StopFilter:
+    """Passes text on up to a stop string, and holds back what may be the beginning of one.
+
+    `strip` leaves out white space at both ends of the whole text. `done`: a stop string was found.
+    """
 
     def __init__(self, stops: Sequence[str], *, strip: bool) -> None:
         self.done = False
@@ -16,11 +19,13 @@ class Cut:
         self._begun = not strip
 
     @classmethod
-    def all(cls, text: str, stops: Sequence[str], *, strip: bool) -> str:
-        cut = cls(stops, strip=strip)
-        return cut.add(text) + cut.end()
+    def cut(cls, text: str, stops: Sequence[str], *, strip: bool) -> str:
+        """Filters a whole text."""
+        stop_filter = cls(stops, strip=strip)
+        return stop_filter.add(text) + stop_filter.end()
 
     def add(self, text: str) -> str:
+        """Takes new text and returns the text that is certain."""
         if self.done:
             return ""
         held = self._held + text
@@ -31,18 +36,19 @@ class Cut:
         if places:
             self.done, self._held, held = True, "", held[: min(places)]
             return held.rstrip() if self._strip else held
-        size = len(held) - self._maybe(held)
+        size = len(held) - self._stop_prefix(held)
         if self._strip:
             size = len(held[:size].rstrip())
         self._held = held[size:]
         return held[:size]
 
     def end(self) -> str:
+        """Returns the text that was held back."""
         rest, self._held, self.done = self._held, "", True
         return rest.rstrip() if self._strip else rest
 
-    def _maybe(self, text: str) -> int:
-        """How many characters at the end may be the beginning of a stop string."""
+    def _stop_prefix(self, text: str) -> int:
+        """Counts the characters at the end that may begin a stop string."""
         longest = 0
         for stop in self._stops:
             for size in range(min(len(stop) - 1, len(text)), longest, -1):

@@ -5,7 +5,7 @@ import json
 import pytest
 from serving import ANSWER, TEXT, THOUGHT, pair, serving
 
-from speculative.splitreason.service import MODES, FirstService
+from speculative.splitreason.service import MODES, SplitReasonService
 
 PAYLOAD = {
     "question": "How many r's in strawberry?",
@@ -33,7 +33,7 @@ PAYLOAD = {
 
 @pytest.fixture(scope="module")
 def service():
-    with serving(pair(), shutdown=True) as running:
+    with serving(pair(), splitreason=SplitReasonService(shutdown=True)) as running:
         yield running
 
 
@@ -114,7 +114,7 @@ def test_errors_are_one_plain_line(service, fields, told):
 
 
 def test_defaults_come_from_the_services_flags():
-    with serving(pair(), first=FirstService({"switch_chunk": 8, "seed": 4}, "random_switch", 999)) as service:
+    with serving(pair(), splitreason=SplitReasonService({"switch_chunk": 8, "seed": 4}, "random_switch", 999)) as service:
         found = service.post("/speculative_reason", {"question": "2 + 2?"}).json()
         assert found["speculative"]["params"]["switch_chunk"] == 8
         assert found["speculative"]["seed"] == 4
@@ -122,7 +122,7 @@ def test_defaults_come_from_the_services_flags():
 
 
 def test_shutdown_is_for_programs_on_this_machine():
-    with serving(pair(TEXT), shutdown=True) as service:
+    with serving(pair(TEXT), splitreason=SplitReasonService(shutdown=True)) as service:
         for header in ("origin", "sec-fetch-site"):
             assert service.post("/shutdown", {}, headers={header: "https://page.example"}).status_code == 403
         assert service.get("/ping").status_code == 200

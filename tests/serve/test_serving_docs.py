@@ -27,11 +27,11 @@ def test_the_requests_of_the_document_are_answered():
         for path, body in requests:
             reply = served.post(path, json.loads(body))
             assert reply.status_code == 200, reply.text
-        (program,) = blocks("python")
-        program = program.replace("http://127.0.0.1:8080", served.url)
-        done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "stop {" in done.stdout
+        for program, output in zip(blocks("python"), ("stop {", "completed The answer is"), strict=True):
+            code = program.replace("http://127.0.0.1:8080", served.url)
+            done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100, check=False)
+            assert done.returncode == 0, done.stderr
+            assert output in done.stdout
 
 
 def test_the_settings_of_the_document_are_settings():

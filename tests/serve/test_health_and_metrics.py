@@ -4,6 +4,11 @@ import asyncio
 import contextlib
 import io
 import json
+import re
+import resource
+import socket
+import subprocess
+import sys
 import threading
 
 import httpx2
@@ -12,10 +17,9 @@ from serving import ASK, TEXT, Served, pair, serving
 
 from speculative.errors import EngineUnreachableError, WeightsError
 from speculative.pair import Pair
-from speculative.serve import health as probe
-from speculative.serve import logs
-from speculative.serve.app import given
-from speculative.serve.server import bind, make
+from speculative.serve import health, logs
+from speculative.serve.app import opened as opened_pair
+from speculative.serve.server import bind, make_server
 from speculative.settings import Settings
 from speculative.testing import ScriptedEngine
 
@@ -90,10 +94,10 @@ def test_a_pair_that_cannot_be_opened_ends_the_service():
         raise WeightsError("no weights at all")
 
     settings = Settings(port=0, log_level="error")
-    server = make(settings, broken)
+    server = make_server(settings, broken)
     bound = bind(settings)
     server.run(sockets=[bound])
-    assert str(server.door.failed) == "no weights at all"
+    assert str(server.state.failure) == "no weights at all"
 
 
 def test_a_bug_while_the_pair_opens_ends_the_service_too():
@@ -102,33 +106,34 @@ def test_a_bug_while_the_pair_opens_ends_the_service_too():
 
     settings = Settings(port=0, log_level="error")
     bound = bind(settings)
-    server = make(settings, broken)
+    server = make_server(settings, broken)
     server.run(sockets=[bound])
-    assert isinstance(server.door.failed, ZeroDivisionError)
+    assert isinstance(server.state.failure, ZeroDivisionError)
 
 
 async def test_an_engine_that_does_not_answer_is_not_ready(monkeypatch):
-    monkeypatch.setattr(probe, "PATIENCE", 0.05)
-    served = make(Settings(), None).door
-    async with opened(served, pair(delay=5)):
-        assert await served.unready() == ("the big model does not answer", "")
-    served = make(Settings(), None).door
+    served = make_server(Settings(), None).state
+    async with opened(served, pair(delay=1000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(health, "PROBE_TIMEOUT_S", 0.05)
+            assert await served.readiness() == ("the big model does not answer", "")
+    served = make_server(Settings(), None).state
     async with opened(served, pair()):
-        assert await served.unready() == ("", "")
-        served.admission.close()
-        assert await served.unready() == ("the service is shutting down", "")
+        assert await served.readiness() == ("", "")
+        served.close()
+        assert await served.readiness() == ("the service is shutting down", "")
 
 
 @contextlib.asynccontextmanager
-async def opened(door, engines):
-    door._opener = given(engines)
-    async with door.open():
-        await until(lambda: door._pair)
+async def opened(state, engines):
+    state._open_pair = opened_pair(engines)
+    async with state.open():
+        await until(lambda: state.loaded)
         yield engines
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  what is waited for has no event
             await asyncio.sleep(0)
 
@@ -150,42 +155,42 @@ class Away(ScriptedEngine):
 async def test_probes_at_once_and_soon_after_share_one_call(away):
     engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
     engines["big"].away = away
-    served = make(Settings(), None).door
+    served = make_server(Settings(), None).state
     async with opened(served, engines):
-        first = asyncio.create_task(served.unready())
+        first = asyncio.create_task(served.readiness())
         await asyncio.sleep(0)
-        hasty = asyncio.create_task(served.unready())
+        hasty = asyncio.create_task(served.readiness())
         await asyncio.sleep(0)
         first.cancel()  # whoever asked first may go away
-        told = await asyncio.gather(*(served.unready() for _ in range(5)), hasty)
-        told.append(await served.unready())
+        told = await asyncio.gather(*(served.readiness() for _ in range(5)), hasty)
+        told.append(await served.readiness())
         assert told == [("the big model does not answer" if away else "", "")] * 7
         assert engines["big"].asked == 1
 
 
 async def test_the_log_says_why_and_only_what_is_new(monkeypatch):
-    monkeypatch.setattr(probe, "BELIEVED", 0.0)
+    monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
     out = io.StringIO()
-    handler = logs.set_up("info", logs.Scrubber(), out)
+    handler = logs.set_up("info", logs.Redactor(), out)
     try:
         engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
-        served = make(Settings(), None).door
+        served = make_server(Settings(), None).state
         async with opened(served, engines):
             for engines["big"].away in (True, True, False, False, True, True):
-                await served.unready()
+                await served.readiness()
     finally:
         logs.take_down(handler)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     told = [(line["event"], line["engine"]) for line in lines if "engine" in line]
     silent, back = ("a model does not answer", "B"), ("a model answers again", "B")
     assert told == [silent, back, silent]
-    assert sum("10.1.2.3" in line.get("told", "") for line in lines) == 2
+    assert sum("10.1.2.3" in line.get("reason", "") for line in lines) == 2
 
 
 async def test_a_probe_under_way_ends_with_the_service():
-    served = make(Settings(), None).door
+    served = make_server(Settings(), None).state
     async with opened(served, pair(delay=60)) as engines:
-        asked = asyncio.create_task(served.unready())
+        asked = asyncio.create_task(served.readiness())
         await until(lambda: engines["big"].running)
     assert not engines["big"].running
     with pytest.raises(asyncio.CancelledError):
@@ -204,10 +209,10 @@ async def test_a_failure_to_open_tells_strangers_no_address():
     async def opener():
         raise EngineUnreachableError("http://10.1.2.3:8000 refused the connection")
 
-    served = make(Settings(), opener).door
+    served = make_server(Settings(), opener).state
     async with served.open():
-        await until(lambda: served.failed)
-        assert await served.unready() == ("the models cannot be opened; the log says why", "")
+        await until(lambda: served.failure)
+        assert await served.readiness() == ("the models cannot be opened; the log says why", "")
 
 
 def test_two_services_in_one_process_count_apart():
@@ -225,3 +230,60 @@ def test_a_port_that_is_taken():
         bind(Settings(port=served.port))
     with pytest.raises(UsageError, match="host 'no such host'"):
         bind(Settings(host="no such host"))
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/ping"])
+def test_health_can_be_asked_by_head(served, path):
+    with httpx2.Client(base_url=served.url) as client:
+        got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_the_page_about_the_api_loads_nothing(served):
+    page = served.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"<script|<link|src=|@import|url\(|https?:", page.text)
+    assert re.findall(r'href="([^"]+)"', page.text) == ["openapi.json"]
+    for told in ("POST /v1/chat/completions", "thinking_budget", "GET /v1/models/{model}", "Too many chains are running"):
+        assert told in page.text
+
+
+def test_routes_work_without_v1(served):
+    for path, body in (("/chat/completions", ASK), ("/completions", {"prompt": "2 + 2?"})):
+        assert served.post(path, body).status_code == 200
+    assert served.get("/models").json() == served.get("/v1/models").json()
+    assert served.get("/models/speculative/big_only").json() == served.get("/v1/models/speculative/big_only").json()
+    assert '"/chat/completions"' not in served.get("/openapi.json").text
+
+
+def test_connections_leave_file_descriptors_for_the_models(tmp_path):
+    """More clients than descriptors connect while the models load: one line in the log, and the service gets ready."""
+    limit = 128
+    command = [sys.executable, "-m", "speculative.cli", "serve", "--port", "0"]
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    with (
+        contextlib.ExitStack() as stack,
+        subprocess.Popen(command, cwd=tmp_path, preexec_fn=few, stderr=subprocess.PIPE, text=True) as service,
+    ):
+        lines = (json.loads(line) for line in service.stderr)
+        url = next(line["url"] for line in lines if line["event"] == "listening").removesuffix("/v1")
+        for _ in range(limit + 30):
+            with contextlib.suppress(ConnectionError):
+                stack.enter_context(socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))))
+        events = []
+        while "ready" not in events:
+            events.append(next(lines)["event"])
+        stack.close()
+        while True:
+            with contextlib.suppress(httpx2.HTTPError):
+                if httpx2.get(f"{url}/ready").status_code == 200:
+                    break
+        service.terminate()
+        events += [line["event"] for line in lines]
+    assert events.count("too many connections") == 1
+    assert service.returncode == 0
+    assert set(events) <= {"too many connections", "ready", "draining", "stopped"}

@@ -12,10 +12,11 @@ from serving import TEXT, pair
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.problem import Message, Problem
-from speculative.serve.cut import Cut
-from speculative.serve.outcome import Outcome, _union
-from speculative.serve.request import Job
-from speculative.serve.work import Work, fitted, raw_text
+from speculative.serve.completion import RunningChains, raw_text, with_raw_budget
+from speculative.serve.outcome import ChainOutcome, _union_s
+from speculative.serve.request import ChainRequest
+from speculative.serve.stops import StopFilter
+from speculative.serve.streaming import Signal
 
 TEXTS = st.text(alphabet=st.sampled_from("ab \n€🙂\u0301.<"), max_size=40)
 STOPS = st.lists(st.text(alphabet="ab \n€", min_size=1, max_size=3), max_size=3)
@@ -25,17 +26,17 @@ METHODS = ["big_only", "small_only", "random_switch", "logprob_subselect", "spec
 
 @holds_for(st.lists(st.text(alphabet="abc \n", max_size=6), max_size=12), STOPS, st.booleans())
 def test_a_cut_does_not_depend_on_the_pieces(pieces, stops, strip):
-    cut = Cut(stops, strip=strip)
+    cut = StopFilter(stops, strip=strip)
     found = "".join(cut.add(piece) for piece in pieces) + cut.end()
     whole = "".join(pieces)
-    assert found == Cut.all(whole, stops, strip=strip)
+    assert found == StopFilter.cut(whole, stops, strip=strip)
     assert not any(stop in found for stop in stops)
     if not stops:
         assert found == (whole.strip() if strip else whole)
 
 
 def test_a_cut_holds_back_only_what_may_be_a_stop():
-    cut = Cut(["END"], strip=False)
+    cut = StopFilter(["END"], strip=False)
     assert [cut.add(text) for text in ("a", "b E", "N", "x", "END", "more")] == ["a", "b ", "", "ENx", "", ""]
     assert cut.done
     assert cut.end() == ""
@@ -43,18 +44,16 @@ def test_a_cut_holds_back_only_what_may_be_a_stop():
 
 async def streamed(engines, job):
     """All that a listener may take, and what the chain came to."""
-    wake = asyncio.Event()
-    work = Work(job, engines, lambda _: wake.set())
+    signal = Signal()
+    work = RunningChains(job, engines, signal, asyncio.Semaphore(1))
     taken = []
-    tasks = work.start()
-    for task in tasks:
-        task.add_done_callback(lambda _: wake.set())
-    while not all(task.done() for task in tasks):
-        await wake.wait()
-        wake.clear()
+    await work.start()
+    while not work.is_done(0):
+        await signal.wait()
         taken.append(work.feeds[0].take())
     outcome = work.outcome(0)
     taken.append(work.feeds[0].take())
+    signal.close()
     return "".join(r for r, _ in taken), "".join(c for _, c in taken), outcome
 
 
@@ -75,7 +74,9 @@ def test_streamed_is_told(thought, answer, name, voting, stops, width, prompt, s
     method = build(name, {"sgen": 2} if name == "logprob_subselect" else {}, ["vote(ballots=2)"] if voting else [], paths=False)
     raw = prompt is not None
     problem = Problem(messages=(Message("user", prompt or "Q"),), stop=tuple(stops), raw=raw, seed=seed, max_tokens=budget)
-    reasoning, content, outcome = asyncio.run(streamed(engines, Job(model="m", method=method, problems=(problem,), stream=True, raw=raw)))
+    reasoning, content, outcome = asyncio.run(
+        streamed(engines, ChainRequest(model="m", method=method, problems=(problem,), stream=True, raw=raw))
+    )
     assert (reasoning, content) == (outcome.reasoning, outcome.content)
     assert not any(engine.running for engine in engines.values())
     assert outcome.kept <= budget
@@ -84,7 +85,7 @@ def test_streamed_is_told(thought, answer, name, voting, stops, width, prompt, s
 @pytest.mark.parametrize("tokens", [1, 7, 8, 9, 100, 7168, 7169, 20000])
 def test_a_raw_text_gets_all_its_tokens(tokens):
     problem = Problem(messages=(Message("user", "a"),), raw=True, max_tokens=tokens)
-    found = fitted(problem, raw_text(pair(), problem))
+    found = with_raw_budget(problem, raw_text(pair(), problem))
     assert found.max_tokens - found.reserve == tokens
 
 
@@ -93,17 +94,20 @@ def test_time_in_the_engines_is_counted_once():
         def __init__(self, seconds):
             self.seconds = seconds
 
-    assert _union([(3.0, Call(2.0)), (4.0, Call(2.0)), (9.0, Call(1.0))]) == 4.0
+    assert _union_s([(3.0, Call(2.0)), (4.0, Call(2.0)), (9.0, Call(1.0))]) == 4.0
 
 
 async def test_an_outcome_of_a_chain_that_was_cut_short():
     engines = pair(delay=0.01)
-    job = Job(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
-    work = Work(job, engines, lambda _: None)
-    work.start()
-    await asyncio.sleep(0.1)
+    job = ChainRequest(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
+    signal = Signal()
+    work = RunningChains(job, engines, signal, asyncio.Semaphore(1))
+    await work.start()
+    while engines["big"].produced < 5:
+        await signal.wait()
     await work.close()
-    outcome = Outcome.of(next(work.traces()))
+    signal.close()
+    outcome = ChainOutcome.from_trace(next(work.traces()))
     cost = outcome.usage["big"]
     assert cost.produced_tokens == cost.kept_tokens + cost.discarded_tokens > 0
     assert outcome.kept == cost.kept_tokens
@@ -113,7 +117,7 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
 async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
     """What its chain would go on with, a cue for an answer, is no part of it."""
     problem = Problem(messages=(Message("user", "Once "),), raw=True, max_tokens=10)
-    job = Job(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True, raw=True)
+    job = ChainRequest(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True, raw=True)
     _, content, outcome = await streamed(pair("word " * 40, width=1, small_width=1), job)
     assert (content, outcome.finish) == ("word " * 2, "length")
     assert content == outcome.content
@@ -123,28 +127,33 @@ async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
 async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
     """It left as final: the reply's figures count it, and its trace has it."""
     text = "word " * 4000 if phase == "thinking" else "a</think>\n\n" + "word " * 4000
-    problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=0.3)
-    job = Job(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True)
+    problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=3.0)
+    job = ChainRequest(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True)
     reasoning, content, outcome = await streamed(pair(text, delay=0.001, width=1, small_width=1), job)
     assert outcome.finish == "time"
     assert "word" in (reasoning if phase == "thinking" else content)
     assert (reasoning, content.strip()) == (outcome.reasoning, outcome.content)
-    assert outcome.kept > 10
+    assert outcome.kept > 0
 
 
 async def test_a_method_that_gives_up_on_a_write_loses_no_text():
     """What it writes afterwards follows what had left already."""
 
+    engines = pair("word " * 400, delay=0.001, width=1, small_width=1)
+
     class GivesUp(Method):
         async def run(self, chain):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await chain.write("big")
+            writing = asyncio.ensure_future(chain.write("big"))
+            while engines["big"].produced < 10:  # noqa: ASYNC110  the engine has no event
+                await asyncio.sleep(0)
+            writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writing
             await chain.insert("Enough of that.\n")
             await chain.answer("big")
 
-    job = Job(model="m", method=GivesUp(), problems=(Problem.of("Q"),), stream=True)
-    reasoning, content, outcome = await streamed(pair("word " * 400, delay=0.001, width=1, small_width=1), job)
+    job = ChainRequest(model="m", method=GivesUp(), problems=(Problem.of("Q"),), stream=True)
+    reasoning, content, outcome = await streamed(engines, job)
     assert reasoning.startswith("word ")
     assert reasoning.endswith("Enough of that.\n")
     assert (reasoning, content) == (outcome.reasoning, outcome.content)

@@ -1,0 +1,63 @@
+"""The outermost layer of the application: request ids, a line in the log for each request, and errors that nothing else caught."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from speculative.serve.errors import api_error
+from speculative.serve.logs import log
+from speculative.serve.metrics import Metrics
+
+GOOD_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+QUIET_ROUTES = frozenset(("/health", "/ready", "/ping", "/metrics"))
+"""Routes that machines ask every few seconds: not worth a line each."""
+SEND_TIMEOUT_S = 60.0
+"""Seconds in which a client must take a part of its reply: its chains keep their places until then."""
+
+
+class RequestLog:
+    """Gives each request an id, measures it and logs it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if GOOD_ID.fullmatch(given) else b"req-" + secrets.token_hex(12).encode()
+        status = 0
+
+        async def identified(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await send(message)
+
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state.update(request_id=request_id.decode(), began=time.perf_counter(), failed=False)
+        try:
+            await self._app(scope, receive, identified)
+        except TimeoutError:
+            log("client reads nothing", request=state["request_id"], seconds=SEND_TIMEOUT_S)
+        except Exception as error:  # noqa: BLE001  the client gets an answer, and the log has a line
+            log("bug", 40, error=error, request=state["request_id"])
+            if not status:
+                reply = api_error(error, state["request_id"])
+                await JSONResponse(reply.body, reply.status)(scope, receive, identified)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests(route, str(status or 499)).inc()
+            level = 10 if route in QUIET_ROUTES else 20
+            log("request", level, request=state["request_id"], method=scope["method"], route=route, status=status or 499)

@@ -1,0 +1,232 @@
+"""Streams chains: a listener collects what is final of each chain's text, and the stream sends it as soon as it is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+import anyio
+import msgspec
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from speculative.serve.errors import redact_event
+from speculative.serve.outcome import CloseThinking
+from speculative.serve.stops import StopFilter
+from speculative.trace import events
+from speculative.trace.events import AnyEvent, TextDelta
+from speculative.trace.trace import Trace
+
+KEEPALIVE_S = 10.0
+"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+COMMENT = b": the chain is being written\n\n"
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class RawText:
+    """How a raw completion becomes one text.
+
+    `ends`: by role, the ids that end a text; None where the prompt opened the thinking, so that an answer follows.
+    """
+
+    def __init__(self, close: CloseThinking, ends: Mapping[str, frozenset[int]] | None) -> None:
+        self.close, self.ends = close, ends
+
+
+class TextFeed:
+    """Listens to one chain and collects its text as soon as it is final.
+
+    Committed text of an append-only method is final, and is collected while it is being written. Where a method may take text back,
+    the thinking is final when the answer begins, or when the chain is over. The listener cannot wait, so text that the client has
+    not taken yet is joined: its size is bounded by the chain's `max_tokens`.
+
+    Args:
+        notify: called when there is new text.
+        stop: called when the rest of the chain is not wanted.
+        watch: whether events are wanted too.
+    """
+
+    def __init__(
+        self,
+        notify: Callable[[], None],
+        stop: Callable[[], None],
+        trace: Trace,
+        *,
+        append_only: bool,
+        stops: tuple[str, ...],
+        raw: RawText | None = None,
+        watch: bool = False,
+    ) -> None:
+        self.trace = trace
+        self.live = False
+        self.finish = ""
+        self._notify, self._stop = notify, stop
+        self._final = append_only
+        self._raw, self._watch = raw, watch
+        self._filter = StopFilter(stops, strip=raw is None)
+        self._pieces = 0
+        self._early = 0
+        self._last_text: str = ""
+        self._answering = False
+        self._reasoning = self._content = ""
+        self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), self.trace.events, 0)]
+
+    def __call__(self, item: AnyEvent | TextDelta) -> None:
+        """Takes an event of the chain, or a piece of text that is being written."""
+        if isinstance(item, TextDelta):
+            if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
+                if item.phase == "answer":
+                    self._begin_answer()
+                self._put(item.phase, item.text)
+                self._early += len(item.text)
+            if not self.live or self._watch:
+                self.live = True
+                self._notify()
+            return
+        match item:
+            case events.Started():
+                return
+            case events.Cancelled():  # text that left early stays: nothing can call it back
+                return
+            case events.Answered():
+                self._begin_answer()
+            case events.Stopped() if self._raw and self._raw.ends is not None:
+                self._end(item.finish)
+            case events.Ended():
+                self._final = True
+            case _:
+                pass
+        self.live = True
+        if self._final:
+            self._advance()
+        if self._watch:
+            self._notify()
+        self._check_end(item)
+
+    def take(self) -> tuple[str, str]:
+        """Returns new reasoning and new content."""
+        taken = self._reasoning, self._content
+        self._reasoning = self._content = ""
+        return taken
+
+    def close(self) -> None:
+        """Makes the held-back text final, since the chain is over."""
+        self._final = True
+        self._advance()
+        self._content += self._filter.end()
+
+    def take_events(self) -> list[bytes]:
+        """Returns new events of the chain and its children as JSON, each with the chain that it belongs to."""
+        found: list[bytes] = []
+        for place, (path, happened, sent) in enumerate(self._sent):  # grows while children are found
+            for event in happened[sent:]:
+                if isinstance(event, events.Child):
+                    self._sent.append(((*path, event.index), event.events, 0))
+                found.append(_event_json(path, event))
+            self._sent[place] = (path, happened, len(happened))
+        return found
+
+    def _begin_answer(self) -> None:
+        if not self._final:
+            self._final = True
+            self._advance()
+
+    def _advance(self) -> None:
+        """Collects the ledger's new pieces; `_early` characters of them were collected as deltas."""
+        pieces = self.trace.ledger.pieces
+        for piece in pieces[self._pieces :]:
+            skip = min(self._early, len(piece.text))
+            self._early -= skip
+            self._put(piece.phase, piece.text[skip:])
+        self._pieces = len(pieces)
+
+    def _put(self, phase: events.Phase, text: str) -> None:
+        if not text:
+            return
+        if self._raw is None and phase == "thinking":
+            self._reasoning += text
+        else:
+            if self._raw and phase == "answer" and not self._answering:
+                self._answering, text = True, self._raw.close(self._last_text) + text
+            self._last_text = text
+            self._content += self._filter.add(text)
+        self._notify()
+
+    def _check_end(self, item: AnyEvent) -> None:
+        """Ends a raw text at a stop string, and at a model's end-of-text where no thinking was opened."""
+        if self._raw and self._filter.done:  # not before the text with it is committed: until then it is in no trace
+            self._end("stop")
+        ends = self._raw.ends if self._raw else None
+        if not ends:
+            return
+        match item:
+            case events.Wrote(call=call, proposal=proposal):
+                role, completion = call.role, proposal.completion
+            case events.Accepted(drafts=drafts):
+                role, proposal = self.trace.ledger.proposals[drafts[-1]]
+                completion = proposal.completion
+            case _:
+                return
+        if completion.end_id in ends.get(role, ()):
+            self._end("stop")
+
+    def _end(self, finish: str) -> None:
+        if not self.finish:
+            self.finish = finish
+            self._stop()
+
+
+class Signal:
+    """Wakes the stream when there is something to send: new text, the end of a chain, or the time for a comment."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._timer = self._loop.call_later(KEEPALIVE_S, self._check_silence)
+        self.silent = False
+        self.set = self._event.set
+
+    async def wait(self) -> None:
+        """Waits for the next thing to send. `silent`: the time for a comment has come."""
+        await self._event.wait()
+        self._event.clear()
+
+    def sent(self) -> None:
+        """Notes that something was sent."""
+        self._sent_at, self.silent = self._loop.time(), False
+
+    def close(self) -> None:
+        """Ends the timer."""
+        self._timer.cancel()
+
+    def _check_silence(self) -> None:
+        left = self._sent_at + KEEPALIVE_S - self._loop.time()
+        if left <= 0:
+            self.silent, left = True, KEEPALIVE_S
+            self._event.set()
+        self._timer = self._loop.call_later(max(left, KEEPALIVE_S / 20), self._check_silence)
+
+
+class EventStream(StreamingResponse):
+    """A stream of server-sent events that calls `finish` at its end, however it ends."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], finish: Callable[[], Awaitable[None]], headers: Mapping[str, str]) -> None:
+        super().__init__(chunks, headers={**HEADERS, **headers}, media_type="text/event-stream")
+        self._chunks, self._finish = chunks, finish
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the stream until it ends or the client goes away."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._chunks.aclose()
+                await self._finish()
+
+
+def _event_json(path: tuple[int, ...], event: AnyEvent) -> bytes:
+    """Encodes an event. The event of a child is sent without the child's events, which follow one by one."""
+    is_child = isinstance(event, events.Child)
+    shown = {"event": "child", "at": event.at, "index": event.index, "seed": event.seed} if is_child else redact_event(event)
+    return msgspec.json.encode({"chain": path, "event": shown})
