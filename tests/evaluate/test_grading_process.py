@@ -19,7 +19,7 @@ import pytest
 from test_grading_hostile import EXPLOSIVE, RIGHT, boxed, hurry
 
 from speculative.errors import SpeculativeError
-from speculative.evaluate.grading.grade import agrade, close, grade
+from speculative.evaluate.grading.grade import close, grade, grade_async
 from speculative.evaluate.grading.sandbox import Nursery, checker
 
 if importlib.util.find_spec("math_verify") is None:
@@ -33,16 +33,16 @@ def test_any_thread_may_grade() -> None:
 
 
 async def test_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await agrade(*RIGHT)).correct
+    assert (await grade_async(*RIGHT)).correct
     with hurry(monkeypatch):
-        late = asyncio.create_task(agrade(boxed(EXPLOSIVE["tower"]), "5"))
+        late = asyncio.create_task(grade_async(boxed(EXPLOSIVE["tower"]), "5"))
         ticks = 0
         while not late.done():
             await asyncio.sleep(0.02)
             ticks += 1
     assert ticks > 5
     assert not (await late).correct
-    assert (await agrade(*RIGHT)).correct
+    assert (await grade_async(*RIGHT)).correct
 
 
 def test_a_killed_process_or_program_is_replaced() -> None:

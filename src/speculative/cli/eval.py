@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +22,10 @@ from speculative.cli.progress import Progress, first_only
 from speculative.cli.screen import put, put_json, put_whole, screen
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
-from speculative.evaluate.cells import Cell, Desk, prompts_of
 from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
-from speculative.evaluate.problems import StatedProblem, spread
-from speculative.evaluate.rounds import Schedule
-from speculative.evaluate.work import undecided
+from speculative.evaluate.problems import TaskProblem, spread
+from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, undecided_notes
 from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
@@ -105,8 +102,6 @@ def eval(  # noqa: A001  the command's name
         raise UsageError(
             f"tolerance must be at least 0 and less than 1, got {tolerance}; 0.001 takes a value that is right to a thousandth"
         )
-    if find_spec("inspect_ai") is None:
-        raise UsageError("eval needs the extra eval: pip install 'speculative-reasoning[eval]' (`speculative compare` needs none)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
@@ -117,10 +112,10 @@ def eval(  # noqa: A001  the command's name
     else:
         chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
     cells = [
-        Cell(
+        EvalCell(
             task,
             contender,
-            _stated(task, file, limit or own, skip_unreadable),
+            _asked(task, file, limit or own, skip_unreadable),
             structs.replace(asked, seed=seed),
             epochs=epochs,
             engines=specs,
@@ -135,13 +130,13 @@ def eval(  # noqa: A001  the command's name
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for task, file, *_ in chosen:
             folder.admit(task.name, [one.id for one in _loaded(task, file).stated])
-        schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
+        schedule = partial(ControlSchedule, cells, folder.samples, priced, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
     if any(cell.done for cell in done.cells) or not stopped:
         _show(done, priced, control.equal_cost, json)
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
-        sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
+        sys.stderr.write(f"samples and traces: {folder.path}{none}\n")
     if stopped:
         first_only(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
@@ -155,13 +150,13 @@ def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -
 
 @cache
 def _loaded(task: tasks.Task, data: Path | None) -> tasks.Loaded:
-    """All problems of a task, loaded once for all its cells."""
+    """Returns all problems of a task, loaded once for all its cells."""
     return tasks.load_all(task, data)
 
 
 @cache
-def _stated(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadable: bool) -> list[StatedProblem]:
-    """The problems of a task that are asked for."""
+def _asked(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:
+    """Returns the problems of a task that are asked for."""
     loaded = _loaded(task, data)
     if not skip_unreadable:
         loaded.check(limit)
@@ -178,42 +173,38 @@ def _stated(task: tasks.Task, data: Path | None, limit: int | None, skip_unreada
 
 
 def _run(
-    schedule: Callable[[], Schedule], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None
-) -> tuple[Schedule, SpeculativeError | None]:
-    """Runs what is left. What ended it before its time comes back, to be told after what is done is shown."""
+    schedule: Callable[[], ControlSchedule], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None
+) -> tuple[ControlSchedule, SpeculativeError | None]:
+    """Runs what is left. Returns the error that ended it early too, which is raised after the finished part is shown."""
     done = schedule()
     while cells := done.next():
         if any(cell.left for cell in cells):
             break
     else:
         return done, None
-    from speculative.evaluate.inspect_run import run
-
     rounds, pair = schedule(), engines.open()
 
-    async def all_of_it() -> None:
+    async def all_rounds() -> None:
         async with pair, finder or nullcontext():
-            desk = Desk(pair, folder, lambda cell, _: progress.advance(cell.name), chains=chains, finder=finder)
+            runner = EvalRunner.on(pair, folder, chains=chains, extract=finder)
             while cells := rounds.next():
-                for cell in cells:
-                    pair.check(cell.contender.method)
                 if len(rounds.cells) == len(cells):
                     folder.note(provenance(pair, **_known(cells, pair, engines, finder)))
                 done = [cell.name for cell in cells for _ in cell.done]
                 progress.expect([cell.name for cell in cells], {cell.name: cell.size for cell in cells}, done)
-                await run(cells, desk)
+                await runner.run_cells(cells, lambda cell, _: progress.advance(cell.name))
             if rounds.controlled:
                 rounds.notes.append(speculation(pair["big"]))
 
     with Progress() as progress:
         try:
-            interruptible(all_of_it())
+            interruptible(all_rounds())
         except SpeculativeError as error:
             return rounds, error
     return rounds, None
 
 
-def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
+def _known(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
     """What this door knows of where the samples come from. `prompts` are hashes of the first problem's, as each model gets it."""
     flags: dict[str, Any] = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
     return {
@@ -224,8 +215,8 @@ def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extr
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
             cell.task.name: {
-                **tasks.told_of(cell.stated, cell.data, cell.skipped),
-                "prompts": {role: tasks.digest(prompt) for role, prompt in prompts_of(cell, pair).items()},
+                **tasks.told_of(cell.problems, cell.data, cell.skipped),
+                "prompts": {role: tasks.digest(prompt) for role, prompt in cell.prompts(pair).items()},
                 "epochs": cell.epochs,
             }
             for cell in cells
@@ -239,10 +230,10 @@ def _shown(value: Any) -> Any:
     return [hidden(one) for one in value] if isinstance(value, tuple) else hidden(value) if isinstance(value, str) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
+def _show_prompts(cells: Sequence[EvalCell], pair: Pair) -> int:
     async def shown() -> dict[str, dict[str, str]]:
         async with pair:
-            return {cell.name: prompts_of(cell, pair) for cell in cells}
+            return {cell.name: cell.prompts(pair) for cell in cells}
 
     for name, prompts in interruptible(shown()).items():
         for role, prompt in prompts.items():
@@ -250,7 +241,7 @@ def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
     return 0
 
 
-def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> None:
+def _show(schedule: ControlSchedule, prices: Prices | None, view: View, json: bool) -> None:
     cells = schedule.cells
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
     rows: list[dict[str, Any]] = [to_builtins(one) for one in standings(samples, [cell.contender.label for cell in cells], prices)]
@@ -262,5 +253,5 @@ def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> 
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
                 put_whole(console, part)
-    for line in [*schedule.notes, *undecided(samples)]:
+    for line in [*schedule.notes, *undecided_notes(samples)]:
         note(line)

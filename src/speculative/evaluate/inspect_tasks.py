@@ -17,9 +17,9 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, T
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from speculative.evaluate.grading.choices import Kind
-from speculative.evaluate.grading.grade import agrade, vote_key
+from speculative.evaluate.grading.grade import grade_async, vote_key
 from speculative.evaluate.inspect_model import PLACE, SpeculativeModel
-from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.tasks import TASKS, Task, load, task
 from speculative.evaluate.work import seed_of
 from speculative.prompts import Qwen3
@@ -53,7 +53,7 @@ def graded(kind: Kind = "math") -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         done: dict[str, Any] | None = (state.output.metadata or {}).get("graded")
         if done is None:
-            verdict = await agrade(state.output.completion, target.text, kind, question=state.input_text)
+            verdict = await grade_async(state.output.completion, target.text, kind, question=state.input_text)
             done = {"correct": verdict.correct, "found": verdict.answer, "vote": vote_key(verdict.answer, kind), "why": verdict.why}
         return Score(
             value=CORRECT if done["correct"] else INCORRECT, answer=done["found"], explanation=done["why"], metadata={"vote": done["vote"]}
@@ -74,7 +74,7 @@ def maj(k: int = 0) -> ScoreReducer:
     return reduce
 
 
-def inspected(task: Task, stated: Sequence[StatedProblem], *, seed: int = 0, epochs: int | None = None, **more: Any) -> InspectTask:
+def inspected(task: Task, stated: Sequence[TaskProblem], *, seed: int = 0, epochs: int | None = None, **more: Any) -> InspectTask:
     """A task of ours as one of inspect-ai."""
     rows = [
         InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in stated

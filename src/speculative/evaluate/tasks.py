@@ -20,7 +20,7 @@ from speculative.errors import UnknownName, UsageError
 from speculative.evaluate import hub
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
-from speculative.evaluate.problems import StatedProblem, problems, spread
+from speculative.evaluate.problems import TaskProblem, problems, spread
 from speculative.problem import Problem
 
 Row = Mapping[str, Any]
@@ -53,12 +53,12 @@ class Task(Struct, frozen=True):
     prompt: str = "{problem}"
     instruction: str | None = None
 
-    def posed(self, problem: Problem) -> Problem:
+    def with_instruction(self, problem: Problem) -> Problem:
         """The settings with this task's instruction, unless they have one."""
         given = problem.answer_instruction is not None
         return problem if given else structs.replace(problem, answer_instruction=self.instruction)
 
-    def state(self, row: Row) -> StatedProblem:
+    def state(self, row: Row) -> TaskProblem:
         """The problem of a row. Raises `UsageError` that names the column."""
         columns = {str(name).lower(): value for name, value in row.items()}
         text = _text(columns, PROBLEM)
@@ -69,7 +69,7 @@ class Task(Struct, frozen=True):
         else:
             gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K's stands behind its solution
         asked = self.prompt.format(problem=text, options=listed).strip()
-        return StatedProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+        return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
 
 
 def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
@@ -110,7 +110,7 @@ class Unreadable(Struct, frozen=True):
     """A problem whose gold answer cannot be graded against: where it stands, and the reason."""
 
     place: str
-    stated: StatedProblem
+    stated: TaskProblem
     why: str
 
 
@@ -118,10 +118,10 @@ class Loaded(Struct, frozen=True):
     """The problems of a task in their order, and those among them whose gold answer cannot be read."""
 
     source: str
-    stated: list[StatedProblem]
+    stated: list[TaskProblem]
     unreadable: list[Unreadable]
 
-    def readable(self) -> list[StatedProblem]:
+    def readable(self) -> list[TaskProblem]:
         """Returns the problems that can be graded."""
         bad = {one.stated.id for one in self.unreadable}
         return [one for one in self.stated if one.id not in bad]
@@ -135,7 +135,7 @@ class Loaded(Struct, frozen=True):
         first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
         more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
         if len(self.unreadable) == 1 and limit is None:
-            raise UsageError(first[0])
+            raise UsageError(f"{first[0]}, or leave it out with --skip-unreadable")
         counted = f"{len(self.unreadable)} of {len(self.stated)} gold answers cannot be read"
         wanted = f"the {len(needed)} problems asked for need {len(bad)} of them; leave them out with --skip-unreadable"
         raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
@@ -145,7 +145,7 @@ NAMED = 20
 """So many gold answers that cannot be read are named; of the others the number."""
 
 
-def load(task: Task, data: Path | None = None) -> list[StatedProblem]:
+def load(task: Task, data: Path | None = None) -> list[TaskProblem]:
     """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
 
     Raises `UsageError` that names the rows, and `SpeculativeError` for a data set that cannot be had.
@@ -163,7 +163,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
     source = f"data {data}" if data else str(task.dataset or "bundled")
     if data is None and task.dataset is None:
         return Loaded(source, list(problems()), [])
-    found: list[StatedProblem] = []
+    found: list[TaskProblem] = []
     unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()
     for place, row in rows(task, data):
@@ -206,12 +206,12 @@ def digest(text: str) -> str:
     return blake2b(" ".join(text.split()).encode(errors="replace"), digest_size=5).hexdigest()
 
 
-def data_hash(stated: Sequence[StatedProblem]) -> str:
+def data_hash(stated: Sequence[TaskProblem]) -> str:
     """What a set of problems with their gold answers is known by."""
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
-def told_of(stated: Sequence[StatedProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+def told_of(stated: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
     """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
     task = TASKS[stated[0].task]
     hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}

@@ -29,7 +29,7 @@ from speculative.evaluate.grading.reader import ASKED_NOTHING, Asked, base_named
 from speculative.evaluate.grading.sandbox import Late, Reply, checker, require
 from speculative.evaluate.grading.units import stem
 
-__all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
+__all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
 
 _PERCENT = re.compile(
     r"\b(?:what(?:['\u2019]s)?|which|how many|find|calculate|compute|determine|give|express)\s+(?:[\w'-]+\s+){0,5}?percent(?:age)?\b"
@@ -107,7 +107,7 @@ def _compared(answer: str, gold: str, kind: Kind, asked: Asked, tolerance: float
         return _mathematics(answer, gold, asked, tolerance)
 
 
-async def agrade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
+async def grade_async(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
     """`grade` for asynchronous callers: the event loop goes on meanwhile."""
     return await asyncio.to_thread(grade, text, gold, kind, question=question, tolerance=tolerance)
 

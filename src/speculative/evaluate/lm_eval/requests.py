@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval.arguments import Arguments
-from speculative.evaluate.problems import StatedProblem
+from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.tasks import TASKS, data_hash, digest
 from speculative.evaluate.work import Work
 from speculative.evaluate.work import posed as as_run
@@ -102,7 +102,7 @@ def posed(requests: Sequence[Request], arguments: Arguments) -> tuple[list[Posed
 
 def tasks_of(work: Iterable[Posed]) -> dict[str, Any]:
     """What is known of each task: how many problems it has, how often each is tried, and what its data are known by."""
-    tasks: dict[str, dict[str, StatedProblem]] = {}
+    tasks: dict[str, dict[str, TaskProblem]] = {}
     epochs: Counter[str] = Counter()
     for one in work:
         stated = one.work.stated
@@ -119,22 +119,22 @@ def _messages(request: Request) -> tuple[Message, ...]:
     return prompt.messages if isinstance(prompt, Conversation) else (Message("user", str(prompt)),)
 
 
-def _stated(request: Request) -> tuple[StatedProblem, int]:
+def _stated(request: Request) -> tuple[TaskProblem, int]:
     """A problem of our own tasks, or one that lm-eval grades itself: that goes by the prompt's hash in lm-eval's own log."""
     task, doc = request.task_name or "", request.doc
     if isinstance(doc, Mapping) and doc.get("origin") in TASKS:  # pyright: ignore[reportUnknownMemberType]
-        stated = msgspec.convert(doc, StatedProblem)
+        stated = msgspec.convert(doc, TaskProblem)
         return structs.replace(stated, task=task), int(doc["doc_id"])  # pyright: ignore[reportUnknownArgumentType]
     prompt = str(request.args[0])
-    return StatedProblem(sha256(prompt.encode(errors="surrogatepass")).hexdigest(), prompt, "", task=task, kind=None), request.doc_id or 0
+    return TaskProblem(sha256(prompt.encode(errors="surrogatepass")).hexdigest(), prompt, "", task=task, kind=None), request.doc_id or 0
 
 
-def _problem(request: Request, arguments: Arguments, stated: StatedProblem) -> tuple[Problem, list[str]]:
+def _problem(request: Request, arguments: Arguments, stated: TaskProblem) -> tuple[Problem, list[str]]:
     """Sampling and budget: the task's (with `--gen_kwargs` in it), else those of the arguments."""
     asked: Mapping[str, Any] = {name: value for name, value in request.args[1].items() if value is not None}
     problem, wanted = arguments.problem, _wanted(asked)
     if stated.kind:
-        problem = TASKS[str(request.doc["origin"])].posed(problem)
+        problem = TASKS[str(request.doc["origin"])].with_instruction(problem)
     elif problem.answer_instruction is None:
         problem = structs.replace(problem, answer_instruction="")  # the task's prompt is what lm-eval evaluates
     mine = {"max_tokens": problem.max_tokens, **structs.asdict(problem.sampling)}
