@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -69,6 +70,7 @@ class MemoryStore:
         return sample
 
 
+@dataclass(frozen=True)
 class PlannedSample:
     """One chain to run: a method on a problem, in one epoch.
 
@@ -76,20 +78,13 @@ class PlannedSample:
     beside its method and problem. `messages` is the conversation, where that is more than the problem's text.
     """
 
-    def __init__(
-        self,
-        contender: Contender,
-        task_problem: TaskProblem,
-        epoch: int,
-        problem: Problem,
-        settings: Mapping[str, Any],
-        *,
-        messages: Sequence[Message] = (),
-        doc_id: int | None = None,
-    ) -> None:
-        self.contender, self.task_problem, self.epoch = contender, task_problem, epoch
-        self.problem, self.settings = problem, dict(settings)
-        self.messages, self.doc_id = tuple(messages), doc_id
+    contender: Contender
+    task_problem: TaskProblem
+    epoch: int
+    problem: Problem
+    settings: dict[str, Any]
+    messages: tuple[Message, ...] = ()
+    doc_id: int | None = None
 
     @property
     def key(self) -> Key:
