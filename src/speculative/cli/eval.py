@@ -111,16 +111,22 @@ def eval(  # noqa: A001  the command's name
         chosen = grid.read(Path(what)).cells(Path(what).parent)
     else:
         chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
+    load = cache(tasks.load_all)
+
+    @cache
+    def ask(task: tasks.Task, file: Path | None, most: int | None) -> list[TaskProblem]:
+        return _asked(load(task, file), most, skip_unreadable)
+
     cells = [
         EvalCell(
             task,
             contender,
-            _asked(task, file, limit or own, skip_unreadable),
+            ask(task, file, limit or own),
             structs.replace(asked, seed=seed),
             epochs=epochs,
             engines=specs,
             data=file,
-            skipped=_loaded(task, file).unreadable if skip_unreadable else (),
+            skipped=load(task, file).unreadable if skip_unreadable else (),
             tolerance=tolerance,
         )
         for task, file, own, contender, seed in chosen
@@ -129,7 +135,7 @@ def eval(  # noqa: A001  the command's name
         return _show_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for task, file, *_ in chosen:
-            folder.admit(task.name, [one.id for one in _loaded(task, file).stated])
+            folder.admit(task.name, [one.id for one in load(task, file).stated])
         schedule = partial(ControlSchedule, cells, folder.samples, priced, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
@@ -148,16 +154,8 @@ def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -
     return Contender(spell(name_of(build(method, params)), params, wrappers), build(method, params, wrappers))
 
 
-@cache
-def _loaded(task: tasks.Task, data: Path | None) -> tasks.Loaded:
-    """Returns all problems of a task, loaded once for all its cells."""
-    return tasks.load_all(task, data)
-
-
-@cache
-def _asked(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:
+def _asked(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:
     """Returns the problems of a task that are asked for."""
-    loaded = _loaded(task, data)
     if not skip_unreadable:
         loaded.check(limit)
     elif loaded.unreadable:
@@ -166,9 +164,9 @@ def _asked(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadab
         )
     stated = loaded.readable() if skip_unreadable else loaded.stated
     if not stated:
-        raise UsageError(f"{data or task.name} has no problem whose gold answer can be read; name another file with --data")
+        raise UsageError(f"{loaded.source} has no problem whose gold answer can be read; name another file with --data")
     if limit and limit > len(stated):
-        warn(f"--limit {limit}: {data or task.name} has {len(stated)} problems, all of them are taken")
+        warn(f"--limit {limit}: {loaded.source} has {len(stated)} problems, all of them are taken")
     return spread(stated, limit)
 
 

@@ -160,7 +160,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
 
     Raises `UsageError` for a row that is no problem, and `SpeculativeError` for a data set that cannot be had.
     """
-    source = f"data {data}" if data else str(task.dataset or "bundled")
+    source = f"data {data}" if data else task.dataset or task.name
     if data is None and task.dataset is None:
         return Loaded(source, list(problems()), [])
     found: list[TaskProblem] = []
