@@ -5,9 +5,9 @@ FROM python:3.13-slim
 
 RUN useradd --create-home speculative
 WORKDIR /home/speculative
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir . && rm -rf src
+RUN pip install --no-cache-dir -c constraints.txt . && rm -rf src
 
 USER speculative
 EXPOSE 8080

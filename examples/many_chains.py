@@ -12,7 +12,7 @@ async def main() -> None:
         results = await asyncio.gather(*(asolve(PROBLEM, "random_switch", pair=pair, seed=seed) for seed in range(8)))
     for result in results:
         big = result.usage.get("big")
-        print(result.boxed, result.finish_reason, f"big wrote {big.kept_tokens if big else 0} tokens")
+        print(result.answer, result.finish_reason, f"big wrote {big.kept_tokens if big else 0} tokens")
 
 
 if __name__ == "__main__":

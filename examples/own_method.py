@@ -18,4 +18,4 @@ class EveryThird(Method):
 
 if __name__ == "__main__":
     result = solve("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", EveryThird(every=2))
-    print(result.reasoning, result.answer, sep="\n")
+    print(result.reasoning, result.text, sep="\n")

@@ -7,6 +7,6 @@ result = speculative.solve(problem, method="random_switch", big_share=0.3, unit=
 
 for segment in result.trace.segments():
     print(f"{segment.author:>6}: {segment.text.strip()}")
-print("answer:", result.boxed)
+print("answer:", result.answer)
 for role, usage in result.usage.items():
     print(f"{role}: {usage.kept_tokens} tokens kept, {usage.discarded_tokens} thrown away")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from speculative.problem import Usage
 from speculative.runs.sample import Sample
+from speculative.trace.usage import Usage
 
 
 def sample(problem: str = "p1", label: str = "big_only", **changes: Any) -> Sample:

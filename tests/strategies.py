@@ -13,13 +13,13 @@ from pydantic import Field
 
 from speculative import Pair, Problem, Result
 from speculative.chain.chain import Chain
-from speculative.errors import EngineError, EngineUnreachable
+from speculative.errors import EngineError, EngineUnreachableError
 from speculative.methods.base import Method
-from speculative.problem import Usage
 from speculative.testing import Script, ScriptedEngine
 from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.state import Ledger
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 
 FRAGMENTS = (
     "so ",
@@ -93,6 +93,9 @@ POLICIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
+LIMITS = (0.1, 1.0, 10.0, 60.0)
+"""Seconds of `max_seconds`, one after the other, until one of them was enough for a busy machine to begin."""
+
 WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)")
 
 
@@ -172,7 +175,7 @@ def check_result(result: Result, problem: Problem, pair: Pair) -> None:
     assert result.trace.segments() == segments
     assert result.usage == result.trace.usage() == again.usage()
     assert result.reasoning == "".join(s.text for s in segments if s.phase == "thinking")
-    assert result.answer == "".join(s.text for s in segments if s.phase == "answer").strip()
+    assert result.text == "".join(s.text for s in segments if s.phase == "answer").strip()
     assert sum(s.tokens for s in segments) <= problem.max_tokens
     if problem.max_produced is not None:
         assert sum(cost.produced_tokens for cost in result.usage.values()) <= problem.max_produced
@@ -197,7 +200,7 @@ GONE = "http://small:8001: nothing listens there"
 class Mortal(ScriptedEngine):
     """Dies over the token after its last one, and is dead from then on."""
 
-    def __init__(self, *args: Any, lives: int = 0, error: type[EngineError] = EngineUnreachable, **settings: Any) -> None:
+    def __init__(self, *args: Any, lives: int = 0, error: type[EngineError] = EngineUnreachableError, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.lives, self.error, self.dead = lives, error, lives < 0
 

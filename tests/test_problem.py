@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from speculative import Message, Problem, Sampling, UsageError
-from speculative.problem import boxed
+from speculative.answers import boxed
 
 
 @pytest.mark.parametrize(

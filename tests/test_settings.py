@@ -2,7 +2,7 @@
 
 import pytest
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.secret import secret
 from speculative.serve.logs import Scrubber
 from speculative.serve.request import Jobs
@@ -88,5 +88,5 @@ def test_presets_are_checked_before_the_service_begins(tmp_path):
         ('method = "nothing"', "unknown method 'nothing'"),
     ):
         (tmp_path / "speculative.toml").write_text(text)
-        with pytest.raises((UsageError, UnknownName), match=told):
+        with pytest.raises((UsageError, UnknownNameError), match=told):
             Jobs(Settings())

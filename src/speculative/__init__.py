@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
     from speculative.methods.base import Method, Wrapper
     from speculative.pair import Pair
-    from speculative.problem import Message, Problem, Result, Sampling, Usage
+    from speculative.problem import Message, Problem, Sampling
+    from speculative.result import Result
     from speculative.runner import asolve, solve
     from speculative.trace.trace import Trace
+    from speculative.trace.usage import Usage
 
 _ROOMS = {
     "chain.chain": ("Chain",),
@@ -21,7 +23,9 @@ _ROOMS = {
     "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),
     "methods.base": ("Method", "Wrapper"),
     "pair": ("Pair",),
-    "problem": ("Message", "Problem", "Result", "Sampling", "Usage"),
+    "problem": ("Message", "Problem", "Sampling"),
+    "result": ("Result",),
+    "trace.usage": ("Usage",),
     "runner": ("asolve", "solve"),
     "trace.trace": ("Trace",),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from speculative.trace.trace import Trace
 
 
@@ -20,7 +22,7 @@ class UsageError(SpeculativeError):
     exit_code = 2
 
 
-class UnknownName(UsageError):
+class UnknownNameError(UsageError):
     """A name that is not known, with the closest one and the list of valid ones."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
@@ -32,11 +34,51 @@ class UnknownName(UsageError):
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None
 
 
-class BadTrace(SpeculativeError):
+class MissingExtraError(UsageError):
+    """A package is missing that an extra installs. The error shows the command that installs it where this library is installed."""
+
+    def __init__(self, thing: str, package: str, extra: str, otherwise: str = "") -> None:
+        super().__init__(f"{thing} needs {package}; install the extra {extra} with: {_install(extra)}{otherwise}")
+
+
+def _install(extra: str) -> str:
+    """Returns the command that adds an extra: from the checkout that this library came from, or from the registry."""
+    import os
+    import shlex
+    import sys
+    from pathlib import Path
+
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    pip = f"{shlex.quote(python)} -m pip install"
+    checkout = _checkout()
+    if checkout is None:
+        return f"{pip} {shlex.quote(f'speculative-reasoning[{extra}]')}"
+    here = checkout == Path.cwd()
+    lock = "constraints.txt" if here else str(checkout / "constraints.txt")
+    return f"{pip} -c {shlex.quote(lock)} -e {shlex.quote(f'.[{extra}]' if here else f'{checkout}[{extra}]')}"
+
+
+def _checkout() -> Path | None:
+    """Returns the folder with this library's source that it was installed from, if that is still there."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+    from urllib.parse import unquote, urlsplit
+
+    folders = [Path(__file__).parents[2]]  # an editable installation runs from its checkout
+    try:
+        came: str = json.loads(distribution("speculative-reasoning").read_text("direct_url.json") or "{}").get("url", "")
+        folders += [Path(unquote(urlsplit(came).path))] if came.startswith("file:") else []
+    except PackageNotFoundError:
+        pass
+    return next((folder for folder in folders if (folder / "constraints.txt").is_file() and (folder / "pyproject.toml").is_file()), None)
+
+
+class TraceFormatError(SpeculativeError):
     """A file that is not a trace, is cut off, or has another version."""
 
 
-class BadWeights(SpeculativeError):
+class WeightsError(SpeculativeError):
     """A model folder that is missing, incomplete or damaged."""
 
 
@@ -58,59 +100,85 @@ class MethodError(SpeculativeError):
     trace: Trace | None = None
 
 
-class EngineUnreachable(EngineError):
+class EngineUnreachableError(EngineError):
     """No answer from the engine's address."""
 
     lost = True
 
 
-class EngineTimeout(EngineError):
+class EngineTimeoutError(EngineError):
     """The engine let a deadline pass: for its first token, between two tokens, or for the whole call."""
 
     lost = True
 
 
-class EngineBusy(EngineError):
-    """The server turned the call away for now. `retry_after` is in how many seconds it wants to be asked again, if it said so."""
+class EngineBusyError(EngineError):
+    """The server turned the call away for now.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `retry_after`: seconds from its Retry-After, or None. `status`: its HTTP status.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, status: int = 503) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.status = retry_after, status
 
 
-class EngineRefused(EngineError):
+class EngineRefusedError(EngineError):
     """The server understood the call and refuses it: a wrong key, an unknown model, a field that it does not take."""
 
 
-class EngineFault(EngineError):
+class EngineServerError(EngineError):
     """The server broke: an internal error, an answer that is none, or one that was cut off."""
 
     lost = True
 
 
-class EngineClosed(EngineError):
+class EngineClosedError(EngineError):
     """The engine was closed while, or before, it was asked."""
 
 
-class ContextExceeded(EngineError):
-    """The prefix does not fit into the model's positions."""
+CONTEXT_FLAGS = "--big-context (--small-context, --judge-context)"
 
-    def __init__(self, engine: str, tokens: int, context: int) -> None:
-        super().__init__(f"{engine}: a prefix of {tokens} tokens does not fit into its context of {context}; shorten the problem")
+
+class ContextExceededError(EngineError):
+    """The prefix does not fit into the model's positions. `tokens` and `context` are None where a server did not name them.
+
+    `said`: the words of a server that refused the call.
+    """
+
+    def __init__(self, engine: str, tokens: int | None, context: int | None, said: str = "", hint: str = "") -> None:
         self.engine, self.tokens, self.context = engine, tokens, context
+        words = f" (the server says: {said})" if said else ""
+        super().__init__(f"{engine}: {self.what}{words}; {hint or self.advice}")
+
+    @property
+    def what(self) -> str:
+        """What does not fit."""
+        given = "the prefix" if self.tokens is None else f"a prefix of {self.tokens} tokens"
+        return f"{given} does not fit into its context" + (f" of {self.context}" if self.context else "")
+
+    @property
+    def advice(self) -> str:
+        """What would fit."""
+        return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
-class UnknownMarker(EngineError):
+class UnknownMarkerError(EngineError):
     """The vocabulary has no such marker: the dialect does not belong to this model."""
 
 
-class UnmetNeeds(UsageError):
+class UnsupportedMethodError(UsageError):
     """The method needs an ability that the engine does not have."""
 
 
-class ReplayMismatch(EngineError):
+class ReplayMismatchError(EngineError):
     """The method asked for something that the saved trace does not hold: it is not the same method, parameters or version."""
 
 
-class ChainMisuse(RuntimeError):
-    """A method used the chain wrongly: a bug in the method, never a user's mistake."""
+class ChainStateError(RuntimeError):
+    """A method used the chain wrongly: a bug in the method, never a user's mistake.
+
+    `where`: the file and line of the mistake, where the traceback does not say it.
+    """
+
+    where: tuple[str, int] | None = None

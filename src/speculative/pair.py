@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, structs
 
 from speculative.engines.base import Engine
-from speculative.errors import UnmetNeeds, UsageError
+from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.hiding import hidden
 from speculative.methods.base import Method, name_of, needs_of
 from speculative.secret import secret
@@ -29,16 +29,18 @@ class EngineOptions(Struct, frozen=True):
 
     `model`: which one, where a server has several. `key`: the server's secret (else `SPECULATIVE_BIG_KEY` and its like for the other
     roles, or `SPECULATIVE_KEY`, of the environment or `.env`). `tokenizer`: a folder, a tokenizer.json or a hub name, where the server
-    does not say a usable one. `dialect`: where it cannot be told from the vocabulary.
+    does not say a usable one. `dialect`: where it cannot be told from the vocabulary. `context`: positions of the model, where the
+    server does not say them.
 
-    For a model that vLLM is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
-    `vllm` (the Python that has it), `keep` (leave the server running; the next command uses it).
+    For a model that a server is started for: `gpus` (numbers, joined by commas), `port` (0: a free one), `args` (passed on),
+    `vllm` (the Python that has vLLM), `keep` (leave the server running; the next command uses it).
     """
 
     model: str | None = None
     key: str | None = None
     tokenizer: str | None = None
     dialect: str | None = None
+    context: int | None = None
     gpus: str | None = None
     port: int = 0
     args: str = ""
@@ -47,13 +49,14 @@ class EngineOptions(Struct, frozen=True):
 
 
 Spec = str | Sequence[str]
-"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, or a model's hub
-name or folder, for which vLLM is started."""
+"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, a model's hub
+name or folder, for which vLLM is started, or a GGUF file, for which llama.cpp's server is started."""
 
-TELLING = ("model", "tokenizer", "dialect", "args")
+TELLING = ("model", "tokenizer", "dialect", "context", "args")
 """The options that decide what an engine writes; the others say where it runs."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 class Pair(Mapping[str, Engine]):
@@ -112,22 +115,22 @@ class Pair(Mapping[str, Engine]):
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnmetNeeds` if an engine lacks what the method needs of its role."""
+        """Raises `UnsupportedMethodError` if an engine lacks what the method needs of its role."""
         for role, needs in needs_of(method).items():
             if role not in self._engines:
-                raise UnmetNeeds(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
+                raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
             missing = needs - self._engines[role].abilities
             if missing:
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
                     f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnmetNeeds` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
-                raise UnmetNeeds(
+                raise UnsupportedMethodError(
                     f"degrade: {survivor} could not go on without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
                     f"which {self._engines[survivor].name} does not have; leave degrade out, or choose another method"
                 )
@@ -154,9 +157,7 @@ def engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str
     if kind == "server":
         from speculative.engines.http.engine import OpenAIEngine
 
-        return OpenAIEngine.open(
-            specs, tell=tell, model=options.model, secret=options.key, tokenizer=options.tokenizer, dialect=options.dialect
-        )
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_own(options))
     from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_of(specs[0], options), tell, **_own(options))
@@ -166,23 +167,30 @@ def kind_of(specs: Sequence[str]) -> Literal["bundled", "server", "model"]:
     """What fills a role. Raises `UsageError` for what names no engine."""
     if len(specs) == 1 and specs[0] in BUNDLED.values():
         return "bundled"
-    if specs and all(one.startswith(("http://", "https://")) for one in specs):
+    if specs and all(ADDRESS.match(one) for one in specs):
         return "server"
     if len(specs) == 1 and starts(specs[0]):
         return "model"
-    known = "bundled:big, bundled:small, http://HOST:PORT/v1, and a model's hub name or folder (with vLLM)"
+    known = "bundled:big, bundled:small, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), and a GGUF file (with llama.cpp)"
     raise UsageError(f"engine {', '.join(specs)!r} is none that this version can open; it opens {known}")
 
 
 def starts(spec: str) -> bool:
-    """Whether a spec names a model that vLLM has to be started for."""
-    return bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _folder(spec).is_dir())
+    """Whether a spec names a model that a server has to be started for."""
+    from speculative.engines.llamacpp.models import names_gguf
+
+    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _folder(spec).is_dir())
 
 
 def launch_of(spec: str, options: EngineOptions) -> Launch:
-    """How vLLM is started for a model."""
+    """How a server is started for a model: llama.cpp's for a GGUF file, which is fetched from the hub where it is named so, else vLLM."""
+    from speculative.engines.llamacpp.models import find, names_gguf
     from speculative.engines.vllm.launch import Launch
 
+    if names_gguf(spec):
+        from speculative.engines.llamacpp.launch import LlamaLaunch
+
+        return LlamaLaunch(str(find(spec)), None, options.gpus, options.port, options.args, options.model, keep=options.keep)
     folder = _folder(spec)
     model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere
     return Launch(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
@@ -194,7 +202,8 @@ def _folder(spec: str) -> Path:
 
 def _own(options: EngineOptions) -> dict[str, Any]:
     """How the engine on a server that was started is opened."""
-    return {"secret": options.key, "dialect": options.dialect} | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
+    own = {"secret": options.key, "dialect": options.dialect, "context": options.context}
+    return own | ({"tokenizer": options.tokenizer} if options.tokenizer else {})
 
 
 def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
@@ -202,7 +211,7 @@ def kept(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dic
     that decide what it writes. Without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in TELLING}
-    return {name: hidden(value) for name, value in (told | more).items() if value}
+    return {name: hidden(str(value)) for name, value in (told | more).items() if value}
 
 
 def keyed(role: str, options: EngineOptions) -> EngineOptions:

@@ -1,19 +1,19 @@
-"""What goes in (`Problem`) and what comes out (`Result`)."""
+"""What the user asks: `Problem`, its messages, and how to sample."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, structs
 
-from speculative.answers import boxed as boxed
 from speculative.errors import UsageError
 
-if TYPE_CHECKING:
-    from speculative.trace.trace import Trace
-
 Role = Literal["big", "small", "judge"]
+ROLES: tuple[Role, ...] = ("big", "small")
+"""The roles that every pair fills."""
+
 FinishReason = Literal["stop", "length", "loop", "context", "time"]
 Degrade = Literal["fail", "big", "small"]
 
@@ -42,6 +42,44 @@ class Message(Struct, frozen=True):
     content: str
 
 
+Turn = Message | Mapping[str, Any]
+"""A message, or the same as a dict with `role` and `content`."""
+
+
+def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
+    """Chat messages, out of a text, messages and dicts. Raises `UsageError` that names the message."""
+    if isinstance(given, str):
+        return (Message("user", given),)
+    return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
+
+
+def _message(number: int, turn: object) -> Message:
+    if isinstance(turn, Message):
+        role, content = turn.role, turn.content
+    elif isinstance(turn, Mapping):
+        fields = cast("Mapping[str, Any]", turn)
+        role, content = fields.get("role"), fields.get("content")
+    else:
+        raise UsageError(f"message {number} must be a Message or a dict with role and content, got {turn!r}")
+    if role not in ("system", "user", "assistant"):
+        raise UsageError(f"message {number}: role must be system, user or assistant, got {role!r}")
+    if content is None:
+        raise UsageError(f"message {number} must have a content, a text")
+    parts = cast("list[object]", content) if isinstance(content, list) else [content]
+    texts = [cast("dict[str, object]", part).get("text") if isinstance(part, dict) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"message {number}: content must be a text, got {content!r}")
+    return turn if isinstance(turn, Message) else Message(role, "\n".join(cast("list[str]", texts)))
+
+
+def _texts(field: str, given: object) -> tuple[str, ...]:
+    texts = (given,) if not isinstance(given, list | tuple) else tuple(cast("Sequence[object]", given))
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{field} must be texts, got {text!r}")
+    return cast("tuple[str, ...]", texts)
+
+
 class Sampling(Struct, frozen=True):
     """How the models sample, unless a method asks for something else. `top_k` 0 switches that filter off."""
 
@@ -58,8 +96,9 @@ class Sampling(Struct, frozen=True):
 class Problem(Struct, frozen=True):
     """What the user asks, how to sample, and what it may cost.
 
-    `max_tokens` counts the tokens of the chain and its answer that models wrote; a part of it (`reserve`) is kept free for
-    the answer. `max_produced` caps everything that is generated, waste included; `max_seconds` is wall time.
+    `max_tokens` counts the tokens of the chain and its answer that models wrote: it is never exceeded. `answer_tokens` of it are
+    kept free for the answer (None: an eighth, 1,024 at the most). `max_produced` caps everything that is generated, waste
+    included; `max_seconds` is wall time.
     `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
     answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
     spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
@@ -81,12 +120,17 @@ class Problem(Struct, frozen=True):
     raw: bool = False
     degrade: Degrade = "fail"
     warm_every: int = 0
+    answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        structs.force_setattr(self, "messages", messages_of(self.messages))
+        structs.force_setattr(self, "stop", _texts("stop", self.stop))
+        if not isinstance(self.raw, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"raw must be true or false, got {self.raw!r}")
+        if not isinstance(self.answer_instruction, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"answer_instruction must be a text, got {self.answer_instruction!r}")
         if self.raw and len(self.messages) != 1:
             raise UsageError(f"a raw prompt is one message, there are {len(self.messages)}")
-        structs.force_setattr(self, "messages", tuple(self.messages))
-        structs.force_setattr(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         if "" in self.stop:
             raise UsageError("stop: an empty string would end every answer at once; leave it out")
         if not self.messages or not self.messages[-1].content.strip():
@@ -101,6 +145,7 @@ class Problem(Struct, frozen=True):
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
         _bounds("max_seconds", self.max_seconds, 0, above=True)
         _bounds("warm_every", self.warm_every, 0, whole=True)
+        _bounds("answer_tokens", self.answer_tokens, 0, whole=True)
         if self.degrade not in get_args(Degrade):
             raise UsageError(f"degrade: {self.degrade!r} is none of {', '.join(get_args(Degrade))}")
 
@@ -112,39 +157,4 @@ class Problem(Struct, frozen=True):
     @property
     def reserve(self) -> int:
         """Tokens of `max_tokens` that the thinking leaves for the answer."""
-        return min(ANSWER_TOKENS, self.max_tokens // 8)
-
-
-class Usage(Struct):
-    """What one role cost. Tokens; `seconds` is the sum of its calls. produced = kept + discarded."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    produced_tokens: int = 0
-    kept_tokens: int = 0
-    discarded_tokens: int = 0
-    scored_tokens: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, field) + getattr(other, field) for field in Usage.__struct_fields__))
-
-
-class Result(Struct, frozen=True):
-    """What a chain came to. `answer` is the text after the thinking only; `boxed` its last `\\boxed{…}`, if any.
-
-    `degraded`: the role whose server died, if the other one finished the chain (`Problem.degrade`).
-    """
-
-    reasoning: str
-    answer: str
-    boxed: str | None
-    finish_reason: FinishReason
-    method: str
-    params: dict[str, Any]
-    seed: int
-    seconds: float
-    usage: dict[str, Usage]
-    trace: Trace
-    degraded: str | None = None
+        return min(ANSWER_TOKENS, self.max_tokens // 8) if self.answer_tokens is None else min(self.answer_tokens, self.max_tokens)

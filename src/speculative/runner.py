@@ -7,17 +7,19 @@ import threading
 from collections.abc import Coroutine, Sequence
 from functools import cache
 from pathlib import Path
-from traceback import extract_tb
+from sysconfig import get_paths
+from traceback import FrameSummary, extract_tb
 from typing import Any, TypeVar, cast
 
 from speculative import version
 from speculative.chain.chain import Chain
 from speculative.chain.state import Listener
-from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
+from speculative.errors import ChainStateError, EngineError, MethodError, SpeculativeError, UsageError
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
-from speculative.problem import Problem, Result, Sampling, boxed
+from speculative.problem import Problem, Sampling, Turn, messages_of
+from speculative.result import Result
 from speculative.trace.events import EngineCard, Started
 from speculative.trace.trace import Trace
 
@@ -33,16 +35,17 @@ SAMPLING = frozenset(Sampling.__struct_fields__)
 
 
 async def asolve(
-    problem: Problem | str,
+    problem: Problem | str | Sequence[Turn],
     method: str | Method = "random_switch",
     *,
     pair: Pair | None = None,
-    wrappers: Sequence[str] = (),
+    wrappers: str | Sequence[str] = (),
     listener: Listener | None = None,
     **settings: Any,
 ) -> Result:
     """Lets the pair write one chain by one method.
 
+    `problem`: its text, chat messages (`Message`, or dicts with `role` and `content`), or a `Problem`.
     `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
     `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
     delta, on the event loop; the trace is the same without it.
@@ -54,7 +57,8 @@ async def asolve(
     `trace` is what was done so far.
     """
     problem, params = _problem(problem, settings)
-    made = build(method, params, wrappers)
+    _check_types(method, pair, wrappers, listener)
+    made = build(method, params, [wrappers] if isinstance(wrappers, str) else wrappers)
     pair = pair or bundled_pair()
     pair.check(made)
     return await run(made.prepare(problem), made, pair, listener)
@@ -72,6 +76,7 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
         chain.check_fits()
         async with deadline:
             await method.run(chain)
+        chain.check_awaited()
     except BaseException as raised:
         if not (isinstance(raised, TimeoutError) and deadline.expired()):
             await chain.abandon()
@@ -83,7 +88,7 @@ async def run(problem: Problem, method: Method, pair: Pair, listener: Listener |
             raise
         chain.finish = "time"
     await chain.close()
-    return result_of(chain, name_of(method), params)
+    return Result.from_trace(chain.trace)
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
@@ -96,36 +101,33 @@ def engine_error(raised: BaseException) -> EngineError | None:
 
 def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
     """What a method's own failure looks like to its user; the original is its cause."""
-    frames = extract_tb(raised.__traceback__)
-    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    leaf, frames = _leaf(raised), list[FrameSummary]()
+    for error in (raised, leaf):
+        frames += extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_authors(Path(frame.filename))]
     frame = (own or frames)[-1]
-    error = MethodError(f"the method {name} failed: {type(raised).__name__}: {raised} ({frame.filename}, line {frame.lineno})")
+    file, line = getattr(leaf, "where", None) or (frame.filename, frame.lineno)
+    told = str(leaf) if isinstance(leaf, ChainStateError) else f"{type(leaf).__name__}: {leaf}"
+    error = MethodError(f"the method {name} failed: {told} ({file}, line {line})")
     error.trace = trace
     return error
 
 
-def result_of(chain: Chain, method: str, params: dict[str, Any]) -> Result:
-    """The result of a chain that is closed."""
-    ended = chain.trace.ended
-    assert ended, "the chain is closed before its result is made"
-    answer = chain.answer_text.strip()
-    usage = chain.trace.usage()
-    return Result(
-        chain.text,
-        answer,
-        boxed(answer),
-        ended.finish_reason,
-        method,
-        params,
-        chain.problem.seed,
-        ended.seconds,
-        usage,
-        chain.trace,
-        chain.trace.degraded,
-    )
+def _is_authors(file: Path) -> bool:
+    """Whether a file may be the method's author's: it is none of this library's and none of Python's own."""
+    if file.is_relative_to(Path(__file__).parent):
+        return False
+    return "site-packages" in file.parts or not file.is_relative_to(get_paths()["stdlib"])
 
 
-def solve(problem: Problem | str, method: str | Method = "random_switch", **settings: Any) -> Result:
+def _leaf(raised: BaseException) -> BaseException:
+    """The first error in a group of tasks that is no group."""
+    while isinstance(raised, BaseExceptionGroup):
+        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
+    return raised
+
+
+def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
     """`asolve` for programs without an event loop, and for notebooks with one: it runs on a loop of the library's own."""
     return in_background(asolve(problem, method, **settings))
 
@@ -165,7 +167,20 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _problem(problem: Problem | str, settings: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
+def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:
+    """Raises `UsageError` for what is of another type than it has to be."""
+    if not isinstance(method, str | Method):
+        raise UsageError(f"the method must be a name or a Method, got {method!r}")
+    if pair is not None and not isinstance(pair, Pair):
+        raise UsageError(f"the pair must be a Pair, got {pair!r}")
+    if listener is not None and not callable(listener):
+        raise UsageError(f"the listener must be callable, got {listener!r}")
+    names = cast("Sequence[object]", wrappers) if isinstance(wrappers, Sequence) else [wrappers]
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"wrappers must be names, got {wrappers!r}")
+
+
+def _problem(problem: Problem | str | Sequence[Turn], settings: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
     """The problem, and what of the settings is left for the method."""
     own = {name: value for name, value in settings.items() if name in SETTINGS}
     sampling = {name: value for name, value in settings.items() if name in SAMPLING}
@@ -174,4 +189,9 @@ def _problem(problem: Problem | str, settings: dict[str, Any]) -> tuple[Problem,
         if own or sampling:
             raise UsageError(f"{', '.join([*own, *sampling])}: a Problem brings its own settings; give them where it is made")
         return problem, params
-    return Problem.of(problem, sampling=Sampling(**sampling), **own), params
+    if not isinstance(problem, str | list | tuple):
+        raise UsageError(f"the problem must be a text, chat messages or a Problem, got {problem!r}")
+    made = Problem(messages_of(problem), sampling=Sampling(**sampling), **own)
+    if made.messages[-1].role == "assistant":
+        raise UsageError("the last message must be the user's, got one of the assistant")
+    return made, params

@@ -56,6 +56,7 @@ class Server(BaseModel):
     model: str | None = None
     tokenizer: str | None = None
     dialect: str | None = None
+    context: int | None = Field(None, ge=1)
     gpus: str | None = None
     port: int = Field(0, ge=0, le=65535)
     args: str = ""
@@ -72,7 +73,7 @@ class Preset(BaseModel):
     wrappers: list[str] = Field(default_factory=list[str], alias="with")
 
     def build(self) -> Method:
-        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownName`, `UsageError`."""
+        """The method itself; a path is none, since the file may be somebody else's. Raises `UnknownNameError`, `UsageError`."""
         return build(self.method, self.params, self.wrappers, paths=False)
 
 

@@ -13,7 +13,7 @@ from speculative import EngineError, Pair, Problem
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.engines.base import LEAST
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 from speculative.prompts import Question
 from speculative.testing import ScriptedEngine
 
@@ -52,7 +52,7 @@ async def test_nothing_follows_a_draft_that_ended() -> None:
     chain = chain_of("a</think>")
     (draft,) = await chain.draft("big")
     assert (draft.ended, draft.finish, draft.tokens) == (True, "end", 2)
-    with pytest.raises(ChainMisuse, match="draft 0 ended, nothing can follow it"):
+    with pytest.raises(ChainStateError, match="draft 0 ended, nothing can follow it"):
         await chain.draft("big", after=draft)
 
 
@@ -69,7 +69,7 @@ async def test_no_draft_hangs_off_text_that_is_no_longer_the_end() -> None:
     (draft,) = await chain.draft("big", max_tokens=1)
     await chain.write("big", max_tokens=1)
     for verb in (lambda: chain.draft("big", after=draft), lambda: chain.score("big", [draft]), lambda: chain.answer("big", after=draft)):
-        with pytest.raises(ChainMisuse, match="no longer hangs off the chain's end"):
+        with pytest.raises(ChainStateError, match="no longer hangs off the chain's end"):
             await verb()
 
 
@@ -211,7 +211,7 @@ async def test_what_is_in_the_chain_already_cannot_be_scored() -> None:
     chain = chain_of("abc")
     (draft,) = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
-    with pytest.raises(ChainMisuse, match="score it before it is accepted"):
+    with pytest.raises(ChainStateError, match="score it before it is accepted"):
         await chain.score("big", [draft])
 
 

@@ -13,7 +13,7 @@ from strategies import Recorded, chain_of, check_books, kept_by_author, kinds, s
 from speculative import Pair, Problem
 from speculative.chain.chain import Chain
 from speculative.engines.base import Completion
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 from speculative.prompts import Question
 from speculative.testing import ScriptedEngine
 
@@ -55,11 +55,11 @@ async def test_after_the_end_nothing_is_written_and_no_engine_called() -> None:
 
 async def test_a_method_may_not_ask_for_less_than_one_token() -> None:
     chain = chain_of("abc")
-    with pytest.raises(ChainMisuse, match="write: max_tokens is 0, it must be at least 1"):
+    with pytest.raises(ChainStateError, match="write: max_tokens must be at least 1, got 0"):
         await chain.write("big", max_tokens=0)
-    with pytest.raises(ChainMisuse, match="draft: n is 0"):
+    with pytest.raises(ChainStateError, match="draft: n must be at least 1, got 0"):
         await chain.draft("big", 0)
-    with pytest.raises(ChainMisuse, match="no engine has the role 'judge'; the pair has big, small"):
+    with pytest.raises(ChainStateError, match="no engine has the role 'judge'; the pair has big, small"):
         await chain.write("judge")
 
 
@@ -197,11 +197,11 @@ async def test_a_draft_is_accepted_once_and_only_at_the_chains_end() -> None:
     (other,) = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
     for wrong in (draft, other):
-        with pytest.raises(ChainMisuse, match="accept: draft"):
+        with pytest.raises(ChainStateError, match="accept: draft"):
             await chain.accept(wrong)
     (late,) = await chain.draft("big", max_tokens=1)
     await chain.write("big", max_tokens=1)
-    with pytest.raises(ChainMisuse, match="no longer hangs off the chain's end"):
+    with pytest.raises(ChainStateError, match="no longer hangs off the chain's end"):
         await chain.accept(late)
 
 
@@ -213,7 +213,7 @@ async def test_reject_takes_along_what_hangs_off() -> None:
     chain.reject([first, below], "twice says nothing")
     assert [draft.state for draft in (first, below, other)] == ["rejected", "rejected", "open"]
     assert [event.reason for event in chain.trace if type(event).__name__ == "Rejected"] == ["wrong"]
-    with pytest.raises(ChainMisuse, match="nothing can follow it"):
+    with pytest.raises(ChainStateError, match="nothing can follow it"):
         await chain.draft("big", after=below)
 
 
@@ -292,7 +292,7 @@ async def test_a_mark_in_text_that_was_taken_back_leads_nowhere() -> None:
     await chain.rewind(start)
     for _ in range(2):
         await chain.write("big", max_tokens=1)
-    with pytest.raises(ChainMisuse, match="taken back already"):
+    with pytest.raises(ChainStateError, match="taken back already"):
         await chain.rewind(late)
     await chain.rewind(start)
     assert chain.text == ""
@@ -318,9 +318,9 @@ async def test_answer_closes_the_thinking_and_each_family_writes_its_own_marker(
     assert (draft.text, chain.answer_text, chain.finish) == ("42", "42", "stop")
     assert chain.engines["big"].calls[-1][1].endswith("<think>\nabc\n</think>\n\n")
     assert chain.text == "abc"
-    with pytest.raises(ChainMisuse, match="answered already"):
+    with pytest.raises(ChainStateError, match="answered already"):
         await chain.answer("big")
-    with pytest.raises(ChainMisuse, match="answered already"):
+    with pytest.raises(ChainStateError, match="answered already"):
         await chain.insert("more")
 
 
@@ -348,9 +348,9 @@ async def test_an_answer_can_hang_off_a_draft() -> None:
     two = await chain.answer("small", after=thought)
     assert not chain.answered
     assert chain.engines["big"].calls[-1][1].endswith("abc\n</think>\n\n")
-    with pytest.raises(ChainMisuse, match="is an answer already"):
+    with pytest.raises(ChainStateError, match="is an answer already"):
         await chain.answer("big", after=one)
-    with pytest.raises(ChainMisuse, match="ended, nothing can follow"):
+    with pytest.raises(ChainStateError, match="ended, nothing can follow"):
         await chain.draft("big", after=one)
     await chain.accept(one)
     assert (chain.text, chain.answer_text, chain.finish, two.state) == ("abc", "42", "stop", "rejected")
@@ -415,12 +415,12 @@ async def test_become_rejects_what_was_open_and_ends_what_was_under_way() -> Non
 
 async def test_become_takes_only_a_child_that_is_at_rest() -> None:
     chain = chain_of("abc", delay=0.001)
-    with pytest.raises(ChainMisuse, match="no child of this one"):
+    with pytest.raises(ChainStateError, match="no child of this one"):
         await chain.become(chain_of("abc"))
     child = chain.child()
     writing = asyncio.create_task(child.write("big"))
     await asyncio.sleep(0)
-    with pytest.raises(ChainMisuse, match="write is still at work on the child"):
+    with pytest.raises(ChainStateError, match="write is still at work on the child"):
         await chain.become(child)
     await writing
 
@@ -461,7 +461,7 @@ async def test_overlapping_exclusive_verbs_raise(verb: str) -> None:
     }
     writing = asyncio.create_task(chain.write("small"))
     await asyncio.sleep(0)
-    with pytest.raises(ChainMisuse, match=f"{verb}: write is still at work"):
+    with pytest.raises(ChainStateError, match=f"{verb}: write is still at work"):
         await verbs[verb]()
     await asyncio.gather(chain.draft("big"), chain.ask("big", "why?"), writing)  # these may overlap
 
@@ -472,7 +472,7 @@ async def test_a_closed_chain_takes_nothing_more() -> None:
     await chain.close()
     assert kinds(chain.trace) == ["Ended"]
     for verb in (lambda: chain.insert("x"), lambda: chain.ask("big", "why?")):
-        with pytest.raises(ChainMisuse, match="the chain is over"):
+        with pytest.raises(ChainStateError, match="the chain is over"):
             await verb()
     assert (await chain.write("big")).text == ""
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from strategies import Recorded, Verbs, check_books, kinds, scripted_pair
+from strategies import LIMITS, Recorded, Verbs, check_books, kinds, scripted_pair
 
 from speculative import Pair, Problem, Trace
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.local import BundledEngine
-from speculative.errors import EngineFault
+from speculative.errors import EngineServerError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
@@ -53,8 +53,11 @@ async def served(kind: Kind, *faults: Fault, script: str = THOUGHT, width: int =
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize(("script", "phase"), [(THOUGHT, "thinking"), (ANSWER, "answer")])
 async def test_what_was_written_when_the_time_is_up_is_kept_and_replays(script: str, phase: str, width: int, heard: bool) -> None:
-    pair, listener = scripted_pair(script, delay=PACE, widths=(width, width)), Recorded() if heard else None
-    result = await run(Problem.of("6*7?", max_seconds=0.12), build("big_only"), pair, listener)
+    for limit in LIMITS:
+        pair, listener = scripted_pair(script, delay=PACE, widths=(width, width)), Recorded() if heard else None
+        result = await run(Problem.of("6*7?", max_seconds=limit), build("big_only"), pair, listener)
+        if len(result.trace.ledger.text(phase)) > 5:  # pyright: ignore[reportArgumentType]
+            break
     check_books(result.trace, pair)
     assert result.finish_reason == "time"
     text = result.trace.ledger.text(phase)  # pyright: ignore[reportArgumentType]
@@ -70,9 +73,12 @@ async def test_what_was_written_when_the_time_is_up_is_kept_and_replays(script: 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
 async def test_what_a_server_had_sent_when_the_time_is_up_is_kept(kind: Kind, width: int) -> None:
-    async with served(kind, Fault("stall", after=40), width=width) as pair:
-        result = await run(Problem.of("6*7?", max_seconds=0.5), build("big_only"), pair)
-        assert result.finish_reason == "time"
+    async with served(kind, *[Fault("stall", after=40)] * len(LIMITS), width=width) as pair:
+        for limit in LIMITS:
+            result = await run(Problem.of("6*7?", max_seconds=limit), build("big_only"), pair)
+            assert result.finish_reason == "time"
+            if len(result.reasoning) >= 30:
+                break
         assert len(result.reasoning) >= 30
         assert THOUGHT.startswith(result.reasoning)
         check_books(result.trace)
@@ -87,10 +93,13 @@ class Endless(BundledEngine):
 
 async def test_what_the_bundled_engine_had_written_when_the_time_is_up_is_kept() -> None:
     async with Pair(*[Endless.open("small")] * 2) as pair:
-        problem = Problem.of("Mia has 82 apples. She buys 6 boxes.", max_tokens=15_000, max_seconds=0.3)
+        problem = Problem.of("Mia has 82 apples. She buys 6 boxes.", max_tokens=15_000, max_seconds=0.1)
         several = await run(problem, Verbs(script=lambda chain: chain.draft("big", 3)), pair)
         assert several.reasoning == ""
-        result = await run(problem, build("big_only"), pair)
+        for limit in LIMITS:
+            result = await run(structs.replace(problem, max_seconds=limit), build("big_only"), pair)
+            if result.reasoning:
+                break
         assert result.finish_reason == "time"
         assert [type(event) for event in result.trace][1:] == [Cancelled, Accepted, Ended]
         usage = result.usage["big"]
@@ -102,12 +111,15 @@ async def test_a_call_that_is_cancelled_leaves_what_it_has_written_in_its_tally(
     engine = BundledEngine.open("small")
     prompt = engine.vocabulary.encode("Mia has 82 apples.")
     ((whole,),) = await engine.complete([prompt], Decoding(60), key="", tally=Tally())
-    tally = Tally()
-    task = asyncio.create_task(engine.complete([prompt], Decoding(15_000), key="", tally=tally))
-    await asyncio.sleep(0.2)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    for pause in LIMITS:
+        tally = Tally()
+        task = asyncio.create_task(engine.complete([prompt], Decoding(15_000), key="", tally=tally))
+        await asyncio.sleep(pause)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        if tally.produced_tokens:
+            break
     assert tally.produced_tokens == len(tally.written) > 0
     assert tuple(tally.written[:60]) == whole.ids[: len(tally.written)]
     await engine.aclose()
@@ -145,7 +157,7 @@ async def test_the_survivor_goes_on_behind_what_the_lost_server_had_written(kind
     async with served("vllm", Fault(kind, after=7), script=script, width=width) as pair:
         listener = Recorded() if heard else None
         result = await run(Problem.of("6*7?", degrade="small"), build("big_only"), pair, listener)
-        assert (result.reasoning, result.answer) == ("Déjà vu 😀 six sevens are 42.\n\nSo it is.", "42")
+        assert (result.reasoning, result.text) == ("Déjà vu 😀 six sevens are 42.\n\nSo it is.", "42")
         assert [type(event) for event in result.trace][1:3] == [Cancelled, Degraded]
         assert result.trace.segments()[0].author == "big"
         assert result.trace.segments()[0].text
@@ -156,7 +168,7 @@ async def test_the_survivor_goes_on_behind_what_the_lost_server_had_written(kind
 
 async def test_what_a_server_had_written_when_it_failed_is_in_the_errors_trace() -> None:
     async with served("vllm", Fault("close", after=7)) as pair:
-        with pytest.raises(EngineFault) as raised:
+        with pytest.raises(EngineServerError) as raised:
             await run(Problem.of("6*7?"), build("big_only"), pair)
     assert raised.value.trace
     assert kinds(raised.value.trace) == ["Started", "Cancelled"]

@@ -26,10 +26,17 @@ from strategies import (
 from speculative import EngineError, Pair, Problem, Result, Trace, asolve
 from speculative.chain.chain import Chain
 from speculative.chain.pending import Flight
-from speculative.errors import EngineBusy, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UnmetNeeds, UsageError
+from speculative.errors import (
+    EngineBusyError,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    UnsupportedMethodError,
+    UsageError,
+)
 from speculative.methods.registry import build
 from speculative.prompts import Question
-from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
 from speculative.report.timeline import Sketch
 from speculative.runner import run
@@ -185,13 +192,13 @@ async def test_warming_a_dead_server_loses_it() -> None:
 # ---- what is a death, and who survives ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [EngineUnreachable, EngineTimeout, EngineFault])
+@pytest.mark.parametrize("error", [EngineUnreachableError, EngineTimeoutError, EngineServerError])
 async def test_these_are_deaths(error: type[EngineError]) -> None:
     result = await asolve("6*7?", "small_only", pair=mortal_pair("42</think>42", error=error), degrade="big")
-    assert (result.degraded, result.answer, result.finish_reason) == ("small", "42", "stop")
+    assert (result.degraded, result.text, result.finish_reason) == ("small", "42", "stop")
 
 
-@pytest.mark.parametrize("error", [EngineError, EngineRefused, EngineBusy])
+@pytest.mark.parametrize("error", [EngineError, EngineRefusedError, EngineBusyError])
 async def test_these_are_none(error: type[EngineError]) -> None:
     with pytest.raises(error) as raised:
         await asolve("6*7?", "small_only", pair=mortal_pair("42", error=error), degrade="big")
@@ -202,7 +209,7 @@ async def test_these_are_none(error: type[EngineError]) -> None:
 @pytest.mark.parametrize("degrade", ["fail", "small"])
 async def test_the_others_death_is_an_error_unless_asked_for(degrade: Any) -> None:
     pair, listener = mortal_pair("42", "so it is", lives=3), Recorded()
-    with pytest.raises(EngineUnreachable, match="nothing listens") as raised:
+    with pytest.raises(EngineUnreachableError, match="nothing listens") as raised:
         await asolve("6*7?", "small_only", pair=pair, degrade=degrade, listener=listener)
     assert raised.value.trace
     (cancelled,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
@@ -214,7 +221,7 @@ async def test_the_others_death_is_an_error_unless_asked_for(degrade: Any) -> No
 
 async def test_a_survivor_that_dies_too_is_an_error() -> None:
     pair = Pair(Mortal("abc", name="big", lives=1), Mortal("xyz", name="small"))
-    with pytest.raises(EngineUnreachable) as raised:
+    with pytest.raises(EngineUnreachableError) as raised:
         await asolve("6*7?", "random_switch", pair=pair, degrade="big")
     assert raised.value.trace
     assert len(degraded(raised.value.trace)) <= 1
@@ -225,13 +232,13 @@ async def test_a_judge_has_no_survivor() -> None:
         await chain.ask("judge", "is it?")
 
     pair = Pair(ScriptedEngine("a"), ScriptedEngine("b"), Mortal("c"))
-    with pytest.raises(EngineUnreachable):
+    with pytest.raises(EngineUnreachableError):
         await run(Problem.of("6*7?", degrade="big"), Verbs(script=judged), pair)
 
 
 async def test_a_survivor_that_lacks_what_the_method_needs_is_refused_before_the_first_token() -> None:
     pair = Pair(ScriptedEngine("a", name="big"), ScriptedEngine("b", name="small", abilities=frozenset({"continue", "ids"})))
-    with pytest.raises(UnmetNeeds, match="degrade: small could not go on without big: logprob_subselect needs logprobs of it"):
+    with pytest.raises(UnsupportedMethodError, match="degrade: small could not go on without big: logprob_subselect needs logprobs of it"):
         await asolve("6*7?", "logprob_subselect", pair=pair, degrade="small")
     await asolve("6*7?", "logprob_subselect", pair=pair, degrade="big")
 
@@ -278,7 +285,7 @@ def test_every_method_is_finished_by_the_survivor_and_replays(
     check_result(result, problem, pair)
     mortal = engines[1]
     assert result.degraded == (("big" if big_dies else "small") if mortal.dead else None)
-    assert Outcome.of(result.trace).degraded == result.degraded
+    assert Result.from_trace(result.trace).degraded == result.degraded
     assert quiet.timeless() == result.trace.timeless()
     assert loud.timeless() == result.trace.timeless()
     kept = "".join(stroke.text for stroke in Sketch(result.trace).strokes if stroke.fate == "kept" and stroke.phase == "thinking")

@@ -14,7 +14,7 @@ from strategies import Recorded, Verbs, babble, check_books, check_result, kinds
 
 from speculative import EngineError, Pair, Problem, UsageError, asolve
 from speculative.engines.base import WARMING
-from speculative.errors import EngineUnreachable
+from speculative.errors import EngineUnreachableError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
@@ -138,11 +138,11 @@ async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:
 
 async def test_a_failure_is_recorded_and_none_of_the_chain() -> None:
     def failing(*_: Any) -> str:
-        raise EngineUnreachable("nothing listens there")
+        raise EngineUnreachableError("nothing listens there")
 
     pair = Pair(ScriptedEngine(failing, name="big"), ScriptedEngine(LONG + "</think>42", name="small", delay=PACE))
     result = await asolve("6*7?", "small_only", pair=pair, warm_every=20, degrade="small")
-    assert (result.answer, result.degraded) == ("42", None)
+    assert (result.text, result.degraded) == ("42", None)
     failed = [event for event in result.trace if isinstance(event, Cancelled)]
     assert failed
     assert {(event.verb, event.error) for event in failed} == {("warm", "nothing listens there")}
@@ -198,7 +198,7 @@ def test_the_tokens_are_the_same_with_and_without(
     cold = asyncio.run(result_of(0))
     pair = scripted_pair(babble(salt), babble(salt + 1), widths=widths)
     warm = asyncio.run(result_of(every, pair))
-    assert (warm.reasoning, warm.answer, warm.finish_reason) == (cold.reasoning, cold.answer, cold.finish_reason)
+    assert (warm.reasoning, warm.text, warm.finish_reason) == (cold.reasoning, cold.text, cold.finish_reason)
     assert warm.trace.segments() == cold.trace.segments()
     check_result(warm, Problem.of("6*7?", max_tokens=200), pair)
     again = asyncio.run(result_of(every, Pair(*(ReplayEngine(warm.trace, role, like) for role, like in pair.items()))))

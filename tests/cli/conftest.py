@@ -53,9 +53,9 @@ def process(environment, tmp_path):
     """Starts a command line as a process of its own, on the scripted pair or on the one that ships."""
     started = []
 
-    def start(*argv, delay=0.0, real=False, stdin=None, stdout=subprocess.PIPE, **more):
+    def start(*argv, delay=0.0, stall=0, real=False, stdin=None, stdout=subprocess.PIPE, **more):
         program = ["-m", "speculative.cli"] if real else [scripted_cli.__file__]
-        told = {**environment, "DELAY": str(delay), "BEGUN": str(tmp_path / "begun"), **more}
+        told = {**environment, "DELAY": str(delay), "STALL": str(stall), "BEGUN": str(tmp_path / "begun"), **more}
         command = [sys.executable, *program, *map(str, argv)]
         child = subprocess.Popen(command, env=told, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
         started.append(child)

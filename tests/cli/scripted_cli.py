@@ -1,8 +1,10 @@
 """The command line on a scripted pair: `python scripted_cli.py ARGUMENTS`.
 
-Of the environment: `DELAY` is seconds a token, `BEGUN` a file that is made when the first token is asked for.
+Of the environment: `DELAY` is seconds a token. `STALL` is the number of tokens after which every engine waits for ever, and
+`BEGUN` the file that is made then: a test that waits for that file sends its signal in the middle of the work.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -15,18 +17,26 @@ THOUGHT = "Mia starts with 131 beads.\n\nShe gets 43, so 131 + 43 = 174.\n\nThat
 SCRIPT = THOUGHT + "</think>\n\nThe answer is \\boxed{174}."
 
 
-class Telling(ScriptedEngine):
-    """Tells when it is at work."""
+class Stalling(ScriptedEngine):
+    """Waits for ever once both models have written so many tokens."""
 
-    def _take(self, *args):
-        super()._take(*args)
-        if begun := os.environ.get("BEGUN"):
-            Path(begun).touch()
+    written = 0
+
+    async def _pace(self, tokens, tally):
+        if not (limit := int(os.environ.get("STALL", "0"))):
+            return await super()._pace(tokens, tally)
+        for _ in range(tokens):
+            if Stalling.written >= limit:
+                Path(os.environ["BEGUN"]).touch()  # noqa: ASYNC240  nothing else is at work
+                await asyncio.sleep(3600)
+            await super()._pace(1, tally)
+            Stalling.written += 1
+        return None
 
 
 def scripted(spec, *_, **__):
     """Both models have the same thought in mind."""
-    return Telling(SCRIPT, name=str(spec), width=2, delay=float(os.environ.get("DELAY", "0")))
+    return Stalling(SCRIPT, name=str(spec), width=2, delay=float(os.environ.get("DELAY", "0")))
 
 
 if __name__ == "__main__":

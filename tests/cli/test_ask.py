@@ -9,7 +9,7 @@ from scripted_cli import STORY, THOUGHT
 from speculative import Trace
 from speculative.evaluate.problems import find, problems
 
-KEYS = ["answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage", "degraded"]
+KEYS = ["text", "answer", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "trace", "usage", "degraded"]
 pytestmark = pytest.mark.usefixtures("scripted")
 
 
@@ -17,8 +17,8 @@ def test_the_chain_is_told_with_its_authors_and_its_cost(cli):
     ran = cli("ask", STORY, "--switch-chunk", "20")
     assert ran.code == 0
     assert ran.err == ""
-    assert "[big] " in ran.out
-    assert "[small] " in ran.out
+    assert "[big]" in ran.out
+    assert "[small]" in ran.out
     assert "answer 174  ✓ right" in ran.out
     assert "discarded" in ran.out
     assert "finish reason stop" in ran.out
@@ -33,8 +33,8 @@ def test_json_is_one_object_with_the_published_keys(cli):
     assert ran.out.count("\n") == 1
     told = json.loads(ran.out)
     assert list(told) == KEYS
-    assert told["answer"] == "The answer is \\boxed{174}."
-    assert told["boxed"] == "174"
+    assert told["text"] == "The answer is \\boxed{174}."
+    assert told["answer"] == "174"
     assert told["reasoning"] == THOUGHT
     assert told["finish_reason"] == "stop"
     assert told["method"] == "small_only"
@@ -78,7 +78,7 @@ def test_a_boolean_parameter_is_a_flag_and_its_opposite(cli):
 
 def test_wrappers_go_around_the_method_in_their_order(cli):
     told = json.loads(cli("ask", STORY, "--json", "--with", "vote(ballots=2)", "--with", "early_exit").out)
-    assert told["method"] == "early_exit(vote(random_switch))"
+    assert told["method"] == "early_exit*vote*random_switch"
     assert told["params"]["vote"]["ballots"] == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 from scripted_cli import STORY
 
 from speculative import Trace
-from speculative.errors import EngineUnreachable
+from speculative.errors import EngineUnreachableError
 from speculative.evaluate import problems
 from speculative.testing import ScriptedEngine
 
@@ -73,7 +73,7 @@ def test_invalid_utf8_names_the_byte(process):
 def test_an_engine_that_cannot_be_reached_is_one_line_and_no_answer(cli, monkeypatch, tmp_path):
     def unreachable(seen, seed):
         if "131 beads" in seen.rpartition("<think>")[2]:
-            raise EngineUnreachable("http://localhost:1 does not answer; is the server up?")
+            raise EngineUnreachableError("http://localhost:1 does not answer; is the server up?")
         return "131 beads and so on"
 
     monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine(unreachable))
@@ -166,17 +166,19 @@ def test_a_closed_stream_is_one_line(environment, argv, redirected, code, told):
     assert ran.stderr.count("\n") == (1 if told else 0)
 
 
-@pytest.mark.parametrize(("failing", "told"), [("OSError(5, 'no such thing')", "no such thing"), ("EngineFault('it broke')", "it broke")])
+@pytest.mark.parametrize(
+    ("failing", "told"), [("OSError(5, 'no such thing')", "no such thing"), ("EngineServerError('it broke')", "it broke")]
+)
 def test_a_method_that_raises_is_one_line_after_what_was_done(cli, tmp_path, failing, told):
     method, file = tmp_path / "mine.py", tmp_path / "chain.jsonl"
     method.write_text(
-        "from speculative import Method\nfrom speculative.errors import EngineFault\n\nclass Mine(Method):\n    'Mine.'\n\n"
+        "from speculative import Method\nfrom speculative.errors import EngineServerError\n\nclass Mine(Method):\n    'Mine.'\n\n"
         f"    async def think(self, chain):\n        await chain.write('big', max_tokens=12)\n        raise {failing}\n"
     )
     ran = cli("ask", STORY, "--method", method, "--trace", file)
     assert ran.code == 1
     assert told in ran.one_line()
-    assert "[big] Mia" in ran.out
+    assert "[big]Mia" in ran.out
     assert "not finished" in ran.out
     assert Trace.load(file).usage()["big"].produced_tokens
     ran = cli("ask", STORY, "--method", method, "--json")

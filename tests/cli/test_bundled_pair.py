@@ -7,7 +7,7 @@ from speculative.evaluate.problems import problems
 
 def test_ask_on_a_bundled_problem(process):
     child = process("ask", "--max-tokens", 60, "--json", real=True)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate()
     assert (child.returncode, err) == (0, b"")
     told = json.loads(out)
     assert told["trace"]["events"][0]["problem"]["messages"][0]["content"] in {stated.problem for stated in problems()}

@@ -54,7 +54,7 @@ def test_methods_carry_parameters_and_wrappers(cli):
     spec = "random_switch(big_share=0.2, unit=step),vote(ballots=2)*small_only"
     switch, vote = rows_of(cli("compare", "--methods", spec, "--limit", 2, "--json"))
     assert (switch["params"]["big_share"], switch["params"]["unit"]) == (0.2, "step")
-    assert vote["method"] == "vote(small_only)"
+    assert vote["method"] == "vote*small_only"
     assert vote["usage"]["small"]["kept_tokens"] * 2 == vote["usage"]["small"]["produced_tokens"]
 
 
@@ -120,12 +120,12 @@ def test_controls_stand_below_their_methods(cli, tmp_path):
     assert [(row["method"], row["control_of"]) for row in rows] == [
         ("big_only", None),
         ("placeholder", None),
-        ("vote(small_only)", "placeholder"),
+        ("vote*small_only", "placeholder"),
         ("logprob_subselect", None),
         ("random_switch", "logprob_subselect"),
-        ("vote(small_only)", "logprob_subselect"),
+        ("vote*small_only", "logprob_subselect"),
         ("small_only", None),
-        ("vote(small_only)", "small_only"),
+        ("vote*small_only", "small_only"),
     ]
     met = {(row["label"], found["against"].split("(")[0]): found for row in rows for found in row["contrasts"]}
     switch = met["logprob_subselect", "random_switch"]

@@ -10,7 +10,7 @@ def test_a_missing_extra_is_one_line(cli, monkeypatch, argv):
     monkeypatch.setattr("speculative.cli.lm_eval.find_spec", lambda name: None)
     ran = cli("lm-eval", *argv)
     assert ran.code == 2
-    assert ran.one_line() == "speculative: speculative lm-eval needs the package lm-eval: pip install 'speculative-reasoning[lm-eval]'\n"
+    assert ran.one_line().startswith("speculative: speculative lm-eval needs the package lm-eval; install the extra lm-eval with: ")
 
 
 def test_it_is_listed(cli):

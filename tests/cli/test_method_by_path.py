@@ -79,3 +79,10 @@ def test_a_field_that_cannot_be_read_as_one_word_is_left_to_the_method(cli, tmp_
 
 def test_methods_spells_the_path_to_it(cli, mine):
     assert f"On the command line: --method {mine} --first-tokens …" in " ".join(cli("methods", mine).out.split())
+
+
+@pytest.mark.parametrize("path", ["./x.jsonl", "x.jsonl", "folder/mine", "./mine.txt:Mine"])
+def test_a_file_that_cannot_hold_a_method_is_told_so(cli, path):
+    ran = cli("ask", STORY, "--method", path)
+    assert ran.code == 2
+    assert ran.one_line() == f"speculative: method: a method's file must end in .py, got {path!r}; write FILE.py:CLASS\n"

@@ -10,7 +10,7 @@ import pytest
 
 from speculative.cli.commands import COMMANDS
 from speculative.cli.docs import PAGES, help_of, main
-from speculative.report.schema import outcome_schema, trace_schema
+from speculative.report.schema import outcome_schema, pretty, trace_schema
 from speculative.trace.events import AnyEvent
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -37,3 +37,10 @@ def test_every_kind_of_event_is_in_the_schema():
     named = {kind for pair in kinds for kind in pair if kind}
     assert {kind.__name__.lower() for kind in AnyEvent.__args__} <= named
     assert "finish_reason" in msgspec.json.encode(outcome_schema()).decode()
+
+
+def test_the_pages_do_not_depend_on_the_version_of_msgspec():
+    """0.22 keeps the indent of a docstring's lines; 0.23 removes it, and lists the keys that a mapping may have."""
+    old = {"description": "One.\n\n    Two.", "additionalProperties": {"type": "number"}}
+    new = {"description": "One.\n\nTwo.", "additionalProperties": {"type": "number"}, "propertyNames": {"enum": ["api"]}}
+    assert pretty({"$defs": [old]}) == pretty({"$defs": [new]})

@@ -46,3 +46,48 @@ def test_no_text_of_the_picture_begins_or_ends_in_a_space_or_holds_two(cli, tmp_
     right = [x for text, x in texts if text == "✓\xa0right"]
     answer = [x for text, x in texts if text == "answer"]
     assert right[0] - answer[-1] == pytest.approx(12.2 * len("answer 174  "))
+
+
+def test_a_trace_that_is_cut_off_is_drawn_with_a_warning(cli, tmp_path):
+    file = tmp_path / "chain.jsonl"
+    cli("ask", STORY, "--method", "big_only", "--trace", file)
+    whole = file.read_bytes()
+    number, last = whole.count(b"\n"), whole.rstrip().rfind(b"\n") + 1
+    for end in (last + 1, last + 20, len(whole) - 3):
+        file.write_bytes(whole[:end])
+        ran = cli("show", file)
+        assert ran.code == 0
+        assert "[big]Mia starts" in ran.out
+        assert "not finished" in ran.out
+        assert ran.one_line() == f"speculative: warning: {file} is cut off in line {number}; only the lines before it are read\n"
+
+
+def test_a_trace_that_is_damaged_in_the_middle_is_not_drawn(cli, tmp_path):
+    file = tmp_path / "chain.jsonl"
+    cli("ask", STORY, "--trace", file)
+    lines = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([*lines[:2], lines[2][:9], *lines[3:]]))
+    ran = cli("show", file)
+    assert ran.code == 1
+    assert "line 3 is damaged" in ran.one_line()
+
+
+def test_without_labels_the_lines_are_the_text_of_the_chain(cli):
+    drawn = cli("ask", STORY, "--switch-chunk", 1, "--seed", 3)
+    told = json.loads(cli("ask", STORY, "--switch-chunk", 1, "--seed", 3, "--json").out)
+    assert "[big]" in drawn.out
+    text = drawn.out.replace("[big]", "").replace("[small]", "")
+    assert [line for line in told["reasoning"].split("\n") if line and line not in text.split("\n")] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"), [([], "switch_ratio=1.0"), (["--switch-ratio", 4], "switch_ratio=4.0"), (["--big-share", 0.2], "big_share=0.2")]
+)
+def test_the_header_names_the_share_or_ratio_in_effect(cli, flags, shown):
+    assert shown in cli("ask", STORY, "--method", "random_switch", *flags).out
+
+
+def test_a_wrapped_method_is_drawn_as_it_is_spelled_on_the_command_line(cli):
+    out = cli("ask", STORY, "--method", "small_only", "--with", "vote(ballots=2)").out
+    assert "vote*small_only" in out
+    assert "vote(small_only)" not in out

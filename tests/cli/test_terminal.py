@@ -102,11 +102,11 @@ def test_discarded_text_is_struck_through(terminal):
 
 def test_without_colours_authors_have_labels(terminal):
     written = terminal("ask", STORY, NO_COLOR="1")
-    assert "[small] " in CODES.sub("", written)
+    assert "[small]" in CODES.sub("", written)
 
 
 def test_json_at_a_terminal_is_json_alone(terminal):
-    assert json.loads(terminal("ask", STORY, "--json"))["boxed"] == "174"
+    assert json.loads(terminal("ask", STORY, "--json"))["answer"] == "174"
 
 
 def test_a_comparison_shows_bars_and_then_the_table(terminal):

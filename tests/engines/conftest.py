@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import standing
-from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_server, until
+from real import ARGS, ENVIRONMENT, SHIPPED, Endless, built, connected, idle, llama_launch, until
 
 from speculative.engines.local import BundledEngine
 from speculative.engines.vllm import guard
@@ -81,11 +81,15 @@ async def endless(servers, nothing_left):
 @pytest.fixture(scope="session")
 def llamas(tmp_path_factory):
     """Two of llama.cpp's servers."""
-    folder = tmp_path_factory.mktemp("llama")
+    launches = {role: llama_launch(role) for role in ("big", "small")}
 
     def start(running):
-        for role in ("big", "small"):
-            running[role] = llama_server(folder, role)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("llama")))
+            for role, launch in launches.items():
+                running[role] = starting.begin(launch)
+        for role, launch in launches.items():
+            starting.loaded(running[role], launch)
 
     yield from lent(start)
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -20,9 +20,8 @@ import speculative
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.llamacpp.launch import LlamaLaunch
 from speculative.engines.vllm import guard
-from speculative.engines.vllm import launch as starting
-from speculative.engines.vllm.process import Running
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import dialect, encode
@@ -45,24 +44,31 @@ def built(name):
     python = named / "bin" / "python" if named.is_dir() else named
     if python.is_file() and os.access(python, os.X_OK):
         return str(python)
-    refuse = pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip
-    refuse(f"there is no Python with that server at {python}; {variable}=$(scripts/{name}.sh) names one")
+    need(False, f"there is no Python with that server at {python}; {variable}=$(scripts/{name}.sh) names one")
     raise AssertionError("skipped or failed")
 
 
-def llama_server(folder, role, *more):
-    """A shipped model as a file, and llama.cpp's server on it, which answers."""
-    python, file, port = built("llama-cpu"), folder / f"{role}.gguf", starting.free_port()
-    if not file.exists():
-        environment = {**os.environ, "PYTHONPATH": str(SHIPPED.parents[1])}
-        subprocess.run([python, SCRIPTS / "gguf_file.py", SHIPPED / role, file], env=environment, check=True, timeout=60)
-    log = folder / f"{role}-{port}.log"
-    command = [python, SCRIPTS / "llama_server.py", file, "--port", str(port), *more]
-    process = subprocess.Popen(
-        [sys.executable, "-I", guard.__file__, str(guard.GRACE), log, *command], stdin=subprocess.PIPE, start_new_session=True
-    )
-    running = Running(f"http://127.0.0.1:{port}/v1", log, process)
-    return starting.loaded(running, starting.Launch(str(file), deadline=60))
+def need(there, what):
+    """Skips the test where something is not there; in CI it fails."""
+    if not there:
+        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(what)
+
+
+LLAMA_ARGS = "--cache-type-k f32 --cache-type-v f32 --threads 1"
+"""Keys and values in 32 bits, as the weights of scripts/gguf_file.py are: greedy text is to be the same."""
+
+
+def gguf(name):
+    """A file that scripts/gguf.sh collects, in the folder that GGUF_FOLDER names, else in the script's own."""
+    folder = Path(os.environ.get("GGUF_FOLDER") or Path.home() / ".cache" / "speculative" / "gguf").expanduser()
+    need(importlib.util.find_spec("xllamacpp") or shutil.which("llama-server"), "llama.cpp's server is missing; install the extra llama")
+    need((folder / f"{name}.gguf").is_file(), f"{folder} has no {name}.gguf; GGUF_FOLDER=$(scripts/gguf.sh) names a folder that has it")
+    return folder / f"{name}.gguf"
+
+
+def llama_launch(name, args=""):
+    """How a GGUF file is served for these tests."""
+    return LlamaLaunch(str(gguf(name)), args=f"{LLAMA_ARGS} {args}", deadline=120)
 
 
 def prompt(engine, text):
@@ -156,7 +162,7 @@ async def final_answers(problems, served, local):
     async def answer(problem, method, engines):
         async with gate:
             result = await speculative.asolve(problem["problem"], method, pair=engines, temperature=0, seed=1, max_tokens=2000)
-        return result.boxed
+        return result.answer
 
     for method in ("big_only", "random_switch"):
         theirs = await asyncio.gather(*(answer(problem, method, served) for problem in problems))

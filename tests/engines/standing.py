@@ -83,7 +83,7 @@ def lives(pid):
         return False
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=100):
     """Whether it comes true in time."""
     deadline = time.monotonic() + seconds
     while not (true := condition()) and time.monotonic() < deadline:
@@ -91,5 +91,5 @@ def until(condition, seconds=20):
     return true
 
 
-def gone(pids, seconds=20):
+def gone(pids, seconds=100):
     return until(lambda: not any(lives(pid) for pid in pids), seconds)

@@ -11,7 +11,7 @@ from speculative.cli import run
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import UnmetNeeds, UsageError
+from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.pair import EngineOptions, Pair, engine
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
@@ -51,7 +51,7 @@ async def test_a_server_is_looked_at(opened):
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
-        with pytest.raises(UnmetNeeds, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
 
@@ -90,3 +90,17 @@ def test_the_doctor_reports_the_dead_and_the_living(capsys):
     assert "…" not in capsys.readouterr().out  # what has no room in a line goes on in the next one
     assert run(["doctor", "--big", "bundled:small"]) == 0
     assert "one vocabulary" in capsys.readouterr().out
+
+
+class Losing(ScriptedVocabulary):
+    """Loses newlines on the way back."""
+
+    def to_bytes(self, ids):
+        return super().to_bytes(ids).replace(b"\n", b"")
+
+
+async def test_the_doctor_sees_a_tokenizer_that_loses_newlines():
+    engine = ScriptedEngine("One.")
+    engine._vocabulary = Losing()
+    found = await look("big", engine)
+    assert found.error == r"scripted: the text '\n' comes back as b''; fetch the tokenizer again, or use another model"

@@ -66,7 +66,7 @@ def test_a_chain_over_http_is_the_same_and_replays(
     problem = Problem.of("6*7? <think> 😀", max_tokens=tokens, max_produced=produced, seed=salt)
     made = lambda: [ScriptedEngine(babble(salt + i), width=width, context=context) for i, width in enumerate(widths)]  # noqa: E731
     direct, served, again = asyncio.run(both(kind, problem, build(name, params, wrappers), made, heard))
-    assert (served.reasoning, served.answer, served.finish_reason) == (direct.reasoning, direct.answer, direct.finish_reason)
+    assert (served.reasoning, served.text, served.finish_reason) == (direct.reasoning, direct.text, direct.finish_reason)
     check_books(served.trace)
     assert again.trace.timeless() == served.trace.timeless()
     for role, cost in served.usage.items():

@@ -16,7 +16,7 @@ from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
 from speculative.engines.vllm.launch import Launch
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.pair import EngineOptions, Pair, engine
 
 
@@ -47,7 +47,7 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
         assert len(tree) >= 7
         assert starting.answers(url)
         assert run(["down"]) == 0
-        assert held.wait(10) == 0
+        assert held.wait(100) == 0
     assert gone(tree)
     assert run(["down"]) == 2
     assert "no servers are held open" in capfd.readouterr().err
@@ -61,7 +61,7 @@ def test_the_line_of_up_names_the_whole_pair(stand_in):
         words = held.stdout.readline().split()
         tree = guard.family(held.pid)
         held.send_signal(signal.SIGTERM)
-        assert held.wait(20) == 0
+        assert held.wait(100) == 0
     assert words[2:7:2] == ["--big", "--judge", "--small"]
     assert words[6:] == ["--small", "http://one:8000", "--small", "http://two:8000"]
     assert gone(tree)
@@ -78,7 +78,7 @@ def test_the_line_of_up_names_a_bundled_model_out_of_its_role(stand_in):
     with subprocess.Popen(command(stand_in, *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
         assert held.stdout.readline().startswith("speculative ask --big bundled:small --small http://")
         held.send_signal(signal.SIGINT)
-        assert held.wait(20) == 0
+        assert held.wait(100) == 0
 
 
 def test_an_up_that_is_called_off_before_the_servers_are_open_has_not_done_its_work(stand_in):
@@ -86,7 +86,7 @@ def test_an_up_that_is_called_off_before_the_servers_are_open_has_not_done_its_w
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
         assert until(lambda: len(guard.family(held.pid)) >= 3)
         held.send_signal(signal.SIGINT)
-        assert held.wait(20) == 130
+        assert held.wait(100) == 130
         assert held.stdout.read() == ""
 
 
@@ -142,7 +142,7 @@ async def test_servers_that_are_kept_serve_the_next_command_until_they_are_ended
     await again.aclose()
     assert all(lives(pid) for pid in tree)
     assert await asyncio.to_thread(run, ["down"]) == 0
-    running.process.wait(10)
+    running.process.wait(100)
     assert gone(tree)
     assert not kept.notes()
     assert await asyncio.to_thread(run, ["down"]) == 2
@@ -175,7 +175,7 @@ def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
 def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):
     python, model = stand_in
     before = set(guard.family(os.getpid()))
-    with pytest.raises(EngineUnreachable, match="did not load"):
+    with pytest.raises(EngineUnreachableError, match="did not load"):
         VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3, keep=True))
     assert gone(set(guard.family(os.getpid())) - before)
     assert not kept.notes()

@@ -1,9 +1,9 @@
 """Against llama.cpp's real server: two of them on the shipped models.
 
-    LLAMA_CPU=$(scripts/llama-cpu.sh) pytest -m llama
+    GGUF_FOLDER=$(scripts/gguf.sh) pytest -m llama
 
-`LLAMA_CPU` is the Python that the script built, or the folder of its environment; without it the folder that the script builds by itself
-is looked at. Without a Python these tests are skipped; in CI (`CI=true`) they fail.
+The folder holds the models as GGUF files; without the variable, the script's own folder is looked at. The server is the program
+`llama-server` or the package xllamacpp (the extra `llama`). Without files or server these tests are skipped; in CI (`CI=true`) they fail.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import random
 import signal
 
 import pytest
-from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_server, metric, prompt, streamed_as_completed, until
+from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch, metric, prompt, streamed_as_completed, until
 
 import speculative
 from speculative.cli import run as command
@@ -21,7 +21,8 @@ from speculative.engines.base import Decoding, Tally
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.base import Job
-from speculative.errors import ContextExceeded, EngineError, EngineRefused, UsageError
+from speculative.engines.vllm import launch as starting
+from speculative.errors import ContextExceededError, EngineError, EngineRefusedError, UsageError
 from speculative.methods.base import Method
 from speculative.methods.registry import names
 from speculative.pair import Pair
@@ -137,7 +138,8 @@ async def test_seeds_make_the_draws_and_each_place_has_its_own(llama_pair):
     prefix = engine.vocabulary.encode("Once upon a time")  # nothing that it would be sure of
     decoding, tally = Decoding(24, temperature=1.0, seed=11, n=3), Tally()
     first = await engine.complete([prefix, prefix], decoding, key="", tally=tally)
-    # Company changes the last bits of what the server computes, and so a draw now and then: these are alone, one after another.
+    # Company, and how much of the prompt is in the cache, change the last bits of what the server computes, and so a draw now and then:
+    # these are alone, one after another, and the last two find the same cache.
     alone = [(await engine.complete([prefix], Decoding(24, temperature=1.0, seed=5), key="", tally=Tally()))[0][0] for _ in range(3)]
     assert alone[1] == alone[2]
     assert len({one.ids for several in first for one in several}) == 6
@@ -170,7 +172,7 @@ async def test_the_prefix_cache_is_used_and_counted(llama_pair):
 async def test_every_method_end_to_end(llama_pair, method):
     result = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=llama_pair, max_tokens=600, max_seconds=250, seed=3)
     assert result.finish_reason in ("stop", "length", "loop")
-    assert result.answer or result.finish_reason != "stop"
+    assert result.text or result.finish_reason != "stop"
     for usage in result.usage.values():
         assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
         assert usage.requests > 0
@@ -255,22 +257,23 @@ async def test_more_chains_than_slots_wait_for_their_turn(llama_pair):
 
 async def test_what_does_not_fit_is_said(llama_pair):
     engine = llama_pair["small"]
-    with pytest.raises(ContextExceeded):
+    with pytest.raises(ContextExceededError):
         await engine.complete([[40] * 9000], Decoding(1), key="", tally=Tally())
     ((full,),) = await engine.complete([[40] * 8190], Decoding(9, temperature=0.7), key="", tally=Tally())
     assert full.finish in ("context", "end")
     assert len(full.ids) <= 2
-    with pytest.raises(EngineRefused, match="invalid tokens"):
+    with pytest.raises(EngineRefusedError, match="invalid tokens"):
         await engine.complete([[99999]], Decoding(1), key="", tally=Tally())
     with pytest.raises(EngineError, match="cannot score"):
         await engine.score([[40]], [[41]], key="", tally=Tally())
 
 
-async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas):
-    own = await asyncio.to_thread(llama_server, tmp_path, "small", "--key", "sesame")
+async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    own = await asyncio.to_thread(starting.start, llama_launch("small", "--api-key sesame"))
     try:
         for wrong in (None, "simsim"):
-            with pytest.raises(EngineRefused, match=r"401.*--big-key") as refused:
+            with pytest.raises(EngineRefusedError, match=r"401.*--big-key") as refused:
                 await OpenAIEngine.connect(own.url, secret=wrong, tokenizer=str(SHIPPED / "small"))
             assert "sesame" not in str(refused.value)
         with pytest.raises(UsageError, match=r"small\.gguf' is no tokenizer\.json.*--big-tokenizer"):

@@ -12,7 +12,7 @@ import pytest
 from speculative.engines.local import BundledEngine
 from speculative.engines.local.engine import SHIPPED
 from speculative.engines.local.model import PIECE
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 
 def copied(tmp_path: Path) -> Path:
@@ -20,7 +20,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadWeights, match="no such model folder"):
+    with pytest.raises(WeightsError, match="no such model folder"):
         BundledEngine.open(tmp_path / "nowhere")
 
 
@@ -28,7 +28,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = copied(tmp_path)
     (folder / name).unlink()
-    with pytest.raises(BadWeights, match=f"{name}: there is no such file; "):
+    with pytest.raises(WeightsError, match=f"{name}: there is no such file; "):
         BundledEngine.open(folder)
 
 
@@ -37,7 +37,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     path = copied(tmp_path) / name
     for content in (b"", b"{", path.read_bytes()[:300]):
         path.write_bytes(content)
-        with pytest.raises(BadWeights, match=f"{name}: .*; (fetch|name)"):
+        with pytest.raises(WeightsError, match=f"{name}: .*; (fetch|name)"):
             BundledEngine.open(path.parent)
 
 
@@ -46,10 +46,10 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for change in ({"model_type": "llama"}, {"use_sliding_window": True}):
         (folder / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
-        with pytest.raises(BadWeights, match="plain Qwen2 models only"):
+        with pytest.raises(WeightsError, match="plain Qwen2 models only"):
             BundledEngine.open(folder)
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}), encoding="utf-8")
-    with pytest.raises(BadWeights, match=r"model.layers.2"):
+    with pytest.raises(WeightsError, match=r"model.layers.2"):
         BundledEngine.open(folder)
 
 
@@ -58,12 +58,12 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-2:] = b"\xff\xff"
     path.write_bytes(data)
-    with pytest.raises(BadWeights, match="no number"):
+    with pytest.raises(WeightsError, match="no number"):
         BundledEngine.open(path.parent)
     length = int.from_bytes(data[:8], "little")
     header = data[8 : 8 + length].replace(b'"BF16"', b'"F16" ')
     path.write_bytes(data[:8] + header + data[8 + length :])
-    with pytest.raises(BadWeights, match="not BF16 or F32"):
+    with pytest.raises(WeightsError, match="not BF16 or F32"):
         BundledEngine.open(path.parent)
 
 

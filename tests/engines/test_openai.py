@@ -6,7 +6,7 @@ import pytest
 
 from speculative.engines.base import Completion, Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.errors import ContextExceeded, EngineError, UnknownName, UsageError
+from speculative.errors import ContextExceededError, EngineError, UnknownNameError, UsageError
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
 
@@ -76,7 +76,7 @@ async def test_the_limit_and_the_context_end_a_text(kind):
         ((full,),), _ = await rig.complete(Decoding(500, stop_ids=rig.closing))
         assert (short.finish, len(short.ids)) == ("length", 2 if kind == "llama.cpp" else 3)  # whose third one begins the fox
         assert (full.finish, len(full.ids)) == ("context", 24 - len(rig.prompt))
-        with pytest.raises(ContextExceeded):
+        with pytest.raises(ContextExceededError):
             await rig.complete(Decoding(1), [[65] * 24])
 
 
@@ -270,7 +270,7 @@ async def test_a_server_that_gives_no_ids_is_refused():
 
 async def test_a_wrong_model_and_a_missing_tokenizer_name_the_next_step(tmp_path):
     async with FakeServer(ScriptedEngine("x"), source=str(tmp_path)) as server:
-        with pytest.raises(UnknownName, match="fake"):
+        with pytest.raises(UnknownNameError, match="fake"):
             await OpenAIEngine.connect(server.url, model="fakee")
         with pytest.raises(UsageError, match="--big-tokenizer"):
             await OpenAIEngine.connect(server.url)

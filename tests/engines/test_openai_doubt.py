@@ -11,7 +11,7 @@ from speculative.engines.http import replicas
 from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.replicas import Replicas
-from speculative.errors import EngineTimeout
+from speculative.errors import EngineTimeoutError
 from speculative.pair import Pair
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer, Fault
@@ -41,7 +41,7 @@ async def write(engine, key="chain"):
 
 
 async def fails(engine, told):
-    with pytest.raises(EngineTimeout, match=told):
+    with pytest.raises(EngineTimeoutError, match=told):
         await write(engine)
 
 
@@ -116,7 +116,7 @@ async def test_where_the_other_model_goes_on_alone_a_slow_one_is_left_soon():
         asked = {"pair": Pair(engine, ScriptedEngine(TEXT)), "max_tokens": 40}
         one = await speculative.asolve("?", "big_only", degrade="small", **asked)
         two = await speculative.asolve("?", "big_only", degrade="small", **asked)
-        with pytest.raises(EngineTimeout, match=WHOLE):
+        with pytest.raises(EngineTimeoutError, match=WHOLE):
             await speculative.asolve("?", "big_only", **asked)
     for result, told in ((one, WHOLE), (two, SHORT)):
         (loss,) = (event for event in result.trace if isinstance(event, Degraded))

@@ -15,7 +15,7 @@ from speculative.engines.http.protocols.base import Piece, Writing
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.errors import UnknownMarkerError, UsageError, WeightsError
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, dialect, encode, recognise
@@ -102,7 +102,7 @@ def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
 
 
 def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
-    with pytest.raises(UnknownMarker, match="<think>"):
+    with pytest.raises(UnknownMarkerError, match="<think>"):
         vocabularies[2].marker("<|im_end|>")
     with pytest.raises(UsageError, match="half a character"):
         vocabularies[2].encode("a\ud800")
@@ -110,13 +110,18 @@ def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
     spec = json.loads(path.read_text())
     del spec["model"]["vocab"]["<0x41>"]
     path.write_text(json.dumps(spec))
-    with pytest.raises(BadWeights, match="no token for byte 65"):
-        remote_vocabulary.read(path)
+    del spec["model"]["vocab"]["<0xE2>"]
+    path.write_text(json.dumps(spec))
+    lacking = remote_vocabulary.read(path)
+    assert lacking.to_bytes(lacking.encode("So 3 is 36.\n\n")) == b"So 3 is 36.\n\n"
+    for text in ("▁", "A", "a\u2028"):
+        with pytest.raises(UsageError, match=r"no token for '.*leave it out"):
+            lacking.encode(text)
     path.write_text('{"model": {"byte_fallback": true}}')
-    with pytest.raises(BadWeights, match="not a tokenizer"):
+    with pytest.raises(WeightsError, match="not a tokenizer"):
         remote_vocabulary.read(path)
     path.write_text("[]")
-    with pytest.raises(BadWeights, match="not a tokenizer"):
+    with pytest.raises(WeightsError, match="not a tokenizer"):
         remote_vocabulary.read(path)
 
 
@@ -139,6 +144,7 @@ def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
+    monkeypatch.setattr(remote_vocabulary.hub, "unreachable", lambda: "")
     assert remote_vocabulary.find("someone/model") == path
     assert calls == [(True, None), (False, "hf_key")]
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))

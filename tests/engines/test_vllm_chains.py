@@ -47,11 +47,11 @@ async def test_every_method_end_to_end(pair, servers, method, wrappers):
     result = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=pair, **settings)
     assert result.finish_reason in ("stop", "length", "loop")
     assert result.reasoning.strip()
-    assert result.answer
+    assert result.text
     for usage in result.usage.values():
         assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
         assert usage.requests > 0
-    assert not any(marker in result.reasoning + result.answer for marker in ("<|im_end|>", "</think>", "<think>"))
+    assert not any(marker in result.reasoning + result.text for marker in ("<|im_end|>", "</think>", "<think>"))
     await counted(
         servers, before, result.usage, ("produced_tokens",) if method in SEVERAL else ("requests", "prompt_tokens", "produced_tokens")
     )
@@ -63,8 +63,8 @@ async def test_every_method_at_temperature_0_is_what_it_is_on_the_bundled_pair(p
     settings = {"wrappers": wrappers, "max_tokens": 600, "seed": 3, "temperature": 0}
     theirs = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=pair, **settings)
     ours = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=local, **settings)
-    assert theirs.boxed == PROBLEMS[2]["answer"]
-    assert (theirs.reasoning, theirs.answer, theirs.finish_reason) == (ours.reasoning, ours.answer, ours.finish_reason)
+    assert theirs.answer == PROBLEMS[2]["answer"]
+    assert (theirs.reasoning, theirs.text, theirs.finish_reason) == (ours.reasoning, ours.text, ours.finish_reason)
     assert set(theirs.usage) == set(ours.usage)
     for role, usage in theirs.usage.items():
         for field in ("produced_tokens", "kept_tokens", "discarded_tokens", *([] if method in SEVERAL else ["prompt_tokens"])):

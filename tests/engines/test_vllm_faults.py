@@ -11,7 +11,7 @@ import speculative
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.client import Deadlines
 from speculative.engines.vllm import guard
-from speculative.errors import EngineBusy, EngineError, EngineFault, EngineTimeout, EngineUnreachable
+from speculative.errors import EngineBusyError, EngineError, EngineServerError, EngineTimeoutError, EngineUnreachableError
 from speculative.methods.base import Method
 from speculative.pair import Pair
 from speculative.trace.events import Cancelled, Degraded, TextDelta
@@ -19,7 +19,13 @@ from speculative.trace.events import Cancelled, Degraded, TextDelta
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600), pytest.mark.usefixtures("nothing_left")]
 
 PASSING = ("429 later", "503", "closed")
-LASTING = {"500": EngineFault, "429": EngineBusy, "garbage": EngineFault, "half": EngineFault, "cut": EngineFault}
+LASTING = {
+    "500": EngineServerError,
+    "429": EngineBusyError,
+    "garbage": EngineServerError,
+    "half": EngineServerError,
+    "cut": EngineServerError,
+}
 
 
 async def chain(pair, method="random_switch", *, seed=1, max_tokens=600, **settings):
@@ -42,7 +48,7 @@ async def test_what_passes_is_tried_again(servers, fault, role):
         result = await chain(pair, temperature=0, **STEPS)
         assert doors[role].broken == 2
         assert (result.finish_reason, result.reasoning, result.degraded) == (whole.finish_reason, whole.reasoning, None)
-        assert result.answer == whole.answer != ""
+        assert result.text == whole.text != ""
         await counted(servers, before, result.usage)
 
 
@@ -80,7 +86,7 @@ async def test_the_survivor_finishes_the_chain(servers, fault, heard, role):
         result = await chain(pair, degrade=survivor, listener=listener if heard else None, **STEPS)
         assert result.degraded == role
         assert result.finish_reason in ("stop", "length", "loop")
-        assert result.answer
+        assert result.text
         assert [event.survivor for event in result.trace if isinstance(event, Degraded)] == [survivor]
         calls = [event.call.role for event in result.trace if hasattr(event, "call")]
         assert calls.count(role) == 2
@@ -128,10 +134,10 @@ async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves
         await listener.begun(task)
         with stopped(servers["small"]):
             async with asyncio.timeout(60):
-                with pytest.raises(EngineTimeout, match="no further token for 6 s") as raised:
+                with pytest.raises(EngineTimeoutError, match="no further token for 6 s") as raised:
                     await task
                 short(engine, first_token=6)
-                with pytest.raises(EngineTimeout, match="no answer within 6 s"):
+                with pytest.raises(EngineTimeoutError, match="no answer within 6 s"):
                     await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally())
     (cut,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
     assert 20 < cut.call.produced_tokens < 6000
@@ -161,7 +167,7 @@ async def test_a_chain_goes_on_when_its_server_does(servers, endless):
         assert not task.done()
     result = await task
     assert whole.usage["small"].kept_tokens == 2000
-    assert (result.reasoning, result.answer, result.finish_reason) == (whole.reasoning, whole.answer, whole.finish_reason)
+    assert (result.reasoning, result.text, result.finish_reason) == (whole.reasoning, whole.text, whole.finish_reason)
     await counted(servers, before, result.usage)
 
 
@@ -187,7 +193,7 @@ async def test_a_stopped_server_is_survived(servers, pair, endless, monkeypatch)
     assert result.usage["small"].kept_tokens > 20
     assert result.usage["small"].discarded_tokens < 4  # the beginning of a character
     assert result.usage["big"].kept_tokens > 0
-    assert result.answer
+    assert result.text
 
 
 async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_leaves_the_other_to_the_survivor(servers, pair, endless):
@@ -205,7 +211,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
         os.killpg(group(small), signal.SIGKILL)
         async with asyncio.timeout(90):
             failed, survived = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(failed, EngineFault | EngineUnreachable)
+    assert isinstance(failed, EngineServerError | EngineUnreachableError)
     assert small.url.removesuffix("/v1") in str(failed)
     (cut,) = (event for event in failed.trace if isinstance(event, Cancelled))
     assert cut.call.produced_tokens > 0
@@ -214,7 +220,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
     assert survived.reasoning.startswith(heard)  # what a listener was told stays
     assert survived.usage["small"].kept_tokens > 20
     assert survived.usage["big"].kept_tokens > 0
-    assert survived.answer
+    assert survived.text
     with pytest.raises(EngineError, match=small.url):
         await endless["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())
     await asyncio.to_thread(small.process.wait, 20)

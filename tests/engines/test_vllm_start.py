@@ -19,7 +19,7 @@ from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
 from speculative.engines.vllm.launch import Launch, cause, last_line
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.pair import EngineOptions, Pair, engine
 from speculative.testing import ScriptedEngine
 from speculative.testing.fake_server import FakeServer
@@ -51,7 +51,7 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
 
 def test_a_server_that_breaks_names_its_log(stand_in):
     python, model = stand_in
-    with pytest.raises(EngineUnreachable, match=r"ended with 3.*out of memory.*vllm-\d+-\w+\.log") as raised:
+    with pytest.raises(EngineUnreachableError, match=r"ended with 3.*out of memory.*vllm-\d+-\w+\.log") as raised:
         engine(model, EngineOptions(vllm=python, args="--broken"))
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
 
@@ -60,7 +60,7 @@ def test_a_python_that_is_none_is_said(stand_in, tmp_path):
     nothing = tmp_path / "nothing"
     nothing.write_text("")
     nothing.chmod(0o755)
-    with pytest.raises(EngineUnreachable, match=r"ended with 127.*nothing cannot be run: Exec format error"):
+    with pytest.raises(EngineUnreachableError, match=r"ended with 127.*nothing cannot be run: Exec format error"):
         engine(stand_in[1], EngineOptions(vllm=str(nothing)))
 
 
@@ -82,7 +82,7 @@ def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
     running = starting.start(Launch(model, python))
     os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
-    running.process.wait(20)
+    running.process.wait(100)
     running.stop()
     assert running.log.exists()
 
@@ -91,7 +91,7 @@ def test_one_that_breaks_ends_the_other(stand_in):
     python, model = stand_in
     options = {"big": EngineOptions(vllm=python), "small": EngineOptions(vllm=python, args="--broken")}
     before = set(guard.family(os.getpid()))
-    with pytest.raises(EngineUnreachable):
+    with pytest.raises(EngineUnreachableError):
         Pair.open(model, model, options=options)
     assert gone(set(guard.family(os.getpid())) - before)
 
@@ -99,7 +99,7 @@ def test_one_that_breaks_ends_the_other(stand_in):
 def test_loading_has_a_deadline(stand_in):
     python, model = stand_in
     before = set(guard.family(os.getpid()))
-    with pytest.raises(EngineUnreachable, match="did not load"):
+    with pytest.raises(EngineUnreachableError, match="did not load"):
         VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3))
     assert gone(set(guard.family(os.getpid())) - before)
 
@@ -109,7 +109,7 @@ def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
     launch = Launch(model, python, args="--slow", deadline=60)
     running = starting.begin(launch)
     running.begun -= 61  # as long as the other one took
-    with pytest.raises(EngineUnreachable, match=r"did not load .* within 60 s"):
+    with pytest.raises(EngineUnreachableError, match=r"did not load .* within 60 s"):
         starting.loaded(running, launch)
 
 
@@ -226,7 +226,7 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
         lambda: opened.score([[1]], [[2]], key="", tally=Tally()),
     ]
     for call in calls:
-        with pytest.raises(EngineUnreachable, match=r"nothing listens there.*; its log: .*vllm-\d+-\w+\.log$"):
+        with pytest.raises(EngineUnreachableError, match=r"nothing listens there.*; its log: .*vllm-\d+-\w+\.log$"):
             await call()
     await opened.aclose()
 
@@ -236,7 +236,7 @@ async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch
     monkeypatch.setattr(http, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
     opened.link.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
-    with pytest.raises(EngineUnreachable, match=r"its log: "):
+    with pytest.raises(EngineUnreachableError, match=r"its log: "):
         await opened.complete([[1]], Decoding(1), key="", tally=Tally())
     await opened.aclose()
     assert opened.running.log.exists()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speculative.engines.local.engine import SHIPPED
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary, byte_alphabet, unspaced
-from speculative.errors import BadWeights, UnknownMarker, UsageError
+from speculative.errors import UnknownMarkerError, UsageError, WeightsError
 
 FILE = SHIPPED / "small" / "tokenizer.json"
 VOCABULARY = FileVocabulary(FILE)
@@ -48,7 +48,7 @@ def test_markers_have_their_own_door() -> None:
     number = VOCABULARY.marker("<think>")
     assert number == VOCABULARY.markers["<think>"]
     assert VOCABULARY.to_bytes([number]) == b""
-    with pytest.raises(UnknownMarker, match=r"'<thunk>'.*<think>"):
+    with pytest.raises(UnknownMarkerError, match=r"'<thunk>'.*<think>"):
         VOCABULARY.marker("<thunk>")
 
 
@@ -85,17 +85,59 @@ def test_no_space_is_put_before_the_text() -> None:
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadWeights, match="no such file"):
+    with pytest.raises(WeightsError, match="no such file"):
         FileVocabulary(tmp_path / "tokenizer.json")
     broken = tmp_path / "tokenizer.json"
     for content in ("{", "[]", "{}", '{"model": 1}'):
         broken.write_text(content, encoding="utf-8")
-        with pytest.raises(BadWeights, match=r"tokenizer.json: not a tokenizer"):
+        with pytest.raises(WeightsError, match=r"tokenizer.json: not a tokenizer"):
             FileVocabulary(broken)
     model = json.loads(FILE.read_text(encoding="utf-8"))["model"]
-    with pytest.raises(BadWeights, match="not made of bytes"):
+    with pytest.raises(WeightsError, match="not made of bytes"):
         FileVocabulary(changed(tmp_path, model={**model, "vocab": {**model["vocab"], "▁the": 9999}}))
-    with pytest.raises(BadWeights, match="no token for byte 97"):
-        FileVocabulary(changed(tmp_path, model={**model, "vocab": {k: v for k, v in model["vocab"].items() if k != "a"}}))
-    with pytest.raises(BadWeights, match="not a tokenizer"):
+    with pytest.raises(WeightsError, match="not a tokenizer"):
         FileVocabulary(changed(tmp_path, model={**model, "merges": [["never", "there"]]}))
+
+
+def test_a_vocabulary_that_lacks_bytes_refuses_only_the_texts_that_need_one(tmp_path: Path) -> None:
+    model = json.loads(FILE.read_text(encoding="utf-8"))["model"]
+    lacking = [character for character, byte in byte_alphabet().items() if byte in (0x04, 0xC0, 0xF1)]
+    partial = {**model, "vocab": {token: number for token, number in model["vocab"].items() if not set(token) & set(lacking)}}
+    partial["merges"] = [pair for pair in model["merges"] if not set("".join(pair)) & set(lacking)]
+    vocabulary = FileVocabulary(changed(tmp_path, model=partial))
+    text = "naïve 🦊\n\n  x"
+    assert vocabulary.to_bytes(vocabulary.encode(text)) == text.encode()
+    for text, wrong in (("ab\x04", r"'\\x04' \(at 2"), ("é\U0004ffff", r"'\\U0004ffff' \(at 1")):
+        with pytest.raises(UsageError, match=rf"tokenizer.json: no token for {wrong} of the text\); leave it out"):
+            vocabulary.encode(text)
+
+
+ADDED = [("\n", False), ("\n\n", False), ("\t\t", False), (" " * 4, False), ("<table>", False), ("[multimodal]", False), ("<tool>", False)]
+
+
+def test_added_tokens_that_are_text_keep_their_bytes_and_are_written(tmp_path: Path) -> None:
+    spec = json.loads(FILE.read_text(encoding="utf-8"))
+    first = max(entry["id"] for entry in spec["added_tokens"]) + 1
+    flags = {"single_word": False, "lstrip": True, "rstrip": True, "normalized": False}
+    added = [{"id": first + i, "content": content, "special": special, **flags} for i, (content, special) in enumerate(ADDED)]
+    vocabulary = FileVocabulary(changed(tmp_path, added_tokens=[*spec["added_tokens"], *added]))
+    texts = {content: first + i for i, (content, _) in enumerate(ADDED) if content != "<tool>"}
+    for content, number in texts.items():
+        assert vocabulary.to_bytes([number]) == content.encode()
+        assert vocabulary.encode(f"x {content} x").count(number) == 1
+        assert vocabulary.to_bytes(vocabulary.encode(f"x {content} x")) == f"x {content} x".encode()
+    assert vocabulary.marker("<tool>") == first + len(ADDED) - 1
+    assert vocabulary.to_bytes(vocabulary.encode("<tool>")) == b"<tool>"
+    assert first + len(ADDED) - 1 not in vocabulary.encode("<tool>")
+    assert not set(texts) & set(vocabulary.markers)
+
+
+def test_a_tokenizer_that_loses_blanks_is_refused(tmp_path: Path) -> None:
+    spec = json.loads(FILE.read_text(encoding="utf-8"))
+    newline = {"id": spec["model"]["vocab"]["\u010a"], "content": "\n", "special": True}
+    losing = {"type": "Split", "pattern": {"Regex": r"\n"}, "behavior": "Removed", "invert": False}
+    splitter = {"type": "Sequence", "pretokenizers": [losing, *spec["pre_tokenizer"]["pretokenizers"]]}
+    with pytest.raises(WeightsError, match=r"the text '\\n' comes back as b''"):
+        FileVocabulary(changed(tmp_path, pre_tokenizer=splitter))
+    with pytest.raises(WeightsError, match=r"cannot encode '\\n'"):
+        FileVocabulary(changed(tmp_path, added_tokens=[*spec["added_tokens"], newline]))

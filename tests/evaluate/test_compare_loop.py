@@ -12,7 +12,7 @@ from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
 from speculative.stats.summary import standings
 from speculative.testing import ScriptedEngine
-from speculative.usage import added
+from speculative.trace.usage import total_usage
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
@@ -64,7 +64,7 @@ async def test_a_chain_costs_the_same_after_others_of_the_same_words():
             engines = {"big": "bundled:big", "small": "bundled:small"}
             samples = await run_cells(pair, spec, spread(problems(), 2), Problem.of("x"), engines=engines)
         chains = [sample for sample in samples if sample.label == "random_switch(big_share=0.5)"]
-        return added(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
+        return total_usage(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
 
     cached, alone = await cost("random_switch(big_share=0.5)")
     found, after = await cost("random_switch(big_share=0.49),random_switch(big_share=0.5)")
@@ -102,7 +102,7 @@ async def test_without_the_baseline_there_is_no_speed():
 
 def test_a_contender_is_a_method_in_its_wrappers():
     made = contender("early_exit*vote(ballots=3, answer_by=big)*random_switch(big-share=0.2)")
-    assert made.name == "early_exit(vote(random_switch))"
+    assert made.name == "early_exit*vote*random_switch"
     assert made.params["big_share"] == 0.2
     assert made.params["vote"] == {"answer_by": "big", "ballots": 3}
 

@@ -10,9 +10,9 @@ from samples import sample
 from speculative.evaluate.controls import CLOSE, MOST_BALLOTS, SMALL, TRIES, controls, speculation
 from speculative.methods import Method, build
 from speculative.methods.spec import contenders
-from speculative.problem import Usage
 from speculative.stats.prices import Prices
 from speculative.testing import ScriptedEngine
+from speculative.trace.usage import Usage
 
 PRICES = Prices.model_validate({"flops": {"parameters": {"big": 10.0, "small": 1.0}}})
 TOKENS = 100_000
@@ -84,7 +84,7 @@ def test_controls_are_labelled_and_spelled_as_what_they_are():
     assert switch.label == "random_switch(big_share=0.5,switch_chunk=16) like logprob_subselect(stok=8,ltok=24)"
     assert switch.control_of == vote.control_of == "logprob_subselect(stok=8,ltok=24)"
     assert (switch.params["switch_chunk"], switch.params["unit"], switch.params["answer_by"]) == (16, "chunk", "big")
-    assert vote.name == "vote(small_only)"
+    assert vote.name == "vote*small_only"
 
 
 class Mine(Method):
@@ -128,7 +128,7 @@ def test_a_wrapped_baseline_is_a_method():
 
 def test_where_one_model_keeps_all_chance_is_a_baseline():
     asked, _ = run("placeholder", {"placeholder": chains("x", 1.0)})
-    assert [[one.name for one in wanted] for wanted in asked] == [["small_only", "vote(small_only)"], ["vote(small_only)"]]
+    assert [[one.name for one in wanted] for wanted in asked] == [["small_only", "vote*small_only"], ["vote*small_only"]]
 
 
 @pytest.mark.parametrize(("produced", "ballots"), [(TOKENS, 10), (2 * TOKENS, 20), (20 * TOKENS, MOST_BALLOTS)])

@@ -198,7 +198,7 @@ def test_without_math_verify_the_rest_works(monkeypatch: pytest.MonkeyPatch) -> 
     assert grade(box("(B)"), "B", "letter").correct
     check_gold("33", "integer")
     for call in (lambda: grade(box("5"), "5"), lambda: check_gold("5"), grading_process.require):
-        with pytest.raises(UsageError, match=r"speculative-reasoning\[eval\]"):
+        with pytest.raises(UsageError, match=r"install the extra eval with: .*\[eval\]"):
             call()
 
 

@@ -15,7 +15,7 @@ from inspect_ai.util._display import init_display_type
 from inspecting import inspecting
 
 from speculative import Pair, UsageError
-from speculative.errors import UnknownName
+from speculative.errors import UnknownNameError
 from speculative.evaluate import inspect_ai as entry
 from speculative.evaluate.inspect_ai import DECLARED, build_inspect_task, maj, provider
 from speculative.evaluate.problems import problems
@@ -87,16 +87,16 @@ async def test_wrong_uses_are_told(scripted):
         await provider("big_only").generate(
             [ChatMessageUser(content="n?")], [ToolInfo(name="t", description="d")], "auto", GenerateConfig()
         )
-    with pytest.raises(UnknownName, match="did you mean 'random_switch'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'random_switch'"):
         provider("random_swich")
-    with pytest.raises(UnknownName, match="parameter of big_only"):
+    with pytest.raises(UnknownNameError, match="parameter of big_only"):
         provider("big_only", switch_ratio=4)
-    with pytest.raises(UnknownName):  # a path is code, and a model's name may be somebody else's
+    with pytest.raises(UnknownNameError):  # a path is code, and a model's name may be somebody else's
         provider("./mine.py:Mine")
 
 
 async def test_unknown_model_arguments_are_told():
-    with pytest.raises(UnknownName, match="did you mean 'big_gpus'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'big_gpus'"):
         await said(provider("big_only", big_gpu=1), ChatMessageUser(content="n?"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative import Problem, UsageError
-from speculative.errors import UnknownName
+from speculative.errors import UnknownNameError
 from speculative.evaluate.grading.grade import grade
 from speculative.evaluate.problems import problems
 from speculative.evaluate.tasks import TASKS, data_hash, load, load_all, prompt_hash, task, told_of
@@ -127,7 +127,7 @@ def test_a_task_has_its_own_instruction_unless_one_is_given():
 
 
 def test_unknown_tasks_are_told_the_closest():
-    with pytest.raises(UnknownName, match="did you mean 'aime24_figures'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'aime24_figures'"):
         task("aime24figures")
     assert task("gpqa-diamond") is TASKS["gpqa_diamond"]
 

@@ -69,7 +69,7 @@ def test_beams_that_ended_are_not_extended() -> None:
 
 def test_two_thirds_that_ended_end_the_search_and_the_surest_of_them_wins() -> None:
     result, _ = solved(beams("a1", "a9", "a5"), big=["b</think>", "b</think>", "bb", "42"], sgen=3, sdecay=2, lbound=3, max_iterations=9)
-    assert (result.reasoning, result.answer) == ("a9b", "42")
+    assert (result.reasoning, result.text) == ("a9b", "42")
     rejected = [event for event in result.trace if type(event).__name__ == "Rejected"]
     assert len(rejected) == 1
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
-from speculative.errors import MethodError, UnknownName, UnmetNeeds
+from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered, spelled
 from speculative.testing import ScriptedEngine
@@ -85,7 +85,7 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
     ],
 )
 def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
-    with pytest.raises(UnknownName, match=told):
+    with pytest.raises(UnknownNameError, match=told):
         build(name)
 
 
@@ -138,7 +138,7 @@ def test_a_method_needs_think_or_run() -> None:
 
 def test_wrappers_are_put_around_the_first_one_innermost() -> None:
     method = build("small_only", {"sequential_scale": 1}, ["early_exit(agree=4, every=2)", "vote(ballots=3)"])
-    assert name_of(method) == "vote(early_exit(small_only))"
+    assert name_of(method) == "vote*early_exit*small_only"
     assert params_of(method) == {
         "answer_by": "small",
         "sequential_scale": 1,
@@ -175,7 +175,7 @@ def test_a_wrapper_needs_what_it_and_its_inner_method_need() -> None:
 
     method = Judging(inner=build("logprob_subselect", {}, ["vote"]))
     assert needs_of(method) == {"judge": {"score"}, "big": {"score", "logprobs"}}
-    with pytest.raises(UnmetNeeds, match="needs an engine for the role judge; give one with --judge"):
+    with pytest.raises(UnsupportedMethodError, match="needs an engine for the role judge; give one with --judge"):
         scripted_pair().check(method)
 
 
@@ -221,15 +221,15 @@ def test_a_path_that_gives_no_method_says_why(code: str | None, spec: str, told:
 
 def test_a_wrapper_can_come_by_path_and_a_method_is_none(mine: str, tmp_path: Path) -> None:
     (tmp_path / "around.py").write_text("from speculative import Wrapper\n\nclass Around(Wrapper):\n    ...\n")
-    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around(big_only)"
+    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around*big_only"
     with pytest.raises(UsageError, match="is no wrapper"):
         build("big_only", {}, [mine])
 
 
 def test_paths_are_code_and_never_taken_from_a_request(mine: str) -> None:
-    with pytest.raises(UnknownName, match="unknown method"):
+    with pytest.raises(UnknownNameError, match="unknown method"):
         build(mine, paths=False)
-    with pytest.raises(UnknownName, match="unknown wrapper"):
+    with pytest.raises(UnknownNameError, match="unknown wrapper"):
         build("big_only", {}, [mine], paths=False)
 
 

@@ -49,7 +49,7 @@ def ballots(*answers: str) -> Any:
 )
 def test_the_first_chain_with_the_most_common_answer_is_taken(answers: tuple[str, ...], reasoning: str, answer: str) -> None:
     result = solved(ballots(*answers), "vote(ballots=3)")
-    assert (result.reasoning, result.answer) == (reasoning, answer)
+    assert (result.reasoning, result.text) == (reasoning, answer)
     assert kinds(result.trace) == ["Started", "Child", "Child", "Child", "Became", "Ended"]
 
 
@@ -96,7 +96,7 @@ def thinker(*answers: str) -> Any:
 def test_the_thinking_ends_when_the_last_answers_agree(method: str, wrapper: str, answers: tuple[str, ...], steps: int) -> None:
     result = solved(thinker(*answers), wrapper, method=method)
     assert result.reasoning.count("\n\n") == steps
-    assert (result.answer, result.finish_reason) == ("42", "stop")
+    assert (result.text, result.finish_reason) == ("42", "stop")
 
 
 def test_questions_are_waste_and_never_in_the_text() -> None:

@@ -9,7 +9,7 @@ from strategies import chain_of, scripted_pair, started
 
 from speculative import Message, Problem
 from speculative.chain.context import View
-from speculative.errors import UnknownName
+from speculative.errors import UnknownNameError
 from speculative.prompts import DIALECTS, Mark, Question, dialect, encode, verdict
 from speculative.testing import MARKERS, ScriptedEngine, ScriptedVocabulary
 
@@ -92,7 +92,7 @@ def test_what_is_rewritten_stands_beside_the_problem_but_not_the_system_message(
 
 
 def test_an_unknown_dialect_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="unknown dialect 'chatmll'; did you mean 'chatml'"):
+    with pytest.raises(UnknownNameError, match="unknown dialect 'chatmll'; did you mean 'chatml'"):
         dialect("chatmll")
 
 

@@ -10,12 +10,12 @@ from msgspec import structs
 
 from speculative import Pair, Problem, solve
 from speculative.engines.base import Completion
-from speculative.problem import Usage
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Answered, AnyEvent, Call, Drafted, Ended, EngineCard, Proposal, Rejected, Started, Wrote
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 
 SCRIPT = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
 METHODS = ("big_only", "small_only", "random_switch(0.2)", "random_switch(0.7)", "spec_rewrite", "logprob_subselect")

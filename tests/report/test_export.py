@@ -6,8 +6,8 @@ import io
 import pytest
 from made import sample
 
-from speculative.problem import Usage
 from speculative.report import export
+from speculative.trace.usage import Usage
 
 
 def read(samples):

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from made import sample
 from msgspec import structs
 
-from speculative.problem import Usage
 from speculative.report.chart import draw
 from speculative.report.frontier import AXES, frontier
 from speculative.stats.cost import Cost
 from speculative.stats.summary import standings
+from speculative.trace.usage import Usage
 
 
 def rows():

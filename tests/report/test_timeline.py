@@ -9,9 +9,9 @@ from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve
 from speculative.report.lines import EXCERPT, clean, lay_out
-from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
 from speculative.report.timeline import Sketch, Stroke
+from speculative.result import Result
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
@@ -29,7 +29,7 @@ async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
     result = await result_of(method, wrappers)
     kept = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "kept"]
     assert "".join(stroke.text for stroke in kept if stroke.phase == "thinking") == result.reasoning
-    assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.answer
+    assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.text
 
 
 @settings(max_examples=30)
@@ -94,7 +94,7 @@ async def test_what_a_call_had_written_when_the_time_was_up_is_drawn_once_and_as
     assert (note.fate, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
     assert {stroke.fate for stroke in strokes} == {"kept"}
     assert "".join(stroke.text for stroke in strokes if stroke.phase == "thinking") == result.reasoning
-    assert "".join(stroke.text for stroke in strokes if stroke.phase == "answer").strip() == result.answer
+    assert "".join(stroke.text for stroke in strokes if stroke.phase == "answer").strip() == result.text
     assert sum(stroke.tokens for stroke in strokes) == result.usage["big"].kept_tokens > 1
 
 
@@ -105,8 +105,8 @@ async def test_a_voted_chain_shows_the_others_as_discarded():
 
 async def test_the_outcome_of_a_trace_is_that_of_the_result():
     result = await result_of("spec_rewrite")
-    told = Outcome.of(result.trace)
-    for field in ("answer", "boxed", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
+    told = Result.from_trace(result.trace)
+    for field in ("text", "answer", "reasoning", "finish_reason", "method", "params", "seed", "seconds", "usage"):
         assert getattr(told, field) == getattr(result, field)
 
 
@@ -124,12 +124,12 @@ def lines(*strokes, labels=True):
 
 def test_labels_stand_where_the_author_changes():
     found = lines(Stroke("big", "One "), Stroke("small", "two."), Stroke("small", " Three."), Stroke("big", "\nFour."))
-    assert found == ["[big] One [small] two. Three.", "[big] Four."]
+    assert found == ["[big]One [small]two. Three.", "[big]Four."]
 
 
 def test_discarded_text_is_a_line_of_its_own_and_an_excerpt():
     found = lines(Stroke("big", "One"), Stroke("small", "a\n\nb\n\n", "discarded", depth=1), Stroke("big", " two"))
-    assert found == ["[big] One", "  ✗ [small] a ↵ b", "[big] two"]
+    assert found == ["[big]One", "  ✗ [small] a ↵ b", "[big] two"]
     (long,) = lines(Stroke("small", "x" * 500, "discarded"))
     assert long.endswith(f"… {500 - EXCERPT} characters more")
 

@@ -4,6 +4,8 @@ import pytest
 from samples import sample
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.methods.base import params_of
+from speculative.methods.registry import build
 from speculative.runs.folder import PROVENANCE, SAMPLES, Run, RunFolder
 from speculative.trace.trace import Trace
 
@@ -46,6 +48,22 @@ def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
             sample(params={"a": 1}),
         ]
         assert len({folder.append(one, Trace([])).trace for one in variants}) == len(variants)
+
+
+def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
+    old = {"answer_by": "big", "switch_ratio": None, "big_share": None, "switch_chunk": 16, "unit": "chunk"}
+    early = params_of(build("big_only", {}, ["early_exit"]))["early_exit"]
+    with RunFolder(tmp_path) as folder:
+        folder.append(
+            sample(
+                method="vote(early_exit(random_switch))", params={**old, "vote": {"answer_by": "big", "ballots": 3}, "early_exit": early}
+            )
+        )
+        folder.append(sample(method="vote(theirs)", params={"a": 1}))
+    wrapped, unknown = Run(tmp_path).samples
+    assert wrapped.method == "vote*early_exit*random_switch"
+    assert wrapped.params == params_of(build("random_switch", {}, ["early_exit", "vote(ballots=3)"]))
+    assert (unknown.method, unknown.params) == ("vote*theirs", {"a": 1})
 
 
 @pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])

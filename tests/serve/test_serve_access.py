@@ -8,7 +8,7 @@ import socket
 import pytest
 from serving import ASK, Broken, Late, pair, serving
 
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.serve import logs, work
 from speculative.serve.security import loopback
 from speculative.serve.server import make
@@ -255,15 +255,15 @@ def test_errors_of_engines_are_typed_and_keep_secrets(monkeypatch, stream):
     stream_out, handler = logged()
     try:
         engines = pair()
-        engines._engines["big"] = Broken(engines["big"], EngineUnreachable(secret))
+        engines._engines["big"] = Broken(engines["big"], EngineUnreachableError(secret))
         with serving(engines, api_key=KEY) as served:
             headers = {"authorization": f"Bearer {KEY}"}
             reply = served.post(json={**ASK, "model": "speculative/big_only", "stream": stream}, headers=headers)
-            assert (reply.status_code, reply.json()["error"]["code"]) == (502, "EngineUnreachable")
+            assert (reply.status_code, reply.json()["error"]["code"]) == (502, "EngineUnreachableError")
             ready = served.get("/ready")
             assert ready.status_code == 503
             metrics = served.get("/metrics", headers=headers).text
-            assert 'speculative_engine_errors_total{kind="EngineUnreachable"} 1.0' in metrics
+            assert 'speculative_engine_errors_total{kind="EngineUnreachableError"} 1.0' in metrics
             assert 'speculative_tokens_total{fate="discarded",role="big"}' in metrics
     finally:
         logs.take_down(handler)
@@ -308,12 +308,12 @@ def test_the_words_of_an_unforeseen_error_of_an_engine_are_told_to_nobody():
 
 def test_an_error_in_the_middle_of_a_stream_is_told_in_it():
     engines = pair()
-    engines._engines["big"] = Late(engines["big"], EngineUnreachable("it went away"))
+    engines._engines["big"] = Late(engines["big"], EngineUnreachableError("it went away"))
     with serving(engines) as served:
         reply = served.post(json={**ASK, "model": "speculative/big_only", "stream": True})
         assert reply.status_code == 200
         assert "[DONE]" not in reply.text
-        assert json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "EngineUnreachable"
+        assert json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "EngineUnreachableError"
 
 
 def test_loggers_are_left_as_they_were():

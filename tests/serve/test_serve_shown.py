@@ -42,15 +42,15 @@ def log():
 
 
 FAILURES = [
-    (errors.EngineUnreachable(WORDS), "cannot be reached"),
-    (errors.EngineTimeout(WORDS), "in time"),
-    (errors.EngineBusy(WORDS), "turned the call away"),
-    (errors.EngineRefused(WORDS), "refused"),
-    (errors.EngineFault(WORDS), "broke"),
+    (errors.EngineUnreachableError(WORDS), "cannot be reached"),
+    (errors.EngineTimeoutError(WORDS), "in time"),
+    (errors.EngineBusyError(WORDS), "turned the call away"),
+    (errors.EngineRefusedError(WORDS), "refused"),
+    (errors.EngineServerError(WORDS), "broke"),
     (errors.EngineError(WORDS), "failed"),
-    (errors.UnknownMarker(WORDS), "failed"),
+    (errors.UnknownMarkerError(WORDS), "failed"),
     (OSError(WORDS), "failed"),
-    (errors.EngineClosed(WORDS), "closed"),
+    (errors.EngineClosedError(WORDS), "closed"),
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
     replies = [asked(failing, BIG), asked(failing, {**BIG, "stream": True}), asked(failing, RAW, "/v1/completions")]
     seed = asked(failing, {"question": "2 + 2?", "placeholder_mode": True}, "/speculative_reason")
     for reply in (*replies, seed):
-        assert reply.status_code == (503 if isinstance(error, errors.EngineClosed) else 502)
+        assert reply.status_code == (503 if isinstance(error, errors.EngineClosedError | errors.EngineBusyError) else 502)
         told = reply.json()["error"] if reply is seed else reply.json()["error"]["message"]
         assert told.startswith("the big model")
         assert kind in told
@@ -77,11 +77,39 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
         assert all(line["told"] == WORDS for line in failed)
 
 
+@pytest.mark.parametrize(
+    ("after", "status", "reply", "retry"),
+    [
+        (2.3, 429, 429, "3"),
+        (0.0, 503, 503, "1"),
+        (None, 429, 429, "5"),
+        (None, 503, 503, "5"),
+        (30.0, 502, 502, None),
+        (None, 504, 502, None),
+    ],
+)
+def test_a_busy_model_server_is_busy_here_too_and_says_when_to_come_back(failing, after, status, reply, retry):
+    failing.engines["big"].error = errors.EngineBusyError(WORDS, after, status)
+    for body in (BIG, {**BIG, "stream": True}):
+        refused = asked(failing, body)
+        assert (refused.status_code, refused.headers.get("retry-after")) == (reply, retry)
+        assert "turned the call away" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("context", [4096, None])
+def test_a_context_that_a_model_server_refuses_is_the_clients_mistake(failing, context):
+    failing.engines["big"].error = errors.ContextExceededError(WORDS, None, context, "maximum context length is 4096")
+    refused = asked(failing, BIG)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
+    assert refused.json()["error"]["message"].startswith("the big model: the prefix does not fit into its context")
+
+
 def test_a_failure_in_the_middle_of_a_stream(log):
-    with serving(engines(Late, errors.EngineFault(WORDS))) as served:
+    with serving(engines(Late, errors.EngineServerError(WORDS))) as served:
         reply = asked(served, {**BIG, "stream": True, "events": True})
     last = json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]
-    assert last["code"] == "EngineFault"
+    assert last["code"] == "EngineServerError"
     assert "the big model's server broke" in last["message"]
     assert reply.headers["x-request-id"] in last["message"]
     assert HOST in log.getvalue()
@@ -93,8 +121,8 @@ class Gone(Mortal):
     async def _pace(self, tokens, tally):
         try:
             await super()._pace(tokens, tally)
-        except errors.EngineUnreachable:
-            raise errors.EngineUnreachable(WORDS) from None
+        except errors.EngineUnreachableError:
+            raise errors.EngineUnreachableError(WORDS) from None
 
 
 @pytest.mark.parametrize("stream", [False, True])

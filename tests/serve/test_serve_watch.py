@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from serving import ASK, TEXT, Served, pair, serving
 
-from speculative.errors import BadWeights, EngineUnreachable
+from speculative.errors import EngineUnreachableError, WeightsError
 from speculative.pair import Pair
 from speculative.serve import health as probe
 from speculative.serve import logs
@@ -87,7 +87,7 @@ def test_alive_before_ready():
 
 def test_a_pair_that_cannot_be_opened_ends_the_service():
     async def broken():
-        raise BadWeights("no weights at all")
+        raise WeightsError("no weights at all")
 
     settings = Settings(port=0, log_level="error")
     server = make(settings, broken)
@@ -142,7 +142,7 @@ class Away(ScriptedEngine):
         self.asked += 1
         await asyncio.sleep(0.01)
         if self.away:
-            raise EngineUnreachable(f"http://10.1.2.3:8000 refused the connection, {self.asked}")
+            raise EngineUnreachableError(f"http://10.1.2.3:8000 refused the connection, {self.asked}")
         return await super().complete(*given, **named)
 
 
@@ -202,7 +202,7 @@ def test_ready_tells_strangers_no_address():
 
 async def test_a_failure_to_open_tells_strangers_no_address():
     async def opener():
-        raise EngineUnreachable("http://10.1.2.3:8000 refused the connection")
+        raise EngineUnreachableError("http://10.1.2.3:8000 refused the connection")
 
     served = make(Settings(), opener).door
     async with served.open():

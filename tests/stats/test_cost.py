@@ -8,9 +8,9 @@ from samples import sample
 
 from speculative.engines.local.weights import Shape
 from speculative.errors import UsageError
-from speculative.problem import Usage
 from speculative.stats.cost import computed, costs
 from speculative.stats.prices import Prices, default_prices
+from speculative.trace.usage import Usage
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import sample
 
-from speculative.problem import Usage
 from speculative.stats.paired import LEAST_P, contrast, paired, paired_interval, sign_flip
 from speculative.stats.prices import Prices
+from speculative.trace.usage import Usage
 
 LEADS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 

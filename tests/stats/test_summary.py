@@ -3,9 +3,9 @@
 from msgspec import to_builtins
 from samples import sample
 
-from speculative.problem import Usage
 from speculative.report.tables import comparison
 from speculative.stats.summary import standings
+from speculative.trace.usage import Usage
 
 
 def kept(big, small, **more):
@@ -19,7 +19,7 @@ def switch(share, problems, big):
 
 def test_controls_follow_their_method_and_the_nearest_share_is_taken():
     mine = [sample(f"p{place}", "mine", **kept(40, 60)) for place in range(4)]
-    vote = [sample("p1", "vote like mine", method="vote(small_only)", control_of="mine")]
+    vote = [sample("p1", "vote like mine", method="vote*small_only", control_of="mine")]
     tries = [*switch(0.5, 4, 48), *switch(0.42, 4, 41), *switch(0.41, 3, 40)]  # the last one was interrupted
     rows = standings([*vote, sample("p1", "small_only"), *tries, *mine, sample("p1", "big_only")], ["mine", "big_only"])
     labels = ["mine", "random_switch(big_share=0.42) like mine", "vote like mine", "big_only", "small_only"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from speculative.engines.base import Completion, Decoding, Tally
-from speculative.errors import ContextExceeded, UnknownMarker
+from speculative.errors import ContextExceededError, UnknownMarkerError
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 
@@ -42,7 +42,7 @@ async def test_decoding_ends_as_it_does_in_real_engines() -> None:
     assert await written(ScriptedEngine("abcdef", width=2), "x", stop=("c",)) == [("abcd", "stop")]
     assert await written(ScriptedEngine("abcdef", context=4), "x") == [("abc", "context")]
     assert await written(ScriptedEngine("a"), "x", stop_ids=()) == [("a", "end")]
-    with pytest.raises(ContextExceeded, match="scripted: a prefix of 3 tokens does not fit into its context of 3"):
+    with pytest.raises(ContextExceededError, match="scripted: a prefix of 3 tokens does not fit into its context of 3"):
         await written(ScriptedEngine("a", context=3), "xyz")
 
 
@@ -81,7 +81,7 @@ def test_the_vocabulary_has_bytes_for_text_and_its_own_door_for_markers() -> Non
     assert vocabulary.marker("</think>") not in vocabulary.encode("</think>")
     assert vocabulary.parse("a</think>b") == [*vocabulary.encode("a"), vocabulary.marker("</think>"), *vocabulary.encode("b")]
     assert vocabulary.to_bytes([vocabulary.marker("</think>")]) == b""
-    with pytest.raises(UnknownMarker, match="no marker '<s>'"):
+    with pytest.raises(UnknownMarkerError, match="no marker '<s>'"):
         vocabulary.marker("<s>")
 
 

@@ -11,7 +11,7 @@ from strategies import Recorded, Verbs, babble, pairs, policies, problems, scrip
 
 from speculative import EngineError, Pair, Problem, Trace
 from speculative.chain.chain import Chain
-from speculative.errors import ReplayMismatch
+from speculative.errors import ReplayMismatchError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.trace.replay import ReplayEngine
@@ -101,10 +101,10 @@ async def test_another_method_parameter_or_verb_is_a_mismatch() -> None:
         await chain.score("small", [await chain.answer("small", after=draft) for draft in await chain.draft("big")])
 
     for method in (build("spec_rewrite"), build("random_switch", {"big_share": 0}), build("logprob_subselect"), Verbs(script=scoring)):
-        with pytest.raises(ReplayMismatch):
+        with pytest.raises(ReplayMismatchError):
             await again(trace, pair, method)
     drafted = (await run(PROBLEM, Verbs(script=lambda chain: chain.draft("small", 2)), pair)).trace
-    with pytest.raises(ReplayMismatch, match="holds 2 completions for a call of 3"):
+    with pytest.raises(ReplayMismatchError, match="holds 2 completions for a call of 3"):
         await again(drafted, pair, Verbs(script=lambda chain: chain.draft("small", 3)))
 
 
@@ -130,14 +130,14 @@ async def test_scores_that_the_trace_does_not_hold_are_a_mismatch() -> None:
     async def scoring(chain: Chain) -> None:
         await chain.score("big", await chain.draft("small"))
 
-    with pytest.raises(ReplayMismatch, match="does not hold the scores that the method asks big for"):
+    with pytest.raises(ReplayMismatchError, match="does not hold the scores that the method asks big for"):
         await again(trace, pair, Verbs(script=scoring))
 
 
 async def test_a_trace_of_other_engines_is_refused() -> None:
     pair = scripted_pair("ab", "cd", widths=(1, 2))
     trace = (await run(PROBLEM, build("big_only"), pair)).trace
-    with pytest.raises(ReplayMismatch, match="no engine for the role judge; it has big, small"):
+    with pytest.raises(ReplayMismatchError, match="no engine for the role judge; it has big, small"):
         ReplayEngine(trace, "judge", pair["big"])
-    with pytest.raises(ReplayMismatch, match="whose vocabulary is not that of small"):
+    with pytest.raises(ReplayMismatchError, match="whose vocabulary is not that of small"):
         ReplayEngine(trace, "big", pair["small"])

@@ -10,7 +10,7 @@ import pytest
 from strategies import scripted_pair
 
 from speculative import Result, Trace, asolve, solve
-from speculative.errors import BadTrace
+from speculative.errors import TraceFormatError
 from speculative.trace.trace import write_whole
 
 
@@ -41,7 +41,7 @@ def test_timeless_leaves_out_all_that_was_measured(result: Result) -> None:
 
 
 def test_a_trace_that_does_not_begin_has_no_beginning() -> None:
-    with pytest.raises(BadTrace, match="does not begin with a `started` event"):
+    with pytest.raises(TraceFormatError, match="does not begin with a `started` event"):
         _ = Trace([]).started
     assert Trace([]).ended is None
 
@@ -60,7 +60,7 @@ def test_a_trace_that_does_not_begin_has_no_beginning() -> None:
 )
 def test_a_file_that_is_no_trace_says_why(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(BadTrace, match=told):
+    with pytest.raises(TraceFormatError, match=told):
         Trace.load(tmp_path / "bad")
 
 
@@ -107,5 +107,5 @@ def test_a_trace_without_what_it_refers_to_is_damaged(missing: str, tmp_path: Pa
     path = tmp_path / "trace"
     made.trace.save(path)
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if f'"event":"{missing}"' not in line))
-    with pytest.raises(BadTrace, match="refers to one that is missing"):
+    with pytest.raises(TraceFormatError, match="refers to one that is missing"):
         Trace.load(path)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from speculative.chain.calling import Calling, Landed
 from speculative.chain.drafts import Draft
+from speculative.chain.verb import drafts as given_drafts
+from speculative.chain.verb import number, shown, typed, verb, whole
 from speculative.engines.base import Completion, digest, finite, seed_of
-from speculative.errors import ChainMisuse
+from speculative.errors import ChainStateError
 from speculative.prompts import Question
 from speculative.trace import events
 
@@ -20,6 +22,7 @@ class Asking(Calling):
     came back first, so does their room then; the shares of children (`child`) do not.
     """
 
+    @verb
     async def draft(
         self,
         role: str,
@@ -37,12 +40,15 @@ class Asking(Calling):
         With `asked` the text is the reply to that question instead of the chain's continuation. Where no room is left
         the drafts are empty. If `accept` or `reject` ends the work meanwhile, what comes back is rejected and empty.
         """
-        parents: list[Draft | None] = [after] if after is None or isinstance(after, Draft) else list(after)
-        at_least_one("draft", n=n, max_tokens=max_tokens)
+        parents: list[Draft | None] = [None] if after is None else [*given_drafts("draft", "after", after)]
+        whole("draft", n=n, max_tokens=max_tokens)
+        number("draft", temperature=temperature)
+        typed("draft", str, "a text", stop=stop)
+        typed("draft", Question, "a question", asked=asked)
         for parent in parents:
             self._check_open(parent, "draft")
             if parent and (parent.ended or parent.phase == "answer"):
-                raise ChainMisuse(f"draft: draft {parent.id} ended, nothing can follow it")
+                raise ChainStateError(f"draft: draft {parent.id} ended, nothing can follow it")
         if not parents:
             return []
         self._view(role)
@@ -59,8 +65,9 @@ class Asking(Calling):
             room, view = self._room(role, max(prefixes, key=len), parents, n), self._view(role)
             limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
             decoding = self._decoding(seed, limit, temperature=temperature, n=n, stop=stops, stop_ids=view.stop_ids, logprobs=logprobs)
-            if not self.thinking or room.tokens < 1:
+            if self.finish is not None or room.tokens < 1:
                 await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
+                self._roomless("draft", room.then)
                 return role, (nothing, self._caller.free(role))
             tell = self._telling(role, first, "thinking") if len(spots) == 1 else None
             return role, await self._fly(flight, role, prefixes, decoding, "draft", room, tell)
@@ -78,17 +85,19 @@ class Asking(Calling):
         self._check_budget()
         return drafts
 
+    @verb
     async def score(self, role: str, drafts: Sequence[Draft]) -> list[list[float]]:
         """Log-probability (nats) under a role's model of every token of each open draft, one call for all; also in `draft.scores`.
 
         Tokens are those of the vocabulary of the engine that does it. There are none for drafts that were decided on before it could, and
         none where they do not fit into its context, which ends the thinking.
         """
+        drafts = _scorable(drafts)
         self._view(role)
         for draft in drafts:
             self._check_open(draft, "score")
             if draft.state != "open":
-                raise ChainMisuse(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
+                raise ChainStateError(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
         if not drafts:
             return []
         scores = await self._surviving(role, lambda acting: self._scored(acting, drafts))
@@ -103,8 +112,10 @@ class Asking(Calling):
         prefixes = [view.before(self._ledger.pieces, draft) for draft in drafts]
         given = [tuple(view.ids_of(draft)) for draft in drafts]
         if any(len(prefix) + len(ids) > view.engine.context for prefix, ids in zip(prefixes, given, strict=True)):
-            if self.thinking:
+            if self.finish is None:
                 self._end("context")
+            await asyncio.sleep(0)
+            self._did_nothing("score")
             return [[] for _ in drafts]
         name = digest(prefixes, given)
         found, call = await self._caller.score(role, view.engine, prefixes, given, seed_of(name))
@@ -113,6 +124,7 @@ class Asking(Calling):
         self.record(events.Scored(call=call, drafts=numbers, logprobs=logged, digest=name))
         return scores
 
+    @verb
     async def ask(
         self,
         role: str,
@@ -127,7 +139,10 @@ class Asking(Calling):
 
         Where no room is left the replies are empty.
         """
-        at_least_one("ask", n=n, max_tokens=max_tokens)
+        whole("ask", n=n, max_tokens=max_tokens)
+        number("ask", temperature=temperature)
+        typed("ask", str | Question, "a text or a question", question=question)  # type: ignore[arg-type]
+        typed("ask", Draft, "a draft", after=after)
         question = Question("free", question) if isinstance(question, str) else question
         self._check_open(after, "ask")
         self._view(role)
@@ -140,6 +155,7 @@ class Asking(Calling):
             room = min(max_tokens, view.engine.context - len(prefix), self._budget.producible(n))
             if room < 1:
                 await asyncio.sleep(0)  # the same
+                self._roomless("ask", "length")
                 return ("",) * n
             decoding = self._decoding(place, room, temperature=temperature, n=n, stop=stop, stop_ids=view.stop_ids)
             found, call = await self._complete(role, [prefix], decoding, "ask")
@@ -158,6 +174,7 @@ class Asking(Calling):
         prefix, _ = self._asking(role, question, None)
         return min(self._positions(role, prefix), self._budget.producible(n))
 
+    @verb
     async def warm(self, role: str) -> None:
         """Lets an idle model prefill what it has not seen: one token, which is thrown away. Without room it does nothing."""
         view, place = self._view(role), self._place.below()
@@ -165,6 +182,8 @@ class Asking(Calling):
         async def warmed(acting: str) -> None:
             prefix = self._prefix(role)
             if acting != role or view.engine.context <= len(prefix) or self._budget.producible() < 1:
+                await asyncio.sleep(0)
+                self._did_nothing("warm")
                 return
             found, call = await self._complete(role, [prefix], self._decoding(place, 1, temperature=0, stop_ids=view.stop_ids), "warm")
             self._warming.saw(role, self.tokens)
@@ -175,7 +194,9 @@ class Asking(Calling):
 
     def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
         """Records the waste: these drafts, and what hangs off them, will not be in the chain. Work on them is cancelled."""
-        drafts = {draft} if isinstance(draft, Draft) else set(draft)
+        self.check_awaited()
+        drafts = set(given_drafts("reject", "draft", draft))
+        typed("reject", str, "a text", reason=reason)
 
         def hit(other: Draft | None) -> bool:
             return other is not None and any(above in drafts for above in other.path())
@@ -185,8 +206,8 @@ class Asking(Calling):
         self._drop(doomed, reason)
 
 
-def at_least_one(verb: str, **counts: int | None) -> None:
-    """Raises `ChainMisuse` for a count that is given and is none."""
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ChainMisuse(f"{verb}: {name} is {count}, it must be at least 1")
+def _scorable(drafts: object) -> list[Draft]:
+    """The drafts to score. Raises `ChainStateError` for anything else."""
+    if isinstance(drafts, str) or not isinstance(drafts, Sequence):
+        raise ChainStateError(f"score: drafts must be drafts, got {shown(drafts)}")
+    return given_drafts("score", "drafts", drafts)  # pyright: ignore[reportUnknownArgumentType]

@@ -13,6 +13,7 @@ from speculative.chain.calls import LONGEST_CHARACTER, Cut, kept_text
 from speculative.chain.drafts import Draft, Place
 from speculative.chain.pending import Flight
 from speculative.chain.state import ChainState
+from speculative.chain.verb import GIVE_UP
 from speculative.engines.base import SPARED, WARMING, Completion, Decoding, Ids, finite
 from speculative.errors import EngineError
 from speculative.problem import FinishReason
@@ -63,8 +64,21 @@ class Calling(ChainState):
 
     def _check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
-        if self.thinking and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent):
+        if self.finish is None and (self.problem.max_tokens - self.problem.reserve <= self.tokens or self._budget.spent):
             self._end("length")
+
+    def _check_room(self, role: str) -> None:
+        """Ends the thinking when a role could not write even one text at the chain's end."""
+        role = self._roles.acting(role)
+        room = self._room(role, self._prefix(role))
+        if room.tokens < 1:
+            self._end(room.then)
+
+    def _roomless(self, verb: str, then: FinishReason) -> None:
+        """A verb had no room. After many in a row the thinking is over: nothing that the method asks for fits any more."""
+        self._did_nothing(verb)
+        if self.finish is None and self._idle >= GIVE_UP:
+            self._end(then, "no room for what the method asks for")
 
     def _end(self, finish: FinishReason, reason: str = "") -> None:
         self.record(events.Stopped(reason=reason or {"length": "budget"}.get(finish, finish), finish=finish))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from speculative.engines.base import Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
-from speculative.errors import ChainMisuse, EngineError
+from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class Caller:
         `left`: what it had written all the same, for `cut`.
         """
         if self._closed:
-            raise ChainMisuse(f"{verb}: the chain is over; await all work before the method returns")
+            raise ChainStateError(f"{verb}: the chain is over; await all work before the method returns")
         tally, start, task = Tally(), time.perf_counter(), asyncio.current_task()
         self._at_work.add(task)
         try:
@@ -184,7 +184,7 @@ class Caller:
 
 
 def _too_late(event: AnyEvent) -> None:
-    raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
+    raise ChainStateError(f"{type(event).__name__}: the chain is over; await all work before the method returns")
 
 
 class _TypedErrors:

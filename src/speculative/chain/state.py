@@ -11,6 +11,7 @@ from itertools import chain as flatten
 
 from msgspec import structs
 
+from speculative.answers import boxed
 from speculative.chain.budget import Budget
 from speculative.chain.calls import Caller, kept_text
 from speculative.chain.context import Prompts, View
@@ -19,9 +20,10 @@ from speculative.chain.failover import Roles
 from speculative.chain.pending import Flight, Flights
 from speculative.chain.prefill import Warming
 from speculative.chain.steps import Steps
+from speculative.chain.verb import IDLE, LoopGuard
 from speculative.engines.base import WARMING, Completion, Engine, Ids
-from speculative.errors import ChainMisuse, ContextExceeded
-from speculative.problem import FinishReason, Problem, boxed
+from speculative.errors import ChainStateError, ContextExceededError
+from speculative.problem import FinishReason, Problem
 from speculative.prompts import Question
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
@@ -73,6 +75,9 @@ class ChainState:
         self._caller = Caller(key, self.record)
         self._roles = Roles(engines, problem.degrade, parent._roles.lost if parent else None)
         self._warming = Warming(problem.warm_every)
+        self._guard = LoopGuard()
+        self._idle = 0
+        self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
 
     @cached_property
     def random(self) -> random.Random:
@@ -82,6 +87,8 @@ class ChainState:
     @property
     def thinking(self) -> bool:
         """False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up."""
+        self.check_awaited()
+        self._guard.read()
         return self.finish is None
 
     @property
@@ -125,20 +132,28 @@ class ChainState:
     def record(self, event: AnyEvent) -> None:
         """The one door by which anything happens: stamps the event, applies it, tells the listener."""
         if self.trace.ended:
-            raise ChainMisuse(f"{type(event).__name__}: the chain is over; await all work before the method returns")
+            raise ChainStateError(f"{type(event).__name__}: the chain is over; await all work before the method returns")
         event = structs.replace(event, at=self.elapsed)
+        call: events.Call | None = getattr(event, "call", None)
+        if call and call.requests:
+            self._idle = 0
         produced = self.trace.add(event)
         if not (isinstance(event, WARM_UPS) and event.seed == WARMING):
             self._budget.produce(produced)
         if self._listener is not None and not self._parent:
             self._listener(event)
 
+    def check_awaited(self) -> None:
+        """Raises `ChainStateError` if a verb of this chain, or of one of its family, was called and never awaited."""
+        if self.forgotten:
+            raise self.forgotten.pop()
+
     def check_fits(self) -> None:
-        """Raises `ContextExceeded` if the problem leaves a model of the pair no room to write."""
+        """Raises `ContextExceededError` if the problem leaves a model of the pair no room to write."""
         for role, engine in self.engines.items():
             prefix = self._prefix(role)
             if self._positions(role, prefix) < 1:
-                error = ContextExceeded(engine.name, len(prefix), engine.context)
+                error = ContextExceededError(engine.name, len(prefix), engine.context)
                 error.role = role
                 raise error
 
@@ -147,7 +162,7 @@ class ChainState:
     def _view(self, role: str) -> View:
         if role not in self._views:
             if role not in self.engines:
-                raise ChainMisuse(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
+                raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].vocabulary.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
             self._views[role] = View(self.engines[role], self.problem, same, self._prompts)
@@ -209,14 +224,24 @@ class ChainState:
             return base is self._place
         return ground.state == "open" and ground.base is self._place
 
+    def _did_nothing(self, verb: str) -> None:
+        """Counts verbs that had nothing to do. Raises `ChainStateError` when there were too many in a row."""
+        self._idle += 1
+        if self._idle > IDLE:
+            raise ChainStateError(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")
+
+    def _check_unanswered(self, verb: str) -> None:
+        if self.answered:
+            raise ChainStateError(f"{verb}: the chain is answered already")
+
     def _check_open(self, draft: Draft | None, verb: str) -> None:
         """A draft can be built on while it is open and hangs off the chain's end, or while the chain ends in it."""
         if draft is None or (draft.state == "accepted" and draft.place is self._place):
             return
         if draft.state != "open":
-            raise ChainMisuse(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
+            raise ChainStateError(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
         if draft.base is not self._place:
-            raise ChainMisuse(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+            raise ChainStateError(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
 
     def _propose(self, drafts: Sequence[Draft], seed: int, call: events.Call | None, flight: Flight) -> None:
         """Opens drafts that a call brought. Those whose ground was lost meanwhile are rejected at once; there is no call if it was cut."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from speculative.chain.asking import Asking, at_least_one
+from speculative.chain.asking import Asking
 from speculative.chain.calling import Landed
 from speculative.chain.calls import Cut
 from speculative.chain.drafts import Draft, Place, joined
 from speculative.chain.steps import STEP
+from speculative.chain.verb import number, shown, typed, verb, whole
 from speculative.engines.base import Completion
-from speculative.errors import ChainMisuse, EngineError
+from speculative.errors import ChainStateError, EngineError
 from speculative.trace import events
 
 
@@ -27,12 +29,17 @@ class Writing(Asking):
         self._watchers: list[Callable[[Any], Awaitable[None]]] = []
         self._over = False
 
+    @verb
     async def write(self, role: str, *, max_tokens: int | None = None, stop: str | None = None, temperature: float | None = None) -> Draft:
         """Generates and commits. Once the thinking is over nothing is written and no engine called.
 
         A chunk is longer than `max_tokens` only to end a character. When somebody watches the steps it pauses after each,
         and the draft that it gives is all of them together.
         """
+        whole("write", max_tokens=max_tokens)
+        number("write", temperature=temperature)
+        typed("write", str, "a text", stop=stop)
+        self._check_unanswered("write")
         stops, parts, left = self._stops(stop), list[Draft](), max_tokens
         while True:
             part, steps = await self._write(role, left, stops, temperature)
@@ -40,11 +47,10 @@ class Writing(Asking):
             await self._watch(steps)
             left = None if left is None else left - part.tokens
             paused = self._watchers and part.finish == "stop" and stop != STEP and not (stop and stop in part.text)
-            if not (paused or part.finish == "cut") or not self.thinking or (left is not None and left < 1):
+            if not (paused or part.finish == "cut") or self.finish is not None or (left is not None and left < 1):
                 return joined(parts)
 
     async def _write(self, role: str, max_tokens: int | None, stops: tuple[str, ...], temperature: float | None) -> tuple[Draft, int]:
-        at_least_one("write", max_tokens=max_tokens)
         self._view(role)
         with self._exclusive("write"):
             base, place, number = self._place, self._place.below(), self._number(1)
@@ -52,10 +58,11 @@ class Writing(Asking):
             async def written(role: str) -> tuple[Draft, int]:
                 prefix = self._prefix(role)
                 room = self._room(role, prefix)
-                if self.thinking and room.tokens < 1:
+                if self.finish is None and room.tokens < 1:
                     self._end(room.then)
-                if not self.thinking:
+                if self.finish is not None:
                     await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
+                    self._did_nothing("write")
                     return self._nothing(role), 0
                 limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
                 decoding = self._decoding(place, limit, temperature=temperature, stop=stops, stop_ids=self._view(role).stop_ids)
@@ -72,19 +79,20 @@ class Writing(Asking):
                 draft = self._make(role, number, found[0], place, base=base)
                 self.record(events.Wrote(call=call, seed=decoding.seed, proposal=draft.proposal))
                 steps = self._commit([draft])
-                if self.thinking and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
+                if self.finish is None and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
                     self._end(room.then)
                 return draft, steps
 
             return await self._surviving(role, written)
 
+    @verb
     async def answer(self, role: str, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer; cues one if a budget ended the thinking. After a draft it stays a draft."""
+        typed("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.place is self._place):
             return await self._answer_draft(role, after)
         with self._exclusive("answer"):
-            if self.answered:
-                raise ChainMisuse("answer: the chain is answered already")
+            self._check_unanswered("answer")
             if self._over:  # a raw text that its stop string ended has no answer apart
                 return self._nothing(role, "answer")
             dialect = self._view(self._roles.acting(role)).dialect
@@ -130,7 +138,7 @@ class Writing(Asking):
     async def _answer_draft(self, role: str, after: Draft) -> Draft:
         self._check_open(after, "answer")
         if after.phase == "answer":
-            raise ChainMisuse(f"answer: draft {after.id} is an answer already")
+            raise ChainStateError(f"answer: draft {after.id} is an answer already")
         self._view(role)
         base, place, number = after.place, after.place.below(), self._number(1)
         flight, empty = self._flights.begin([after]), list[Completion]()
@@ -183,7 +191,7 @@ class Writing(Asking):
     @contextmanager
     def _exclusive(self, verb: str) -> Generator[None]:
         if self._busy:
-            raise ChainMisuse(f"{verb}: {self._busy} is still at work on this chain; await it first")
+            raise ChainStateError(f"{verb}: {self._busy} is still at work on this chain; await it first")
         self._busy = verb
         try:
             yield
@@ -201,11 +209,13 @@ class Writing(Asking):
         self._warming.saw(last.author, self.tokens)
         if last.phase == "answer":
             if self.finish in (None, "stop"):
-                self.finish = last.finish if last.finish in ("length", "context") else "stop"
+                self.finish = last.finish if last.finish in ("length", "context", "loop") else "stop"
         elif last.ended:
             self.finish = "stop"
         elif last.finish == "context":
             self._end("context")
+        elif last.finish == "loop":
+            self._end("loop", "the server saw the text repeat itself")
         elif self.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self.problem.stop):
             self._over = True
             self._end("stop", "a stop string of the text")
@@ -214,13 +224,16 @@ class Writing(Asking):
         return steps
 
     def _check_loop(self, steps: int) -> None:
-        if self.thinking and steps and self.steps.looping:
+        if self.finish is None and steps and self.steps.looping:
             self._end("loop", "the same steps again and again")
 
     async def _watch(self, steps: int) -> None:
         if steps:
             for watcher in self._watchers:
-                await watcher(self)
+                watching: Any = watcher(self)
+                if not inspect.isawaitable(watching):
+                    raise ChainStateError(f"at_step: watcher must be an async function, got {shown(watcher)}")
+                await watching
 
 
 class Half:

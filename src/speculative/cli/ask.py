@@ -23,9 +23,9 @@ from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.report.live import LivePainter
-from speculative.report.outcome import Outcome
 from speculative.report.recorder import Recorder
 from speculative.report.terminal import draw
+from speculative.result import Result
 from speculative.runner import asolve
 from speculative.trace.trace import Trace
 
@@ -141,7 +141,7 @@ async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder)
 def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
-        put(Outcome.of(trace).dump())
+        put(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:

@@ -13,6 +13,6 @@ COMMANDS = {
     "lm-eval": "Run the lm-evaluation-harness with chains of the pair; all that follows is its own, --help too.",
     "doctor": "Look at the engines: reachable, version, model, template, context, abilities, and what to change.",
     "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",
-    "up": "Start vLLM for a pair of models and hold the servers open.",
+    "up": "Start servers for a pair of models and hold them open.",
     "down": "End the servers that `speculative up` holds open.",
 }

@@ -24,7 +24,10 @@ def whole(_: Any, tokens: Sequence[Token]) -> int:
         raise ValueError(f"{tokens[0].value!r} is no whole number") from None
 
 
-SPEC = "bundled:big, the address of a server (repeat the flag for replicas), or a model's hub name or folder, for which vLLM is started"
+SPEC = (
+    "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
+    "or a GGUF file, here or on the hub (starts llama.cpp)"
+)
 
 ENGINES = Group("Engines", sort_key=4)
 MANY: dict[str, Any] = {"group": ENGINES, "negative": (), "show_default": False}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speculative.cli.commands import COMMANDS
-from speculative.errors import SpeculativeError, UnknownName
+from speculative.errors import SpeculativeError, UnknownNameError
 
 if TYPE_CHECKING:
     from cyclopts import CycloptsError
@@ -100,7 +100,7 @@ def _told(error: CycloptsError) -> str:
         known = [argument.name for argument in error.argument_collection if argument.show and argument.name.startswith("--")]
         return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
     if isinstance(error, exceptions.UnknownCommandError):
-        return str(UnknownName("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
+        return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
     told = str(error)
     return told[:1].lower() + told[1:]
 
@@ -109,7 +109,7 @@ def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
     """Tells whose it is, or the closest one, and where the others are listed."""
     if owners := _owners(flag, command):
         return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
-    close = UnknownName("flag", flag, [*known, "--help"]).closest
+    close = UnknownNameError("flag", flag, [*known, "--help"]).closest
     hint = f"; did you mean {close!r}?" if close else ""
     return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"
 

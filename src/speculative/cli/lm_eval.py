@@ -12,9 +12,8 @@ from traceback import extract_tb
 from typing import Any
 
 from speculative.cli.interrupt import raising
-from speculative.errors import UsageError
+from speculative.errors import MissingExtraError, UsageError
 
-NEEDS = "speculative lm-eval needs the package lm-eval: pip install 'speculative-reasoning[lm-eval]'"
 READS_ARGUMENTS = ("lm_eval/config/*.py", "lm_eval/_cli/*.py", "lm_eval/api/registry.py", "lm_eval/tasks/manager.py")
 
 KEPT = "chains"
@@ -28,7 +27,7 @@ def lm_eval(argv: Sequence[str]) -> int:
     its `--output_path`, so that a run that was stopped goes on. Raises `UsageError`, and what chains raise.
     """
     if find_spec("lm_eval") is None:
-        raise UsageError(NEEDS)
+        raise MissingExtraError("speculative lm-eval", "the package lm-eval", "lm-eval")
     harness: Any = import_module("lm_eval.__main__")
     harness.setup_logging()
     parser, whole = harness.HarnessCLI(), sys.argv

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from speculative.cli.method_flags import parameters
 from speculative.cli.screen import put_json, screen
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import find, names, registered
 
@@ -65,13 +65,13 @@ def _found(name: str) -> type[Method]:
     for wrapper in (False, True):
         try:
             return find(name, wrapper=wrapper)
-        except UnknownName as error:
+        except UnknownNameError as error:
             if error.kind not in ("method", "wrapper"):
                 raise
         except UsageError:
             if wrapper:
                 raise
-    raise UnknownName("method or wrapper", name, names() + names(wrappers=True))
+    raise UnknownNameError("method or wrapper", name, names() + names(wrappers=True))
 
 
 def _list(console: Console, kinds: list[type[Method]]) -> None:

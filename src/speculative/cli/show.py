@@ -7,14 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from speculative.cli.errors import warn
 from speculative.cli.files import check_writable, write
 from speculative.cli.screen import put, screen
 from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.report.chain_page import chain_page
-from speculative.report.outcome import Outcome
 from speculative.report.svg import picture
 from speculative.report.terminal import draw
+from speculative.result import Result
 from speculative.trace.trace import Trace
 
 
@@ -28,7 +29,7 @@ def show(
     out: Annotated[Path | None, Parameter(help="the page to write, with --web; beside the trace unless told")] = None,
 ) -> int:
     """Draw a saved trace again, exactly as `speculative ask` drew it at the end."""
-    loaded = Trace.load(trace)
+    loaded = Trace.load(trace, warn=warn)
     started = loaded.started
     known = problems.find(started.problem.messages[-1].content)
     expected = known.answer if known else None
@@ -43,7 +44,7 @@ def show(
         check_writable(svg)
         write(svg, picture(loaded, expected).encode(), "picture")
     elif json:
-        put(Outcome.of(loaded).dump())
+        put(Result.from_trace(loaded).to_json())
     else:
         draw(screen(), loaded, expected)
     return 0

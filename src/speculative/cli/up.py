@@ -21,12 +21,12 @@ WAIT = 60.0
 
 
 def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
-    """Start vLLM for the models and hold the servers open, until Ctrl-C or `speculative down`."""
+    """Start vLLM or llama.cpp for the models and hold the servers open, until Ctrl-C or `speculative down`."""
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
     launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
     if not launches:
-        raise UsageError("there is no server to start; name models with --big and --small (a hub name or a folder)")
+        raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
     with raising():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 

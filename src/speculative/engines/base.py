@@ -45,12 +45,12 @@ class Completion(Struct, frozen=True, gc=False):
 
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
-    `end_id`, which is not in `ids`), `length` (max_tokens) or `context` (the model's positions ran out). No engine gives `cut`:
-    it stands in a trace for a call that ended before its completion did.
+    `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
+    server saw the text repeat itself). No engine gives `cut`: it stands in a trace for a call that ended before its completion did.
     """
 
     ids: tuple[int, ...]
-    finish: Literal["stop", "end", "length", "context", "cut"]
+    finish: Literal["stop", "end", "length", "context", "loop", "cut"]
     end_id: int | None = None
     logprobs: tuple[float, ...] | None = None
 
@@ -101,7 +101,11 @@ class Vocabulary(Protocol):
         ...
 
     def marker(self, text: str) -> int:
-        """The id of a marker such as `<think>`. Raises `UnknownMarker`."""
+        """The id of a marker such as `<think>`. Raises `UnknownMarkerError`."""
+        ...
+
+    def knows(self, ids: Ids) -> bool:
+        """Returns True if every id is in the vocabulary."""
         ...
 
     def to_bytes(self, ids: Ids) -> bytes:
@@ -113,7 +117,7 @@ class Engine(Protocol):
     """Runs one model. Stateless to its caller: the whole prefix is given each time.
 
     `key` names the chain, so that an engine with replicas can keep it on one. Cancelling the awaiting task ends the
-    work at once. Errors: `EngineError` and its kinds; a prefix that does not fit is `ContextExceeded`.
+    work at once. Errors: `EngineError` and its kinds; a prefix that does not fit is `ContextExceededError`.
     """
 
     @property

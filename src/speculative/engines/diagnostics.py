@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Engine, Tally
+from speculative.engines.tokenizers.base import check_round_trip
 from speculative.errors import EngineError, SpeculativeError
 from speculative.problem import Message
 from speculative.prompts import dialect, encode
@@ -36,14 +37,14 @@ async def look(role: str, engine: Engine) -> Finding:
     server: Any = getattr(engine, "server", None)
     found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
     found.fingerprint, found.context, found.abilities = engine.vocabulary.fingerprint, engine.context, sorted(engine.abilities)
-    family = dialect(engine.dialect)
-    prompt = encode(engine.vocabulary, family.prompt(QUESTION, ""))
     try:
+        check_round_trip(engine.vocabulary, engine.name)
+        prompt = encode(engine.vocabulary, dialect(engine.dialect).prompt(QUESTION, ""))
         ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
         found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
         if server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
-    except EngineError as error:
+    except SpeculativeError as error:  # one of ours too: a dialect of another model
         found.error = str(error)
     found.advice = [line for line, needed in _advice(found, server) if needed]
     return found

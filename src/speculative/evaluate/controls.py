@@ -16,7 +16,7 @@ from speculative.methods.spec import Contender, contender
 from speculative.runs.sample import Sample
 from speculative.stats.cost import Cost, View, costs
 from speculative.stats.prices import Prices
-from speculative.usage import added, share
+from speculative.trace.usage import big_model_share, total_usage
 
 BASELINES = ("big_only", "small_only", "random_switch")
 """Methods that need no control: they are what the others are held against."""
@@ -174,4 +174,4 @@ def _like(rival: Contender, spec: str) -> Contender:
 
 
 def _kept(samples: Sequence[Sample]) -> float | None:
-    return share(added(sample.usage for sample in samples), "kept_tokens")
+    return big_model_share(total_usage(sample.usage for sample in samples), "kept_tokens")

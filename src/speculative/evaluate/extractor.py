@@ -13,7 +13,7 @@ import msgspec
 from speculative.answers import WINDOW
 from speculative.engines.http.client import Deadlines, Link
 from speculative.engines.http.discovery import inspect
-from speculative.errors import EngineFault, UsageError
+from speculative.errors import EngineServerError, UsageError
 from speculative.secret import secret
 
 KEY = "OPENAI_API_KEY"
@@ -70,4 +70,4 @@ def _content(data: bytes, server: str) -> str:
         body: dict[str, Any] = msgspec.json.decode(data)
         return str(body["choices"][0]["message"]["content"] or "").strip()
     except (msgspec.DecodeError, LookupError, TypeError) as error:
-        raise EngineFault(f"{server}: its reply is no chat completion: {error}; name another server with --extract-with") from None
+        raise EngineServerError(f"{server}: its reply is no chat completion: {error}; name another server with --extract-with") from None

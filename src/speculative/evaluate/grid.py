@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import SpeculativeError, UnknownName, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.tasks import Task, task
 from speculative.methods.spec import Contender, contender, spell
 
@@ -65,12 +65,14 @@ class Grid(BaseModel):
     big_model: str | None = None
     big_tokenizer: str | None = None
     big_dialect: str | None = None
+    big_context: int | None = None
     big_gpus: str | None = None
     big_port: int | None = None
     big_args: str | None = None
     small_model: str | None = None
     small_tokenizer: str | None = None
     small_dialect: str | None = None
+    small_context: int | None = None
     small_gpus: str | None = None
     small_port: int | None = None
     small_args: str | None = None
@@ -96,7 +98,7 @@ class Grid(BaseModel):
         return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
-        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownName`."""
+        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownNameError`."""
         entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
         found = [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
         _once("tasks", [chosen.name for chosen, _, _ in found])  # whose samples would be counted together
@@ -114,7 +116,7 @@ def read(path: Path) -> Grid:
     try:
         import yaml
     except ImportError:
-        raise UsageError(f"the grid {path} needs the extra eval: pip install 'speculative-reasoning[eval]'") from None
+        raise MissingExtraError(f"the grid {path}", "PyYAML", "eval") from None
     try:
         text = path.read_text(encoding="utf-8")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
@@ -130,7 +132,7 @@ def read(path: Path) -> Grid:
     known = list(Grid.model_fields)
     for key in values:  # pyright: ignore[reportUnknownVariableType]
         if key not in known:
-            raise UsageError(f"the grid {path}: {UnknownName('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
+            raise UsageError(f"the grid {path}: {UnknownNameError('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
     try:
         grid = Grid.model_validate(values)
         grid.cells(path.parent)

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.engines.hub import unreachable
+from speculative.errors import MissingExtraError, SpeculativeError
 from speculative.secret import secret
 
 NEXT = "fetch it where there is a network, or name a JSON-lines file with --data"
@@ -19,12 +20,12 @@ def rows(dataset: str, config: str | None, split: str) -> Iterator[Mapping[str, 
     Raises `UsageError` without the package, and `SpeculativeError` that names the data set if it cannot be had.
     """
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if unreachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the package looks into its cache only, and does not retry for half a minute
     try:
         import datasets
     except ImportError:
-        raise UsageError(
-            f"the data set {dataset} needs the package datasets: pip install 'speculative-reasoning[eval]', or use --data FILE"
-        ) from None
+        raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
     try:
         found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]

@@ -36,7 +36,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, T
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import grade_async, vote_key
 from speculative.evaluate.problems import TaskProblem
@@ -45,13 +45,14 @@ from speculative.evaluate.tasks import TASKS, Task, digest, load, task
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.pair import BUNDLED, EngineOptions, Pair
-from speculative.problem import Message, Problem, Result, Sampling
+from speculative.problem import Message, Problem, Sampling
 from speculative.prompts import Qwen3
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Sample
 from speculative.stats.pass_at_k import allowed, majority
 from speculative.trace.trace import Trace
-from speculative.usage import summed
+from speculative.trace.usage import all_roles
 
 POSED = "speculative"
 """Key of a message's metadata: our solver stores the problem, its epoch and the answer instruction there."""
@@ -131,7 +132,7 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
     segments = trace.segments() if trace else []
     thinking = "".join(segment.text for segment in segments if segment.phase == "thinking")
     answering = sum(segment.tokens for segment in segments if segment.phase == "answer")
-    prompt, cached, produced = (int(summed(chain.usage, name)) for name in ("prompt_tokens", "cached_tokens", "produced_tokens"))
+    prompt, cached, produced = (int(all_roles(chain.usage, name)) for name in ("prompt_tokens", "cached_tokens", "produced_tokens"))
     usage = ModelUsage(
         input_tokens=prompt - cached,
         input_tokens_cache_read=cached,
@@ -140,7 +141,8 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
         reasoning_tokens=produced - answering,
     )
     told: list[Content] = [ContentReasoning(reasoning=thinking)] if thinking else []
-    message = ChatMessageAssistant(content=[*told, ContentText(text=chain.answer)], model=model, source="generate")
+    text = chain.answer if isinstance(chain, Sample) else chain.text
+    message = ChatMessageAssistant(content=[*told, ContentText(text=text)], model=model, source="generate")
     metadata = {
         "seconds": chain.seconds,
         "usage": {role: {name: getattr(cost, name) for name in cost.__struct_fields__} for role, cost in chain.usage.items()},
@@ -149,17 +151,17 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
         "params": chain.params,
         "seed": chain.seed,
     }
-    choice = ChatCompletionChoice(message=message, stop_reason=REASONS.get(chain.finish_reason, "unknown"))
+    choice = ChatCompletionChoice(message=message, stop_reason=REASONS.get(chain.finish_reason or "", "unknown"))
     return ModelOutput(model=model, choices=[choice], usage=usage, metadata=metadata)
 
 
 def _open_pair(given: dict[str, Any]) -> Pair:
-    """Opens the pair of the `-M` arguments. Raises `UnknownName` and the errors of `Pair.open`."""
-    fields = ("model", "key", "tokenizer", "dialect", "gpus", "port", "args")
+    """Opens the pair of the `-M` arguments. Raises `UnknownNameError` and the errors of `Pair.open`."""
+    fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
     known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
     for name in given:
         if name not in known:
-            raise UnknownName("model argument", name, known)
+            raise UnknownNameError("model argument", name, known)
     options = {
         role: EngineOptions(
             **{field: given[f"{role}_{field}"] for field in fields if f"{role}_{field}" in given},

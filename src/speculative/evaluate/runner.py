@@ -27,8 +27,9 @@ from speculative.evaluate.tasks import Task, Unreadable
 from speculative.methods.base import Method
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
-from speculative.problem import Message, Problem, Result
+from speculative.problem import Message, Problem
 from speculative.prompts import dialect, shown
+from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Key, Sample
 from speculative.runs.shared_cache import lent
@@ -368,8 +369,8 @@ def solver(pair: Pair) -> Solve:
 async def grade_result(one: PlannedSample, result: Result, concurrency: float, extract: Extract | None = None) -> Sample:
     """Returns the graded sample of a finished chain. `extract` is asked where the grader finds no answer in the text."""
     stated, kind = one.task_problem, one.task_problem.kind
-    found = await extract(stated.problem, result.answer) if extract and not find_answer(result.answer) else None
-    text = found[0] if found else result.answer
+    found = await extract(stated.problem, result.text) if extract and not find_answer(result.text) else None
+    text = found[0] if found else result.text
     more: dict[str, Any] = {"question": stated.problem, "tolerance": one.settings.get("tolerance", 0)}
     verdict = await grade_async(text, stated.answer, kind, **more) if kind else UNGRADED
     return Sample(
@@ -383,14 +384,14 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
         epoch=one.epoch,
         seed=result.seed,
         gold=stated.answer,
-        answer=result.answer,
+        answer=result.text,
         found=verdict.answer,
         vote=vote_key(verdict.answer, kind, stated.problem) if kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
-        finish_reason=result.finish_reason,
+        finish_reason=result.finish_reason or "",
         seconds=result.seconds,
-        usage=result.usage,
+        usage={role: cost for role, cost in result.usage.items() if cost.requests},
         at_once=concurrency,
         lent=lent(result.trace),
         control_of=one.contender.control_of,

@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate import hub
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
@@ -100,9 +100,9 @@ TASKS: dict[str, Task] = {task.name: task for task in ALL}
 
 
 def task(name: str) -> Task:
-    """The task of that name, `-` or `_` in it. Raises `UnknownName`."""
+    """The task of that name, `-` or `_` in it. Raises `UnknownNameError`."""
     if name.replace("-", "_") not in TASKS:
-        raise UnknownName("task", name, list(TASKS))
+        raise UnknownNameError("task", name, list(TASKS))
     return TASKS[name.replace("-", "_")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -9,11 +10,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
+from speculative.errors import ChainStateError, UsageError
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
     [
         "answer_instruction",
+        "answer_tokens",
         "big",
         "degrade",
         "epochs",
@@ -88,7 +91,10 @@ class Method(BaseModel):
 
     async def run(self, chain: Chain) -> None:
         """The whole of it. A method that is not one chain of thought (a vote, a cascade) overrides this."""
-        await self.think(chain)
+        thinking: Any = self.think(chain)
+        if not inspect.isawaitable(thinking):
+            raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
+        await thinking
         if not chain.answered:
             await chain.answer(self.answer_by)
 
@@ -107,6 +113,13 @@ class Method(BaseModel):
         taken = RUNNER_OWNS & set(cls.model_fields)
         if taken:
             raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+        for name in ("think", "run"):
+            found = cls.__dict__.get(name)
+            if inspect.isfunction(found) and not inspect.iscoroutinefunction(found) and not hasattr(found, "__wrapped__"):
+                raise UsageError(
+                    f"{cls.__name__}.{name} must be `async def`, without `yield` "
+                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
+                )
 
 
 @cache
@@ -166,5 +179,5 @@ def params_of(method: Method) -> dict[str, Any]:
 
 
 def name_of(method: Method) -> str:
-    """`random_switch`, or `vote(random_switch)` inside a wrapper."""
-    return f"{type(method).name()}({name_of(method.inner)})" if isinstance(method, Wrapper) else type(method).name()
+    """`random_switch`, or `vote*random_switch` inside a wrapper: as both are spelled on the command line."""
+    return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()

@@ -2,10 +2,9 @@
 
 from pydantic import Field
 
-from speculative.answers import ballot
+from speculative.answers import ballot, boxed
 from speculative.chain.chain import Chain
 from speculative.methods.base import Wrapper
-from speculative.problem import boxed
 from speculative.prompts import Question
 
 

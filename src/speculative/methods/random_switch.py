@@ -24,6 +24,8 @@ class RandomSwitch(Method):
     def _one_share(self) -> "RandomSwitch":
         if self.switch_ratio is not None and self.big_share is not None:
             raise ValueError("give switch_ratio or big_share, not both")
+        if self.switch_ratio is None and self.big_share is None:
+            object.__setattr__(self, "switch_ratio", 1.0)  # the one in effect is a parameter like any other
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,8 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from speculative.errors import UnknownName, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.errors import UnknownNameError, UsageError
+from speculative.methods.base import Method, Wrapper, name_of, params_of
 
 GROUP = "speculative.methods"
 ROOMS = ("base", "registry")
@@ -57,7 +58,7 @@ def names(wrappers: bool = False) -> list[str]:
 
 
 def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method]:
-    """The method (or wrapper) of that name or alias, or at that path. Raises `UnknownName`, `UsageError`.
+    """The method (or wrapper) of that name or alias, or at that path. Raises `UnknownNameError`, `UsageError`.
 
     `paths`: whether `FILE.py:CLASS` is taken. Paths are code, so no name that came with a request may be looked up so.
     """
@@ -66,16 +67,18 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
         if issubclass(found, Wrapper) != wrapper:
             raise UsageError(f"{name} is {'no' if wrapper else 'a'} wrapper; wrappers are named with --with, and nothing else is")
         return found
+    if paths and re.search(r"[/\\]|\.[A-Za-z]\w*$", name):
+        raise UsageError(f"{'wrapper' if wrapper else 'method'}: a method's file must end in .py, got {name!r}; write FILE.py:CLASS")
     for method in registered().values():
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
-    raise UnknownName("wrapper" if wrapper else "method", name, names(wrapper))
+    raise UnknownNameError("wrapper" if wrapper else "method", name, names(wrapper))
 
 
 def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers: Iterable[str] = (), *, paths: bool = True) -> Method:
     """A method with validated parameters, inside the wrappers, the first one innermost.
 
-    A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownName` and `UsageError`.
+    A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownNameError` and `UsageError`.
     """
     if isinstance(name, Method) and params:
         raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
@@ -87,6 +90,24 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
             raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
         method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
+
+
+def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns a kept method's name and parameters as this version writes them.
+
+    An older version wrote `vote(random_switch)`, and null for a `switch_ratio` that was left to the method.
+    """
+    parts = name.replace("(", "*").rstrip(")").split("*")
+    around = {part: params.get(part) for part in parts[:-1]}
+    own = {field: value for field, value in params.items() if field not in around}
+    try:
+        method = _made(find(parts[-1], paths=False), own)
+        for label in reversed(parts[:-1]):
+            method = _made(find(label, paths=False, wrapper=True), {**(around[label] or {}), "inner": method})
+    except UsageError:
+        return "*".join(parts), dict(params)
+    now = params_of(method)
+    return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()}
 
 
 def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
@@ -122,7 +143,7 @@ def _made(kind: type[Method], params: Mapping[str, Any]) -> Method:
     known = [field for field in kind.model_fields if field != "inner"]
     for field in params:
         if field not in kind.model_fields:
-            raise UnknownName(f"parameter of {kind.name()}", field, known)
+            raise UnknownNameError(f"parameter of {kind.name()}", field, known)
     try:
         return kind.model_validate(dict(params))
     except ValidationError as error:
@@ -156,10 +177,11 @@ def _at_path(spec: str) -> type[Method]:
             made.loader.exec_module(module)
         except Exception as error:
             del sys.modules[module_name]
-            raise UsageError(f"method {spec!r} cannot be loaded: {type(error).__name__}: {error}") from error
+            told = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise UsageError(f"method {spec!r} cannot be loaded: {told}") from error
     methods = {method.__name__: method for method in _defined(module)}
     if label and label not in methods:
-        raise UnknownName(f"method class in {path.name}", label, list(methods))
+        raise UnknownNameError(f"method class in {path.name}", label, list(methods))
     if not label and len(methods) != 1:
         raise UsageError(f"method {spec!r}: the file holds {len(methods)} methods; write FILE.py:CLASS")
     return methods[label] if label else next(iter(methods.values()))

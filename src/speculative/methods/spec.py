@@ -29,7 +29,7 @@ class Contender(Struct, frozen=True):
 
 
 def contenders(spec: str) -> list[Contender]:
-    """The methods of a list with commas. Raises `UnknownName` and `UsageError`."""
+    """The methods of a list with commas. Raises `UnknownNameError` and `UsageError`."""
     found = [contender(part) for part in split(spec, ",")]
     if not found:
         raise UsageError("methods: none is named; name some with commas between them, as in big_only,random_switch")

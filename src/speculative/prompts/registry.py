@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speculative.engines.base import Vocabulary
-from speculative.errors import UnknownMarker, UnknownName, UsageError
+from speculative.errors import UnknownMarkerError, UnknownNameError, UsageError
 from speculative.prompts.bundled import Bundled
 from speculative.prompts.deepseek import DeepSeekR1
 from speculative.prompts.dialect import Dialect
@@ -28,14 +28,14 @@ def recognise(vocabulary: Vocabulary) -> str:
         try:
             for marker in family.markers:
                 vocabulary.marker(marker)
-        except UnknownMarker:
+        except UnknownMarkerError:
             continue
         return family.name
     raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {', '.join(DIALECTS)})")
 
 
 def dialect(name: str) -> Dialect:
-    """The dialect of that name. Raises `UnknownName`."""
+    """The dialect of that name. Raises `UnknownNameError`."""
     if name not in DIALECTS:
-        raise UnknownName("dialect", name, list(DIALECTS))
+        raise UnknownNameError("dialect", name, list(DIALECTS))
     return DIALECTS[name]

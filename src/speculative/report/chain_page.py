@@ -6,10 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.answers import right
-from speculative.problem import boxed
+from speculative.answers import boxed, right
 from speculative.report.html import page
-from speculative.report.outcome import seconds_of
 from speculative.report.pack import PackedChain, pack
 from speculative.report.terminal import FINISHES, INTERRUPTED
 from speculative.trace.trace import Trace
@@ -45,11 +43,11 @@ class Shown(Struct, frozen=True):
             boxed=found,
             expected=expected,
             right=None if expected is None else right(found, expected),
-            finish=f"{seconds_of(trace):.2f} s · {finish}",
+            finish=f"{trace.seconds:.2f} s · {finish}",
             chain=PackedChain.of(trace),
         )
 
 
 def chain_page(trace: Trace, expected: str | None = None) -> bytes:
-    """The page of a trace. `expected`: the right answer, where it is known. Raises `BadTrace` for a trace that has no beginning."""
+    """The page of a trace. `expected`: the right answer, where it is known. Raises `TraceFormatError` for a trace that has no beginning."""
     return page(MODULE, {BLOCK: pack(Shown.of(trace, expected))})

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from speculative.errors import UsageError
+from speculative.errors import MissingExtraError
 from speculative.report.frontier import Frontier
 
 COLOURS = ("#4053d3", "#c65d00", "#00796b", "#a3195b", "#6d4c9f", "#7a6500", "#0277bd", "#5d4037")
@@ -75,7 +75,7 @@ def _pyplot() -> Any:
     try:
         matplotlib: Any = import_module("matplotlib")
     except ImportError:
-        raise UsageError("drawing needs matplotlib: pip install 'speculative-reasoning[plots]'") from None
+        raise MissingExtraError("drawing", "matplotlib", "plots") from None
     matplotlib.use("agg")
     matplotlib.rcParams["svg.hashsalt"] = "speculative"  # the same figure is the same file
     return import_module("matplotlib.pyplot")

@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct
 
 from speculative.errors import SpeculativeError
-from speculative.problem import Usage
 from speculative.report.frontier import AXES, Frontier, frontier
 from speculative.report.gather import Gathered
 from speculative.report.html import block, head, tail
@@ -17,6 +16,7 @@ from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
 from speculative.stats.summary import Standing, standings
+from speculative.trace.usage import Usage
 from speculative.version import VERSION
 
 MODULE = "report.js"

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from speculative.errors import UsageError
-from speculative.problem import Usage
+from speculative.errors import MissingExtraError
 from speculative.runs.sample import Sample
+from speculative.trace.usage import Usage
 
 PLAIN = (
     "task",
@@ -83,4 +83,4 @@ def _polars() -> Any:
     try:
         return import_module("polars")
     except ImportError:
-        raise UsageError("Parquet needs polars: pip install 'speculative-reasoning[tables]'") from None
+        raise MissingExtraError("Parquet", "polars", "tables") from None

@@ -72,8 +72,7 @@ class Lines:
 
     def _write(self, author: str, line: str) -> None:
         if self._labels and author != self._author:
-            before = " " if self.open.plain and not self.open.plain.endswith(" ") else ""
-            self.open.append(f"{before}[{author}]{'' if line.startswith(' ') else ' '}")
+            self.open.append(f"[{author}]")  # no blank: without its labels a line is the chain's very text
         self._author = author
         self.open.append(line, style_of(author))
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.problem import Usage
 from speculative.report.timeline import Fate, Sketch, Stroke
 from speculative.trace.events import Phase
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 
 LEVEL = 9
 """Of zlib: a file is written once and kept."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from inspect import cleandoc
+from typing import Any, cast
 
 import msgspec
 
-from speculative.report.outcome import Outcome
+from speculative.result import SavedResult
 from speculative.trace.events import AnyEvent
 from speculative.trace.trace import VERSION
 
@@ -18,7 +19,7 @@ def trace_schema() -> dict[str, Any]:
 
 def outcome_schema() -> dict[str, Any]:
     """JSON schema of what `speculative ask --json` prints."""
-    return msgspec.json.schema(Outcome)
+    return msgspec.json.schema(SavedResult)
 
 
 TEXT = f"""# Traces and `--json`
@@ -48,7 +49,8 @@ Every call to an engine is in exactly one event, as `call`: so the sum over all 
 
 One object. `trace` holds the version and the events of the file; `usage` is by role, in tokens, and
 `produced_tokens = kept_tokens + discarded_tokens`; `seconds` is wall time, `usage[role].seconds` the sum of that role's calls.
-`finish_reason` is null when the chain was interrupted. `boxed` is the content of the answer's last `\\boxed{{…}}`.
+`finish_reason` is null when the chain was interrupted. `text` is what a reader sees, `answer` the content of its last
+`\\boxed{{…}}` (null if there is none).
 
 """
 
@@ -60,5 +62,14 @@ def page() -> str:
 
 
 def pretty(schema: dict[str, Any]) -> str:
-    """A schema as it stands on a page."""
-    return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2).decode()
+    """Returns a schema as it stands on a page, the same with every version of msgspec."""
+    return msgspec.json.format(msgspec.json.encode(_portable(schema), order="sorted"), indent=2).decode()
+
+
+def _portable(part: Any) -> Any:
+    """Removes what versions of msgspec do differently: indents of docstrings, and the names that keys may have."""
+    if isinstance(part, list):
+        return [_portable(value) for value in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return cleandoc(part) if isinstance(part, str) and "\n" in part else part
+    return {name: _portable(value) for name, value in cast("dict[str, Any]", part).items() if name != "propertyNames"}

@@ -11,10 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from speculative.problem import Usage
 from speculative.report.lines import NOTE, style_of
 from speculative.stats.cost import View
-from speculative.usage import share, summed
+from speculative.trace.usage import Usage, all_roles, big_model_share
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"
@@ -24,7 +23,7 @@ HEADINGS = ("calls", "prompt", "cached", "scored", "produced", "kept", "discarde
 def usage_table(usage: Mapping[str, Usage]) -> Table:
     """Tokens by role and fate. A column of zeros that says nothing is left out."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or summed(usage, name)]
+    shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or all_roles(usage, name)]
     table.add_column("tokens of")
     for place in shown:
         table.add_column(HEADINGS[place], justify="right")
@@ -34,14 +33,14 @@ def usage_table(usage: Mapping[str, Usage]) -> Table:
         table.add_row(Text(role, style_of(role)), *numbers, f"{cost.seconds:.2f}")
     if len(usage) > 1:
         table.add_row(
-            "together", *(f"{summed(usage, NUMBERS[place]):,}" for place in shown), f"{summed(usage, 'seconds'):.2f}", style="bold"
+            "together", *(f"{all_roles(usage, NUMBERS[place]):,}" for place in shown), f"{all_roles(usage, 'seconds'):.2f}", style="bold"
         )
     return table
 
 
 def shares(usage: Mapping[str, Usage]) -> str:
     """The share of the big model in what was kept and in what was produced, in words."""
-    kept, spent = share(usage, "kept_tokens"), share(usage, "produced_tokens")
+    kept, spent = big_model_share(usage, "kept_tokens"), big_model_share(usage, "produced_tokens")
     if kept is None or spent is None:
         return "nothing was kept" if spent is not None else "nothing was produced"
     told = f"big wrote {100 * kept:.0f} % of the chain's tokens"

@@ -9,10 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from speculative.answers import right
-from speculative.problem import boxed
+from speculative.answers import boxed, right
 from speculative.report.lines import DISCARDED, NOTE, clean, lay_out, style_of
-from speculative.report.outcome import seconds_of
 from speculative.report.tables import shares, usage_table
 from speculative.report.timeline import Sketch
 from speculative.trace.events import Started
@@ -77,7 +75,7 @@ def _footer(trace: Trace, expected: str | None) -> RenderableType:
     usage = trace.usage()
     finish = f"finish reason {ended.finish_reason}: {FINISHES[ended.finish_reason]}" if ended else INTERRUPTED
     lost = f" · {trace.degraded} was lost on the way" if trace.degraded else ""
-    closing = Text(f"{shares(usage)} · {seconds_of(trace):.2f} s · {finish}{lost}")
+    closing = Text(f"{shares(usage)} · {trace.seconds:.2f} s · {finish}{lost}")
     return Group(Text(""), *_verdict(trace, expected), usage_table(usage), closing)
 
 

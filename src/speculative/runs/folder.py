@@ -20,6 +20,7 @@ import msgspec
 from msgspec import structs
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.methods.registry import restored
 from speculative.runs.sample import Sample
 from speculative.trace.trace import Trace
 
@@ -46,7 +47,7 @@ class Run:
         self.samples, self._whole = _samples(path / SAMPLES)
 
     def trace(self, sample: Sample) -> Trace | None:
-        """The sample's trace; None if none was kept. Raises `BadTrace`, and `SpeculativeError` for a file that is missing."""
+        """The sample's trace; None if none was kept. Raises `TraceFormatError`, and `SpeculativeError` for a file that is missing."""
         if sample.trace is None:
             return None
         if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
@@ -146,12 +147,22 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
     if not (cut.startswith(BEGINNING) or BEGINNING.startswith(cut)):
         raise UsageError(f"{path} does not end in a sample; it was changed, or it is another file")
     samples: list[Sample] = []
+    methods: dict[bytes, tuple[str, dict[str, Any]]] = {}
     for number, line in enumerate(data[:whole].splitlines(), 1):
         try:
-            samples.append(_decoder.decode(line))
+            samples.append(_restored(_decoder.decode(line), methods))
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise UsageError(f"{path}, line {number} is no sample: {error}; name another folder") from None
     return samples, whole
+
+
+def _restored(sample: Sample, known: dict[bytes, tuple[str, dict[str, Any]]]) -> Sample:
+    """The sample with its method as this version writes it: a run that an older version began goes on."""
+    kept = msgspec.json.encode((sample.method, sample.params))
+    if kept not in known:
+        known[kept] = restored(sample.method, sample.params)
+    method, params = known[kept]
+    return sample if (method, params) == (sample.method, sample.params) else structs.replace(sample, method=method, params=params)
 
 
 def _whole(data: bytes) -> int:

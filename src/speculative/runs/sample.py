@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.problem import Usage
+from speculative.trace.usage import Usage
 
 Key = tuple[str, str, str, int]
 

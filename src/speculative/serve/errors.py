@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative.errors import ContextExceeded, EngineClosed, EngineError, UnknownName, UnmetNeeds, UsageError
+from speculative.errors import (
+    ContextExceededError,
+    EngineBusyError,
+    EngineClosedError,
+    EngineError,
+    UnknownNameError,
+    UnsupportedMethodError,
+    UsageError,
+)
 from speculative.serve import shown
+
+BUSY = 5
+"""Seconds after which to try again, where a busy model server did not say."""
 
 
 class Refusal(Exception):
@@ -77,17 +89,27 @@ def refusal_of(error: BaseException, request: str) -> Refusal:
             return error
         case ClientDisconnect():
             return Refusal(400, "the client went away before its request was whole")
-        case UnknownName(kind="model"):
+        case UnknownNameError(kind="model"):
             return Refusal(404, str(error), code="model_not_found", param="model")
-        case UnmetNeeds():
+        case UnsupportedMethodError():
             return Refusal(400, shown.named(str(error)))
         case UsageError():
             return Refusal(400, str(error))
-        case ContextExceeded():
+        case ContextExceededError():
             return Refusal(400, shown.failed(error), code="context_length_exceeded")
-        case EngineClosed():
+        case EngineClosedError():
             return Refusal(503, f"{shown.failed(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
+        case EngineBusyError(status=429):
+            return _busy(error, 429, f"{shown.failed(error)}; {more}", "rate_limit_error")
+        case EngineBusyError(status=503):
+            return _busy(error, 503, f"{shown.failed(error)}; {more}", "service_unavailable")
         case EngineError():
             return Refusal(502, f"{shown.failed(error)}; {more}", kind="upstream_error", code=type(error).__name__)
         case _:
             return Refusal(500, f"an error inside the service; {more}", kind="internal_error")
+
+
+def _busy(error: EngineBusyError, status: int, message: str, kind: str) -> Refusal:
+    """A model server that turned the call away for now: the client is told when to come back."""
+    wait = BUSY if error.retry_after is None else max(1, math.ceil(error.retry_after))
+    return Refusal(status, message, kind=kind, code=type(error).__name__, retry_after=wait)

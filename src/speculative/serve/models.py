@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from speculative.errors import UnknownName, UnmetNeeds
+from speculative.errors import UnknownNameError, UnsupportedMethodError
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.serve.door import Door
@@ -18,11 +18,11 @@ def listed(door: Door) -> list[dict[str, Any]]:
 
 
 def one(door: Door, model: str) -> dict[str, Any]:
-    """As `GET /v1/models/ID` tells it. Raises `UnknownName`."""
+    """As `GET /v1/models/ID` tells it. Raises `UnknownNameError`."""
     name = model.removeprefix(f"{OWNER}/")
     told = _told(door, door.settings.method if name == OWNER else name, model)
     if told is None:
-        raise UnknownName("model", model, [model["id"] for model in listed(door)])
+        raise UnknownNameError("model", model, [model["id"] for model in listed(door)])
     return told
 
 
@@ -50,7 +50,7 @@ def _served(door: Door, method: Method) -> bool:
     """Whether the pair can do what the method needs; while it loads, nobody knows."""
     try:
         door.pair.check(method)
-    except UnmetNeeds:
+    except UnsupportedMethodError:
         return False
     except Refusal:
         return True

@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from speculative.problem import Usage, boxed
+from speculative.answers import boxed
 from speculative.serve.cut import Cut
 from speculative.serve.feed import Close
 from speculative.trace.events import Call, Ended, Stopped
 from speculative.trace.state import Ledger
 from speculative.trace.trace import Trace
+from speculative.trace.usage import Usage
 
 SHORT = {"length": "length", "context": "length", "time": "length"}
 """Our finish reasons in the two words of the OpenAI API; a loop was answered in full."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
@@ -53,7 +53,7 @@ class Jobs:
         self.settings = settings
         known = [*names(), *settings.presets]
         if settings.method not in known:
-            raise UnknownName("method", settings.method, known)
+            raise UnknownNameError("method", settings.method, known)
         self.default = preset(settings, settings.method)
         self.default.build()
         for name, one in settings.presets.items():
@@ -196,12 +196,12 @@ class Jobs:
 
 
 def preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """The preset, or the method without parameters, of that name. Raises `UnknownName`."""
+    """The preset, or the method without parameters, of that name. Raises `UnknownNameError`."""
     if name in settings.presets:
         return settings.presets[name]
     if name in names():
         return Preset(method=name)
-    raise UnknownName("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
+    raise UnknownNameError("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
 
 
 def bare(method: Method) -> Method:

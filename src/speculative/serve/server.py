@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from speculative.errors import EngineClosed, UsageError
+from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import EngineOptions, Pair
 from speculative.serve.app import create_app
 from speculative.serve.connection import connection
@@ -126,7 +126,7 @@ def opening(settings: Settings, flags: Mapping[str, EngineOptions] | None = None
 
     def tell(line: str) -> None:
         if ended.is_set():
-            raise EngineClosed("the service was told to stop while its models were loading")
+            raise EngineClosedError("the service was told to stop while its models were loading")
         log("loading", 10, told=line)
 
     async def opened() -> Pair:

@@ -7,26 +7,26 @@ import re
 from msgspec import structs
 
 from speculative.errors import (
-    ContextExceeded,
-    EngineBusy,
-    EngineClosed,
+    ContextExceededError,
+    EngineBusyError,
+    EngineClosedError,
     EngineError,
-    EngineFault,
-    EngineRefused,
-    EngineTimeout,
-    EngineUnreachable,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
 )
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 """Where the server of an engine is, as the engine's name says it."""
 KINDS: dict[type[EngineError], str] = {
-    EngineUnreachable: "'s server cannot be reached",
-    EngineTimeout: "'s server did not answer in time",
-    EngineBusy: "'s server turned the call away for now",
-    EngineRefused: "'s server refused the call",
-    EngineFault: "'s server broke",
-    EngineClosed: " was closed",
+    EngineUnreachableError: "'s server cannot be reached",
+    EngineTimeoutError: "'s server did not answer in time",
+    EngineBusyError: "'s server turned the call away for now",
+    EngineRefusedError: "'s server refused the call",
+    EngineServerError: "'s server broke",
+    EngineClosedError: " was closed",
 }
 
 
@@ -38,8 +38,8 @@ def named(text: str) -> str:
 def failed(error: EngineError) -> str:
     """Whose engine failed, and how."""
     who = f"the {error.role} model" if error.role else "a model"
-    if isinstance(error, ContextExceeded):
-        return f"{who}: a prefix of {error.tokens} tokens does not fit into its context of {error.context}; shorten the problem"
+    if isinstance(error, ContextExceededError):
+        return f"{who}: {error.what}; {error.advice}"
     return who + KINDS.get(type(error), " failed")
 
 

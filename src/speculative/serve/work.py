@@ -11,7 +11,8 @@ from msgspec import structs
 from speculative import prompts
 from speculative.methods.base import append_only
 from speculative.pair import Pair
-from speculative.problem import Problem, Result
+from speculative.problem import Problem
+from speculative.result import Result
 from speculative.runner import run
 from speculative.serve.errors import Refusal
 from speculative.serve.feed import Feed, RawText
@@ -113,10 +114,5 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
 
 def fitted(problem: Problem, raw: RawText | None) -> Problem:
-    """A raw text without thinking has no answer to keep tokens free for: the budget grows by what the chain would keep."""
-    if raw is None or raw.ends is None:
-        return problem
-    larger = problem
-    while (lacking := problem.max_tokens + larger.reserve - larger.max_tokens) > 0:
-        larger = structs.replace(larger, max_tokens=larger.max_tokens + lacking)
-    return larger
+    """A raw text without thinking has no answer to keep tokens free for: all of its budget is the text's."""
+    return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0)

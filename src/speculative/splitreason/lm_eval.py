@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.lm_eval.arguments import DOOR, ROLES, SERVICE
 from speculative.methods.registry import find
 from speculative.splitreason.modes import MODES, ending, params_of_mode
@@ -52,7 +52,7 @@ KNOWN = (*MODES, *_FIELDS, *_ENGINES, "max_tokens", "max_gen_toks", "terminating
 
 
 def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Its arguments as ours, and the names of those that have no use here. Raises `UsageError` and `UnknownName`."""
+    """Its arguments as ours, and the names of those that have no use here. Raises `UsageError` and `UnknownNameError`."""
     given = {name: value for name, value in told.items() if value is not None}
     for name, value in given.items():
         if name in LATER and value:
@@ -60,7 +60,7 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         if name == "service":
             raise UsageError(SERVICE)
         if name not in (*KNOWN, *LATER):
-            raise UnknownName("model argument", name, list(KNOWN))
+            raise UnknownNameError("model argument", name, list(KNOWN))
     if given.get("max_length") and given.get("max_model_len"):
         raise UsageError("max_length and max_model_len: give one of them")
     mode = _mode(given)

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
-from speculative.problem import Usage
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices, default_prices
-from speculative.usage import added
+from speculative.trace.usage import Usage, total_usage
 
 View = Literal["api", "gpu", "flops"]
 MILLION, HOUR = 1_000_000, 3600
@@ -64,7 +63,7 @@ def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
     for sample in samples:
         for role, tokens in sample.lent.items():
             lent[role] = lent.get(role, 0) + tokens
-    usage = added(sample.usage for sample in samples)
+    usage = total_usage(sample.usage for sample in samples)
     return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - lent.get(role, 0))) for role, cost in usage.items()}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from speculative.runs.sample import Sample
 from speculative.stats.cost import Prices, View, costs
 from speculative.stats.intervals import Z95
-from speculative.usage import added, share
+from speculative.trace.usage import big_model_share, total_usage
 
 LEAST_P = 1e-12
 """No p-value is told as less: the sum over the patterns is not more exact."""
@@ -86,7 +86,7 @@ def _pairs(one: Mapping[Place, Sample], other: Mapping[Place, Sample]) -> list[t
 
 def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, float | None]:
     """The big model's share of kept tokens, of both sides."""
-    one, other = (share(added(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
+    one, other = (big_model_share(total_usage(pair[side].usage for pair in pairs), "kept_tokens") for side in (0, 1))
     return one, other
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.problem import Usage
 from speculative.runs.sample import Sample
 from speculative.stats.cost import Cost, View, costs
 from speculative.stats.intervals import Estimate, accuracy_interval
 from speculative.stats.paired import Contrast, contrast, kept_shares, paired
 from speculative.stats.pass_at_k import Try, maj_at, pass_at
 from speculative.stats.prices import Prices
-from speculative.usage import added, share
+from speculative.trace.usage import Usage, big_model_share, total_usage
 
 BASELINE = "big_only"
 CHANCE = "random_switch"
@@ -168,7 +167,7 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
     for sample in samples:
         tries.setdefault(sample.problem, []).append((sample.vote, sample.correct))
     outcomes = [[right for _, right in tried] for tried in tries.values()]
-    usage = added(sample.usage for sample in samples)
+    usage = total_usage(sample.usage for sample in samples)
     reasons = [sample.finish_reason for sample in samples]
     first = samples[0]
     return Standing(
@@ -181,8 +180,8 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
         chains=len(samples),
         accuracy=sum(sample.correct for sample in samples) / len(samples),
         interval=accuracy_interval(outcomes),
-        share_kept=share(usage, "kept_tokens"),
-        share_spent=share(usage, "produced_tokens"),
+        share_kept=big_model_share(usage, "kept_tokens"),
+        share_spent=big_model_share(usage, "produced_tokens"),
         seconds=round(sum(sample.seconds for sample in samples) / len(samples), 6),
         speed=_speed(samples, baseline),
         finish_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},

@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from speculative.engines.base import Completion, Decoding, Engine, Tally
-from speculative.errors import ContextExceeded, EngineError
+from speculative.errors import ContextExceededError, EngineError
 from speculative.problem import Message
 from speculative.prompts import Part, dialect, encode, shown
 from speculative.testing.fake_llamacpp import LlamaSpeech, begun
@@ -31,13 +31,15 @@ class Fault(Struct, frozen=True):
 
     `status`: the call is answered with that status (and Retry-After). `garbage`: something that is no JSON. `half`: half a JSON, and
     the end. `close`: the connection closes. `error`: an error in the middle of the stream. `stall`: nothing for `seconds`.
+    `ping`: comments, empty lines and empty events for `seconds`, and then the connection closes. `said`: the error's message.
     """
 
-    kind: Literal["status", "garbage", "half", "close", "error", "stall"]
+    kind: Literal["status", "garbage", "half", "close", "error", "stall", "ping"]
     after: int = 0
     status: int = 500
     retry_after: str | None = None
     seconds: float = 3600.0
+    said: str = "scripted"
 
 
 class FakeServer:
@@ -115,11 +117,11 @@ class FakeServer:
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.kind == "status":
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            return web.json_response({"error": {"message": "scripted"}}, status=fault.status, headers=headers)
+            return web.json_response({"error": {"message": fault.said}}, status=fault.status, headers=headers)
         self.running += 1
         try:
             return await self._served(request, body, fault)
-        except ContextExceeded as error:
+        except ContextExceededError as error:
             return web.json_response({"error": {"message": str(error)}}, status=400)
         except (asyncio.CancelledError, ConnectionResetError):
             self.dropped += 1
@@ -136,7 +138,7 @@ class FakeServer:
                 return pages | {"/version": {"version": "0.32.0"}}
             case "sglang":
                 info = {"model_path": self.source, "tokenizer_path": self.source}
-                return pages | {"/get_model_info": info, "/get_server_info": {"version": "0.5"}}
+                return pages | {"/model_info": info, "/server_info": {"version": "0.5"}}
             case "llama.cpp":
                 settings = {"default_generation_settings": {"n_ctx": self.engine.context}, "build_info": "b1", "model_path": self.source}
                 return pages | {"/props": settings}
@@ -224,10 +226,22 @@ class FakeServer:
         said = {
             "garbage": b"data: %%%?!\n\n",
             "half": b'data: {"choices": [{"index": 0, "token_',
-            "error": b'data: {"error": {"message": "scripted"}}\n\n',
+            "error": b"data: " + msgspec.json.encode({"error": {"message": fault.said}}) + b"\n\n",
         }
+        if fault.kind == "ping":
+            await self._ping(request, response, fault.seconds)
         await response.write(said.get(fault.kind, b""))
         return response
+
+    @staticmethod
+    async def _ping(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while loop.time() < end:
+            await response.write(b": ping\n\n\n\ndata:\n\nevent: ping\ndata: \n\n")
+            await asyncio.sleep(0.01)
+        assert request.transport, "the client is still there"
+        request.transport.abort()
 
     # ---- the three ways to speak ------------------------------------------------------------------------------------
 
@@ -249,7 +263,7 @@ class FakeServer:
             drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
             return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")))
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
-            raise ContextExceeded(self.model, max(map(len, prefixes)), self.engine.context)
+            raise ContextExceededError(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:
             raise EngineError("n must be 1 when using greedy sampling")
         stops = (tuple(body["stop"]), tuple(body["stop_token_ids"]))

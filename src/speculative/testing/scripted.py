@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
-from speculative.errors import ContextExceeded, UnknownMarker
+from speculative.errors import ContextExceededError, UnknownMarkerError
 from speculative.trace.replay import ABILITIES
 
 MARKERS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>")
@@ -37,8 +37,11 @@ class ScriptedVocabulary:
 
     def marker(self, text: str) -> int:
         if text not in self.markers:
-            raise UnknownMarker(f"the scripted vocabulary has no marker {text!r}; it has {', '.join(MARKERS)}")
+            raise UnknownMarkerError(f"the scripted vocabulary has no marker {text!r}; it has {', '.join(MARKERS)}")
         return self.markers[text]
+
+    def knows(self, ids: Ids) -> bool:
+        return all(0 < token < _MARK + len(MARKERS) for token in ids)
 
     def to_bytes(self, ids: Ids) -> bytes:
         return b"".join(map(_bytes, ids))
@@ -130,7 +133,7 @@ class ScriptedEngine:
 
     def _take(self, prefix: Ids, verb: str, tally: Tally) -> None:
         if len(prefix) >= self.context:
-            raise ContextExceeded(self.name, len(prefix), self.context)
+            raise ContextExceededError(self.name, len(prefix), self.context)
         self.calls.append((verb, self._vocabulary.show(prefix)))
         tally.prompt_tokens += len(prefix)
 

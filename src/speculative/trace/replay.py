@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
-from speculative.errors import EngineError, EngineUnreachable, ReplayMismatch
+from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
 from speculative.trace.trace import Trace
 
@@ -19,7 +19,7 @@ class ReplayEngine:
     """The engine of one role, out of a trace. Completions are found by their seed, which names their place in the tree.
 
     `like` lends its vocabulary, which must be the one that the trace was made with. What the trace does not hold raises
-    `ReplayMismatch`: the method or its parameters are not those of the trace.
+    `ReplayMismatchError`: the method or its parameters are not those of the trace.
     """
 
     abilities = ABILITIES
@@ -27,9 +27,9 @@ class ReplayEngine:
     def __init__(self, trace: Trace, role: str, like: Engine) -> None:
         card = trace.started.engines.get(role)
         if card is None:
-            raise ReplayMismatch(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
+            raise ReplayMismatchError(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
         if card.fingerprint != like.vocabulary.fingerprint:
-            raise ReplayMismatch(f"the trace's {role} model was {card.name}, whose vocabulary is not that of {like.name}")
+            raise ReplayMismatchError(f"the trace's {role} model was {card.name}, whose vocabulary is not that of {like.name}")
         self.name, self.dialect, self.context = card.name, card.dialect, card.context
         self.vocabulary: Vocabulary = like.vocabulary
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
@@ -48,9 +48,9 @@ class ReplayEngine:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]  # a second try: what that gave is in the trace
         call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
         if not call or len(found) != len(prefixes) * decoding.n:
-            raise ReplayMismatch(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
+            raise ReplayMismatchError(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
         if not _could_be(found, call, decoding):
-            raise ReplayMismatch(f"a completion in the trace ends where this call of {self.name} would not")
+            raise ReplayMismatchError(f"a completion in the trace ends where this call of {self.name} would not")
         _charge(tally, call)
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
 
@@ -64,7 +64,7 @@ class ReplayEngine:
         name = seed_of(digest(prefixes, continuations))
         if not (found := self._scores.get(name)):
             await self._cut_short(name, tally)
-            raise ReplayMismatch(f"the trace does not hold the scores that the method asks {self.name} for")
+            raise ReplayMismatchError(f"the trace does not hold the scores that the method asks {self.name} for")
         call, scores = found.pop(0) if len(found) > 1 else found[0]
         _charge(tally, call)
         return scores
@@ -86,7 +86,7 @@ class ReplayEngine:
             _charge(tally, cut.call)
             tally.written = cut.proposal.completion.ids if cut.proposal else ()
             if cut.error:
-                raise EngineUnreachable(cut.error) if cut.lost else EngineError(cut.error)
+                raise EngineUnreachableError(cut.error) if cut.lost else EngineError(cut.error)
             await asyncio.get_running_loop().create_future()
 
     def _cut_off(self, seed: int) -> events.Cancelled | None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, structs
 
-from speculative.problem import Usage
 from speculative.trace import events
 from speculative.trace.events import Phase, Proposal
+from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
@@ -64,6 +64,8 @@ class Ledger:
         if call:
             self._pay(call)
         match event:
+            case events.Started(engines=engines):
+                self._costs = {role: Usage() for role in engines} | self._costs
             case events.Wrote():
                 self._push(Piece.of(event.call.role, event.proposal))
             case events.Drafted():

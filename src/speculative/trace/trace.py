@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from speculative.errors import BadTrace
-from speculative.problem import Usage
+from speculative.errors import TraceFormatError
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.trace.state import Ledger, Segment
+from speculative.trace.usage import Usage
 
 VERSION = 1
 
@@ -59,9 +59,9 @@ class Trace:
 
     @property
     def started(self) -> Started:
-        """The first event. Raises `BadTrace` when there is none."""
+        """The first event. Raises `TraceFormatError` when there is none."""
         if not self.events or not isinstance(self.events[0], Started):
-            raise BadTrace("the trace does not begin with a `started` event")
+            raise TraceFormatError("the trace does not begin with a `started` event")
         return self.events[0]
 
     @property
@@ -69,6 +69,11 @@ class Trace:
         """The last event, or None when the chain did not come to its end."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Ended) else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the chain; of one that was interrupted, until the last event that is known."""
+        return self.ended.seconds if self.ended else max((event.at for event in self.walk()), default=0.0)
 
     @property
     def degraded(self) -> str | None:
@@ -102,27 +107,37 @@ class Trace:
         write_whole(Path(path), self.dump())
 
     @classmethod
-    def load(cls, path: str | Path) -> Trace:
-        """Reads a saved trace. Raises `BadTrace` (not a trace, cut off, another version) and OSError."""
+    def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
+        """Reads a saved trace. Raises `TraceFormatError` (not a trace, cut off, another version) and OSError.
+
+        `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.
+        """
         lines = Path(path).read_bytes().splitlines()
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
             version = header["speculative_trace"]
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
-            raise BadTrace(f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one") from None
+            raise TraceFormatError(
+                f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one"
+            ) from None
         if version != VERSION:
-            raise BadTrace(f"{path} is a trace of version {version}, this library reads version {VERSION}; run the chain again to get one")
+            raise TraceFormatError(
+                f"{path} is a trace of version {version}, this library reads version {VERSION}; run the chain again to get one"
+            )
         events: list[AnyEvent] = []
         for number, line in enumerate(lines[1:], 2):
             try:
                 events.append(_decoder.decode(line))
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                raise BadTrace(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
+                if warn and events and number == len(lines):
+                    warn(f"{path} is cut off in line {number}; only the lines before it are read")
+                    break
+                raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
         trace = cls(events)
         try:
             trace.usage()
         except (KeyError, IndexError):
-            raise BadTrace(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
+            raise TraceFormatError(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
         return trace
 
 

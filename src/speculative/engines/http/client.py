@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Sequence
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -18,10 +20,18 @@ from yarl import URL
 
 from speculative.engines.base import SPARED
 from speculative.engines.http import pool
-from speculative.engines.http.payloads import DONE, Payloads, Reader
+from speculative.engines.http.payloads import DONE, LongLine, Payloads, Reader
+from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
-from speculative.engines.http.silence import NEVER, Silence
-from speculative.errors import EngineBusy, EngineError, EngineFault, EngineRefused, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import (
+    EngineBusyError,
+    EngineError,
+    EngineRefusedError,
+    EngineServerError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    UsageError,
+)
 from speculative.hiding import bare
 
 ATTEMPTS = 4
@@ -54,29 +64,45 @@ class Deadlines(Struct, frozen=True):
 LINGER = 0.2
 """Seconds in which a server may end an answer after its last event: then the connection can be used again."""
 
+MAX_ANSWER = 1 << 26
+"""Bytes of an answer that is not streamed. The log-probabilities of a whole prompt are about 72 bytes a token."""
+
+MAX_REFUSAL = 1 << 16
+"""Bytes of an error's body that are read."""
+
+LONGEST_WAIT = 7 * 86400.0
+"""Seconds beyond which a Retry-After is taken for nonsense."""
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 
-class _Watch(Silence):
-    """Closes an answer in which no token comes for too long, or which takes too long in all. `over`: which of the two."""
+class _Stream:
+    """A streamed answer, event by event. `over`: no more events come. `done`: the server said so."""
 
-    def __init__(self, response: aiohttp.ClientResponse, deadlines: Deadlines, ends: float) -> None:
-        super().__init__(
-            deadlines.between, lambda: self._end(f"no further token for {deadlines.between:g} s; see whether the server is stuck", True)
-        )
-        self.since = NEVER  # until somebody waits for more
-        self.over, self.silent = "", False
-        self._response = response
-        late = f"the call took longer than {deadlines.whole:g} s"
-        self._whole = asyncio.get_running_loop().call_later(max(0.0, ends - time.monotonic()), lambda: self._end(late))
+    def __init__(self, response: aiohttp.ClientResponse, base: str) -> None:
+        self.response, self.base = response, base
+        self.over = self.done = False
+        self._events = Payloads()
 
-    def stop(self) -> None:
-        super().stop()
-        self._whole.cancel()
+    async def read(self) -> list[bytes]:
+        """Returns the payloads of the next read."""
+        data = await self.response.content.readany()
+        try:
+            payloads = self._events.feed(data) if data else self._events.end()
+        except LongLine as error:
+            raise EngineServerError(f"{self.response.url}: {error}; see whether a model server listens there") from None
+        self.done = DONE in payloads
+        if self.done:
+            del payloads[payloads.index(DONE) :]
+        self.over = self.done or not data
+        return payloads
 
-    def _end(self, reason: str, silent: bool = False) -> None:
-        self.over, self.silent = self.over or reason, silent and not self.over
-        self._response.close()
+    async def linger(self) -> None:
+        """Waits a moment for the end of an answer that is over, so that its connection can be used again."""
+        with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
+            async with asyncio.timeout(LINGER):
+                await self.response.content.readany()
 
 
 class Link:
@@ -89,6 +115,8 @@ class Link:
         self.deadlines = deadlines or Deadlines()
         self.secret = secret
         self.keeps = True
+        self.hint = ""
+        """What an error about the context tells to do, if not to shorten the problem."""
 
     @property
     def name(self) -> str:
@@ -97,63 +125,78 @@ class Link:
     # ---- calls ------------------------------------------------------------------------------------------------------
 
     async def get(self, path: str) -> bytes:
-        """One page. Raises `EngineUnreachable` at once: nothing is tried again."""
-        return (await self._once("GET", self.replicas.pick(""), path, None, ""))[1]
+        """Returns one page. Raises `EngineUnreachableError` at once: nothing is tried again."""
+        return await self._once("GET", self.replicas.pick(""), path, None, "", _page)
 
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
-        """The whole answer to a call that writes nothing (its deadline is that of a first token)."""
-        return (await self._begin(path, body, key, whole=True))[1]
+        """Returns the whole answer to a call that writes nothing (its deadline is that of a first token)."""
+        return await self._retried(path, body, key, _page)
 
     async def stream(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
-        """What the reader makes of a streamed answer: something for a read, nothing, or its end.
+        """Yields what the reader makes of a streamed answer: something for a read, nothing, or its end.
 
-        Leaving the loop early closes the connection. There is one generator between the socket and who listens: each more
-        would be resumed for every token.
+        Only tokens renew the deadline between two. Leaving the loop early closes the connection. There is one generator
+        between the socket and the listener: each more would be resumed for every token.
         """
-        ends = time.monotonic() + self.deadlines.whole
-        response, data, base = await self._begin(path, body, key, whole=False)
-        arriving, watch, content, done = Payloads(), _Watch(response, self.deadlines, ends), response.content, False
+
+        async def begun(response: aiohttp.ClientResponse, base: str) -> tuple[_Stream, T | None]:
+            reader.restart()
+            stream, made, events = _Stream(response, base), None, 0
+            while not (reader.tokens or reader.over or stream.over):
+                if payloads := await stream.read():
+                    events += len(payloads)
+                    made = reader.take(payloads)
+            if stream.over and not (events or stream.done):
+                raise EngineServerError(f"{bare(str(response.url))}: an empty answer; look into the server's log")
+            return stream, made
+
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self.deadlines.whole
+        stream, made = await self._retried(path, body, key, begun)
         try:
-            while data:
-                payloads = arriving.feed(data)
-                if payloads and payloads[-1] == DONE:
-                    done = True
-                    del payloads[-1]
-                if payloads and (made := reader.take(payloads)) is not None:
+            while True:
+                if made is not None:
                     yield made
-                if done:
+                    made = None
+                if stream.over:
                     break
-                watch.since = watch.clock()
-                data = await content.readany()
-                watch.since = NEVER
-            else:
-                if (made := reader.take(arriving.feed(b"\n"))) is not None:
-                    yield made
-            if done:
-                with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
-                    async with asyncio.timeout(LINGER):
-                        await content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            cut = f"the answer was cut off ({type(error).__name__}); see whether the server died"
-            if watch.silent:
-                self.replicas.fell(base, silent=True)
+                came = reader.tokens
+                async with asyncio.timeout_at(min(clock() + self.deadlines.between, ends)):
+                    while reader.tokens == came and not stream.over:
+                        if payloads := await stream.read():
+                            made = reader.take(payloads)
+            if stream.done:
+                await stream.linger()
+        except TimeoutError:
+            late = clock() >= ends
+            if not late:
+                self.replicas.fell(stream.base, silent=True)
             if not reader.over:
-                raise EngineTimeout(f"{response.url}: {watch.over}") if watch.over else EngineFault(f"{response.url}: {cut}") from None
+                raise self._late(stream.response, late) from None
+        except (aiohttp.ClientError, OSError) as error:
+            if not reader.over:
+                url, name = bare(str(stream.response.url)), type(error).__name__
+                raise EngineServerError(f"{url}: the answer was cut off ({name}); see whether the server died") from None
         finally:
-            watch.stop()
-            response.close()
+            stream.response.close()
         if (made := reader.end()) is not None:
             yield made
 
-    async def _begin(self, path: str, body: dict[str, Any], key: str, *, whole: bool) -> tuple[aiohttp.ClientResponse, bytes, str]:
-        """The answer and the first of its bytes (all of them if `whole`): what fails until then and can pass is tried again."""
+    def _late(self, response: aiohttp.ClientResponse, whole: bool) -> EngineTimeoutError:
+        url = bare(str(response.url))
+        if whole:
+            return EngineTimeoutError(f"{url}: the call took longer than {self.deadlines.whole:g} s")
+        return EngineTimeoutError(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
+
+    async def _retried(self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]) -> R:
+        """Makes a call and reads its answer. A failure that can pass is tried again, on another replica if there is one."""
         content = msgspec.json.encode(body)
 
         def passing(error: Exception) -> bool | float:
             return self.replicas.passing(error, PATIENCE)
 
         try:
-            return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
+            return await self._once("POST", self.replicas.pick(key), path, content, key, read)
         except EngineError as error:
             if passing(error) is False:
                 raise
@@ -163,12 +206,18 @@ class Link:
             with attempt:
                 if attempt.num == 1:  # it was made above: what nearly always goes well is not watched
                     raise failed
-                return await self._once("POST", self.replicas.pick(key), path, content, key, whole=whole)
+                return await self._once("POST", self.replicas.pick(key), path, content, key, read)
         raise AssertionError("a retry loop ends by returning or raising")
 
     async def _once(
-        self, verb: str, base: str, path: str, content: bytes | None, key: str, *, whole: bool = True
-    ) -> tuple[aiohttp.ClientResponse, bytes, str]:
+        self,
+        verb: str,
+        base: str,
+        path: str,
+        content: bytes | None,
+        key: str,
+        read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]],
+    ) -> R:
         address, url = _address(base, path)
         patience = await self._patience(base, verb)
         try:
@@ -181,12 +230,10 @@ class Link:
                         if response.status in PASSING:
                             self.replicas.fell(base)
                         raise await self._refusal(response, url)
-                    data = await response.read() if whole else await response.content.readany()
-                    if not whole and not data:
-                        raise EngineFault(f"{url}: an empty answer; look into the server's log")
+                    found = await read(response, base)
                     if verb == "POST":
                         self.replicas.lives(base)
-                    return response, data, base
+                    return found
                 except BaseException:
                     response.close()
                     raise
@@ -198,7 +245,7 @@ class Link:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             raise self._lost(base, url, "nothing listens there" if refused else f"no connection ({error.os_error})") from None
         except aiohttp.InvalidURL:
-            raise EngineRefused(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
+            raise EngineRefusedError(f"{url}: not an address; give one like http://127.0.0.1:8000/v1") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
 
@@ -208,40 +255,40 @@ class Link:
         if not self.replicas.doubts(base):
             return self.deadlines.first_token
         if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
-            with suppress(EngineRefused, EngineFault, EngineBusy):  # which are answers
-                await self._once("GET", base, "models", None, "")
+            with suppress(EngineRefusedError, EngineServerError, EngineBusyError):  # which are answers
+                await self._once("GET", base, "models", None, "", _page)
             return self.deadlines.first_token
         return min(self.deadlines.doubted, self.deadlines.first_token)
 
-    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeout:
+    def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeoutError:
         """The error for a server that let its time pass."""
         whole = patience >= self.deadlines.first_token
         self.replicas.fell(base, silent=whole)
         before = "" if whole else " of a server that was silent before"
-        return EngineTimeout(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
+        return EngineTimeoutError(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
 
-    def _lost(self, base: str, url: str, reason: str) -> EngineUnreachable:
+    def _lost(self, base: str, url: str, reason: str) -> EngineUnreachableError:
         self.replicas.fell(base)
-        return EngineUnreachable(f"{url}: {reason}; start a server there or give another address")
+        return EngineUnreachableError(f"{url}: {reason}; start a server there or give another address")
 
     async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> EngineError:
-        """The error that a status other than 200 stands for."""
-        said = told(await response.read())
-        status = response.status
+        """Makes the error that a status other than 200 stands for."""
+        body, _ = await _read(response, MAX_REFUSAL)
+        said, status = told(body), response.status
         if status == 429 or status in PASSING:
-            after = _seconds(response.headers.get("Retry-After"))
-            error = EngineBusy(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after)
+            after = retry_after(response.headers)
+            error = EngineBusyError(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
             error.add_note("passing" if after is not None or status in PASSING else "lasting")
             error.lost = status in PASSING
             return error
         if status in (401, 403):
-            return EngineRefused(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
+            return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
         if status >= 500:
-            return EngineFault(f"{url}: {status} {said}; look into the server's log")
-        return EngineRefused(f"{url}: {status} {said}")
+            return EngineServerError(f"{url}: {status} {said}; look into the server's log")
+        return context_refusal(url, body, said, self.hint) or EngineRefusedError(f"{url}: {status} {said}")
 
     def _headers(self, key: str) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if not self.keeps:  # a call that met a connection which the server has closed would wait to be tried again
             headers["Connection"] = "close"
         if self.secret:
@@ -291,9 +338,40 @@ def told(body: bytes) -> str:
     return line if len(line) <= 300 else f"{line[:300]}…"
 
 
-def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; a date (or nonsense) counts as not given."""
+async def _page(response: aiohttp.ClientResponse, base: str) -> bytes:
+    """Reads a whole answer. Raises `EngineServerError` for one that does not end."""
+    body, whole = await _read(response, MAX_ANSWER)
+    if not whole:
+        raise EngineServerError(
+            f"{bare(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there"
+        )
+    return body
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """Reads a body up to so many bytes; says whether that was all of it."""
+    body = bytearray()
+    while data := await response.content.readany():
+        body += data
+        if len(body) > limit:
+            return bytes(body[:limit]), False
+    return bytes(body), True
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Reads Retry-After: seconds, or the time until a date. None where it is missing, negative or nonsense."""
+    said = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said):
+        seconds = float(said)
+    else:
+        until, now = _date(said), _date(headers.get("Date", "")) or datetime.now(UTC)  # the server's own clock may be another
+        seconds = -1.0 if until is None else (until - now).total_seconds()
+    return seconds if 0 <= seconds <= LONGEST_WAIT else None
+
+
+def _date(said: str) -> datetime | None:
     try:
-        return max(0.0, float(header)) if header else None
+        date = parsedate_to_datetime(said)
     except ValueError:
         return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.engines.base import Ability, Vocabulary
 from speculative.engines.http.client import Link
 from speculative.engines.http.protocols.base import Wire
-from speculative.errors import EngineError, EngineFault, EngineRefused, UnknownName, UsageError
+from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
 from speculative.hiding import bare
 
 T = TypeVar("T")
@@ -21,15 +22,33 @@ Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
 OWNERS: dict[str, Kind] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
 """How each kind signs the list of its models."""
 
+OURS = "speculative"
+"""How `speculative serve` signs its list."""
+
 UNKNOWN_CONTEXT = 1 << 15
 """Positions that a model is taken to have when its server does not say."""
 
+LOG = logging.getLogger("speculative.engines")
+
 
 class _Card(Struct):
+    """A model in a server's list. `parent`: the card of the model that it adapts (LoRA). Servers spell its positions in many ways."""
+
     id: str
-    owned_by: str = ""
+    owned_by: str | None = None
     root: str | None = None
-    max_model_len: int | None = None
+    parent: str | None = None
+    max_model_len: Any = None
+    context_length: Any = None
+    context_window: Any = None
+    max_context_length: Any = None
+    meta: Any = None
+
+    @property
+    def context(self) -> int | None:
+        """Positions, if the card names them."""
+        said = self.max_model_len, self.context_length, self.context_window, self.max_context_length
+        return _positions(*said, _within(self.meta, "n_ctx"))
 
 
 class _Models(Struct):
@@ -37,7 +56,11 @@ class _Models(Struct):
 
 
 class Server(Struct, frozen=True):
-    """One model behind one address. `source` is the folder or the name that its tokenizer can be found under; `context` in tokens."""
+    """One model behind one address.
+
+    `source`: the folder or the name that its tokenizer can be found under. `context`: in tokens. `assumed`: the server does
+    not say its context.
+    """
 
     kind: Kind
     version: str
@@ -45,6 +68,7 @@ class Server(Struct, frozen=True):
     source: str
     context: int
     template: str | None = None
+    assumed: bool = False
 
     def wire(self, vocabulary: Vocabulary) -> Wire:
         """How to speak with it."""
@@ -68,54 +92,102 @@ class Server(Struct, frozen=True):
         return base | scoring
 
 
-async def inspect(link: Link, model: str | None = None) -> Server:
-    """Asks the servers of a link what they are; all have to run the same. Raises `EngineError` and `UsageError`."""
-    found = [await _inspect(Link([url], secret=link.secret, deadlines=link.deadlines), model) for url in link.replicas.urls]
+async def inspect(link: Link, model: str | None = None, context: int | None = None) -> Server:
+    """Asks the servers of a link what they are. All have to run the same model. `context` counts instead of what they say.
+
+    Raises `EngineError` and `UsageError`.
+    """
+    links = [Link([url], secret=link.secret, deadlines=link.deadlines) for url in link.replicas.urls]
+    found = [await _inspect(one, model, context) for one in links]
     first = found[0]
     for url, other in zip(link.replicas.urls, found, strict=True):
         if (other.kind, other.model, other.context) != (first.kind, first.model, first.context):
             raise UsageError(
                 f"{bare(url)} runs {_what(other)}, but {bare(link.replicas.urls[0])} {_what(first)}; replicas have to be alike"
             )
+    if first.assumed:
+        LOG.warning(
+            "%s does not say how long its context is; %d tokens are assumed, set the true number with %s",
+            f"{first.model} at {link.name}",
+            first.context,
+            CONTEXT_FLAGS,
+        )
     return first
 
 
-async def _inspect(link: Link, model: str | None) -> Server:
+async def _inspect(link: Link, model: str | None, context: int | None) -> Server:
     try:
-        cards = await _json(link, "models", _Models)
-        card = _chosen(cards.data, model, link.name)
-        match OWNERS.get(card.owned_by.lower(), "other"):
-            case "vllm":
-                version = (await _page(link, "/version")).get("version", "")
-                return Server("vllm", str(version), card.id, card.root or card.id, _context(card.max_model_len))
-            case "sglang":
-                about, info = await asyncio.gather(_page(link, "/get_model_info"), _page(link, "/get_server_info", optional=True))
-                source = str(about.get("tokenizer_path") or about.get("model_path") or card.id)
-                context = _context(card.max_model_len, info.get("context_length"))
-                return Server("sglang", str(info.get("version", "")), card.id, source, context)
-            case "llama.cpp":
-                props = await _page(link, "/props")
-                positions, build = None, str(props.get("build_info", ""))
-                with suppress(KeyError, TypeError):
-                    positions = props["default_generation_settings"]["n_ctx"]
-                context = _context(positions)
-                return Server("llama.cpp", build, card.id, str(props.get("model_path") or card.id), context, props.get("chat_template"))
-            case _:
-                return Server("other", "", card.id, card.root or card.id, _context(card.max_model_len))
+        cards = (await _json(link, "models", _Models)).data
+        if any(card.owned_by == OURS for card in cards):
+            raise UsageError(
+                f"{link.name} is a `speculative serve`, which writes whole chains with its own pair and gives no token ids back, "
+                "so it cannot be a model of a pair; name the model servers behind it"
+            )
+        card = _chosen(cards, model, link.name)
+        server = await _of_kind(link, card, _base(card, cards))
+        if context:
+            return structs.replace(server, context=context)
+        if server.context:
+            return server
+        asked = await _asked_context(link, card)
+        return structs.replace(server, context=asked or UNKNOWN_CONTEXT, assumed=asked is None)
     finally:
         await link.aclose()
 
 
-def _context(*said: Any) -> int:
-    """The first that is a number of positions."""
-    return next((one for one in said if isinstance(one, int) and one > 0), UNKNOWN_CONTEXT)
+async def _of_kind(link: Link, card: _Card, base: _Card) -> Server:
+    """Asks a server of each kind in its own way. `base`: the card of the model that `card` adapts, or `card` itself."""
+    source, context = base.root or base.id, card.context or base.context or 0
+    match OWNERS.get((card.owned_by or base.owned_by or "").lower(), "other"):
+        case "vllm":
+            version = (await _page(link, "/version", optional=True)).get("version", "")
+            return Server("vllm", str(version), card.id, source, context)
+        case "sglang":
+            about, info = await asyncio.gather(
+                _page(link, "/model_info", "/get_model_info"), _page(link, "/server_info", "/get_server_info", optional=True)
+            )
+            source = str(about.get("tokenizer_path") or about.get("model_path") or card.id)
+            return Server("sglang", str(info.get("version", "")), card.id, source, context or _positions(info.get("context_length")) or 0)
+        case "llama.cpp":
+            props = await _page(link, "/props")
+            # (its card tells the positions of all slots together, where it does)
+            positions, build = _positions(_within(props, "default_generation_settings", "n_ctx")), str(props.get("build_info", ""))
+            source = str(props.get("model_path") or card.id)
+            return Server("llama.cpp", build, card.id, source, positions or context, props.get("chat_template"))
+        case _:
+            return Server("other", "", card.id, source, context)
+
+
+async def _asked_context(link: Link, card: _Card) -> int | None:
+    """Asks for the positions in the ways of vLLM, llama.cpp, TGI and SGLang."""
+    with suppress(EngineError, msgspec.DecodeError):
+        answer = await link.post("/tokenize", {"model": card.id, "prompt": "1"}, "")
+        if positions := _positions(_within(msgspec.json.decode(answer), "max_model_len")):
+            return positions
+    pages = ("/props", "default_generation_settings", "n_ctx"), ("/info", "max_total_tokens"), ("/server_info", "context_length")
+    for path, *steps in pages:
+        with suppress(EngineError):
+            if positions := _positions(_within(await _page(link, path, optional=True), *steps)):
+                return positions
+    return None
+
+
+def _positions(*said: Any) -> int | None:
+    """Returns the first that is a number of positions."""
+    return next((one for one in said if isinstance(one, int) and not isinstance(one, bool) and one > 0), None)
+
+
+def _within(page: Any, *steps: str) -> Any:
+    for step in steps:
+        page = page.get(step) if isinstance(page, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return page  # pyright: ignore[reportUnknownVariableType]
 
 
 def _chosen(cards: list[_Card], model: str | None, name: str) -> _Card:
     if not cards:
         raise UsageError(f"{name}: the server has no model; start it with one")
     if model is None:
-        if len(cards) > 1:
+        if len({card.root or card.id for card in cards}) > 1:  # (several names of one model have one root)
             raise UsageError(
                 f"{name}: the server has several models ({', '.join(card.id for card in cards)}); name one (--big-model, --small-model)"
             )
@@ -123,7 +195,12 @@ def _chosen(cards: list[_Card], model: str | None, name: str) -> _Card:
     for card in cards:
         if card.id == model:
             return card
-    raise UnknownName(f"model of {name}", model, [card.id for card in cards])
+    raise UnknownNameError(f"model of {name}", model, [card.id for card in cards])
+
+
+def _base(card: _Card, cards: list[_Card]) -> _Card:
+    """Returns the card of the model that an adapter belongs to: it has the tokenizer and the context."""
+    return next((other for other in cards if other.id == card.parent and other is not card), card)
 
 
 async def _json(link: Link, path: str, shape: type[T]) -> T:
@@ -131,18 +208,22 @@ async def _json(link: Link, path: str, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=shape)
     except msgspec.DecodeError as error:
-        raise EngineFault(
+        raise EngineServerError(
             f"{link.name}: {path} answers {answer[:60]!r}, which no model server says ({error}); see whether the address is right"
         ) from None
 
 
-async def _page(link: Link, path: str, *, optional: bool = False) -> dict[str, Any]:
-    try:
-        return await _json(link, path, dict[str, Any])
-    except (EngineRefused, EngineFault) as error:
-        if optional or path == "/version":
-            return {}
-        raise EngineError(f"{error}; the server is of a version that is not known here") from None
+async def _page(link: Link, *paths: str, optional: bool = False) -> dict[str, Any]:
+    """Reads the first of these pages that the server has."""
+    failed: EngineError | None = None
+    for path in paths:
+        try:
+            return await _json(link, path, dict[str, Any])
+        except (EngineRefusedError, EngineServerError) as error:
+            failed = failed or error
+    if optional:
+        return {}
+    raise EngineError(f"{failed}; the server is of a version that is not known here")
 
 
 def _what(server: Server) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
@@ -18,7 +19,7 @@ from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import Broken, Job, Writing
 from speculative.engines.http.response import Reading, Telling
 from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import ContextExceeded, EngineError, EngineFault, EngineRefused, UsageError
+from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.hiding import bare
 
 HELD = 16
@@ -42,6 +43,8 @@ class OpenAIEngine:
         self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
         self._wire = server.wire(vocabulary)
         link.keeps = self._wire.keeps
+        if server.assumed:
+            link.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
     @classmethod
     async def connect(
@@ -53,19 +56,27 @@ class OpenAIEngine:
         tokenizer: str | None = None,
         dialect: str | None = None,
         vocabulary: Vocabulary | None = None,
+        context: int | None = None,
         deadlines: Deadlines | None = None,
+        phase: Callable[[str], object] = str,
     ) -> OpenAIEngine:
-        """Asks the servers what they are and have one write a token.
+        """Asks the servers what they are and has one write a token.
 
         `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
-        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary.
-        Raises `EngineUnreachable` for a dead address, `UsageError` for what has to be said.
+        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary. `context`: positions
+        of the model, if the server does not say them. `phase` is told what is being done.
+        Raises `EngineUnreachableError` for a dead address, `UsageError` for what has to be said.
         """
-        link = Link([urls] if isinstance(urls, str) else urls, secret=secret, deadlines=deadlines)
+        addresses = [urls] if isinstance(urls, str) else urls
+        link = Link(addresses, secret=secret, deadlines=deadlines)
+        waiting = f"waiting for {' and '.join(map(bare, addresses))}"
         try:
-            server = await inspect(link, model)
+            phase(waiting)
+            server = await inspect(link, model, context)
             if vocabulary is None:
+                phase(f"reading the tokenizer of {tokenizer or server.source}")
                 vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
+                phase(waiting)
             engine = cls(link, server, vocabulary, dialect or remote_vocabulary.dialect_of(vocabulary), server.abilities)
             return await engine._tried()
         finally:
@@ -78,12 +89,17 @@ class OpenAIEngine:
         `tell` is given a line while it waits; what it raises ends the wait.
         """
 
-        def told(seconds: float) -> None:
-            if tell:
-                asked = " and ".join(map(bare, [urls] if isinstance(urls, str) else urls))
-                tell(f"waiting for {asked} ({seconds:.0f} s)")
+        doing = ["", 0.0]
 
-        return apart(cls.connect(urls, **options), told)
+        def phase(what: str) -> None:
+            doing[:] = what, time.monotonic()
+
+        def told(_: float) -> None:
+            if tell:
+                what, since = doing
+                tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
+
+        return apart(cls.connect(urls, phase=phase, **options), told)
 
     async def _tried(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
@@ -115,7 +131,7 @@ class OpenAIEngine:
         """Whether vLLM drafts tokens by itself: only then does it count them."""
         try:
             return b"vllm:spec_decode_num_drafts" in await self.link.get("/metrics")
-        except (EngineRefused, EngineFault):
+        except (EngineRefusedError, EngineServerError):
             return False  # its metrics are off
 
     # ---- the protocol -----------------------------------------------------------------------------------------------
@@ -167,7 +183,7 @@ class OpenAIEngine:
             try:
                 found[place], cached = self._wire.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, Broken) as error:
-                raise EngineFault(f"{self.name}: scoring failed ({error}); look into the server's log") from None
+                raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
             tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
@@ -187,7 +203,7 @@ class OpenAIEngine:
 
     def _fits(self, prefix: Ids, room: int) -> None:
         if len(prefix) + room > self.context:
-            raise ContextExceeded(self.name, len(prefix) + room, self.context)
+            raise ContextExceededError(self.name, len(prefix) + room, self.context, hint=self.link.hint)
         if not len(prefix):
             raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
 

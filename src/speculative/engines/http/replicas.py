@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
-from speculative.errors import EngineBusy, EngineTimeout, EngineUnreachable, UsageError
+from speculative.errors import EngineBusyError, EngineTimeoutError, EngineUnreachableError, UsageError
 from speculative.hiding import bare
 
 REST = 15.0
@@ -59,11 +60,11 @@ class Replicas:
     def passing(self, error: Exception, patience: float) -> bool | float:
         """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
         others = bool(self._living()) and len(self.urls) > 1
-        if isinstance(error, EngineUnreachable):
+        if isinstance(error, EngineUnreachableError):
             return 0.0 if others else True
-        if isinstance(error, EngineTimeout):
+        if isinstance(error, EngineTimeoutError):
             return 0.0 if others else False
-        if isinstance(error, EngineBusy) and "passing" in error.__notes__:
+        if isinstance(error, EngineBusyError) and "passing" in error.__notes__:
             if error.retry_after is None:
                 return True
             return error.retry_after if error.retry_after <= patience else False
@@ -74,16 +75,23 @@ class Replicas:
         return [url for url in self.urls if now - self._fell.get(url, -REST) >= REST]
 
 
+ENDPOINTS = re.compile(r"/((chat/)?completions?|generate|models|responses|embeddings|messages)$")
+"""What the address of a single call ends in."""
+
+
 def address(url: str) -> str:
-    """The base of a server's OpenAI endpoints: `http://host:8000` and `http://host:8000/v1/` are the same server."""
+    """Returns the base of a server's OpenAI endpoints: `http://host:8000` and `HTTP://host:8000//v1/` are the same server."""
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        parts = urlsplit(url.strip())
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", parts.netloc)
     except ValueError:  # half an IPv6 address, a port that is no number or too large
         parts, known = urlsplit(""), False
     if not known:
         raise UsageError(f"{bare(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
-    path = parts.path.rstrip("/")
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
+    if ENDPOINTS.search(path):
+        base = urlunsplit((parts.scheme, parts.netloc, f"{ENDPOINTS.sub('', path).removesuffix('/v1')}/v1", "", ""))
+        raise UsageError(f"{bare(url.strip())} is the address of a single call; give the address up to /v1: {bare(base)}")
     return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))
 
 

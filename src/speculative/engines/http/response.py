@@ -8,7 +8,9 @@ import msgspec
 
 from speculative.engines.base import Delta, Tally
 from speculative.engines.http.protocols.base import Broken, News, Wire, Writing
-from speculative.errors import EngineFault
+from speculative.errors import EngineServerError
+
+STEP = "a part of the stream was lost, doubled or swapped: look into the log of the server, and of a proxy in front of it"
 
 
 class Reading:
@@ -20,11 +22,17 @@ class Reading:
     def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally, prompt: int) -> None:
         self.cached: int | None = None
         self._name, self._writings, self._tally, self._prompt = name, writings, tally, prompt
-        self._read = wire.reader()
-        self._counted = 0
+        self._wire, self._read = wire, wire.reader()
+        self.tokens = 0
+        self._produced: int | None = None
+
+    def restart(self) -> None:
+        """Forgets an attempt that failed before its first token: the next one may be on another server."""
+        self._tally.cached_tokens -= self.cached or 0
+        self._read, self.cached, self._produced = self._wire.reader(), None, None
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
-        """What came in one read. Raises `EngineFault`."""
+        """Reads the payloads that came together. Raises `EngineServerError`."""
         fresh: list[int] = []
         for payload in payloads:
             try:
@@ -33,36 +41,53 @@ class Reading:
                     index, size = piece.index, len(piece.ids)
                     if index >= len(self._writings):
                         raise Broken(f"an answer for completion {index} of {len(self._writings)}")
-                    self._counted += size
+                    self.tokens += size
                     self._tally.produced_tokens += size
                     fresh += self._writings[index].add(piece)
-            except (msgspec.DecodeError, Broken) as error:
-                raise EngineFault(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
+            except Broken as error:
+                raise error.typed(self._name, payload) from None
+            except msgspec.DecodeError as error:
+                raise EngineServerError(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
             if news.produced is not None or news.cached is not None:
-                self._told(news)
+                self._count(news)
         return self._made(fresh)
 
     def end(self) -> Delta | None:
-        """The answer is over. Raises `EngineFault` if its texts are not, or lack what was asked for."""
+        """Closes the answer.
+
+        Raises:
+            EngineServerError: The answer was cut off, lacks what was asked for, or its ids, texts and counts contradict each other.
+        """
         if not self.over:
-            raise EngineFault(f"{self._name}: the answer was cut off; see whether the server died")
-        written = sum(len(writing.ids) + (writing.end_id is not None) for writing in self._writings)
-        self._tally.produced_tokens += max(0, written - self._counted)  # an end that it neither sent nor counted
+            raise EngineServerError(f"{self._name}: the answer was cut off; see whether the server died")
         if missing := sum(writing.unscored for writing in self._writings):
-            raise EngineFault(
+            raise EngineServerError(
                 f"{self._name}: {missing} log-probabilities that were asked for did not come; see whether the server gives them"
             )
+        ends = sum(writing.lacks_end for writing in self._writings)  # end-of-text tokens that the server does not send
+        self._tally.produced_tokens += ends
+        if self._produced is not None:
+            self._check_count(self._produced - self.tokens, ends)
+        for writing in self._writings:
+            if not writing.agrees:
+                raise EngineServerError(f"{self._name}: its text {writing.text[-60:]!r} is not that of its token ids; {STEP}")
         return None
+
+    def _check_count(self, unsent: int, ends: int) -> None:
+        """Holds the server's count of tokens against those that came."""
+        cut = sum(writing.finish in ("length", "context") for writing in self._writings) * self._wire.withheld
+        if not 0 <= unsent <= ends + cut:
+            raise EngineServerError(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
+        self._tally.produced_tokens += max(0, unsent - ends)
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:
-        """What is told of new tokens: nothing, where nobody listens."""
+        """Returns the delta of new tokens, or None if the call is not streamed."""
         return None
 
-    def _told(self, news: News) -> None:
-        """The server's own counts, as far as they can be true; it may have written what it did not send."""
-        if news.produced is not None and self._counted < news.produced <= sum(writing.room for writing in self._writings):
-            self._tally.produced_tokens += news.produced - self._counted
-            self._counted = news.produced
+    def _count(self, news: News) -> None:
+        """Takes down the server's own counts, as far as they can be true."""
+        if news.produced is not None:
+            self._produced = news.produced
         if news.cached is not None:
             cached = min(max(0, news.cached), self._prompt)
             self._tally.cached_tokens += cached - (self.cached or 0)

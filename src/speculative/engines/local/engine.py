@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally
-from speculative.errors import BadWeights, ContextExceeded, EngineClosed, EngineError
+from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
     from speculative.engines.local.calls import Completing, Scoring
@@ -45,7 +45,7 @@ class BundledEngine:
     def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
         """Load `big` or `small` (the models that ship) or a folder; `context` sets fewer positions than it has.
 
-        More than one of `threads` helps an engine that works alone. Raises `BadWeights`.
+        More than one of `threads` helps an engine that works alone. Raises `WeightsError`.
         """
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
@@ -53,7 +53,7 @@ class BundledEngine:
 
         folder = SHIPPED / source if str(source) in ("big", "small") else Path(source)
         if not folder.is_dir():
-            raise BadWeights(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
+            raise WeightsError(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
         vocabulary = FileVocabulary(folder / "tokenizer.json")
         name = f"bundled:{folder.name}"
         opened = cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
@@ -116,7 +116,7 @@ class BundledEngine:
         return await self._result(call)
 
     async def aclose(self) -> None:
-        """Fail what is in flight with `EngineClosed` and end the thread."""
+        """Fail what is in flight with `EngineClosedError` and end the thread."""
         await asyncio.to_thread(self._worker.close)
 
     async def _result(self, call: Completing | Scoring) -> Any:
@@ -133,14 +133,14 @@ class BundledEngine:
         call.future.cancel()
         if not call.settled:
             call.gone = call.loop.create_future()
-            with suppress(EngineClosed):
+            with suppress(EngineClosedError):
                 self._worker.cancel(call)
                 await call.gone
 
     def _checked(self, prefix: Ids, room: int) -> Any:
-        """The prefix as an array. Raises `ContextExceeded` unless `room` more tokens fit, `EngineError` for what no model can read."""
+        """The prefix as an array. Raises `ContextExceededError` unless `room` more tokens fit, `EngineError` for what no model can read."""
         if len(prefix) + room > self.context:
-            raise ContextExceeded(self.name, len(prefix) + room, self.context)
+            raise ContextExceededError(self.name, len(prefix) + room, self.context)
         if not len(prefix):
             raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
         return self._ids(prefix)

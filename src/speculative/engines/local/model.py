@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speculative.engines.local.weights import AGAIN, Array, Shape, initializers
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Model:
         weights = initializers(folder, self.shape)
         graph = folder / "graph.onnx"
         if not graph.is_file():
-            raise BadWeights(f"{graph}: there is no such file; {AGAIN}")
+            raise WeightsError(f"{graph}: there is no such file; {AGAIN}")
         runtime: Any = import_module("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3
@@ -70,7 +70,7 @@ class Model:
             options.add_external_initializers(list(weights), self._weights)
             self.session: Any = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own classes, which it does not export
-            raise BadWeights(f"{graph}: does not fit the weights beside it ({str(error).splitlines()[0]}); {AGAIN}") from error
+            raise WeightsError(f"{graph}: does not fit the weights beside it ({str(error).splitlines()[0]}); {AGAIN}") from error
         self.run: Callable[[Any], None] = self.session.run_with_iobinding
         self._lanes: dict[int, Lane] = {}  # for appends, by row
         self._lanes_of: Array | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from speculative.errors import BadWeights
+from speculative.errors import WeightsError
 
 Array = NDArray[np.float32]
 AGAIN = "fetch the model folder again, or reinstall"
@@ -35,7 +35,7 @@ class Shape(Struct, frozen=True):
 
     @staticmethod
     def read(folder: Path) -> Shape:
-        """Raises `BadWeights` when the file is missing, damaged, or of a network that the graph does not describe."""
+        """Raises `WeightsError` when the file is missing, damaged, or of a network that the graph does not describe."""
         path = folder / "config.json"
         try:
             config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -52,16 +52,16 @@ class Shape(Struct, frozen=True):
             )
             known = config["model_type"] == "qwen2" and rope.get("rope_type", "default") == "default"
         except FileNotFoundError:
-            raise BadWeights(f"{path}: there is no such file; name a folder that holds a model") from None
+            raise WeightsError(f"{path}: there is no such file; name a folder that holds a model") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadWeights(f"{path}: not a model's configuration ({type(error).__name__}: {error}); {AGAIN}") from error
+            raise WeightsError(f"{path}: not a model's configuration ({type(error).__name__}: {error}); {AGAIN}") from error
         if not known or config.get("use_sliding_window"):
-            raise BadWeights(f"{path}: the bundled engine runs plain Qwen2 models only; serve this one and give its URL")
+            raise WeightsError(f"{path}: the bundled engine runs plain Qwen2 models only; serve this one and give its URL")
         return shape
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """Every tensor of a safetensors file as float32. bfloat16 is the upper half of float32. Raises `BadWeights`."""
+    """Every tensor of a safetensors file as float32. bfloat16 is the upper half of float32. Raises `WeightsError`."""
     tensors: dict[str, Array] = {}
     try:
         data = path.read_bytes()
@@ -82,24 +82,24 @@ def read_tensors(path: Path) -> dict[str, Array]:
                 values = wide.view(np.float32)
             tensors[name] = values.reshape(entry["shape"])
     except FileNotFoundError:
-        raise BadWeights(f"{path}: there is no such file; {AGAIN}") from None
+        raise WeightsError(f"{path}: there is no such file; {AGAIN}") from None
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise BadWeights(f"{path}: damaged weights ({error}); {AGAIN}") from error
+        raise WeightsError(f"{path}: damaged weights ({error}); {AGAIN}") from error
     return tensors
 
 
 def initializers(folder: Path, shape: Shape) -> dict[str, Array]:
-    """Name in the graph -> its values, C-contiguous; matrices are [out, in]. Raises `BadWeights`."""
+    """Name in the graph -> its values, C-contiguous; matrices are [out, in]. Raises `WeightsError`."""
     path = folder / "model.safetensors"
     tensors = read_tensors(path)
     try:
         found = named(tensors, shape)
     except (KeyError, ValueError) as error:
-        raise BadWeights(f"{path}: tensor {error} is missing or has another shape than config.json says; {AGAIN}") from error
+        raise WeightsError(f"{path}: tensor {error} is missing or has another shape than config.json says; {AGAIN}") from error
     with np.errstate(all="ignore"):
         wrong = [name for name, values in found.items() if not np.isfinite(values.sum())]
     if wrong:
-        raise BadWeights(f"{path}: {wrong[0]} holds a value that is no number; {AGAIN}")
+        raise WeightsError(f"{path}: {wrong[0]} holds a value that is no number; {AGAIN}")
     return {**found, **rotary(shape)}
 
 

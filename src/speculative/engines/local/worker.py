@@ -15,7 +15,7 @@ from speculative.engines.local.calls import Append, Call, Completing, Scoring, S
 from speculative.engines.local.model import PIECE, Ints, Model
 from speculative.engines.local.sampler import logprobs, stream_key
 from speculative.engines.local.weights import Array
-from speculative.errors import EngineClosed, EngineError, SpeculativeError
+from speculative.errors import EngineClosedError, EngineError, SpeculativeError
 
 
 class Worker:
@@ -35,17 +35,17 @@ class Worker:
         self._thread.start()
 
     def put(self, call: Completing | Scoring) -> None:
-        """Begin a call. Raises `EngineClosed`."""
+        """Begin a call. Raises `EngineClosedError`."""
         self._post(call, True)
 
     def cancel(self, call: Completing | Scoring) -> None:
-        """End a call's work within one turn, and resolve its `gone`. Raises `EngineClosed`."""
+        """End a call's work within one turn, and resolve its `gone`. Raises `EngineClosedError`."""
         self._post(call, False)
 
     def _post(self, call: Completing | Scoring, begins: bool) -> None:
         with self._lock:
             if self._closing:
-                raise EngineClosed(f"{self.name}: the engine is closed; open it again")
+                raise EngineClosedError(f"{self.name}: the engine is closed; open it again")
             self._inbox.put((call, begins))
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Worker:
             self._take(self._inbox.get())
         calls = {job.call for job in self._jobs} | {sequence.call for sequence in self.batch.members.values()}
         for call in calls:
-            call.settle(error=EngineClosed(f"{self.name}: the engine was closed while it worked; open it again"))
+            call.settle(error=EngineClosedError(f"{self.name}: the engine was closed while it worked; open it again"))
             call.release()
 
     def _take(self, message: tuple[Completing | Scoring, bool] | None) -> None:

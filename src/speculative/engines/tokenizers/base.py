@@ -1,49 +1,148 @@
-"""What every vocabulary that is read from a file has: its tokens' bytes and its markers."""
+"""The base of every tokenizer that is read from a file: the bytes of its tokens, and its special tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Final, cast
 
-from speculative.engines.base import Ids
-from speculative.errors import UnknownMarker, UsageError
+from speculative.engines.base import Ids, Vocabulary
+from speculative.errors import UnknownMarkerError, UsageError, WeightsError
+
+Spec = Mapping[str, Any]
+"""The contents of a `tokenizer.json`."""
+
+TAG: Final = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
+"""The form of a token that structures a prompt, such as `<think>` or `[INST]`."""
+
+HTML: Final = re.compile(
+    "</?(?:a|b|bbox|blockquote|body|br|caption|code|div|em|footer|h[1-6]|hr|html|i|iframe|img|li|ol|p|pre|s|span|strong|sub|sup"
+    "|table|tbody|td|tfoot|th|thead|tr|u|ul)>"
+)
+"""Tags that are text: some vocabularies list them among their added tokens."""
+
+SAMPLES: Final = (
+    *("\n", "\n\n", "\n\n\n", "\t", "\t\t\t", " ", "  ", " " * 7, " " * 40, "a \n\n b", "<table>\n<tr><td> 1</td>"),
+    "Step 1.\n\nStep 2:\n- 3 * 4 = 12\n\n\n",
+    "def f(x):\n    if x:\n\t\treturn [x,  1]\n",
+)
+"""Texts that a tokenizer must give back: newlines, tabs, runs of spaces and indented code."""
+
+SHOWN = 12
+"""Markers that an error lists."""
 
 
 class TokenTable:
-    """The tokens of a `tokenizer.json`: `_bytes` says what each id stands for, `markers` are those that stand for no text."""
+    """The tokens of one tokenizer: `_bytes` holds the bytes of each id, `markers` the ids of its special tokens.
+
+    An added token is a special token if the file says so, or if it is a tag that is not HTML. All other added tokens
+    (newlines, runs of spaces) are text.
+    """
 
     path: Path
     markers: dict[str, int]
+    texts: dict[str, dict[str, Any]]
+    """The added tokens that are text, with their entries in the file."""
     _bytes: dict[int, bytes]
+    _lacking: frozenset[int] = frozenset()
     _fingerprint: str = ""
+
+    def read_added(self, spec: Spec) -> None:
+        """Sorts the added tokens of a file into special tokens and text. Raises what a damaged file raises."""
+        self.markers, self.texts = {}, {}
+        for entry in cast("list[dict[str, Any]]", spec.get("added_tokens") or []):
+            content, number = str(entry["content"]), int(entry["id"])
+            tag = TAG.fullmatch(content) and not HTML.fullmatch(content)
+            if entry.get("special", True) or tag:
+                self.markers[content] = number
+            else:
+                self.texts[content] = {**entry, "id": number, "lstrip": False, "rstrip": False}  # stripping would lose blanks
+
+    def finish(self) -> None:
+        """Completes the tables once `_bytes` is filled.
+
+        Raises:
+            WeightsError: A sample text does not come back byte for byte.
+        """
+        self._known = frozenset(self._bytes) | frozenset(self.markers.values())
+        check_round_trip(cast("Vocabulary", self), str(self.path))
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every id with its bytes, and of every marker with its id; computed when it is first asked for."""
+        """A hash of every id with its bytes, and of every special token with its id."""
         if not self._fingerprint:
             texts = [(number, token.hex()) for number, token in sorted(self._bytes.items())]
             self._fingerprint = hashlib.sha256(json.dumps([texts, sorted(self.markers.items())]).encode()).hexdigest()[:32]
         return self._fingerprint
 
     def marker(self, text: str) -> int:
-        """The id of a marker."""
+        """Returns the id of a special token. Raises `UnknownMarkerError`."""
         try:
             return self.markers[text]
         except KeyError:
-            known = ", ".join(self.markers) or "none"
-            raise UnknownMarker(f"{self.path}: no marker {text!r} (known: {known}); the dialect belongs to another model") from None
+            raise UnknownMarkerError(
+                f"{self.path}: no marker {text!r} (known: {_some(self.markers, text)}); the dialect belongs to another model"
+            ) from None
+
+    def knows(self, ids: Ids) -> bool:
+        """Returns True if every id is in the vocabulary."""
+        return self._known.issuperset(ids)
 
     def to_bytes(self, ids: Ids) -> bytes:
-        """The exact bytes of the ids; markers and padding give nothing."""
+        """Returns the exact bytes of the ids; special tokens and padding give none."""
         try:
             return b"".join(map(self._bytes.__getitem__, ids))
-        except KeyError:  # a marker is among them
+        except KeyError:  # a special token is among them
             return b"".join([self._bytes.get(number, b"") for number in ids])
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of plain text.
+
+        Raises:
+            UsageError: The text holds a lone surrogate, or a byte that the vocabulary lacks.
+        """
+        check_whole(text)
+        ids = self._encode(text)
+        if self._lacking and not self._lacking.isdisjoint(text.encode()):
+            self._check_spelled(text, ids)
+        return ids
+
+    def _encode(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def _check_spelled(self, text: str, ids: list[int]) -> None:
+        """Raises `UsageError` if the ids do not spell the text."""
+        if self.to_bytes(ids) == text.encode():
+            return
+        place, character = next((place, one) for place, one in enumerate(text) if not self._lacking.isdisjoint(one.encode()))
+        raise UsageError(f"{self.path}: no token for {character!r} (at {place} of the text); leave it out, or use another model")
+
+
+def check_round_trip(vocabulary: Vocabulary, name: str) -> None:
+    """Raises `WeightsError` if a text of `SAMPLES` does not come back byte for byte."""
+    step = "fetch the tokenizer again, or use another model"
+    for text in SAMPLES:
+        try:
+            data = vocabulary.to_bytes(vocabulary.encode(text))
+        except UsageError as error:
+            raise WeightsError(f"{name}: cannot encode {text!r} ({error}); {step}") from None
+        if data != text.encode():
+            raise WeightsError(f"{name}: the text {text!r} comes back as {data!r}; {step}")
+
+
+def _some(markers: dict[str, int], text: str) -> str:
+    """Lists a dozen markers, the most alike first: a vocabulary may have thousands."""
+    alike = get_close_matches(text, markers, SHOWN, 0.0)
+    more = len(markers) - len(alike)
+    return (", ".join(alike) or "none") + (f", and {more} more" if more else "")
 
 
 def check_whole(text: str) -> None:
-    """Raises `UsageError` for a lone surrogate, which no bytes can say."""
+    """Raises `UsageError` for a lone surrogate, which has no bytes."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Tokens of a byte-level BPE, read from a `tokenizer.json`."""
+"""The tokenizer of a byte-level BPE."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from speculative.engines.tokenizers.base import TokenTable, check_whole
-from speculative.errors import BadWeights
+from speculative.engines.tokenizers.base import Spec, TokenTable
+from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
 def byte_alphabet() -> dict[str, int]:
-    """The character that byte-level BPE writes for each byte: printable Latin-1 stands for itself, the rest moves above 255."""
+    """Returns the byte of each character of byte-level BPE: printable Latin-1 stands for itself, the rest moves above 255."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in set(plain)]
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(moved)}
@@ -23,59 +23,62 @@ def byte_alphabet() -> dict[str, int]:
 class FileVocabulary(TokenTable):
     """The `Vocabulary` of a model folder.
 
-    Added tokens, special or not (`<|im_end|>`, `<think>`), are its markers. Text is encoded by a tokenizer that does not know
-    them, with no normalizer, so that no text becomes a marker and every text comes back byte for byte.
-    Raises `BadWeights` when the file is missing, damaged, or not a byte-level BPE.
+    Text is encoded without special tokens and without a normalizer, so that no text becomes a marker and every text comes back
+    byte for byte. `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
+    Raises `WeightsError` when the file is missing, damaged, or not a byte-level BPE.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spec: Spec | None = None) -> None:
         self.path = path
         try:
-            spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            spec = spec or cast("Spec", json.loads(path.read_text(encoding="utf-8")))
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
-            added = cast("list[dict[str, Any]]", spec.get("added_tokens") or [])
-            self.markers = {str(token["content"]): int(token["id"]) for token in added}
+            self.read_added(spec)
         except FileNotFoundError:
-            raise BadWeights(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
+            raise WeightsError(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
-        marker_ids = frozenset(self.markers.values())
+            raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
+        self._read_bytes(vocabulary)
+        self._tokenizer = self._plain(spec)
+        self.finish()
+
+    def _read_bytes(self, vocabulary: dict[str, int]) -> None:
         alphabet = byte_alphabet()
-        self._bytes = {}
+        self._bytes = {entry["id"]: content.encode() for content, entry in self.texts.items()}
+        others = frozenset(self.markers.values()) | frozenset(self._bytes)
         for token, number in vocabulary.items():
-            if number in marker_ids:
+            if number in others:
                 continue
             try:
                 self._bytes[number] = bytes([alphabet[character] for character in token])
             except KeyError:
-                raise BadWeights(f"{path}: token {number} {token!r} is not made of bytes; only byte-level BPE is supported") from None
-        missing = set(range(256)) - {token[0] for token in self._bytes.values() if len(token) == 1}
-        if missing:
-            raise BadWeights(f"{path}: no token for byte {min(missing)}; only complete byte-level BPE is supported")
-        self._tokenizer = self._plain(spec)
+                raise WeightsError(
+                    f"{self.path}: token {number} {token!r} is not made of bytes; only byte-level BPE is supported"
+                ) from None
+        self._lacking = frozenset(range(256)) - {token[0] for token in self._bytes.values() if len(token) == 1}
 
-    def _plain(self, spec: dict[str, Any]) -> Tokenizer:
-        """The tokenizer without markers, normalizer, added spaces or templates."""
+    def _plain(self, spec: Spec) -> Tokenizer:
+        """Returns the tokenizer without special tokens, normalizer, added spaces or templates."""
         from tokenizers import Tokenizer
 
-        nothing: dict[str, Any] = {"added_tokens": [], "normalizer": None, "post_processor": None, "truncation": None, "padding": None}
+        nothing: dict[str, Any] = {"normalizer": None, "post_processor": None, "truncation": None, "padding": None}
         try:
+            # An added token takes its id from the model's vocabulary, where no merge can reach it.
+            added = {content: entry["id"] for content, entry in self.texts.items()}
             # A marker that the BPE lists itself could be matched whole by `ignore_merges`.
-            nothing["model"] = {**spec["model"], "ignore_merges": False, "dropout": None}
-            nothing["pre_tokenizer"] = unspaced(spec.get("pre_tokenizer"))
-            plain = Tokenizer.from_str(json.dumps({**spec, **nothing}))
+            model = {**spec["model"], "vocab": {**spec["model"]["vocab"], **added}, "ignore_merges": False, "dropout": None}
+            splitter = unspaced(spec.get("pre_tokenizer"))
+            whole = {**spec, **nothing, "model": model, "pre_tokenizer": splitter, "added_tokens": [*self.texts.values()]}
+            return Tokenizer.from_str(json.dumps(whole))
         except Exception as error:  # the library raises bare Exception
-            raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
-        return plain
+            raise WeightsError(f"{self.path}: not a tokenizer ({error}); fetch the model folder again") from error
 
-    def encode(self, text: str) -> list[int]:
-        """Plain text to ids. Raises `UsageError` for a lone surrogate, which no bytes can say."""
-        check_whole(text)
+    def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def unspaced(splitter: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A pre-tokenizer that puts no space before the text."""
+    """Returns a pre-tokenizer that puts no space before the text."""
     if splitter is None:
         return None
     if splitter.get("type") == "Sequence":

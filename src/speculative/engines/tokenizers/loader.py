@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from speculative.engines import hub
 from speculative.engines.base import Vocabulary
-from speculative.errors import BadWeights, UsageError
+from speculative.errors import UsageError, WeightsError
 from speculative.prompts import recognise
 from speculative.secret import secret
 
@@ -17,13 +18,13 @@ SHIPPED = Path(__file__).parents[2] / "bundled" / "big" / FILE
 
 
 def find(source: str) -> Path:
-    """The `tokenizer.json` of a file, a folder, or a model's name: in this machine's Hugging Face cache, else fetched from the hub.
+    """Finds a tokenizer's file: a tokenizer.json or a GGUF file, a folder's, or that of a model's name.
 
-    Raises `UsageError` that says what to give instead.
+    A name is looked up in this machine's Hugging Face cache, then on the hub. Raises `UsageError` that says what to give instead.
     """
     path = Path(os.path.expanduser(source))  # noqa: PTH111 (pathlib's raises where there is no such user)
     if path.is_file():
-        return path if path.suffix == ".json" else _missing(source, "is no tokenizer.json")
+        return path if path.suffix in (".json", ".gguf") else _missing(source, "is neither a tokenizer.json nor a GGUF file")
     if path.is_dir():
         return path / FILE if (path / FILE).is_file() else _missing(source, f"holds no {FILE}")
     if source.count("/") > 1 or source.startswith((".", "/", "~")) or path.suffix == ".gguf":
@@ -32,14 +33,20 @@ def find(source: str) -> Path:
 
 
 def read(path: Path) -> Vocabulary:
-    """The vocabulary in a tokenizer's file. Raises `BadWeights`."""
-    if _byte_fallback(path):
+    """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `WeightsError`."""
+    if path.suffix == ".gguf":
+        from speculative.engines.tokenizers.gguf import read_tokenizer
+
+        spec = read_tokenizer(path)
+    else:
+        spec = _json(path)
+    if spec["model"].get("byte_fallback"):  # a BPE of characters, as SentencePiece makes them
         from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
 
-        return cast("Any", PieceVocabulary(path))
+        return PieceVocabulary(path, spec)
     from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 
-    return cast("Any", FileVocabulary(path))  # a cached property is a property
+    return FileVocabulary(path, spec)
 
 
 def dialect_of(vocabulary: Vocabulary) -> str:
@@ -51,13 +58,13 @@ def dialect_of(vocabulary: Vocabulary) -> str:
     return recognise(vocabulary)
 
 
-def _byte_fallback(path: Path) -> bool:
-    """Whether it is a BPE of characters that falls back to bytes, as SentencePiece makes them."""
+def _json(path: Path) -> dict[str, Any]:
     try:
         spec: Any = json.loads(path.read_text(encoding="utf-8"))
-        return bool(spec["model"].get("byte_fallback"))
+        spec["model"].get("byte_fallback")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+        raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+    return spec
 
 
 def _from_hub(name: str) -> Path:
@@ -69,12 +76,13 @@ def _from_hub(name: str) -> Path:
         try:
             return Path(fetch(name, FILE, local_files_only=True))
         except LocalEntryNotFoundError:
+            if why := hub.unreachable():
+                return _missing(name, f"is not in this machine's cache of the hub, and {why}")
             return Path(fetch(name, FILE, token=secret("HF_TOKEN")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         return _missing(name, f"was not found on the hub ({type(error).__name__})")
 
 
 def _missing(source: str, why: str) -> Path:
-    raise UsageError(
-        f"tokenizer {source!r} {why}; give the model's folder, tokenizer.json or hub name with --big-tokenizer, --small-tokenizer"
-    )
+    step = "give the model's folder, tokenizer.json, GGUF file or hub name with --big-tokenizer, --small-tokenizer"
+    raise UsageError(f"tokenizer {source!r} {why}; {step}")

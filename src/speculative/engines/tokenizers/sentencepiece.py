@@ -1,77 +1,83 @@
-"""Tokens of a BPE that falls back to bytes (SentencePiece, as Llama 2 and Mistral have it), read from a `tokenizer.json`."""
+"""The tokenizer of a BPE that falls back to bytes (SentencePiece, as Llama 2, Mistral and Gemma have it)."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from speculative.engines.tokenizers.base import TokenTable, check_whole
-from speculative.errors import BadWeights
+from speculative.engines.tokenizers.base import Spec, TokenTable
+from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-SPACE = "\u2581"
-"""What such a vocabulary writes for a space. A text that holds this character itself spells it in bytes."""
+SPACE: Final = "\u2581"
+"""The spelling of a space in such a vocabulary. A text that holds this character itself spells it in bytes."""
 
-BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class PieceVocabulary(TokenTable):
     """The `Vocabulary` of a model folder. No space is put before a text, nothing is normalised, no text becomes a marker.
 
-    Raises `BadWeights` when the file is missing, damaged, or has no token for some byte.
+    `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
+    Raises `WeightsError` when the file is missing or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spec: Spec | None = None) -> None:
         self.path = path
         try:
-            spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            spec = spec or cast("Spec", json.loads(path.read_text(encoding="utf-8")))
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
-            added = cast("list[dict[str, Any]]", spec.get("added_tokens") or [])
-            self.markers = {str(token["content"]): int(token["id"]) for token in added}
+            self.read_added(spec)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadWeights(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
-        marked = frozenset(self.markers.values())
-        self._byte_ids: dict[int, int] = {}
-        self._bytes = {}
+            raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+        byte_ids = self._read_bytes(vocabulary)
+        self._lacking = frozenset(range(256)) - frozenset(byte_ids)
+        self._space_bytes = [byte_ids[byte] for byte in SPACE.encode() if byte in byte_ids]
+        self._tokenizer = self._plain(spec)
+        self.finish()
+
+    def _read_bytes(self, vocabulary: dict[str, int]) -> dict[int, int]:
+        """Fills the table of bytes; returns the ids of the tokens for single bytes."""
+        self._bytes = {entry["id"]: content.replace(SPACE, " ").encode() for content, entry in self.texts.items()}
+        others = frozenset(self.markers.values()) | frozenset(self._bytes)
+        byte_ids: dict[int, int] = {}
         for token, number in vocabulary.items():
-            if number in marked:
+            if number in others:
                 continue
-            byte = BYTE.fullmatch(token)
-            if byte:
-                self._byte_ids[int(byte[1], 16)] = number
+            if byte := BYTE.fullmatch(token):
+                byte_ids[int(byte[1], 16)] = number
                 self._bytes[number] = bytes([int(byte[1], 16)])
             else:
                 self._bytes[number] = token.replace(SPACE, " ").encode()
-        missing = set(range(256)) - set(self._byte_ids)
-        if missing:
-            raise BadWeights(f"{path}: no token for byte {min(missing)}; a vocabulary has to say every text")
-        self._tokenizer = self._plain(spec, marked)
-        self._space_bytes = [self._byte_ids[byte] for byte in SPACE.encode()]
+        return byte_ids
 
-    def _plain(self, spec: dict[str, Any], marked: frozenset[int]) -> Tokenizer:
-        """The tokenizer without markers, templates and added spaces: all that it does to a text is to write its spaces."""
-        from tokenizers import Tokenizer
+    def _plain(self, spec: Spec) -> Tokenizer:
+        """Returns the tokenizer without special tokens, templates and added spaces: its normalizer only spells the spaces."""
+        from tokenizers import AddedToken, Tokenizer, models, normalizers
 
-        spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
-        nothing: dict[str, Any] = {"added_tokens": [], "pre_tokenizer": None, "post_processor": None, "truncation": None, "padding": None}
-        vocabulary, merges = spec["model"]["vocab"], spec["model"]["merges"]
+        # Runs of spaces that are spelled as the vocabulary spells them are reached by merges; a text never holds their spelling.
+        added = [content for content in self.texts if SPACE not in content]
+        vocabulary, model = spec["model"]["vocab"], spec["model"]
         # Markers and byte tokens stay out of reach of merges: only the fallback itself may give a byte.
-        unreachable = {token for token, number in vocabulary.items() if number in marked or BYTE.fullmatch(token)}
-        pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in merges]
-        kept = [pair for pair in pairs if "".join(pair) not in unreachable]
-        model = {**spec["model"], "merges": kept, "ignore_merges": False, "dropout": None}
+        unreachable = {token for token in vocabulary if token[:3] == "<0x" and BYTE.fullmatch(token)} | set(self.markers)
         try:
-            return Tokenizer.from_str(json.dumps({**spec, **nothing, "normalizer": spaces, "model": model}))
+            pairs = [tuple(merge.split(" ", 1) if isinstance(merge, str) else merge) for merge in model["merges"]]
+            merges: Any = [pair for pair in pairs if "".join(pair) not in unreachable]
+            vocabulary = vocabulary | {content: self.texts[content]["id"] for content in added}
+            unknown = model.get("unk_token")
+            bpe = models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=bool(model.get("fuse_unk")), byte_fallback=True)
+            plain: Any = Tokenizer(bpe)
+            plain.normalizer = normalizers.Replace(" ", SPACE)
+            plain.add_tokens([AddedToken(content, normalized=False) for content in added])
         except Exception as error:  # the library raises bare Exception
-            raise BadWeights(f"{self.path}: not a tokenizer ({error}); fetch it again") from error
+            raise WeightsError(f"{self.path}: not a tokenizer ({error}); fetch it again") from error
+        return plain
 
-    def encode(self, text: str) -> list[int]:
-        """Plain text to ids. Raises `UsageError` for a lone surrogate, which no bytes can say."""
-        check_whole(text)
+    def _encode(self, text: str) -> list[int]:
         ids: list[int] = []
         for place, part in enumerate(text.split(SPACE)):
             ids += self._space_bytes if place else []

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
@@ -25,7 +26,7 @@ from msgspec import Struct, structs
 
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm.process import Running, loading, sweep
-from speculative.errors import EngineUnreachable, UsageError
+from speculative.errors import EngineUnreachableError, UsageError
 from speculative.secret import secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
@@ -39,8 +40,11 @@ PATIENCE = 60.0
 """Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
 
 LOG = logging.getLogger("speculative.engines")
-_LOGGED = re.compile(r"(?: ERROR .*?\] (?=\w*(?:Error|Exception): )|^ +Value error, )(.+)", re.MULTILINE)
-"""Of one of its processes, or of its check of what it was given."""
+_LOGGED = re.compile(
+    r"(?: ERROR .*?\] (?=\w*(?:Error|Exception): )|^ +Value error, |^[\d.]+ E +|^(?:[\w'. -]+: )?error(?: loading model)?: )(.+)",
+    re.MULTILINE,
+)
+"""The first error in a log of vLLM (of a process, or of its check of the flags) or of llama.cpp's server."""
 
 _STEERING = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 """Colours, and a terminal's cursor."""
@@ -56,8 +60,8 @@ _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
 
-class Launch(Struct, frozen=True):
-    """How a model is served. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
+class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
+    """How a model is served with vLLM. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
 
     `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
     outlives us, and the next command that would start the same one uses it (`kept`).
@@ -71,15 +75,24 @@ class Launch(Struct, frozen=True):
     name: str | None = None
     deadline: float = LOADING
     keep: bool = False
+    program: ClassVar[str] = "vLLM"
 
-    def command(self, python: str, port: int) -> list[str]:
-        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
+    def run(self, port: int) -> list[str]:
+        """Returns the command that serves the model on a port. Raises `UsageError` where the program is missing."""
+        return self.command(_python(self.python), port)
+
+    def more(self) -> list[str]:
+        """Returns the words of `args`. Raises `UsageError` for what cannot be passed on."""
         try:
             more = shlex.split(self.args)
         except ValueError as error:
-            raise UsageError(f"arguments for vLLM, {self.args!r}: {str(error).lower()}") from None
+            raise UsageError(f"arguments for {self.program}, {self.args!r}: {str(error).lower()}") from None
         if any(word.partition("=")[0] == "--port" for word in more):  # it would be waited for where it is not
-            raise UsageError(f"arguments for vLLM, {self.args!r}: name the port with --big-port or --small-port")
+            raise UsageError(f"arguments for {self.program}, {self.args!r}: name the port with --big-port or --small-port")
+        return more
+
+    def command(self, python: str, port: int) -> list[str]:
+        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
         own = [
             "--model",
             self.model,
@@ -93,7 +106,7 @@ class Launch(Struct, frozen=True):
         count = len(self.gpus.split(",")) if self.gpus else 1
         parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
         named = ["--served-model-name", self.name] if self.name else []
-        return [python, "-m", MODULE, *own, *parallel, *named, *more]
+        return [python, "-m", MODULE, *own, *parallel, *named, *self.more()]
 
     def environment(self) -> dict[str, str]:
         """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody. Another Python has packages of its own."""
@@ -105,7 +118,7 @@ class Launch(Struct, frozen=True):
 def start(launch: Launch, tell: Tell | None = None) -> Running:
     """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
 
-    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachable` (with the log's path) when it ends or takes too long.
+    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachableError` (with the log's path) when it ends or takes too long.
     """
     return loaded(begin(launch), launch, tell)
 
@@ -140,9 +153,11 @@ def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
 
 def _begun(launch: Launch, held: bool) -> Running:
     port = launch.port or free_port()
-    command = launch.command(_python(launch.python), port)
+    command = launch.run(port)
     sweep(kept.state())
-    opened, name = tempfile.mkstemp(".log", f"vllm-{port}-", kept.state())  # of its own: an error may have named an older one
+    opened, name = tempfile.mkstemp(
+        ".log", f"{launch.program.lower()}-{port}-", kept.state()
+    )  # of its own: an error may have named an older one
     os.close(opened)
     # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
     process = subprocess.Popen(
@@ -186,15 +201,17 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
 
 
 def _ours(running: Running, launch: Launch, seconds: float) -> str:
-    """What a server of ours is doing. Raises `EngineUnreachable` when it has ended, or its time is over."""
+    """What a server of ours is doing. Raises `EngineUnreachableError` when it has ended, or its time is over."""
     assert running.process
     code = running.process.poll()
     if code in TOLD:
-        raise EngineUnreachable(f"vLLM was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
+        raise EngineUnreachableError(f"{launch.program} was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
     if code is not None:
-        raise EngineUnreachable(f"vLLM ended with {code} while it loaded {launch.model}: {cause(running.log)} (all of it: {running.log})")
+        raise EngineUnreachableError(
+            f"{launch.program} ended with {code} while it loaded {launch.model}: {cause(running.log)} (all of it: {running.log})"
+        )
     if seconds > launch.deadline:
-        raise EngineUnreachable(f"vLLM did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
+        raise EngineUnreachableError(f"{launch.program} did not load {launch.model} within {launch.deadline:g} s; its log: {running.log}")
     return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
 
 
@@ -204,10 +221,10 @@ def _anothers(running: Running, launch: Launch, seconds: float) -> str:
     log, note = kept.log_of(running.note), kept.notes().get(running.note)
     if note is None:
         why = f"its log: {log}" if log.exists() else "it was told to end"
-        raise EngineUnreachable(f"the server that another command started at {running.url} has ended; {why}")
+        raise EngineUnreachableError(f"the server that another command started at {running.url} has ended; {why}")
     model = note.launch["model"]
     if seconds > launch.deadline:
-        raise EngineUnreachable(
+        raise EngineUnreachableError(
             f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s; wait for it, "
             f"end it (process {note.pid}), or name another port (--big-port, --small-port); its log: {log}"
         )
@@ -217,7 +234,7 @@ def _anothers(running: Running, launch: Launch, seconds: float) -> str:
 def _strangers(running: Running, launch: Launch, seconds: float) -> str:
     """The same for what listens on the port and was not started here."""
     if seconds > min(PATIENCE, launch.deadline):
-        raise EngineUnreachable(
+        raise EngineUnreachableError(
             f"what listens at {running.url} did not answer as a model server does within {min(PATIENCE, launch.deadline):g} s; "
             "end it, or name another port (--big-port, --small-port)"
         )
@@ -241,14 +258,19 @@ def _taken(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether a server lists its models there."""
+    """Whether a server lists its models there, and has loaded them: llama.cpp's server may list a model that it still loads."""
+    return _status(f"{url}/models") in (200, 401, 403) and _status(f"{url.removesuffix('/v1')}/health") != 503
+
+
+def _status(url: str) -> int | None:
+    """Returns the status of a page of this machine, or None where nothing answers."""
     try:
-        with _DIRECT.open(f"{url}/models", timeout=2) as answer:  # (an address of this machine that we made)
-            return answer.status == 200
+        with _DIRECT.open(url, timeout=2) as answer:  # (an address of this machine that we made)
+            return answer.status
     except HTTPError as error:
-        return error.code in (401, 403)
+        return error.code
     except (HTTPException, OSError, ValueError):
-        return False
+        return None
 
 
 def last_line(log: Path | None) -> str:

@@ -102,7 +102,7 @@ def end_all(several: Sequence[Running]) -> None:
 
 def sweep(folder: Path) -> None:
     """Throws away the logs of servers that are gone (a guard holds the lock of its own) and that nobody has looked at for a week."""
-    for log in folder.glob("vllm-*.log"):
+    for log in folder.glob("*.log"):
         with suppress(OSError), log.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if time.time() - log.stat().st_mtime > WEEK:

@@ -21,7 +21,7 @@ from typing import get_args
 from msgspec import Struct, structs
 
 from speculative.answers import WINDOW, ballot, find_answer, find_phrase, last_box, squeeze, tidy
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, differ, leaves
 from speculative.evaluate.grading.forms import Equation, Form, Number, Rounded
@@ -175,7 +175,7 @@ def close() -> None:
 
 def _known(kind: str) -> None:
     if kind not in get_args(Kind):
-        raise UnknownName("kind of grading", kind, list(get_args(Kind)))
+        raise UnknownNameError("kind of grading", kind, list(get_args(Kind)))
 
 
 def _broken(latex: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError
 
 SECONDS = 3.0
 """Seconds of processor time for one grade: so the verdict does not depend on what else the machine does."""
@@ -211,7 +211,7 @@ class Checker:
 def require() -> None:
     """Raises `UsageError` that names the extra, unless math-verify is there."""
     if importlib.util.find_spec("math_verify") is None:
-        raise UsageError("grading mathematics needs math-verify; install it with: pip install 'speculative-reasoning[eval]'")
+        raise MissingExtraError("grading mathematics", "math-verify", "eval")
 
 
 checker = Checker()

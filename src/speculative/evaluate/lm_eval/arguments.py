@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.errors import UnknownName, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
@@ -21,7 +21,7 @@ from speculative.pair import BUNDLED, EngineOptions, Spec, kept
 from speculative.problem import Problem, Sampling
 
 ROLES = ("big", "small", "judge")
-OPTIONS = ("model", "tokenizer", "dialect", "gpus", "port", "args")
+OPTIONS = ("model", "tokenizer", "dialect", "context", "gpus", "port", "args")
 SAMPLING = ("temperature", "top_p", "top_k")
 LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "warm_every")
 DOOR = ("method", "with", *ROLES, "vllm", "terminate_on_exit", *SAMPLING, *LIMITS, "chains", "out", "data")
@@ -62,7 +62,7 @@ class Arguments(Struct, frozen=True):
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
-    """Raises `UsageError` that names the argument and its value, and `UnknownName`.
+    """Raises `UsageError` that names the argument and its value, and `UnknownNameError`.
 
     `batch_size`: lm-eval's own; a number above 1 (which it says where nobody said anything) is the chains at once.
     """
@@ -105,7 +105,7 @@ def _built(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> M
         if unknown == "service":
             raise UsageError(SERVICE)
         if unknown not in fields:
-            raise UnknownName("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
+            raise UnknownNameError("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
     return build(name, params, wrappers)
 
 
@@ -127,9 +127,12 @@ def _options(role: str, door: Mapping[str, Any]) -> EngineOptions:
     port = given.pop("port", 0)
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise UsageError(f"{role}_port: {port!r} is no port, it must be from 0 to 65535")
+    context = given.pop("context", None)
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
+        raise UsageError(f"{role}_context must be a number of tokens of at least 1, got {context!r}")
     vllm = str(door["vllm"]) if "vllm" in door else None
     texts: dict[str, Any] = {option: str(value) for option, value in given.items()}
-    return EngineOptions(**texts, port=port, vllm=vllm, keep=not door.get("terminate_on_exit", True))
+    return EngineOptions(**texts, context=context, port=port, vllm=vllm, keep=not door.get("terminate_on_exit", True))
 
 
 def _chains(door: Mapping[str, Any], batch_size: int | str | None) -> int:

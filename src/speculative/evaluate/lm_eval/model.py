@@ -154,7 +154,7 @@ class SpeculativeVLLM(SpeculativeLM):
     """The same under the name and with the arguments of SplitReason's harness class."""
 
     def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
-        """Raises `UsageError` and `UnknownName`; arguments that have no use here are named in lm-eval's log."""
+        """Raises `UsageError` and `UnknownNameError`; arguments that have no use here are named in lm-eval's log."""
         ours, unused = seed.translated(told)
         if unused:
             log.info("%s: of no use here: %s", SEED_NAME, ", ".join(unused))

@@ -18,10 +18,11 @@ from speculative.evaluate.runner import EvalRunner, MemoryStore, PlannedSample, 
 from speculative.evaluate.tasks import TASKS, data_hash, digest
 from speculative.methods.base import Method
 from speculative.pair import Pair
-from speculative.problem import Message, Problem, Result
+from speculative.problem import Message, Problem
+from speculative.result import Result
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
-from speculative.usage import added
+from speculative.trace.usage import total_usage
 
 UNGRADED = "ungraded"
 """The run folder, within the run folder, for the tasks that lm-eval grades: nothing counts their samples as wrong."""
@@ -121,7 +122,7 @@ class RequestRunner:
         return {
             "chains": len(self.samples),
             "seconds": round(sum(sample.seconds for sample in self.samples), 6),
-            "usage": to_builtins(added(sample.usage for sample in self.samples)),
+            "usage": to_builtins(total_usage(sample.usage for sample in self.samples)),
             "run_folder": str(self.out) if self.out else None,
         }
 
@@ -148,8 +149,8 @@ def _without_stops(pair: Pair) -> Callable[[Problem, Method], Any]:
 
     async def solve_and_cut(problem: Problem, method: Method) -> Result:
         result = await solve(problem, method)
-        ends = [place for stop in problem.stop if (place := result.answer.find(stop)) >= 0]
-        return structs.replace(result, answer=result.answer[: min(ends)].strip()) if ends else result
+        ends = [place for stop in problem.stop if (place := result.text.find(stop)) >= 0]
+        return structs.replace(result, text=result.text[: min(ends)].strip()) if ends else result
 
     return solve_and_cut
 

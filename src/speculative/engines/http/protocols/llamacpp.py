@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids, Vocabulary
-from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, logarithms
+from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, failure, logarithms
 
 
 class _Probability(Struct):
@@ -41,6 +41,9 @@ class _Answer(Struct):
 class LlamaWire:
     """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
 
+    A seeded call gives the same text again only where the server computes it in the same way: with as much of its prompt in the cache,
+    and with no other call beside it.
+
     Hanging up would cost more than what is saved: the slot is busy for a moment, and the chain's next call goes to one that has
     nothing of it in its cache. The server sends nothing while a character is unfinished, and then its last id alone: the others are
     those that `vocabulary` spells the character with. Of such a character it tells one log-probability, the last token's, which
@@ -50,6 +53,7 @@ class LlamaWire:
     batches = False
     several = False
     keeps = False
+    withheld = 3
     path = "/completion"
     score_path = ""
 
@@ -93,13 +97,14 @@ class LlamaWire:
 class _Reading:
     """One streamed answer. The server sends text late: not in the middle of a character, nor while it may begin a stop string.
 
-    `_told`: how many tokens it says that it has written. `_late`: the text that is due of ids which we have passed on. `_held`: ids
+    `_told`: how many tokens it says that it has written. `_passed`: how many of
+    them were passed on. `_late`: the text that is due of ids which we have passed on. `_held`: ids
     that came since some were lost; until their text is here, nothing is passed on. `_marker`: one that may be the end of the text.
     """
 
     def __init__(self, decoder: msgspec.json.Decoder[_Answer], vocabulary: Vocabulary) -> None:
         self._decoder, self._vocabulary = decoder, vocabulary
-        self._told = self._lost = 0
+        self._told = self._lost = self._passed = 0
         self._held: list[int] = []
         self._late, self._text = b"", ""
         self._marker: list[Piece] = []
@@ -109,40 +114,47 @@ class _Reading:
     def read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
-            raise Broken(f"the server says: {str(answer.error)[:300]}")
+            raise failure(answer.error)
         if answer.prompt_progress is not None:  # (it comes with a token that is none)
             return News((), answer.prompt_progress.cache)
         if answer.stop:
             return self._end(answer)
         ids = self._taken(answer)
         self._logprobs = logarithms(one.logprob for one in answer.completion_probabilities or ())
-        pieces = [*self._marker, self._piece(ids)]
+        pieces = [*self._marker, self._piece(ids, text=answer.content)]
         self._marker = [pieces.pop()] if ids and not answer.content and ids[-1] in self._markers else []
         return News(pieces)
 
-    def _piece(self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None) -> Piece:
+    def _piece(
+        self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None, text: str = ""
+    ) -> Piece:
         values = self._logprobs
-        return Piece(0, ids, values if len(values) == len(ids) else values[-1:] * len(ids), reason, matched)
+        return Piece(0, ids, values if len(values) == len(ids) else values[-1:] * len(ids), reason, matched, text)
 
     def _end(self, answer: _Answer) -> News:
         ids: Sequence[int] = ()
         if self._lost and answer.stop_type == "word":
             self._text += answer.stopping_word
+            self._told = answer.tokens_predicted or self._told
             ids = self._spelled(over=True)
         if self._lost and len(self._text.encode()) > len(self._late):
             raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
         eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
-        piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos)
+        word = answer.stopping_word if answer.stopping_word not in self._vocabulary.markers else ""
+        piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos, answer.content + word)
         return News([*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
 
     def _taken(self, answer: _Answer) -> Sequence[int]:
         """The ids that can be passed on now, those that were not sent included."""
         before, self._told = self._told, answer.tokens_predicted or 0
+        if self._told < before:
+            raise Broken(f"{self._told} tokens are counted after {before}")
         lost = max(0, self._told - before - len(answer.tokens))
         self._lost += lost
         if not self._lost:
             self._late = b"" if answer.content else self._late + self._vocabulary.to_bytes(answer.tokens)
+            self._passed += len(answer.tokens)
             return answer.tokens
         self._text += answer.content
         self._held = [*answer.tokens] if lost else [*self._held, *answer.tokens]
@@ -157,5 +169,8 @@ class _Reading:
             return ()
         ends = [number for number in self._held if number in self._markers]
         ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
+        self._passed += len(ids)
+        if self._passed != self._told:
+            raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come, which is spelled with {len(ids)}")
         self._late, self._text, self._held, self._lost = b"", "", [], 0
         return ids

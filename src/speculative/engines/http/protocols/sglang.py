@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, logarithms
+from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, failure, logarithms
 
 Scored = tuple[float | None, int, str | None]
 
@@ -38,6 +38,7 @@ class SglangWire:
     batches = False
     several = False
     keeps = True
+    withheld = 0
     path = "/generate"
     score_path = "/generate"
 
@@ -94,7 +95,7 @@ class _Reading:
     def read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
-            raise Broken(f"the server says: {str(answer.error)[:300]}")
+            raise failure(answer.error)
         if answer.output_ids is None:
             raise Broken("the server gives no token ids back; start it with --skip-tokenizer-init off and a newer SGLang")
         meta, count = answer.meta_info, len(answer.output_ids)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.http.protocols.base import Broken, Count, Job, News, Piece, Read, TokenId, logarithms
+from speculative.engines.http.protocols.base import Broken, Count, Job, News, Piece, Read, TokenId, failure, logarithms
 
 
 class _Logprobs(Struct, gc=False):
@@ -17,6 +17,7 @@ class _Logprobs(Struct, gc=False):
 
 class _Choice(Struct, gc=False):
     index: Count = 0
+    text: str = ""
     token_ids: list[TokenId] | None = None
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
@@ -47,6 +48,7 @@ class VllmWire:
     batches = True
     several = True
     keeps = True
+    withheld = 0
     path = "completions"
     score_path = "completions"
 
@@ -88,7 +90,7 @@ class VllmWire:
     def _read(self, payload: bytes) -> News:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
-            raise Broken(f"the server says: {str(answer.error)[:300]}")
+            raise failure(answer.error)
         pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
         if usage is None:
             return News(pieces)
@@ -123,7 +125,9 @@ def _piece(choice: _Choice) -> Piece:
         raise Broken(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason
     if reason is None and not logprobs:
-        return Piece(choice.index, choice.token_ids)
-    if reason not in (None, "stop", "length"):
+        return Piece(choice.index, choice.token_ids, text=choice.text)
+    if reason == "repetition":
+        reason = "loop"
+    if reason not in (None, "stop", "length", "loop"):
         raise Broken(f"the server ended the text with {reason!r}")
-    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason)
+    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text)

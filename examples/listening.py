@@ -1,0 +1,20 @@
+"""Follows a chain while it is written: text as it comes, and what happens to it."""
+
+from speculative import solve
+from speculative.trace.events import AnyEvent, Rejected, Rewound, TextDelta
+
+PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
+
+
+def listen(happened: AnyEvent | TextDelta) -> None:
+    """Prints committed text at once, and a line for everything that is thrown away."""
+    if isinstance(happened, TextDelta):
+        if happened.committed and not happened.chain:  # () is the chain itself, (0,) its first child
+            print(happened.text, end="", flush=True)
+    elif isinstance(happened, Rejected | Rewound):
+        print(f"\n[{type(happened).__name__.lower()} after {happened.at:.2f} s]")
+
+
+if __name__ == "__main__":
+    result = solve(PROBLEM, "random_switch", seed=2, listener=listen)
+    print(f"\n{result.finish_reason}, {len(result.trace.events)} events")

@@ -1,0 +1,1 @@
+"""llama.cpp's server, started for the user on a GGUF file."""

@@ -1,0 +1,44 @@
+"""What chains cost, by role, and the big model's share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct, structs
+
+
+class Usage(Struct):
+    """Tokens and seconds of one role. `seconds` is the sum of its calls; produced = kept + discarded."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    produced_tokens: int = 0
+    kept_tokens: int = 0
+    discarded_tokens: int = 0
+    scored_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, field) + getattr(other, field) for field in Usage.__struct_fields__))
+
+
+def total_usage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
+    """Adds up the usage of several chains, by role."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for usage in usages:
+        for role, cost in usage.items():
+            found.setdefault(role, []).append(structs.astuple(cost))
+    return {role: Usage(*map(sum, zip(*found[role], strict=True))) for role in sorted(found)}
+
+
+def all_roles(usage: Mapping[str, Usage], field: str) -> float:
+    """Adds up one field over all roles."""
+    return sum(getattr(cost, field) for cost in usage.values())
+
+
+def big_model_share(usage: Mapping[str, Usage], field: str) -> float | None:
+    """Returns the big model's part of the tokens of one field, or None if there are none."""
+    total = all_roles(usage, field)
+    return getattr(usage["big"], field) / total if total and "big" in usage else (0.0 if total else None)

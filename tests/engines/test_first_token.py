@@ -1,0 +1,161 @@
+"""Only tokens count as tokens: until ids come it is before the first token, and between two nothing else renews the deadline."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+import speculative
+from speculative.engines.base import Decoding, Tally
+from speculative.engines.http import client as http
+from speculative.engines.http.client import Deadlines
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.errors import EngineTimeoutError, EngineUnreachableError
+from speculative.pair import Pair
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing.fake_server import FakeServer, Fault
+from speculative.trace.events import Degraded
+
+PROMPT = [97, 98]
+TEXT = "One.\n\nTwo.</think>\n\n7"
+FIRST = r"no first token within 0\.3 s"
+SHORT = Deadlines(first_token=0.3, between=0.3)
+"""Short for servers that never write: a busy machine cannot make them answer later."""
+
+
+@pytest.fixture(params=["vllm", "sglang", "llama.cpp"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    real = http.stamina.retry_context
+
+    def quick(on, **settings):
+        return real(on, attempts=settings["attempts"], timeout=settings["timeout"], wait_initial=0.01, wait_max=0.02, wait_jitter=0.01)
+
+    monkeypatch.setattr(http.stamina, "retry_context", quick)
+
+
+@contextlib.asynccontextmanager
+async def rig(kind, count=1):
+    """Servers, and an engine on them."""
+    async with contextlib.AsyncExitStack() as stack:
+        scripted = ScriptedEngine(TEXT * 4)
+        servers = [await stack.enter_async_context(FakeServer(scripted, kind=kind)) for _ in range(count)]
+        engine = await OpenAIEngine.connect([one.url for one in servers], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        yield engine, *servers
+        await engine.aclose()
+
+
+async def complete(engine, tally):
+    ((completion,),) = await engine.complete([PROMPT], Decoding(8), key="chain", tally=tally)
+    return completion
+
+
+async def stream(engine, tally):
+    return [delta async for delta in engine.stream(PROMPT, Decoding(8), key="chain", tally=tally)][-1].completion
+
+
+@pytest.mark.parametrize("call", [complete, stream])
+@pytest.mark.parametrize("fault", ["ping", "stall"])
+async def test_comments_progress_and_empty_events_are_not_a_first_token(kind, call, fault):
+    """llama.cpp sends its progress through the prompt before it stalls."""
+    async with rig(kind) as (engine, server):
+        engine.link.deadlines = SHORT
+        server.faults.append(Fault(fault))
+        with pytest.raises(EngineTimeoutError, match=FIRST):
+            await call(engine, Tally())
+
+
+@pytest.mark.parametrize("call", [complete, stream])
+@pytest.mark.parametrize("fault", ["ping", "stall"])
+async def test_comments_and_empty_events_do_not_renew_the_deadline_between_tokens(kind, call, fault):
+    async with rig(kind) as (engine, server):
+        engine.link.deadlines = Deadlines(between=0.3)
+        server.faults.append(Fault(fault, after=4))
+        tally = Tally()
+        with pytest.raises(EngineTimeoutError, match=r"no further token for 0\.3 s"):
+            await call(engine, tally)
+        assert 1 <= tally.produced_tokens <= 4  # a busy machine may be late with the second one
+
+
+@pytest.mark.parametrize("call", [complete, stream])
+async def test_a_server_that_only_pings_is_left_for_a_replica_and_the_call_counts_once(kind, call, monkeypatch):
+    async with rig(kind, count=2) as (engine, one, two):
+        stuck = one if engine.link.replicas.pick("chain") == one.url else two
+
+        async def patience(base, verb):
+            return 0.3 if base == stuck.url else 180.0
+
+        monkeypatch.setattr(engine.link, "_patience", patience)
+        stuck.faults.append(Fault("ping"))
+        tally = Tally()
+        completion = await call(engine, tally)
+        assert not stuck.faults
+        assert (tally.requests, tally.prompt_tokens, tally.cached_tokens) == (1, len(PROMPT), 0)
+        assert tally.produced_tokens == len(completion.ids) == 8
+
+
+@pytest.mark.parametrize("call", [complete, stream])
+async def test_a_connection_that_breaks_before_the_first_token_is_tried_again(kind, call):
+    async with rig(kind) as (engine, server):
+        server.faults.extend([Fault("ping", seconds=0.05), Fault("close")])
+        server.requests.clear()
+        completion = await call(engine, Tally())
+        assert len(completion.ids) == 8
+        assert len(server.requests) == 3
+        server.faults.extend([Fault("ping", seconds=0.02)] * 4)
+        with pytest.raises(EngineUnreachableError, match="the connection was closed"):
+            await call(engine, Tally())
+
+
+async def test_what_a_failed_attempt_found_in_its_cache_is_not_counted():
+    """llama.cpp tells it before the first token."""
+
+    class Cached(FakeServer):
+        async def _tell(self, response, said):
+            if "prompt_progress" in said:
+                said["prompt_progress"]["cache"] = 2
+            if said.get("stop"):
+                said["timings"] = {"cache_n": 1}
+            await super()._tell(response, said)
+
+    async with Cached(ScriptedEngine(TEXT), kind="llama.cpp") as server:
+        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        server.faults.append(Fault("close"))
+        tally = Tally()
+        await complete(engine, tally)
+        assert tally.cached_tokens == 1
+        await engine.aclose()
+
+
+async def test_the_other_model_goes_on_where_a_server_only_pings(kind):
+    async with rig(kind) as (engine, server):
+        engine.link.deadlines = SHORT
+        server.faults.append(Fault("ping"))
+        result = await speculative.asolve("?", "big_only", degrade="small", pair=Pair(engine, ScriptedEngine(TEXT)), max_tokens=40)
+        (loss,) = (event for event in result.trace if isinstance(event, Degraded))
+        assert "no first token within" in loss.error
+
+
+async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind, monkeypatch):
+    """The time between two reads of ours is none of the server's: it is no part of any deadline."""
+    async with rig(kind) as (engine, server):
+        server.pace = 0.01
+        deadlines, loop, real = [], asyncio.get_running_loop(), asyncio.timeout_at
+        clock = loop.time
+
+        def noted(when):
+            if when and when - loop.time() > 10:  # (a connection's own are shorter)
+                deadlines.append(when - loop.time())
+            return real(when)
+
+        monkeypatch.setattr(http.asyncio, "timeout_at", noted)
+        late = 0.0
+        monkeypatch.setattr(loop, "time", lambda: clock() + late)
+        async for _ in engine.stream(PROMPT, Decoding(30), key="", tally=Tally()):
+            late += 50.0  # as if each token took the listener that long
+        assert len(deadlines) >= 2
+        assert all(59 < left <= 60 for left in deadlines)
