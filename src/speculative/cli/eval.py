@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import App, Group, Parameter
+from cyclopts.config import Dict
 from msgspec import structs, to_builtins
 
 from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
@@ -53,18 +54,26 @@ OUTPUT = Group("Output", sort_key=5)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Gives the command the flags of its method; the keys of a grid file become flags, those on the command line come first."""
+    """Gives the command the flags of its method. The settings of a grid file fill the flags that the command line leaves out."""
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
     kind = find(method_in(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
     del app["eval"]
     app.command(with_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
-    if path is None or {"--help", "-h"} & set(argv):
-        return argv
-    given = {token.partition("=")[0].replace("--no-", "--") for token in argv}
-    flags = grid.read(path).flags()
-    return [*argv, *(token for flag, tokens in flags.items() if flag.replace("--no-", "--") not in given for token in tokens or [flag])]
+    if path and not {"--help", "-h"} & set(argv):
+        app.config = Dict({"eval": grid.read(path, file_settings()).settings()}, source=str(path))
+    return argv
+
+
+def file_settings() -> dict[str, Any]:
+    """Returns the settings that a grid file may have: the fields of the command's flags, with their types, but no keys of servers."""
+    own = get_type_hints(eval)
+    found = {name: own[name] for name in ("epochs", "chains", "extract_with", "skip_unreadable", "tolerance", "out")}
+    for flags in (PriceFlags, ControlFlags, ProblemFlags, EngineFlags):
+        found |= {name: kind for name, kind in get_type_hints(flags).items() if not name.endswith("_key")}
+    del found["seed"]  # a grid has `seeds`
+    return found
 
 
 def eval(  # noqa: A001  the command's name
@@ -108,7 +117,7 @@ def eval(  # noqa: A001  the command's name
     if what.endswith(grid.ENDINGS):
         if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
             raise UsageError(f"{what}: a grid names its own data, methods and seeds; write them into the file")
-        chosen = grid.read(Path(what)).cells(Path(what).parent)
+        chosen = grid.read(Path(what), file_settings()).cells(Path(what).parent)
     else:
         chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
     load = cache(tasks.load_all)

@@ -7,6 +7,8 @@ its columns, or simply `problem` and `answer`.
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +18,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate import hub
+from speculative.engines.hub import unreachable
+from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
 from speculative.evaluate.problems import TaskProblem, problems, spread
 from speculative.problem import Problem
+from speculative.secret import secret
 
 Row = Mapping[str, Any]
 
@@ -30,6 +33,8 @@ PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subjec
 
 RIGHT, WRONG = "correct answer", "incorrect answer {}"
 """Where options stand in columns of their own."""
+
+OFFLINE = "fetch it where there is a network, or name a JSON-lines file with --data"
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -187,7 +192,7 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
     """The rows of a task's data, each with the words for where it stands."""
     if data is None:
         assert task.dataset, "the problems that ship are no rows"
-        for number, row in enumerate(hub.rows(task.dataset, task.config, task.split), 1):
+        for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
             yield f"{task.dataset}, row {number}", row
         return
     try:
@@ -199,6 +204,29 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield f"data {data}, line {number}", _row(line, f"data {data}, line {number}")
+
+
+def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]:
+    """Yields the rows of a public data set, through the package `datasets`, which keeps what it fetched for runs without a network.
+
+    Raises `UsageError` without the package, and `SpeculativeError` that names the data set if it cannot be had.
+    """
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if unreachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the package looks into its cache only, and does not retry for half a minute
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
+    try:
+        found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
+    except Exception as error:  # noqa: BLE001  the package, its network and its file formats each have errors of their own
+        cause = error.__cause__ or error  # which a dataset's reader wraps
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        gate = "; it is behind a gate: accept its terms on the hub and set HF_TOKEN" if "gated" in reason.lower() else ""
+        raise SpeculativeError(f"the data set {dataset} cannot be had: {reason[:300]}{gate}; {OFFLINE}") from None
+    yield from found
 
 
 def digest(text: str) -> str:
