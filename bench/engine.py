@@ -51,7 +51,7 @@ class Bare:
             rule.set(row, self.model.shape.vocabulary, TEMPERATURE, TOP_P, 0)
         self.sampler = Sampler(rule, 0, chains, self.rows.logits)
         self.prompt, self.tokens, self.chains = np.array(prompt, np.int32), tokens, chains
-        self.lane = self.model.lane(self.kv, 0, chains, self.rows)
+        self.binding = self.model.bind_rows(self.kv, 0, chains, self.rows)
 
     def timed(self) -> tuple[Clock, list[list[int]]]:
         clock = Clock()
@@ -67,7 +67,7 @@ class Bare:
         keys = np.array([stream_key(1, 0, j) for j in range(self.chains)], np.uint64)
         u = uniforms(keys, np.zeros(self.chains, np.int64), self.tokens)
         rows, sampler, out, many = self.rows, self.sampler, [], self.chains > 1
-        run, binding, ids = self.model.run, self.lane.binding, self.rows.ids[:, 0]
+        run, binding, ids = self.model.run, self.binding.io, self.rows.ids[:, 0]
         for step in range(self.tokens):
             tokens = sampler.draw(u[step]) if many else sampler.draw_one(u[step, 0])
             out.append(tokens)

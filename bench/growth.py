@@ -99,7 +99,7 @@ class Turn:
         self.kv, self.rows, rule = self.model.buffers(1, 2048), Rows(1, self.model.shape.vocabulary), Rule(1)
         rule.set(0, self.model.shape.vocabulary, HOT, 1.0, 0)
         self.sampler = Sampler(rule, 0, 1, self.rows.logits)
-        self.lane, self.length, self.seed = self.model.lane(self.kv, 0, 1, self.rows), 0, seed
+        self.binding, self.length, self.seed = self.model.bind_rows(self.kv, 0, 1, self.rows), 0, seed
         self.rows.lengths[:] = 2
         self.last = np.zeros(0, np.int32)
 
@@ -113,7 +113,7 @@ class Turn:
             out[step] = self.sampler.draw_one(u[step, 0])
             if step + 1 < CHUNK:
                 self.rows.ids[0, 0], self.rows.last[0] = out[step], self.length
-                self.model.run(self.lane.binding)
+                self.model.run(self.binding.io)
                 self.length += 1
         self.last = out[-1:]
         return out

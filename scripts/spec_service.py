@@ -8,8 +8,8 @@ The modes' flags are defaults for requests that leave them out. `POST /shutdown`
 import argparse
 import sys
 
+from speculative.engines.options import EngineOptions
 from speculative.errors import SpeculativeError
-from speculative.pair import EngineOptions
 from speculative.serve.server import opening, serve
 from speculative.settings import Settings
 from speculative.splitreason.modes import MODES

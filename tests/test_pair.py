@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from strategies import scripted_pair
 
 from speculative import Pair, UsageError
+from speculative.engines.options import EngineOptions, describe_engines
 from speculative.methods.registry import build
-from speculative.pair import EngineOptions, engine, kept, launch_of
+from speculative.pair import launch_config, open_engine
 from speculative.testing import ScriptedEngine
 
 
@@ -51,7 +55,7 @@ def test_a_method_without_needs_takes_any_pair() -> None:
 @pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
-        engine(spec)
+        open_engine(spec)
 
 
 def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +63,8 @@ def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: py
     (tmp_path / "some" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for spec in ("./some/model", "some/model", f"{tmp_path}/some/model"):
-        assert launch_of(spec, EngineOptions()).model == str(tmp_path / "some" / "model")
-    assert launch_of("some/name", EngineOptions()).model == "some/name"
+        assert launch_config(spec, EngineOptions()).model == str(tmp_path / "some" / "model")
+    assert launch_config("some/name", EngineOptions()).model == "some/name"
 
 
 def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:
@@ -69,10 +73,31 @@ def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None
         "small": EngineOptions(),
         "judge": EngineOptions(model="unused"),
     }
-    assert kept({"big": ("http://me:s3cret@host/v1", "http://other/v1"), "small": "bundled:small", "judge": ()}, options) == {
+    assert describe_engines({"big": ("http://me:s3cret@host/v1", "http://other/v1"), "small": "bundled:small", "judge": ()}, options) == {
         "big": "http://…@host/v1 http://other/v1",
         "small": "bundled:small",
         "big_model": "m",
         "big_dialect": "qwen3",
         "big_args": "--api-key … --dtype half",
     }
+
+
+async def test_a_pair_is_opened_in_an_event_loop():
+    async with await Pair.connect() as pair:
+        assert [pair[role].name for role in pair] == ["bundled:big", "bundled:small"]
+    with pytest.raises(UsageError, match="unknown engine"):
+        await Pair.connect("bundled:medium")
+
+
+async def test_cancelling_ends_the_opening_of_a_pair():
+    """The server takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        opening = asyncio.create_task(Pair.connect(url, tell=lambda line: loop.call_soon_threadsafe(waiting.set)))
+        await waiting.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("speculative-open")]

@@ -74,14 +74,14 @@ def test_the_answer_has_its_part_of_the_budget() -> None:
     [
         ("\\boxed{42}", "42"),
         ("\\boxed{1} then \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
-        ("\\boxed{1} then \\boxed{2", "1"),
+        ("\\boxed{1} then \\boxed{2", None),
         ("\\boxed{ \\boxed{2} ", "2"),
         ("\\boxed{\\boxed{2", None),
         ("no box", None),
         ("\\boxed{}", ""),
     ],
 )
-def test_the_last_complete_box_counts(text: str, found: str | None) -> None:
+def test_the_last_box_counts_if_it_is_complete(text: str, found: str | None) -> None:
     assert boxed(text) == found
 
 

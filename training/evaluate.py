@@ -17,7 +17,7 @@ from speculative.engines.base import Decoding, Tally
 from speculative.engines.local import BundledEngine
 from speculative.errors import SpeculativeError
 from speculative.problem import Message
-from speculative.prompts import Question, dialect, encode, verdict
+from speculative.prompts import Question, encode_parts, find_dialect, parse_score
 from training.reading import NUMBER, Step, boxed, read
 from training.stories import Story, held_out
 from training.writer import CHECK
@@ -34,16 +34,16 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         self.engine = BundledEngine.open(folder)
-        self.dialect = dialect(self.engine.dialect)
+        self.dialect = find_dialect(self.engine.dialect)
         self.vocabulary = self.engine.vocabulary
 
     def prefix(self, problem: str, chain: str = "") -> list[int]:
         """A problem and the beginning of a chain, as ids."""
-        return [*encode(self.vocabulary, self.dialect.prompt([Message("user", problem)], "")), *self.vocabulary.encode(chain)]
+        return [*encode_parts(self.vocabulary, self.dialect.prompt([Message("user", problem)], "")), *self.vocabulary.encode(chain)]
 
     def complete(self, prefixes: Sequence[Sequence[int]], limit: int, temperature: float = 0.0, stop: Sequence[str] = ()) -> list[str]:
         """What follows each prefix, up to the end of the thinking or of the turn."""
-        ends = tuple(self.vocabulary.marker(marker) for marker in (self.dialect.unthink, *self.dialect.ends))
+        ends = tuple(self.vocabulary.marker(marker) for marker in (self.dialect.think_end, *self.dialect.stop_tokens))
         decoding = Decoding(limit, temperature=temperature, stop=tuple(stop), stop_ids=ends)
 
         async def whole() -> list[str]:
@@ -63,7 +63,8 @@ class Writer:
     def answers(self, stories: Sequence[Story], chains: Sequence[str]) -> list[int | None]:
         """The answer after each chain, once its thinking is closed."""
         closed = [
-            [*self.prefix(s.problem, c), *encode(self.vocabulary, self.dialect.close(c))] for s, c in zip(stories, chains, strict=True)
+            [*self.prefix(s.problem, c), *encode_parts(self.vocabulary, self.dialect.close(c))]
+            for s, c in zip(stories, chains, strict=True)
         ]
         return [boxed(text) for text in self.complete(closed, 24)]
 
@@ -74,7 +75,7 @@ class Writer:
         for i, (story, chain) in enumerate(zip(stories, chains, strict=True)):
             asking = self.dialect.ask(question(i), [Message("user", story.problem)], chain)
             head = self.prefix(story.problem, chain) if asking.follows_chain else []
-            prefixes.append([*head, *encode(self.vocabulary, asking.parts)])
+            prefixes.append([*head, *encode_parts(self.vocabulary, asking.parts)])
             stop = asking.stop
         return self.complete(prefixes, limit, stop=stop)
 
@@ -157,7 +158,7 @@ def judging(big: Writer, small: Writer, steps: Sequence[Step]) -> Figures:
 def scoring(writer: Writer, steps: Sequence[Step]) -> Figures:
     """Ask `judge` after each step: does the score tell wrong steps from right ones?"""
     replies = writer.ask(lambda _: Question("judge"), [s.story for s in steps], [s.chain + s.text for s in steps], 16)
-    scores = [verdict(reply) for reply in replies]
+    scores = [parse_score(reply) for reply in replies]
     wrong, right = ([v for v, s in zip(scores, steps, strict=True) if s.right is which] for which in (False, True))
     return {
         "auc": auc(*([4.5 - (4.5 if v is None else v) for v in group] for group in (wrong, right))),

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from speculative.trace.trace import write_whole
+from speculative.files import write_file
 
 
 def tell(log: Path, step: int, **figures: float) -> None:
@@ -14,5 +14,5 @@ def tell(log: Path, step: int, **figures: float) -> None:
     line = json.dumps({"step": step, **figures})
     before = log.read_text().splitlines() if log.exists() else []
     kept = [old for old in before if json.loads(old)["step"] < step]
-    write_whole(log, "".join(f"{each}\n" for each in (*kept, line)).encode())
+    write_file(log, "".join(f"{each}\n" for each in (*kept, line)).encode())
     print(f"{log.stem} {line}", file=sys.stderr, flush=True)

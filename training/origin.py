@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from speculative.trace.trace import write_whole
+from speculative.files import write_file
 
 
 class OtherOriginError(Exception):
@@ -23,7 +23,7 @@ def claim(path: Path, made_of: Mapping[str, object]) -> bool:
     """
     beside, now = path.with_suffix(".origin.json"), dict(told("", made_of))
     if not path.exists():
-        write_whole(beside, f"{json.dumps(now, indent=2)}\n".encode())
+        write_file(beside, f"{json.dumps(now, indent=2)}\n".encode())
         return False
     try:
         before: dict[str, object] = json.loads(beside.read_text())

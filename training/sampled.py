@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from speculative.trace.trace import write_whole
+from speculative.files import write_file
 from training.decode import write
 from training.documents import Sampled
 from training.model import Model
@@ -44,7 +44,7 @@ def save(found: list[Sampled], path: Path) -> None:
         }
         for s in found
     ]  # fmt: skip
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    write_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def load(path: Path) -> list[Sampled]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from speculative.trace.trace import Trace
+    from pydantic import ValidationError
 
 
 class SpeculativeError(Exception):
@@ -89,7 +90,7 @@ class EngineError(SpeculativeError):
     `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
     """
 
-    trace: Trace | None = None
+    trace: Any = None
     role: str | None = None
     lost: bool = False
 
@@ -97,7 +98,7 @@ class EngineError(SpeculativeError):
 class MethodError(SpeculativeError):
     """A method raised something: a bug in it, or in what it uses. `trace` holds what the chain had done until then."""
 
-    trace: Trace | None = None
+    trace: Any = None
 
 
 class EngineUnreachableError(EngineError):
@@ -182,3 +183,19 @@ class ChainStateError(RuntimeError):
     """
 
     where: tuple[str, int] | None = None
+
+
+def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = "") -> UsageError:
+    """Makes one line of a validation error: the first thing that is wrong, its value and what it must be.
+
+    `names`: how the user knows the fields, or the place that they stand in. The value of a key is not shown.
+    """
+    first = error.errors(include_url=False)[0]
+    steps = [str(step) for step in first["loc"]]
+    if isinstance(names, str):
+        name = ".".join([*([names] if names else []), *steps])
+    else:
+        name = ".".join([names.get(steps[0], steps[0]), *steps[1:]]) if steps else "the value"
+    must = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    value = "" if "key" in name else f", got {str(first['input'])[:80]!r}"
+    return UsageError(f"{name} {must}{value}" if must.startswith("must") else f"{name}: {must}{value}")

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import Group, Parameter
-from msgspec import structs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,10 +21,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from speculative._plugins import is_path
+from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UsageError
+from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.problem import Degrade, Role
 
 FILE = "speculative.toml"
@@ -45,6 +47,13 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _no_path(value: str | None) -> str | None:
+    """Refuses a dialect's file: the settings may be written by somebody else, and a path is code."""
+    if value and is_path(value):
+        raise ValueError(f"a dialect in the settings must be a name, got {value!r}; give the file with --big-dialect, --small-dialect")
+    return value
+
+
 Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
@@ -55,7 +64,7 @@ class Server(BaseModel):
 
     model: str | None = None
     tokenizer: str | None = None
-    dialect: str | None = None
+    dialect: Annotated[str | None, AfterValidator(_no_path)] = None
     context: int | None = Field(None, ge=1)
     gpus: str | None = None
     port: int = Field(0, ge=0, le=65535)
@@ -161,8 +170,7 @@ class Settings(BaseSettings):
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
             filed = EngineOptions(**(self.servers[role].model_dump() if role in self.servers else {}))
-            given = structs.asdict((flags or {}).get(role, EngineOptions()))
-            options[role] = structs.replace(filed, **{name: value for name, value in given.items() if value})
+            options[role] = (flags or {}).get(role, EngineOptions()).over(filed)
         big, small, judge = (specs[0] if len(specs) == 1 else specs for specs in (self.big, self.small, self.judge))
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
@@ -172,11 +180,7 @@ class Settings(BaseSettings):
         if self.api_key:
             found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
         if self.key_file:
-            try:
-                lines = self.key_file.read_text(encoding="utf-8-sig").splitlines()  # an editor may have left its mark at the beginning
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                raise UsageError(f"key file {self.key_file}: {reason}") from None
+            lines = read_text(self.key_file, f"key file {self.key_file}").splitlines()
             found += _keys(f"key file {self.key_file}", lines, "line", "put one a line")
         return found
 

@@ -272,4 +272,4 @@ def test_solve_takes_chat_messages() -> None:
 
 
 def test_one_wrapper_may_be_named_without_a_list() -> None:
-    assert solve("6*7?", "big_only", pair=scripted_pair("a</think>42", ""), wrappers="early_exit").method == "early_exit(big_only)"
+    assert solve("6*7?", "big_only", pair=scripted_pair("a</think>42", ""), wrappers="early_exit").method == "early_exit*big_only"

@@ -37,8 +37,7 @@ from speculative.errors import (
 )
 from speculative.methods.registry import build
 from speculative.prompts import Question
-from speculative.report.recorder import Recorder
-from speculative.report.timeline import Sketch
+from speculative.report.timeline import Timeline, TraceRecorder
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Cancelled, Degraded
@@ -288,7 +287,7 @@ def test_every_method_is_finished_by_the_survivor_and_replays(
     assert Result.from_trace(result.trace).degraded == result.degraded
     assert quiet.timeless() == result.trace.timeless()
     assert loud.timeless() == result.trace.timeless()
-    kept = "".join(stroke.text for stroke in Sketch(result.trace).strokes if stroke.fate == "kept" and stroke.phase == "thinking")
+    kept = "".join(span.text for span in Timeline(result.trace).spans if span.status == "kept" and span.phase == "thinking")
     assert kept == result.reasoning
 
 
@@ -296,22 +295,22 @@ def test_every_method_is_finished_by_the_survivor_and_replays(
 
 
 async def test_the_picture_shows_who_was_lost_where() -> None:
-    recorder = Recorder()
+    recorder = TraceRecorder()
     pair = mortal_pair("one two three</think>4", "one two three</think>4", lives=4)
     result = await asolve("6*7?", "small_only", pair=pair, degrade="big", listener=recorder)
-    strokes = [(stroke.author, stroke.fate, stroke.text) for stroke in recorder.sketch.strokes]
-    assert strokes == [
+    spans = [(span.author, span.status, span.text) for span in recorder.timeline.spans]
+    assert spans == [
         ("big", "note", f"small is lost, big goes on in its place: {GONE}"),
         ("small", "kept", "one "),
         ("big", "kept", "two three"),
         ("big", "kept", "4"),
     ]
-    assert recorder.sketch.strokes == Sketch(result.trace).strokes
+    assert recorder.timeline.spans == Timeline(result.trace).spans
 
 
 async def test_text_of_a_call_that_was_cut_off_is_in_the_trace() -> None:
     """Ctrl-C in the middle of a write: what was on the screen is in the saved trace too."""
-    pair, recorder = scripted_pair("six times seven " * 20, delay=0.01), Recorder()
+    pair, recorder = scripted_pair("six times seven " * 20, delay=0.01), TraceRecorder()
     task = asyncio.create_task(run(Problem.of("6*7?"), build("big_only"), pair, recorder))
     while pair["big"].produced < 12:  # noqa: ASYNC110 (a scripted engine has no events)
         await asyncio.sleep(0.005)
@@ -322,9 +321,9 @@ async def test_text_of_a_call_that_was_cut_off_is_in_the_trace() -> None:
     assert cancelled.proposal
     assert cancelled.proposal.text.startswith("six times se")
     check_books(recorder.trace, pair)
-    sketch = Sketch(recorder.trace)
-    assert recorder.sketch.strokes == sketch.strokes
-    assert sketch.strokes[0].text == cancelled.proposal.text
+    timeline = Timeline(recorder.trace)
+    assert recorder.timeline.spans == timeline.spans
+    assert timeline.spans[0].text == cancelled.proposal.text
 
 
 async def test_a_call_is_not_begun_again_for_drafts_that_were_rejected() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from speculative.cli.commands import COMMANDS
+from speculative.cli.commands import COMMANDS, MODULES
 from speculative.cli.docs import PAGES, help_of, main
 from speculative.report.schema import outcome_schema, pretty, trace_schema
 from speculative.trace.events import AnyEvent
@@ -23,8 +23,7 @@ def test_a_page_is_up_to_date(name):
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "lm-eval"])
 def test_the_help_of_a_command_says_all_that_its_function_does(name):
-    module = name.replace("-", "_")
-    about = getattr(importlib.import_module(f"speculative.cli.{module}"), module).__doc__
+    about = getattr(importlib.import_module(f"speculative.cli.{MODULES.get(name, name).replace('-', '_')}"), name.replace("-", "_")).__doc__
     assert " ".join(about.split()) in " ".join(help_of(name).split())
 
 

@@ -61,10 +61,10 @@ def test_an_extra_that_is_missing_is_named_before_anything_is_written(cli, folde
     assert not (folder / "report.html").exists()
 
 
-def test_what_is_no_run_folder_is_told(cli, tmp_path):
+def test_another_folder_is_an_error(cli, tmp_path):
     ran = cli("report", tmp_path)
     assert ran.code == 2
-    assert "no run folder" in ran.one_line()
+    assert "must be a run folder" in ran.one_line()
     ran = cli("report", tmp_path / "none")
     assert ran.code == 2
     assert "none is no run folder" in ran.one_line()
@@ -121,7 +121,7 @@ def test_plot_draws_what_compare_printed_against_any_cost(cli, folder, tmp_path)
 def test_plot_names_the_methods_that_it_leaves_out(cli, folder, tmp_path):
     results, picture = tmp_path / "all.json", tmp_path / "a.svg"
     rows = json.loads(cli("report", folder, "--json").out)
-    results.write_text(json.dumps([{**row, "at_once": 64.0 if row["method"] == "random_switch" else 1.0} for row in rows]))
+    results.write_text(json.dumps([{**row, "mean_concurrency": 64.0 if row["method"] == "random_switch" else 1.0} for row in rows]))
     assert "Left out: random_switch" in cli("plot", results, "--axis", "seconds", "--out", picture).one_line()
     picture.unlink()
     results.write_text(json.dumps([{**row, "costs": {}} for row in rows]))

@@ -17,10 +17,10 @@ from samples import sample
 from scripted_cli import STORY
 
 from speculative import Trace
-from speculative.cli.screen import put_whole
+from speculative.cli._output import print_uncropped
 from speculative.report.tables import comparison
 from speculative.report.terminal import draw
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -119,9 +119,9 @@ def test_a_comparison_shows_bars_and_then_the_table(terminal):
 def test_no_number_of_a_table_is_cut_off(width):
     console = Console(file=io.StringIO(), width=width)
     usage = {"big": {"produced_tokens": 123456, "seconds": 1730.48}, "small": {"produced_tokens": 987654, "seconds": 400.77}}
-    row = msgspec.to_builtins(standings([sample("p1", "random_switch(big_share=0.25)")])[0]) | {"usage": usage}
+    row = msgspec.to_builtins(summarize([sample("p1", "random_switch(big_share=0.25)")])[0]) | {"usage": usage}
     for part in comparison([row]):
-        put_whole(console, part)
+        print_uncropped(console, part)
     drawn = console.file.getvalue()
     assert all(number in drawn for number in ("123,456", "987,654", "1,730.48", "400.77", "20.7 to 100.0 %", "0.50"))
     assert width < 80 or max(map(len, drawn.splitlines())) == width

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from documents import ROOT, blocks, shell
 
+from speculative import __version__
 from speculative.methods.registry import registered
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
 
 
 @pytest.mark.slow
@@ -51,6 +52,27 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
         for command in block.splitlines():
             if command.startswith("speculative "):
                 shell(command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/tutorial").glob("*.md")), ids=lambda page: page.stem)
+def test_the_tutorial_runs(page: Path, tmp_path: Path) -> None:
+    document = str(page.relative_to(ROOT))
+    for command in [line for block in blocks(document, "sh") for line in block.splitlines()]:
+        assert shell(command, tmp_path)
+    for number, program in enumerate(blocks(document, "python")):
+        (tmp_path / f"{number}.py").write_text(program)
+        assert shell(f"python -W error {number}.py", tmp_path)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    named = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert named == {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_architecture_fits_on_a_page() -> None:

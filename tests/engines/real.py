@@ -19,12 +19,12 @@ from aiohttp import web
 import speculative
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.http.protocols.vllm import VllmProtocol
 from speculative.engines.llamacpp.launch import LlamaLaunch
 from speculative.engines.vllm import guard
 from speculative.pair import Pair
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import encode_parts, find_dialect
 
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -72,7 +72,7 @@ def llama_launch(name, args=""):
 
 
 def prompt(engine, text):
-    return encode(engine.vocabulary, dialect("bundled").prompt([Message("user", text)], ""))
+    return encode_parts(engine.vocabulary, find_dialect("bundled").prompt([Message("user", text)], ""))
 
 
 def metric(url, name, kind="vllm", **labels):
@@ -176,10 +176,10 @@ class Endless(OpenAIEngine):
 
     def __init__(self, *settings):
         super().__init__(*settings)
-        self._wire = EndlessWire(self.server.model)
+        self._protocol = EndlessWire(self.server.model)
 
 
-class EndlessWire(VllmWire):
+class EndlessWire(VllmProtocol):
     def body(self, job, decoding, every):
         return {**super().body(job, decoding, every), "min_tokens": job.max_tokens}
 

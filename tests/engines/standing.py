@@ -49,7 +49,7 @@ PROGRAM = """
 import time
 from speculative.engines.vllm import guard, launch as starting
 guard.GRACE = 0.3
-running = starting.start(starting.Launch({model!r}, {python!r}, {settings}))
+running = starting.start_and_wait(starting.LaunchConfig({model!r}, {python!r}, {settings}))
 print(running.process.pid, flush=True)
 time.sleep(600)
 """

@@ -10,10 +10,11 @@ import unlike
 from speculative.cli import run
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
-from speculative.pair import EngineOptions, Pair, engine
+from speculative.pair import Pair, open_engine
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
 
@@ -76,8 +77,8 @@ async def test_a_pair_opens_on_addresses_with_options(tmp_path, monkeypatch):
 
 def test_specs_that_are_none():
     for wrong in ([], ["http://a", "bundled:big"], "ftp://x"):
-        with pytest.raises(UsageError, match="it opens"):
-            engine(wrong)
+        with pytest.raises(UsageError, match="unknown engine"):
+            open_engine(wrong)
 
 
 def test_the_doctor_reports_the_dead_and_the_living(capsys):

@@ -63,7 +63,7 @@ async def stream(engine, tally):
 async def test_comments_progress_and_empty_events_are_not_a_first_token(kind, call, fault):
     """llama.cpp sends its progress through the prompt before it stalls."""
     async with rig(kind) as (engine, server):
-        engine.link.deadlines = SHORT
+        engine.client.deadlines = SHORT
         server.faults.append(Fault(fault))
         with pytest.raises(EngineTimeoutError, match=FIRST):
             await call(engine, Tally())
@@ -73,7 +73,7 @@ async def test_comments_progress_and_empty_events_are_not_a_first_token(kind, ca
 @pytest.mark.parametrize("fault", ["ping", "stall"])
 async def test_comments_and_empty_events_do_not_renew_the_deadline_between_tokens(kind, call, fault):
     async with rig(kind) as (engine, server):
-        engine.link.deadlines = Deadlines(between=0.3)
+        engine.client.deadlines = Deadlines(between=0.3)
         server.faults.append(Fault(fault, after=4))
         tally = Tally()
         with pytest.raises(EngineTimeoutError, match=r"no further token for 0\.3 s"):
@@ -84,12 +84,12 @@ async def test_comments_and_empty_events_do_not_renew_the_deadline_between_token
 @pytest.mark.parametrize("call", [complete, stream])
 async def test_a_server_that_only_pings_is_left_for_a_replica_and_the_call_counts_once(kind, call, monkeypatch):
     async with rig(kind, count=2) as (engine, one, two):
-        stuck = one if engine.link.replicas.pick("chain") == one.url else two
+        stuck = one if engine.client.replicas.pick("chain") == one.url else two
 
         async def patience(base, verb):
             return 0.3 if base == stuck.url else 180.0
 
-        monkeypatch.setattr(engine.link, "_patience", patience)
+        monkeypatch.setattr(engine.client, "_first_token_timeout", patience)
         stuck.faults.append(Fault("ping"))
         tally = Tally()
         completion = await call(engine, tally)
@@ -133,7 +133,7 @@ async def test_what_a_failed_attempt_found_in_its_cache_is_not_counted():
 
 async def test_the_other_model_goes_on_where_a_server_only_pings(kind):
     async with rig(kind) as (engine, server):
-        engine.link.deadlines = SHORT
+        engine.client.deadlines = SHORT
         server.faults.append(Fault("ping"))
         result = await speculative.asolve("?", "big_only", degrade="small", pair=Pair(engine, ScriptedEngine(TEXT)), max_tokens=40)
         (loss,) = (event for event in result.trace if isinstance(event, Degraded))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines import gguf
+from speculative.engines.tokenizers import gguf
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.tokenizers.base import SAMPLES
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary

@@ -12,7 +12,7 @@ from standing import command, gone, program, until
 
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
-from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.launch import LaunchConfig
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -30,7 +30,7 @@ def test_nothing_is_left_when_we_die(stand_in, number):
 def test_what_a_killed_server_leaves_behind_goes_too(stand_in):
     """The server itself is killed, from outside: its child, which is deaf and has lost its parent, is found and ended."""
     python, model = stand_in
-    running = starting.start(Launch(model, python, args="--deaf"))
+    running = starting.start_and_wait(LaunchConfig(model, python, args="--deaf"))
     tree = guard.family(running.process.pid)
     assert len(tree) >= 3
     os.kill(tree[1], signal.SIGKILL)
@@ -41,7 +41,7 @@ def test_what_a_killed_server_leaves_behind_goes_too(stand_in):
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's own way to tell a child that its parent was killed")
 def test_a_server_whose_guard_is_killed_is_asked_to_end(stand_in):
     python, model = stand_in
-    running = starting.start(Launch(model, python))
+    running = starting.start_and_wait(LaunchConfig(model, python))
     tree = guard.family(running.process.pid)
     running.process.kill()
     try:

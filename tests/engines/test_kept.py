@@ -12,12 +12,13 @@ import pytest
 from standing import command, gone, lives, program, until
 
 from speculative.cli import run
+from speculative.engines.options import EngineOptions
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
-from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.launch import LaunchConfig
 from speculative.errors import EngineUnreachableError, UsageError
-from speculative.pair import EngineOptions, Pair, engine
+from speculative.pair import Pair, open_engine
 
 
 def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch, tmp_path, capfd):
@@ -27,12 +28,12 @@ def test_where_no_process_can_be_known_again_none_is_kept(stand_in, monkeypatch,
     monkeypatch.setattr(kept, "PROC", tmp_path / "proc")
     before = set(guard.family(os.getpid()))
     with pytest.raises(UsageError, match=r"no-terminate-on-exit\) needs .*proc.*leave that flag out"):
-        engine(model, EngineOptions(vllm=python, keep=True))
+        open_engine(model, EngineOptions(vllm=python, keep=True))
     assert run(["down"]) == 2
     assert "`speculative down` needs" in capfd.readouterr().err
     assert set(guard.family(os.getpid())) == before
     assert note.exists()
-    starting.start(Launch(model, python)).stop()  # what ends with us needs no note
+    starting.start_and_wait(LaunchConfig(model, python)).stop()  # what ends with us needs no note
 
 
 def test_servers_are_held_open_and_let_go(stand_in, capfd):
@@ -69,7 +70,7 @@ def test_the_line_of_up_names_the_whole_pair(stand_in):
 
 def test_up_starts_nothing_beside_a_spec_that_names_no_engine(stand_in, capfd):
     assert run(["up", "--big", stand_in[1], "--small", "/no/such/folder", "--vllm", stand_in[0]]) == 2
-    assert "engine '/no/such/folder' is none that this version can open" in capfd.readouterr().err
+    assert "unknown engine '/no/such/folder'" in capfd.readouterr().err
     assert not list(kept.state().iterdir())
 
 
@@ -166,7 +167,7 @@ def test_one_that_is_to_be_kept_and_could_not_be_noted_ends_with_us(stand_in):
         import os
         from speculative.engines.vllm import kept, launch as starting
         kept.write = lambda log, pid, *_, **__: (print(pid, flush=True), os._exit(1))
-        starting.begin(starting.Launch({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
+        starting.start(starting.LaunchConfig({stand_in[1]!r}, {stand_in[0]!r}, keep=True))
     """)
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
     assert gone(guard.family(int(done.stdout)))
@@ -176,6 +177,6 @@ def test_one_that_is_to_be_kept_and_does_not_load_is_ended(stand_in):
     python, model = stand_in
     before = set(guard.family(os.getpid()))
     with pytest.raises(EngineUnreachableError, match="did not load"):
-        VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3, keep=True))
+        VllmEngine.serve(LaunchConfig(model, python, args="--slow", deadline=0.3, keep=True))
     assert gone(set(guard.family(os.getpid())) - before)
     assert not kept.notes()

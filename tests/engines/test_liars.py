@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from speculative.engines.base import LEAST, Decoding, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import Writing
-from speculative.engines.http.protocols.llamacpp import LlamaWire
-from speculative.engines.http.protocols.sglang import SglangWire
-from speculative.engines.http.protocols.vllm import VllmWire
-from speculative.engines.http.response import Reading, Telling
+from speculative.engines.http.protocols.base import CompletionBuilder
+from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
+from speculative.engines.http.protocols.sglang import SglangProtocol
+from speculative.engines.http.protocols.vllm import VllmProtocol
+from speculative.engines.http.response import ResponseReader, StreamingReader
 from speculative.errors import EngineServerError
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 from speculative.testing.fake_server import FakeServer
@@ -23,7 +23,7 @@ from speculative.testing.fake_server import FakeServer
 VOCABULARY = ScriptedVocabulary(2)
 PROMPT = VOCABULARY.encode("Question")
 KINDS = ["vllm", "sglang", "llama.cpp"]
-WIRES = {"vllm": VllmWire("fake"), "sglang": SglangWire(), "llama.cpp": LlamaWire(VOCABULARY)}
+WIRES = {"vllm": VllmProtocol("fake"), "sglang": SglangProtocol(), "llama.cpp": LlamaCppProtocol(VOCABULARY)}
 TEXT = "One 🦊 step, and two."
 ROOM = 40
 DECODING = Decoding(ROOM, stop=("wo",), stop_ids=(VOCABULARY.marker("</think>"),), logprobs=True)
@@ -112,8 +112,8 @@ async def test_tokens_that_came_are_counted_where_the_server_does_not_count(kind
 
 def read(kind, answers, decoding=DECODING):
     """What is read of the answers, one after another."""
-    tally, writing = Tally(prompt_tokens=len(PROMPT)), Writing(decoding, decoding.max_tokens, VOCABULARY)
-    reading = Reading("fake", WIRES[kind], [writing], tally, len(PROMPT))
+    tally, writing = Tally(prompt_tokens=len(PROMPT)), CompletionBuilder(decoding, decoding.max_tokens, VOCABULARY)
+    reading = ResponseReader("fake", WIRES[kind], [writing], tally, len(PROMPT))
     for one in answers:
         reading.take([json.dumps(one).encode()])
     reading.end()
@@ -323,9 +323,11 @@ def test_any_number_may_be_a_lie(data, kind, tells):
         place = data.draw(st.sampled_from([(i, path) for i, one in enumerate(said) for path in leaves(one)]))
         *steps, last = place[1]
         functools.reduce(lambda inside, step: inside[step], steps, said[place[0]])[last] = data.draw(ABSURD)
-    tally, writing = Tally(prompt_tokens=len(PROMPT)), Writing(DECODING, ROOM, VOCABULARY)
+    tally, writing = Tally(prompt_tokens=len(PROMPT)), CompletionBuilder(DECODING, ROOM, VOCABULARY)
     made = (
-        Telling("fake", WIRES[kind], writing, tally, len(PROMPT)) if tells else Reading("fake", WIRES[kind], [writing], tally, len(PROMPT))
+        StreamingReader("fake", WIRES[kind], writing, tally, len(PROMPT))
+        if tells
+        else ResponseReader("fake", WIRES[kind], [writing], tally, len(PROMPT))
     )
     told = []
     try:

@@ -20,7 +20,7 @@ from speculative.cli import run as command
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import Job
+from speculative.engines.http.protocols.base import ServerRequest
 from speculative.engines.vllm import launch as starting
 from speculative.errors import ContextExceededError, EngineError, EngineRefusedError, UsageError
 from speculative.methods.base import Method
@@ -90,16 +90,16 @@ async def test_a_stream_gives_what_complete_gives(llama_pair):
 async def test_no_id_of_a_character_is_lost(llama_pair, monkeypatch):
     """Streamed answers leave out all but the last id of a character of several tokens. A grammar makes the model write some."""
     engine, text = llama_pair["big"], "é🦊 中🦊🦊"
-    prefix, body = engine.vocabulary.encode("Once"), engine._wire.body
+    prefix, body = engine.vocabulary.encode("Once"), engine._protocol.body
     ends = tuple(engine.vocabulary.marker(end) for end in ("<|im_end|>", "<|endoftext|>"))
     grammar = {"grammar": f'root ::= "{text}"'}
-    monkeypatch.setattr(engine._wire, "body", lambda *asked: body(*asked) | grammar)
+    monkeypatch.setattr(engine._protocol, "body", lambda *asked: body(*asked) | grammar)
     ((whole,),) = await engine.complete([prefix], Decoding(60, logprobs=True), key="", tally=Tally())
     assert engine.vocabulary.to_bytes(whole.ids).decode() == text
     assert len(whole.logprobs) == len(whole.ids) > len(text)
-    at_once = {**body(Job([prefix], [0], 60), Decoding(60), 1), **grammar, "stream": False}
+    at_once = {**body(ServerRequest([prefix], [0], 60), Decoding(60), 1), **grammar, "stream": False}
     del at_once["return_progress"]
-    answer = json.loads(await engine.link.post("/completion", at_once, ""))
+    answer = json.loads(await engine.client.post("/completion", at_once, ""))
     assert list(whole.ids) == [number for number in answer["tokens"] if number not in engine.vocabulary.markers.values()]
     for stop in ("🦊", "中", "🦊🦊🦊"):  # the server takes such texts off its answers
         ((ended,),) = await engine.complete([prefix], Decoding(60, stop=(stop,), stop_ids=ends), key="", tally=Tally())
@@ -116,8 +116,8 @@ async def test_no_id_of_a_character_is_lost(llama_pair, monkeypatch):
 
 async def test_chunks_of_one_token_get_through_characters_of_several(llama_pair, monkeypatch):
     text, engine = "🦊é 中🦊", llama_pair["small"]
-    body = engine._wire.body
-    monkeypatch.setattr(engine._wire, "body", lambda *asked: body(*asked) | {"grammar": f'root ::= "{text}"'})
+    body = engine._protocol.body
+    monkeypatch.setattr(engine._protocol, "body", lambda *asked: body(*asked) | {"grammar": f'root ::= "{text}"'})
     written = []
 
     class Chunks(Method):
@@ -152,7 +152,7 @@ async def test_our_ids_are_the_servers_ids_for_any_text(llama_pair):
     for engine in llama_pair.values():
         for _ in range(60):
             text = "".join(draws.choice(alphabet) for _ in range(draws.randint(1, 60)))
-            answer = json.loads(await engine.link.post("/tokenize", {"content": text, "parse_special": False}, ""))
+            answer = json.loads(await engine.client.post("/tokenize", {"content": text, "parse_special": False}, ""))
             if not set(answer["tokens"]) & set(engine.vocabulary.markers.values()):
                 assert engine.vocabulary.encode(text) == answer["tokens"]
 
@@ -234,8 +234,10 @@ async def test_an_idle_model_is_warmed_while_the_other_one_writes(llama_pair):
 
 async def test_cancelling_frees_the_slots(llama_pair, llamas, monkeypatch):
     engine, tally = llama_pair["big"], Tally()
-    body = engine._wire.body
-    monkeypatch.setattr(engine._wire, "body", lambda *asked: body(*asked) | {"ignore_eos": True})  # however slow we look, they are at work
+    body = engine._protocol.body
+    monkeypatch.setattr(
+        engine._protocol, "body", lambda *asked: body(*asked) | {"ignore_eos": True}
+    )  # however slow we look, they are at work
     prefix = prompt(engine, PROBLEMS[0]["problem"])
     more = engine.vocabulary.encode("Once upon a time")
     task = asyncio.create_task(engine.complete([more] * 8, Decoding(6000, temperature=0.9, seed=4), key="", tally=tally))

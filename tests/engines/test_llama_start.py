@@ -14,11 +14,12 @@ import speculative
 from speculative.cli import run as command
 from speculative.engines.llamacpp import launch, models, server
 from speculative.engines.llamacpp.launch import LlamaLaunch
+from speculative.engines.options import EngineOptions, engine_kind
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
-from speculative.engines.vllm.launch import Launch, cause
+from speculative.engines.vllm.launch import LaunchConfig, cause
 from speculative.errors import EngineUnreachableError, UsageError
-from speculative.pair import EngineOptions, Pair, kind_of, launch_of
+from speculative.pair import Pair, launch_config
 
 
 @pytest.fixture
@@ -44,20 +45,20 @@ def nothing_on_the_path(monkeypatch, tmp_path):
 def test_specs_that_mean_a_gguf_file(spec, meant):
     assert models.names_gguf(spec) is meant
     if meant:
-        assert kind_of([spec]) == "model"
+        assert engine_kind([spec]) == "model"
 
 
 def test_a_folder_whose_name_looks_like_a_gguf_repository_is_a_folder(tmp_path, monkeypatch):
     (tmp_path / "mine" / "model-GGUF").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert not models.names_gguf("mine/model-GGUF")
-    assert type(launch_of("mine/model-GGUF", EngineOptions())) is Launch
+    assert type(launch_config("mine/model-GGUF", EngineOptions())) is LaunchConfig
 
 
 def test_a_file_is_served_under_its_full_path_with_what_was_chosen(tmp_path, monkeypatch):
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     monkeypatch.chdir(tmp_path)
-    chosen = launch_of("model.gguf", EngineOptions(gpus="1", port=8123, args="--ctx-size 4096 --parallel 1", model="mine", keep=True))
+    chosen = launch_config("model.gguf", EngineOptions(gpus="1", port=8123, args="--ctx-size 4096 --parallel 1", model="mine", keep=True))
     assert chosen == LlamaLaunch(str(tmp_path / "model.gguf"), None, "1", 8123, "--ctx-size 4096 --parallel 1", "mine", keep=True)
     assert chosen.environment()["CUDA_VISIBLE_DEVICES"] == "1"
     monkeypatch.setattr(launch, "find_spec", lambda name: name == "xllamacpp")
@@ -73,7 +74,7 @@ def test_a_file_that_is_missing_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for missing in ("model.gguf", "models/model.gguf", "./model.gguf", "/nowhere/a/b.gguf"):
         with pytest.raises(UsageError, match=f"model '{missing}' must be a GGUF file of this machine, and there is no such file"):
-            launch_of(missing, EngineOptions())
+            launch_config(missing, EngineOptions())
 
 
 @pytest.mark.usefixtures("nothing_on_the_path")
@@ -104,7 +105,7 @@ def test_a_note_of_one_program_is_not_that_of_the_other(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     kept.write(kept.state() / "a.log", os.getpid(), "http://127.0.0.1:1/v1", LlamaLaunch("/m", keep=True))
     assert kept.find(LlamaLaunch("/m", keep=True))
-    assert kept.find(Launch("/m", keep=True)) is None
+    assert kept.find(LaunchConfig("/m", keep=True)) is None
 
 
 class Hub:
@@ -222,7 +223,7 @@ def test_a_program_on_the_path_serves_too(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(launch, "find_spec", lambda _: None)
-    running = starting.start(LlamaLaunch(str(model), args="--threads 1", deadline=60))
+    running = starting.start_and_wait(LlamaLaunch(str(model), args="--threads 1", deadline=60))
     try:
         assert starting.answers(running.url)
     finally:
@@ -237,9 +238,9 @@ def test_a_file_that_is_no_model_and_a_wrong_flag_are_said(tmp_path):
     with pytest.raises(
         EngineUnreachableError, match=r"llama\.cpp ended with 1 while it loaded .*cut\.gguf.* error loading model: .*llama\.cpp-\d+"
     ):
-        starting.start(LlamaLaunch(str(tmp_path / "cut.gguf"), deadline=60))
+        starting.start_and_wait(LlamaLaunch(str(tmp_path / "cut.gguf"), deadline=60))
     with pytest.raises(EngineUnreachableError, match=r"ended with 2 .*unrecognized arguments: --nonsense"):
-        starting.start(LlamaLaunch(str(gguf("small")), args="--nonsense", deadline=60))
+        starting.start_and_wait(LlamaLaunch(str(gguf("small")), args="--nonsense", deadline=60))
 
 
 @pytest.mark.llama

@@ -31,7 +31,7 @@ async def rig(*, count=1, pace=0.0):
         scripted = ScriptedEngine(TEXT * 4)
         servers = [await stack.enter_async_context(FakeServer(scripted, pace=pace)) for _ in range(count)]
         engine = await OpenAIEngine.connect([one.url for one in servers], vocabulary=ScriptedVocabulary(), dialect="chatml")
-        engine.link.deadlines = QUICK
+        engine.client.deadlines = QUICK
         yield engine, *servers
         await engine.aclose()
 
@@ -52,9 +52,9 @@ async def test_a_silent_server_is_given_up_sooner_until_it_answers():
         await fails(engine, "/v1/models: no answer " + SHORT)
         await fails(engine, SHORT)
         server.silent = False
-        engine.link.deadlines = Deadlines()
+        engine.client.deadlines = Deadlines()
         assert await write(engine)
-        engine.link.deadlines, server.silent = QUICK, True
+        engine.client.deadlines, server.silent = QUICK, True
         await fails(engine, WHOLE)
 
 
@@ -76,13 +76,13 @@ async def test_a_server_that_does_not_say_what_it_runs_has_answered(monkeypatch)
 
 async def test_where_another_one_can_take_over_a_slow_one_is_left_soon():
     async with rig(count=2) as (engine, one, two):
-        stuck, other = (one, two) if engine.link.replicas.pick("chain").startswith(one.url) else (two, one)
+        stuck, other = (one, two) if engine.client.replicas.pick("chain").startswith(one.url) else (two, one)
         stuck.faults.extend([Fault("stall")] * 2)
         assert await write(engine)
-        engine.link.replicas._fell.clear()  # it has rested
-        assert engine.link.replicas.doubts(stuck.url)
-        assert await engine.link._patience(stuck.url, "POST") == 0.1
-        assert await engine.link._patience(other.url, "POST") == 0.5
+        engine.client.replicas._fell.clear()  # it has rested
+        assert engine.client.replicas.is_suspect(stuck.url)
+        assert await engine.client._first_token_timeout(stuck.url, "POST") == 0.1
+        assert await engine.client._first_token_timeout(other.url, "POST") == 0.5
         assert await write(engine)
         assert not stuck.faults
 
@@ -100,13 +100,13 @@ def test_doubt_ends(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(replicas.time, "monotonic", lambda: now[0])
     servers = Replicas(["http://one", "http://two"])
-    servers.fell("http://one/v1", silent=True)
-    now[0] += replicas.DOUBT / 2
-    servers.fell("http://one/v1")  # given up early: that is no reason to doubt it for longer
-    assert servers.doubts("http://one/v1")
-    assert not servers.doubts("http://two/v1")
-    now[0] += replicas.DOUBT / 2
-    assert not servers.doubts("http://one/v1")
+    servers.mark_failed("http://one/v1", silent=True)
+    now[0] += replicas.SUSPECT_FOR_S / 2
+    servers.mark_failed("http://one/v1")  # given up early: that is no reason to doubt it for longer
+    assert servers.is_suspect("http://one/v1")
+    assert not servers.is_suspect("http://two/v1")
+    now[0] += replicas.SUSPECT_FOR_S / 2
+    assert not servers.is_suspect("http://one/v1")
 
 
 async def test_where_the_other_model_goes_on_alone_a_slow_one_is_left_soon():

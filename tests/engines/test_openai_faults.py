@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import speculative
-from speculative.cli.engine_flags import EngineFlags
+from speculative.cli._flags import EngineFlags
 from speculative.engines.base import Decoding, Tally
 from speculative.engines.http import client as http
 from speculative.engines.http.client import Deadlines, told
@@ -49,7 +49,7 @@ async def rig(*faults, deadlines=None, script=TEXT, **settings):
     """An engine on a server that breaks as told. Deadlines are short only where one has to fire: a busy machine is slow."""
     async with FakeServer(ScriptedEngine(script), **settings) as server:
         engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
-        engine.link.deadlines = deadlines or Deadlines()
+        engine.client.deadlines = deadlines or Deadlines()
         server.requests.clear()
         server.faults.extend(faults)
         try:
@@ -106,7 +106,7 @@ async def test_a_broken_answer_is_a_typed_error_that_names_the_server(fault, err
             await call(engine)
         assert type(raised.value) is error
         assert len(server.requests) == 1
-        engine.link.deadlines = Deadlines()
+        engine.client.deadlines = Deadlines()
         assert (await write(engine)).finish == "length"
 
 
@@ -148,7 +148,7 @@ async def test_a_broken_score_is_typed_too():
         with pytest.raises(EngineServerError, match="scoring failed"):
             await engine.score([PROMPT], [[99]], key="", tally=Tally())
         assert len((await engine.score([PROMPT], [[99]], key="", tally=Tally()))[0]) == 1
-        engine.link.deadlines = FIRST
+        engine.client.deadlines = FIRST
         with pytest.raises(EngineTimeoutError):
             await engine.score([PROMPT], [[99]], key="", tally=Tally())
 
@@ -201,7 +201,7 @@ async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_resu
         told = [str(unalike.value)]
         for fault in (Fault("status"), Fault("stall"), Fault("garbage"), Fault("close", after=1)):
             server.faults.append(fault)
-            engine.link.deadlines = Deadlines(first_token=0.3) if fault.kind == "stall" else Deadlines()
+            engine.client.deadlines = Deadlines(first_token=0.3) if fault.kind == "stall" else Deadlines()
             with pytest.raises(EngineError) as raised:
                 await write(engine)
             told.append(str(raised.value))
@@ -297,7 +297,7 @@ async def test_a_server_that_cannot_serve_is_left_for_one_that_can(status):
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
         engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
-        dead, other = (one, two) if engine.link.replicas.pick("chain").startswith(one.url) else (two, one)
+        dead, other = (one, two) if engine.client.replicas.pick("chain").startswith(one.url) else (two, one)
         one.requests.clear(), two.requests.clear()
         dead.faults.extend([Fault("status", status=status)] * 8)
         assert (await write(engine)).finish == "length"
@@ -307,16 +307,16 @@ async def test_a_server_that_cannot_serve_is_left_for_one_that_can(status):
 
 async def test_a_stuck_server_is_left_before_its_first_token(monkeypatch):
     """Also when waiting for it took longer than a call that nobody answered may be tried again."""
-    monkeypatch.setattr(http, "PATIENCE", 0.1)
+    monkeypatch.setattr(http, "RETRY_FOR_S", 0.1)
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
         engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
-        stuck = one if engine.link.replicas.pick("chain").startswith(one.url) else two
+        stuck = one if engine.client.replicas.pick("chain").startswith(one.url) else two
 
         async def patience(base, verb):
             return 0.3 if base == stuck.url else 180.0
 
-        monkeypatch.setattr(engine.link, "_patience", patience)
+        monkeypatch.setattr(engine.client, "_first_token_timeout", patience)
         stuck.faults.append(Fault("stall"))
         assert (await write(engine)).finish == "length"
         await engine.aclose()
@@ -416,7 +416,7 @@ async def test_an_answer_that_was_whole_is_whole_however_its_connection_ends():
         writer.close()
 
     async with rig() as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         assert (await write(engine, 2)).ids == (97, 98)
 
 
@@ -439,7 +439,7 @@ async def test_a_text_that_is_whole_is_an_answer_although_the_server_dies_behind
             await writer.wait_closed()
 
     async with rig(deadlines=BETWEEN) as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         tally = Tally()
         found = await call(engine, 2, tally)
         assert (found if call is write else found[-1].completion).ids == (97, 98)
@@ -460,8 +460,8 @@ async def test_a_replica_that_dies_before_its_first_token_is_left_for_another_an
 
     async with rig() as (other, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         urls, key = [other.url, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"], 0
-        engine.link.replicas = Replicas(urls)
-        while engine.link.replicas.pick(str(key)) == other.url:
+        engine.client.replicas = Replicas(urls)
+        while engine.client.replicas.pick(str(key)) == other.url:
             key += 1
         tally, decoding = Tally(), Decoding(20)
         if call is write:
@@ -470,4 +470,4 @@ async def test_a_replica_that_dies_before_its_first_token_is_left_for_another_an
             completion = [delta async for delta in engine.stream(PROMPT, decoding, key=str(key), tally=tally)][-1].completion
         assert bytes(number & 255 for number in completion.ids).decode() == TEXT[:20]
         assert (tally.requests, tally.prompt_tokens, tally.produced_tokens) == (1, len(PROMPT), 20)
-        assert engine.link.replicas.pick(str(key)) == other.url
+        assert engine.client.replicas.pick(str(key)) == other.url

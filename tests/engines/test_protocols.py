@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from speculative.engines.base import Decoding
-from speculative.engines.http.protocols.base import Broken, Job, Piece, Writing
-from speculative.engines.http.protocols.llamacpp import LlamaWire
-from speculative.engines.http.protocols.sglang import SglangWire
-from speculative.engines.http.protocols.vllm import VllmWire
+from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, Piece, ServerRequest
+from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
+from speculative.engines.http.protocols.sglang import SglangProtocol
+from speculative.engines.http.protocols.vllm import VllmProtocol
 from speculative.testing import ScriptedVocabulary
 
 VOCABULARY = ScriptedVocabulary()
@@ -15,26 +15,26 @@ END = VOCABULARY.marker("<|im_end|>")
 A, B, C = VOCABULARY.encode("abc")
 
 
-def said(wire, answer):
-    return wire.reader()(msgspec.json.encode(answer))
+def said(protocol, answer):
+    return protocol.reader()(msgspec.json.encode(answer))
 
 
 @pytest.mark.parametrize(
     ("wire", "answer", "match"),
     [
-        (VllmWire("m"), {"error": {"message": "dead"}}, "dead"),
-        (VllmWire("m"), {"choices": [{"text": "x"}]}, "no token ids"),
-        (VllmWire("m"), {"choices": [{"token_ids": [1], "finish_reason": "abort"}]}, "abort"),
-        (VllmWire("m"), {"choices": [{"token_ids": [1], "logprobs": {"token_logprobs": [-1.0, -2.0]}}]}, "2 log-probabilities for 1"),
-        (SglangWire(), {"error": {"message": "dead"}}, "dead"),
-        (SglangWire(), {"text": "x"}, "no token ids"),
-        (SglangWire(), {"output_ids": [1], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "abort"}}}, "abort"),
-        (LlamaWire(VOCABULARY), {"error": {"message": "dead"}}, "dead"),
+        (VllmProtocol("m"), {"error": {"message": "dead"}}, "dead"),
+        (VllmProtocol("m"), {"choices": [{"text": "x"}]}, "no token ids"),
+        (VllmProtocol("m"), {"choices": [{"token_ids": [1], "finish_reason": "abort"}]}, "abort"),
+        (VllmProtocol("m"), {"choices": [{"token_ids": [1], "logprobs": {"token_logprobs": [-1.0, -2.0]}}]}, "2 log-probabilities for 1"),
+        (SglangProtocol(), {"error": {"message": "dead"}}, "dead"),
+        (SglangProtocol(), {"text": "x"}, "no token ids"),
+        (SglangProtocol(), {"output_ids": [1], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "abort"}}}, "abort"),
+        (LlamaCppProtocol(VOCABULARY), {"error": {"message": "dead"}}, "dead"),
     ],
 )
-def test_what_is_no_answer(wire, answer, match):
-    with pytest.raises(Broken, match=match):
-        said(wire, answer)
+def test_what_is_no_answer(protocol, answer, match):
+    with pytest.raises(BadResponseError, match=match):
+        said(protocol, answer)
 
 
 def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
@@ -42,7 +42,7 @@ def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
         [([1, 2], 2), ([1, 2, 3], 3), ([1, 2, 3, 4, 5], 5)],
         [([1, 2], 2), ([3], 3), ([4, 5], 5)],
     ):
-        read, ids = SglangWire().reader(), []
+        read, ids = SglangProtocol().reader(), []
         for output, count in answers:
             news = read(msgspec.json.encode({"output_ids": output, "meta_info": {"completion_tokens": count, "cached_tokens": 7}}))
             ids += news.pieces[0].ids
@@ -51,31 +51,33 @@ def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
 
 
 def test_scores_that_are_not_those_asked_for():
-    with pytest.raises(Broken, match="1 log-probabilities for 3"):
-        VllmWire("m").scores_of(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}', [1], [2, 3])
-    with pytest.raises(Broken, match="not those"):
-        SglangWire().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
-    for ask in (lambda wire: wire.score_body([1], [2]), lambda wire: wire.scores_of(b"", [1], [2])):
-        with pytest.raises(Broken, match="cannot score"):
-            ask(LlamaWire(VOCABULARY))
+    with pytest.raises(BadResponseError, match="1 log-probabilities for 3"):
+        VllmProtocol("m").scores_of(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}', [1], [2, 3])
+    with pytest.raises(BadResponseError, match="not those"):
+        SglangProtocol().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
+    for ask in (lambda protocol: protocol.score_body([1], [2]), lambda protocol: protocol.scores_of(b"", [1], [2])):
+        with pytest.raises(BadResponseError, match="cannot score"):
+            ask(LlamaCppProtocol(VOCABULARY))
 
 
 def test_what_is_asked_of_each():
-    job, decoding = Job([[1, 2]], [0], 5, seed=3), Decoding(5, 0.7, 0.9, 4, stop=("x",), stop_ids=(9,), logprobs=True)
-    vllm, sglang, llama = (wire.body(job, decoding, 16) for wire in (VllmWire("m"), SglangWire(), LlamaWire(VOCABULARY)))
+    job, decoding = ServerRequest([[1, 2]], [0], 5, seed=3), Decoding(5, 0.7, 0.9, 4, stop=("x",), stop_ids=(9,), logprobs=True)
+    vllm, sglang, llama = (
+        protocol.body(job, decoding, 16) for protocol in (VllmProtocol("m"), SglangProtocol(), LlamaCppProtocol(VOCABULARY))
+    )
     assert vllm["prompt"] == sglang["input_ids"] == llama["prompt"] == [1, 2]
     assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == 5
     assert llama["n_predict"] == 5
     assert vllm["stop_token_ids"] == sglang["sampling_params"]["stop_token_ids"] == [9]
     assert vllm["ignore_eos"]
     assert llama["stop"] == ["x"]
-    assert LlamaWire(VOCABULARY).body(job, Decoding(5, stop=("x",), stop_ids=(END,)), 1)["stop"] == ["x", "<|im_end|>"]
+    assert LlamaCppProtocol(VOCABULARY).body(job, Decoding(5, stop=("x",), stop_ids=(END,)), 1)["stop"] == ["x", "<|im_end|>"]
     assert all(body["stream"] for body in (vllm, sglang, llama))
 
 
 def llama(*answers):
     """What is read out of llama.cpp's answers, one after another: ids, log-probabilities, and the last counts."""
-    read, ids, logprobs, cached, produced = LlamaWire(VOCABULARY).reader(), [], [], None, None
+    read, ids, logprobs, cached, produced = LlamaCppProtocol(VOCABULARY).reader(), [], [], None, None
     for answer in answers:
         news = read(msgspec.json.encode(answer))
         ids += [number for piece in news.pieces for number in piece.ids]
@@ -114,13 +116,13 @@ def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text()
     assert llama(one, two | {"content": "", "tokens": [END]}, WORD | {"stop_type": "eos"})[0] == [A]
     assert llama(late, two | {"content": "a"}, WORD | {"stopping_word": "🦊"})[0] == [A, *fox]
     assert llama(one, WORD | {"stop_type": "limit", "tokens_predicted": 3}) == ([A], [-1.0], None, 3)
-    with pytest.raises(Broken, match="3 token ids of a broken character"):
+    with pytest.raises(BadResponseError, match="3 token ids of a broken character"):
         llama(one, two | {"content": "\ufffda"})
     assert llama(one | {"content": "\ufffd"})[0] == [A]
 
 
 def test_llamas_own_end_of_a_text_is_not_of_the_text():
-    read = LlamaWire(VOCABULARY).reader()
+    read = LlamaCppProtocol(VOCABULARY).reader()
     think = VOCABULARY.marker("<think>")
     for number, given in ((A, [A]), (think, []), (B, [think, B]), (END, [])):
         said = {"content": "" if number in (think, END) else "x", "tokens": [number], "stop": False}
@@ -143,7 +145,7 @@ def test_llamas_own_end_of_a_text_is_not_of_the_text():
     ],
 )
 def test_where_a_text_ends(piece, finish, end, ids):
-    writing = Writing(Decoding(4, stop_ids=(END,), logprobs=bool(piece.logprobs)), 4, VOCABULARY)
+    writing = CompletionBuilder(Decoding(4, stop_ids=(END,), logprobs=bool(piece.logprobs)), 4, VOCABULARY)
     writing.add(piece)
     completion = writing.completion()
     assert (completion.finish, completion.end_id, list(completion.ids)) == (finish, end, ids)
@@ -152,7 +154,7 @@ def test_where_a_text_ends(piece, finish, end, ids):
 
 def test_a_stop_string_is_found_over_any_cut():
     for cut in range(6):
-        writing = Writing(Decoding(99, stop=("\n\n", "zz")), 99, VOCABULARY)
+        writing = CompletionBuilder(Decoding(99, stop=("\n\n", "zz")), 99, VOCABULARY)
         ids = VOCABULARY.encode("a\nb\n\nc")
         writing.add(Piece(0, ids[:cut]))
         writing.add(Piece(0, ids[cut:]))

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 import speculative
 from speculative.engines.base import UnfinishedCharacter
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import Piece, Writing
+from speculative.engines.http.protocols.base import CompletionBuilder, Piece
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.tokenizers.byte_bpe import FileVocabulary
 from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
 from speculative.errors import UnknownMarkerError, UsageError, WeightsError
 from speculative.pair import Pair
 from speculative.problem import Message
-from speculative.prompts import DIALECTS, dialect, encode, recognise
+from speculative.prompts import DIALECTS, detect_dialect, encode_parts, find_dialect
 from speculative.testing.fake_server import FakeServer
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
@@ -78,11 +78,11 @@ def test_a_text_that_changes_hands_stays_itself(vocabularies, text, cuts):
 @settings(max_examples=150, deadline=None)
 @given(system=hostile, user=hostile, name=st.sampled_from(["bundled", "chatml", "qwen3"]))
 def test_a_prompt_has_the_dialects_markers_and_no_others(vocabularies, system, user, name):
-    family, vocabulary = dialect(name), vocabularies[0]
+    family, vocabulary = find_dialect(name), vocabularies[0]
     plain = family.prompt([Message("system", ""), Message("user", "?")], "")
-    ids = encode(vocabulary, family.prompt([Message("system", system), Message("user", user)], ""))
+    ids = encode_parts(vocabulary, family.prompt([Message("system", system), Message("user", user)], ""))
     marked = set(vocabulary.markers.values())
-    assert [number for number in ids if number in marked] == [n for n in encode(vocabulary, plain) if n in marked]
+    assert [number for number in ids if number in marked] == [n for n in encode_parts(vocabulary, plain) if n in marked]
     spelled = vocabulary.to_bytes(ids).decode()
     assert spelled == f"system\n{system}\nuser\n{user}\nassistant\n\n"
 
@@ -95,10 +95,10 @@ def test_families_are_told_by_their_markers(vocabularies):
 
 def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
     spec = json.loads(SHIPPED.read_text())
-    spec["added_tokens"] = [token for token in spec["added_tokens"] if "think" not in token["content"]]
+    spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] == "<|endoftext|>"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
     with pytest.raises(UsageError, match="cannot be told"):
-        recognise(remote_vocabulary.read(tmp_path / "tokenizer.json"))
+        detect_dialect(remote_vocabulary.read(tmp_path / "tokenizer.json"))
 
 
 def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
@@ -167,7 +167,7 @@ class Reciter:
             at = len(prefix) - list(prefix)[::-1].index(think) if think in prefix else 0
             seen = self.vocabulary.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
             rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
-            writing = Writing(decoding, decoding.max_tokens, self.vocabulary)
+            writing = CompletionBuilder(decoding, decoding.max_tokens, self.vocabulary)
             ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")][: decoding.max_tokens]
             writing.add(Piece(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)
@@ -185,7 +185,7 @@ async def test_two_unlike_models_over_http_write_the_text_exactly(vocabularies, 
     """Whoever writes next goes on from exactly what is there: the chain is the text, character for character."""
     text = f"Begin. {text}"
     for other in vocabularies[1:]:
-        engines = [Reciter(vocabularies[0], text, "qwen3"), Reciter(other, text, recognise(other))]
+        engines = [Reciter(vocabularies[0], text, "qwen3"), Reciter(other, text, detect_dialect(other))]
         async with FakeServer(engines[0]) as one, FakeServer(engines[1]) as two:
             opened = [
                 await OpenAIEngine.connect(server.url, vocabulary=engine.vocabulary, dialect=engine.dialect)

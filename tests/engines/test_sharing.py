@@ -14,7 +14,7 @@ from standing import command, gone, until
 from speculative.cli import run
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
-from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.launch import LaunchConfig
 from speculative.engines.vllm.process import end_all
 from speculative.errors import EngineUnreachableError, UsageError
 
@@ -23,12 +23,12 @@ from speculative.errors import EngineUnreachableError, UsageError
 def loading(stand_in, tmp_path):
     """A launch of a server that is loaded as soon as the file is there."""
     python, model = stand_in
-    return Launch(model, python, port=starting.free_port(), args=f"--until {tmp_path / 'loaded'}"), tmp_path / "loaded"
+    return LaunchConfig(model, python, port=starting.free_port(), args=f"--until {tmp_path / 'loaded'}"), tmp_path / "loaded"
 
 
 def test_a_server_that_another_command_loads_is_waited_for(loading):
     launch, file = loading
-    first = starting.begin(launch)
+    first = starting.start(launch)
     said = []
 
     def tell(line):
@@ -36,9 +36,9 @@ def test_a_server_that_another_command_loads_is_waited_for(loading):
         file.touch()
 
     try:
-        second = starting.begin(Launch(launch.model, "/nowhere", port=launch.port))
+        second = starting.start(LaunchConfig(launch.model, "/nowhere", port=launch.port))
         assert (second.url, second.process) == (first.url, None)
-        starting.loaded(second, launch, tell)
+        starting.wait_ready(second, launch, tell)
         assert said[0].startswith(f"waiting for {launch.model}, which another command started (0 s): ")
         second.end()
         assert starting.answers(first.url)
@@ -52,10 +52,10 @@ def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_t
     with typed(stand_in, launch, "up") as first:
         begins()
         ((_, note),) = kept.notes().items()
-        again = starting.begin(launch)
+        again = starting.start(launch)
         assert (again.url, again.process) == (note.url, None)
         file.touch()
-        starting.loaded(again, launch)
+        starting.wait_ready(again, launch)
         assert first.stdout.readline() == f"speculative ask --big {note.url}\n"
         assert run(["down"]) == 0
         assert first.wait(100) == 0
@@ -64,22 +64,22 @@ def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_t
 
 def test_two_roles_of_one_model_have_a_server_each(loading):
     launch, file = structs.replace(loading[0], port=0), loading[1]
-    both = [starting.begin(launch, held=True) for _ in range(2)]
+    both = [starting.start(launch, held=True) for _ in range(2)]
     try:
         file.touch()
-        assert len({starting.loaded(one, launch).url for one in both}) == 2
-        assert starting.begin(launch).process is None
+        assert len({starting.wait_ready(one, launch).url for one in both}) == 2
+        assert starting.start(launch).process is None
     finally:
         end_all(both)
 
 
 def test_two_models_on_one_port_are_refused_and_one_is_shared(loading, caplog):
     launch, _ = loading
-    first = starting.begin(launch)
+    first = starting.start(launch)
     try:
         with pytest.raises(UsageError, match=f"port {launch.port} is for .*/model already; name another for some/model"):
-            starting.begin(structs.replace(launch, model="some/model"))
-        second = starting.begin(launch)
+            starting.start(structs.replace(launch, model="some/model"))
+        second = starting.start(launch)
         assert (second.url, second.process) == (first.url, None)
         assert not caplog.messages
     finally:
@@ -92,7 +92,7 @@ def test_of_many_that_start_at_once_one_does(loading):
 
     def begun(_):
         together.wait()
-        return starting.begin(launch)
+        return starting.start(launch)
 
     with ThreadPoolExecutor(4) as pool:
         several = list(pool.map(begun, range(4)))
@@ -104,12 +104,12 @@ def test_of_many_that_start_at_once_one_does(loading):
 
 def test_who_waits_for_a_server_that_breaks_is_told_where_its_log_is(loading):
     launch, file = loading
-    first = starting.begin(Launch(launch.model, launch.python, port=launch.port, args=f"{launch.args} --broken"))
-    second = starting.begin(launch)
+    first = starting.start(LaunchConfig(launch.model, launch.python, port=launch.port, args=f"{launch.args} --broken"))
+    second = starting.start(launch)
     with ThreadPoolExecutor(1) as pool:
-        failing = pool.submit(starting.loaded, first, launch)
+        failing = pool.submit(starting.wait_ready, first, launch)
         with pytest.raises(EngineUnreachableError, match=r"another command started .* has ended; its log: (.*)$") as raised:
-            starting.loaded(second, launch, lambda _: file.touch())
+            starting.wait_ready(second, launch, lambda _: file.touch())
         assert "out of memory" in Path(str(raised.value).rpartition("its log: ")[2]).read_text()
         with pytest.raises(EngineUnreachableError, match="ended with 3"):
             failing.result(100)
@@ -117,18 +117,18 @@ def test_who_waits_for_a_server_that_breaks_is_told_where_its_log_is(loading):
 
 def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
     launch, file = loading
-    first = starting.begin(launch)
+    first = starting.start(launch)
 
     def leave(_):
         raise KeyboardInterrupt
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            starting.start(launch, leave)
+            starting.start_and_wait(launch, leave)
         with pytest.raises(EngineUnreachableError, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
-            starting.start(Launch(launch.model, launch.python, port=launch.port, deadline=0.2))
+            starting.start_and_wait(LaunchConfig(launch.model, launch.python, port=launch.port, deadline=0.2))
         file.touch()
-        starting.loaded(first, launch)
+        starting.wait_ready(first, launch)
     finally:
         first.end()
 
@@ -136,9 +136,9 @@ def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
 def test_a_server_that_ends_with_another_command_is_used_and_told(loading, caplog):
     launch, file = loading
     file.touch()
-    first = starting.start(launch)
+    first = starting.start_and_wait(launch)
     try:
-        assert starting.start(launch).process is None
+        assert starting.start_and_wait(launch).process is None
         assert caplog.messages == [f"{first.url} was started by another command and ends with it"]
     finally:
         first.end()
@@ -153,14 +153,14 @@ class Quiet(BaseHTTPRequestHandler):
 
 def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
     launch, _ = loading
-    monkeypatch.setattr(starting, "PATIENCE", 0.2)
+    monkeypatch.setattr(starting, "STRANGER_TIMEOUT_S", 0.2)
     said = []
     told = rf"what listens at http://127.0.0.1:{launch.port}/v1 did not answer as .* within 0\.2 s; .*name another port"
     with ThreadingHTTPServer(("127.0.0.1", launch.port), Quiet) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         try:
             with pytest.raises(EngineUnreachableError, match=told):
-                starting.start(launch, said.append)
+                starting.start_and_wait(launch, said.append)
         finally:
             server.shutdown()
     assert said[0].startswith("waiting for what listens at")
@@ -171,8 +171,8 @@ def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
     launch, file = loading
     file.touch()
     with pytest.raises(EngineUnreachableError) as raised:
-        starting.start(Launch(launch.model, launch.python, port=launch.port, args="--broken"))
-    starting.start(launch).stop()
+        starting.start_and_wait(LaunchConfig(launch.model, launch.python, port=launch.port, args="--broken"))
+    starting.start_and_wait(launch).stop()
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
 
 

@@ -41,7 +41,7 @@ async def endless(head, piece):
 
     async with FakeServer(ScriptedEngine("x")) as known, await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         engine = await OpenAIEngine.connect(known.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
-        engine.link.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
+        engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         try:
             yield engine, lambda: sent
         finally:
@@ -68,7 +68,7 @@ FLOODS = [b"\n", b": ping\n\n", b"data: {}\n", b"data:\n\n", b'data: {"choices":
 @pytest.mark.parametrize("begin", [b"", b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\n'])
 async def test_events_without_end_end_at_the_deadline(piece, begin):
     async with endless(EVENTS + begin, piece) as (engine, _):
-        engine.link.deadlines = Deadlines(first_token=0.3, between=0.3)
+        engine.client.deadlines = Deadlines(first_token=0.3, between=0.3)
         with pytest.raises(EngineTimeoutError, match="token"):
             await write(engine)
 
@@ -90,7 +90,7 @@ async def test_an_answer_without_end(monkeypatch):
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
             await engine.score([[97]], [[98]], key="", tally=Tally())
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
-            await engine.link.get("/metrics")
+            await engine.client.get("/metrics")
         assert sent() < 1 << 25
 
 

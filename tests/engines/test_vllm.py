@@ -83,7 +83,7 @@ async def test_our_ids_are_the_servers_ids_for_any_text(pair):
         for _ in range(60):
             text = "".join(draws.choice(alphabet) for _ in range(draws.randint(1, 60)))
             body = {"model": engine.server.model, "prompt": text, "add_special_tokens": False}
-            answer = json.loads(await engine.link.post("/tokenize", body, ""))
+            answer = json.loads(await engine.client.post("/tokenize", body, ""))
             # The server may compose characters (NFC) before it encodes, which would change a text; we never do, and send ids.
             if unicodedata.is_normalized("NFC", text) and not set(answer["tokens"]) & set(engine.vocabulary.markers.values()):
                 assert engine.vocabulary.encode(text) == answer["tokens"]

@@ -80,7 +80,7 @@ async def test_placeholder_calls_both_servers(pair, servers):
 
 
 async def test_what_a_server_is_given_only_grows_by_what_was_written(servers, nothing_left):
-    """Seen on the wire: each prompt is the last one of that server, then the ids that came back, then what the other model wrote."""
+    """Seen on the protocol: each prompt is the last one of that server, then the ids that came back, then what the other model wrote."""
     async with through_doors(servers) as (pair, doors):
         for door in doors.values():
             door.bodies.clear()

@@ -18,7 +18,7 @@ from speculative.trace.events import Cancelled, Degraded, TextDelta
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600), pytest.mark.usefixtures("nothing_left")]
 
-PASSING = ("429 later", "503", "closed")
+RETRY_STATUSES = ("429 later", "503", "closed")
 LASTING = {
     "500": EngineServerError,
     "429": EngineBusyError,
@@ -39,7 +39,7 @@ ROLES = ("big", "small")
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", RETRY_STATUSES)
 async def test_what_passes_is_tried_again(servers, fault, role):
     """And the server is asked nothing twice."""
     async with through_doors(servers) as (pair, doors):
@@ -99,7 +99,7 @@ async def test_the_survivor_finishes_the_chain(servers, fault, heard, role):
 
 def short(engine, first_token=60.0):
     """Deadlines that a test can wait for, and that a server at work keeps."""
-    engine.link.deadlines = Deadlines(connect=2, first_token=first_token, between=6, whole=120)
+    engine.client.deadlines = Deadlines(connect=2, first_token=first_token, between=6, whole=120)
 
 
 class Listener:
@@ -142,7 +142,7 @@ async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves
     (cut,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
     assert 20 < cut.call.produced_tokens < 6000
     assert cut.proposal.text == "".join(text for _, text in listener.texts)
-    engine.link.deadlines = Deadlines()
+    engine.client.deadlines = Deadlines()
     await quiet(servers)  # what it was at work on has nobody to be written for
     assert (await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
 

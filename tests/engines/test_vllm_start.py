@@ -14,13 +14,14 @@ import speculative
 from speculative.engines.base import Completion, Decoding, Tally
 from speculative.engines.diagnostics import look
 from speculative.engines.http import client as http
+from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
-from speculative.engines.vllm.launch import Launch, cause, last_line
+from speculative.engines.vllm.launch import LaunchConfig, cause, last_line
 from speculative.errors import EngineUnreachableError, UsageError
-from speculative.pair import EngineOptions, Pair, engine
+from speculative.pair import Pair, open_engine
 from speculative.testing import ScriptedEngine
 from speculative.testing.fake_server import FakeServer
 
@@ -52,7 +53,7 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
 def test_a_server_that_breaks_names_its_log(stand_in):
     python, model = stand_in
     with pytest.raises(EngineUnreachableError, match=r"ended with 3.*out of memory.*vllm-\d+-\w+\.log") as raised:
-        engine(model, EngineOptions(vllm=python, args="--broken"))
+        open_engine(model, EngineOptions(vllm=python, args="--broken"))
     assert "out of memory" in Path(str(raised.value).rpartition("all of it: ")[2].rstrip(")")).read_text()
 
 
@@ -61,26 +62,26 @@ def test_a_python_that_is_none_is_said(stand_in, tmp_path):
     nothing.write_text("")
     nothing.chmod(0o755)
     with pytest.raises(EngineUnreachableError, match=r"ended with 127.*nothing cannot be run: Exec format error"):
-        engine(stand_in[1], EngineOptions(vllm=str(nothing)))
+        open_engine(stand_in[1], EngineOptions(vllm=str(nothing)))
 
 
 def test_logs_that_nobody_needs_go(stand_in):
     """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
     python, model = stand_in
-    running = starting.start(Launch(model, python))
+    running = starting.start_and_wait(LaunchConfig(model, python))
     old, new = (kept.state() / f"vllm-{name}.log" for name in "12")
     for file in (old, new):
         file.write_text("out of memory")
     for file in (old, running.log):
         os.utime(file, (1, 1))
-    starting.start(Launch(model, python)).stop()
+    starting.start_and_wait(LaunchConfig(model, python)).stop()
     assert sorted(kept.state().iterdir()) == sorted([new, running.log])
     running.stop()
 
 
 def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
-    running = starting.start(Launch(model, python))
+    running = starting.start_and_wait(LaunchConfig(model, python))
     os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
     running.process.wait(100)
     running.stop()
@@ -100,22 +101,22 @@ def test_loading_has_a_deadline(stand_in):
     python, model = stand_in
     before = set(guard.family(os.getpid()))
     with pytest.raises(EngineUnreachableError, match="did not load"):
-        VllmEngine.serve(Launch(model, python, args="--slow", deadline=0.3))
+        VllmEngine.serve(LaunchConfig(model, python, args="--slow", deadline=0.3))
     assert gone(set(guard.family(os.getpid())) - before)
 
 
 def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
     python, model = stand_in
-    launch = Launch(model, python, args="--slow", deadline=60)
-    running = starting.begin(launch)
+    launch = LaunchConfig(model, python, args="--slow", deadline=60)
+    running = starting.start(launch)
     running.begun -= 61  # as long as the other one took
     with pytest.raises(EngineUnreachableError, match=r"did not load .* within 60 s"):
-        starting.loaded(running, launch)
+        starting.wait_ready(running, launch)
 
 
 async def test_a_server_that_is_there_already_is_used_and_left_alone():
     async with FakeServer(ScriptedEngine("x"), model="there") as server:
-        running = await asyncio.to_thread(starting.start, Launch("there", "/nowhere", port=server.port))
+        running = await asyncio.to_thread(starting.start, LaunchConfig("there", "/nowhere", port=server.port))
         assert running.process is None
         running.stop()
         assert await asyncio.to_thread(starting.answers, server.url)
@@ -133,7 +134,7 @@ async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, so
             return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
 
     async with FakeServer(Stand(""), model="there", source=model if source == "itself" else "other/one") as server:
-        launch = Launch(model, "/nowhere", port=server.port)
+        launch = LaunchConfig(model, "/nowhere", port=server.port)
         engine = await asyncio.to_thread(VllmEngine.serve, launch)
         assert engine.server.model == "there"
         found = await look("big", engine)
@@ -164,7 +165,7 @@ async def test_what_is_no_web_server_does_not_answer():
 
 
 def test_what_is_run():
-    launch = Launch("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
+    launch = LaunchConfig("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", gpus="0,1", args="--max-model-len 4096 --data-parallel-size 2")
     command = launch.command("python", 8000)
     assert command[:5] == ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", launch.model]
     assert command[command.index("--tensor-parallel-size") + 1] == "2"
@@ -175,36 +176,38 @@ def test_what_is_run():
 def test_the_key_to_gated_models_is_passed_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    assert "HF_TOKEN" not in Launch("a/b").environment()
+    assert "HF_TOKEN" not in LaunchConfig("a/b").environment()
     (tmp_path / ".env").write_text("HF_TOKEN=hf_of_the_file\n")
-    assert Launch("a/b").environment()["HF_TOKEN"] == "hf_of_the_file"
+    assert LaunchConfig("a/b").environment()["HF_TOKEN"] == "hf_of_the_file"
     assert "HF_TOKEN" not in os.environ
 
 
 def test_another_python_is_not_told_where_ours_finds_its_packages(monkeypatch):
     for name in ("PYTHONPATH", "PYTHONHOME"):
         monkeypatch.setenv(name, "/ours")
-    assert {"PYTHONPATH", "PYTHONHOME"} <= set(Launch("a/b").environment())
-    assert not {"PYTHONPATH", "PYTHONHOME"} & set(Launch("a/b", "/other/python").environment())
+    assert {"PYTHONPATH", "PYTHONHOME"} <= set(LaunchConfig("a/b").environment())
+    assert not {"PYTHONPATH", "PYTHONHOME"} & set(LaunchConfig("a/b", "/other/python").environment())
 
 
 def test_what_cannot_be_started_is_said():
     with pytest.raises(UsageError, match="--vllm PYTHON"):
-        engine("someone/model")
+        open_engine("someone/model")
     with pytest.raises(UsageError, match=r"--vllm '/no/python': there is no such program"):
-        engine("someone/model", EngineOptions(vllm="/no/python"))
+        open_engine("someone/model", EngineOptions(vllm="/no/python"))
     with pytest.raises(UsageError, match=r"--vllm '~nobody-of-that-name/python': there is no such program"):
-        engine("someone/model", EngineOptions(vllm="~nobody-of-that-name/python"))
+        open_engine("someone/model", EngineOptions(vllm="~nobody-of-that-name/python"))
     for port in (-1, 65536):
+        with pytest.raises(UsageError, match=f"big_port must be .*, got '{port}'"):
+            EngineOptions.of("big", {"big_port": port})
         with pytest.raises(UsageError, match=f"port {port}: there is none"):
-            engine("someone/model", EngineOptions(vllm=sys.executable, port=port))
+            starting.start_and_wait(LaunchConfig("someone/model", sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
-        engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
+        open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
     with pytest.raises(UsageError, match="name the port with --big-port"):
-        engine("someone/model", EngineOptions(vllm=sys.executable, args="--port=9000"))
+        open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--port=9000"))
     for wrong in ("bundle:big", "model", "a/b/c", ""):
         with pytest.raises(UsageError, match="it opens bundled:big"):
-            engine(wrong)
+            open_engine(wrong)
 
 
 def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatch):
@@ -218,7 +221,7 @@ def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatc
 async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monkeypatch):
     python, model = stand_in
     monkeypatch.setattr(http, "ATTEMPTS", 1)
-    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
+    opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     await asyncio.to_thread(opened.running.stop)
     calls = [
         lambda: opened.complete([[1]], Decoding(1), key="", tally=Tally()),
@@ -234,8 +237,8 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
 async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch):
     python, model = stand_in
     monkeypatch.setattr(http, "ATTEMPTS", 1)
-    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
-    opened.link.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
+    opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
+    opened.client.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
     with pytest.raises(EngineUnreachableError, match=r"its log: "):
         await opened.complete([[1]], Decoding(1), key="", tally=Tally())
     await opened.aclose()
@@ -244,7 +247,7 @@ async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch
 
 async def test_who_stops_listening_ends_the_call(stand_in):
     python, model = stand_in
-    opened = await asyncio.to_thread(engine, model, EngineOptions(vllm=python))
+    opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     closed = []
 
     async def answer(*_):
@@ -254,7 +257,7 @@ async def test_who_stops_listening_ends_the_call(stand_in):
         finally:
             closed.append(True)
 
-    opened.link.stream = answer
+    opened.client.stream = answer
     stream = opened.stream([1], Decoding(4), key="", tally=Tally())
     assert await anext(stream) == b"one"
     await stream.aclose()

@@ -10,7 +10,7 @@ from speculative.evaluate.tasks import task
 from speculative.methods.registry import split
 from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 from speculative.testing import ScriptedEngine
 from speculative.trace.usage import total_usage
 
@@ -53,9 +53,9 @@ async def test_a_chain_that_one_model_finished_alone_says_so():
 async def test_what_a_chain_found_in_the_cache_is_known():
     async with Pair.open() as pair:
         samples = await run_cells(pair, "big_only,vote(ballots=2)*big_only", spread(problems(), 1), Problem.of("x"), epochs=2)
-    first, *others = [sample.lent["big"] for sample in samples]
+    first, *others = [sample.shared_cache_tokens["big"] for sample in samples]
     assert first == 0
-    assert all(lent > 0 for lent in others)
+    assert all(shared > 0 for shared in others)
 
 
 async def test_a_chain_costs_the_same_after_others_of_the_same_words():
@@ -82,7 +82,7 @@ async def test_a_failing_engine_surfaces_and_stops_the_comparison():
 
 async def test_standings_keep_the_order_and_sum_the_usage():
     found = await samples_of("small_only,big_only", limit=10)
-    small, big = standings(found[::-1], ["small_only", "big_only"])
+    small, big = summarize(found[::-1], ["small_only", "big_only"])
     assert (small.label, big.label) == ("small_only", "big_only")
     assert big.usage["big"].produced_tokens == sum(s.usage["big"].produced_tokens for s in found if s.label == "big_only")
     assert small.speed == pytest.approx(big.seconds / small.seconds, rel=0.01)
@@ -91,12 +91,12 @@ async def test_standings_keep_the_order_and_sum_the_usage():
 
 async def test_the_first_of_several_baselines_is_the_baseline():
     methods = "big_only,big_only(sequential_scale=1)"
-    rows = standings(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
+    rows = summarize(await samples_of(methods, limit=10), ["big_only", "big_only(sequential_scale=1)"])
     assert rows[0].speed == 1
 
 
 async def test_without_the_baseline_there_is_no_speed():
-    (row,) = standings(await samples_of("small_only"))
+    (row,) = summarize(await samples_of("small_only"))
     assert row.speed is None
 
 

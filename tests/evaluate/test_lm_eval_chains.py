@@ -91,7 +91,7 @@ async def test_answers_come_in_the_order_of_the_requests(tmp_path):
     assert all(
         {role: cost for role, cost in kept.trace(sample).usage().items() if cost.requests} == sample.usage for sample in kept.samples
     )
-    assert all(1 <= sample.at_once <= 5 for sample in kept.samples)
+    assert all(1 <= sample.mean_concurrency <= 5 for sample in kept.samples)
 
 
 async def test_the_same_work_is_not_written_again(tmp_path):

@@ -10,7 +10,7 @@ from strategies import chain_of, scripted_pair, started
 from speculative import Message, Problem
 from speculative.chain.context import View
 from speculative.errors import UnknownNameError
-from speculative.prompts import DIALECTS, Mark, Question, dialect, encode, verdict
+from speculative.prompts import DIALECTS, Question, SpecialToken, encode_parts, find_dialect, parse_score
 from speculative.testing import MARKERS, ScriptedEngine, ScriptedVocabulary
 
 MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
@@ -38,8 +38,8 @@ def test_the_answer_instruction_is_the_problems_or_the_dialects() -> None:
 @given(st.lists(st.sampled_from(MARKERS) | st.text(max_size=4)).map("".join))
 def test_marker_look_alikes_in_the_users_text_stay_text(text: str) -> None:
     vocabulary = ScriptedVocabulary(3)
-    asked = encode(vocabulary, dialect("chatml").prompt((Message("user", f"x{text}"),), ""))
-    plain = encode(vocabulary, dialect("chatml").prompt((Message("user", "x"),), ""))
+    asked = encode_parts(vocabulary, find_dialect("chatml").prompt((Message("user", f"x{text}"),), ""))
+    plain = encode_parts(vocabulary, find_dialect("chatml").prompt((Message("user", "x"),), ""))
     markers = {vocabulary.marker(marker) for marker in MARKERS}
     assert [token for token in asked if token in markers] == [token for token in plain if token in markers]
     assert text.encode() in vocabulary.to_bytes(asked)
@@ -56,18 +56,20 @@ async def test_marker_look_alikes_in_a_chain_stay_text_for_the_other_model() -> 
 
 def test_how_a_prompt_is_put_together_never_shows_in_its_tokens() -> None:
     vocabulary = ScriptedVocabulary(3)
-    assert encode(vocabulary, ["ab", "", "c", Mark("<think>"), "de", "f"]) == encode(vocabulary, ["abc", Mark("<think>"), "def"])
+    assert encode_parts(vocabulary, ["ab", "", "c", SpecialToken("<think>"), "de", "f"]) == encode_parts(
+        vocabulary, ["abc", SpecialToken("<think>"), "def"]
+    )
 
 
 @pytest.mark.parametrize(("text", "closed"), [("", "</think>\n\n"), ("So", "\n</think>\n\n"), ("So\n", "</think>\n\n")])
 def test_the_thinking_is_closed_on_a_line_of_its_own(text: str, closed: str) -> None:
-    parts = dialect("chatml").close(text)
+    parts = find_dialect("chatml").close(text)
     assert "".join(part if isinstance(part, str) else part.text for part in parts) == closed
 
 
 @pytest.mark.parametrize(("text", "cue"), [("", "Wait"), ("So", "\nWait"), ("So\n\n", "Wait")])
 def test_the_cue_to_go_on_stands_on_a_line_of_its_own(text: str, cue: str) -> None:
-    assert dialect("chatml").resume(text) == cue
+    assert find_dialect("chatml").resume(text) == cue
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS))
@@ -75,42 +77,42 @@ def test_the_cue_to_go_on_stands_on_a_line_of_its_own(text: str, cue: str) -> No
     "question", [Question("answer"), Question("check"), Question("judge"), Question("rewrite", "So.", True), Question("free", "Why?")]
 )
 def test_every_dialect_can_be_asked_everything(name: str, question: Question) -> None:
-    spoken = dialect(name)
+    spoken = find_dialect(name)
     asking = spoken.ask(question, MESSAGES, "So.")
     assert asking.follows_chain == (question.kind != "rewrite")
     assert bool(asking.stop) == (question.kind in ("answer", "check", "judge"))
-    assert all(part.text in spoken.markers for part in asking.parts if isinstance(part, Mark))
+    assert all(part.text in spoken.special_tokens for part in asking.parts if isinstance(part, SpecialToken))
     said = "".join(part for part in asking.parts if isinstance(part, str))
     assert question.text in said
-    assert ("question" in said) == question.curious
+    assert ("question" in said) == question.ask_follow_up
 
 
 def test_what_is_rewritten_stands_beside_the_problem_but_not_the_system_message() -> None:
-    said = "".join(str(part) for part in dialect("chatml").ask(Question("rewrite", "So."), MESSAGES, "").parts)
+    said = "".join(str(part) for part in find_dialect("chatml").ask(Question("rewrite", "So."), MESSAGES, "").parts)
     assert "6*7?" in said
     assert "Be brief." not in said
 
 
 def test_an_unknown_dialect_names_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="unknown dialect 'chatmll'; did you mean 'chatml'"):
-        dialect("chatmll")
+        find_dialect("chatmll")
 
 
 @pytest.mark.parametrize("score", range(10))
 @pytest.mark.parametrize("reply", ["{}}}", " {} }}.\n", "{}}}$ is its score", "67, {}.\n\n", "167, {}."])
 def test_a_verdict_is_the_digit_of_a_whole_reply(score: int, reply: str) -> None:
-    assert verdict(reply.format(score)) == score
+    assert parse_score(reply.format(score)) == score
 
 
 @pytest.mark.parametrize("whole", ["10}", "1.5}", "9/10}", "67, 10.\n\n", "9, 12.\n\n", "{1}", "-1}", "1, 9}"])
 def test_no_part_of_a_reply_off_the_scale_is_a_score(whole: str) -> None:
-    assert {verdict(whole[:cut]) for cut in range(len(whole) + 1)} == {None}
+    assert {parse_score(whole[:cut]) for cut in range(len(whole) + 1)} == {None}
 
 
 @pytest.mark.parametrize("whole", ["9}", "67, 9.", "9, 0."])
 def test_a_reply_that_was_cut_is_no_score(whole: str) -> None:
-    assert verdict(whole) is not None
-    assert {verdict(whole[:cut]) for cut in range(len(whole))} == {None}
+    assert parse_score(whole) is not None
+    assert {parse_score(whole[:cut]) for cut in range(len(whole))} == {None}
 
 
 @pytest.mark.parametrize(
@@ -122,33 +124,33 @@ async def test_a_judge_that_runs_into_its_limit_gives_no_verdict(name: str, whol
         chain = started(Problem.of("6*7?"), scripted_pair(f"{whole}8}} 9.", dialect=name))
         (reply,) = await chain.ask("big", Question("judge"), max_tokens=limit)
         assert reply == whole[:limit]
-        assert verdict(reply) == (score if reply.startswith(whole.strip()) else None)
+        assert parse_score(reply) == (score if reply.startswith(whole.strip()) else None)
 
 
 @given(st.text())
 def test_a_verdict_is_on_the_scale_or_none(reply: str) -> None:
-    assert verdict(reply) in {None, *range(10)}
+    assert parse_score(reply) in {None, *range(10)}
 
 
 @pytest.mark.parametrize("reply", ["", "Surely right.", "Score: 10", "it ends on 67", "9", "}", "٣}", "67, ٩."])
 def test_a_reply_without_a_score_gives_no_verdict(reply: str) -> None:
-    assert verdict(reply) is None
+    assert parse_score(reply) is None
 
 
 @pytest.mark.parametrize("name", sorted(set(DIALECTS) - {"bundled"}))
 @given(text=st.text())
 def test_a_judge_is_asked_in_a_turn_whose_markers_no_text_can_forge(name: str, text: str) -> None:
-    spoken = dialect(name)
+    spoken = find_dialect(name)
     asking = spoken.ask(Question("judge"), MESSAGES, text)
-    marks = [part for part in asking.parts if isinstance(part, Mark)]
-    assert marks == [part for part in spoken.ask(Question("judge"), MESSAGES, "So.\n\n").parts if isinstance(part, Mark)]
+    marks = [part for part in asking.parts if isinstance(part, SpecialToken)]
+    assert marks == [part for part in spoken.ask(Question("judge"), MESSAGES, "So.\n\n").parts if isinstance(part, SpecialToken)]
     assert asking.parts[-1] == spoken.judge_cue
     assert asking.stop == ("}",)
 
 
 @given(text=st.text())
 def test_the_pair_is_cued_to_judge_on_a_line_of_its_own(text: str) -> None:
-    asking = dialect("bundled").ask(Question("judge"), MESSAGES, text)
+    asking = find_dialect("bundled").ask(Question("judge"), MESSAGES, text)
     assert all(isinstance(part, str) for part in asking.parts)
     assert asking.follows_chain
     assert not text or "".join([text, *map(str, asking.parts)]).endswith("\nScore: ")

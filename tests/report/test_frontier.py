@@ -12,7 +12,7 @@ from msgspec import structs
 from speculative.report.chart import draw
 from speculative.report.frontier import AXES, frontier
 from speculative.stats.cost import Cost
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 from speculative.trace.usage import Usage
 
 
@@ -29,7 +29,7 @@ def rows():
         usage = {"big": Usage(produced_tokens=big, kept_tokens=big), "small": Usage(produced_tokens=10 - big, kept_tokens=10 - big)}
         params = {"big_share": big / 10, "unit": "step"}
         samples += [sample(label, f"p{number}", params=params, usage=usage, correct=number < right) for number in range(10)]
-    return standings(samples)
+    return summarize(samples)
 
 
 def test_the_best_are_those_that_none_beats_in_both():
@@ -78,15 +78,15 @@ def test_only_points_of_the_same_problems_make_the_front():
 
 
 @pytest.mark.parametrize("key", ["seconds", "gpu"])
-def test_against_time_only_chains_in_a_like_crowd_are_drawn(key):
+def test_an_axis_of_time_has_only_methods_of_similar_concurrency(key):
     device = {"gpu": Cost("USD", 1.0, None, {}, {})}
-    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0, costs=device) for row in rows()]
+    made = [structs.replace(row, mean_concurrency=64.0 if row.label == "worse" else 4.0, costs=device) for row in rows()]
     assert {row.label for row in made} - {point.label for point in frontier(made, key).points} == {"worse"}
     assert len(frontier(made, "big_tokens").points) == 5
 
 
-def test_methods_that_are_no_points_are_named():
-    made = [structs.replace(row, at_once=64.0 if row.label == "worse" else 4.0) for row in rows()]
+def test_methods_without_a_point_are_named():
+    made = [structs.replace(row, mean_concurrency=64.0 if row.label == "worse" else 4.0) for row in rows()]
     assert frontier(made, "seconds").left_out == "Left out: worse (many more or fewer chains shared the engines)."
     bare = [structs.replace(row, share_kept=None) if row.label == "worse" else row for row in made]
     assert frontier(bare, "share_kept").left_out == "Left out: worse (no value on this axis)."

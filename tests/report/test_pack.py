@@ -9,24 +9,24 @@ from made import saying
 from strategies import pairs, policies, problems
 
 from speculative import asolve
-from speculative.report.chain_page import chain_page
-from speculative.report.html import bundled, page
-from speculative.report.pack import PackedChain, pack, unpack
-from speculative.report.timeline import Sketch
+from speculative.report.chain_page import PackedChain, chain_page
+from speculative.report.timeline import Timeline
+from speculative.viewer.data import pack, unpack
+from speculative.viewer.page import bundle, page
 
 HOSTILE = "</script><script>alert(1)</script><!-- <style> \u202e\x00 😀 \ud7ff\ufffd"
 
 
 @settings(max_examples=30)
 @given(policies(), pairs(), problems())
-async def test_a_packed_chain_is_the_sketch_of_its_trace(policy, pair, problem):
+async def test_a_packed_chain_is_the_timeline_of_its_trace(policy, pair, problem):
     method, params, wrappers = policy
     async with pair:
         result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
     packed = unpack(pack(PackedChain.of(result.trace)), PackedChain)
-    sketch = Sketch(result.trace)
-    sketch.close()
-    assert packed.strokes() == sketch.strokes
+    timeline = Timeline(result.trace)
+    timeline.close()
+    assert packed.spans() == timeline.spans
     assert packed.usage == result.usage
 
 
@@ -58,10 +58,10 @@ def test_a_page_names_no_address_and_lets_nothing_in():
 
 
 def test_modules_are_one_script_without_imports():
-    script = bundled("report.js")
+    script = bundle("report.js")
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
     assert script.count("class ChainView") == 1
 
 
-def test_the_strokes_of_a_page_have_the_columns_that_its_script_reads():
+def test_a_packed_chain_has_the_columns_that_the_script_reads():
     assert set(PackedChain.__struct_fields__) == set(msgspec.to_builtins(PackedChain.of(saying("a"))))

@@ -1,39 +1,35 @@
 """The pages in a real browser. Needs Chromium (Debian: `apt-get install chromium`) where `CHROMIUM` says, or in /usr/bin."""
 
-import asyncio
 import os
 from pathlib import Path
 
-import msgspec
 import pytest
-from hypothesis import given, settings
 from made import METHODS, real_run, sample, saying
 from msgspec import structs
 from playwright.async_api import async_playwright, expect
-from strategies import pairs, policies, problems
 
-from speculative import Pair, Problem, Sampling, asolve, solve
+from speculative import Pair, Problem, asolve
 from speculative.cli import run
 from speculative.report.chain_page import chain_page
-from speculative.report.timeline import Sketch
+from speculative.report.timeline import Timeline
 from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
-WEB = Path(__file__).parents[2] / "src" / "speculative" / "web"
+WEB = Path(__file__).parents[2] / "src" / "speculative" / "viewer"
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
 
 STROKES = """() => {
-  const read = (element, fate) => ({
+  const read = (element, status) => ({
     author: element.querySelector(".who").textContent,
     text: element.querySelector(".words").textContent,
-    fate,
+    status,
   });
   const found = [];
   for (const child of document.querySelector(".text").children) {
     if (child.matches(".run")) found.push(read(child, "kept"));
-    else if (child.matches(".note")) found.push({ text: child.textContent, fate: "note" });
+    else if (child.matches(".note")) found.push({ text: child.textContent, status: "note" });
     else for (const draft of child.querySelectorAll(".draft")) found.push(read(draft, "discarded"));
   }
   return found;
@@ -110,10 +106,10 @@ async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):
     tab.check(path)
 
 
-async def test_what_an_axis_leaves_out_is_told(tab, tmp_path):
+async def test_methods_that_an_axis_leaves_out_are_named(tab, tmp_path):
     with RunFolder(tmp_path / "run") as made:
         for label, crowd in (("big_only", 1.0), ("small_only", 1.0), ("mine", 64.0)):
-            made.append(sample(label, at_once=crowd))
+            made.append(sample(label, mean_concurrency=crowd))
     page = await tab.open(reported(tmp_path, tmp_path / "run"))
     left = page.locator(".frontier .hint")
     assert not await left.is_visible()
@@ -180,7 +176,7 @@ async def test_chains_stand_side_by_side_with_their_verdicts(tab, tmp_path, fold
 
 
 @pytest.mark.parametrize("method", ["random_switch", "spec_rewrite", "logprob_subselect", "placeholder", "vote(ballots=3)*big_only"])
-async def test_a_page_shows_the_sketch_of_its_trace(tab, tmp_path, method):
+async def test_a_page_shows_the_timeline_of_its_trace(tab, tmp_path, method):
     wrapper, _, name = method.rpartition("*")
     script = "First this.\n\nThen that.\n\n" * 3 + "So.</think>\n\nIt is \\boxed{7}."
     async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
@@ -189,21 +185,21 @@ async def test_a_page_shows_the_sketch_of_its_trace(tab, tmp_path, method):
     path.write_bytes(chain_page(result.trace, "7"))
     page = await tab.open(path)
     shown = await page.evaluate(STROKES)
-    sketch = Sketch(result.trace)
-    for fate in ("kept", "note"):
-        assert told(shown, fate) == "".join(stroke.text for stroke in sketch.strokes if stroke.fate == fate)
+    timeline = Timeline(result.trace)
+    for status in ("kept", "note"):
+        assert told(shown, status) == "".join(span.text for span in timeline.spans if span.status == status)
     for author in ("big", "small", "method"):
-        own = [stroke for stroke in shown if stroke.get("author") == author]
-        assert told(own, "kept") == "".join(stroke.text for stroke in sketch.strokes if (stroke.author, stroke.fate) == (author, "kept"))
-    assert {stroke["text"] for stroke in shown if stroke["fate"] == "discarded"} == {
-        stroke.text for stroke in sketch.strokes if stroke.fate == "discarded"
+        own = [span for span in shown if span.get("author") == author]
+        assert told(own, "kept") == "".join(span.text for span in timeline.spans if (span.author, span.status) == (author, "kept"))
+    assert {span["text"] for span in shown if span["status"] == "discarded"} == {
+        span.text for span in timeline.spans if span.status == "discarded"
     }
     assert "✓ right" in await page.locator(".outcome").inner_text()
     tab.check(path)
 
 
-def told(strokes, fate):
-    return "".join(stroke["text"] for stroke in strokes if stroke["fate"] == fate)
+def told(spans, status):
+    return "".join(span["text"] for span in spans if span["status"] == status)
 
 
 HOSTILE = [
@@ -220,14 +216,14 @@ HOSTILE = [
 ]
 
 
-async def test_what_models_say_stays_text(tab, tmp_path):
+async def test_text_of_models_stays_text(tab, tmp_path):
     path = tmp_path / "chain.html"
     path.write_bytes(chain_page(saying(*HOSTILE, asked=HOSTILE[1], rejected=HOSTILE[:5], answer="\\boxed{<b>7</b>}")))
     page = await tab.open(path)
     shown = await page.evaluate(STROKES)
-    kept = [stroke["text"] for stroke in shown if stroke["fate"] == "kept"]
+    kept = [span["text"] for span in shown if span["status"] == "kept"]
     assert kept[:-1] == HOSTILE
-    assert {stroke["text"] for stroke in shown if stroke["fate"] == "discarded"} == set(HOSTILE[:5])
+    assert {span["text"] for span in shown if span["status"] == "discarded"} == set(HOSTILE[:5])
     assert await page.locator("img, .text svg, .text b:not(summary b), iframe, a").count() == 0
     wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0
@@ -249,7 +245,7 @@ async def test_hostile_names_stay_text_in_a_report(tab, tmp_path):
     tab.check(path)
 
 
-async def test_chains_that_are_not_there_are_told(tab, tmp_path, folder):
+async def test_missing_chains_are_named(tab, tmp_path, folder):
     made = real_run(tmp_path / "run", labels=["big_only"], problems=3)
     files = sorted((made / "traces").iterdir())
     files[0].unlink()
@@ -309,55 +305,26 @@ async def modules(tab):
 
 
 async def test_a_viewer_is_fed_bit_by_bit(modules):
-    strokes = [structs.asdict(stroke) for stroke in Sketch(saying("One.", "Two.", "Three.", rejected=["No.", "No."])).strokes]
+    spans = [structs.asdict(span) for span in Timeline(saying("One.", "Two.", "Three.", rejected=["No.", "No."])).spans]
     fed = await modules.evaluate(
-        """async (strokes) => {
+        """async (spans) => {
           const { ChainView } = await import("./chain.js");
           const view = new ChainView("live");
           document.body.append(view.element);
-          view.show(strokes);
+          view.show(spans);
           const whole = (READ)();
           view.show([]);
-          for (let size = 1; size <= strokes.length; size += 1) {
-            view.underway([strokes[size - 1]]);
-            view.show(strokes.slice(0, size));
+          for (let size = 1; size <= spans.length; size += 1) {
+            view.underway([spans[size - 1]]);
+            view.show(spans.slice(0, size));
           }
           view.underway([]);
           const grown = (READ)();
-          view.show(strokes.map((stroke) => ({ ...stroke, fate: "discarded" })));
+          view.show(spans.map((span) => ({ ...span, status: "discarded" })));
           return [whole, grown, (READ)()];
         }""".replace("READ", STROKES),
-        strokes,
+        spans,
     )
     assert fed[1] == fed[0]
     assert len(fed[0]) == 7
-    assert {stroke["fate"] for stroke in fed[2]} == {"discarded"}
-
-
-async def test_the_page_folds_events_as_the_library_does(modules):
-    cases = []
-
-    @settings(max_examples=60)
-    @given(policies(), pairs(), problems())
-    def gather(policy, pair, problem):
-        method, params, wrappers = policy
-        trace = solve(problem, method, wrappers=wrappers, pair=pair, **params).trace
-        cases.append(trace)
-
-    await asyncio.to_thread(gather)
-    greedy = Problem.of("Mia has 82 apples. Tom takes 57 apples. How many apples does Mia have now?", sampling=Sampling(temperature=0))
-    cases.extend([(await asolve(greedy, name)).trace for name in ("logprob_subselect", "spec_rewrite")])  # whose drafts are copies
-    async with Pair(ScriptedEngine("So. " * 999, delay=0.002), ScriptedEngine("")) as pair:
-        cases.append((await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair)).trace)
-    told = "async (traces) => { const { Sketch } = await import('./sketch.js'); return traces.map((trace) => new Sketch(trace).strokes); }"
-    found = await modules.evaluate(told, [msgspec.to_builtins(trace.events) for trace in cases])
-    for trace, strokes in zip(cases, found, strict=True):
-        expected = [structs.asdict(stroke) for stroke in Sketch(trace).strokes]
-        assert [without(stroke, "sureness") for stroke in strokes] == [without(stroke, "sureness") for stroke in expected]
-        for one, other in zip(strokes, expected, strict=True):
-            assert (one["sureness"] is None) == (other["sureness"] is None)
-            assert one["sureness"] is None or abs(one["sureness"] - other["sureness"]) < 2e-4
-
-
-def without(stroke, name):
-    return {key: value for key, value in stroke.items() if key != name}
+    assert {span["status"] for span in fed[2]} == {"discarded"}

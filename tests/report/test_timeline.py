@@ -8,9 +8,8 @@ from msgspec import structs
 from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve
-from speculative.report.lines import EXCERPT, clean, lay_out
-from speculative.report.recorder import Recorder
-from speculative.report.timeline import Sketch, Stroke
+from speculative.report.terminal import EXCERPT, clean, lay_out
+from speculative.report.timeline import Span, Timeline, TraceRecorder
 from speculative.result import Result
 from speculative.testing import ScriptedEngine
 
@@ -25,22 +24,22 @@ async def result_of(method, wrappers=(), script=SCRIPT, **settings):
 
 @pytest.mark.parametrize("wrappers", [(), ("vote(ballots=3)",), ("early_exit",)])
 @pytest.mark.parametrize("method", METHODS)
-async def test_kept_strokes_are_the_chain_and_its_answer(method, wrappers):
+async def test_kept_spans_are_the_chain_and_its_answer(method, wrappers):
     result = await result_of(method, wrappers)
-    kept = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "kept"]
-    assert "".join(stroke.text for stroke in kept if stroke.phase == "thinking") == result.reasoning
-    assert "".join(stroke.text for stroke in kept if stroke.phase == "answer").strip() == result.text
+    kept = [span for span in Timeline(result.trace).spans if span.status == "kept"]
+    assert "".join(span.text for span in kept if span.phase == "thinking") == result.reasoning
+    assert "".join(span.text for span in kept if span.phase == "answer").strip() == result.text
 
 
 @settings(max_examples=30)
 @given(policies(), pairs(), problems())
-async def test_tokens_of_kept_strokes_are_those_of_the_books(policy, pair, problem):
+async def test_tokens_of_kept_spans_are_those_of_the_usage(policy, pair, problem):
     method, params, wrappers = policy
     async with pair:
         result = await asolve(problem, method, wrappers=wrappers, pair=pair, **params)
     kept = Counter()
-    for stroke in Sketch(result.trace).strokes:
-        kept.update({stroke.author: stroke.tokens} if stroke.fate == "kept" else {})
+    for span in Timeline(result.trace).spans:
+        kept.update({span.author: span.tokens} if span.status == "kept" else {})
     assert all(kept[role] == cost.kept_tokens for role, cost in result.usage.items())
     assert not kept["method"]
 
@@ -51,27 +50,27 @@ async def test_every_discarded_draft_is_drawn(method):
     drafted = sum(len(event.proposals) for event in result.trace if hasattr(event, "proposals"))
     accepted = sum(len(event.drafts) for event in result.trace if type(event).__name__ == "Accepted")
     rewound = any(type(event).__name__ == "Rewound" for event in result.trace)
-    discarded = [stroke for stroke in Sketch(result.trace).strokes if stroke.fate == "discarded"]
+    discarded = [span for span in Timeline(result.trace).spans if span.status == "discarded"]
     assert len(discarded) == drafted - accepted + (2 if rewound else 0)
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_listener_ends_with_the_sketch_of_the_trace(method):
-    recorder = Recorder()
+async def test_a_listener_ends_with_the_timeline_of_the_trace(method):
+    recorder = TraceRecorder()
     result = await result_of(method, listener=recorder)
     assert recorder.trace == result.trace
-    assert recorder.sketch.strokes == Sketch(result.trace).strokes
-    assert not recorder.sketch.committed()
+    assert recorder.timeline.spans == Timeline(result.trace).spans
+    assert not recorder.timeline.unfinished()
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_books_say(method):
+async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_usage(method):
     params = {"drafting_n": 3} if method == "spec_rewrite" else {}
     pair = Pair(Greedy(SCRIPT), Greedy(SCRIPT))
     result = await asolve(Problem.of("How?", sampling=Sampling(temperature=0)), method, pair=pair, **params)
     drawn = Counter()
-    for stroke in Sketch(result.trace).strokes:
-        drawn[stroke.author] += stroke.tokens
+    for span in Timeline(result.trace).spans:
+        drawn[span.author] += span.tokens
     assert all(drawn[role] <= cost.produced_tokens for role, cost in result.usage.items())
     assert drawn.total() > 30
 
@@ -85,22 +84,24 @@ class Greedy(ScriptedEngine):
 
 
 @pytest.mark.parametrize("listened", [False, True])
-@pytest.mark.parametrize("script", ["So. " * 999, "So.</think>\n\nThe answer is" + " 7" * 999])
-async def test_what_a_call_had_written_when_the_time_was_up_is_drawn_once_and_as_kept(script, listened):
-    async with Pair(ScriptedEngine(script, delay=0.002), ScriptedEngine(script)) as pair:
-        result = await asolve(Problem.of("How?", max_seconds=0.12), "big_only", pair=pair, listener=Recorder() if listened else None)
+@pytest.mark.parametrize("script", ["So. " * 5_000, "So.</think>\n\nThe answer is" + " 7" * 5_000])
+async def test_the_text_of_a_call_that_ran_out_of_time_is_drawn_once_and_as_kept(script, listened):
+    async with Pair(ScriptedEngine(script, delay=0.01), ScriptedEngine(script)) as pair:  # far more than 2 s
+        result = await asolve(
+            Problem.of("How?", max_seconds=2, max_tokens=100_000), "big_only", pair=pair, listener=TraceRecorder() if listened else None
+        )
     assert result.finish_reason == "time"
-    *strokes, note = Sketch(result.trace).strokes
-    assert (note.fate, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
-    assert {stroke.fate for stroke in strokes} == {"kept"}
-    assert "".join(stroke.text for stroke in strokes if stroke.phase == "thinking") == result.reasoning
-    assert "".join(stroke.text for stroke in strokes if stroke.phase == "answer").strip() == result.text
-    assert sum(stroke.tokens for stroke in strokes) == result.usage["big"].kept_tokens > 1
+    *spans, note = Timeline(result.trace).spans
+    assert (note.status, note.text, note.tokens) == ("note", "a call of big was cut off here", 0)
+    assert {span.status for span in spans} == {"kept"}
+    assert "".join(span.text for span in spans if span.phase == "thinking") == result.reasoning
+    assert "".join(span.text for span in spans if span.phase == "answer").strip() == result.text
+    assert sum(span.tokens for span in spans) == result.usage["big"].kept_tokens > 1
 
 
 async def test_a_voted_chain_shows_the_others_as_discarded():
-    strokes = Sketch((await result_of("big_only", ["vote(ballots=3)"])).trace).strokes
-    assert [stroke.text for stroke in strokes if stroke.fate == "note"] == ["chain 2 on the same problem:", "chain 3 on the same problem:"]
+    spans = Timeline((await result_of("big_only", ["vote(ballots=3)"])).trace).spans
+    assert [span.text for span in spans if span.status == "note"] == ["chain 2 on the same problem:", "chain 3 on the same problem:"]
 
 
 async def test_the_outcome_of_a_trace_is_that_of_the_result():
@@ -110,43 +111,43 @@ async def test_the_outcome_of_a_trace_is_that_of_the_result():
         assert getattr(told, field) == getattr(result, field)
 
 
-async def test_a_draft_has_its_verdict_and_how_sure_a_model_was_of_it():
-    discarded = [stroke for stroke in Sketch((await result_of("placeholder")).trace).strokes if stroke.fate == "discarded"]
-    assert {stroke.verdict for stroke in discarded} == {"only shows that the small model answers"}
-    strokes = Sketch((await result_of("logprob_subselect")).trace).strokes
-    assert {stroke.verdict for stroke in strokes if stroke.fate == "kept"} >= {"accepted", ""}
-    assert all((stroke.sureness is not None) == (stroke.author == "big") for stroke in strokes if stroke.depth)
+async def test_a_draft_has_its_verdict_and_its_mean_log_probability():
+    discarded = [span for span in Timeline((await result_of("placeholder")).trace).spans if span.status == "discarded"]
+    assert {span.verdict for span in discarded} == {"only shows that the small model answers"}
+    spans = Timeline((await result_of("logprob_subselect")).trace).spans
+    assert {span.verdict for span in spans if span.status == "kept"} >= {"accepted", ""}
+    assert all((span.mean_logprob is not None) == (span.author == "big") for span in spans if span.depth)
 
 
-def lines(*strokes, labels=True):
-    return [line.plain for line in lay_out(strokes, labels)]
+def lines(*spans, labels=True):
+    return [line.plain for line in lay_out(spans, labels)]
 
 
 def test_labels_stand_where_the_author_changes():
-    found = lines(Stroke("big", "One "), Stroke("small", "two."), Stroke("small", " Three."), Stroke("big", "\nFour."))
+    found = lines(Span("big", "One "), Span("small", "two."), Span("small", " Three."), Span("big", "\nFour."))
     assert found == ["[big]One [small]two. Three.", "[big]Four."]
 
 
 def test_discarded_text_is_a_line_of_its_own_and_an_excerpt():
-    found = lines(Stroke("big", "One"), Stroke("small", "a\n\nb\n\n", "discarded", depth=1), Stroke("big", " two"))
+    found = lines(Span("big", "One"), Span("small", "a\n\nb\n\n", "discarded", depth=1), Span("big", " two"))
     assert found == ["[big]One", "  ✗ [small] a ↵ b", "[big] two"]
-    (long,) = lines(Stroke("small", "x" * 500, "discarded"))
+    (long,) = lines(Span("small", "x" * 500, "discarded"))
     assert long.endswith(f"… {500 - EXCERPT} characters more")
 
 
 def test_equal_discarded_drafts_are_one_line():
-    assert lines(*[Stroke("small", "same", "discarded")] * 3) == ["✗ [small] same  x 3"]
+    assert lines(*[Span("small", "same", "discarded")] * 3) == ["✗ [small] same  x 3"]
 
 
-def test_the_answer_is_parted_from_the_thinking():
-    assert lines(Stroke("big", "Thought.\n\n"), Stroke("big", "\n\n7.", phase="answer"), labels=False) == ["Thought.", "── answer ──", "7."]
+def test_the_answer_is_separated_from_the_thinking():
+    assert lines(Span("big", "Thought.\n\n"), Span("big", "\n\n7.", phase="answer"), labels=False) == ["Thought.", "── answer ──", "7."]
 
 
 def test_lines_that_are_done_stay_as_they_are():
-    strokes = [Stroke("big", "a\nb"), Stroke("small", "c\n\nd"), Stroke("small", "no", "discarded"), Stroke("big", "e\nf", phase="answer")]
-    whole = lines(*strokes)
-    for size in range(1, len(strokes)):
-        part = lines(*strokes[:size])
+    spans = [Span("big", "a\nb"), Span("small", "c\n\nd"), Span("small", "no", "discarded"), Span("big", "e\nf", phase="answer")]
+    whole = lines(*spans)
+    for size in range(1, len(spans)):
+        part = lines(*spans[:size])
         assert part[:-1] == whole[: len(part) - 1]
 
 

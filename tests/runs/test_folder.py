@@ -22,7 +22,7 @@ def test_samples_and_traces_read_back(tmp_path):
     assert run.provenance == [{"command": "x"}]
 
 
-def test_a_last_line_that_is_cut_anywhere_is_taken_away(tmp_path):
+def test_a_cut_last_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.append(sample())
         folder.append(sample("p2"))
@@ -67,10 +67,10 @@ def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
 
 
 @pytest.mark.parametrize("trace", ["/etc/passwd", "../other/traces/a.jsonl"])
-def test_a_folder_of_somebody_else_reads_no_file_beside_it(tmp_path, trace):
+def test_traces_outside_the_folder_are_not_read(tmp_path, trace):
     with RunFolder(tmp_path) as folder:
         folder.append(sample(trace=trace))
-    with pytest.raises(SpeculativeError, match="in another folder, and not read"):
+    with pytest.raises(SpeculativeError, match="in another folder and is not read"):
         Run(tmp_path).trace(sample(trace=trace))
 
 
@@ -78,7 +78,7 @@ def note(model, big="http://host/v1", **more):
     return {"settings": {"big": big, **more}, "engines": {"big": {"name": f"{model} at host", "model": model}}}
 
 
-def test_another_model_at_the_same_address_is_told(tmp_path):
+def test_another_model_at_the_same_address_is_an_error(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note(note("one"))
         folder.note(note("two"))  # there is no sample of the first
@@ -98,12 +98,12 @@ def test_problems_of_another_set_are_refused(tmp_path):
         for alike in (["p1", "p2"], ["p1"], ["p3", "p2", "p1"]):  # fewer, or more of them
             folder.admit("stories", alike)
         folder.admit("aime24", ["p3"])
-        told = "has samples of stories on other problems: 1 of 2 are not in the data that is named now; name another folder"
+        told = "has samples of stories on other problems: 1 of 2 are not in the data of this command; name another folder"
         with pytest.raises(UsageError, match=told):
             folder.admit("stories", ["p2", "p3"])
 
 
-def test_a_note_that_is_cut_off_is_taken_away(tmp_path):
+def test_a_cut_provenance_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note({"command": "x"})
         with (tmp_path / PROVENANCE).open("ab") as file:
@@ -119,6 +119,6 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
     RunFolder(tmp_path).close()
 
 
-def test_what_is_no_run_is_told(tmp_path):
-    with pytest.raises(UsageError, match=r"no run folder.*samples\.jsonl"):
+def test_another_folder_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match=r"must be a run folder.*samples\.jsonl"):
         Run(tmp_path)

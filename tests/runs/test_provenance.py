@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.engines.http.discovery import Server
-from speculative.runs.provenance import card, command_line, commits, hardware, provenance, versions
+from speculative.runs.provenance import command_line, commits, describe_engine, hardware, provenance, versions
 from speculative.testing import ScriptedEngine
 
 ENGINES = {"big": ScriptedEngine("x"), "small": ScriptedEngine("y", name="other")}
 
 
-def test_a_note_has_what_a_reader_would_ask():
+def test_provenance_is_complete():
     noted = provenance(ENGINES, command=["/somewhere/bin/speculative", "eval", "stories"], seeds=[0])
     assert noted.keys() == {"at", "command", "versions", "git", "engines", "hardware", "seeds"}
     assert noted["command"] == "speculative eval stories"
@@ -21,10 +21,10 @@ def test_a_note_has_what_a_reader_would_ask():
     assert noted["engines"]["big"].keys() == {"name", "dialect", "fingerprint", "context", "abilities", "server"}
 
 
-def test_a_server_tells_its_model_and_version():
+def test_a_server_is_described_by_its_model_and_version():
     engine = ScriptedEngine("x")
     engine.server = Server("vllm", "0.32.0", "Qwen/QwQ-32B", "Qwen/QwQ-32B", 32768)
-    assert (card(engine)["server"], card(engine)["model"]) == ("vllm 0.32.0", "Qwen/QwQ-32B")
+    assert (describe_engine(engine)["server"], describe_engine(engine)["model"]) == ("vllm 0.32.0", "Qwen/QwQ-32B")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_commits_are_those_of_the_working_folder(tmp_path, monkeypatch):
     assert commits()["folder"] == f"{clean}, with changes"
 
 
-def test_what_is_not_there_is_left_out(monkeypatch):
+def test_missing_programs_and_packages_are_left_out(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda program: None)
     assert commits() == {}
     assert "no GPU seen" in hardware()

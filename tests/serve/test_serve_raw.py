@@ -24,10 +24,10 @@ def test_a_raw_prompt_is_the_template_spelled_out(name):
     parts = dialect.prompt([Message("user", "2 + 2?")], "")
     spelled = "".join(part if isinstance(part, str) else part.text for part in parts)
     assert joined(dialect.raw(spelled)) == joined(parts)
-    assert dialect.opened(spelled)
-    assert spelled.endswith(dialect.opening)
-    assert not dialect.opened(spelled + dialect.unthink)
-    assert not dialect.templated(f"Say: {spelled}")
+    assert dialect.is_thinking_open(spelled) == bool(dialect.think_start)
+    assert spelled.endswith(dialect.think_opening)
+    assert not dialect.is_thinking_open(spelled + dialect.think_end)
+    assert not dialect.is_templated(f"Say: {spelled}")
 
 
 def test_a_raw_prompt_is_one_message():

@@ -45,7 +45,13 @@ def prices(tmp_path, text=PRICES):
 
 def test_the_three_views(tmp_path):
     two = [
-        sample(usage={"big": BIG, "small": SMALL}, seconds=10.0, at_once=4, settings={"big": "m/big", "small": "m/small"}, correct=right)
+        sample(
+            usage={"big": BIG, "small": SMALL},
+            seconds=10.0,
+            mean_concurrency=4,
+            settings={"big": "m/big", "small": "m/small"},
+            correct=right,
+        )
         for right in (True, False)
     ]
     found = costs(two, prices(tmp_path))
@@ -82,7 +88,7 @@ def test_a_view_without_a_price_for_every_role_is_left_out(tmp_path):
 
 def test_a_chain_pays_for_its_first_prompt_itself(tmp_path):
     cold = sample(usage={"big": BIG, "small": SMALL})
-    warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, lent={"big": 30, "small": 0})
+    warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, shared_cache_tokens={"big": 30, "small": 0})
     assert costs([cold], prices(tmp_path)) == costs([warm], prices(tmp_path))
 
 
@@ -120,29 +126,29 @@ def test_the_example_is_of_two_published_models():
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("[api", "is no TOML"),
+        ("[api", "must be TOML"),
         ("[api]\ncurrency = 'USD'", "api.prices is missing"),
         ("[flops.parameters]\nbig = -7", "flops.parameters.big: -7 is not valid: input should be greater than 0"),
         ("[flops.parameters]\nbig = '7B'", "flops.parameters.big: '7B' is not valid: input should be a valid number"),
         ("[flops.parameters]\nbig = nan", "flops.parameters.big: nan is not valid"),
-        ("[flop.parameters]\nbig = 7", "flop is no key that is known here"),
+        ("[flop.parameters]\nbig = 7", "flop is an unknown key"),
         (
             "[api]\ncurrency = 'USD'\n[api.prices]\nbig = {prompt = 1, produced = 1}",
             "api.prices.big.cached is missing",
         ),
         (
             "[gpu]\ncurrency = 'USD'\ndevices = {a = {hardware = 'A', hour = 1}}\noccupies = {big = ['b']}",
-            "gpu.occupies.big: 'b' is none of the devices (a)",
+            "gpu.occupies.big: unknown device 'b'; the devices are a",
         ),
     ],
 )
-def test_a_wrong_file_is_told_with_key_and_value(tmp_path, wrong, told):
+def test_a_wrong_file_is_an_error_with_key_and_value(tmp_path, wrong, told):
     with pytest.raises(UsageError) as error:
         prices(tmp_path, wrong)
     assert str(error.value).startswith(f"prices {tmp_path / 'prices.toml'}")
     assert told in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.toml.*docs/statistics\.md"):
         Prices.load(tmp_path / "nowhere.toml")

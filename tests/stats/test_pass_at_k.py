@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speculative.stats.pass_at_k import allowed, maj_at, majority, pass_at
+from speculative.stats.pass_at_k import available_ks, maj_at, majority, pass_at
 
 TRIES = st.lists(st.tuples(st.sampled_from(["1", "2", "3", "4", None]), st.booleans()), min_size=1, max_size=8)
 
@@ -39,7 +39,7 @@ def test_pass_is_the_mean_over_all_choices(tries):
 
 
 @given(st.permutations([("1", True), ("1", True), ("2", False), (None, False), ("3", False), ("2", False)]))
-def test_the_order_of_the_tries_says_nothing(tries):
+def test_the_order_of_the_tries_does_not_matter(tries):
     assert majority(tries, [2, 4]) == pytest.approx(majority(sorted(tries, key=str), [2, 4]))
 
 
@@ -69,10 +69,10 @@ def test_a_majority_may_be_wrong_where_one_of_k_is_right():
     assert pass_at([[right for _, right in tried[0]]])[8].value == 1
 
 
-def test_k_is_what_every_problem_has_tries_for():
-    assert allowed([64, 9]) == [2, 4, 8]
-    assert allowed([1000]) == [2, 4, 8, 16, 32, 64]
-    assert allowed([1]) == allowed([]) == []
+def test_k_is_limited_by_the_problem_with_the_fewest_tries():
+    assert available_ks([64, 9]) == [2, 4, 8]
+    assert available_ks([1000]) == [2, 4, 8, 16, 32, 64]
+    assert available_ks([1]) == available_ks([]) == []
     assert pass_at([]) == maj_at([]) == pass_at([[True]]) == {}
 
 

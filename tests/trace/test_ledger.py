@@ -30,18 +30,18 @@ def usage_of(*happened: AnyEvent) -> dict[str, tuple[int, int, int]]:
     return {role: (u.produced_tokens, u.kept_tokens, u.discarded_tokens) for role, u in usage.items()}
 
 
-def test_what_is_written_is_kept_but_for_dropped_tokens() -> None:
+def test_written_text_is_kept_except_for_dropped_tokens() -> None:
     assert usage_of(wrote("big", "abc", dropped=2, end=9)) == {"big": (6, 4, 2)}
 
 
-def test_what_is_rewound_reopened_or_never_accepted_is_discarded() -> None:
+def test_rewound_reopened_and_unaccepted_text_is_discarded() -> None:
     drafted = Drafted(call=cost("small", 5), seed=0, proposals=(made(1, "de"), made(2, "fgh")))
     happened = [wrote("big", "abc", end=9), Inserted(text="Wait", phase="thinking"), drafted, Accepted(drafts=(2,))]
     assert usage_of(*happened) == {"big": (4, 3, 1), "small": (5, 3, 2)}
     assert usage_of(*happened, Rewound(pieces=1)) == {"big": (4, 3, 1), "small": (5, 0, 5)}
 
 
-def test_a_side_question_is_waste_and_a_cue_is_nobodys() -> None:
+def test_a_side_question_is_discarded_and_a_cue_has_no_cost() -> None:
     asked = Asked(call=cost("small", 4), seed=0, question="free", after=None, replies=("x",), completions=())
     answered = Answered(call=cost("big", 2), seed=0, cue="So: ", proposal=made(1, "42", phase="answer"))
     ledger = Ledger.of([asked, wrote("big", "a"), answered])
@@ -54,7 +54,7 @@ def test_a_side_question_is_waste_and_a_cue_is_nobodys() -> None:
     ]
 
 
-def test_the_cost_of_children_is_the_chains_and_the_text_only_of_the_one_it_became() -> None:
+def test_all_children_cost_and_one_gives_its_text() -> None:
     first, second = [wrote("big", "abc")], [wrote("small", "de"), wrote("small", "f")]
     happened = [wrote("big", "x"), Child(index=0, seed=1, events=first), Child(index=1, seed=2, events=second)]  # type: ignore[list-item]
     assert usage_of(*happened) == {"big": (4, 1, 3), "small": (3, 0, 3)}

@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 
 from speculative.problem import Message
-from speculative.prompts import Question, dialect, shown
+from speculative.prompts import Question, find_dialect, render
 from training.documents import BIG_DIET, QUESTION, SMALL_DIET, begin
 from training.stories import LEVELS, Story, draw
 from training.writer import CHECK, CLOSE, SCORE, WAIT, DeadEndError, Spans
 
-SPOKEN = dialect("bundled")
+SPOKEN = find_dialect("bundled")
 KINDS = {kind.__name__: kind for kind in BIG_DIET.mix}
 
 
@@ -30,8 +30,8 @@ def documents(kind: str) -> list[tuple[Story, Spans]]:
 
 def asked(question: Question, story: Story, chain: str) -> str:
     asking = SPOKEN.ask(question, [Message("user", story.problem)], chain)
-    head = shown(SPOKEN.prompt([Message("user", story.problem)], SPOKEN.answer_instruction)) + chain if asking.follows_chain else ""
-    return head + shown(asking.parts)
+    head = render(SPOKEN.prompt([Message("user", story.problem)], SPOKEN.answer_instruction)) + chain if asking.follows_chain else ""
+    return head + render(asking.parts)
 
 
 @pytest.mark.parametrize(

@@ -222,8 +222,9 @@ class Calling(ChainState):
             return
         view = self._view(role)
         if fresh and writer not in view.same:
-            fresh = view.vocabulary.encode(self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace"))
-        prefix = [*self._prefix(role), *fresh]
+            prefix = view.extended(self._ledger.pieces, self._view(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace"))
+        else:
+            prefix = [*self._prefix(role), *fresh]
         if len(prefix) < view.engine.context and self._budget.warm_up():
             self._warming.begin(role, tokens, self._warm_up(role, prefix))
 

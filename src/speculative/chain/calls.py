@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import structs
 
+from speculative.chain.prefix_memory import PrefixMemory
 from speculative.engines.base import Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
@@ -26,10 +27,12 @@ LONGEST_CHARACTER = 4
 
 
 class Caller:
-    """Calls engines for one chain. `record` takes what a call that gave nothing has cost."""
+    """Calls engines for one chain. `record` takes what a call that gave nothing has cost; children share their parent's `memory`."""
 
-    def __init__(self, key: str, record: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, key: str, record: Callable[[AnyEvent], None], memory: PrefixMemory | None = None, began: float = 0.0) -> None:
         self.key = key
+        self.memory = PrefixMemory() if memory is None else memory
+        self._began = began
         self._record = record
         self._at_work: set[asyncio.Task[Any] | None] = set()
         self._closed = False
@@ -61,7 +64,11 @@ class Caller:
             written = Completion(tuple(tally.written), "cut")
             return written.ids[: len(written.ids) - kept_text(engine.vocabulary, written)[1]]
 
-        return await self.paid(role, verb, work, decoding.seed, cut, whole)
+        found, call = await self.paid(role, verb, work, decoding.seed, prefixes, cut, whole)
+        for prefix, several in zip(prefixes, found, strict=True):
+            for completion in several:
+                self.memory.add(role, (*prefix, *_read(completion)))
+        return found, call
 
     async def stream(
         self, role: str, engine: Engine, prefix: Ids, decoding: Decoding, verb: str, longer: Longer, on_text: OnText, cut: Cut | None = None
@@ -111,7 +118,11 @@ class Caller:
             return [[completion]]
 
         # In a task of its own: a token then wakes this one, and not all who wait above it.
-        return await self.paid(role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, cut, lambda _: ids)
+        found, call = await self.paid(
+            role, verb, lambda tally: asyncio.create_task(work(tally)), decoding.seed, [prefix], cut, lambda _: ids
+        )
+        self.memory.add(role, (*prefix, *_read(found[0][0])))
+        return found, call
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
@@ -120,7 +131,10 @@ class Caller:
             with _TypedErrors(engine):
                 return await engine.score(prefixes, continuations, key=self.key, tally=tally)
 
-        return await self.paid(role, "score", work, seed)
+        found, call = await self.paid(role, "score", work, seed, prefixes)
+        for prefix, ids in zip(prefixes, continuations, strict=True):
+            self.memory.add(role, (*prefix, *ids))
+        return found, call
 
     async def paid(
         self,
@@ -128,6 +142,7 @@ class Caller:
         verb: str,
         work: Callable[[Tally], Awaitable[T]],
         seed: int,
+        prefixes: Sequence[Ids],
         cut: Cut | None = None,
         left: Callable[[Tally], Ids] = lambda _: (),
     ) -> tuple[T, Call]:
@@ -139,6 +154,7 @@ class Caller:
             raise ChainStateError(f"{verb}: the chain is over; await all work before the method returns")
         tally, start, task = Tally(), time.perf_counter(), asyncio.current_task()
         self._at_work.add(task)
+        own = _Own(self.memory.begin(role, prefixes), sum(map(len, prefixes)), start - self._began)
         try:
             value = await work(tally)
         except BaseException as error:
@@ -147,11 +163,11 @@ class Caller:
             if isinstance(error, EngineError):
                 error.role, lost = role, error.lost
             proposal = cut(Completion(tuple(ids), "cut")) if cut and (ids := left(tally)) else None
-            self._record(Cancelled(call=_cost(role, tally, start), verb=verb, seed=seed, error=reason, lost=lost, proposal=proposal))
+            self._record(Cancelled(call=_cost(role, tally, start, own), verb=verb, seed=seed, error=reason, lost=lost, proposal=proposal))
             raise
         finally:
             self._at_work.discard(task)
-        return value, _cost(role, tally, start)
+        return value, _cost(role, tally, start, own)
 
     async def close(self) -> None:
         """Cancels every call that is still under way and waits until its cost is taken down. No call can follow."""
@@ -219,6 +235,32 @@ def _going_on(decoding: Decoding, limit: int) -> Decoding:
     return structs.replace(decoding, max_tokens=limit, stop=())
 
 
-def _cost(role: str, tally: Tally, start: float) -> Call:
+def _read(completion: Completion) -> Ids:
+    """Returns the tokens that the engine has computed with: the last one only where another token, the end's, came after it."""
+    return completion.ids if completion.end_id is not None else completion.ids[:-1]
+
+
+class _Own(NamedTuple):
+    """Of a call's prompts: the tokens that the chain had sent before, and all tokens; and when the call began."""
+
+    seen: int
+    given: int
+    began: float
+
+
+def _cost(role: str, tally: Tally, start: float, own: _Own) -> Call:
+    """The engine may count a prompt once for each completion: all but the first are the chain's own."""
+    again = max(0, tally.prompt_tokens - own.given)
+    shared = max(0, tally.cached_tokens - own.seen - again)
     seconds = round(time.perf_counter() - start, 6)
-    return Call(role, tally.requests, tally.prompt_tokens, tally.cached_tokens, tally.produced_tokens, tally.scored_tokens, seconds)
+    return Call(
+        role=role,
+        requests=tally.requests,
+        prompt_tokens=tally.prompt_tokens,
+        cached_tokens=tally.cached_tokens,
+        produced_tokens=tally.produced_tokens,
+        scored_tokens=tally.scored_tokens,
+        seconds=seconds,
+        shared_cache_tokens=shared,
+        began=round(own.began, 6),
+    )

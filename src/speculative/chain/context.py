@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from speculative.chain.calls import kept_text
 from speculative.chain.drafts import Draft
+from speculative.chain.prefix import Change, Prefix
 from speculative.engines.base import Completion, Engine
 from speculative.problem import Problem
-from speculative.prompts import Part, dialect, encode
+from speculative.prompts import Part, SpecialToken, encode_parts, find_dialect
 from speculative.trace.state import Piece
 
 Prompts = dict[tuple[str, str], list[int]]
@@ -27,17 +28,21 @@ class View:
     def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
         self.engine = engine
         self.same = same
-        self.dialect = dialect(engine.dialect)
+        self.dialect = find_dialect(engine.dialect)
         self.vocabulary = engine.vocabulary
         kind = (engine.dialect, self.vocabulary.fingerprint)
         if kind not in prompts:
-            prompts[kind] = encode(self.vocabulary, self._prompt(problem))
-        self._ids = prompts[kind].copy()
-        self._seen: list[tuple[Piece, int]] = []
-        self._grown: dict[int, list[int]] = {}
-        think, ends = self.dialect.unthink, self.dialect.ends
-        self.end_ids = tuple(self.vocabulary.marker(end) for end in ends)
-        self.stop_ids = (self.vocabulary.marker(think), *self.end_ids)
+            prompts[kind] = encode_parts(self.vocabulary, self._prompt(problem))
+        self._prefix = Prefix(self.vocabulary, prompts[kind].copy())
+        self._seen: list[tuple[Piece, list[Change]]] = []
+        self._grown: dict[int, Prefix] = {}
+        marker, dialect = self.vocabulary.marker, self.dialect
+        self.end_ids = tuple(marker(token) for token in dialect.stop_tokens)
+        self.think_start_id = marker(dialect.think_start) if dialect.think_start else None
+        thinking = [marker(token) for token in (dialect.think_end, dialect.think_start) if token]
+        self.stop_ids = (*thinking[:1], *self.end_ids)
+        self.answer_stop_ids = (*thinking, *self.end_ids)
+        self.reopening: list[Part] = [SpecialToken(dialect.think_start)] if dialect.think_start else []
 
     def _prompt(self, problem: Problem) -> Sequence[Part]:
         if problem.raw:
@@ -66,23 +71,24 @@ class View:
         while draft and draft.id not in self._grown:
             new.append(draft)
             draft = draft.above
+        prefix = self._grown[draft.id] if draft else self._prefix
         if draft and not new:
-            return self._grown[draft.id]
-        ids = (self._grown[draft.id] if draft else self._ids).copy()
+            return prefix.ids
+        prefix = prefix.copy()
         for fresh in reversed(new):
-            ids += self.ids_of(fresh)
+            self._extend(prefix, fresh)
         if new:
-            self._grown[new[0].id] = ids
+            self._grown[new[0].id] = prefix
             if len(self._grown) > REMEMBERED:
                 del self._grown[next(iter(self._grown))]
-        return ids
+        return prefix.ids
 
     def _closing(self, texts: Sequence[str]) -> list[int]:
         """What closes the thinking after these texts."""
         return self.parts(self.dialect.close(next((text for text in reversed(texts) if text), "")))
 
     def parts(self, parts: Sequence[Part]) -> list[int]:
-        return encode(self.vocabulary, parts)
+        return encode_parts(self.vocabulary, parts)
 
     def text_of(self, completion: Completion) -> str:
         return kept_text(self.vocabulary, completion)[0]
@@ -91,16 +97,30 @@ class View:
         """Ids are handed over as they are within one vocabulary; else only the new text is encoded."""
         return written.ids if written.author in self.same else self.vocabulary.encode(written.text)
 
+    def extended(self, pieces: Sequence[Piece], text: str) -> list[int]:
+        """Returns the ids of the prompt, the chain, and text that another model is writing."""
+        self._follow(pieces)
+        prefix = self._prefix.copy()
+        prefix.add_text(text)
+        return prefix.ids
+
+    def _extend(self, prefix: Prefix, written: Draft | Piece) -> Change:
+        return prefix.add_ids(written.ids) if written.author in self.same else prefix.add_text(written.text)
+
     def _follow(self, pieces: Sequence[Piece]) -> None:
-        """Brings `_ids` up to date with the pieces: pieces are only ever appended or cut off at the end."""
+        """Brings the prefix up to date with the pieces: pieces are only ever appended or cut off at the end."""
         if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
             return
         self._grown.clear()
         while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
-            del self._ids[self._seen.pop()[1] :]
+            for change in reversed(self._seen.pop()[1]):
+                self._prefix.undo(change)
         for place in range(len(self._seen), len(pieces)):
             piece, before = pieces[place], pieces[place - 1] if place else None
-            self._seen.append((piece, len(self._ids)))
+            changes: list[Change] = []
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
-                self._ids += self._closing([piece.text for piece in pieces[:place]])
-            self._ids += self.ids_of(piece)
+                changes.append(self._prefix.open_phase(self._closing([piece.text for piece in pieces[:place]])))
+            elif piece.phase == "thinking" and before and before.phase == "answer":
+                changes.append(self._prefix.open_phase(self.parts(self.reopening)))
+            changes.append(self._extend(self._prefix, piece))
+            self._seen.append((piece, changes))

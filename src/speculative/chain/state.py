@@ -72,7 +72,7 @@ class ChainState:
         self._listener = listener
         self._began: float = parent._began if parent else time.perf_counter()
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
-        self._caller = Caller(key, self.record)
+        self._caller = Caller(key, self.record, parent._caller.memory if parent else None, self._began)
         self._roles = Roles(engines, problem.degrade, parent._roles.lost if parent else None)
         self._warming = Warming(problem.warm_every)
         self._guard = LoopGuard()

@@ -18,6 +18,7 @@ from speculative.chain.verb import number, shown, typed, verb, whole
 from speculative.engines.base import Completion
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace import events
+from speculative.trace.events import Phase
 
 
 class Writing(Asking):
@@ -97,29 +98,48 @@ class Writing(Asking):
                 return self._nothing(role, "answer")
             dialect = self._view(self._roles.acting(role)).dialect
             cue = dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
-            parts = [await self._answer(role, cue)]
-            while parts[-1].finish == "cut":
-                parts.append(await self._answer(role, ""))
-            return joined(parts)
+            parts = list[Draft]()
+            following: tuple[str, Phase] | None = (cue, "answer")
+            while following:
+                parts.append(await self._answer(role, *following))
+                following = self._following(parts[-1])
+            return joined([part for part in parts if part.phase == "answer"])
 
-    async def _answer(self, role: str, cue: str) -> Draft:
+    def _following(self, part: Draft) -> tuple[str, Phase] | None:
+        """Returns the text and the phase that go on after a part of the answer, or None where the answer is over.
+
+        A token that opens the thinking again begins more of it. One that closes thinking that is not open is text.
+        """
+        if part.finish == "cut":
+            return "", part.phase
+        view, end = self._view(part.author), part.proposal.completion.end_id
+        if end is None or end in view.end_ids:
+            return None
+        if end == view.think_start_id:
+            return "", "thinking"
+        return "" if part.phase == "thinking" else view.dialect.think_end, "answer"
+
+    async def _answer(self, role: str, cue: str, phase: Phase) -> Draft:
         base, place, number = self._place, self._place.below(), self._number(1)
         told = False
 
         async def answered(role: str) -> Draft:
             nonlocal told
             view = self._view(role)
-            closing = [] if self.answered else view.parts([*view.dialect.close(self._last_text()), cue])
-            prefix = self._prefix(role) + closing
+            pieces = self._ledger.pieces
+            last = pieces[-1].phase if pieces else "thinking"
+            opening = [] if phase == last else view.reopening if phase == "thinking" else view.dialect.close(self._last_text())
+            prefix = self._prefix(role) + view.parts([*opening, cue])
             room = self._answer_room(role, prefix)
             if room.tokens < 1:
                 self.finish = room.then
                 return self._nothing(role, "answer")
-            decoding = self._decoding(place, room.tokens, stop=self.problem.stop, stop_ids=view.end_ids)
-            tell = self._telling(role, number, "answer", not self._parent)
+            stop, stop_ids = (self.problem.stop, view.answer_stop_ids) if phase == "answer" else ((), view.stop_ids)
+            decoding = self._decoding(place, room.tokens, stop=stop, stop_ids=stop_ids)
+            tell = self._telling(role, number, phase, not self._parent)
             if cue and self._listener is not None and not told:
                 self._listener(events.TextDelta("method", cue, number, "answer", not self._parent, self.path))
-            told, half = True, Half(role, partial(self._proposal, role, number, phase="answer"))
+            told, half = True, Half(role, partial(self._proposal, role, number, phase=phase))
             try:
                 found, call = await self._complete(role, [prefix], decoding, "answer", room, tell, half)
             except EngineError as error:
@@ -128,9 +148,14 @@ class Writing(Asking):
                 if half.proposal and not self._parent:
                     self._kept(half.role, half.proposal, base, place, cue)
                 raise
-            draft = self._make(role, number, found[0], place, base=base, phase="answer")
-            self.record(events.Answered(call=call, seed=decoding.seed, cue=cue, proposal=draft.proposal))
+            draft = self._make(role, number, found[0], place, base=base, phase=phase)
+            if phase == "answer":
+                self.record(events.Answered(call=call, seed=decoding.seed, cue=cue, proposal=draft.proposal))
+            else:
+                self.record(events.Wrote(call=call, seed=decoding.seed, proposal=draft.proposal))
             self._commit([draft])
+            if phase == "thinking" and draft.finish in ("length", "context"):
+                self.finish = draft.finish
             return draft
 
         return await self._surviving(role, answered)

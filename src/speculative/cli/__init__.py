@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from speculative.cli.commands import COMMANDS
-from speculative.cli.errors import reported, streams
-from speculative.cli.interrupt import SIGNALLED
+from speculative.cli._errors import check_streams, run_reporting_errors
+from speculative.cli._signals import SIGNALLED
+from speculative.cli.commands import COMMANDS, MODULES
 from speculative.version import VERSION
 
 if TYPE_CHECKING:
@@ -19,22 +19,31 @@ MORE = "Start with: speculative ask      Every command has its own --help."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point of `speculative`. Signals come first: the imports below take long enough for a Ctrl-C."""
+    """Runs the command line of this process, and ends it with its exit code.
+
+    Signals come first: the imports take long enough for a Ctrl-C.
+    """
     SIGNALLED.install()
-    code = streams() or run(sys.argv[1:] if argv is None else argv)
+    code = check_streams() or run(sys.argv[1:] if argv is None else argv)
     SIGNALLED.first = None
     sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command line; says what to exit with. Every user's mistake is one line on standard error."""
+    """Runs one command line and returns its exit code.
+
+    A user's mistake gives one line on standard error.
+    """
 
     def work() -> object:
+        if list(argv) == ["--version"]:
+            sys.stdout.write(f"{VERSION}\n")
+            return 0
         if argv[:1] == ["lm-eval"]:
             from speculative.cli.lm_eval import lm_eval
 
             return lm_eval(argv[1:])
-        made = app(*argv[:1])
+        made = build_app(*argv[:1])
         if argv[:1] == ["ask"]:
             from speculative.cli.ask import prepare
 
@@ -45,17 +54,20 @@ def run(argv: Sequence[str]) -> int:
             return made(prepare(made, list(argv)))
         return made(list(argv))
 
-    code = reported(work)
+    code = run_reporting_errors(work)
     if SIGNALLED.late and not code:
-        return reported(SIGNALLED.tell)
+        return run_reporting_errors(SIGNALLED.tell)
     return code
 
 
-def app(asked: str = "") -> App:
-    """The commands, none of them imported yet. The one that is asked for says more of itself: its own docstring is its help."""
+def build_app(command: str = "") -> App:
+    """Builds the parser. No command is imported yet.
+
+    `command` is about to run: its own docstring is its help. The others have a line of the list.
+    """
     from cyclopts import App
 
-    from speculative.cli.screen import Screen
+    from speculative.cli._output import PipeAwareConsole
 
     made = App(
         name="speculative",
@@ -63,13 +75,13 @@ def app(asked: str = "") -> App:
         help_epilogue=MORE,
         help_format="plaintext",
         version=VERSION,
-        console=Screen(),
+        console=PipeAwareConsole(),
         exit_on_error=False,
         print_error=False,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     for name, about in COMMANDS.items():
-        module = name.replace("-", "_")
-        made.command(f"speculative.cli.{module}:{module}", name=name, help=None if name == asked else about)
+        function = name.replace("-", "_")
+        made.command(f"speculative.cli.{MODULES.get(name, function)}:{function}", name=name, help=None if name == command else about)
     return made

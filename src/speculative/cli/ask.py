@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
+from rich.console import Console
 
-from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags
-from speculative.cli.errors import Interrupted, warn
-from speculative.cli.files import check_writable, write
-from speculative.cli.interrupt import interruptible
-from speculative.cli.method_flags import method_in, switches, with_flags
-from speculative.cli.screen import put, screen
-from speculative.errors import SpeculativeError, UsageError
+from speculative.cli._errors import warn
+from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags
+from speculative.cli._method_flags import add_method_flags, boolean_flags, find_method_flag
+from speculative.cli._output import check_writable, open_console, write_file, write_line
+from speculative.cli._progress import LoadingLine
+from speculative.cli._signals import Interrupted, run_interruptible
+from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
+from speculative.files import read_stdin
 from speculative.methods.base import Method, append_only
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
-from speculative.report.live import LivePainter
-from speculative.report.recorder import Recorder
-from speculative.report.terminal import draw
+from speculative.report.terminal import FRAME_S, LivePainter, draw
+from speculative.report.timeline import TraceRecorder
 from speculative.result import Result
 from speculative.runner import asolve
+from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.trace import Trace
 
 DEFAULT_METHOD = "random_switch"
@@ -50,16 +53,22 @@ OUTPUT = Group("Output", sort_key=5)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Gives the command the flags of the method that the command line names; returns the command line as the parser takes it."""
-    kind = find(method_in(argv, DEFAULT_METHOD))
+    """Adds the flags of the method that the command line names.
+
+    Returns the command line as the parser takes it.
+    """
+    kind = find(find_method_flag(argv, DEFAULT_METHOD))
     about = f"{ask.__doc__}\n\nThese are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     del app["ask"]
-    app.command(with_flags(ask, kind), name="ask", help=about, group_arguments=Group("Problem", sort_key=0))
-    return _dashed(argv, {"--json", "--help", "-h", *switches(kind)})
+    app.command(add_method_flags(ask, kind), name="ask", help=about, group_arguments=Group("Problem", sort_key=0))
+    return _dashed(argv, {"--json", "--help", "-h", *boolean_flags(kind)})
 
 
 def _dashed(argv: list[str], switches: set[str]) -> list[str]:
-    """The lone `-` that is the problem is marked; one that is a flag's value is joined to its flag, so that the parser takes it."""
+    """Rewrites a lone `-`, which the parser would take for a flag.
+
+    As the problem it becomes a mark. As a flag's value it is joined to its flag.
+    """
     told: list[str] = []
     positional = False
     for token in argv:
@@ -103,46 +112,77 @@ def _text(problem: str | None, seed: int) -> str:
         return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
     if problem != STDIN:
         return problem
-    if sys.stdin is None:
-        raise UsageError("standard input is closed, there is no problem to read from it")
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise UsageError(f"standard input is not valid UTF-8: byte {error.start} is 0x{wrong:02x}; convert it, e.g. with iconv") from None
+    return read_stdin()
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
-    """Shows the chain while it is written, or when it is over; also one that was interrupted, or whose engine or method failed."""
-    console = screen()
-    live = console.is_terminal and not json and not console.is_dumb_terminal
-    recorder = LivePainter(console, append_only(method)) if live else Recorder()
+    """Shows the chain while it is written, or when it is over.
+
+    A chain that was interrupted, or whose engine or method failed, is shown too.
+    """
+    console = open_console()
+    recorder = _open_recorder(console, json, append_only(method))
     stopped: SpeculativeError | None = None
     pair = engines.open()
-    with recorder if isinstance(recorder, LivePainter) else nullcontext():
+    with recorder if isinstance(recorder, LivePainter | CountingRecorder) else nullcontext():
         try:
-            interruptible(_chain(asked, method, pair, recorder))
+            run_interruptible(_chain(asked, method, pair, recorder))
         except SpeculativeError as error:
             stopped = error
         if len(recorder.trace.events) > 1:
             _show(recorder, json and (stopped is None or isinstance(stopped, Interrupted)), json, expected)
     if save and len(recorder.trace.events) > 1:
-        write(save, recorder.trace.dump(), "trace")
+        write_file(save, recorder.trace.dump(), "trace")
     if stopped:
         raise stopped
     return 0
 
 
-async def _chain(asked: Problem, method: Method, pair: Pair, recorder: Recorder) -> None:
+async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
     async with pair:
         await asolve(asked, method, pair=pair, listener=recorder)
 
 
-def _show(recorder: Recorder, as_json: bool, quiet: bool, expected: str | None) -> None:
+def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceRecorder:
+    """Returns a recorder that shows as much as the terminal allows."""
+    if console.is_terminal and not json and not console.is_dumb_terminal:
+        return LivePainter(console, append_only)
+    return CountingRecorder() if sys.stderr.isatty() and not console.is_terminal else TraceRecorder()
+
+
+class CountingRecorder(TraceRecorder):
+    """A recorder that shows a count at a terminal on standard error.
+
+    It is for a chain that is shown only at its end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = LoadingLine()
+        self._pieces = 0
+        self._shown = 0.0
+
+    def __enter__(self) -> CountingRecorder:
+        self._line.__enter__()
+        self._line("waiting for the first text")
+        return self
+
+    def __exit__(self, *exit_arguments: object) -> None:
+        self._line.__exit__(*exit_arguments)
+
+    def __call__(self, happened: AnyEvent | TextDelta) -> None:
+        super().__call__(happened)
+        self._pieces += isinstance(happened, TextDelta)
+        if time.monotonic() - self._shown > FRAME_S:
+            self._shown = time.monotonic()
+            self._line(f"writing: {self._pieces} pieces of text so far")
+
+
+def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:
     trace: Trace = recorder.trace
     if as_json:
-        put(Result.from_trace(trace).to_json())
+        write_line(Result.from_trace(trace).to_json())
     elif isinstance(recorder, LivePainter):
         recorder.finish(expected)
     elif not quiet:
-        draw(screen(), trace, expected, recorder.sketch)
+        draw(open_console(), trace, expected, recorder.timeline)

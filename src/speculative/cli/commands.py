@@ -15,4 +15,8 @@ COMMANDS = {
     "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",
     "up": "Start servers for a pair of models and hold them open.",
     "down": "End the servers that `speculative up` holds open.",
+    "completion": "Print the completion script of a shell.",
 }
+
+MODULES = {"down": "up"}
+"""The module of a command that has no file of its own."""

@@ -10,12 +10,21 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 from msgspec import to_builtins
 
-from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
-from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
-from speculative.cli.errors import note, warn
-from speculative.cli.interrupt import interruptible
-from speculative.cli.progress import Progress, first_only
-from speculative.cli.screen import put_json, put_whole, screen
+from speculative.cli._errors import note, warn
+from speculative.cli._flags import (
+    DEFAULT_CONTROLS,
+    DEFAULT_ENGINES,
+    DEFAULT_PRICES,
+    DEFAULT_PROBLEM,
+    ControlFlags,
+    EngineFlags,
+    PriceFlags,
+    ProblemFlags,
+    parse_int,
+)
+from speculative.cli._output import open_console, print_uncropped, write_json
+from speculative.cli._progress import Progress, note_partial_run
+from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
 from speculative.evaluate.controls import speculation
@@ -26,7 +35,7 @@ from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
 from speculative.stats.cost import View
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
 OUT = "a folder for samples and traces, each kept as it finishes; the same command again goes on where it stopped"
@@ -44,11 +53,13 @@ def compare(
             group=WORK,
         ),
     ] = METHODS,
-    limit: Annotated[int, Parameter(converter=whole, help="so many problems, evenly from all levels; 500 are all", group=WORK)] = 50,
+    limit: Annotated[int, Parameter(converter=parse_int, help="so many problems, evenly from all levels; 500 are all", group=WORK)] = 50,
     epochs: Annotated[
-        int, Parameter(converter=whole, help="how often each problem is tried; 2, 4, 8 to 64 give pass@k and maj@k", group=WORK)
+        int, Parameter(converter=parse_int, help="how often each problem is tried; 2, 4, 8 to 64 give pass@k and maj@k", group=WORK)
     ] = 1,
-    chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; 1 for the seconds of a chain alone", group=WORK)] = 4,
+    chains: Annotated[
+        int, Parameter(converter=parse_int, help="chains at once at most; 1 for the seconds of a chain alone", group=WORK)
+    ] = 4,
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning: those to choose settings on", group=WORK)] = "benchmark",
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
@@ -102,11 +113,11 @@ def compare(
 
         stopped = _run(work(), progress)
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
-    _show([to_builtins(one) for one in standings(samples, [rival.label for rival in rivals], prices_of)], json, control.equal_cost)
+    _show([to_builtins(one) for one in summarize(samples, [rival.label for rival in rivals], prices_of)], json, control.equal_cost)
     for line in [] if stopped else schedule.notes:
         note(line)
     if stopped:
-        first_only(sum(len(cell.done) for cell in cells), len(rivals) * len(spread) * epochs)
+        note_partial_run(sum(len(cell.done) for cell in cells), len(rivals) * len(spread) * epochs)
         raise stopped
     return 0
 
@@ -115,7 +126,7 @@ def _run(work: Coroutine[Any, Any, None], progress: Progress) -> SpeculativeErro
     """Runs the work. Returns the error that ended it early, which is raised after the finished part is shown."""
     with progress:
         try:
-            interruptible(work)
+            run_interruptible(work)
         except SpeculativeError as error:
             return error
     return None
@@ -123,8 +134,8 @@ def _run(work: Coroutine[Any, Any, None], progress: Progress) -> SpeculativeErro
 
 def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:
     if json:
-        put_json(rows)
+        write_json(rows)
     elif rows:
-        console = screen()
+        console = open_console()
         for part in comparison(rows, view):
-            put_whole(console, part)
+            print_uncropped(console, part)

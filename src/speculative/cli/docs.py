@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: `python -m speculative.cli.docs [FOLDER]`."""
+"""Writes the generated pages: `python -m speculative.cli.docs [FOLDER]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import msgspec
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
 from speculative.report import schema
-from speculative.stats.summary import Standing
+from speculative.stats.summary import MethodSummary
 from speculative.trace.events import AnyEvent
 
 HEAD = """# The command line
@@ -67,7 +67,7 @@ THEIRS = {"lm-eval": "All that follows is the lm-evaluation-harness's own: `spec
 
 
 def help_of(*command: str) -> str:
-    """What `speculative COMMAND --help` prints, 100 columns wide and without colours."""
+    """Returns the output of `speculative COMMAND --help`, without colours."""
     output = io.StringIO()
     with patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"}), redirect_stdout(output):
         run([*command, "--help"])
@@ -75,9 +75,9 @@ def help_of(*command: str) -> str:
 
 
 def command_page() -> str:
-    """docs/cli.md."""
+    """Returns docs/cli.md."""
     parts = [("speculative", help_of())] + [(f"speculative {name}", THEIRS.get(name) or help_of(name)) for name in COMMANDS]
-    samples = schema.pretty(msgspec.json.schema(list[Standing]))
+    samples = schema.pretty(msgspec.json.schema(list[MethodSummary]))
     return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
 
 

@@ -1,4 +1,4 @@
-"""`speculative doctor`: what the engines are, what they can do, and what to change."""
+"""`speculative doctor`: checks the engines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags, spec_of
-from speculative.cli.interrupt import interruptible, raising
-from speculative.cli.loading import Loading
-from speculative.cli.screen import put_json, screen
+from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags, join_specs
+from speculative.cli._output import open_console, write_json
+from speculative.cli._progress import LoadingLine
+from speculative.cli._signals import raise_on_signal, run_interruptible
 from speculative.engines.base import Engine
 from speculative.engines.diagnostics import Finding, broken, look
+from speculative.engines.options import EngineOptions, Spec, with_api_key
 from speculative.errors import SpeculativeError
-from speculative.pair import EngineOptions, Spec, engine, keyed
+from speculative.pair import open_engine
 
 
 def doctor(
@@ -25,26 +26,32 @@ def doctor(
     engines: EngineFlags = DEFAULT_ENGINES,
     json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
 ) -> int:
-    """Look at the engines of the roles: reachable, version, model, template, vocabulary, context, abilities, and what to change."""
-    given = {"big": spec_of(engines.big), "small": spec_of(engines.small), "judge": spec_of(engines.judge)}
+    """Check the engines of the roles, and tell what to change.
+
+    It shows for each whether it answers, its version, model, template, vocabulary, context and abilities.
+    """
+    given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
-    findings = [_looked(role, spec, keyed(role, options[role])) for role, spec in given.items() if spec]
+    findings = [_looked(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
-        put_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
+        write_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
     else:
-        _show(screen(), findings, same)
+        _show(open_console(), findings, same)
     return 1 if any(finding.error for finding in findings) else 0
 
 
 def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
-    """One after the other, each opened for itself: one that is dead does not hide the others."""
+    """Opens one engine by itself and checks it.
+
+    An engine that is dead does not hide the others.
+    """
     try:
-        with raising(), Loading() as tell:
-            opened = engine(spec, options, tell)
+        with raise_on_signal(), LoadingLine() as tell:
+            opened = open_engine(spec, options, tell)
     except SpeculativeError as error:
         return broken(role, error)
-    return interruptible(_seen(role, opened))
+    return run_interruptible(_seen(role, opened))
 
 
 async def _seen(role: str, opened: Engine) -> Finding:
@@ -57,7 +64,7 @@ async def _seen(role: str, opened: Engine) -> Finding:
 def _show(console: Console, findings: list[Finding], same: bool) -> None:
     table = Table("", *(Column(finding.role, overflow="fold") for finding in findings), box=None, pad_edge=False)
     rows = {
-        "state": [finding.error or "well" for finding in findings],
+        "status": [finding.error or "ok" for finding in findings],
         "engine": [finding.name for finding in findings],
         "server": [finding.server for finding in findings],
         "dialect": [finding.dialect for finding in findings],

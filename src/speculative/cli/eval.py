@@ -14,13 +14,22 @@ from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 from msgspec import structs, to_builtins
 
-from speculative.cli.comparison_flags import DEFAULT_CONTROLS, DEFAULT_PRICES, ControlFlags, PriceFlags
-from speculative.cli.engine_flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags, ProblemFlags, whole
-from speculative.cli.errors import note, warn
-from speculative.cli.interrupt import interruptible
-from speculative.cli.method_flags import method_in, with_flags
-from speculative.cli.progress import Progress, first_only
-from speculative.cli.screen import put, put_json, put_whole, screen
+from speculative.cli._errors import note, warn
+from speculative.cli._flags import (
+    DEFAULT_CONTROLS,
+    DEFAULT_ENGINES,
+    DEFAULT_PRICES,
+    DEFAULT_PROBLEM,
+    ControlFlags,
+    EngineFlags,
+    PriceFlags,
+    ProblemFlags,
+    parse_int,
+)
+from speculative.cli._method_flags import add_method_flags, find_method_flag
+from speculative.cli._output import open_console, print_uncropped, write_json, write_line
+from speculative.cli._progress import Progress, note_partial_run
+from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
 from speculative.evaluate.controls import speculation
@@ -38,11 +47,13 @@ from speculative.runs.provenance import provenance
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
-from speculative.stats.summary import standings
+from speculative.stats.summary import summarize
 
 DEFAULT_METHOD = "random_switch"
 WHAT = f"a task ({', '.join(tasks.TASKS)}), or a grid: a file that ends in .yaml"
-DATA = "take the problems from this JSON-lines file: the columns of the task's public data set, or `problem` and `answer`"
+DATA = (
+    "problems from this file (JSON lines or list, CSV, Parquet; -: standard input): the public data set's columns, or `problem`, `answer`"
+)
 OUT = "the folder for samples, traces and logs; the same command again goes on where it stopped [default: runs/NAME]"
 EXTRACT = "MODEL@URL of a server that finds the answer where the grader sees none; it never sees the right one"
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
@@ -56,11 +67,11 @@ OUTPUT = Group("Output", sort_key=5)
 def prepare(app: App, argv: list[str]) -> list[str]:
     """Gives the command the flags of its method. The settings of a grid file fill the flags that the command line leaves out."""
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
-    kind = find(method_in(argv, DEFAULT_METHOD))
+    kind = find(find_method_flag(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
     del app["eval"]
-    app.command(with_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
+    app.command(add_method_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
     if path and not {"--help", "-h"} & set(argv):
         app.config = Dict({"eval": grid.read(path, file_settings()).settings()}, source=str(path))
     return argv
@@ -83,9 +94,11 @@ def eval(  # noqa: A001  the command's name
     method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
     data: Annotated[Path | None, Parameter(help=DATA, group=WORK)] = None,
-    limit: Annotated[int | None, Parameter(converter=whole, help="so many problems, evenly from all levels", group=WORK)] = None,
-    epochs: Annotated[int, Parameter(converter=whole, help="how often each problem is tried, each time with another seed", group=WORK)] = 1,
-    chains: Annotated[int, Parameter(converter=whole, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
+    limit: Annotated[int | None, Parameter(converter=parse_int, help="so many problems, evenly from all levels", group=WORK)] = None,
+    epochs: Annotated[
+        int, Parameter(converter=parse_int, help="how often each problem is tried, each time with another seed", group=WORK)
+    ] = 1,
+    chains: Annotated[int, Parameter(converter=parse_int, help="chains at once at most; more fill the engines better", group=WORK)] = 8,
     extract_with: Annotated[str | None, Parameter(help=EXTRACT, group=WORK)] = None,
     skip_unreadable: Annotated[bool, Parameter(help=SKIP, group=WORK, negative=(), show_default=False)] = False,
     tolerance: Annotated[float, Parameter(help=TOLERANCE, group=WORK)] = 0.0,
@@ -153,7 +166,7 @@ def eval(  # noqa: A001  the command's name
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
         sys.stderr.write(f"samples and traces: {folder.path}{none}\n")
     if stopped:
-        first_only(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
+        note_partial_run(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
     return 0
 
@@ -205,7 +218,7 @@ def _run(
 
     with Progress() as progress:
         try:
-            interruptible(all_rounds())
+            run_interruptible(all_rounds())
         except SpeculativeError as error:
             return rounds, error
     return rounds, None
@@ -242,23 +255,23 @@ def _show_prompts(cells: Sequence[EvalCell], pair: Pair) -> int:
         async with pair:
             return {cell.name: cell.prompts(pair) for cell in cells}
 
-    for name, prompts in interruptible(shown()).items():
+    for name, prompts in run_interruptible(shown()).items():
         for role, prompt in prompts.items():
-            put(f"---- {name}, {role} ----\n{prompt}")
+            write_line(f"---- {name}, {role} ----\n{prompt}")
     return 0
 
 
 def _show(schedule: ControlSchedule, prices: Prices | None, view: View, json: bool) -> None:
     cells = schedule.cells
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(one) for one in standings(samples, [cell.contender.label for cell in cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(one) for one in summarize(samples, [cell.contender.label for cell in cells], prices)]
     if json:
-        put_json(rows)
+        write_json(rows)
     else:
-        console = screen()
+        console = open_console()
         for task in dict.fromkeys(row["task"] for row in rows):
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
-                put_whole(console, part)
+                print_uncropped(console, part)
     for line in [*schedule.notes, *undecided_notes(samples)]:
         note(line)

@@ -11,7 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from speculative.cli.interrupt import raising
+from speculative.cli._signals import raise_on_signal
 from speculative.errors import MissingExtraError, UsageError
 
 READS_ARGUMENTS = ("lm_eval/config/*.py", "lm_eval/_cli/*.py", "lm_eval/api/registry.py", "lm_eval/tasks/manager.py")
@@ -38,7 +38,7 @@ def lm_eval(argv: Sequence[str]) -> int:
         raise _mistake(error) from error.__cause__
     finally:
         sys.argv = whole  # what a run folder keeps as its command
-    with raising():
+    with raise_on_signal():
         from speculative.evaluate.lm_eval import model
 
         try:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from speculative.cli.method_flags import parameters
-from speculative.cli.screen import put_json, screen
+from speculative.cli._method_flags import parameters
+from speculative.cli._output import open_console, write_json
 from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import find, names, registered
@@ -28,10 +28,10 @@ def methods(
     """List the methods and wrappers, or describe one with its parameters."""
     if name is not None:
         kind = _found(name)
-        put_json(described(kind)) if json else _describe(screen(), kind, name)
+        write_json(described(kind)) if json else _describe(open_console(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
-    put_json([described(kind) for kind in kinds]) if json else _list(screen(), kinds)
+    write_json([described(kind) for kind in kinds]) if json else _list(open_console(), kinds)
     return 0
 
 
@@ -104,7 +104,7 @@ def _describe(console: Console, kind: type[Method], name: str) -> None:
 
 
 def _spelled(kind: type[Method], name: str) -> str:
-    """An example of how it is named, with its first parameter; one at a path is named by that path."""
+    """Returns an example of the flags that name it, with a parameter."""
     first = parameters(kind)[0]
     if issubclass(kind, Wrapper):
         return f"--with {quote(f'{name}({first.name}=…)')}"
@@ -112,7 +112,7 @@ def _spelled(kind: type[Method], name: str) -> str:
 
 
 def _traits(kind: type[Method]) -> list[str]:
-    """What a user may need to know before choosing it."""
+    """Returns the traits that matter for the choice of a method."""
     flags = {"append-only": kind.append_only, "parallel": kind.parallel, "needs trained models": kind.training}
     needs = [f"needs {', '.join(sorted(abilities))} of {role}" for role, abilities in kind.needs.items()]
     return [name for name, holds in flags.items() if holds] + needs

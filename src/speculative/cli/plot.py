@@ -8,25 +8,31 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from speculative.cli.errors import note
-from speculative.cli.files import check_writable
+from speculative.cli._errors import note
+from speculative.cli._output import check_writable
 from speculative.errors import SpeculativeError, UsageError
+from speculative.files import read_text
 from speculative.report.chart import draw
-from speculative.report.frontier import AxisKey, frontier
-from speculative.stats.summary import Standing
+from speculative.report.frontier import AxisKey, frontier, usual_axis
+from speculative.stats.summary import MethodSummary
 
 
 def plot(
     results: Annotated[Path, Parameter(help="a file with what `speculative compare --json` printed")],
     /,
     *,
-    axis: Annotated[AxisKey, Parameter(help="what accuracy is drawn against")] = "share_kept",
+    axis: Annotated[
+        AxisKey | None, Parameter(help="what accuracy is drawn against: flops unless given, and big_tokens where a method has none")
+    ] = None,
     out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
 ) -> int:
-    """Draw accuracy against what it costs, the best of it, and the line to beat (needs the extra `plots`)."""
+    """Draw accuracy against cost, the frontier, and the line to beat.
+
+    Needs the extra `plots`.
+    """
     check_writable(out)
     try:
-        rows = msgspec.json.decode(results.read_bytes(), type=list[Standing])
+        rows = msgspec.json.decode(read_text(results), type=list[MethodSummary])
     except msgspec.MsgspecError as error:
         raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
     tasks = list(dict.fromkeys(row.task for row in rows))
@@ -34,6 +40,7 @@ def plot(
         raise UsageError(
             f"{results} is of {len(tasks)} tasks ({', '.join(tasks)}): a picture is of one; `speculative report` draws several"
         )
+    axis = axis or usual_axis(rows)
     drawn = frontier(rows, axis)
     if not drawn.points:
         raise UsageError(f"{results}: no method has a value on the axis {axis}; `compare --prices FILE` gives prices")

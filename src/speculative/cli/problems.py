@@ -8,23 +8,23 @@ from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 
-from speculative.cli.engine_flags import whole
-from speculative.cli.screen import put_json, screen
+from speculative.cli._flags import parse_int
+from speculative.cli._output import open_console, write_json
 from speculative.evaluate.problems import Set, chosen
 
 
 def problems(
     *,
-    level: Annotated[int | None, Parameter(converter=whole, help="only problems of this level, 1 (about one step) to 10")] = None,
-    n: Annotated[int | None, Parameter(converter=whole, help="so many at most")] = None,
-    seed: Annotated[int | None, Parameter(converter=whole, help="in the random order of this seed")] = None,
+    level: Annotated[int | None, Parameter(converter=parse_int, help="only problems of this level, 1 (about one step) to 10")] = None,
+    n: Annotated[int | None, Parameter(converter=parse_int, help="so many at most")] = None,
+    seed: Annotated[int | None, Parameter(converter=parse_int, help="in the random order of this seed")] = None,
     set: Annotated[Set, Parameter(help="benchmark: what methods are compared on; tuning: what settings are chosen on")] = "benchmark",
     json: Annotated[bool, Parameter(help="print a JSON list of objects", negative=(), show_default=False)] = False,
 ) -> int:
     """List the bundled problems: id, problem, answer, level."""
     found = chosen(set, level=level, n=n, seed=seed)
     if json:
-        put_json(found)
+        write_json(found)
         return 0
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id", no_wrap=True)
@@ -33,5 +33,5 @@ def problems(
     table.add_column("answer", justify="right")
     for stated in found:
         table.add_row(stated.id, str(stated.level), stated.problem, stated.answer)
-    screen().print(table)
+    open_console().print(table)
     return 0

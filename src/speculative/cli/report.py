@@ -7,16 +7,14 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from speculative.cli.comparison_flags import DEFAULT_PRICES, PriceFlags
-from speculative.cli.counting import counting
-from speculative.cli.errors import warn
-from speculative.cli.files import check_writable, write
-from speculative.cli.screen import put, put_json
+from speculative.cli._errors import warn
+from speculative.cli._flags import DEFAULT_PRICES, PriceFlags
+from speculative.cli._output import check_writable, write_file, write_json, write_line
+from speculative.cli._progress import count_progress
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
-from speculative.report.contents import Report
 from speculative.report.frontier import Frontier
-from speculative.report.gather import gather
+from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
 DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"
@@ -38,7 +36,7 @@ def report(
         bool, Parameter(help="print JSON: a list, an object a task and method", group=OUTPUT, negative=(), show_default=False)
     ] = False,
 ) -> int:
-    """Write one page that shows what the methods came to: accuracy against cost, every problem, every chain.
+    """Write one page about methods: accuracy against cost, problems, chains.
 
     The page needs no network and nothing beside it. Folders may be of different tasks, and may still be written to: what is there is shown.
     """
@@ -56,18 +54,18 @@ def report(
         warn(f"{elsewhere} of {len(samples)} chains were graded elsewhere, as by lm-eval's own tasks: here they stand as wrong")
     if figures:
         _draw(made.frontiers, figures)
-    with counting("chains", len(samples)) as advance:
-        write(page, made.parts(advance), "report")
+    with count_progress("chains", len(samples)) as advance:
+        write_file(page, made.parts(advance), "report")
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
     if csv:
-        write(csv, export.csv(samples), "table")
+        write_file(csv, export.csv(samples, made.folders), "table")
     if parquet:
-        write(parquet, export.parquet(samples), "table")
+        write_file(parquet, export.parquet(samples, made.folders), "table")
     if json:
-        put_json(made.standings)
+        write_json(made.summaries)
     else:
-        put(f"{page}: {len(made.standings)} methods, {len(samples)} chains")
+        write_line(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
     return 0
 
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from speculative.cli.errors import warn
-from speculative.cli.files import check_writable, write
-from speculative.cli.screen import put, screen
+from speculative.cli._errors import warn
+from speculative.cli._output import check_writable, open_console, write_file, write_line
 from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.report.chain_page import chain_page
@@ -38,13 +37,13 @@ def show(
     if web:
         page = out or trace.with_suffix(".html")
         check_writable(page)
-        write(page, chain_page(loaded, expected), "page")
-        put(str(page))
+        write_file(page, chain_page(loaded, expected), "page")
+        write_line(str(page))
     elif svg:
         check_writable(svg)
-        write(svg, picture(loaded, expected).encode(), "picture")
+        write_file(svg, picture(loaded, expected).encode(), "picture")
     elif json:
-        put(Result.from_trace(loaded).to_json())
+        write_line(Result.from_trace(loaded).to_json())
     else:
-        draw(screen(), loaded, expected)
+        draw(open_console(), loaded, expected)
     return 0

@@ -1,4 +1,4 @@
-"""`speculative up` and `speculative down`: a pair of servers that stays open between commands."""
+"""`speculative up` and `down`: servers that stay open between commands."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ import sys
 import time
 from contextlib import suppress
 
-from speculative.cli.engine_flags import DEFAULT_ENGINES, EngineFlags
-from speculative.cli.errors import note
-from speculative.cli.interrupt import raising
-from speculative.cli.loading import Loading
+from speculative.cli._errors import note
+from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
+from speculative.cli._progress import LoadingLine
+from speculative.cli._signals import raise_on_signal
+from speculative.engines.options import BUNDLED, engine_kind
 from speculative.engines.vllm import kept
-from speculative.engines.vllm.launch import TOLD, Launch, begin, loaded
-from speculative.engines.vllm.process import Running, end_all
+from speculative.engines.vllm.launch import TOLD, LaunchConfig, start, wait_ready
+from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import UsageError
-from speculative.pair import BUNDLED, kind_of, launch_of
+from speculative.pair import launch_config
 
 WAIT = 60.0
 """Seconds in which `down` expects the servers to be gone."""
 
 
 def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
-    """Start vLLM or llama.cpp for the models and hold the servers open, until Ctrl-C or `speculative down`."""
+    """Start servers for the models and hold them open.
+
+    They are vLLM or llama.cpp, and end with Ctrl-C or `speculative down`.
+    """
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
-    launches = {role: launch_of(specs[0], options[role]) for role, specs in given.items() if kind_of(specs) == "model"}
+    launches = {role: launch_config(specs[0], options[role]) for role, specs in given.items() if engine_kind(specs) == "model"}
     if not launches:
         raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
-    with raising():
+    with raise_on_signal():
         return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
-def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> int:
-    begun: list[Running] = []
+def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
+    begun: list[ServerProcess] = []
     try:
-        with Loading() as tell:
+        with LoadingLine() as tell:
             for launch in launches.values():
-                begun.append(begin(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
+                begun.append(start(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
             for running, launch in zip(begun, launches.values(), strict=True):
-                loaded(running, launch, tell)
+                wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
         flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
         with suppress(KeyboardInterrupt):  # which is how it is meant to end; before, the servers were not open yet
@@ -50,7 +54,7 @@ def _held(launches: dict[str, Launch], others: dict[str, tuple[str, ...]]) -> in
         end_all(begun)
 
 
-def _watched(ours: list[Running]) -> int:
+def _watched(ours: list[ServerProcess]) -> int:
     """Holds the servers open until one of them is told to end."""
     if not ours:
         note("all of these servers run already, and are left to those who started them")
@@ -63,7 +67,10 @@ def _watched(ours: list[Running]) -> int:
 
 
 def down() -> int:
-    """End the servers that `speculative up`, or a command with `--no-terminate-on-exit`, left running."""
+    """End the servers that `speculative up` holds open.
+
+    Those that a command with `--no-terminate-on-exit` left running end too.
+    """
     kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
     held = {file: one for file, one in kept.notes().items() if one.held}
     if not held:

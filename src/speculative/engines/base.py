@@ -46,13 +46,15 @@ class Completion(Struct, frozen=True, gc=False):
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
-    server saw the text repeat itself). No engine gives `cut`: it stands in a trace for a call that ended before its completion did.
+    server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities, where a
+    server gave them. No engine gives `cut`: it stands in a trace for a call that ended before its completion did.
     """
 
     ids: tuple[int, ...]
     finish: Literal["stop", "end", "length", "context", "loop", "cut"]
     end_id: int | None = None
     logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
 
     @property
     def produced(self) -> int:

@@ -11,7 +11,7 @@ from speculative.engines.base import Decoding, Engine, Tally
 from speculative.engines.tokenizers.base import check_round_trip
 from speculative.errors import EngineError, SpeculativeError
 from speculative.problem import Message
-from speculative.prompts import dialect, encode
+from speculative.prompts import encode_parts, find_dialect
 
 QUESTION = [Message("user", "What is 1+1?")]
 
@@ -39,7 +39,7 @@ async def look(role: str, engine: Engine) -> Finding:
     found.fingerprint, found.context, found.abilities = engine.vocabulary.fingerprint, engine.context, sorted(engine.abilities)
     try:
         check_round_trip(engine.vocabulary, engine.name)
-        prompt = encode(engine.vocabulary, dialect(engine.dialect).prompt(QUESTION, ""))
+        prompt = encode_parts(engine.vocabulary, find_dialect(engine.dialect).prompt(QUESTION, ""))
         ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
         found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
         if server and server.kind in ("vllm", "llama.cpp"):
@@ -55,9 +55,9 @@ async def _template(engine: Any, prompt: list[int]) -> str:
     body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
     try:
         if engine.server.kind == "llama.cpp":  # its `/tokenize` takes text
-            text = msgspec.json.decode(await engine.link.post("/apply-template", body, "doctor"))["prompt"]
+            text = msgspec.json.decode(await engine.client.post("/apply-template", body, "doctor"))["prompt"]
             body = {"content": text, "add_special": True, "parse_special": True}
-        theirs = msgspec.json.decode(await engine.link.post("/tokenize", body, "doctor"))["tokens"]
+        theirs = msgspec.json.decode(await engine.client.post("/tokenize", body, "doctor"))["tokens"]
     except (EngineError, msgspec.DecodeError, KeyError, TypeError):
         return "the server does not say"
     same = next((i for i, (one, other) in enumerate(zip(prompt, theirs, strict=False)) if one != other), min(len(prompt), len(theirs)))

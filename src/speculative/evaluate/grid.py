@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.tasks import Task, task
+from speculative.files import read_text
 from speculative.methods.spec import Contender, contender, spell
 
 ENDINGS = (".yaml", ".yml")
@@ -74,10 +75,8 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
     except ImportError:
         raise MissingExtraError(f"the grid {path}", "PyYAML", "eval") from None
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, f"the grid {path}", "name a YAML file, see examples/seed.yaml")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the grid {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"the grid {path} is no YAML: {error}; see examples/seed.yaml") from None
     if not isinstance(values, dict):

@@ -36,6 +36,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, T
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import grade_async, vote_key
@@ -44,13 +45,13 @@ from speculative.evaluate.runner import derive_seed
 from speculative.evaluate.tasks import TASKS, Task, digest, load, task
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.pair import BUNDLED, EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
 from speculative.prompts import Qwen3
 from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Sample
-from speculative.stats.pass_at_k import allowed, majority
+from speculative.stats.pass_at_k import available_ks, majority
 from speculative.trace.trace import Trace
 from speculative.trace.usage import all_roles
 
@@ -235,7 +236,7 @@ def build_inspect_task(task: Task, stated: Sequence[TaskProblem], *, seed: int =
     rows = [
         InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in stated
     ]
-    ks = allowed([epochs or 1])
+    ks = available_ks([epochs or 1])
     reducers = ["mean", *(f"pass_at_{k}" for k in ks), *(f"{qualified_name('maj')}_{k}" for k in ks)]
     repeats = {"epochs": Epochs(epochs, reducers)} if epochs else {}
     return InspectTask(

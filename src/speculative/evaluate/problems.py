@@ -1,4 +1,4 @@
-"""The problems that ship, and whether a text is a problem of their kind."""
+"""The bundled problems, and a test for texts of their kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 500
 REINSTALL = "install speculative-reasoning again"
 
 KNOWN_WORDS = 0.9
-"""The part of a text's words that the bundled problems must use, for it to be of their kind."""
+"""The share of a text's words that must occur in the bundled problems for it to be of their kind."""
 
 
 class TaskProblem(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class TaskProblem(msgspec.Struct, frozen=True):
 
 @cache
 def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
-    """All problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
+    """Returns all problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
 
     Raises `SpeculativeError` when the file that ships is missing or damaged.
     """
@@ -58,7 +58,7 @@ def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
 
 
 def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[TaskProblem]:
-    """The first `n` of a set, or of one level; with a seed `n` at random. Raises `UsageError`."""
+    """Returns the first `n` problems of a set or level, or `n` random ones with a seed. Raises `UsageError`."""
     found = list(problems(name))
     levels = sorted({problem.level for problem in found})
     if level is not None and level not in levels:
@@ -72,7 +72,7 @@ def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None =
 
 
 def spread(stated: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
-    """`limit` problems: the first ones of each level, equally many or one more. Raises `UsageError`."""
+    """Returns `limit` problems spread evenly over the levels. Raises `UsageError`."""
     if limit is None or limit >= len(stated):
         return list(stated)
     if limit < 1:
@@ -87,13 +87,15 @@ def spread(stated: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem
 
 
 def find(text: str) -> TaskProblem | None:
-    """The bundled problem of exactly that text."""
+    """Returns the bundled problem with exactly that text."""
     return next((problem for name in SETS for problem in problems(name) if problem.problem == text.strip()), None)
 
 
 def of_their_kind(text: str) -> bool:
-    """Whether the bundled pair may know such a problem: it holds a number, ends in a question `How many … ?`, and nine of
-    ten of its words occur in the bundled problems (names and things that are counted, too)."""
+    """Returns True for a text of the bundled problems' kind, which the bundled pair may solve.
+
+    It holds a number, ends in a question `How many … ?`, and nine of ten of its words occur in the bundled problems.
+    """
     words = re.findall(r"[^\W\d_]+", text.lower())
     asks = re.search(r"\bhow many\b[^.?!]*\?\s*$", text.lower())
     known = sum(word in _vocabulary() for word in words)

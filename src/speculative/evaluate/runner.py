@@ -28,11 +28,11 @@ from speculative.methods.base import Method
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
 from speculative.problem import Message, Problem
-from speculative.prompts import dialect, shown
+from speculative.prompts import find_dialect, render
 from speculative.result import Result
 from speculative.runner import run
 from speculative.runs.sample import Key, Sample
-from speculative.runs.shared_cache import lent
+from speculative.runs.shared_cache import shared_cache_tokens
 from speculative.stats.cost import View
 from speculative.stats.prices import Prices
 from speculative.trace.trace import Trace
@@ -167,9 +167,9 @@ class EvalCell:
         """Returns the prompt of the first problem as each role gets it, markers included."""
         problem = self.contender.method.prepare(self.planned[0].build_problem())
         given = problem.answer_instruction
-        families = {role: dialect(engine.dialect) for role, engine in pair.items()}
+        families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
         return {
-            role: shown(family.prompt(problem.messages, family.answer_instruction if given is None else given))
+            role: render(family.prompt(problem.messages, family.answer_instruction if given is None else given))
             for role, family in families.items()
         }
 
@@ -392,8 +392,8 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
         finish_reason=result.finish_reason or "",
         seconds=result.seconds,
         usage={role: cost for role, cost in result.usage.items() if cost.requests},
-        at_once=concurrency,
-        lent=lent(result.trace),
+        mean_concurrency=concurrency,
+        shared_cache_tokens=shared_cache_tokens(result.trace),
         control_of=one.contender.control_of,
         doc_id=one.doc_id,
         degraded=result.degraded,

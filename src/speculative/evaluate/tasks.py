@@ -1,17 +1,16 @@
 """Tasks: public benchmarks, and the problems that ship, as they are put to the models.
 
-A task's prompt stands here and nowhere else. Problems come from the public data set, or from a JSON-lines file whose rows have
+A task's prompt stands here and nowhere else. Problems come from the public data set, or from a file (`data_files`) whose rows have
 its columns, or simply `problem` and `answer`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from msgspec import Struct, structs
 
 from speculative.engines.hub import unreachable
 from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
+from speculative.evaluate.data_files import Row, read_rows
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
 from speculative.evaluate.problems import TaskProblem, problems, spread
 from speculative.problem import Problem
 from speculative.secret import secret
-
-Row = Mapping[str, Any]
 
 PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
 """The columns of each, in any spelling of capitals; the first that is there."""
@@ -34,7 +32,7 @@ PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subjec
 RIGHT, WRONG = "correct answer", "incorrect answer {}"
 """Where options stand in columns of their own."""
 
-OFFLINE = "fetch it where there is a network, or name a JSON-lines file with --data"
+OFFLINE = "fetch it where there is a network, or name a file with --data"
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -69,6 +67,7 @@ class Task(Struct, frozen=True):
         text = _text(columns, PROBLEM)
         options = [_text(columns, (name,)) for name in _option_columns(columns)]
         if options:
+            _check_unlike(options)
             shown = shuffle_options(text, options)
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
@@ -195,15 +194,7 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
         for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
             yield f"{task.dataset}, row {number}", row
         return
-    try:
-        lines = data.read_text(encoding="utf-8-sig").split("\n")  # a line may hold other line ends
-    except OSError as error:
-        raise UsageError(f"data {data}: {error.strerror}; name a JSON-lines file") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"data {data} is no text: byte {error.start} is not UTF-8; name a JSON-lines file") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield f"data {data}, line {number}", _row(line, f"data {data}, line {number}")
+    yield from read_rows(data)
 
 
 def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]:
@@ -252,16 +243,6 @@ def prompt_hash(task: Task) -> str:
     return digest(f"{task.prompt} {task.instruction}")
 
 
-def _row(line: str, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place} is no JSON: {error}; a row is an object with `problem` and `answer`") from None
-    if not isinstance(row, dict):
-        raise UsageError(f"{place} is no object but {line[:60]!r}; a row is an object with `problem` and `answer`")
-    return row  # pyright: ignore[reportUnknownVariableType]
-
-
 def _option_columns(columns: Row) -> list[str]:
     """The columns of the options, the right one first; none if the row has no options."""
     if RIGHT not in columns:
@@ -270,8 +251,20 @@ def _option_columns(columns: Row) -> list[str]:
     return [RIGHT, *(name for name in names if columns.get(name) is not None)]
 
 
+def _check_unlike(options: Sequence[str]) -> None:
+    """Raises `UsageError` for equal options: no letter would be the right one, or two."""
+    met: dict[str, int] = {}
+    for place, option in enumerate(options):
+        other = met.setdefault(" ".join(option.split()), place)
+        if other != place:
+            columns = [RIGHT if number == 0 else WRONG.format(number) for number in (other, place)]
+            raise UsageError(f"the columns {columns[0]!r} and {columns[1]!r} are equal ({option[:60]!r}); options must differ")
+
+
 def _text(columns: Row, names: Sequence[str]) -> str:
     value = next((columns[name] for name in names if columns.get(name) is not None), None)
+    if empty := [name for name in names if value is None and name in columns]:
+        raise UsageError(f"its column {empty[0]!r} is empty; it needs a text or a whole number")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
-from hashlib import blake2b
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -18,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from speculative._plugins import classes_in, installed_classes, is_path, load_class
 from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper, name_of, params_of
 
@@ -31,25 +27,11 @@ def registered() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = {}
     for module in iter_modules([str(Path(__file__).parent)]):
         if module.name not in ROOMS:
-            found |= {method.name(): method for method in _defined(import_module(f"speculative.methods.{module.name}"))}
-    for point in entry_points(group=GROUP):
-        try:
-            loaded = point.load()
-        except Exception as error:
-            raise UsageError(
-                f"the method {point.name!r} of {_package(point)} cannot be loaded: {error}; mend or remove the package"
-            ) from error
-        if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-            raise UsageError(f"the entry point {point.name!r} of the group {GROUP} is {loaded!r}, which is no Method")
+            found |= {method.name(): method for method in classes_in(import_module(f"speculative.methods.{module.name}"), Method)}
+    for loaded, origin in installed_classes(GROUP, Method, "method"):
         if found.setdefault(loaded.name(), loaded) is not loaded:
-            raise UsageError(
-                f"the method {loaded.name()!r} of {_package(point)} has the name of another one; rename it or remove the package"
-            )
+            raise UsageError(f"the method {loaded.name()!r} of {origin} has the name of another one; rename it or remove the package")
     return found
-
-
-def _package(point: EntryPoint) -> str:
-    return f"the package {point.dist.name}" if point.dist else f"the entry point {point.value}"
 
 
 def names(wrappers: bool = False) -> list[str]:
@@ -62,8 +44,8 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
 
     `paths`: whether `FILE.py:CLASS` is taken. Paths are code, so no name that came with a request may be looked up so.
     """
-    if paths and (".py:" in name or name.endswith(".py")):
-        found = _at_path(name)
+    if paths and is_path(name):
+        found = load_class(name, Method, "method")
         if issubclass(found, Wrapper) != wrapper:
             raise UsageError(f"{name} is {'no' if wrapper else 'a'} wrapper; wrappers are named with --with, and nothing else is")
         return found
@@ -157,37 +139,3 @@ def _told(kind: type[Method], detail: ErrorDetails) -> str:
     if not field:
         return f"{kind.name()}: {reason}"
     return f"{kind.name()}: {field}: {detail['input']!r} is not valid: {reason[:1].lower()}{reason[1:]}"
-
-
-def _at_path(spec: str) -> type[Method]:
-    """`FILE.py:CLASS`, or `FILE.py` when it holds a single method."""
-    file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
-    path = Path(f"{file}.py").expanduser().resolve()
-    if not path.is_file():
-        raise UsageError(f"method {spec!r}: there is no file {path}")
-    module_name = f"speculative_method_{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        made = importlib.util.spec_from_file_location(module_name, path)
-        assert made
-        assert made.loader
-        module = importlib.util.module_from_spec(made)
-        sys.modules[module_name] = module
-        try:
-            made.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            told = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            raise UsageError(f"method {spec!r} cannot be loaded: {told}") from error
-    methods = {method.__name__: method for method in _defined(module)}
-    if label and label not in methods:
-        raise UnknownNameError(f"method class in {path.name}", label, list(methods))
-    if not label and len(methods) != 1:
-        raise UsageError(f"method {spec!r}: the file holds {len(methods)} methods; write FILE.py:CLASS")
-    return methods[label] if label else next(iter(methods.values()))
-
-
-def _defined(module: object) -> list[type[Method]]:
-    """The methods that a module itself defines."""
-    label = getattr(module, "__name__", "")
-    return [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, Method) and kind.__module__ == label]

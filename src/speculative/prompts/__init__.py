@@ -1,26 +1,27 @@
-"""Dialects: how a problem becomes a model's prompt, and how that model is asked for what methods want.
+"""Dialects: how a problem becomes a model's prompt, and how a method's questions are put to that model.
 
-The only room that knows the markers of a model family. A prompt is a list of parts: `Mark` is a marker, a str is text
-that stays text whatever it says.
+Only this package knows the special tokens of a model family. A prompt is a list of parts: a `SpecialToken`, or a str, which
+stays text whatever it says.
 """
 
 from speculative.prompts.dialect import Dialect
-from speculative.prompts.parts import Asking, Mark, Part, Question, encode, shown, verdict
+from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialToken, encode_parts, parse_score, render
 from speculative.prompts.qwen3 import Qwen3
-from speculative.prompts.registry import DIALECTS, FAMILIES, dialect, recognise
+from speculative.prompts.registry import DIALECTS, detect_dialect, find_dialect, known_dialects, load_dialect
 
 __all__ = [
     "DIALECTS",
-    "FAMILIES",
-    "Asking",
     "Dialect",
-    "Mark",
     "Part",
     "Question",
+    "QuestionPrompt",
     "Qwen3",
-    "dialect",
-    "encode",
-    "recognise",
-    "shown",
-    "verdict",
+    "SpecialToken",
+    "detect_dialect",
+    "encode_parts",
+    "find_dialect",
+    "known_dialects",
+    "load_dialect",
+    "parse_score",
+    "render",
 ]

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from speculative.problem import Message
 from speculative.prompts.dialect import Dialect
-from speculative.prompts.parts import Asking, Question
+from speculative.prompts.parts import Question, QuestionPrompt
 
 
 class Bundled(Dialect):
-    """The dialect of the pair that ships: what it was trained to be asked, word for word (docs/data-card.md)."""
+    """The dialect of the pair that ships: its questions are those of its training data, word for word (docs/data-card.md)."""
 
     name = "bundled"
     answer_instruction = ""
-    shorter = "Rewrite the reasoning, shorter."
+    rewrite_instruction = "Rewrite the reasoning, shorter."
     judge_cue = "Score: "
-    curious = " End with a question."
+    follow_up = " End with a question."
 
-    def _judging(self, text: str) -> Asking:
-        return Asking((*self._newline(text), self.judge_cue), True, ("\n\n",))
+    def _judge(self, text: str) -> QuestionPrompt:
+        return QuestionPrompt((*self._newline(text), self.judge_cue), True, ("\n\n",))
 
-    def ask(self, question: Question, messages: Sequence[Message], text: str) -> Asking:
+    def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
         if question.kind == "check":
-            return Asking(("Check:",), True, ("\n\n",))
+            return QuestionPrompt(("Check:",), True, ("\n\n",))
         return super().ask(question, messages, text)

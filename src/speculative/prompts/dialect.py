@@ -1,4 +1,4 @@
-"""ChatML, and what all dialects can do."""
+"""The base of all dialects: ChatML with thinking, and what every dialect can do."""
 
 from __future__ import annotations
 
@@ -8,102 +8,121 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from speculative.problem import Message
-from speculative.prompts.parts import Asking, Mark, Part, Question
+from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialToken
 
 
 class Dialect:
-    """ChatML with `<think>`, as Qwen-like models speak it: earlier answers are told without their thinking.
+    """ChatML with `<think>`, as Qwen-like models use it: earlier answers are given without their thinking.
 
-    Other families override what differs.
+    Other families override what differs. A model without special tokens for its thinking has empty `think_start` and
+    `think_end`: it thinks in its turn, and `answer_opening` leads over to the answer.
     """
 
     name = "chatml"
     begin = "<|im_start|>"
-    think = "<think>"
-    unthink = "</think>"
-    ends: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
+    think_start = "<think>"
+    think_end = "</think>"
+    stop_tokens: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
+    answer_opening = "\n\n"
     answer_instruction = "Put your final answer within \\boxed{}."
     answer_cue = "The answer is \\boxed{"
     wait = "Wait"
-    shorter = "Rewrite the reasoning above concisely. Keep every step that the result rests on."
+    rewrite_instruction = "Rewrite the reasoning above concisely. Keep every step that the result rests on."
     judge_instruction = (
         "Is the last step of the reasoning above correct? Look only at whether its facts, its logic and its arithmetic hold, given the "
         "steps before it. Reply with one digit from 0 (surely wrong) to 9 (surely right) within \\boxed{}."
     )
     judge_cue = "Score: \\boxed{"
-    curious = " Close with a question that asks for a deeper look at the weakest step."
+    follow_up = " Close with a question that asks for a deeper look at the weakest step."
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The special tokens that are recognised where a prompt is given raw."""
+        return tuple(token for token in (self.begin, self.think_start, self.think_end, *self.stop_tokens) if token)
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        """Everything up to and including the opening of the thinking; `instruction` joins the user's last message."""
+        """Builds the prompt up to the opening of the thinking; `instruction` joins the user's last message."""
         turns = [part for message in instructed(messages, instruction) for part in self._turn(message.role, message.content)]
-        return [*turns, Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n"]
-
-    @property
-    def markers(self) -> tuple[str, ...]:
-        """What stands for a marker where a prompt is given raw."""
-        return (self.begin, self.think, self.unthink, *self.ends)
+        return [*turns, *self._reply(), *self._thinking("\n")]
 
     def raw(self, text: str) -> list[Part]:
-        """A prompt that is given as the model sees it: markers that are spelled out are markers."""
-        pieces = re.split(f"({'|'.join(map(re.escape, self.markers))})", text)
-        return [Mark(piece) if piece in self.markers else piece for piece in pieces if piece]
+        """Splits a prompt that is given as the model sees it: spelled-out special tokens become special tokens."""
+        pieces = re.split(f"({'|'.join(map(re.escape, self.special_tokens))})", text)
+        return [SpecialToken(piece) if piece in self.special_tokens else piece for piece in pieces if piece]
 
     @property
-    def opening(self) -> str:
-        """How a raw prompt opens the thinking."""
-        return f"{self.think}\n"
+    def think_opening(self) -> str:
+        """The text with which a raw prompt opens the thinking."""
+        return self.think_start and f"{self.think_start}\n"
 
-    def templated(self, text: str) -> bool:
-        """Whether a text begins as this family's prompts do."""
+    def is_templated(self, text: str) -> bool:
+        """Returns True if a text begins as this family's prompts do."""
         return text.startswith(self.begin)
 
-    def opened(self, text: str) -> bool:
-        """Whether a raw prompt ends within the thinking."""
-        return text.rfind(self.think) > text.rfind(self.unthink)
+    def is_thinking_open(self, text: str) -> bool:
+        """Returns True if a raw prompt ends within the thinking."""
+        return bool(self.think_start) and text.rfind(self.think_start) > text.rfind(self.think_end)
 
     def close(self, text: str) -> list[Part]:
         """Closes the thinking after `text` (its last characters are enough)."""
-        return [*self._newline(text), Mark(self.unthink), "\n\n"]
+        end = [SpecialToken(self.think_end)] if self.think_end else []
+        return [*self._newline(text), *end, self.answer_opening]
 
     def resume(self, text: str) -> str:
-        """The cue that makes a model go on thinking, after `text`."""
+        """Returns the cue that makes a model go on thinking after `text`."""
         return ("\n" if self._newline(text) else "") + self.wait
 
-    def ask(self, question: Question, messages: Sequence[Message], text: str) -> Asking:
-        """How to ask after a chain that ends in `text`."""
+    def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
+        """Puts a question after a chain that ends in `text`."""
         match question.kind:
             case "answer":
-                return Asking((*self.close(text), self.answer_cue), True, ("}",))
+                return QuestionPrompt((*self.close(text), self.answer_cue), True, ("}",))
             case "check":
-                return Asking((*self._newline(text), self.wait, ", I compute the last step again:"), True, ("\n\n",))
+                return QuestionPrompt((*self._newline(text), self.wait, ", I compute the last step again:"), True, ("\n\n",))
             case "judge":
-                return self._judging(text)
+                return self._judge(text)
             case "rewrite":
-                told = f"Reasoning so far:\n\n{question.text.strip()}\n\n{self.shorter}"
-                return self._alone(messages, told + self.curious * question.curious)
+                instruction = f"Reasoning so far:\n\n{question.text.strip()}\n\n{self.rewrite_instruction}"
+                return self._ask_alone(messages, instruction + self.follow_up * question.ask_follow_up)
             case "free":
-                return Asking(self._next_turn(text, question.text), True)
+                return QuestionPrompt(self._next_turn(text, question.text), True)
 
-    def _judging(self, text: str) -> Asking:
-        """A turn of its own whose reply has begun: the score is next, and the box closes behind it."""
-        return Asking((*self._next_turn(text, self.judge_instruction), self.judge_cue), True, ("}",))
+    def _judge(self, text: str) -> QuestionPrompt:
+        """Asks in a turn of its own whose reply has begun: the score is next, and the box closes behind it."""
+        return QuestionPrompt((*self._next_turn(text, self.judge_instruction), self.judge_cue), True, ("}",))
 
-    def _next_turn(self, text: str, asked: str) -> tuple[Part, ...]:
-        """Ends the turn of a chain that ends in `text`, and asks in another; its reply follows."""
-        return (*self.close(text), Mark(self.ends[0]), "\n", *self._turn("user", asked), *self._unthinking())
+    def _next_turn(self, text: str, content: str) -> tuple[Part, ...]:
+        """Ends the turn of a chain that ends in `text`, asks in another, and opens the reply."""
+        return (*self._end_turn(text), *self._turn("user", content), *self._reply(), *self._empty_thinking())
 
-    def _alone(self, messages: Sequence[Message], text: str) -> Asking:
-        asked = "\n\n".join([*(m.content for m in messages if m.role == "user"), text])
-        return Asking((*self._turn("user", asked), *self._unthinking()), False)
+    def _end_turn(self, text: str) -> list[Part]:
+        closing = self.close(text) if self.think_end else []
+        return [*closing, SpecialToken(self.stop_tokens[0]), "\n"]
 
-    def _unthinking(self) -> list[Part]:
-        """An assistant's turn whose thinking is closed at once: the reply is its answer."""
-        return [Mark("<|im_start|>"), "assistant\n", Mark(self.think), "\n\n", Mark(self.unthink), "\n\n"]
+    def _ask_alone(self, messages: Sequence[Message], text: str) -> QuestionPrompt:
+        content = "\n\n".join([*(m.content for m in messages if m.role == "user"), text])
+        return QuestionPrompt((*self._turn("user", content), *self._reply(), *self._empty_thinking()), False)
+
+    def _thinking(self, text: str) -> list[Part]:
+        """Opens the thinking, if the model has a special token for it."""
+        return [SpecialToken(self.think_start), text] if self.think_start else []
+
+    def _empty_thinking(self) -> list[Part]:
+        """Closes the thinking at once: the reply is an answer."""
+        return [*self._thinking("\n\n"), SpecialToken(self.think_end), "\n\n"] if self.think_end else []
+
+    def _reply(self) -> list[Part]:
+        """Opens the assistant's turn."""
+        return [SpecialToken("<|im_start|>"), "assistant\n"]
 
     def _turn(self, role: str, content: str) -> list[Part]:
-        if role == "assistant" and self.unthink in content:
-            content = content.rpartition(self.unthink)[2].lstrip("\n")
-        return [Mark("<|im_start|>"), f"{role}\n", content, Mark(self.ends[0]), "\n"]
+        if role == "assistant":
+            content = self._without_thinking(content)
+        return [SpecialToken("<|im_start|>"), f"{role}\n", content, SpecialToken(self.stop_tokens[0]), "\n"]
+
+    def _without_thinking(self, content: str) -> str:
+        thinks = self.think_end and self.think_end in content
+        return content.rpartition(self.think_end)[2].lstrip("\n") if thinks else content
 
     @staticmethod
     def _newline(text: str) -> list[Part]:
@@ -111,8 +130,8 @@ class Dialect:
 
 
 def instructed(messages: Sequence[Message], instruction: str) -> list[Message]:
-    """The messages, the last one of the user (of anybody, if there is none) with the instruction on a line of its own."""
+    """Adds the instruction, on a line of its own, to the user's last message (to the last one, if the user has none)."""
     by_user = [place for place, message in enumerate(messages) if message.role == "user"] or [len(messages) - 1]
-    told = messages[by_user[-1]]
-    whole = structs.replace(told, content=f"{told.content}\n{instruction}") if instruction else told
+    last = messages[by_user[-1]]
+    whole = structs.replace(last, content=f"{last.content}\n{instruction}") if instruction else last
     return [*messages[: by_user[-1]], whole, *messages[by_user[-1] + 1 :]]

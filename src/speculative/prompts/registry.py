@@ -1,41 +1,91 @@
-"""All dialects by name, and which of them a vocabulary belongs to."""
+"""Finds dialects: by name, by entry point, by path, and by the special tokens of a vocabulary."""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Final
+
+from speculative._plugins import FROM_FILE, installed_classes, is_path, load_class
 from speculative.engines.base import Vocabulary
-from speculative.errors import UnknownMarkerError, UnknownNameError, UsageError
+from speculative.errors import UnknownNameError, UsageError
 from speculative.prompts.bundled import Bundled
 from speculative.prompts.deepseek import DeepSeekR1
 from speculative.prompts.dialect import Dialect
+from speculative.prompts.nonthinking import ChatMLPlain, Gemma
 from speculative.prompts.qwen3 import Qwen3
 from speculative.prompts.think import Think
 
-FAMILIES = (
+GROUP: Final = "speculative.dialects"
+
+DETECTABLE: Final = (
     DeepSeekR1(),
     Qwen3(),
     Think("think", "<s>", "</s>"),
     Think("think-endoftext", "<|endoftext|>", "<|endoftext|>"),
     Think("think-end-of-text", "<|begin_of_text|>", "<|end_of_text|>"),
+    ChatMLPlain(),
+    Gemma(),
 )
-"""The families that are told by their vocabulary, in this order."""
+"""The dialects that can be told by a vocabulary, in the order in which they are tried."""
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), *FAMILIES)}
-
-
-def recognise(vocabulary: Vocabulary) -> str:
-    """The name of the first family all of whose markers the vocabulary has. Raises `UsageError`."""
-    for family in FAMILIES:
-        try:
-            for marker in family.markers:
-                vocabulary.marker(marker)
-        except UnknownMarkerError:
-            continue
-        return family.name
-    raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {', '.join(DIALECTS)})")
+DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), *DETECTABLE)}
+"""The built-in dialects by name."""
 
 
-def dialect(name: str) -> Dialect:
-    """The dialect of that name. Raises `UnknownNameError`."""
-    if name not in DIALECTS:
-        raise UnknownNameError("dialect", name, list(DIALECTS))
-    return DIALECTS[name]
+@cache
+def known_dialects() -> dict[str, Dialect]:
+    """Returns all dialects by name: the built-in ones, those of installed packages, and those that were loaded from a file.
+
+    Raises:
+        UsageError: An installed dialect cannot be loaded, or has the name of another one.
+    """
+    found = dict(DIALECTS)
+    for kind, origin in installed_classes(GROUP, Dialect, "dialect"):
+        _add(found, _made(kind, origin), origin)
+    return found
+
+
+def detect_dialect(vocabulary: Vocabulary) -> str:
+    """Returns the name of the first dialect whose special tokens the vocabulary has. Raises `UsageError`."""
+    for dialect in DETECTABLE:
+        if vocabulary.markers.keys() >= set(dialect.special_tokens):
+            return dialect.name
+    names = ", ".join(known_dialects())
+    raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {names}), or give a file of your own")
+
+
+def find_dialect(name: str) -> Dialect:
+    """Returns the dialect of that name. Raises `UnknownNameError`."""
+    known = known_dialects()
+    if name not in known:
+        raise UnknownNameError("dialect", name, list(known))
+    return known[name]
+
+
+def load_dialect(spec: str) -> str:
+    """Returns the name of the dialect that a user gives: a name, or `FILE.py:CLASS`, which is loaded.
+
+    Paths are code: they come from the command line or from Python only.
+
+    Raises:
+        UnknownNameError, UsageError: There is no such dialect, or its name is taken.
+    """
+    if not is_path(spec):
+        return find_dialect(spec).name
+    dialect = _made(load_class(spec, Dialect, "dialect"), spec)
+    _add(known_dialects(), dialect, spec)
+    return dialect.name
+
+
+def _made(kind: type[Dialect], origin: str) -> Dialect:
+    try:
+        return kind()
+    except TypeError as error:
+        raise UsageError(f"the dialect {kind.__name__} of {origin} cannot be made without arguments ({error})") from None
+
+
+def _add(known: dict[str, Dialect], dialect: Dialect, origin: str) -> None:
+    other = known.get(dialect.name)
+    if other and not type(other).__module__.startswith(FROM_FILE):  # a file may have been edited
+        raise UsageError(f"the dialect {dialect.name!r} of {origin} has the name of another one; give it a name of its own")
+    known[dialect.name] = dialect

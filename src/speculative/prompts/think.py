@@ -1,4 +1,4 @@
-"""Models of no known family that think between markers."""
+"""Models of no known family that think between special tokens."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from speculative.problem import Message
 from speculative.prompts.dialect import Dialect, instructed
-from speculative.prompts.parts import Asking, Mark, Part
+from speculative.prompts.parts import Part, QuestionPrompt, SpecialToken
 
 
 class Think(Dialect):
-    """A model of no known family that has `<think>` markers: turns are plain text, in the way of a dialogue that is written down."""
+    """A model of no known family that has `<think>`: its turns are plain text, as a written dialogue has them."""
 
     def __init__(self, name: str, begin: str, end: str) -> None:
-        self.name, self.begin, self.ends = name, begin, (end,)
+        self.name, self.begin, self.stop_tokens = name, begin, (end,)
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        parts: list[Part] = [Mark(self.begin)] if self.begin != self.ends[0] else []
-        for message in instructed(messages, instruction):
-            parts += self._turn(message.role, message.content)
-        return [*parts, "Assistant: ", Mark(self.think), "\n"]
+        turns = [part for message in instructed(messages, instruction) for part in self._turn(message.role, message.content)]
+        return [*self._begin(), *turns, *self._reply(), *self._thinking("\n")]
 
-    def _next_turn(self, text: str, asked: str) -> tuple[Part, ...]:
-        return (*self.close(text), "\n\n", *self._turn("user", asked), *self._unthinking())
+    def _begin(self) -> list[Part]:
+        return [SpecialToken(self.begin)] if self.begin != self.stop_tokens[0] else []
 
-    def _alone(self, messages: Sequence[Message], text: str) -> Asking:
-        begin = [Mark(self.begin)] if self.begin != self.ends[0] else []
-        return Asking((*begin, *super()._alone(messages, text).parts), False)
+    def _end_turn(self, text: str) -> list[Part]:
+        return [*self.close(text), "\n\n"]
 
-    def _unthinking(self) -> list[Part]:
-        return ["Assistant: ", Mark(self.think), "\n\n", Mark(self.unthink), "\n\n"]
+    def _ask_alone(self, messages: Sequence[Message], text: str) -> QuestionPrompt:
+        return QuestionPrompt((*self._begin(), *super()._ask_alone(messages, text).parts), False)
+
+    def _reply(self) -> list[Part]:
+        return ["Assistant: "]
 
     def _turn(self, role: str, content: str) -> list[Part]:
         return [f"{role.capitalize()}: {content}\n\n"]

@@ -1,7 +1,7 @@
-"""Accuracy against what it costs: the points of a picture, the best of them, and the line to beat.
+"""Accuracy against cost: the points of a picture, the best of them, and the line to beat.
 
-`random_switch` at several shares, alike in all else, is the line to beat: a method earns its keep above it. A point is best (on the
-Pareto front) if no other on the same problems is at least as cheap and at least as accurate, and better in one of the two.
+The line to beat is `random_switch` at several shares with equal other settings. A point is best (on the Pareto front) if no other point on
+the same problems is at least as cheap and as accurate, and better in one of the two.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from speculative.stats.summary import CHANCE, Standing, like_crowd
+from speculative.report.marks import Mark, marks_of
+from speculative.stats.summary import CHANCE, MethodSummary, similar_concurrency
 
 SHARES = ("big_share", "switch_ratio")
-"""The two spellings of the parameter of `random_switch` in which the points of one line differ."""
+"""The two parameters of `random_switch` that set its share."""
 
 
 AxisKey = Literal["big_tokens", "share_kept", "share_spent", "seconds", "api", "gpu", "flops"]
 AXES: tuple[AxisKey, ...] = get_args(AxisKey)
 TIMED: tuple[AxisKey, ...] = ("seconds", "gpu")
-"""Those whose values depend on how many chains shared the engines."""
+"""The axes that depend on the number of chains at once."""
 
 
 class Axis(Struct, frozen=True):
-    """What accuracy is drawn against. `name` is short, `title` says it in full, `unit` is behind every number of it."""
+    """The axis of cost. `name` is short, `title` is complete, `unit` follows its numbers."""
 
     key: AxisKey
     name: str
@@ -36,7 +37,7 @@ class Axis(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """One method. `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1; `control_of` as a standing has it."""
+    """One method: `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1, and its mark."""
 
     label: str
     method: str
@@ -45,12 +46,16 @@ class Point(Struct, frozen=True):
     low: float
     high: float
     control_of: str | None
+    mark: Mark
     best: bool = False
 
 
 class Frontier(Struct, frozen=True):
-    """The points of one task on one axis. `lines` are those of `random_switch` that differ in its share alone, by their places, the
-    cheapest first. `best` are only points on the problems that most methods have. `left_out` says which methods are no points, and why."""
+    """The points of one task on one axis.
+
+    `lines` holds the indexes of `random_switch` points that differ only in the share, the cheapest first. Only points on
+    the problems of most methods can be `best`. `left_out` names the methods without a point, and the reason.
+    """
 
     task: str
     axis: Axis
@@ -68,10 +73,10 @@ _TITLES: dict[AxisKey, tuple[str, str, str]] = {
     "gpu": ("device time", "price of the devices for a chain's time", ""),
     "flops": ("FLOP", "floating-point operations for a chain", ""),
 }
-"""Name, title and unit; the unit of a cost is that of its price view."""
+"""Name, title and unit of each axis; a cost has the unit of its price view."""
 
 
-def _value(row: Standing, key: AxisKey) -> float | None:
+def _value(row: MethodSummary, key: AxisKey) -> float | None:
     if key == "big_tokens":
         return row.usage["big"].produced_tokens / row.chains if "big" in row.usage else 0.0
     if key == "seconds":
@@ -82,37 +87,45 @@ def _value(row: Standing, key: AxisKey) -> float | None:
     return None if part is None else 100 * part
 
 
-def _axis(rows: Sequence[Standing], key: AxisKey) -> Axis:
+def _axis(rows: Sequence[MethodSummary], key: AxisKey) -> Axis:
     name, title, unit = _TITLES[key]
     units = [cost.unit for row in rows for view, cost in row.costs.items() if view == key]
     return Axis(key, name, title, unit or next(iter(units), ""))
 
 
-def frontier(standings: Sequence[Standing], key: AxisKey) -> Frontier:
-    """The points of one task's standings on the axis `key`; methods that have no value on it are left out, and against time those
-    whose chains ran in another crowd than most (`standing.like_crowd`)."""
-    asked = standings
+def usual_axis(summaries: Sequence[MethodSummary]) -> AxisKey:
+    """Returns the axis of a single picture: operations if every method has them, else tokens of the big model."""
+    return "flops" if all("flops" in row.costs for row in summaries) else "big_tokens"
+
+
+def frontier(summaries: Sequence[MethodSummary], key: AxisKey) -> Frontier:
+    """Returns the points of one task on an axis.
+
+    Methods without a value are left out; on an axis of time also those whose concurrency differs (`summary.similar_concurrency`).
+    """
+    every = summaries
     if key in TIMED:
-        usual = median_low([row.at_once for row in standings if not row.control_of] or [1])
-        standings = [row for row in standings if like_crowd(row.at_once, usual)]
-    found = [(row, x) for row in standings if (x := _value(row, key)) is not None]
-    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of) for row, x in found]
-    common = _common([row for row, _ in found])
+        usual = median_low([row.mean_concurrency for row in summaries if not row.control_of] or [1])
+        summaries = [row for row in summaries if similar_concurrency(row.mean_concurrency, usual)]
+    found = [(row, x) for row in summaries if (x := _value(row, key)) is not None]
+    marks = marks_of(every)
+    points = [Point(row.label, row.method, x, row.accuracy, *row.interval, row.control_of, marks[row.label]) for row, x in found]
+    common = _common_problem_set([row for row, _ in found])
     rivals = [point for point, (row, _) in zip(points, found, strict=True) if row.problem_set == common]
     best = [msgspec.structs.replace(point, best=point in rivals and not any(_beats(other, point) for other in rivals)) for point in points]
     drawn = [row for row, _ in found]
-    return Frontier(asked[0].task if asked else "", _axis(drawn, key), best, _lines(drawn, best), _left_out(asked, drawn, key))
+    return Frontier(every[0].task if every else "", _axis(drawn, key), best, _lines(drawn, best), _left_out(every, drawn, key))
 
 
-def _left_out(asked: Sequence[Standing], drawn: Sequence[Standing], key: AxisKey) -> str:
+def _left_out(every: Sequence[MethodSummary], drawn: Sequence[MethodSummary], key: AxisKey) -> str:
     had = {row.label for row in drawn}
-    missing = [row.label for row in asked if row.label not in had and not row.control_of]
+    missing = [row.label for row in every if row.label not in had and not row.control_of]
     why = "many more or fewer chains shared the engines" if key in TIMED else "no value on this axis"
     return f"Left out: {', '.join(missing)} ({why})." if missing else ""
 
 
-def _common(rows: Sequence[Standing]) -> str:
-    """The problem set of most methods; of several such the largest."""
+def _common_problem_set(rows: Sequence[MethodSummary]) -> str:
+    """Returns the problem set of most methods, or the largest of several."""
     had = Counter(row.problem_set for row in rows if not row.control_of)
     return max(rows, key=lambda row: (had[row.problem_set], row.problems)).problem_set if rows else ""
 
@@ -122,15 +135,15 @@ def _beats(one: Point, other: Point) -> bool:
     return no_worse and (one.x < other.x or one.accuracy > other.accuracy)
 
 
-def _lines(rows: Sequence[Standing], points: Sequence[Point]) -> list[list[int]]:
+def _lines(rows: Sequence[MethodSummary], points: Sequence[Point]) -> list[list[int]]:
     found: dict[bytes, list[int]] = {}
     for place, row in enumerate(rows):
         if row.method == CHANCE and not row.control_of:
-            found.setdefault(_but_the_share(row), []).append(place)
+            found.setdefault(_line_key(row), []).append(place)
     return [sorted(places, key=lambda place: points[place].x) for places in found.values() if len(places) > 1]
 
 
-def _but_the_share(row: Standing) -> bytes:
-    """All in which points of one line are alike."""
+def _line_key(row: MethodSummary) -> bytes:
+    """Returns the settings that the points of one line have in common."""
     params: dict[str, Any] = {name: value for name, value in row.params.items() if name not in SHARES}
     return msgspec.json.encode([params, row.settings, row.folder, row.problem_set], order="sorted")

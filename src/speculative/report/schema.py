@@ -31,10 +31,11 @@ This page is generated from the types by `python -m speculative.cli.docs`; a tes
 
 ## The file
 
-JSON lines in UTF-8. The first line is the header `{{"speculative_trace":{VERSION}}}`; the number is the version of the format, and a
-library that reads another version says so. Every other line is one event; its key `event` says which kind. The first event is
-`started`, the last is `ended`; a trace without `ended` is of a chain that was interrupted. `at` is seconds since the chain began.
-The events of a `child` (a chain on the same problem, as in a vote) are nested in it.
+JSON lines in UTF-8. The first line is the header `{{"speculative_trace":{VERSION}}}`; the number is the version of the format.
+Files of version 1 are still read: they lack `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`. Every other line is
+one event; its key `event` names its kind. The first event is `started`, the last is `ended`; a trace without `ended` is of a chain
+that was interrupted. `at` is the time when an event was recorded, in seconds since the chain began; a call began at `began` and
+ended `seconds` later. The events of a `child` (a chain on the same problem, as in a vote) are nested in it.
 
 Text is made by applying the events in order: `wrote` and `answered` append the text of their proposal, `drafted` proposes without
 appending, `accepted` appends the drafts it names, `inserted` appends text that no model wrote, `rewound` cuts back to so many

@@ -1,4 +1,4 @@
-"""The drawing of a chain as a picture: an SVG that needs nothing from anywhere else."""
+"""The drawing of a chain as an SVG picture without external files."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ TEXT = re.compile(
     r"(?P<after>[^>]*)>(?P<text>[^<]*)</text>"
 )
 WORD = re.compile("─{1,8}|[╭╮╰╯│]|[^\\s╭╮╰╯│─]+(?:\xa0[^\\s╭╮╰╯│─]+)*")
-"""Text without two spaces in a row. Lines are cut short: where the font is narrower they must still meet the corners."""
+"""Text without two spaces in a row. Box lines are short, so that they meet the corners in a narrower font."""
 
 
 def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> str:
-    """The SVG of what `draw` draws."""
+    """Returns the SVG of the drawing of `terminal.draw`."""
     console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor", highlight=False)
     console.no_color = False  # whatever the environment says of the terminal
     draw(console, trace, expected)
@@ -55,7 +55,7 @@ def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> st
 
 
 def _placed(found: re.Match[str]) -> str:
-    """A text of the picture as its words, each at its own column: some viewers swallow spaces, and none has our font's width."""
+    """Splits a text of the picture into words at their own columns: viewers drop spaces and use other fonts."""
     start, text = float(found["x"]), unescape(found["text"])
     words: list[str] = []
     for word in WORD.finditer(text):

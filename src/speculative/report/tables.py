@@ -1,27 +1,42 @@
-"""The tables: what a chain cost by role and fate, and how methods compare."""
+"""Tables of the terminal: the usage of a chain, and the comparison of methods."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from speculative.report.lines import NOTE, style_of
 from speculative.stats.cost import View
 from speculative.trace.usage import Usage, all_roles, big_model_share
+
+STYLES = {
+    "big": Style(color="magenta", bold=True),
+    "small": Style(color="cyan"),
+    "method": Style(color="yellow", italic=True),
+    "judge": Style(color="green"),
+}
+NOTE = Style(dim=True, italic=True)
 
 NUMBERS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 NONE = "·"
 HEADINGS = ("calls", "prompt", "cached", "scored", "produced", "kept", "discarded")
 
 
+def style_of(author: str) -> Style:
+    """Returns the style of an author's text."""
+    return STYLES.get(author, STYLES["judge"])
+
+
 def usage_table(usage: Mapping[str, Usage]) -> Table:
-    """Tokens by role and fate. A column of zeros that says nothing is left out."""
+    """Returns tokens by role and kind, without the columns of cached and scored tokens if they are zero."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or all_roles(usage, name)]
     table.add_column("tokens of")
@@ -39,7 +54,7 @@ def usage_table(usage: Mapping[str, Usage]) -> Table:
 
 
 def shares(usage: Mapping[str, Usage]) -> str:
-    """The share of the big model in what was kept and in what was produced, in words."""
+    """Describes the big model's share of the kept and of the produced tokens."""
     kept, spent = big_model_share(usage, "kept_tokens"), big_model_share(usage, "produced_tokens")
     if kept is None or spent is None:
         return "nothing was kept" if spent is not None else "nothing was produced"
@@ -48,17 +63,46 @@ def shares(usage: Mapping[str, Usage]) -> str:
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[RenderableType]:
-    """Tables with a line for each method, and what their columns mean; the rows are those of `speculative compare --json`.
+    """Returns tables with a line for each method, and a legend; the rows are those of `speculative compare --json`.
 
-    `view`: the one in which the costs of methods are held against each other.
+    `view` is the price view in which costs of methods are compared.
     """
-    tables = (_right(rows), _spent(rows), _differences(rows, view), _repeats(rows), _costs(rows))
+    tables = (_right(rows), _spent(rows), _differences(rows, view), *_repeats(rows), _costs(rows))
     return [*(table for table in tables if table.row_count), Text(_legend(rows), NOTE)]
 
 
-def _named(row: Mapping[str, Any]) -> Text:
-    """The method of a row; of a control only what it is, for it stands below what it is a control of."""
-    return Text(row["label"] if row["control_of"] is None else f"  {_control(row)}")
+class Label:
+    """A method's label that breaks after a bracket, a comma or a star where it is too long for its column."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(SHORTEST, len(self.text)), len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        indent = " " * (len(self.text) - len(self.text.lstrip()) + 2)
+        lines = [""]
+        for piece in self._pieces(options.max_width - len(indent)):
+            fits = len(lines[-1]) + len(piece.rstrip()) <= options.max_width
+            lines = [*lines[:-1], lines[-1] + piece] if fits else [*lines, indent + piece]
+        for line in lines:
+            yield Text(line, overflow="fold")
+
+    def _pieces(self, width: int) -> list[str]:
+        """Splits the label where a line may end; within a name only if that is too long for a line."""
+        whole = BREAK.split(self.text)
+        return [part for piece in whole for part in (BREAK_WORD.split(piece) if len(piece) > width else [piece])]
+
+
+BREAK, BREAK_WORD = re.compile(r"(?<=[(,*])|(?<=\S )"), re.compile(r"(?<=_)")
+SHORTEST = 12
+"""The least number of columns of a label."""
+
+
+def _named(row: Mapping[str, Any]) -> Label:
+    """Returns the method of a row; for a control its short name, since it stands below its method."""
+    return Label(row["label"] if row["control_of"] is None else f"  {_control(row)}")
 
 
 def _control(row: Mapping[str, Any]) -> str:
@@ -102,25 +146,41 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
-    """Each method against the baseline and its controls, on the problems that both have."""
+    """Returns the differences to the baseline and the controls, on the problems that both have."""
     known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
-    table = _table("points", "95 % interval", "p", "big kept", f"{VIEWS[view]} cost")
+    table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
         if row["contrasts"]:
-            table.add_row(Text(row["label"]))
+            table.add_row(Label(row["label"]))
         for met in row["contrasts"]:
             kept = " / ".join(NONE if share is None else f"{100 * share:.1f}" for share in met["share_kept"])
             cost = f"{met['costs'][view]:.2f}x" if view in met["costs"] else NONE
             points = f"{100 * met['difference']:+.1f}"
-            table.add_row(Text(f"  against {known[met['against']]}"), points, _interval(met["interval"], ""), _p(met["p"]), kept, cost)
+            table.add_row(
+                Label(f"  against {known[met['against']]}"),
+                points,
+                _interval(met["interval"], ""),
+                _p(met["p"]),
+                _p(met["p_here"]),
+                kept,
+                cost,
+            )
     return table
 
 
-def _repeats(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """pass@k and maj@k, in per cent with their intervals."""
+def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Returns pass@k and maj@k in per cent with their intervals, at most four k in a table."""
     ks = sorted({int(k) for row in rows for k in row["pass_at"]})
+    each = len(ks) if len(ks) <= MOST_KS else ceil(len(ks) / 2)
+    return [_repeated(rows, ks[start : start + each]) for start in range(0, len(ks), each)] if ks else []
+
+
+MOST_KS = 4
+
+
+def _repeated(rows: Sequence[Mapping[str, Any]], ks: Sequence[int]) -> Table:
     table = _table("", *(f"@{k}" for k in ks))
-    for row in rows if ks else ():
+    for row in rows:
         for name, found in (("pass", row["pass_at"]), ("maj", row["maj_at"])):
             by = {int(k): made for k, made in found.items()}
             cells = [_estimate(by[k]) if k in by else NONE for k in ks]
@@ -129,10 +189,10 @@ def _repeats(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What 1,000 chains cost, and 1,000 right answers."""
+    """Returns the costs of 1,000 chains and of 1,000 right answers."""
     units: dict[View, str] = {view: cost["unit"] for row in rows for view, cost in row["costs"].items()}
     views: list[View] = [view for view in VIEWS if view in units]
-    table = _table(*(part for view in views for part in (_heading(view, units[view]), "a right one")))
+    table = _table(*(part for view in views for part in (_heading(view, units[view]), "right")))
     for row in rows if views else ():
         cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
         table.add_row(_named(row), *cells)
@@ -140,7 +200,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 VIEWS: dict[View, str] = {"api": "API", "gpu": "device", "flops": "FLOP"}
-"""How the tables call the price views."""
+"""The names of the price views in tables."""
 
 
 def _heading(view: View, unit: str) -> str:
@@ -156,12 +216,14 @@ def _estimate(found: Mapping[str, float]) -> str:
     return f"{100 * found['value']:.0f} ({100 * found['low']:.0f}-{100 * found['high']:.0f})"
 
 
-def _p(p: float) -> str:
+def _p(p: float | None) -> str:
+    if p is None:
+        return NONE
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def _amount(amount: float | None) -> str:
-    """What a thousand of them are, to three digits."""
+    """Returns a thousand times the amount, to three digits."""
     if amount is None:
         return NONE
     amount *= 1000
@@ -173,27 +235,27 @@ def _amount(amount: float | None) -> str:
 SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
 
 RIGHT = (
-    "seconds: wall time of a chain, the mean, {crowd}. speed: against big_only, unless one of them had to share the engines with more "
-    "than twice as many."
+    "seconds: mean wall time of a chain, {concurrency}. speed: big_only's seconds over the method's, if the numbers of chains at once "
+    "differ at most by a factor of two."
 )
 SPENT = (
-    "big kept, big spent: the big model's share of the tokens of the chains, and of all that were produced. Tokens produced and "
-    "seconds of calls, by role: for a chain, the mean."
+    "big kept, big spent: the big model's share of the kept and of the produced tokens. Tokens produced and seconds of calls are "
+    "means for a chain, by role."
 )
 DIFFERENCES = (
-    "points: right answers in a hundred more than what it is held against, on the same problems; p: by the exact sign-flip test over "
-    "problems. big kept: in per cent, of both. cost: of the method over the other's."
+    "points: difference in accuracy on the same problems, in points. p: p-value of no difference on all problems like these; here: on "
+    "these very problems with other seeds. big kept: in per cent, of both. cost: the method's over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
 UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
-COSTS = "Costs are of 1,000 chains, and of 1,000 right answers."
+COSTS = "Costs are of 1,000 chains; right: of 1,000 right answers."
 
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     told = [
         (_degraded(rows), True),
         (_unlike(rows), True),
-        (RIGHT.format(crowd=_crowd(rows)), True),
+        (RIGHT.format(concurrency=_concurrency(rows)), True),
         (SPENT, True),
         (DIFFERENCES, any(row["contrasts"] for row in rows)),
         (REPEATS, any(row["pass_at"] for row in rows)),
@@ -203,20 +265,20 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which figures are not the method's alone."""
+    """Names the methods with chains that lost a server."""
     hit = [f"{row['degraded']} of {row['chains']} chains of {row['label']}" for row in rows if row.get("degraded")]
     return f"A server was lost, and the other model finished {', '.join(hit)}: these figures are not the pair's." if hit else ""
 
 
-def _crowd(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many chains shared the engines."""
-    had = [row["at_once"] for row in rows]
+def _concurrency(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Describes the mean concurrency of the methods."""
+    had = [row["mean_concurrency"] for row in rows]
     few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
     return f"of {few} at once" if few == many else f"of {few} to {many} at once"
 
 
 def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which figures are not on the same problems."""
+    """Names the methods that ran on other problems."""
     had: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         had.setdefault(row["problem_set"], []).append(row)
@@ -230,7 +292,7 @@ def _problems(row: Mapping[str, Any]) -> str:
 
 
 def _hardware(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which devices each method occupied."""
+    """Names the devices that each method occupied."""
     had: dict[str, list[str]] = {}
     for row in rows:
         if "gpu" in row["costs"]:

@@ -1,4 +1,4 @@
-"""What is drawn of a chain: strokes of text, each with an author and a fate, in the order in which their fate was decided."""
+"""The timeline of a chain: spans of text with an author and a status, in the order in which their status was decided."""
 
 from __future__ import annotations
 
@@ -11,66 +11,72 @@ from msgspec import Struct, structs
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
 from speculative.trace.state import Piece
+from speculative.trace.trace import Trace
 
-Fate = Literal["kept", "discarded", "note"]
+Status = Literal["kept", "discarded", "note"]
 
 
-class Stroke(Struct, frozen=True):
-    """A run of text. `depth`: how many rejected drafts it hangs off; a `note` is ours, not the chain's.
+class Span(Struct, frozen=True):
+    """A run of text with one author and one status.
 
-    `tokens`: of kept text those that count as kept, of other text those that it took to produce. `verdict`: why a draft is
-    kept or discarded. `sureness`: the mean log-probability (nats a token) of a draft, as it was scored or as it was drawn.
+    Attributes:
+        status: `kept`, `discarded`, or `note` for a remark that is no text of the chain.
+        depth: the number of rejected drafts that it follows.
+        tokens: the kept tokens of kept text, and the produced tokens of other text.
+        verdict: the reason why a draft was kept or discarded.
+        mean_logprob: nats a token of a draft, as scored or else as sampled.
     """
 
     author: str
     text: str
-    fate: Fate = "kept"
+    status: Status = "kept"
     phase: Phase = "thinking"
     depth: int = 0
     tokens: int = 0
     verdict: str = ""
-    sureness: float | None = None
+    mean_logprob: float | None = None
 
 
 ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "never decided on"
 
 
-class Sketch:
-    """Strokes, as a fold over the events of one chain.
+class Timeline:
+    """Folds the events of one chain into spans.
 
-    Under a method that takes nothing back, strokes are only ever appended: what was drawn once stays as it is.
+    If a method takes nothing back, spans are only appended and never change.
     """
 
     def __init__(self, happened: Iterable[AnyEvent] = ()) -> None:
-        self.strokes: list[Stroke] = []
-        self._pieces: list[int] = []  # the strokes that are the chain's text, by their index
+        self.spans: list[Span] = []
+        self._pieces: list[int] = []  # the indexes of the spans that are the chain's text
         self._proposals: dict[int, tuple[str, Proposal]] = {}
         self._open: set[int] = set()
-        self._sureness: dict[int, float] = {}
-        self._ends: set[int] = set()  # the strokes whose last token ended their phase
+        self._mean_logprob: dict[int, float] = {}
+        self._ends: set[int] = set()  # the indexes of the spans whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
-        self._copies: dict[int, set[int]] = {}  # by draft: itself and its copies, but those that were discarded
-        self._half: events.Cancelled | None = None  # a call that was cut off: what it wrote is kept, if that is accepted next
+        self._copies: dict[int, set[int]] = {}  # by draft: itself and its equal drafts that are not discarded yet
+        self._partial: events.Cancelled | None = None  # a call that was cut off; its text is kept if it is accepted next
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
-        """Text under way, of a listener's deltas: by chain, draft and role. Of a chain within the chain only the latest."""
+        """Unfinished text from a listener's deltas, by chain, draft and role; for a child chain only the latest."""
         for event in happened:
             self.apply(event)
 
-    def hear(self, delta: TextDelta) -> None:
-        """Takes text that is under way: it becomes a stroke with its event, or when its call is cut off."""
+    def on_delta(self, delta: TextDelta) -> None:
+        """Takes new text of a call; it becomes a span with the call's event."""
         place = (delta.chain, -1, "") if delta.chain else ((), delta.draft, delta.role)
         before = self.writing.get(place)
         self.writing[place] = structs.replace(delta, text=before.text + delta.text) if before and before.draft == delta.draft else delta
 
-    def committed(self) -> list[Stroke]:
-        """Text under way that goes straight into the chain."""
+    def unfinished(self) -> list[Span]:
+        """Returns the unfinished text that goes straight into the chain."""
         own = [delta for place, delta in self.writing.items() if delta.committed and not place[0]]
-        return [Stroke(delta.role, delta.text, "kept", delta.phase) for delta in own]
+        return [Span(delta.role, delta.text, "kept", delta.phase) for delta in own]
 
     def apply(self, event: AnyEvent) -> None:
+        """Takes the next event of the chain."""
         self._settle(event)
-        if self._half and not isinstance(event, events.Degraded | events.Inserted | events.Accepted):
-            self._give_up(self._half)
+        if self._partial and not isinstance(event, events.Degraded | events.Inserted | events.Accepted):
+            self._keep_partial(self._partial)
         match event:
             case events.Wrote():
                 self._keep(Piece.of(event.call.role, event.proposal))
@@ -78,18 +84,18 @@ class Sketch:
                 self._propose(event)
             case events.Scored():
                 scored = zip(event.drafts, event.logprobs, strict=True)
-                self._sureness.update((draft, _sureness(found)) for draft, found in scored if found)
+                self._mean_logprob.update((draft, _mean_logprob(found)) for draft, found in scored if found)
             case events.Accepted():
-                half, self._half = self._half, None
-                if half and half.proposal and half.proposal.id not in event.drafts:
-                    half = self._give_up(half)
+                partial, self._partial = self._partial, None
+                if partial and partial.proposal and partial.proposal.id not in event.drafts:
+                    partial = self._keep_partial(partial)
                 for number in event.drafts:
-                    self._keep(Piece.of(*self._proposals[number]), ACCEPTED, self._sureness.get(number))
+                    self._keep(Piece.of(*self._proposals[number]), ACCEPTED, self._mean_logprob.get(number))
                     self._open.discard(number)
-                if half and not half.lost:
-                    rest = half.call.produced_tokens - self.strokes[-1].tokens
+                if partial and not partial.lost:
+                    rest = partial.call.produced_tokens - self.spans[-1].tokens
                     more = f", {rest} of its tokens are discarded" if rest else ""
-                    self._note(half.call.role, f"a call of {half.call.role} was cut off here{more}", rest)
+                    self._note(partial.call.role, f"a call of {partial.call.role} was cut off here{more}", rest)
             case events.Rejected():
                 self._discard(event.drafts, event.reason)
             case events.Inserted():
@@ -120,15 +126,15 @@ class Sketch:
                 pass
 
     def close(self) -> None:
-        """Nothing more will happen: what is still undecided is discarded."""
-        if self._half:
-            self._give_up(self._half)
+        """Ends the timeline: open drafts are discarded."""
+        if self._partial:
+            self._keep_partial(self._partial)
         self._discard(sorted(self._open), UNDECIDED)
         self._leave(self._children)
         self._children = {}
 
     def _settle(self, event: AnyEvent) -> None:
-        """Text that is no longer under way: its event came, its call was cut off, or another draft was accepted."""
+        """Forgets unfinished text whose event came, whose call was cut off, or that another draft replaced."""
         proposals: Sequence[Proposal] = getattr(event, "proposals", ())
         if isinstance(event, events.Wrote | events.Answered | events.Cancelled) and event.proposal:
             proposals = (event.proposal,)
@@ -141,48 +147,48 @@ class Sketch:
         alike: dict[tuple[int | None, tuple[int, ...]], set[int]] = {}
         copied = sum(proposal.completion.produced for proposal in event.proposals) > event.call.produced_tokens
         for proposal in event.proposals:
-            if copied:  # greedy ones, which were paid for once
+            if copied:  # greedy drafts, which were computed once
                 self._copies[proposal.id] = alike.setdefault((proposal.parent, proposal.completion.ids), set())
                 self._copies[proposal.id].add(proposal.id)
             self._proposals[proposal.id] = (event.call.role, proposal)
             self._open.add(proposal.id)
             if proposal.completion.logprobs:
-                self._sureness[proposal.id] = _sureness(proposal.completion.logprobs)
+                self._mean_logprob[proposal.id] = _mean_logprob(proposal.completion.logprobs)
 
-    def _keep(self, piece: Piece, verdict: str = "", sureness: float | None = None) -> None:
+    def _keep(self, piece: Piece, verdict: str = "", mean_logprob: float | None = None) -> None:
         if piece.ends:
-            self._ends.add(len(self.strokes))
-        self._pieces.append(len(self.strokes))
-        self.strokes.append(Stroke(piece.author, piece.text, "kept", piece.phase, 0, piece.kept, verdict, sureness))
+            self._ends.add(len(self.spans))
+        self._pieces.append(len(self.spans))
+        self.spans.append(Span(piece.author, piece.text, "kept", piece.phase, 0, piece.kept, verdict, mean_logprob))
 
     def _cut_off(self, event: events.Cancelled) -> None:
         if proposal := event.proposal:
             self._proposals[proposal.id] = (event.call.role, proposal)
-            self._half = event
+            self._partial = event
         else:
-            self._wasted(event.call)
+            self._note_waste(event.call)
 
-    def _give_up(self, half: events.Cancelled) -> None:
-        """Nothing goes on behind a call that was cut off. It had been told where somebody listens."""
-        self._half = None
-        if half.proposal:
-            self.strokes.append(Stroke(half.call.role, half.proposal.text, "kept", half.proposal.phase))
-        if not half.lost:
-            self._wasted(half.call)
+    def _keep_partial(self, partial: events.Cancelled) -> None:
+        """Keeps the text of a cut-off call as it was streamed, since nothing continues it."""
+        self._partial = None
+        if partial.proposal:
+            self.spans.append(Span(partial.call.role, partial.proposal.text, "kept", partial.proposal.phase))
+        if not partial.lost:
+            self._note_waste(partial.call)
 
-    def _wasted(self, call: events.Call) -> None:
+    def _note_waste(self, call: events.Call) -> None:
         if tokens := call.produced_tokens:
             self._note(call.role, f"a call of {call.role} was cut off: its {tokens} tokens are discarded", tokens)
 
     def _reopen(self) -> None:
-        """The end is taken back: its token is no longer part of the chain."""
-        last = next((place for place in reversed(self._pieces) if self.strokes[place].text or self.strokes[place].tokens), -1)
+        """Takes back the end of the last phase: its token is no longer part of the chain."""
+        last = next((place for place in reversed(self._pieces) if self.spans[place].text or self.spans[place].tokens), -1)
         if last in self._ends:
             self._ends.discard(last)
-            self.strokes[last] = structs.replace(self.strokes[last], tokens=self.strokes[last].tokens - 1)
+            self.spans[last] = structs.replace(self.spans[last], tokens=self.spans[last].tokens - 1)
 
     def _note(self, author: str, text: str, tokens: int = 0) -> None:
-        self.strokes.append(Stroke(author, text, "note", tokens=tokens))
+        self.spans.append(Span(author, text, "note", tokens=tokens))
 
     def _discard(self, numbers: Iterable[int], why: str) -> None:
         for number in numbers:
@@ -193,44 +199,59 @@ class Sketch:
             self._open.discard(number)
             copies = self._copies.get(number, set())
             copies.discard(number)
-            cost, sureness = 0 if copies else proposal.completion.produced, self._sureness.get(number)
-            self.strokes.append(Stroke(author, proposal.text, "discarded", proposal.phase, depth, cost, why, sureness))
+            cost, mean_logprob = 0 if copies else proposal.completion.produced, self._mean_logprob.get(number)
+            self.spans.append(Span(author, proposal.text, "discarded", proposal.phase, depth, cost, why, mean_logprob))
 
     def _take_back(self, pieces: int) -> None:
         for place in self._pieces[pieces:]:
-            self.strokes[place] = structs.replace(self.strokes[place], fate="discarded", verdict=TAKEN_BACK)
+            self.spans[place] = structs.replace(self.spans[place], status="discarded", verdict=TAKEN_BACK)
         del self._pieces[pieces:]
 
     def _become(self, index: int) -> None:
         self._take_back(0)
         self._leave({number: happened for number, happened in self._children.items() if number != index})
-        child = Sketch(self._children[index])
-        self._pieces = [len(self.strokes) + place for place in child._pieces]
-        self._ends = {len(self.strokes) + place for place in child._ends}
-        self.strokes += child.strokes
+        child = Timeline(self._children[index])
+        self._pieces = [len(self.spans) + place for place in child._pieces]
+        self._ends = {len(self.spans) + place for place in child._ends}
+        self.spans += child.spans
         self._children = {}
 
     def _leave(self, children: dict[int, Sequence[AnyEvent]]) -> None:
-        """Draws chains that were not taken over: their text is discarded, their notes are left out."""
+        """Adds the text of children that were not taken over as discarded, without their notes."""
         for number, happened in children.items():
             self._note("method", f"chain {number + 1} on the same problem:")
-            child = Sketch(happened)
+            child = Timeline(happened)
             child.close()
-            kept = [stroke for stroke in child.strokes if stroke.fate == "kept"]
-            self.strokes += [structs.replace(stroke, fate="discarded", depth=1, verdict=f"chain {number + 1}") for stroke in _joined(kept)]
+            kept = [span for span in child.spans if span.status == "kept"]
+            self.spans += [structs.replace(span, status="discarded", depth=1, verdict=f"chain {number + 1}") for span in _joined(kept)]
 
 
-def _sureness(logprobs: Sequence[float]) -> float:
+def _mean_logprob(logprobs: Sequence[float]) -> float:
     return round(fmean(logprobs), 4)
 
 
-def _joined(strokes: Iterable[Stroke]) -> list[Stroke]:
-    """Neighbours of one author and phase as one stroke."""
-    joined: list[Stroke] = []
-    for stroke in strokes:
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Joins neighbours of one author and phase."""
+    joined: list[Span] = []
+    for span in spans:
         last = joined[-1] if joined else None
-        if last and (last.author, last.phase) == (stroke.author, stroke.phase):
-            joined[-1] = structs.replace(last, text=last.text + stroke.text, tokens=last.tokens + stroke.tokens)
+        if last and (last.author, last.phase) == (span.author, span.phase):
+            joined[-1] = structs.replace(last, text=last.text + span.text, tokens=last.tokens + span.tokens)
         else:
-            joined.append(stroke)
+            joined.append(span)
     return joined
+
+
+class TraceRecorder:
+    """A listener that keeps the events of one chain as a trace and as a timeline, also of a chain that is interrupted."""
+
+    def __init__(self) -> None:
+        self.trace = Trace([])
+        self.timeline = Timeline()
+
+    def __call__(self, happened: AnyEvent | TextDelta) -> None:
+        if isinstance(happened, TextDelta):
+            self.timeline.on_delta(happened)
+        else:
+            self.trace.events.append(happened)
+            self.timeline.apply(happened)

@@ -1,10 +1,10 @@
-"""A sample: one chain of one method on one problem, and whether its answer is right."""
+"""A sample: one graded chain of one method on one problem."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from speculative.trace.usage import Usage
 
@@ -12,16 +12,35 @@ Key = tuple[str, str, str, int]
 
 
 class Sample(Struct, frozen=True):
-    """What tables, intervals and reports are computed from.
+    """One graded chain; tables, intervals and reports are computed from samples.
 
-    `label` is the method as the user spelled it. `settings` are those that the chain depends on, beside method and problem: of the problem
-    (`max_tokens`, `sampling`, …), and the engines (`big`, `small`). `problem` is an id that stays; `level` the task's own grouping.
-    `answer` is the text after the thinking, `found` what the grader took for the answer in it, `vote` what a majority counts it
-    by, `why` the grader's reason. `seconds` is wall time, in which `at_once` chains shared the engines, in the mean. `trace` is the trace's
-    file within the run folder. `control_of`: the label of the method that this chain is a control of. `lent`: by role, the cached tokens
-    that other chains had computed.
-    `doc_id` is the number by which a harness knows the problem. `degraded`: the role whose server was lost on the way (`Problem.degrade`).
-    `undecided`: the answer could not be compared within the grader's limits; `correct` is then false.
+    Attributes:
+        task: the task's name.
+        label: the method as the user wrote it.
+        method: the method's name.
+        params: the method's parameters.
+        settings: the other settings that the chain depends on: those of the problem (`max_tokens`, `sampling`, …) and the
+            engines (`big`, `small`).
+        problem: a permanent id of the problem.
+        level: the task's own grouping.
+        epoch: the number of the try.
+        seed: the seed of the chain.
+        gold: the reference answer.
+        answer: the text after the thinking.
+        found: the answer that the grader found in it; None if it found no answer.
+        vote: the form of the answer by which a majority counts it.
+        correct: True if the answer is right.
+        why: the grader's reason.
+        finish_reason: the reason why the chain ended.
+        seconds: wall time.
+        usage: tokens and calls by role.
+        trace: the trace's file within the run folder.
+        mean_concurrency: the mean number of chains that shared the engines (`at_once` in the file).
+        shared_cache_tokens: cached prompt tokens that other chains had computed, by role (`lent` in the file).
+        control_of: the label of the method that this chain is a control of.
+        doc_id: the number of the problem in a harness.
+        undecided: True if the answer could not be compared within the grader's limits; `correct` is then false.
+        degraded: the role whose server was lost (`Problem.degrade`).
     """
 
     task: str
@@ -43,8 +62,8 @@ class Sample(Struct, frozen=True):
     seconds: float
     usage: dict[str, Usage]
     trace: str | None = None
-    at_once: float = 1
-    lent: dict[str, int] = {}
+    mean_concurrency: float = field(default=1.0, name="at_once")
+    shared_cache_tokens: dict[str, int] = field(default_factory=dict[str, int], name="lent")
     control_of: str | None = None
     doc_id: int | None = None
     degraded: str | None = None
@@ -52,5 +71,5 @@ class Sample(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """A run folder may hold one sample of a key for each setting and seed."""
+        """The identity of the try; a run folder holds one sample of a key for each setting and seed."""
         return (self.task, self.label, self.problem, self.epoch)

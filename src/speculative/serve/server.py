@@ -13,8 +13,9 @@ from types import FrameType
 
 import uvicorn
 
+from speculative.engines.options import EngineOptions
 from speculative.errors import EngineClosedError, UsageError
-from speculative.pair import EngineOptions, Pair
+from speculative.pair import Pair
 from speculative.serve.app import create_app
 from speculative.serve.connection import connection
 from speculative.serve.door import Door, Opener

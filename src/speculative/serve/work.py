@@ -101,15 +101,16 @@ class Work:
 
 def raw_text(pair: Pair, problem: Problem) -> RawText:
     """How the text of a raw prompt is told, and whether it may end without thinking."""
-    dialect = prompts.dialect(pair["big"].dialect)
+    dialect = prompts.find_dialect(pair["big"].dialect)
 
     def close(text: str) -> str:
         return "".join(part if isinstance(part, str) else part.text for part in dialect.close(text))
 
-    if dialect.opened(problem.messages[0].content):
+    if dialect.is_thinking_open(problem.messages[0].content):
         return RawText(close, None)
     return RawText(
-        close, {role: frozenset(map(engine.vocabulary.marker, prompts.dialect(engine.dialect).ends)) for role, engine in pair.items()}
+        close,
+        {role: frozenset(map(engine.vocabulary.marker, prompts.find_dialect(engine.dialect).stop_tokens)) for role, engine in pair.items()},
     )
 
 

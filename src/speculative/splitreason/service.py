@@ -120,11 +120,11 @@ def records(trace: Trace) -> Iterator[dict[str, Any]]:
 
 def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
     """A question in the big model's own template is taken as it is, its markers as markers; any other text is a message."""
-    dialect = prompts.dialect(pair["big"].dialect)
-    if not dialect.templated(question):
+    dialect = prompts.find_dialect(pair["big"].dialect)
+    if not dialect.is_templated(question):
         return Problem(messages=(Message("user", question),), answer_instruction=instruction)
     text = f"{question}{instruction or ''}"
-    return Problem(messages=(Message("user", text if dialect.opened(text) else f"{text}{dialect.opening}"),), raw=True)
+    return Problem(messages=(Message("user", text if dialect.is_thinking_open(text) else f"{text}{dialect.think_opening}"),), raw=True)
 
 
 def _number(field: str, value: Any) -> float:

@@ -1,4 +1,4 @@
-"""What chains cost, in three price views: money for an API, time on devices, and floating-point operations."""
+"""Costs of chains in three price views: money for an API, time on devices, and floating-point operations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ MILLION, HOUR = 1_000_000, 3600
 
 
 class Cost(Struct, frozen=True):
-    """What the chains of a method cost in one view. `chain`: a chain, the mean; `right`: each right answer, null if there is none.
+    """The cost of a method's chains in one view.
 
-    `parts`: a chain's cost by role, or by device in the view `gpu`. `hardware` says what the devices are (view `gpu` only).
+    Attributes:
+        unit: the currency, or FLOP.
+        chain: the mean cost of a chain.
+        right: the cost of each right answer; null without a right answer.
+        parts: the mean cost of a chain by role, or by device in the view `gpu`.
+        hardware: the description of each device, in the view `gpu` only.
     """
 
     unit: str
@@ -29,12 +34,14 @@ class Cost(Struct, frozen=True):
 
 
 def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View, Cost]:
-    """What the samples of one method cost, in each view that has a price for every role that worked; None: the bundled pair's prices.
+    """Computes the costs of one method's samples in each view that prices every role that worked.
+
+    Without `prices` the bundled pair's own count.
 
     `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
-    In each a chain pays for its whole text itself, also where another chain on the same problem had left the same words in the cache.
+    In each view a chain pays for its whole text, also for text that another chain had left in the cache.
     """
     if not samples:
         return {}
@@ -58,30 +65,27 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
 
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
-    """The usage of all, as it were if no chain found anything in the cache that another one had left there."""
-    lent: dict[str, int] = {}
-    for sample in samples:
-        for role, tokens in sample.lent.items():
-            lent[role] = lent.get(role, 0) + tokens
+    """Returns the usage of all, as if no chain had found in the cache what another one had computed."""
     usage = total_usage(sample.usage for sample in samples)
-    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - lent.get(role, 0))) for role, cost in usage.items()}
+    shared = {role: sum(sample.shared_cache_tokens.get(role, 0) for sample in samples) for role in usage}
+    return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - shared[role])) for role, cost in usage.items()}
 
 
 Names = Mapping[str, tuple[str, str]]
-"""By role: the names that its price may stand under, the model's first."""
+"""By role: the names that a price may have, the model's first."""
 
 Total = tuple[str, dict[str, float], dict[str, str]]
-"""The unit, what the parts cost, and the hardware."""
+"""The unit, the cost of the parts, and the hardware."""
 
 
-def _found(table: Mapping[str, Any], names: Names) -> dict[str, Any] | None:
-    """The entries of a table by role; None if one is missing."""
+def _entries(table: Mapping[str, Any], names: Names) -> dict[str, Any] | None:
+    """Returns the entries of a table by role, or None if one is missing."""
     found = {role: table[name] for role, known in names.items() for name in reversed(known) if name in table}
     return found if len(found) == len(names) else None
 
 
 def _api(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | None:
-    entries = _found(prices.api.prices, names) if prices.api else None
+    entries = _entries(prices.api.prices, names) if prices.api else None
     if prices.api is None or entries is None:
         return None
     parts = {
@@ -97,17 +101,17 @@ def _api(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | No
 
 
 def _gpu(samples: Sequence[Sample], names: Names, prices: Prices) -> Total | None:
-    entries = _found(prices.gpu.occupies, names) if prices.gpu else None
+    entries = _entries(prices.gpu.occupies, names) if prices.gpu else None
     if prices.gpu is None or entries is None:
         return None
     occupied = [name for name in prices.gpu.devices if any(name in devices for devices in entries.values())]
-    hours = sum(sample.seconds / sample.at_once for sample in samples) / HOUR
+    hours = sum(sample.seconds / sample.mean_concurrency for sample in samples) / HOUR
     devices = prices.gpu.devices
     return prices.gpu.currency, {name: hours * devices[name].hour for name in occupied}, {name: devices[name].hardware for name in occupied}
 
 
 def _flops(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | None:
-    entries = _found(prices.flops.parameters, names) if prices.flops else None
+    entries = _entries(prices.flops.parameters, names) if prices.flops else None
     if entries is None:
         return None
     parts = {role: 2 * entries[role] * computed(cost) for role, cost in usage.items()}
@@ -115,5 +119,5 @@ def _flops(usage: Mapping[str, Usage], names: Names, prices: Prices) -> Total | 
 
 
 def computed(cost: Usage) -> int:
-    """Tokens that a model computed: a cached one is not computed again."""
+    """Returns the number of tokens that a model computed: all but the cached ones."""
     return cost.prompt_tokens - cost.cached_tokens + cost.produced_tokens + cost.scored_tokens

@@ -1,4 +1,4 @@
-"""Prices: the user's small TOML file with what tokens, devices and parameters count for (docs/statistics.md)."""
+"""Prices of tokens, devices and parameters, from a TOML file of the user (docs/statistics.md)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from speculative.errors import UsageError
+from speculative.files import read_text
 
 
 class _Table(BaseModel):
@@ -24,7 +25,7 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class TokenPrices(_Table):
-    """What a million tokens of a model cost."""
+    """The price of a million tokens of a model."""
 
     prompt: Amount
     cached: Amount
@@ -32,43 +33,44 @@ class TokenPrices(_Table):
 
 
 class Api(_Table):
-    """`[api]`: prices by role, or by the model that has the role, which goes first."""
+    """`[api]`: prices by model or by role; the model's name goes first."""
 
     currency: Currency
     prices: dict[str, TokenPrices]
 
 
 class Device(_Table):
-    """A device, and what an hour of it costs."""
+    """A device and the price of an hour."""
 
     hardware: Annotated[str, Field(min_length=1)]
     hour: Amount
 
 
 class Gpu(_Table):
-    """`[gpu]`: the devices, and which of them each role or model occupies. Several may share one."""
+    """`[gpu]`: the devices, and the devices that each model or role occupies; several may share one."""
 
     currency: Currency
     devices: dict[str, Device]
     occupies: dict[str, list[str]]
 
     @model_validator(mode="after")
-    def _known(self) -> Gpu:
+    def _check_devices(self) -> Gpu:
         for name, devices in self.occupies.items():
             for device in devices:
                 if device not in self.devices:
-                    raise ValueError(f"occupies.{name}: {device!r} is none of the devices ({', '.join(self.devices) or 'there are none'})")
+                    known = ", ".join(self.devices) or "missing, add [gpu.devices]"
+                    raise ValueError(f"occupies.{name}: unknown device {device!r}; the devices are {known}")
         return self
 
 
 class Flops(_Table):
-    """`[flops]`: the parameters that take part in computing a token, by role or by model."""
+    """`[flops]`: the parameters that are used for a token, by model or by role."""
 
     parameters: dict[str, Annotated[float, Field(gt=0)]]
 
 
 class Prices(_Table):
-    """The price views of a file. One that the file leaves out is not computed."""
+    """The price views of a file; a missing view is not computed."""
 
     api: Api | None = None
     gpu: Gpu | None = None
@@ -78,16 +80,15 @@ class Prices(_Table):
     def load(cls, path: Path) -> Prices:
         """Reads a file. Raises `UsageError` with the file, the key and the value."""
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise UsageError(f"prices {path}: {error.strerror}; name a TOML file, docs/statistics.md shows one") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"prices {path} is no TOML: {error}") from None
+            text = read_text(path, f"prices {path}", "name a TOML file, docs/statistics.md shows one")
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"prices {path} must be TOML: {error}") from None
         except ValidationError as error:
-            raise UsageError(f"prices {path}: {'; '.join(map(_told, error.errors()))}") from None
+            raise UsageError(f"prices {path}: {'; '.join(map(_describe, error.errors()))}") from None
 
     def lacking(self, roles: Mapping[str, str]) -> list[str]:
-        """What no view can be computed for want of, as `api.prices.judge`. `roles`: which model has each."""
+        """Returns the missing entries, as `api.prices.judge`; `roles` holds the model of each role."""
         tables: list[tuple[str, Iterable[str]]] = []
         tables += [("api.prices", self.api.prices)] if self.api else []
         tables += [("gpu.occupies", self.gpu.occupies)] if self.gpu else []
@@ -97,12 +98,12 @@ class Prices(_Table):
 
 @cache
 def default_prices() -> Prices:
-    """Those of the bundled pair, by model: they price nothing else."""
+    """Returns the prices of the bundled pair; they are by model and price no other model."""
     return Prices.model_validate(tomllib.loads(files("speculative").joinpath("bundled", "prices.toml").read_text(encoding="utf-8")))
 
 
-def _told(detail: ErrorDetails) -> str:
-    """Which key, which value, which bound."""
+def _describe(detail: ErrorDetails) -> str:
+    """Names the key, the value and the bound of an error."""
     key = ".".join(map(str, detail["loc"]))
     reason = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
@@ -110,5 +111,5 @@ def _told(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"{key} is missing"
     if detail["type"] == "extra_forbidden":
-        return f"{key} is no key that is known here"
+        return f"{key} is an unknown key"
     return f"{key}: {detail['input']!r} is not valid: {reason[:1].lower()}{reason[1:]}"

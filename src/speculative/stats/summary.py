@@ -1,4 +1,4 @@
-"""What a method's samples come to: one row of every comparison."""
+"""A method's samples summed up: one row of every comparison."""
 
 from __future__ import annotations
 
@@ -14,29 +14,38 @@ from speculative.runs.sample import Sample
 from speculative.stats.cost import Cost, View, costs
 from speculative.stats.intervals import Estimate, accuracy_interval
 from speculative.stats.paired import Contrast, contrast, kept_shares, paired
-from speculative.stats.pass_at_k import Try, maj_at, pass_at
+from speculative.stats.pass_at_k import Attempt, maj_at, pass_at
 from speculative.stats.prices import Prices
 from speculative.trace.usage import Usage, big_model_share, total_usage
 
 BASELINE = "big_only"
 CHANCE = "random_switch"
-CROWDED = 2
-"""How many times as many chains may share the engines with the one method as with the other, where their seconds are compared."""
+MAX_CONCURRENCY_RATIO = 2
+"""The wall times of two methods are compared only if their mean concurrencies differ at most by this factor."""
 
 
-class Standing(Struct, frozen=True):
-    """What the samples of a method on a task come to. `usage` is the sum over chains; `seconds` is the mean wall time of a chain.
+class MethodSummary(Struct, frozen=True):
+    """The samples of a method on a task, summed up.
 
-    `accuracy` is the part of the chains whose answer is right, `interval` its 95 % interval (`stats.accuracy_interval`). `pass_at` and
-    `maj_at`: pass@k and maj@k by k, for those of 2, 4, 8 to 64 that the epochs allow (`repeats`). `costs`: by price view (`cost`).
-    `contrasts`: this method against `big_only`, and against each of its controls. `control_of`: the label of the method whose
-    control it is. `share_kept` and `share_spent`: the big model's share of kept and of produced tokens. `speed`: the mean seconds of
-    `big_only` over the method's, on the chains that both have of each problem; null without `big_only` of the same settings, and where
-    one of the two had to share the engines with more than twice as many chains.
-    `degraded`: chains that lost a server on the way, and were finished by the other model alone. `settings`: those of every chain
-    (`Sample.settings`). `problem_set`: what the problems are known by (`problem_set`); rows with another one are on other problems.
-    `folder`: the run folder, in a report. `at_once`: how many like it had the engines at once, in the mean: beside a vote each of
-    its ballots is one, and a vote of 8 beside another is one of 2.
+    Attributes:
+        accuracy: the share of the chains whose answer is right.
+        interval: its 95 % interval (`intervals.accuracy_interval`).
+        share_kept: the big model's share of the kept tokens.
+        share_spent: the big model's share of the produced tokens.
+        seconds: the mean wall time of a chain.
+        speed: the mean seconds of `big_only` over the method's, on the chains that both have; null without a `big_only` of the
+            same settings, and if the mean concurrencies differ by more than a factor of two.
+        usage: the sum over chains, by role.
+        pass_at: pass@k by k, for k of 2, 4, 8, … 64 as far as there are tries.
+        maj_at: maj@k by k.
+        costs: the costs by price view (`stats.cost`).
+        contrasts: this method against `big_only` and against each of its controls.
+        control_of: the label of the method that this one is a control of.
+        degraded: the number of chains that lost a server and were finished by the other model.
+        settings: the settings of every chain (`Sample.settings`).
+        problem_set: a hash of the problems; rows with another hash are on other problems.
+        folder: the run folder, in a report.
+        mean_concurrency: the mean number of chains that shared the engines; each ballot of a vote counts as one.
     """
 
     task: str
@@ -63,49 +72,53 @@ class Standing(Struct, frozen=True):
     settings: dict[str, Any] = {}
     problem_set: str = ""
     folder: str = ""
-    at_once: float = 1
+    mean_concurrency: float = 1
 
 
 Folders = Mapping[tuple[str, str], str]
-"""Which run folder the samples of a task and label are from."""
+"""The run folder of the samples by task and label."""
 
 
-def standings(
+def summarize(
     samples: Sequence[Sample], labels: Sequence[str] = (), prices: Prices | None = None, folders: Folders | None = None
-) -> list[Standing]:
-    """One standing for each task and method that has samples; the methods in the order of `labels`, else as they come.
+) -> list[MethodSummary]:
+    """Returns a summary for each task and method; the controls of a method follow it.
 
-    A method's controls follow it. Without `prices` the bundled pair's own count.
+    Args:
+        samples: graded chains of any tasks and methods.
+        labels: the order of the methods; others follow as they come.
+        prices: the price views; the bundled pair's unless given.
+        folders: the run folder of each task and label.
     """
-    return [standing for task in tasks(samples).values() for standing in _of_task(task, labels, prices, folders or {})]
+    return [summary for task in by_task(samples).values() for summary in _summarize_task(task, labels, prices, folders or {})]
 
 
 def problem_set(problems: Iterable[str]) -> str:
-    """A hash of the problems of chains: the same for the same problems, if each was tried equally often, however often that is."""
+    """Returns a hash of the problems of chains; it is the same however often each was tried, if all were tried equally often."""
     tries = Counter(problems)
     least = gcd(*tries.values())
     return blake2b(repr(sorted((problem, times // least) for problem, times in tries.items())).encode(), digest_size=5).hexdigest()
 
 
-def tasks(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
-    """The samples by task and label, as they come."""
+def by_task(samples: Sequence[Sample]) -> dict[str, dict[str, list[Sample]]]:
+    """Groups samples by task and label."""
     found: dict[str, dict[str, list[Sample]]] = {}
     for sample in samples:
         found.setdefault(sample.task, {}).setdefault(sample.label, []).append(sample)
     return found
 
 
-def _of_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None, folders: Folders) -> list[Standing]:
+def _summarize_task(found: dict[str, list[Sample]], labels: Sequence[str], prices: Prices | None, folders: Folders) -> list[MethodSummary]:
     order = {label: place for place, label in enumerate(labels)}
-    rivals = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
-    baselines = [found[label] for label in rivals if found[label][0].method == BASELINE]
-    rows: list[Standing] = []
-    for label in rivals:
+    methods = sorted((label for label in found if not found[label][0].control_of), key=lambda label: order.get(label, len(order)))
+    baselines = [found[label] for label in methods if found[label][0].method == BASELINE]
+    rows: list[MethodSummary] = []
+    for label in methods:
         baseline = _baseline(found[label], baselines, folders)
-        controls = settled(found[label], [found[control] for control in found if found[control][0].control_of == label])
+        controls = closest_controls(found[label], [found[control] for control in found if found[control][0].control_of == label])
         against = [theirs for theirs in (baseline, *controls) if theirs and theirs is not found[label]]
         contrasts = [made for theirs in against if (made := contrast(found[label], theirs, prices))]
-        made = [_standing(found[label], baseline, contrasts, prices), *(_standing(control, baseline, [], prices) for control in controls)]
+        made = [_summary(found[label], baseline, contrasts, prices), *(_summary(control, baseline, [], prices) for control in controls)]
         rows += [structs.replace(row, folder=_folder(found[row.label], folders)) for row in made]
     return rows
 
@@ -115,7 +128,7 @@ def _folder(samples: Sequence[Sample], folders: Folders) -> str:
 
 
 def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], folders: Folders) -> list[Sample]:
-    """What a method is held against: the one with its own settings, of those the one in its own folder, if there is one."""
+    """Returns the baseline of a method: first by equal settings, then by equal folder."""
 
     def unlike(theirs: Sequence[Sample]) -> tuple[bool, bool]:
         return theirs[0].settings != samples[0].settings, _folder(theirs, folders) != _folder(samples, folders)
@@ -123,54 +136,54 @@ def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], fold
     return min(baselines, key=unlike, default=list[Sample]())
 
 
-def settled(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
-    """The controls of a method, without the tries of `random_switch` whose kept share came less near to the method's own.
+def closest_controls(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
+    """Returns the controls of a method with only the closest runs of `random_switch` by kept share.
 
-    A try that has fewer chains in common with the method counts less than any that has more, unless several such, each nearer, make up
-    for all of its chains: there are several seeds, and each has sought a share of its own.
+    A run with fewer chains in common with the method gives way to one that has more, unless several such runs, each closer, have all
+    of its chains together: a method with several seeds has a run for each seed.
     """
-    tries: list[Tried] = []
+    runs: list[ControlRun] = []
     for control in controls:
         if control[0].method == CHANCE:
             pairs = paired(samples, control)
-            tries.append(Tried(control, {(our.problem, our.epoch, our.seed) for our, _ in pairs}, _off(pairs)))
-    return [tried.control for tried in _nearest(tries)] + [control for control in controls if control[0].method != CHANCE]
+            runs.append(ControlRun(control, {(our.problem, our.epoch, our.seed) for our, _ in pairs}, _distance(pairs)))
+    return [run.samples for run in _closest(runs)] + [control for control in controls if control[0].method != CHANCE]
 
 
-class Tried(Struct, frozen=True):
-    """A try of `random_switch`: which of the method's chains it met, and how far its kept share is off there."""
+class ControlRun(Struct, frozen=True):
+    """A run of `random_switch`, the method's chains that it is paired with, and how far its kept share is from theirs."""
 
-    control: list[Sample]
-    met: set[tuple[str, int, int]]
-    off: float
+    samples: list[Sample]
+    chains: set[tuple[str, int, int]]
+    distance: float
 
 
-def _nearest(tries: Sequence[Tried]) -> list[Tried]:
-    best, covered = list[Tried](), set[tuple[str, int, int]]()
-    for tried in sorted(tries, key=lambda one: (-len(one.met), one.off)):
-        if tried.met & covered:
+def _closest(runs: Sequence[ControlRun]) -> list[ControlRun]:
+    best, covered = list[ControlRun](), set[tuple[str, int, int]]()
+    for run in sorted(runs, key=lambda one: (-len(one.chains), one.distance)):
+        if run.chains & covered:
             continue
-        covered |= tried.met
-        parts = _nearest([other for other in tries if other.met < tried.met])
-        whole = set[tuple[str, int, int]]().union(*(part.met for part in parts)) == tried.met
-        best += parts if parts and whole and all(part.off < tried.off for part in parts) else [tried]
+        covered |= run.chains
+        parts = _closest([other for other in runs if other.chains < run.chains])
+        whole = set[tuple[str, int, int]]().union(*(part.chains for part in parts)) == run.chains
+        best += parts if parts and whole and all(part.distance < run.distance for part in parts) else [run]
     return best
 
 
-def _off(pairs: Sequence[tuple[Sample, Sample]]) -> float:
+def _distance(pairs: Sequence[tuple[Sample, Sample]]) -> float:
     ours, theirs = kept_shares(pairs)
     return 1.0 if ours is None or theirs is None else abs(ours - theirs)
 
 
-def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: list[Contrast], prices: Prices | None) -> Standing:
-    tries: dict[str, list[Try]] = {}
+def _summary(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: list[Contrast], prices: Prices | None) -> MethodSummary:
+    attempts: dict[str, list[Attempt]] = {}
     for sample in samples:
-        tries.setdefault(sample.problem, []).append((sample.vote, sample.correct))
-    outcomes = [[right for _, right in tried] for tried in tries.values()]
+        attempts.setdefault(sample.problem, []).append((sample.vote, sample.correct))
+    outcomes = [[correct for _, correct in tried] for tried in attempts.values()]
     usage = total_usage(sample.usage for sample in samples)
     reasons = [sample.finish_reason for sample in samples]
     first = samples[0]
-    return Standing(
+    return MethodSummary(
         task=first.task,
         label=first.label,
         method=first.method,
@@ -187,30 +200,30 @@ def _standing(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: 
         finish_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         usage=usage,
         pass_at=pass_at(outcomes),
-        maj_at=maj_at(list(tries.values())),
+        maj_at=maj_at(list(attempts.values())),
         costs=costs(samples, prices),
         contrasts=contrasts,
         control_of=first.control_of,
         degraded=sum(sample.degraded is not None for sample in samples),
         settings=first.settings,
-        at_once=_at_once(samples),
+        mean_concurrency=_mean_concurrency(samples),
         problem_set=problem_set(sample.problem for sample in samples),
     )
 
 
-def like_crowd(one: float, other: float) -> bool:
-    """Whether about as many chains shared the engines with each of two methods: else their seconds say nothing of each other."""
-    return 1 / CROWDED <= one / other <= CROWDED
+def similar_concurrency(one: float, other: float) -> bool:
+    """Returns True if two mean concurrencies differ at most by a factor of two, so that wall times can be compared."""
+    return 1 / MAX_CONCURRENCY_RATIO <= one / other <= MAX_CONCURRENCY_RATIO
 
 
-def _at_once(samples: Sequence[Sample]) -> float:
-    return round(sum(sample.at_once for sample in samples) / len(samples), 3)
+def _mean_concurrency(samples: Sequence[Sample]) -> float:
+    return round(sum(sample.mean_concurrency for sample in samples) / len(samples), 3)
 
 
 def _speed(samples: Sequence[Sample], baseline: Sequence[Sample]) -> float | None:
     if not baseline or baseline[0].settings != samples[0].settings:
-        return None  # on other engines, or with another budget, seconds say nothing
-    if not like_crowd(_at_once(samples), _at_once(baseline)):
+        return None  # seconds on other engines, or with another budget, cannot be compared
+    if not similar_concurrency(_mean_concurrency(samples), _mean_concurrency(baseline)):
         return None
     pairs = paired(samples, baseline)
     spent = sum(own.seconds for own, _ in pairs)

@@ -1,4 +1,4 @@
-"""How llama.cpp's server tells of a completion, for `FakeServer`: as a live one was seen to."""
+"""Streams a completion as llama.cpp's server does, for `FakeServer`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from speculative.engines.base import Completion, UnfinishedCharacter, Vocabulary
 
 
-class LlamaSpeech:
-    """A completion, token by token; `end` is what comes after the last.
+class LlamaCppStream:
+    """Cuts a completion into the messages of a stream; `end` is the last.
 
-    Nothing is sent in the middle of a character; then only its last id, with the text of all. Text that may begin a stop string
-    waits, its ids do not. A stop string itself is cut off the text, and not off the ids.
+    As a live server was seen to do, it sends nothing in the middle of a character, and then its last id alone, with the whole text.
+    Text that may begin a stop string waits, its ids do not. A stop string is cut off the text, not off the ids.
     """
 
     def __init__(self, vocabulary: Vocabulary, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
@@ -22,14 +22,14 @@ class LlamaSpeech:
         self._stops = [stop.encode() for stop in stops]
         self._word = ""
         sent, written = 0, b""
-        self._answers: list[list[dict[str, Any]]] = []
+        self._messages: list[list[dict[str, Any]]] = []
         for place, number in enumerate(self._ids):
             written += vocabulary.to_bytes([number])
-            self._answers.append([])
+            self._messages.append([])
             if not UnfinishedCharacter.trailing(written):
-                text = self._free(written[sent:])
+                text = self._sendable(written[sent:])
                 sent += len(text)
-                self._answers[-1].append(self._told(place, text))
+                self._messages[-1].append(self._message(place, text))
         for marker, number in vocabulary.markers.items():
             if number == whole.end_id and marker in stops:
                 self._word = marker
@@ -38,13 +38,13 @@ class LlamaSpeech:
         end: dict[str, Any] = {"content": "", "tokens": [], "stop": True, "stop_type": reason, "stopping_word": self._word}
         self.end: dict[str, Any] = {**end, "tokens_predicted": len(self._ids), **held}
 
-    def between(self, start: int, end: int) -> list[dict[str, Any]]:
-        """What is sent when these tokens of the text are written; its last one brings the one that ended it."""
+    def messages(self, start: int, end: int) -> list[dict[str, Any]]:
+        """Returns the messages of these tokens; the last one also brings the end id."""
         last = end >= self._length
-        return [answer for answers in self._answers[start : None if last else end] for answer in answers]
+        return [message for messages in self._messages[start : None if last else end] for message in messages]
 
-    def _free(self, text: bytes) -> bytes:
-        """What of a text can be sent."""
+    def _sendable(self, text: bytes) -> bytes:
+        """Returns the part of a text that can be sent."""
         for stop in self._stops:
             if stop in text:
                 self._word = stop.decode()
@@ -52,13 +52,13 @@ class LlamaSpeech:
         waits = any(text.endswith(stop[:size]) for stop in self._stops for size in range(1, len(stop)))
         return b"" if waits else text
 
-    def _told(self, place: int, text: bytes) -> dict[str, Any]:
-        told = {"content": text.decode("utf-8", "replace"), "tokens": [self._ids[place]], "stop": False, "tokens_predicted": place + 1}
+    def _message(self, place: int, text: bytes) -> dict[str, Any]:
+        message = {"content": text.decode("utf-8", "replace"), "tokens": [self._ids[place]], "stop": False, "tokens_predicted": place + 1}
         scored = [{"id": self._ids[place], "logprob": self._values[place]}] if self._values else None
-        return told | ({"completion_probabilities": scored} if scored else {})
+        return message | ({"completion_probabilities": scored} if scored else {})
 
 
-def begun(prompt: int) -> dict[str, Any]:
-    """What is sent of the prompt, before any token (with one that is none)."""
+def progress_message(prompt: int) -> dict[str, Any]:
+    """Returns the message of prompt progress, which carries a dummy token."""
     progress = {"total": prompt, "cache": 0, "processed": 0, "time_ms": 0}
     return {"tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": progress}

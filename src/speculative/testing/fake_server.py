@@ -1,4 +1,7 @@
-"""A model server for tests and benchmarks: it speaks as vLLM, SGLang or llama.cpp do, over any engine, at a set pace, and breaks on demand.
+"""A model server for tests: it imitates vLLM, SGLang or llama.cpp.
+
+It serves any engine, at a set pace, and breaks on demand.
+
 
 async with FakeServer(ScriptedEngine("One.\\n\\nTwo.</think>")) as server:
     engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
@@ -18,8 +21,8 @@ from msgspec import Struct
 from speculative.engines.base import Completion, Decoding, Engine, Tally
 from speculative.errors import ContextExceededError, EngineError
 from speculative.problem import Message
-from speculative.prompts import Part, dialect, encode, shown
-from speculative.testing.fake_llamacpp import LlamaSpeech, begun
+from speculative.prompts import Part, encode_parts, find_dialect, render
+from speculative.testing.fake_llamacpp import LlamaCppStream, progress_message
 
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
 Piece = tuple[int, Completion, int, int]
@@ -27,7 +30,7 @@ Piece = tuple[int, Completion, int, int]
 
 
 class Fault(Struct, frozen=True):
-    """What goes wrong in one call, after so many tokens.
+    """Describes what goes wrong in one call, after how many tokens.
 
     `status`: the call is answered with that status (and Retry-After). `garbage`: something that is no JSON. `half`: half a JSON, and
     the end. `close`: the connection closes. `error`: an error in the middle of the stream. `stall`: nothing for `seconds`.
@@ -68,7 +71,7 @@ class FakeServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def start(self, port: int = 0) -> None:
-        """Listens; port 0 takes a free one."""
+        """Starts to listen; port 0 takes a free one."""
         app = web.Application(client_max_size=1 << 28)
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
@@ -106,7 +109,7 @@ class FakeServer:
         self.requests.append((request.path, dict(request.headers), body))
         self.peers.add(request.transport and request.transport.get_extra_info("peername"))
         if request.path == "/apply-template" and self.kind == "llama.cpp":
-            return web.json_response({"prompt": shown(self._templated(body))})
+            return web.json_response({"prompt": render(self._templated(body))})
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
         if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
@@ -148,15 +151,15 @@ class FakeServer:
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
         vocabulary = self.engine.vocabulary
         if "messages" in body:
-            ids = encode(vocabulary, self._templated(body))
+            ids = encode_parts(vocabulary, self._templated(body))
         elif body.get("parse_special"):
-            ids = encode(vocabulary, dialect(self.engine.dialect).raw(body["content"]))
+            ids = encode_parts(vocabulary, find_dialect(self.engine.dialect).raw(body["content"]))
         else:
             ids = vocabulary.encode(body.get("prompt", body.get("content", "")))
         return {"tokens": ids, "count": len(ids), "max_model_len": self.engine.context}
 
     def _templated(self, body: dict[str, Any]) -> list[Part]:
-        return dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
+        return find_dialect(self.engine.dialect).prompt([Message(turn["role"], turn["content"]) for turn in body["messages"]], "")
 
     # ---- how it answers ---------------------------------------------------------------------------------------------
 
@@ -176,9 +179,9 @@ class FakeServer:
                 response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
                 await response.prepare(request)
                 if body.get("return_progress") and self.cached:
-                    await self._tell(response, begun(len(prefixes[0])))
+                    await self._tell(response, progress_message(len(prefixes[0])))
             for piece in pieces:
-                for said in speech.between(*piece[2:]) if speech else [self._said(piece)]:
+                for said in speech.messages(*piece[2:]) if speech else [self._said(piece)]:
                     await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
@@ -199,7 +202,10 @@ class FakeServer:
         await response.write(b"data: " + msgspec.json.encode(said) + b"\n\n")
 
     async def _paced(self, flat: Sequence[Completion], every: int, fault: Fault | None) -> AsyncIterator[tuple[list[Piece], int]]:
-        """All completions side by side, `every` tokens at a time; with how many tokens of the longest have been sent."""
+        """Yields all completions side by side, `every` tokens at a time.
+
+        With each goes the number of tokens of the longest that were sent.
+        """
         if fault and fault.after == 0:
             yield [], 0
             return
@@ -270,8 +276,8 @@ class FakeServer:
         settings = (body["max_tokens"], body["temperature"], body["top_p"], body["top_k"], body["seed"], body["n"])
         return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
 
-    def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaSpeech:
-        return LlamaSpeech(self.engine.vocabulary, whole, body["stop"], len(body["prompt"]), cached=self.cached)
+    def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaCppStream:
+        return LlamaCppStream(self.engine.vocabulary, whole, body["stop"], len(body["prompt"]), cached=self.cached)
 
     def _said(self, piece: Piece) -> dict[str, Any]:
         index, whole, start, end = piece

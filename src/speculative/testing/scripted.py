@@ -1,4 +1,4 @@
-"""Test doubles that are part of the library: an engine that writes what a script says, and its vocabulary.
+"""A scripted engine for tests, and its vocabulary.
 
 They keep the same promises as real engines (stop strings, seeds, budgets, cancelling), so a method that is tested on them
 meets no surprises.
@@ -24,7 +24,10 @@ Script = Callable[[str, int], str]
 
 
 class ScriptedVocabulary:
-    """Tokens of `width` bytes (1 to 3). Vocabularies of different width are unlike: characters are split differently."""
+    """Cuts text into tokens of `width` bytes (1 to 3).
+
+    Vocabularies of different width split characters differently.
+    """
 
     def __init__(self, width: int = 1) -> None:
         self.width = width
@@ -47,11 +50,11 @@ class ScriptedVocabulary:
         return b"".join(map(_bytes, ids))
 
     def show(self, ids: Ids) -> str:
-        """The ids as text with the markers spelled out."""
+        """Returns the ids as text, with the markers spelled out."""
         return b"".join(_bytes(token) if token < _MARK else MARKERS[token - _MARK].encode() for token in ids).decode("utf-8", "replace")
 
     def parse(self, text: str) -> list[int]:
-        """Text with markers spelled out to ids."""
+        """Converts text with markers spelled out to ids."""
         ids: list[int] = []
         for part in re.split(f"({'|'.join(map(re.escape, MARKERS))})", text):
             ids += [self.marker(part)] if part in MARKERS else self.encode(part)
@@ -129,7 +132,7 @@ class ScriptedEngine:
         return [[self._scores(show(p), show(c))] * len(c) for p, c in zip(prefixes, continuations, strict=True)]
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing, as nothing is open."""
 
     def _take(self, prefix: Ids, verb: str, tally: Tally) -> None:
         if len(prefix) >= self.context:
@@ -178,12 +181,12 @@ class ScriptedEngine:
 
 @lru_cache(1 << 16)
 def _bytes(token: int) -> bytes:
-    """What a token stands for; a marker stands for no text."""
+    """Returns the bytes of a token; a marker has none."""
     return b"" if token >= _MARK else token.to_bytes((token.bit_length() + 7) // 8, "big")[1:]
 
 
 def _recited(text: str) -> Script:
-    """Goes on with the text from where the chain stands; from its beginning when the chain is not part of it."""
+    """Continues the text where the chain stands, or from its beginning."""
     _, closes, answer = text.partition(_CLOSE)
 
     def script(seen: str, seed: int) -> str:

@@ -1,6 +1,6 @@
-"""One small struct for each thing that can happen to a chain. All events of one chain, in order, are its trace.
+"""Events: one small struct for each thing that can happen to a chain. All events of one chain, in order, are its trace.
 
-`at` is seconds since the chain began. `call` is what the engine was asked for and what it cost.
+`at` is the time when an event was recorded, in seconds since the chain began. `call` is the engine's work and its cost.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from speculative.problem import FinishReason, Problem
 Phase = Literal["thinking", "answer"]
 
 
-class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: no event is in a cycle, so there is nothing to look for
-    """One call to the engine of a role. Tokens; seconds of wall time."""
+class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: events are in no cycle
+    """One call to the engine of a role, in tokens and seconds of wall time.
+
+    It began `began` seconds after the chain and ended `seconds` later. `shared_cache_tokens`: the cached tokens of its prompts that
+    another chain had computed.
+    """
 
     role: str
     requests: int
@@ -25,12 +29,14 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: no even
     produced_tokens: int
     scored_tokens: int
     seconds: float
+    shared_cache_tokens: int = 0
+    began: float = 0.0
 
 
 class Proposal(Struct, frozen=True, gc=False):
-    """One draft as it was made. `parent` is the draft that it hangs off, None for the chain's end.
+    """A new draft. `parent` is the draft that it follows, None for the chain's end.
 
-    `dropped` counts trailing tokens that are in `completion` but not in `text`, because they began a character and did not end it.
+    `dropped` counts trailing tokens of `completion` that are not in `text`, because their character is unfinished.
     """
 
     id: int
@@ -41,8 +47,19 @@ class Proposal(Struct, frozen=True, gc=False):
     phase: Phase
 
 
+class Judgement(Struct, frozen=True, gc=False):
+    """A judgement of a draft: its score, the threshold that it was held against, and the role that gave the score.
+
+    `threshold` is None where the best of several drafts is taken; `role` is None where the method computed the score.
+    """
+
+    score: float
+    threshold: float | None = None
+    role: str | None = None
+
+
 class EngineCard(Struct, frozen=True):
-    """What the trace keeps of an engine."""
+    """The description of an engine in a trace."""
 
     name: str
     dialect: str
@@ -51,13 +68,13 @@ class EngineCard(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="event", tag=str.lower):
-    """Something that happened, `at` seconds after the chain began."""
+    """An event, recorded `at` seconds after the chain began."""
 
     at: float = 0.0
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The chain begins: what is asked, of whom, and how."""
+    """The chain begins, with its problem, method and engines."""
 
     problem: Problem
     method: str
@@ -83,7 +100,7 @@ class Drafted(Event, frozen=True, kw_only=True):
 
 
 class Scored(Event, frozen=True, kw_only=True):
-    """Given drafts were scored. `logprobs` (nats): one for each token. `digest` names what was scored, for a replay."""
+    """Drafts were scored. `logprobs` (nats) has one for each token; `digest` identifies the scored text for a replay."""
 
     call: Call
     drafts: tuple[int, ...]
@@ -103,27 +120,29 @@ class Asked(Event, frozen=True, kw_only=True):
 
 
 class Accepted(Event, frozen=True, kw_only=True):
-    """`drafts`: from the chain's end to the accepted one."""
+    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one."""
 
     drafts: tuple[int, ...]
+    judgement: Judgement | None = None
 
 
 class Rejected(Event, frozen=True, kw_only=True):
-    """These drafts will not be in the chain."""
+    """Drafts were rejected. `judgement` is the score behind the reason, if there is one."""
 
     drafts: tuple[int, ...]
     reason: str
+    judgement: Judgement | None = None
 
 
 class Inserted(Event, frozen=True, kw_only=True):
-    """Text that no model wrote. If the chain had come to an end, the end is taken back."""
+    """Text that no model wrote was added. If the chain had ended, the end is taken back."""
 
     text: str
     phase: Phase
 
 
 class Rewound(Event, frozen=True, kw_only=True):
-    """`pieces`: how many pieces of text are left."""
+    """Text was taken back; `pieces` is the number of pieces that are left."""
 
     pieces: int
 
@@ -137,9 +156,9 @@ class Warmed(Event, frozen=True, kw_only=True):
 
 
 class Cancelled(Event, frozen=True, kw_only=True):
-    """A call that was cancelled, or failed with `error`: all that it produced is discarded, unless `proposal` is accepted later.
+    """A call was cancelled, or failed with `error`. Its tokens are discarded unless `proposal` is accepted later.
 
-    `proposal`: what had been written of it by then, and told where somebody listens. `lost`: its server is gone.
+    `proposal` is the text that it had written. `lost` is True if its server is gone.
     """
 
     call: Call
@@ -151,7 +170,7 @@ class Cancelled(Event, frozen=True, kw_only=True):
 
 
 class Degraded(Event, frozen=True, kw_only=True):
-    """The server of a role is gone, as `error` tells; from here on the engine of `survivor` does what is asked of that role."""
+    """The server of a role is gone (`error`); from here on the engine of `survivor` serves the calls for that role."""
 
     role: str
     survivor: str
@@ -159,7 +178,7 @@ class Degraded(Event, frozen=True, kw_only=True):
 
 
 class Child(Event, frozen=True, kw_only=True):
-    """A chain on the same problem; its events are nested and grow with it."""
+    """A child chain on the same problem began; its events are nested and grow with it."""
 
     index: int
     seed: int
@@ -167,20 +186,20 @@ class Child(Event, frozen=True, kw_only=True):
 
 
 class Became(Event, frozen=True, kw_only=True):
-    """The text of a child was taken over, in place of what the chain had."""
+    """The chain took over the text of a child in place of its own."""
 
     index: int
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The thinking ended from outside or for want of something: `finish` is what that makes of the finish reason."""
+    """The thinking was ended from outside, or for lack of room; `finish` is the finish reason that follows."""
 
     reason: str
     finish: FinishReason
 
 
 class Answered(Event, frozen=True, kw_only=True):
-    """The thinking was closed and the answer written. `cue` is text that no model wrote, at the answer's beginning."""
+    """The thinking was closed and the answer written. `cue` is the answer's beginning that no model wrote."""
 
     call: Call
     seed: int
@@ -189,7 +208,7 @@ class Answered(Event, frozen=True, kw_only=True):
 
 
 class Ended(Event, frozen=True, kw_only=True):
-    """The chain is over. `seconds` of wall time."""
+    """The chain is over, after `seconds` of wall time."""
 
     finish_reason: FinishReason
     seconds: float
@@ -217,9 +236,9 @@ AnyEvent = (
 
 
 class TextDelta(Struct, frozen=True, gc=False):
-    """For a listener only, never part of the trace: text as it is written.
+    """New text of a call, for listeners only; it is not part of the trace.
 
-    `draft` is the id that the text will have; `committed` is False while it is only proposed.
+    `draft` is the id that the text will have. `committed` is False while the text is a proposal.
     """
 
     role: str

@@ -1,4 +1,4 @@
-"""Runs a method again from a saved trace: an engine that gives what the trace says was given."""
+"""Replays a trace: an engine that returns the completions of a saved trace."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score
 
 
 class ReplayEngine:
-    """The engine of one role, out of a trace. Completions are found by their seed, which names their place in the tree.
+    """The engine of one role, replayed from a trace. Completions are found by their seed, which is unique to a place in the tree.
 
-    `like` lends its vocabulary, which must be the one that the trace was made with. What the trace does not hold raises
-    `ReplayMismatchError`: the method or its parameters are not those of the trace.
+    `like` provides the vocabulary, which must be that of the trace. A call that the trace does not hold raises `ReplayMismatchError`: the
+    method or its parameters differ from those of the trace.
     """
 
     abilities = ABILITIES
@@ -45,7 +45,7 @@ class ReplayEngine:
             return [await self._warm_up(tally)]
         await self._cut_short(decoding.seed, tally)
         if decoding.max_tokens > self._asked.setdefault(decoding.seed, decoding.max_tokens):
-            return [[Completion((), "length")] * decoding.n for _ in prefixes]  # a second try: what that gave is in the trace
+            return [[Completion((), "length")] * decoding.n for _ in prefixes]  # the second try of a call: the trace holds its result
         call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
         if not call or len(found) != len(prefixes) * decoding.n:
             raise ReplayMismatchError(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
@@ -70,10 +70,10 @@ class ReplayEngine:
         return scores
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: a replay holds no resources."""
 
     async def _warm_up(self, tally: Tally) -> list[Completion]:
-        """Warm-ups happen when they happen: the next one of the trace; after the last, one that waits until it is cancelled."""
+        """Returns the next warm-up of the trace; after the last, waits until it is cancelled."""
         if not self._warmed:
             await asyncio.get_running_loop().create_future()
         call, found = self._warmed.pop(0)
@@ -81,7 +81,7 @@ class ReplayEngine:
         return found
 
     async def _cut_short(self, seed: int, tally: Tally) -> None:
-        """A call that failed fails again; one that was cancelled waits until it is."""
+        """Fails as the call in the trace failed, or waits until it is cancelled."""
         if cut := self._cut_off(seed):
             _charge(tally, cut.call)
             tally.written = cut.proposal.completion.ids if cut.proposal else ()
@@ -90,7 +90,7 @@ class ReplayEngine:
             await asyncio.get_running_loop().create_future()
 
     def _cut_off(self, seed: int) -> events.Cancelled | None:
-        """The end of the call of that seed, if nothing else came of it."""
+        """Returns the end of a call that gave no completion."""
         return None if seed in self._completions else self._cut.get(seed)
 
     def _learn(self, event: events.AnyEvent, role: str) -> None:
@@ -115,7 +115,7 @@ class ReplayEngine:
 
 
 def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding) -> bool:
-    """Whether completions may have come from a call like this one. A server may have written what is in none of them."""
+    """Returns True if completions may come from such a call. A server may have written more than they hold."""
     paid = found if decoding.temperature > 0 else found[:: decoding.n]  # the others are copies
     lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in paid if one.finish == "length" and not decoding.stop)
     if lacking and lacking > call.produced_tokens - sum(one.produced for one in paid):
@@ -124,6 +124,6 @@ def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding
 
 
 def _charge(tally: Tally, call: events.Call) -> None:
-    """A replayed call costs what it cost."""
+    """Adds the cost of the call in the trace."""
     for field in COSTS:
         setattr(tally, field, getattr(tally, field) + getattr(call, field))

@@ -1,4 +1,4 @@
-"""What a chain is, as a fold over its events: the pieces of its text, and who paid for what.
+"""The state of a chain as a fold over its events: the pieces of its text, and its usage.
 
 The chain applies every event to its ledger as it happens, and a saved trace applies the same events again: text and
 usage have one source.
@@ -16,7 +16,7 @@ from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
-    """A run of text with one author. `kept` counts its produced tokens, `ends` tells that its last one ended the phase."""
+    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase."""
 
     author: str
     text: str
@@ -33,7 +33,7 @@ class Piece(Struct, frozen=True):
 
 
 class Segment(Struct, frozen=True):
-    """Neighbouring pieces of one author and phase, joined."""
+    """Neighbouring pieces of one author and phase, joined together."""
 
     author: str
     phase: Phase
@@ -42,7 +42,7 @@ class Segment(Struct, frozen=True):
 
 
 class Ledger:
-    """The state of one chain. `pieces` is its text, `kept` the tokens of it that models wrote."""
+    """The state of one chain. `pieces` is its text, `kept` the number of its tokens that models wrote."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -59,8 +59,8 @@ class Ledger:
         return ledger
 
     def apply(self, event: events.AnyEvent) -> int:
-        """Every kind of event that changes text or cost has its line here. Says how many tokens it produced."""
-        call: events.Call | None = getattr(event, "call", None)  # whatever has one was paid for
+        """Applies an event and returns the number of tokens that it produced."""
+        call: events.Call | None = getattr(event, "call", None)  # every call has a cost
         if call:
             self._pay(call)
         match event:
@@ -96,12 +96,12 @@ class Ledger:
 
     @property
     def ended(self) -> bool:
-        """Whether the text ends in an end."""
+        """True if the last token of the text ended its phase."""
         last = self._last()
         return last is not None and self.pieces[last].ends
 
     def reopen(self) -> None:
-        """Text after an end takes the end back: its token is no longer part of the chain."""
+        """Takes back the end of the last phase: its token is no longer part of the chain."""
         last = self._last()
         if last is not None and self.pieces[last].ends:
             piece = self.pieces[last]
@@ -109,14 +109,14 @@ class Ledger:
             self.kept -= 1
 
     def _last(self) -> int | None:
-        """The last piece that is not empty."""
+        """Returns the index of the last piece that is not empty."""
         return next((place for place in reversed(range(len(self.pieces))) if self.pieces[place].text or self.pieces[place].kept), None)
 
     def text(self, phase: Phase) -> str:
         return "".join(piece.text for piece in self.pieces if piece.phase == phase)
 
     def segments(self) -> list[Segment]:
-        """The text by author, neighbours joined."""
+        """Returns the text by author, with neighbours joined."""
         joined: list[Segment] = []
         for piece in self.pieces:
             last = joined[-1] if joined else None
@@ -127,7 +127,7 @@ class Ledger:
         return joined
 
     def usage(self) -> dict[str, Usage]:
-        """By role; produced = kept + discarded."""
+        """Returns the usage by role, in which produced = kept + discarded."""
         totals = {role: structs.replace(cost) for role, cost in self._costs.items()}
         for happened in self.children.values():
             for role, cost in Ledger.of(happened).usage().items():

@@ -1,24 +1,26 @@
-"""A trace: all events of one chain, in order. Usage, text and pictures are computed from it and from nothing else.
+"""A trace: all events of one chain, in order. Usage, text and pictures are computed from it alone.
 
 On disk: JSON lines. The first is a header with the version, then one event a line (docs/trace.md).
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from speculative.errors import TraceFormatError
+from speculative.errors import TraceFormatError, UsageError
+from speculative.files import decode, write_file
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
 
-VERSION = 1
+VERSION = 2
+"""The version of the format that is written. Version 1 lacks `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`."""
+
+READABLE = (1, VERSION)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -43,7 +45,7 @@ class Trace:
         return f"Trace({len(self.events)} events)"
 
     def add(self, event: AnyEvent) -> int:
-        """Takes in what happens; says how many tokens it produced."""
+        """Appends an event and returns the number of tokens that it produced."""
         ledger = self.ledger
         self.events.append(event)
         self._applied += 1
@@ -51,7 +53,7 @@ class Trace:
 
     @property
     def ledger(self) -> Ledger:
-        """What the events come to: one ledger, kept, to which those are applied that came since it was asked for last."""
+        """The chain's state: one ledger, to which new events are applied when it is read."""
         while self._applied < len(self.events):
             self._ledger.apply(self.events[self._applied])
             self._applied += 1
@@ -59,14 +61,14 @@ class Trace:
 
     @property
     def started(self) -> Started:
-        """The first event. Raises `TraceFormatError` when there is none."""
+        """The first event. Raises `TraceFormatError` if it is missing."""
         if not self.events or not isinstance(self.events[0], Started):
             raise TraceFormatError("the trace does not begin with a `started` event")
         return self.events[0]
 
     @property
     def ended(self) -> Ended | None:
-        """The last event, or None when the chain did not come to its end."""
+        """The last event, or None if the chain did not end."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Ended) else None
 
@@ -77,42 +79,47 @@ class Trace:
 
     @property
     def degraded(self) -> str | None:
-        """The role whose server was lost, if the other role's engine went on in its place."""
+        """The role whose server was lost, if the other role's engine continued; else None."""
         return next((event.role for event in self.walk() if isinstance(event, Degraded)), None)
 
     def usage(self) -> dict[str, Usage]:
+        """Returns the usage by role, children included."""
         return self.ledger.usage()
 
     def segments(self) -> list[Segment]:
+        """Returns the text by author, with neighbours joined."""
         return self.ledger.segments()
 
     def walk(self) -> Iterator[AnyEvent]:
-        """All events, those of children right after the event that began them."""
+        """Yields all events; those of children follow the event that began them."""
         for event in self.events:
             yield event
             if isinstance(event, Child):
                 yield from Trace(event.events).walk()
 
     def timeless(self) -> list[Any]:
-        """The events without anything measured in seconds: equal for two runs that did the same."""
+        """Returns the events without times, which are equal for two runs that did the same."""
         return [_without_times(msgspec.to_builtins(event)) for event in self.events]
 
     def dump(self) -> bytes:
-        """JSON lines, as `save` writes them."""
+        """Returns the JSON lines that `save` writes."""
         header = _encoder.encode({"speculative_trace": VERSION})
         return b"\n".join([header, *(_encoder.encode(event) for event in self.events), b""])
 
     def save(self, path: str | Path) -> None:
         """Writes the whole file or nothing. Raises OSError."""
-        write_whole(Path(path), self.dump())
+        write_file(Path(path), self.dump())
 
     @classmethod
     def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
-        """Reads a saved trace. Raises `TraceFormatError` (not a trace, cut off, another version) and OSError.
+        """Reads a saved trace of this or an older version. Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
 
         `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.
         """
-        lines = Path(path).read_bytes().splitlines()
+        try:
+            lines = decode(Path(path).read_bytes(), "the file").encode().splitlines()
+        except UsageError as error:
+            raise TraceFormatError(f"{path} is not a trace: {error}") from None
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
             version = header["speculative_trace"]
@@ -120,10 +127,9 @@ class Trace:
             raise TraceFormatError(
                 f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one"
             ) from None
-        if version != VERSION:
-            raise TraceFormatError(
-                f"{path} is a trace of version {version}, this library reads version {VERSION}; run the chain again to get one"
-            )
+        if version not in READABLE:
+            known = f"this library reads versions {READABLE[0]} to {VERSION}"
+            raise TraceFormatError(f"{path} is a trace of version {version}, {known}; update it or run the chain again")
         events: list[AnyEvent] = []
         for number, line in enumerate(lines[1:], 2):
             try:
@@ -141,34 +147,9 @@ class Trace:
         return trace
 
 
-def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes beside the file, then renames: a full disk or a crash leaves what was there. Raises OSError.
-
-    `data` may come in parts, which need not be in memory together.
-    """
-    parts = [data] if isinstance(data, bytes) else data
-    if path.exists() and not path.is_file():  # a pipe or a device: nothing to rename onto
-        with path.open("wb") as file:
-            file.writelines(parts)
-        return
-    path = path.resolve()  # a link goes on pointing to where it points
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
-    try:
-        with beside.open("xb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say what it had no room for
-            error.filename = str(path)
-        raise
-
-
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_times(inner) for key, inner in value.items() if key not in ("at", "seconds")}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _without_times(inner) for key, inner in value.items() if key not in ("at", "began", "seconds")}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list | tuple):
         return [_without_times(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
     return value

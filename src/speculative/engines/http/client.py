@@ -35,13 +35,13 @@ from speculative.errors import (
 from speculative.hiding import bare
 
 ATTEMPTS = 4
-PATIENCE = 30.0
+RETRY_FOR_S = 30.0
 """Seconds in which a call that nobody answered may be tried again."""
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
 
-PASSING = frozenset({502, 503, 504})
+RETRY_STATUSES = frozenset({502, 503, 504})
 
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -61,7 +61,7 @@ class Deadlines(Struct, frozen=True):
     doubted: float = 10.0
 
 
-LINGER = 0.2
+LINGER_S = 0.2
 """Seconds in which a server may end an answer after its last event: then the connection can be used again."""
 
 MAX_ANSWER = 1 << 26
@@ -70,7 +70,7 @@ MAX_ANSWER = 1 << 26
 MAX_REFUSAL = 1 << 16
 """Bytes of an error's body that are read."""
 
-LONGEST_WAIT = 7 * 86400.0
+MAX_RETRY_AFTER_S = 7 * 86400.0
 """Seconds beyond which a Retry-After is taken for nonsense."""
 
 T = TypeVar("T")
@@ -101,11 +101,11 @@ class _Stream:
     async def linger(self) -> None:
         """Waits a moment for the end of an answer that is over, so that its connection can be used again."""
         with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(LINGER_S):
                 await self.response.content.readany()
 
 
-class Link:
+class ServerClient:
     """The connection of one engine to the servers that run its model. A call stays on one server; `key` names the chain."""
 
     def __init__(self, urls: Sequence[str], *, secret: str | None = None, deadlines: Deadlines | None = None) -> None:
@@ -114,7 +114,7 @@ class Link:
             _check(secret, self.replicas.urls)
         self.deadlines = deadlines or Deadlines()
         self.secret = secret
-        self.keeps = True
+        self.reuse_connection = True
         self.hint = ""
         """What an error about the context tells to do, if not to shorten the problem."""
 
@@ -126,11 +126,11 @@ class Link:
 
     async def get(self, path: str) -> bytes:
         """Returns one page. Raises `EngineUnreachableError` at once: nothing is tried again."""
-        return await self._once("GET", self.replicas.pick(""), path, None, "", _page)
+        return await self._send("GET", self.replicas.pick(""), path, None, "", _page)
 
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
         """Returns the whole answer to a call that writes nothing (its deadline is that of a first token)."""
-        return await self._retried(path, body, key, _page)
+        return await self._send_with_retries(path, body, key, _page)
 
     async def stream(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
         """Yields what the reader makes of a streamed answer: something for a read, nothing, or its end.
@@ -152,7 +152,7 @@ class Link:
 
         clock = asyncio.get_running_loop().time
         ends = clock() + self.deadlines.whole
-        stream, made = await self._retried(path, body, key, begun)
+        stream, made = await self._send_with_retries(path, body, key, begun)
         try:
             while True:
                 if made is not None:
@@ -170,7 +170,7 @@ class Link:
         except TimeoutError:
             late = clock() >= ends
             if not late:
-                self.replicas.fell(stream.base, silent=True)
+                self.replicas.mark_failed(stream.base, silent=True)
             if not reader.over:
                 raise self._late(stream.response, late) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -188,28 +188,30 @@ class Link:
             return EngineTimeoutError(f"{url}: the call took longer than {self.deadlines.whole:g} s")
         return EngineTimeoutError(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
 
-    async def _retried(self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]) -> R:
+    async def _send_with_retries(
+        self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]
+    ) -> R:
         """Makes a call and reads its answer. A failure that can pass is tried again, on another replica if there is one."""
         content = msgspec.json.encode(body)
 
         def passing(error: Exception) -> bool | float:
-            return self.replicas.passing(error, PATIENCE)
+            return self.replicas.retry_delay(error, RETRY_FOR_S)
 
         try:
-            return await self._once("POST", self.replicas.pick(key), path, content, key, read)
+            return await self._send("POST", self.replicas.pick(key), path, content, key, read)
         except EngineError as error:
             if passing(error) is False:
                 raise
             failed = error
-        timeout = PATIENCE + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
+        timeout = RETRY_FOR_S + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
         async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
             with attempt:
                 if attempt.num == 1:  # it was made above: what nearly always goes well is not watched
                     raise failed
-                return await self._once("POST", self.replicas.pick(key), path, content, key, read)
+                return await self._send("POST", self.replicas.pick(key), path, content, key, read)
         raise AssertionError("a retry loop ends by returning or raising")
 
-    async def _once(
+    async def _send(
         self,
         verb: str,
         base: str,
@@ -219,7 +221,7 @@ class Link:
         read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]],
     ) -> R:
         address, url = _address(base, path)
-        patience = await self._patience(base, verb)
+        patience = await self._first_token_timeout(base, verb)
         try:
             async with asyncio.timeout(patience):
                 limits = _limits(self.deadlines.connect)
@@ -227,12 +229,12 @@ class Link:
                 response = await pool.session(self).request(verb, address, **settings)
                 try:
                     if response.status != 200:
-                        if response.status in PASSING:
-                            self.replicas.fell(base)
+                        if response.status in RETRY_STATUSES:
+                            self.replicas.mark_failed(base)
                         raise await self._refusal(response, url)
                     found = await read(response, base)
                     if verb == "POST":
-                        self.replicas.lives(base)
+                        self.replicas.mark_alive(base)
                     return found
                 except BaseException:
                     response.close()
@@ -249,37 +251,37 @@ class Link:
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
 
-    async def _patience(self, base: str, verb: str) -> float:
+    async def _first_token_timeout(self, base: str, verb: str) -> float:
         """Seconds for the beginning of an answer. A server in doubt has few of them where another one, or the other model, can go
         on; where nothing can, it has all of them as long as it says what it runs: it may have a long queue."""
-        if not self.replicas.doubts(base):
+        if not self.replicas.is_suspect(base):
             return self.deadlines.first_token
         if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
             with suppress(EngineRefusedError, EngineServerError, EngineBusyError):  # which are answers
-                await self._once("GET", base, "models", None, "", _page)
+                await self._send("GET", base, "models", None, "", _page)
             return self.deadlines.first_token
         return min(self.deadlines.doubted, self.deadlines.first_token)
 
     def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeoutError:
         """The error for a server that let its time pass."""
         whole = patience >= self.deadlines.first_token
-        self.replicas.fell(base, silent=whole)
+        self.replicas.mark_failed(base, silent=whole)
         before = "" if whole else " of a server that was silent before"
         return EngineTimeoutError(f"{url}: {what} within {patience:g} s{before}; see whether the server is stuck")
 
     def _lost(self, base: str, url: str, reason: str) -> EngineUnreachableError:
-        self.replicas.fell(base)
+        self.replicas.mark_failed(base)
         return EngineUnreachableError(f"{url}: {reason}; start a server there or give another address")
 
     async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> EngineError:
         """Makes the error that a status other than 200 stands for."""
         body, _ = await _read(response, MAX_REFUSAL)
         said, status = told(body), response.status
-        if status == 429 or status in PASSING:
+        if status == 429 or status in RETRY_STATUSES:
             after = retry_after(response.headers)
             error = EngineBusyError(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
-            error.add_note("passing" if after is not None or status in PASSING else "lasting")
-            error.lost = status in PASSING
+            error.add_note("passing" if after is not None or status in RETRY_STATUSES else "lasting")
+            error.lost = status in RETRY_STATUSES
             return error
         if status in (401, 403):
             return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
@@ -289,7 +291,7 @@ class Link:
 
     def _headers(self, key: str) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if not self.keeps:  # a call that met a connection which the server has closed would wait to be tried again
+        if not self.reuse_connection:  # a call that met a connection which the server has closed would wait to be tried again
             headers["Connection"] = "close"
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
@@ -366,7 +368,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     else:
         until, now = _date(said), _date(headers.get("Date", "")) or datetime.now(UTC)  # the server's own clock may be another
         seconds = -1.0 if until is None else (until - now).total_seconds()
-    return seconds if 0 <= seconds <= LONGEST_WAIT else None
+    return seconds if 0 <= seconds <= MAX_RETRY_AFTER_S else None
 
 
 def _date(said: str) -> datetime | None:

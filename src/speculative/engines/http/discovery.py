@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from speculative.engines.base import Ability, Vocabulary
-from speculative.engines.http.client import Link
-from speculative.engines.http.protocols.base import Wire
+from speculative.engines.http.client import ServerClient
+from speculative.engines.http.protocols.base import ServerProtocol
 from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
 from speculative.hiding import bare
 
@@ -70,19 +70,19 @@ class Server(Struct, frozen=True):
     template: str | None = None
     assumed: bool = False
 
-    def wire(self, vocabulary: Vocabulary) -> Wire:
+    def protocol(self, vocabulary: Vocabulary) -> ServerProtocol:
         """How to speak with it."""
         if self.kind == "sglang":
-            from speculative.engines.http.protocols.sglang import SglangWire
+            from speculative.engines.http.protocols.sglang import SglangProtocol
 
-            return SglangWire()
+            return SglangProtocol()
         if self.kind == "llama.cpp":
-            from speculative.engines.http.protocols.llamacpp import LlamaWire
+            from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 
-            return LlamaWire(vocabulary)
-        from speculative.engines.http.protocols.vllm import VllmWire
+            return LlamaCppProtocol(vocabulary)
+        from speculative.engines.http.protocols.vllm import VllmProtocol
 
-        return VllmWire(self.model)
+        return VllmProtocol(self.model)
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -92,64 +92,64 @@ class Server(Struct, frozen=True):
         return base | scoring
 
 
-async def inspect(link: Link, model: str | None = None, context: int | None = None) -> Server:
-    """Asks the servers of a link what they are. All have to run the same model. `context` counts instead of what they say.
+async def inspect(client: ServerClient, model: str | None = None, context: int | None = None) -> Server:
+    """Asks the servers of a client what they are. All have to run the same model. `context` counts instead of what they say.
 
     Raises `EngineError` and `UsageError`.
     """
-    links = [Link([url], secret=link.secret, deadlines=link.deadlines) for url in link.replicas.urls]
+    links = [ServerClient([url], secret=client.secret, deadlines=client.deadlines) for url in client.replicas.urls]
     found = [await _inspect(one, model, context) for one in links]
     first = found[0]
-    for url, other in zip(link.replicas.urls, found, strict=True):
+    for url, other in zip(client.replicas.urls, found, strict=True):
         if (other.kind, other.model, other.context) != (first.kind, first.model, first.context):
             raise UsageError(
-                f"{bare(url)} runs {_what(other)}, but {bare(link.replicas.urls[0])} {_what(first)}; replicas have to be alike"
+                f"{bare(url)} runs {_what(other)}, but {bare(client.replicas.urls[0])} {_what(first)}; replicas have to be alike"
             )
     if first.assumed:
         LOG.warning(
             "%s does not say how long its context is; %d tokens are assumed, set the true number with %s",
-            f"{first.model} at {link.name}",
+            f"{first.model} at {client.name}",
             first.context,
             CONTEXT_FLAGS,
         )
     return first
 
 
-async def _inspect(link: Link, model: str | None, context: int | None) -> Server:
+async def _inspect(client: ServerClient, model: str | None, context: int | None) -> Server:
     try:
-        cards = (await _json(link, "models", _Models)).data
+        cards = (await _json(client, "models", _Models)).data
         if any(card.owned_by == OURS for card in cards):
             raise UsageError(
-                f"{link.name} is a `speculative serve`, which writes whole chains with its own pair and gives no token ids back, "
+                f"{client.name} is a `speculative serve`, which writes whole chains with its own pair and gives no token ids back, "
                 "so it cannot be a model of a pair; name the model servers behind it"
             )
-        card = _chosen(cards, model, link.name)
-        server = await _of_kind(link, card, _base(card, cards))
+        card = _chosen(cards, model, client.name)
+        server = await _of_kind(client, card, _base(card, cards))
         if context:
             return structs.replace(server, context=context)
         if server.context:
             return server
-        asked = await _asked_context(link, card)
+        asked = await _asked_context(client, card)
         return structs.replace(server, context=asked or UNKNOWN_CONTEXT, assumed=asked is None)
     finally:
-        await link.aclose()
+        await client.aclose()
 
 
-async def _of_kind(link: Link, card: _Card, base: _Card) -> Server:
+async def _of_kind(client: ServerClient, card: _Card, base: _Card) -> Server:
     """Asks a server of each kind in its own way. `base`: the card of the model that `card` adapts, or `card` itself."""
     source, context = base.root or base.id, card.context or base.context or 0
     match OWNERS.get((card.owned_by or base.owned_by or "").lower(), "other"):
         case "vllm":
-            version = (await _page(link, "/version", optional=True)).get("version", "")
+            version = (await _page(client, "/version", optional=True)).get("version", "")
             return Server("vllm", str(version), card.id, source, context)
         case "sglang":
             about, info = await asyncio.gather(
-                _page(link, "/model_info", "/get_model_info"), _page(link, "/server_info", "/get_server_info", optional=True)
+                _page(client, "/model_info", "/get_model_info"), _page(client, "/server_info", "/get_server_info", optional=True)
             )
             source = str(about.get("tokenizer_path") or about.get("model_path") or card.id)
             return Server("sglang", str(info.get("version", "")), card.id, source, context or _positions(info.get("context_length")) or 0)
         case "llama.cpp":
-            props = await _page(link, "/props")
+            props = await _page(client, "/props")
             # (its card tells the positions of all slots together, where it does)
             positions, build = _positions(_within(props, "default_generation_settings", "n_ctx")), str(props.get("build_info", ""))
             source = str(props.get("model_path") or card.id)
@@ -158,16 +158,16 @@ async def _of_kind(link: Link, card: _Card, base: _Card) -> Server:
             return Server("other", "", card.id, source, context)
 
 
-async def _asked_context(link: Link, card: _Card) -> int | None:
+async def _asked_context(client: ServerClient, card: _Card) -> int | None:
     """Asks for the positions in the ways of vLLM, llama.cpp, TGI and SGLang."""
     with suppress(EngineError, msgspec.DecodeError):
-        answer = await link.post("/tokenize", {"model": card.id, "prompt": "1"}, "")
+        answer = await client.post("/tokenize", {"model": card.id, "prompt": "1"}, "")
         if positions := _positions(_within(msgspec.json.decode(answer), "max_model_len")):
             return positions
     pages = ("/props", "default_generation_settings", "n_ctx"), ("/info", "max_total_tokens"), ("/server_info", "context_length")
     for path, *steps in pages:
         with suppress(EngineError):
-            if positions := _positions(_within(await _page(link, path, optional=True), *steps)):
+            if positions := _positions(_within(await _page(client, path, optional=True), *steps)):
                 return positions
     return None
 
@@ -203,22 +203,22 @@ def _base(card: _Card, cards: list[_Card]) -> _Card:
     return next((other for other in cards if other.id == card.parent and other is not card), card)
 
 
-async def _json(link: Link, path: str, shape: type[T]) -> T:
-    answer = await link.get(path)
+async def _json(client: ServerClient, path: str, shape: type[T]) -> T:
+    answer = await client.get(path)
     try:
         return msgspec.json.decode(answer, type=shape)
     except msgspec.DecodeError as error:
         raise EngineServerError(
-            f"{link.name}: {path} answers {answer[:60]!r}, which no model server says ({error}); see whether the address is right"
+            f"{client.name}: {path} answers {answer[:60]!r}, which no model server says ({error}); see whether the address is right"
         ) from None
 
 
-async def _page(link: Link, *paths: str, optional: bool = False) -> dict[str, Any]:
+async def _page(client: ServerClient, *paths: str, optional: bool = False) -> dict[str, Any]:
     """Reads the first of these pages that the server has."""
     failed: EngineError | None = None
     for path in paths:
         try:
-            return await _json(link, path, dict[str, Any])
+            return await _json(client, path, dict[str, Any])
         except (EngineRefusedError, EngineServerError) as error:
             failed = failed or error
     if optional:

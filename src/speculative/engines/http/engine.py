@@ -14,15 +14,16 @@ from msgspec import structs
 
 from speculative._sync import apart
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
-from speculative.engines.http.client import Deadlines, Link
+from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
-from speculative.engines.http.protocols.base import Broken, Job, Writing
-from speculative.engines.http.response import Reading, Telling
+from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
+from speculative.engines.http.response import ResponseReader, StreamingReader
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.hiding import bare
+from speculative.prompts import load_dialect
 
-HELD = 16
+STREAM_INTERVAL = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
 
 PROBE = "Ann has 3 pens and 42 more"
@@ -36,15 +37,15 @@ class OpenAIEngine:
     noticed. Cancelling closes the connection, at which servers stop the work.
     """
 
-    def __init__(self, link: Link, server: Server, vocabulary: Vocabulary, dialect: str, abilities: frozenset[Ability]) -> None:
-        self.link, self.server = link, server
-        self.name = f"{server.model} at {link.name}"
+    def __init__(self, client: ServerClient, server: Server, vocabulary: Vocabulary, dialect: str, abilities: frozenset[Ability]) -> None:
+        self.client, self.server = client, server
+        self.name = f"{server.model} at {client.name}"
         self.abilities: frozenset[Ability] = abilities
         self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
-        self._wire = server.wire(vocabulary)
-        link.keeps = self._wire.keeps
+        self._protocol = server.protocol(vocabulary)
+        client.reuse_connection = self._protocol.reuse_connection
         if server.assumed:
-            link.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
+            client.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
     @classmethod
     async def connect(
@@ -63,24 +64,25 @@ class OpenAIEngine:
         """Asks the servers what they are and has one write a token.
 
         `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
-        where the server says. `dialect`: a name of `prompts`, if it cannot be told from the vocabulary. `context`: positions
-        of the model, if the server does not say them. `phase` is told what is being done.
+        where the server says. `dialect`: a name or `FILE.py:CLASS`, if it cannot be told from the vocabulary. `context`: positions of
+        the model, if the server does not say them. `phase` is told what is being done.
         Raises `EngineUnreachableError` for a dead address, `UsageError` for what has to be said.
         """
         addresses = [urls] if isinstance(urls, str) else urls
-        link = Link(addresses, secret=secret, deadlines=deadlines)
+        client = ServerClient(addresses, secret=secret, deadlines=deadlines)
         waiting = f"waiting for {' and '.join(map(bare, addresses))}"
         try:
             phase(waiting)
-            server = await inspect(link, model, context)
+            server = await inspect(client, model, context)
             if vocabulary is None:
                 phase(f"reading the tokenizer of {tokenizer or server.source}")
                 vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
                 phase(waiting)
-            engine = cls(link, server, vocabulary, dialect or remote_vocabulary.dialect_of(vocabulary), server.abilities)
-            return await engine._tried()
+            name = load_dialect(dialect) if dialect else remote_vocabulary.dialect_of(vocabulary)
+            engine = cls(client, server, vocabulary, name, server.abilities)
+            return await engine._probe_abilities()
         finally:
-            await link.aclose()
+            await client.aclose()
 
     @classmethod
     def open(cls, urls: str | Sequence[str], *, tell: Callable[[str], None] | None = None, **options: Any) -> OpenAIEngine:
@@ -101,24 +103,24 @@ class OpenAIEngine:
 
         return apart(cls.connect(urls, phase=phase, **options), told)
 
-    async def _tried(self) -> OpenAIEngine:
+    async def _probe_abilities(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
-        tally, job = Tally(), Job([self.vocabulary.encode("1")], [0], 1)
-        reading = await self._read(job, Decoding(1), [Writing(Decoding(1), 1, self.vocabulary)], "", tally)
+        tally, job = Tally(), ServerRequest([self.vocabulary.encode("1")], [0], 1)
+        reading = await self._read(job, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.vocabulary)], "", tally)
         if reading.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
         if self.server.kind == "vllm" and await self._speculates():
             own: frozenset[Ability] = frozenset({"speculates"})
             self.abilities |= own
-        await self._read_alike()
+        await self._check_tokenizer_matches()
         return self
 
-    async def _read_alike(self) -> None:
+    async def _check_tokenizer_matches(self) -> None:
         """Raises `UsageError` where the server reads our token ids as another text: then all that is written would be nonsense."""
         ids = self.vocabulary.encode(PROBE)
         try:
-            answer = await self.link.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
+            answer = await self.client.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
             said: Any = msgspec.json.decode(answer)
             text: Any = said.get("prompt", said.get("content"))  # vLLM says one, llama.cpp the other
         except (EngineError, msgspec.DecodeError, AttributeError):
@@ -130,7 +132,7 @@ class OpenAIEngine:
     async def _speculates(self) -> bool:
         """Whether vLLM drafts tokens by itself: only then does it count them."""
         try:
-            return b"vllm:spec_decode_num_drafts" in await self.link.get("/metrics")
+            return b"vllm:spec_decode_num_drafts" in await self.client.get("/metrics")
         except (EngineRefusedError, EngineServerError):
             return False  # its metrics are off
 
@@ -142,13 +144,13 @@ class OpenAIEngine:
             once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
             return [several * decoding.n for several in once]
         rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
-        writings = [Writing(decoding, room, self.vocabulary) for room in rooms]
+        writings = [CompletionBuilder(decoding, room, self.vocabulary) for room in rooms]
         if decoding.max_tokens < 1:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]
         if len(writings) == 1:
             tally.written = writings[0].ids
         jobs = self._jobs(prefixes, rooms, decoding)
-        await together([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
+        await gather_or_raise([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
         found = [writing.completion() for writing in writings]
         return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
 
@@ -161,8 +163,8 @@ class OpenAIEngine:
             return _nothing()
         (job,) = self._jobs([prefix], [room], decoding)
         self._count(job, tally)
-        telling = Telling(self.name, self._wire, Writing(decoding, room, self.vocabulary), tally, len(prefix))
-        return self.link.stream(self._wire.path, self._wire.body(job, decoding, 1), key, telling)
+        telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.vocabulary), tally, len(prefix))
+        return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
@@ -179,20 +181,20 @@ class OpenAIEngine:
             tally.requests += 1
             tally.prompt_tokens += len(prefix)
             tally.scored_tokens += len(continuation)
-            answer = await self.link.post(self._wire.score_path, self._wire.score_body(prefix, continuation), key)
+            answer = await self.client.post(self._protocol.score_path, self._protocol.score_body(prefix, continuation), key)
             try:
-                found[place], cached = self._wire.scores_of(answer, prefix, continuation)
-            except (msgspec.DecodeError, Broken) as error:
+                found[place], cached = self._protocol.scores_of(answer, prefix, continuation)
+            except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
             tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
-        await together([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
+        await gather_or_raise([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
         return found
 
     async def aclose(self) -> None:
         """Closes the connections that were opened in this event loop."""
-        await self.link.aclose()
+        await self.client.aclose()
 
     # ---- under them -------------------------------------------------------------------------------------------------
 
@@ -203,36 +205,45 @@ class OpenAIEngine:
 
     def _fits(self, prefix: Ids, room: int) -> None:
         if len(prefix) + room > self.context:
-            raise ContextExceededError(self.name, len(prefix) + room, self.context, hint=self.link.hint)
+            raise ContextExceededError(self.name, len(prefix) + room, self.context, hint=self.client.hint)
         if not len(prefix):
             raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
 
-    def _jobs(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[Job]:
+    def _jobs(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[ServerRequest]:
         """The calls that a batch becomes.
 
         Servers draw with one seed for a whole call, so prefixes that shared one would get the same random numbers, and
         equal ones the same text: only greedy completions go together, where there is nothing to draw.
         """
-        n, wire = decoding.n, self._wire
-        if decoding.temperature <= 0 and wire.batches:
+        n, protocol = decoding.n, self._protocol
+        if decoding.temperature <= 0 and protocol.supports_batch:
             grouped: dict[int, list[int]] = {}
             for slot, room in enumerate(rooms):
                 grouped.setdefault(room, []).append(slot)
-            return [Job([prefixes[slot] for slot in slots], slots, room) for room, slots in grouped.items()]
-        if wire.several:
+            return [ServerRequest([prefixes[slot] for slot in slots], slots, room) for room, slots in grouped.items()]
+        if protocol.supports_n:
             spans = [range(i * n, i * n + n) for i in range(len(prefixes))]
-            return [Job([prefix], spans[i], rooms[i * n], n, mixed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n]
-        return [Job([prefixes[slot // n]], [slot], room, 1, mixed(decoding.seed, slot // n, slot % n)) for slot, room in enumerate(rooms)]
+            return [
+                ServerRequest([prefix], spans[i], rooms[i * n], n, derive_seed(decoding.seed, i)) for i, prefix in enumerate(prefixes) if n
+            ]
+        return [
+            ServerRequest([prefixes[slot // n]], [slot], room, 1, derive_seed(decoding.seed, slot // n, slot % n))
+            for slot, room in enumerate(rooms)
+        ]
 
-    async def _read(self, job: Job, decoding: Decoding, writings: list[Writing], key: str, tally: Tally) -> Reading:
+    async def _read(
+        self, job: ServerRequest, decoding: Decoding, writings: list[CompletionBuilder], key: str, tally: Tally
+    ) -> ResponseReader:
         """Reads one call's answer to its end."""
-        reading = Reading(self.name, self._wire, writings, tally, self._count(job, tally))
-        async with aclosing(self.link.stream(self._wire.path, self._wire.body(job, decoding, HELD), key, reading)) as nothing:
+        reading = ResponseReader(self.name, self._protocol, writings, tally, self._count(job, tally))
+        async with aclosing(
+            self.client.stream(self._protocol.path, self._protocol.body(job, decoding, STREAM_INTERVAL), key, reading)
+        ) as nothing:
             async for _ in nothing:
                 pass
         return reading
 
-    def _count(self, job: Job, tally: Tally) -> int:
+    def _count(self, job: ServerRequest, tally: Tally) -> int:
         """Takes down that a call is made; says how many tokens its prompt has."""
         prompt = sum(len(prefix) for prefix in job.prefixes)
         tally.requests += 1
@@ -245,12 +256,12 @@ async def _nothing() -> AsyncGenerator[Delta]:
     yield Delta((), Completion((), "length"))
 
 
-def mixed(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A seed of 48 bits out of several numbers: neighbouring ones must not meet in a server that counts seeds up."""
     return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
 
 
-async def together(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
+async def gather_or_raise(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
     """Runs all of them; the first error cancels the rest and is raised as it is."""
     if len(work) == 1:
         await work[0]

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 from speculative.errors import EngineBusyError, EngineTimeoutError, EngineUnreachableError, UsageError
 from speculative.hiding import bare
 
-REST = 15.0
+FAILED_COOLDOWN_S = 15.0
 """Seconds for which a server that did not answer is passed over, while there are others."""
 
-DOUBT = 1800.0
+SUSPECT_FOR_S = 1800.0
 """Seconds after which a server that was silent, and has not answered since, is given the time of any other again: it may have been slow."""
 
 
@@ -38,26 +38,26 @@ class Replicas:
         """The server for a chain: the highest hash of key and address among those that live."""
         return max(self._living() or self.urls, key=lambda url: blake2b(f"{key} {url}".encode(), digest_size=8).digest())
 
-    def fell(self, url: str, *, silent: bool = False) -> None:
+    def mark_failed(self, url: str, *, silent: bool = False) -> None:
         """A server did not answer. `silent`: it held the connection, and let all of its time pass."""
         self._fell[url] = time.monotonic()
         if silent:
             self._silent[url] = time.monotonic()
 
-    def lives(self, url: str) -> None:
+    def mark_alive(self, url: str) -> None:
         """A server answered a call."""
         self._fell.pop(url, None)
         self._silent.pop(url, None)
 
-    def doubts(self, url: str) -> bool:
+    def is_suspect(self, url: str) -> bool:
         """Whether a server was silent, and has not answered a call since."""
-        return url in self._silent and time.monotonic() - self._silent[url] < DOUBT
+        return url in self._silent and time.monotonic() - self._silent[url] < SUSPECT_FOR_S
 
     def others(self, url: str) -> bool:
         """Whether another server that lives could do its work."""
         return any(one != url for one in self._living())
 
-    def passing(self, error: Exception, patience: float) -> bool | float:
+    def retry_delay(self, error: Exception, patience: float) -> bool | float:
         """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
         others = bool(self._living()) and len(self.urls) > 1
         if isinstance(error, EngineUnreachableError):
@@ -72,7 +72,7 @@ class Replicas:
 
     def _living(self) -> list[str]:
         now = time.monotonic()
-        return [url for url in self.urls if now - self._fell.get(url, -REST) >= REST]
+        return [url for url in self.urls if now - self._fell.get(url, -FAILED_COOLDOWN_S) >= FAILED_COOLDOWN_S]
 
 
 ENDPOINTS = re.compile(r"/((chat/)?completions?|generate|models|responses|embeddings|messages)$")

@@ -7,29 +7,29 @@ from collections.abc import Sequence
 import msgspec
 
 from speculative.engines.base import Delta, Tally
-from speculative.engines.http.protocols.base import Broken, News, Wire, Writing
+from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, CompletionBuilder, ServerProtocol
 from speculative.errors import EngineServerError
 
 STEP = "a part of the stream was lost, doubled or swapped: look into the log of the server, and of a proxy in front of it"
 
 
-class Reading:
+class ResponseReader:
     """One answer of the server `name` to a call with so many tokens of `prompt`.
 
     `cached`: what it said last of the prompt's tokens in its cache, if it does say.
     """
 
-    def __init__(self, name: str, wire: Wire, writings: Sequence[Writing], tally: Tally, prompt: int) -> None:
+    def __init__(self, name: str, protocol: ServerProtocol, writings: Sequence[CompletionBuilder], tally: Tally, prompt: int) -> None:
         self.cached: int | None = None
         self._name, self._writings, self._tally, self._prompt = name, writings, tally, prompt
-        self._wire, self._read = wire, wire.reader()
+        self._protocol, self._read = protocol, protocol.reader()
         self.tokens = 0
         self._produced: int | None = None
 
     def restart(self) -> None:
         """Forgets an attempt that failed before its first token: the next one may be on another server."""
         self._tally.cached_tokens -= self.cached or 0
-        self._read, self.cached, self._produced = self._wire.reader(), None, None
+        self._read, self.cached, self._produced = self._protocol.reader(), None, None
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
         """Reads the payloads that came together. Raises `EngineServerError`."""
@@ -40,11 +40,11 @@ class Reading:
                 for piece in news.pieces:
                     index, size = piece.index, len(piece.ids)
                     if index >= len(self._writings):
-                        raise Broken(f"an answer for completion {index} of {len(self._writings)}")
+                        raise BadResponseError(f"an answer for completion {index} of {len(self._writings)}")
                     self.tokens += size
                     self._tally.produced_tokens += size
                     fresh += self._writings[index].add(piece)
-            except Broken as error:
+            except BadResponseError as error:
                 raise error.typed(self._name, payload) from None
             except msgspec.DecodeError as error:
                 raise EngineServerError(f"{self._name}: {error}; it sent {payload[:80]!r}") from None
@@ -75,7 +75,7 @@ class Reading:
 
     def _check_count(self, unsent: int, ends: int) -> None:
         """Holds the server's count of tokens against those that came."""
-        cut = sum(writing.finish in ("length", "context") for writing in self._writings) * self._wire.withheld
+        cut = sum(writing.finish in ("length", "context") for writing in self._writings) * self._protocol.withheld
         if not 0 <= unsent <= ends + cut:
             raise EngineServerError(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
         self._tally.produced_tokens += max(0, unsent - ends)
@@ -84,7 +84,7 @@ class Reading:
         """Returns the delta of new tokens, or None if the call is not streamed."""
         return None
 
-    def _count(self, news: News) -> None:
+    def _count(self, news: ChunkUpdate) -> None:
         """Takes down the server's own counts, as far as they can be true."""
         if news.produced is not None:
             self._produced = news.produced
@@ -99,11 +99,11 @@ class Reading:
         return all(writing.finish for writing in self._writings)
 
 
-class Telling(Reading):
+class StreamingReader(ResponseReader):
     """The same for one completion, told as it comes: a delta for each read that brings tokens, and one with the whole of it."""
 
-    def __init__(self, name: str, wire: Wire, writing: Writing, tally: Tally, prompt: int) -> None:
-        super().__init__(name, wire, [writing], tally, prompt)
+    def __init__(self, name: str, protocol: ServerProtocol, writing: CompletionBuilder, tally: Tally, prompt: int) -> None:
+        super().__init__(name, protocol, [writing], tally, prompt)
         self._writing = writing
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:

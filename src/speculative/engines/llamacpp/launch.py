@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from speculative.engines.llamacpp import server
-from speculative.engines.vllm.launch import Launch
+from speculative.engines.vllm.launch import LaunchConfig
 from speculative.errors import UsageError
 
 PROGRAM = "llama-server"
@@ -21,7 +21,7 @@ CONTEXT = 8192
 """Positions of each slot. A model that was trained on fewer has those."""
 
 
-class LlamaLaunch(Launch, frozen=True, tag="llama.cpp"):
+class LlamaLaunch(LaunchConfig, frozen=True, tag="llama.cpp"):
     """How a GGUF file is served with llama.cpp. `python` is not used: the server is a program, or that of this Python's package."""
 
     program: ClassVar[str] = "llama.cpp"

@@ -1,4 +1,6 @@
-"""The bundled engine: models run in this process by ONNX Runtime. Nothing heavy is imported before one is opened."""
+"""The bundled engine: a model runs in this process with ONNX Runtime.
+
+Heavy packages are imported when an engine is opened."""
 
 from speculative.engines.local.engine import BundledEngine
 

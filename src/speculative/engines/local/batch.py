@@ -1,27 +1,31 @@
-"""Continuous batching: every step samples one token for each member row, and computes the next logits of all in one run."""
+"""Continuous batching: one step writes a token for every sequence that decodes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 from speculative.engines.base import Completion
-from speculative.engines.local.block import STEPS, Block
 from speculative.engines.local.cache import MOST_ROWS, Store
 from speculative.engines.local.calls import Sequence
-from speculative.engines.local.model import Lane, Model, Rows
-from speculative.engines.local.sampler import Rule
+from speculative.engines.local.model import Model, RowBinding, Rows
+from speculative.engines.local.sampler import Rule, Sampler, logprobs, uniforms
 from speculative.engines.local.stops import ID
 from speculative.engines.local.weights import Array
-from speculative.engines.local.window import Window
+
+AHEAD = 32
+"""Random numbers that are drawn at once for each row."""
+
+COMPACT_EVERY = 64
+"""Steps after which the members are brought side by side."""
 
 
 class Batch:
-    """The members are rows of the store, by number. A step runs over a window of rows that holds them all.
+    """Decodes its members, which are rows of the store, in steps of one token.
 
-    What was sampled stays in a block and is handed to the sequences only when somebody looks (`flush`), so that a step costs
-    the same few array operations for one row or for many.
+    A step runs over a window of neighbouring rows that holds all members.
     """
 
     def __init__(self, model: Model, store: Store) -> None:
@@ -31,31 +35,27 @@ class Batch:
         self.shrinks = 0  # how often rows were given up, also by those who only held one
         self._rows = Rows(MOST_ROWS, model.shape.vocabulary)
         self._rule = Rule(MOST_ROWS)
-        self._block = Block(MOST_ROWS)
-        self._fresh: list[int] = []  # members that have no random numbers yet
         self._unfed = 0  # 1 between sampling a token and computing it
-        self._left = 0  # steps until a member comes to its limit, or a row to its last position
-        self._window: Window | None = None  # None: to be worked out
+        self._age = 0  # steps since the members were side by side
+        self._window: Window | None = None  # None: must be built again
         self._version = 0
-        self._lanes: dict[tuple[int, int], Lane] = {}
-        store.settle = self.flush_all
+        self._bindings: dict[tuple[int, int], RowBinding] = {}
+        store.sync = self._record_all
 
     def join(self, row: int, sequence: Sequence, logits: Array) -> None:
-        """Decode a sequence in a busy row whose last token has these logits [V]."""
+        """Decodes a sequence in a busy row whose last token has these logits [V]."""
         decoding = sequence.call.decoding
         self.members[row] = sequence
-        sequence.written = len(sequence.ids)
-        sequence.since = self._block.step
+        sequence.recorded = len(sequence.ids)
         self._rows.logits[row] = logits
         self._rows.lengths[row] = 2
         self._rows.last[row] = self._store.length[row]
         self._rule.set(row, self._model.shape.vocabulary, decoding.temperature, decoding.top_p, decoding.top_k)
-        self._fresh.append(row)
         self._window = None
 
     def leave(self, row: int) -> Sequence:
-        """Stop decoding a row; what it wrote is kept."""
-        self.flush(row)
+        """Stops decoding a row; the row keeps its tokens."""
+        self._record(row)
         sequence = self.members.pop(row)
         self._rows.lengths[row] = 0
         self._rows.last[row] = 0
@@ -64,52 +64,34 @@ class Batch:
         return sequence
 
     def step(self) -> None:
-        """One token for every member."""
-        block, window = self._block, self._window
+        """Writes one token for every member."""
+        window = self._window
         if window is None or self._version != self._store.version:
             window = self._prepare()
-        looks = window.draw(block)
-        block.step += 1
+        may_end = window.draw()
         self._unfed = 1
-        self._left -= 1
-        if looks or self._left <= 0:
-            self._end_some()
+        if may_end:
+            self._end_some(window)
         if window.streams:
-            self._tell()
+            self._emit()
         if self.members:
-            window = self._window or self._prepare()
-            window.feed()
+            (self._window or self._prepare()).feed()
         self._unfed = 0
-        if block.step == STEPS:
-            self._turn_over()
+        self._age += 1
+        if self._age >= COMPACT_EVERY and self.members:
+            self._compact(0)
+            self._age = 0
 
     def recover(self) -> None:
-        """After a step that raised and took its members with it."""
+        """Makes the batch usable after a step that raised, once its members have left."""
         self._unfed = 0
         self._window = None
 
-    def flush(self, row: int) -> None:
-        """Hand a member what was sampled for it, and note in the store what was computed."""
-        sequence, step = self.members[row], self._block.step
-        if sequence.since < step:
-            new = self._block.tokens[sequence.since : step, row].tolist()
-            sequence.ids += new
-            sequence.call.tally.produced_tokens += len(new)
-            if sequence.logprobs is not None:
-                sequence.logprobs += self._block.logprobs[sequence.since : step, row].tolist()
-            sequence.since = step
-        computed = len(sequence.ids) - self._unfed
-        if computed > sequence.written:
-            self._store.write(row, np.array(sequence.ids[sequence.written : computed], np.int32))
-            sequence.written = computed
-
-    def flush_all(self) -> None:
-        """Hand every member what was sampled for it."""
-        for row in self.members:
-            self.flush(row)
-
     def make_room(self, positions: int) -> None:
-        """Rows of at least so many positions. If fewer rows then fit, the members that joined last are suspended."""
+        """Gives every row at least this many positions.
+
+        If fewer rows fit then, the members that joined last are suspended.
+        """
         store = self._store
         if positions <= store.positions:
             return
@@ -124,28 +106,40 @@ class Batch:
                 self._move(row, int(np.flatnonzero(~store.busy[:rows])[0]))
         store.grow(positions)
 
+    def _record(self, row: int) -> None:
+        """Notes in the store what was computed for a member."""
+        sequence = self.members[row]
+        computed = len(sequence.ids) - self._unfed
+        if computed > sequence.recorded:
+            self._store.write(row, np.array(sequence.ids[sequence.recorded : computed], np.int32))
+            sequence.recorded = computed
+
+    def _record_all(self) -> None:
+        for row in self.members:
+            self._record(row)
+
     def _prepare(self) -> Window:
-        """Set up the window after the members, or the store's buffers, have changed."""
+        """Builds the window after the members, or the store's buffers, have changed."""
         store = self._store
         longest = max(int(self._rows.last[row]) for row in self.members) + 1
         self.make_room(longest + 2)
         if self._version != store.version:
             self._version = store.version
-            self._lanes.clear()
+            self._bindings.clear()
         self._compact(len(self.members))
-        fresh = [row for row in self._fresh if row in self.members]
-        self._block.refill(fresh, [self.members[row].key for row in fresh], [self._produced(self.members[row]) for row in fresh])
-        self._fresh.clear()
-        self._left = min(sequence.limit - self._produced(sequence) for sequence in self.members.values())
-        self._left = min(self._left, store.positions - longest - 1)
+        left = min(sequence.limit - len(sequence.ids) for sequence in self.members.values())
+        left = min(left, store.positions - longest - 1)
         first, end = min(self.members), max(self.members) + 1
-        if (first, end) not in self._lanes:
-            self._lanes[first, end] = self._model.lane(store.kv, first, end, self._rows)
-        self._window = Window(self._model, self._rows, self._rule, self.members, self._lanes[first, end], first, end)
+        if (first, end) not in self._bindings:
+            self._bindings[first, end] = self._model.bind_rows(store.kv, first, end, self._rows)
+        self._window = Window(self._model, self._rows, self._rule, self.members, self._bindings[first, end], (first, end), left)
         return self._window
 
     def _compact(self, tolerated: int) -> None:
-        """Bring the members together when more rows than tolerated would be passed over in each step: the few go to the many."""
+        """Moves members together if a step passes over more rows than tolerated.
+
+        The fewest members move.
+        """
         rows = np.sort(list(self.members))
         size = len(rows) + tolerated
         if rows[-1] - rows[0] < size:
@@ -161,57 +155,116 @@ class Batch:
         pair, back = [source, target], [target, source]
         self._store.swap(source, target)
         self.members[target] = self.members.pop(source)
-        self._fresh = [target if row == source else row for row in self._fresh]
         for values in (self._rows.ids, self._rows.last, self._rows.lengths, self._rows.logits):
             values[pair] = values[back]
         for values in (self._rule.scale, self._rule.drop, self._rule.cut, self._rule.greedy):
             values[pair] = values[back]
-        self._block.swap(source, target)
         self._window = None
 
-    def _produced(self, sequence: Sequence) -> int:
-        return len(sequence.ids) + self._block.step - sequence.since
-
-    def _turn_over(self) -> None:
-        """The block is full: hand everything out and begin again, with the members side by side."""
-        self.flush_all()
-        if self.members:
-            self._compact(0)
-        self._block.step = 0
+    def _emit(self) -> None:
+        """Hands new tokens to the calls that stream."""
         for sequence in self.members.values():
-            sequence.since = 0
-        sequences = self.members.values()
-        self._block.refill(list(self.members), [sequence.key for sequence in sequences], [len(sequence.ids) for sequence in sequences])
-
-    def _tell(self) -> None:
-        for row, sequence in self.members.items():
             if sequence.call.streams:
-                self.flush(row)
-                sequence.call.tell(sequence.ids[sequence.told :])
-                sequence.told = len(sequence.ids)
+                sequence.call.emit(sequence.ids[sequence.streamed :])
+                sequence.streamed = len(sequence.ids)
 
-    def _end_some(self) -> None:
-        """Take out the members that have come to their end; most tokens that might end one do not."""
-        if self._left <= 0:
-            self._window = None  # how far it is now, and whether there is room, is worked out anew
-        for row in list(self.members):
-            sequence = self.members[row]
-            flag = sequence.call.stops.flag_bytes[int(self._block.tokens[self._block.step - 1, row])]
+    def _end_some(self, window: Window) -> None:
+        """Finishes the members that have ended, of those that may have."""
+        if window.left <= 0:
+            self._window = None  # the next limit, and whether there is room, is computed again
+        for row, sequence in list(self.members.items()):
+            stops = sequence.call.stops
+            flag = stops.flag_bytes[sequence.ids[-1]]
             if flag == ID:
                 self._finish(row, "end")
-            elif flag and self._completes(row):
+            elif flag and stops.completed(sequence.ids):
                 self._finish(row, "stop")
-            elif self._produced(sequence) >= sequence.limit:
+            elif len(sequence.ids) >= sequence.limit:
                 self._finish(row, "length" if sequence.limit == sequence.call.decoding.max_tokens else "context")
-
-    def _completes(self, row: int) -> bool:
-        self.flush(row)
-        sequence = self.members[row]
-        return sequence.call.stops.completed(sequence.ids)
 
     def _finish(self, row: int, why: Literal["stop", "end", "length", "context"]) -> None:
         sequence = self.leave(row)
         end = sequence.ids.pop() if why == "end" else None
         values = None if sequence.logprobs is None else tuple(sequence.logprobs[: len(sequence.ids)])
         completion = Completion(tuple(sequence.ids), why, end, values)
-        sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.told :])
+        sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.streamed :])
+
+
+class Window:
+    """Holds the rows first..end of a step: members, and rows between them.
+
+    What stays the same from step to step is computed once, here. `left` counts the steps to the next limit of a member or a row.
+    """
+
+    def __init__(
+        self, model: Model, rows: Rows, rule: Rule, members: Mapping[int, Sequence], binding: RowBinding, span: tuple[int, int], left: int
+    ) -> None:
+        first, end = span
+        window = slice(first, end)
+        self._run, self._binding = model.run, binding.io
+        self._logits, self._ids, self._last = rows.logits[window], rows.ids[window, 0], rows.last[window]
+        self._fed = np.minimum(rows.lengths[window], 1)
+        self._sampler = Sampler(rule, first, end, self._logits)
+        self.left = left
+        places = sorted(members)
+        self._sequences = [members[row] for row in places]
+        self._places = np.array(places) - first
+        self._holes = np.setdiff1d(np.arange(end - first), self._places)
+        self._keys = np.array([sequence.key for sequence in self._sequences], np.uint64)
+        self._numbers, self._line = np.zeros((AHEAD, end - first)), AHEAD
+        self._asks_logprobs = any(sequence.logprobs is not None for sequence in self._sequences)
+        self.streams = any(sequence.call.streams for sequence in self._sequences)
+        kinds = {id(sequence.call.stops): sequence.call.stops for sequence in self._sequences}
+        order = {name: place for place, name in enumerate(kinds)}
+        self._watches = any(stops.any for stops in kinds.values())
+        self._flags = np.stack([stops.flags for stops in kinds.values()])
+        self._kind = np.zeros(end - first, np.int64)
+        self._kind[self._places] = [order[id(sequence.call.stops)] for sequence in self._sequences]
+        self._sequence = self._sequences[0]
+        self._tally, self._flag_bytes = self._sequence.call.tally, self._sequence.call.stops.flag_bytes
+        self.draw = self._draw_one if end - first == 1 else self._draw_all
+
+    def feed(self) -> None:
+        """Computes the sampled tokens: the next logits of every member."""
+        self._last += self._fed
+        self._run(self._binding)
+
+    def _draw_all(self) -> bool:
+        """Samples a token for each member; returns whether one of them may have ended."""
+        line = self._refill() if self._line == AHEAD else self._line
+        self._line = line + 1
+        self.left -= 1
+        tokens = self._sampler.draw(self._numbers[line])
+        if len(self._holes):
+            tokens[self._holes] = 0
+        self._ids[:] = tokens
+        for sequence, token in zip(self._sequences, tokens[self._places].tolist(), strict=True):
+            sequence.ids.append(token)
+            sequence.call.tally.produced_tokens += 1
+        if self._asks_logprobs:
+            values = logprobs(self._logits, tokens)[self._places].tolist()
+            for sequence, value in zip(self._sequences, values, strict=True):
+                if sequence.logprobs is not None:
+                    sequence.logprobs.append(value)
+        return self.left <= 0 or (self._watches and bool(self._flags[self._kind, tokens].any()))
+
+    def _draw_one(self) -> bool:
+        """Samples a token for a window of one row."""
+        sequence, line = self._sequence, self._line
+        if line == AHEAD:
+            line = self._refill()
+        self._line = line + 1
+        self.left -= 1
+        token = self._sampler.draw_one(self._numbers[line, 0])
+        self._ids[0] = token
+        sequence.ids.append(token)
+        self._tally.produced_tokens += 1
+        if sequence.logprobs is not None:
+            sequence.logprobs.append(float(logprobs(self._logits, np.array([token]))[0]))
+        return self.left <= 0 or self._flag_bytes[token] != 0
+
+    def _refill(self) -> int:
+        """Draws the next numbers of every member's own stream; returns line 0."""
+        starts = np.array([len(sequence.ids) for sequence in self._sequences], np.int64)
+        self._numbers[:, self._places] = uniforms(self._keys, starts, AHEAD)
+        return 0

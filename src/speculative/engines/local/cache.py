@@ -1,4 +1,4 @@
-"""The key and value rows of one model: each holds a text's tokens, found again by longest prefix."""
+"""The cache of keys and values: rows that are found by longest prefix."""
 
 from __future__ import annotations
 
@@ -8,42 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speculative.engines.local.model import Ints, Model
-from speculative.engines.local.twigs import Twigs
 
 MOST_ROWS = 256
-TWIG_SHARE = 8  # of the budget, one part in so many is for twigs
-TWIG_RATIO = 4  # a tail is cut off and kept, rather than the beginning copied, when it is so many times shorter
+TAIL_RATIO = 4  # where no row is empty, a tail is cut off, rather than the beginning copied, when it is so many times shorter
 FIRST_ROWS = 4
 FIRST_POSITIONS = 512
 
 
 class Store:
-    """R rows of M positions. A row is busy (someone writes to it) or parked (kept for whoever goes on from it).
+    """Keeps R rows of M positions. A busy row is written to, a parked one is kept.
 
     `tokens` [R, M] are the ids whose keys and values the row holds, `length` [R] how many. Rows and positions grow in
-    powers of two as long as they fit into `budget` bytes, twigs included; then the least recently used parked row makes room.
+    powers of two as long as they fit into `budget` bytes; then the least recently used parked row makes room.
     """
 
     def __init__(self, model: Model, budget: int) -> None:
         self._model = model
-        self._twigs = Twigs(budget // TWIG_SHARE)
-        self._budget = budget - budget // TWIG_SHARE
+        self._budget = budget
         self._clock = 0
         self._used = np.zeros(MOST_ROWS, np.int64)
         self.busy: NDArray[np.bool_] = np.zeros(MOST_ROWS, np.bool_)
         self.length: Ints = np.zeros(MOST_ROWS, np.int32)
         self.version = 0  # of the buffers
         self.parked = 0  # how often a row was set free
-        self.settle: Callable[[], None] = lambda: None  # called before rows move, so that `length` says what they hold
+        self.sync: Callable[[], None] = lambda: None  # called before rows move, so that `length` says what they hold
         positions = min(FIRST_POSITIONS, self._ceiling())
         self._allocate(min(FIRST_ROWS, self._limit(positions)), positions)
 
     def _ceiling(self) -> int:
-        """The most positions a row needs: the context, and one to spare."""
+        """Returns the most positions that a row needs: the context plus one."""
         return self._model.positions + 1
 
     def _limit(self, positions: int) -> int:
-        """How many rows of so many positions the budget allows; one at least."""
+        """Returns how many rows of this length fit the budget, at least one."""
         return max(1, min(MOST_ROWS, self._budget // (positions * self._model.token_bytes)))
 
     def _allocate(self, rows: int, positions: int) -> None:
@@ -61,37 +58,33 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys and values held."""
-        return self.kv.nbytes + self._twigs.nbytes
+        """Returns the size of the buffers in bytes."""
+        return self.kv.nbytes
 
     def claim(self, ids: Ints, most: int) -> tuple[int, int] | None:
-        """A busy row that begins with the longest part of `ids` that is held, of `most` tokens at the most, and that part's length.
+        """Returns a busy row that begins with the longest cached prefix of `ids`.
 
-        None when all rows are busy. A row that goes on elsewhere loses its tail to the twigs, or its beginning is copied.
+        Its second value is the length of that prefix, at most `most`.
+
+        None when all rows are busy. A row keeps its tail, and its beginning is copied, if a row is empty or the tail is long.
         """
         row, shared = self.longest(ids, most)
         tail = int(self.length[row]) - shared
-        if shared and not self.busy[row] and tail * TWIG_RATIO <= shared:
-            if tail:
-                self._twigs.keep(self.tokens[row, : shared + tail], shared, self.kv[:, row, :, shared : shared + tail])
-            self._begin(row, shared)
-        else:
-            fresh = self.take(len(ids) + 2, row if shared else None)
-            if fresh is None and (not shared or self.busy[row]):
-                return None
-            target = row if fresh is None else fresh
-            self.copy(row, target, shared)
-            row = self._begin(target, shared)
-        twig = self._twigs.find(ids, shared, min(most, self.positions))
-        if twig is not None:
-            end, kv = twig
-            self.kv[:, row, :, shared:end] = kv
-            self.write(row, ids[shared:end])
-            shared = end
-        return row, shared
+        cheap = not tail or (tail * TAIL_RATIO <= shared and not len(self._empty()))
+        if shared and not self.busy[row] and cheap:
+            return self._begin(row, shared), shared
+        fresh = self.take(len(ids) + 2, row if shared else None)
+        if fresh is None and (not shared or self.busy[row]):
+            return None
+        target = row if fresh is None else fresh
+        self.copy(row, target, shared)
+        return self._begin(target, shared), shared
 
     def longest(self, ids: Ints, most: int) -> tuple[int, int]:
-        """The row that shares most tokens with the beginning of `ids`, and how many; parked and short ones first."""
+        """Returns the row that shares most tokens with `ids`, and how many.
+
+        Among equals, parked and short rows come first.
+        """
         count = min(len(ids), most, self.positions)
         if count == 0:
             return 0, 0
@@ -113,17 +106,16 @@ class Store:
         self._used[row] = self._clock
 
     def take(self, positions: int, avoid: int | None = None) -> int | None:
-        """An empty busy row for so long a text: a free one, a new one, or the one whose last use is longest ago.
+        """Returns an empty busy row: a free, a new, or the least recently used one.
 
-        None when all are busy. Rows may have to `grow` before the text fits.
+        Returns None if all are busy. Rows may have to `grow` before the text fits.
         """
-        idle = ~self.busy[: self.rows]
-        free = np.flatnonzero(idle & (self.length[: self.rows] == 0))
-        if len(free):
+        if len(free := self._empty()):
             return self._begin(self._nearest(free), 0)
         if self.rows < self._limit(self.positions):
             self._resize(min(self.rows * 2, self._limit(self.positions)), self.positions)
             return self.take(positions, avoid)
+        idle = ~self.busy[: self.rows]
         if avoid is not None:
             idle[avoid] = False
         parked = np.flatnonzero(idle)
@@ -135,47 +127,50 @@ class Store:
             return self.take(positions, avoid)
         return self._begin(oldest, 0)
 
+    def _empty(self) -> NDArray[np.intp]:
+        return np.flatnonzero(~self.busy[: self.rows] & (self.length[: self.rows] == 0))
+
     def _nearest(self, rows: NDArray[np.intp]) -> int:
-        """Of some rows the one closest to those at work: a step passes over the rows between them."""
+        """Returns the row closest to the busy ones, as steps run over a window."""
         busy = np.flatnonzero(self.busy)
         return int(rows[np.abs(rows - int(busy[-1])).argmin()] if len(busy) else rows[0])
 
     def _shrinks(self, positions: int) -> bool:
-        """Go back to shorter and more rows, if the last long one has gone."""
+        """Goes back to shorter and more rows, if no long text is left."""
         half = max(self.positions // 2, min(FIRST_POSITIONS, self._ceiling()))
-        self.settle()
+        self.sync()
         if half == self.positions or max(self.length.max() + 2, positions) > half or self._limit(half) <= self.rows:
             return False
         self._resize(min(2 * self.rows, self._limit(half)), half)
         return True
 
     def park(self, row: int) -> None:
-        """Done writing: keep the row for later."""
+        """Ends the writing to a row, which is kept."""
         self._touch(row)
         self.busy[row] = False
         self.parked += 1
 
     def drop(self, row: int) -> None:
-        """Done writing, and what was written is not to be used."""
+        """Ends the writing to a row and forgets its tokens."""
         self.length[row] = 0
         self.park(row)
 
     def write(self, row: int, ids: Ints) -> None:
-        """Note tokens whose keys and values have been computed at the row's end."""
+        """Records tokens that were computed at the row's end."""
         start = int(self.length[row])
         self.tokens[row, start : start + len(ids)] = ids
         self.length[row] = start + len(ids)
 
     def copy(self, source: int, target: int, count: int) -> None:
-        """Make `target` hold the first `count` tokens of `source`."""
+        """Copies the first `count` tokens of `source` to `target`."""
         if source != target and count:
             self.kv[:, target, :, :count] = self.kv[:, source, :, :count]
             self.tokens[target, :count] = self.tokens[source, :count]
         self.length[target] = count
 
     def swap(self, one: int, other: int) -> None:
-        """Exchange two rows."""
-        self.settle()
+        """Exchanges two rows."""
+        self.sync()
         n, m = int(self.length[one]), int(self.length[other])
         kept = self.kv[:, other, :, :m].copy()
         self.kv[:, other, :, :n] = self.kv[:, one, :, :n]
@@ -184,7 +179,7 @@ class Store:
             values[[one, other]] = values[[other, one]]
 
     def growth(self, positions: int) -> tuple[int, int]:
-        """(rows, positions) of buffers in which a row has at least `positions`."""
+        """Returns the shape of buffers whose rows have at least `positions`."""
         wanted = self.positions
         while wanted < positions:
             wanted *= 2
@@ -192,12 +187,18 @@ class Store:
         return min(self.rows, self._limit(wanted)), wanted
 
     def grow(self, positions: int) -> None:
-        """Make every row so long. Busy rows must have been brought below the new number of rows (`growth`) before."""
+        """Makes every row this long.
+
+        Busy rows must be below the new number of rows (`growth`) before.
+        """
         self._resize(*self.growth(positions))
 
     def _resize(self, rows: int, positions: int) -> None:
-        """Move to new buffers. Of the parked rows that are too many, those whose last use is longest ago are given up."""
-        self.settle()
+        """Moves the rows to new buffers.
+
+        If too many are parked, the least recently used ones are dropped.
+        """
+        self.sync()
         old, tokens = self.kv, self.tokens
         held = self.length[: len(tokens)] > 0
         parked = np.flatnonzero(held & ~self.busy[: len(tokens)])

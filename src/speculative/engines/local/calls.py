@@ -1,4 +1,4 @@
-"""What passes between an event loop and the worker: calls, the appends they need, and the sequences that they decode."""
+"""Calls to the worker, the appends that they need, and their sequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speculative.errors import SpeculativeError
 
 
 class Call:
-    """One call of the engine. The event loop waits on `future`; the worker settles it, with one wake-up."""
+    """Represents one call. The event loop waits on `future`, the worker settles it."""
 
     def __init__(self, tally: Tally) -> None:
         self.loop = asyncio.get_running_loop()
@@ -26,20 +26,20 @@ class Call:
         self.settled = False
 
     def post(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Run a callback in the call's event loop. A loop that has been closed waits for nothing any more."""
+        """Runs a callback in the call's event loop, unless the loop is closed."""
         try:
             self.loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
             self.settled = True
 
     def settle(self, result: Any = None, error: SpeculativeError | None = None) -> None:
-        """End the call, once."""
+        """Ends the call with a result or an error. Later calls do nothing."""
         if not self.settled:
             self.settled = True
             self.post(self._resolve, result, error)
 
     def release(self) -> None:
-        """Tell a cancelled call that nothing works for it any more."""
+        """Signals a cancelled call that its work has ended."""
         gone = self.gone
         if gone is not None:
             self.post(lambda: None if gone.done() else gone.set_result(None))
@@ -54,7 +54,7 @@ class Call:
 
 
 class Completing(Call):
-    """A call of `complete`: `results` is filled in any order."""
+    """Represents a call of `complete`. `results` is filled in any order."""
 
     def __init__(self, tally: Tally, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
         super().__init__(tally)
@@ -65,18 +65,18 @@ class Completing(Call):
         self.jobs = deque(Append(self, ids, i, list(range(decoding.n))) for i, ids in enumerate(prefixes))
 
     def finish(self, i: int, j: int, completion: Completion, new: list[int]) -> None:
-        """Completion j of prefix i is there; `new` are its ids that were not told yet."""
+        """Stores completion j of prefix i. `new`: its ids that were not streamed."""
         self.results[i][j] = completion
         self._left -= 1
         if not self._left:
             self.settle(self.results)
 
-    def tell(self, ids: list[int]) -> None:
-        """New ids of a streaming call."""
+    def emit(self, ids: list[int]) -> None:
+        """Streams new ids; a call that does not stream ignores them."""
 
 
 class Streaming(Completing):
-    """A call of `stream`: deltas queue up, and a consumer that is slow finds several at once."""
+    """Represents a call of `stream`. Deltas wait in a queue for the consumer."""
 
     def __init__(self, tally: Tally, prefix: Ints, decoding: Decoding, stops: Stops) -> None:
         super().__init__(tally, [prefix], decoding, stops)
@@ -84,7 +84,7 @@ class Streaming(Completing):
         self.deltas: deque[Delta] = deque()
         self.ready = asyncio.Event()
 
-    def tell(self, ids: list[int]) -> None:
+    def emit(self, ids: list[int]) -> None:
         self._push(Delta(tuple(ids)))
 
     def finish(self, i: int, j: int, completion: Completion, new: list[int]) -> None:
@@ -103,7 +103,7 @@ class Streaming(Completing):
 
 
 class Scoring(Call):
-    """A call of `score`."""
+    """Represents a call of `score`."""
 
     def __init__(self, tally: Tally, prefixes: list[Ints], continuations: list[Ints]) -> None:
         super().__init__(tally)
@@ -113,14 +113,17 @@ class Scoring(Call):
         self.jobs = deque(Append(self, prefix, i, [], continuation) for i, (prefix, continuation) in enumerate(pairs))
 
     def finish_one(self) -> None:
-        """One more continuation is scored."""
+        """Counts one more scored continuation."""
         self._left -= 1
         if not self._left:
             self.settle(self.results)
 
 
 class Append:
-    """Tokens that are being computed: a prefix for completions `todo`, or a prefix and what is scored after it."""
+    """Represents tokens to compute: a prefix, and what is scored after it.
+
+    `todo`: the completions that begin behind the prefix.
+    """
 
     def __init__(self, call: Completing | Scoring, prefix: Ints, index: int, todo: list[int], scored: Ints | None = None) -> None:
         self.call, self.index, self.todo, self.scored = call, index, todo, scored
@@ -134,20 +137,19 @@ class Append:
 
 
 class Sequence:
-    """A completion that is being decoded in a row."""
+    """Represents a completion that is being decoded in a row."""
 
-    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "since", "told", "written")
+    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed")
 
     def __init__(self, call: Completing, i: int, j: int, limit: int, key: int) -> None:
         self.call, self.i, self.j, self.limit, self.key = call, i, j, limit, key
         self.ids: list[int] = []
         self.logprobs: list[float] | None = [] if call.decoding.logprobs else None
-        self.since = 0  # the step of the batch's history that holds the first id not in `ids` yet
-        self.told = 0  # ids that a listener has been told
-        self.written = 0  # ids that the row's record holds
+        self.streamed = 0  # ids that were handed to a stream
+        self.recorded = 0  # ids that the store knows to be in the row
 
-    def again(self) -> Append:
-        """The append that brings a suspended sequence back."""
+    def to_append(self) -> Append:
+        """Returns the append that computes a suspended sequence again."""
         written = np.array(self.ids, np.int32)
         job = Append(self.call, np.concatenate([self.call.prefixes[self.i], written]), self.i, [])
         job.counted, job.resumes = True, self

@@ -1,4 +1,4 @@
-"""The engine that ships: a small Qwen2 model in this process."""
+"""The bundled engine: a small Qwen2 model in this process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ SHIPPED = Path(__file__).parents[2] / "bundled"
 
 
 class BundledEngine:
-    """`Engine` over ONNX Runtime and a thread. Any number of event loops may use one; it lives until `aclose`.
+    """Runs a bundled model with ONNX Runtime in a thread.
 
-    Keys and values of what was computed are kept, in at most `cache_bytes`, and found again by longest prefix.
+    Any number of event loops may use one engine, until `aclose`. Keys and values are cached in at most `cache_bytes` and found by
+    longest prefix.
     """
 
     folder: Path | None = None
@@ -43,9 +44,9 @@ class BundledEngine:
 
     @classmethod
     def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
-        """Load `big` or `small` (the models that ship) or a folder; `context` sets fewer positions than it has.
+        """Loads `big`, `small` or a folder.
 
-        More than one of `threads` helps an engine that works alone. Raises `WeightsError`.
+        `context` sets fewer positions than the model has. More `threads` help an engine that works alone. Raises `WeightsError`.
         """
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
@@ -61,7 +62,7 @@ class BundledEngine:
         return opened
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
-        """`decoding.n` completions for each prefix, in order."""
+        """Returns `decoding.n` completions for each prefix, in order."""
         from speculative.engines.local.calls import Completing
 
         arrays = [self._checked(prefix, 1 if decoding.max_tokens else 0) for prefix in prefixes]
@@ -76,7 +77,7 @@ class BundledEngine:
         return found if n == decoding.n else [several * n for several in found]
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
-        """One completion, as it is written: the same ids that `complete` gives."""
+        """Yields one completion as it is written, with the ids that `complete` gives."""
         from speculative.engines.local.calls import Streaming
 
         array = self._checked(prefix, 1 if decoding.max_tokens else 0)
@@ -101,7 +102,7 @@ class BundledEngine:
             await self._end(call)
 
     async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
-        """Log-probability (nats) of every token of each continuation after its own prefix."""
+        """Returns the log-probability (nats) of every token of each continuation."""
         from speculative.engines.local.calls import Scoring
 
         if len(prefixes) != len(continuations):
@@ -127,9 +128,9 @@ class BundledEngine:
             raise
 
     async def _end(self, call: Completing | Scoring) -> None:
-        """Leave a call. If it still works, that ends within one turn of the worker, and its tally is then complete."""
+        """Cancels a call and waits until its work has ended, so that its tally is final."""
         if call.future.done() and not call.future.cancelled():
-            call.future.exception()  # nobody else will look at it
+            call.future.exception()  # marks the exception as retrieved
         call.future.cancel()
         if not call.settled:
             call.gone = call.loop.create_future()

@@ -1,4 +1,4 @@
-"""One model in ONNX Runtime: appends tokens to a row of its key and value buffers, or steps many rows at once."""
+"""The model in ONNX Runtime: appends to one row, or steps many rows at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIECE = 128
 
 
 def memory(shape: tuple[int, ...]) -> Array:
-    """Zeroed float32 memory on page boundaries, taken from the system as it is touched.
+    """Returns zeroed float32 memory on page boundaries, allocated when touched.
 
     Small pages: with huge ones a short text in a long row would cost, and clear, two megabytes for each of its parts.
     """
@@ -37,7 +37,7 @@ def memory(shape: tuple[int, ...]) -> Array:
 
 
 class Rows:
-    """What a step reads and writes for each row: its next token, its place, whether it takes part, its logits."""
+    """Holds the inputs and outputs of a step: token, position, length, logits."""
 
     def __init__(self, rows: int, vocabulary: int) -> None:
         self.ids: Longs = np.zeros((rows, 1), np.int64)
@@ -47,7 +47,7 @@ class Rows:
 
 
 class Model:
-    """The session and how to bind it. `kv` is [2 x layers, rows, kv heads, positions, head size] float32."""
+    """Wraps the ONNX session and its bindings. `kv` is [2 x layers, rows, kv heads, positions, head size] float32."""
 
     def __init__(self, folder: Path, positions: int | None = None, threads: int = 1) -> None:
         self.shape = Shape.read(folder)
@@ -72,64 +72,69 @@ class Model:
         except Exception as error:  # the runtime's own classes, which it does not export
             raise WeightsError(f"{graph}: does not fit the weights beside it ({str(error).splitlines()[0]}); {AGAIN}") from error
         self.run: Callable[[Any], None] = self.session.run_with_iobinding
-        self._lanes: dict[int, Lane] = {}  # for appends, by row
-        self._lanes_of: Array | None = None
-        self._orders: dict[int, tuple[Any, Any]] = {}
+        self._bindings: dict[int, RowBinding] = {}  # for appends, by row
+        self._bound_buffers: Array | None = None
+        self._token_inputs: dict[int, tuple[Any, Any]] = {}
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of keys and values for one token."""
+        """Returns the bytes of keys and values for one token."""
         return 2 * self.shape.layers * self.shape.kv_heads * self.shape.head_size * 4
 
     def buffers(self, rows: int, positions: int) -> Array:
-        """Room for keys and values."""
+        """Returns new buffers for keys and values."""
         return memory((2 * self.shape.layers, rows, self.shape.kv_heads, positions, self.shape.head_size))
 
     def forget(self) -> None:
-        """Let go of the buffers that were appended to last."""
-        self._lanes, self._lanes_of = {}, None
+        """Drops the bindings to old buffers."""
+        self._bindings, self._bound_buffers = {}, None
 
     def append(self, kv: Array, row: int, start: int, ids: Ints) -> Array:
-        """Compute at most PIECE `ids` after the first `start` tokens of a row. Returns logits [len(ids), vocabulary].
+        """Computes at most PIECE `ids` behind the first `start` tokens of a row.
+
+        Returns logits [len(ids), vocabulary].
 
         Needs one position to spare.
         """
-        if kv is not self._lanes_of:
-            self._lanes, self._lanes_of = {}, kv
-        if row not in self._lanes:
-            self._lanes[row] = Lane(self, kv, row, row + 1)
-        lane, count = self._lanes[row], len(ids)
+        if kv is not self._bound_buffers:
+            self._bindings, self._bound_buffers = {}, kv
+        if row not in self._bindings:
+            self._bindings[row] = RowBinding(self, kv, row, row + 1)
+        binding, count = self._bindings[row], len(ids)
         logits = np.empty((1, count, self.shape.vocabulary), np.float32)
-        lane.take(ids.astype(np.int64)[None], logits)
+        binding.bind_tokens(ids.astype(np.int64)[None], logits)
         seen = max(count, 2)
-        lane.last[0], lane.lengths[0] = start + seen - 1, seen
-        self.run(lane.binding)
+        binding.last[0], binding.lengths[0] = start + seen - 1, seen
+        self.run(binding.io)
         return logits[0]
 
-    def lane(self, kv: Array, first: int, end: int, rows: Rows) -> Lane:
-        """One token for each of the rows first..end, from and to `rows`."""
-        lane = Lane(self, kv, first, end, rows.last[first:end], rows.lengths[first:end])
-        lane.take(rows.ids[first:end], rows.logits[first:end, None])
-        return lane
+    def bind_rows(self, kv: Array, first: int, end: int, rows: Rows) -> RowBinding:
+        """Returns the binding for steps of the rows first..end."""
+        binding = RowBinding(self, kv, first, end, rows.last[first:end], rows.lengths[first:end])
+        binding.bind_tokens(rows.ids[first:end], rows.logits[first:end, None])
+        return binding
 
-    def order(self, count: int) -> tuple[Any, Any]:
-        """How attention sees so many new tokens: `spread` and `keep` of the graph, which tells why."""
-        if count not in self._orders:
+    def token_inputs(self, count: int) -> tuple[Any, Any]:
+        """Returns the graph's inputs `spread` and `keep` for this many new tokens."""
+        if count not in self._token_inputs:
             spread = np.zeros(2, np.int64) if count == 1 else np.arange(count, dtype=np.int64)
-            self._orders[count] = self.value(spread), self.value(np.arange(count, dtype=np.int64))
-        return self._orders[count]
+            self._token_inputs[count] = self.value(spread), self.value(np.arange(count, dtype=np.int64))
+        return self._token_inputs[count]
 
 
-class Lane:
-    """Rows first..end of the buffers, bound by address: nothing is copied, and a value changed in place is seen by the next run."""
+class RowBinding:
+    """Binds rows first..end of the buffers by address.
+
+    Nothing is copied: the next run sees a value that was changed in place.
+    """
 
     def __init__(self, model: Model, kv: Array, first: int, end: int, last: Ints | None = None, lengths: Ints | None = None) -> None:
         self._model = model
-        self.binding = model.session.io_binding()
+        self.io = model.session.io_binding()
         self.last: Ints = np.zeros(end - first, np.int32) if last is None else last
         self.lengths: Ints = np.zeros(end - first, np.int32) if lengths is None else lengths
         self._kept: dict[str, Any] = {}
-        self.binding.kept = self._kept  # the memory must live as long as the binding that has its address
+        self.io.kept = self._kept  # the memory must live as long as the binding that has its address
         self._input("last", model.value(self.last))
         self._input("lengths", model.value(self.lengths))
         self._input("total", model.value(np.array(kv.shape[3], np.int32)))
@@ -137,17 +142,17 @@ class Lane:
             for place, part in enumerate(("key", "value")):
                 buffer = model.value(kv[2 * layer + place, first:end])
                 self._input(f"{part}.{layer}", buffer)
-                self.binding.bind_ortvalue_output(f"next_{part}.{layer}", buffer)
+                self.io.bind_ortvalue_output(f"next_{part}.{layer}", buffer)
 
-    def take(self, ids: Longs, logits: Array) -> None:
-        """Which tokens [B, S] to compute, and where the logits [B, S, V] go."""
-        spread, keep = self._model.order(ids.shape[1])
+    def bind_tokens(self, ids: Longs, logits: Array) -> None:
+        """Binds the input tokens [B, S] and the output logits [B, S, V]."""
+        spread, keep = self._model.token_inputs(ids.shape[1])
         self._input("ids", self._model.value(ids))
         self._input("spread", spread)
         self._input("keep", keep)
         self._kept["logits"] = self._model.value(logits)
-        self.binding.bind_ortvalue_output("logits", self._kept["logits"])
+        self.io.bind_ortvalue_output("logits", self._kept["logits"])
 
     def _input(self, name: str, value: Any) -> None:
         self._kept[name] = value
-        self.binding.bind_ortvalue_input(name, value)
+        self.io.bind_ortvalue_input(name, value)

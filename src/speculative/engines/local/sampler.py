@@ -1,4 +1,4 @@
-"""Drawing tokens from logits: a pure function of each row's logits, settings and its own uniform numbers."""
+"""Sampling: a pure function of a row's logits, settings and random numbers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def stream_key(seed: int, prefix: int, completion: int) -> int:
-    """The 64-bit key of the random numbers of one completion."""
+    """Returns the 64-bit key of the random numbers of one completion."""
     return int.from_bytes(blake2b(f"{seed}/{prefix}/{completion}".encode(), digest_size=8).digest(), "little")
 
 
 def uniforms(keys: NDArray[np.uint64], starts: Longs, count: int) -> Doubles:
-    """[count, len(keys)] numbers in [0, 1): column c holds the numbers starts[c].. of stream keys[c] (SplitMix64, upper 32 bits)."""
+    """Returns uniform numbers [count, len(keys)] of SplitMix64 (upper 32 bits).
+
+    Column c holds the numbers of stream keys[c] from starts[c] on.
+    """
     places = starts.astype(np.uint64) + np.arange(1, count + 1, dtype=np.uint64)[:, None]
     x = keys + places * WEYL
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -31,7 +34,10 @@ def uniforms(keys: NDArray[np.uint64], starts: Longs, count: int) -> Doubles:
 
 
 class Rule:
-    """How R rows sample, as columns; `cut` is the number of tokens that top-k drops, `drop` is 1 - top-p."""
+    """Holds the sampling settings of R rows as columns.
+
+    `cut` is the number of tokens that top-k drops, `drop` is 1 - top-p.
+    """
 
     def __init__(self, rows: int) -> None:
         self.scale: Array = np.ones((rows, 1), np.float32)
@@ -40,7 +46,7 @@ class Rule:
         self.greedy: NDArray[np.bool_] = np.ones(rows, np.bool_)
 
     def set(self, row: int, vocabulary: int, temperature: float, top_p: float, top_k: int) -> None:
-        """How one row samples."""
+        """Sets how one row samples."""
         self.greedy[row] = temperature <= 0
         self.scale[row] = 1 / max(temperature, COLDEST) if temperature > 0 else 1
         self.drop[row] = 1 - top_p
@@ -48,7 +54,7 @@ class Rule:
 
 
 class Sampler:
-    """A window of a rule's rows over their logits [W, V], with the work that this mix of settings needs.
+    """Samples a window of rows from their logits [W, V].
 
     Top-p keeps the most likely tokens that hold the share together; equal weights at a filter's edge are all kept.
     """
@@ -69,7 +75,7 @@ class Sampler:
             self._one_scale = self._scale[0, 0]
 
     def draw(self, u: Doubles) -> Longs:
-        """Tokens [W] from uniform numbers [W]."""
+        """Returns tokens [W] drawn with uniform numbers [W]."""
         if self._all_greedy:
             return self._logits.argmax(axis=1)
         x, sums = self._weights, self._sums
@@ -85,7 +91,7 @@ class Sampler:
         return tokens
 
     def _threshold(self, x: Array) -> Array:
-        """The smallest weight [W, 1] that top-k, and then top-p among what is left, keep."""
+        """Returns the smallest weight [W, 1] that top-k and then top-p keep."""
         ordered, sums = self._sorted, self._sums
         ordered[:] = x
         ordered.sort(axis=1)
@@ -97,7 +103,7 @@ class Sampler:
         return ordered[self._numbers, index][:, None]
 
     def draw_one(self, u: float) -> int:
-        """`draw` for a window of one row: the same numbers, by searching instead of counting."""
+        """Returns the token of a window of one row, the same that `draw` gives."""
         logits, x, ordered, sums = self._one
         if self._all_greedy:
             return int(logits.argmax())
@@ -116,7 +122,7 @@ class Sampler:
 
 
 def logprobs(logits: Array, tokens: Longs) -> Array:
-    """Natural log-probability [W] of one token a row under logits [W, V], before any temperature or filter."""
+    """Returns the log-probability [W] of one token a row, before temperature."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     chosen = shifted[np.arange(len(tokens)), tokens]
     return chosen - np.log(np.cumsum(np.exp(shifted), axis=1, dtype=np.float64)[:, -1]).astype(np.float32)

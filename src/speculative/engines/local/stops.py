@@ -1,4 +1,4 @@
-"""Where decoding ends: stop strings, matched on bytes over token boundaries, and stop ids."""
+"""Stop strings, matched on bytes over token boundaries, and stop ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ STRING, ID = 1, 2
 
 
 class Stops:
-    """What ends one decoding. `flags` [V] says of each token whether it is a stop id or may complete a stop string."""
+    """Finds the end of a decoding.
+
+    `flags` [V] marks tokens that are a stop id or may complete a stop string.
+    """
 
     def __init__(self, strings: tuple[str, ...], ids: tuple[int, ...], vocabulary: Vocabulary, size: int) -> None:
         self._vocabulary = vocabulary
@@ -29,7 +32,7 @@ class Stops:
         self.any = bool(self.flags.any())
 
     def completed(self, ids: list[int]) -> bool:
-        """Whether a stop string ends in the last of the ids."""
+        """Returns whether a stop string ends in the last of the ids."""
         text = b""
         first = len(ids) - 1
         last = len(self._vocabulary.to_bytes(ids[-1:]))
@@ -40,5 +43,5 @@ class Stops:
 
 
 def ends_in(stop: bytes, token: bytes) -> bool:
-    """Whether `stop` could end inside a token of these bytes."""
+    """Returns whether `stop` could end inside a token of these bytes."""
     return stop in token or any(token.startswith(stop[-size:]) for size in range(1, min(len(stop), len(token)) + 1))

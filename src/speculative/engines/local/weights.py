@@ -1,4 +1,4 @@
-"""A Hugging Face folder of the Qwen2 architecture, as the initializers that `graph.onnx` asks for."""
+"""Reads a Qwen2 model folder into the initializers of `graph.onnx`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGAIN = "fetch the model folder again, or reinstall"
 
 
 class Shape(Struct, frozen=True):
-    """What `config.json` says of the network."""
+    """Holds the sizes of the network in `config.json`."""
 
     hidden: int
     layers: int
@@ -61,7 +61,9 @@ class Shape(Struct, frozen=True):
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """Every tensor of a safetensors file as float32. bfloat16 is the upper half of float32. Raises `WeightsError`."""
+    """Returns every tensor of a safetensors file as float32.
+
+    bfloat16 is the upper half of float32. Raises `WeightsError`."""
     tensors: dict[str, Array] = {}
     try:
         data = path.read_bytes()
@@ -104,7 +106,7 @@ def initializers(folder: Path, shape: Shape) -> dict[str, Array]:
 
 
 def named(tensors: dict[str, Array], shape: Shape) -> dict[str, Array]:
-    """The trained weights under their names in the graph; the three attention inputs become one matrix."""
+    """Renames the weights to the graph's names; joins the attention inputs."""
     found = {"embed": tensors["model.embed_tokens.weight"].reshape(shape.vocabulary, shape.hidden)}
     if not shape.tied:
         found["head"] = tensors["lm_head.weight"]
@@ -123,7 +125,10 @@ def named(tensors: dict[str, Array], shape: Shape) -> dict[str, Array]:
 
 
 def rotary(shape: Shape) -> dict[str, Array]:
-    """Cosines and sines of the position angles, [positions, head size / 2], rounded where the training code rounds."""
+    """Returns cosines and sines of the positions, [positions, head size / 2].
+
+    They are rounded where the training code rounds.
+    """
     exponents = np.arange(0, shape.head_size, 2, dtype=np.float32) / np.float32(shape.head_size)
     frequencies = (1.0 / np.float32(shape.theta) ** exponents).astype(np.float32)
     angles = np.arange(shape.positions, dtype=np.float32)[:, None] * frequencies

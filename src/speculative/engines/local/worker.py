@@ -1,4 +1,4 @@
-"""The thread that runs one model: it takes calls in, gives every chain its turn, and posts the results."""
+"""The thread that runs one model for all calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speculative.errors import EngineClosedError, EngineError, SpeculativeError
 
 
 class Worker:
-    """Turns: one append of at most PIECE tokens for the call that has waited longest, then one step of all that decode."""
+    """Takes turns: an append of at most PIECE tokens, then a step of the batch."""
 
     def __init__(self, name: str, model: Model, budget: int) -> None:
         self.name = name
@@ -35,11 +35,11 @@ class Worker:
         self._thread.start()
 
     def put(self, call: Completing | Scoring) -> None:
-        """Begin a call. Raises `EngineClosedError`."""
+        """Starts a call. Raises `EngineClosedError`."""
         self._post(call, True)
 
     def cancel(self, call: Completing | Scoring) -> None:
-        """End a call's work within one turn, and resolve its `gone`. Raises `EngineClosedError`."""
+        """Ends a call's work within one turn, and resolves its `gone`. Raises `EngineClosedError`."""
         self._post(call, False)
 
     def _post(self, call: Completing | Scoring, begins: bool) -> None:
@@ -49,7 +49,7 @@ class Worker:
             self._inbox.put((call, begins))
 
     def close(self) -> None:
-        """Fail what is in flight and end the thread; returns when it has ended (within one turn)."""
+        """Fails open calls and ends the thread; returns when it has ended."""
         with self._lock:
             self._closing = True
         self._inbox.put(None)
@@ -57,7 +57,7 @@ class Worker:
             self._thread.join()
 
     def _run(self) -> None:
-        with np.errstate(all="ignore"):  # rows that are only passed over may hold anything
+        with np.errstate(all="ignore"):  # rows between members may hold anything
             while not self._closing:
                 idle = not self._jobs and not self.batch.members
                 while idle or not self._inbox.empty():
@@ -85,13 +85,13 @@ class Worker:
             call.release()
 
     def _abandon(self, call: Call) -> None:
-        """Take a call's work out. What its rows hold is right, and is kept."""
+        """Removes a call's work. The tokens of its rows stay in the cache."""
         call.settled = True
         for row in [row for row, sequence in self.batch.members.items() if sequence.call is call]:
             self.batch.leave(row)
         for job in [job for job in self._jobs if job.call is call]:
             self._jobs.remove(job)
-            if self._holds(job):
+            if self._has_row(job):
                 self.store.park(job.row)
 
     def _fail(self, call: Call, error: Exception) -> None:
@@ -102,31 +102,31 @@ class Worker:
         self._abandon(call)
 
     def _decode(self) -> None:
-        """Steps, until something else wants its turn."""
+        """Runs steps until a call or an append is waiting."""
         batch, inbox, jobs = self.batch, self._inbox, self._jobs
         try:
             batch.step()
             while batch.members and inbox.empty() and not jobs and not batch.suspended and not self._closing:
                 batch.step()
-        except Exception as error:  # noqa: BLE001  # whatever went wrong, those that it concerns must hear of it, and the thread must live
+        except Exception as error:  # noqa: BLE001  # every call concerned must fail, and the thread must live
             for call in {sequence.call for sequence in batch.members.values()}:
                 self._fail(call, error)
             batch.recover()
-        jobs.extend(sequence.again() for sequence in batch.suspended)
+        jobs.extend(sequence.to_append() for sequence in batch.suspended)
         batch.suspended.clear()
 
-    def _holds(self, job: Append) -> bool:
-        """Whether an append still has its row: it is lost when rows become fewer."""
+    def _has_row(self, job: Append) -> bool:
+        """Returns whether an append still has its row, which a resize may take."""
         return job.row >= 0 and job.shrinks == self.batch.shrinks
 
     def _advance(self, job: Append) -> None:
-        """One piece of the first append, and its decoding or its end when it is complete."""
+        """Computes the next piece of an append, and starts its decoding at the end."""
         try:
-            if not self._holds(job) and not self._begin(job):
+            if not self._has_row(job) and not self._begin(job):
                 return
             piece = job.ids[job.start : job.start + PIECE]
             self.batch.make_room(job.start + len(piece) + 2)
-            if not self._holds(job):
+            if not self._has_row(job):
                 return
             logits = self.model.append(self.store.kv, job.row, job.start, piece)
             self.store.write(job.row, piece)
@@ -137,13 +137,16 @@ class Worker:
                 self._jobs.popleft()
                 self._complete(job, logits[-1])
         except Exception as error:  # noqa: BLE001  # this call only
-            if self._holds(job):
+            if self._has_row(job):
                 self.store.drop(job.row)
                 job.row = -1
             self._fail(job.call, error)
 
     def _begin(self, job: Append) -> bool:
-        """Find the row with the longest part of the prefix; its last token is computed again, for its logits."""
+        """Finds a row with the longest cached prefix.
+
+        The last token is computed again, for its logits.
+        """
         if self._full == (job, self.store.parked):
             return False
         found = self.store.claim(job.ids, job.prefix - 1)
@@ -162,7 +165,7 @@ class Worker:
         return True
 
     def _score(self, job: Append, scored: Ints, logits: Array) -> None:
-        """The part of a score that these logits, of the tokens from `job.start` on, tell."""
+        """Adds the scores that these logits, from `job.start` on, give."""
         assert isinstance(job.call, Scoring)
         skip = max(job.prefix - 1 - job.start, 0)
         first = job.start + skip - job.prefix + 1
@@ -171,7 +174,7 @@ class Worker:
             job.call.results[job.index] += logprobs(logits[skip : skip + len(wanted)], wanted).tolist()
 
     def _complete(self, job: Append, logits: Array) -> None:
-        """All is computed: decode the completions, in this row and in copies of it, or end."""
+        """Starts the decoding of a computed prefix, or ends its call."""
         call, row = job.call, job.row
         job.row = -1
         if job.resumes is not None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from speculative.engines import hub
 from speculative.engines.base import Vocabulary
 from speculative.errors import UsageError, WeightsError
-from speculative.prompts import recognise
+from speculative.prompts import detect_dialect
 from speculative.secret import secret
 
 FILE = "tokenizer.json"
@@ -55,7 +55,7 @@ def dialect_of(vocabulary: Vocabulary) -> str:
 
     if SHIPPED.is_file() and FileVocabulary(SHIPPED).fingerprint == vocabulary.fingerprint:
         return "bundled"
-    return recognise(vocabulary)
+    return detect_dialect(vocabulary)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.vllm.launch import Launch, Tell, begin, loaded
-from speculative.engines.vllm.process import Running, end_all
+from speculative.engines.vllm.launch import LaunchConfig, Tell, start, wait_ready
+from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import EngineError
 
 LOG = logging.getLogger("speculative.engines")
@@ -20,33 +20,33 @@ LOG = logging.getLogger("speculative.engines")
 class VllmEngine(OpenAIEngine):
     """`Engine` over a server that was started for it. `aclose` ends the server too."""
 
-    running: Running
+    running: ServerProcess
 
     @classmethod
-    def serve(cls, launch: Launch, tell: Tell | None = None, **options: Any) -> VllmEngine:
+    def serve(cls, launch: LaunchConfig, tell: Tell | None = None, **options: Any) -> VllmEngine:
         """Starts the server and opens the engine on it; if that fails, the server is ended."""
         return cls.serve_all([(launch, options)], tell)[0]
 
     @classmethod
-    def serve_all(cls, launches: Sequence[tuple[Launch, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
+    def serve_all(cls, launches: Sequence[tuple[LaunchConfig, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
         """Several at once: they load side by side."""
-        begun: list[Running] = []
+        begun: list[ServerProcess] = []
         engines: list[VllmEngine] = []
         try:
             for launch, _ in launches:
-                begun.append(begin(launch))  # one by one: if the second fails, the first one is known
+                begun.append(start(launch))  # one by one: if the second fails, the first one is known
             for running, (launch, options) in zip(begun, launches, strict=True):
-                engine = cls.open(loaded(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
+                engine = cls.open(wait_ready(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
                 engine.running = running
-                engine._own_up(launch)
+                engine._warn_wrong_model(launch)
                 engines.append(engine)
         except BaseException:
             end_all(begun)
             raise
         return engines
 
-    def _own_up(self, launch: Launch) -> None:
+    def _warn_wrong_model(self, launch: LaunchConfig) -> None:
         """A server that answered on the port is used as it is, but not without a word when it runs another model."""
         if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
             served, meant = self.server.model, launch.model
@@ -92,6 +92,6 @@ class VllmEngine(OpenAIEngine):
             await asyncio.to_thread(self.running.stop)
 
 
-def _tokenizer(launch: Launch) -> str | None:
+def _tokenizer(launch: LaunchConfig) -> str | None:
     """The folder itself when the model is one."""
     return launch.model if Path(launch.model).expanduser().is_dir() else None

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from speculative.engines.vllm.guard import began
 from speculative.errors import UsageError
-from speculative.trace.trace import write_whole
+from speculative.files import write_file
 
 NOTE = ".note.json"
 PROC = Path("/proc")
@@ -83,7 +83,7 @@ def check(what: str, instead: str) -> None:
 def write(log: Path, pid: int, url: str, launch: Any = None, *, held: bool = True) -> Path:
     """Notes a server, beside its log; the file is given back."""
     file = log.with_suffix(NOTE)
-    write_whole(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch), node(), held)))
+    write_file(file, msgspec.json.encode(Note(pid, began(pid), url, msgspec.to_builtins(launch), node(), held)))
     return file
 
 

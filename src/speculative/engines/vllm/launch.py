@@ -25,18 +25,18 @@ from urllib.request import ProxyHandler, build_opener
 from msgspec import Struct, structs
 
 from speculative.engines.vllm import guard, kept
-from speculative.engines.vllm.process import Running, loading, sweep
+from speculative.engines.vllm.process import ServerProcess, loading, sweep
 from speculative.errors import EngineUnreachableError, UsageError
 from speculative.secret import secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
-LOADING = 1800.0
+LOADING_TIMEOUT_S = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
 PAUSE = 0.5
 """Seconds between two looks at a server that loads."""
 
-PATIENCE = 60.0
+STRANGER_TIMEOUT_S = 60.0
 """Seconds in which something that listens on a port, and was not started here, has to answer: a busy server may say nothing for many."""
 
 LOG = logging.getLogger("speculative.engines")
@@ -60,7 +60,7 @@ _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
 
-class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
+class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
     """How a model is served with vLLM. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
 
     `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
@@ -73,7 +73,7 @@ class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
     port: int = 0
     args: str = ""
     name: str | None = None
-    deadline: float = LOADING
+    deadline: float = LOADING_TIMEOUT_S
     keep: bool = False
     program: ClassVar[str] = "vLLM"
 
@@ -115,15 +115,15 @@ class Launch(Struct, frozen=True, tag_field="server", tag="vllm"):
         return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
-def start(launch: Launch, tell: Tell | None = None) -> Running:
+def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
     """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
 
     Raises `UsageError` when there is no Python with vLLM, `EngineUnreachableError` (with the log's path) when it ends or takes too long.
     """
-    return loaded(begin(launch), launch, tell)
+    return wait_ready(start(launch), launch, tell)
 
 
-def begin(launch: Launch, *, held: bool = False) -> Running:
+def start(launch: LaunchConfig, *, held: bool = False) -> ServerProcess:
     """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
     if launch.keep:
         kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
@@ -135,23 +135,23 @@ def begin(launch: Launch, *, held: bool = False) -> Running:
         if found := kept.find(structs.replace(launch, keep=True), url, loading()):
             return _found(launch, *found)
         if url and (answers(url) or _taken(launch.port)):
-            return Running(url, None, None)
+            return ServerProcess(url, None, None)
         return _begun(launch, held)
 
 
-def _found(launch: Launch, file: Path, note: kept.Note) -> Running:
+def _found(launch: LaunchConfig, file: Path, note: kept.Note) -> ServerProcess:
     """One that is noted: another command's, or of this one, where a port is given twice."""
     if file in loading():
         if note.launch["model"] != launch.model:
             raise UsageError(f"port {launch.port} is for {note.launch['model']} already; name another for {launch.model}")
     elif not note.held:
         LOG.warning("%s was started by another command and ends with it", note.url)
-    running = Running(note.url, None, None)
+    running = ServerProcess(note.url, None, None)
     running.note = file
     return running
 
 
-def _begun(launch: Launch, held: bool) -> Running:
+def _begun(launch: LaunchConfig, held: bool) -> ServerProcess:
     port = launch.port or free_port()
     command = launch.run(port)
     sweep(kept.state())
@@ -168,7 +168,7 @@ def _begun(launch: Launch, held: bool) -> Running:
         env=launch.environment(),
         start_new_session=True,
     )
-    running = Running(address(port), Path(name), process, launch.keep)
+    running = ServerProcess(address(port), Path(name), process, launch.keep)
     if (held or launch.port) and kept.able():
         try:
             running.note = kept.write(Path(name), process.pid, running.url, structs.replace(launch, keep=True), held=held)
@@ -180,7 +180,7 @@ def _begun(launch: Launch, held: bool) -> Running:
     return running
 
 
-def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Running:
+def wait_ready(running: ServerProcess, launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
     """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
     begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
     look = _ours if running.process else _anothers if running.note else _strangers
@@ -200,7 +200,7 @@ def loaded(running: Running, launch: Launch, tell: Tell | None = None) -> Runnin
     return running
 
 
-def _ours(running: Running, launch: Launch, seconds: float) -> str:
+def _ours(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
     """What a server of ours is doing. Raises `EngineUnreachableError` when it has ended, or its time is over."""
     assert running.process
     code = running.process.poll()
@@ -215,7 +215,7 @@ def _ours(running: Running, launch: Launch, seconds: float) -> str:
     return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
 
 
-def _anothers(running: Running, launch: Launch, seconds: float) -> str:
+def _anothers(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
     """The same for one that another command started."""
     assert running.note
     log, note = kept.log_of(running.note), kept.notes().get(running.note)
@@ -231,11 +231,11 @@ def _anothers(running: Running, launch: Launch, seconds: float) -> str:
     return f"waiting for {model}, which another command started ({seconds:.0f} s): {last_line(log)}"
 
 
-def _strangers(running: Running, launch: Launch, seconds: float) -> str:
+def _strangers(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
     """The same for what listens on the port and was not started here."""
-    if seconds > min(PATIENCE, launch.deadline):
+    if seconds > min(STRANGER_TIMEOUT_S, launch.deadline):
         raise EngineUnreachableError(
-            f"what listens at {running.url} did not answer as a model server does within {min(PATIENCE, launch.deadline):g} s; "
+            f"what listens at {running.url} did not answer as a model server does within {min(STRANGER_TIMEOUT_S, launch.deadline):g} s; "
             "end it, or name another port (--big-port, --small-port)"
         )
     return f"waiting for what listens at {running.url} ({seconds:.0f} s)"

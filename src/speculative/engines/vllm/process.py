@@ -14,10 +14,10 @@ from speculative.engines.vllm import guard
 WEEK = 7 * 86400.0
 """Seconds for which the log of a server that did not end well is kept."""
 
-_OURS: list[Running] = []
+_OURS: list[ServerProcess] = []
 
 
-class Running:
+class ServerProcess:
     """A server. `process`: the guard of one that we started; None: it was there already, or another command loads it.
 
     `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay. `note`: the file by which other
@@ -82,7 +82,7 @@ class Running:
                 self.process.stdin.flush()
 
 
-def ending() -> list[Running]:
+def ending() -> list[ServerProcess]:
     """Our servers that end when we do."""
     return [one for one in _OURS if not one.stays]
 
@@ -92,7 +92,7 @@ def loading() -> list[Path]:
     return [one.note for one in _OURS if one.note and not one.loaded]
 
 
-def end_all(several: Sequence[Running]) -> None:
+def end_all(several: Sequence[ServerProcess]) -> None:
     """Ends servers side by side."""
     for one in several:
         one.ask_to_end()

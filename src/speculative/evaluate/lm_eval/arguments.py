@@ -12,12 +12,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative.engines.options import BUNDLED, EngineOptions, Spec, describe_engines
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
 from speculative.methods.spec import Contender, spell
-from speculative.pair import BUNDLED, EngineOptions, Spec, kept
 from speculative.problem import Problem, Sampling
 
 ROLES = ("big", "small", "judge")
@@ -58,7 +58,7 @@ class Arguments(Struct, frozen=True):
 
     def settings(self, problem: Problem) -> dict[str, Any]:
         """Returns the settings on which a sample depends, beside its method, problem and seed, as they read back from a file."""
-        return sample_settings(problem, kept(self.specs, self.options))
+        return sample_settings(problem, describe_engines(self.specs, self.options))
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:

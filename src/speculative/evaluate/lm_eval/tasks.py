@@ -14,7 +14,7 @@ from msgspec import to_builtins
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate.grading.grade import grade, vote_key
 from speculative.evaluate.tasks import Task, load, task
-from speculative.stats.pass_at_k import allowed, majority, pass_at
+from speculative.stats.pass_at_k import available_ks, majority, pass_at
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def process_results(doc: Mapping[str, Any], results: Sequence[Sequence[str] | st
         log.warning("an answer to %r is undecided and counts as not right: comparing it took too much time or memory", doc["problem"][:80])
     right = [verdict.correct for verdict in verdicts]
     votes = [vote_key(verdict.answer, kind, doc["problem"]) for verdict in verdicts]
-    ks = allowed([len(right)])
+    ks = available_ks([len(right)])
     covered, elected = pass_at([right]), majority(list(zip(votes, right, strict=True)), ks)
     return {
         "exact_match": sum(right) / len(right),

@@ -16,14 +16,14 @@ TokenId = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 OPTIONS = "--big-tokenizer, --small-tokenizer"
 
-OVER = 4
+MAX_EXTRA_TOKENS = 4
 """Tokens beyond those that were asked for at which a server is taken to write on and on."""
 
 ROUNDED = 1e-3
 """How far above zero a log-probability may be rounded."""
 
 
-class Job(Struct, frozen=True):
+class ServerRequest(Struct, frozen=True):
     """One call of a server: `n` completions for each of `prefixes`; completion j of prefix i goes to `slots[i * n + j]`."""
 
     prefixes: Sequence[Ids]
@@ -47,7 +47,7 @@ class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made f
     text: str = ""
 
 
-class News(Struct, frozen=True, gc=False):
+class ChunkUpdate(Struct, frozen=True, gc=False):
     """What one payload says. `cached` and `produced` are the server's own counts for the whole call, when it gives them."""
 
     pieces: Sequence[Piece] = ()
@@ -55,11 +55,11 @@ class News(Struct, frozen=True, gc=False):
     produced: int | None = None
 
 
-Read = Callable[[bytes], News]
+Read = Callable[[bytes], ChunkUpdate]
 """Reads one payload."""
 
 
-class Wire(Protocol):
+class ServerProtocol(Protocol):
     """How to speak with one kind of server.
 
     `batches`: one call may hold several prefixes (which then share a seed). `several`: it may ask for n completions.
@@ -67,19 +67,19 @@ class Wire(Protocol):
     where a limit cuts a character.
     """
 
-    batches: bool
-    several: bool
-    keeps: bool
+    supports_batch: bool
+    supports_n: bool
+    reuse_connection: bool
     withheld: int
     path: str
     score_path: str
 
-    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+    def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         """The request; `every` is how many tokens the server may hold back before it sends them."""
         ...
 
     def reader(self) -> Read:
-        """Reads the payloads of one streamed answer, in order. Raises `msgspec.DecodeError` and `Broken`."""
+        """Reads the payloads of one streamed answer, in order. Raises `msgspec.DecodeError` and `BadResponseError`."""
         ...
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]: ...
@@ -89,7 +89,7 @@ class Wire(Protocol):
         ...
 
 
-class Broken(Exception):
+class BadResponseError(Exception):
     """A server's answer says that it failed, or lacks what we need of it. `said`: the error in its own words, if it gave one."""
 
     def __init__(self, message: str, said: Any = None) -> None:
@@ -102,9 +102,9 @@ class Broken(Exception):
         return refused or EngineServerError(f"{name}: {self}; it sent {payload[:80]!r}")
 
 
-def failure(said: Any) -> Broken:
+def failure(said: Any) -> BadResponseError:
     """Makes the error for an answer that holds one."""
-    return Broken(f"the server says: {str(said)[:300]}", said)
+    return BadResponseError(f"the server says: {str(said)[:300]}", said)
 
 
 _TOO_LONG = re.compile(
@@ -124,16 +124,16 @@ def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> Contex
 
 
 def logarithms(values: Iterable[float | None]) -> list[float]:
-    """Log-probabilities as a server tells them, `LEAST` for one that it does not know. Raises `Broken` for what is none."""
+    """Log-probabilities as a server tells them, `LEAST` for one that it does not know. Raises `BadResponseError` for what is none."""
     found = [LEAST if value is None else value for value in values]
     if found and (highest := max(found)) > 0:
         if highest > ROUNDED:
-            raise Broken(f"{highest:g} is no log-probability")
+            raise BadResponseError(f"{highest:g} is no log-probability")
         return [min(value, 0.0) for value in found]
     return found
 
 
-class Writing:
+class CompletionBuilder:
     """One completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
 
     def __init__(self, decoding: Decoding, room: int, vocabulary: Vocabulary) -> None:
@@ -191,14 +191,14 @@ class Writing:
         """Takes tokens in and returns those that belong to the text.
 
         Raises:
-            Broken: The server writes on and on or after its own end, or gives an id that its model does not have.
+            BadResponseError: The server writes on and on or after its own end, or gives an id that its model does not have.
         """
         before, new = len(self.ids), piece.ids
         if not self._vocabulary.knows(new):
             wrong = next(number for number in new if not self._vocabulary.knows([number]))
-            raise Broken(f"token id {wrong} is not in the model's vocabulary; give the tokenizer of that model ({OPTIONS})")
+            raise BadResponseError(f"token id {wrong} is not in the model's vocabulary; give the tokenizer of that model ({OPTIONS})")
         if self._closed and new:
-            raise Broken("tokens came after the end of their text")
+            raise BadResponseError("tokens came after the end of their text")
         if piece.text:
             self._texts.append(piece.text)
         plain = not (self._stops or self.finish or piece.reason or piece.logprobs)
@@ -223,8 +223,8 @@ class Writing:
         if piece.reason and not self.finish:
             self._ended(piece)
         self._after += rest
-        if len(self.ids) + len(self._after) > self.room + OVER:
-            raise Broken(f"{len(self.ids) + len(self._after)} tokens came where {self.room} were asked for")
+        if len(self.ids) + len(self._after) > self.room + MAX_EXTRA_TOKENS:
+            raise BadResponseError(f"{len(self.ids) + len(self._after)} tokens came where {self.room} were asked for")
         return self.ids[before:]
 
     def _completes(self, number: int) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids, Vocabulary
-from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, failure, logarithms
+from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, Piece, Read, ServerRequest, TokenId, failure, logarithms
 
 
 class _Probability(Struct):
@@ -38,7 +38,7 @@ class _Answer(Struct):
     error: Any = None
 
 
-class LlamaWire:
+class LlamaCppProtocol:
     """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
 
     A seeded call gives the same text again only where the server computes it in the same way: with as much of its prompt in the cache,
@@ -50,9 +50,9 @@ class LlamaWire:
     then stands for each of its tokens.
     """
 
-    batches = False
-    several = False
-    keeps = False
+    supports_batch = False
+    supports_n = False
+    reuse_connection = False
     withheld = 3
     path = "/completion"
     score_path = ""
@@ -61,7 +61,7 @@ class LlamaWire:
         self._vocabulary = vocabulary
         self._decoder = msgspec.json.Decoder(_Answer)
 
-    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+    def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "prompt": list(job.prefixes[0]),
             "n_predict": job.max_tokens,
@@ -88,10 +88,10 @@ class LlamaWire:
         return [*decoding.stop, *marked]
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
-        raise Broken("llama.cpp's server cannot score given text")
+        raise BadResponseError("llama.cpp's server cannot score given text")
 
     def scores_of(self, answer: bytes, prefix: Ids, continuation: Ids) -> tuple[list[float], int]:
-        raise Broken("llama.cpp's server cannot score given text")
+        raise BadResponseError("llama.cpp's server cannot score given text")
 
 
 class _Reading:
@@ -111,19 +111,19 @@ class _Reading:
         self._logprobs: list[float] = []
         self._markers = frozenset(vocabulary.markers.values())
 
-    def read(self, payload: bytes) -> News:
+    def read(self, payload: bytes) -> ChunkUpdate:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
             raise failure(answer.error)
         if answer.prompt_progress is not None:  # (it comes with a token that is none)
-            return News((), answer.prompt_progress.cache)
+            return ChunkUpdate((), answer.prompt_progress.cache)
         if answer.stop:
             return self._end(answer)
         ids = self._taken(answer)
         self._logprobs = logarithms(one.logprob for one in answer.completion_probabilities or ())
         pieces = [*self._marker, self._piece(ids, text=answer.content)]
         self._marker = [pieces.pop()] if ids and not answer.content and ids[-1] in self._markers else []
-        return News(pieces)
+        return ChunkUpdate(pieces)
 
     def _piece(
         self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None, text: str = ""
@@ -131,25 +131,27 @@ class _Reading:
         values = self._logprobs
         return Piece(0, ids, values if len(values) == len(ids) else values[-1:] * len(ids), reason, matched, text)
 
-    def _end(self, answer: _Answer) -> News:
+    def _end(self, answer: _Answer) -> ChunkUpdate:
         ids: Sequence[int] = ()
         if self._lost and answer.stop_type == "word":
             self._text += answer.stopping_word
             self._told = answer.tokens_predicted or self._told
             ids = self._spelled(over=True)
         if self._lost and len(self._text.encode()) > len(self._late):
-            raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
+            raise BadResponseError(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
         eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
         word = answer.stopping_word if answer.stopping_word not in self._vocabulary.markers else ""
         piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos, answer.content + word)
-        return News([*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted)
+        return ChunkUpdate(
+            [*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted
+        )
 
     def _taken(self, answer: _Answer) -> Sequence[int]:
         """The ids that can be passed on now, those that were not sent included."""
         before, self._told = self._told, answer.tokens_predicted or 0
         if self._told < before:
-            raise Broken(f"{self._told} tokens are counted after {before}")
+            raise BadResponseError(f"{self._told} tokens are counted after {before}")
         lost = max(0, self._told - before - len(answer.tokens))
         self._lost += lost
         if not self._lost:
@@ -163,7 +165,9 @@ class _Reading:
     def _spelled(self, *, over: bool = False) -> Sequence[int]:
         """What the text is spelled with, if all of it is here. `over`: it is; the last token may hold more, which is not told."""
         if "\ufffd" in self._text:
-            raise Broken(f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang")
+            raise BadResponseError(
+                f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang"
+            )
         text, end = self._text.encode(), self._vocabulary.to_bytes(self._held)
         if not over and (not text.endswith(end) or len(text) <= len(self._late) + len(end)):
             return ()
@@ -171,6 +175,6 @@ class _Reading:
         ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
         self._passed += len(ids)
         if self._passed != self._told:
-            raise Broken(f"{self._lost} token ids of {self._text[-40:]!r} did not come, which is spelled with {len(ids)}")
+            raise BadResponseError(f"{self._lost} token ids of {self._text[-40:]!r} did not come, which is spelled with {len(ids)}")
         self._late, self._text, self._held, self._lost = b"", "", [], 0
         return ids

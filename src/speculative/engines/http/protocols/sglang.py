@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.http.protocols.base import Broken, Job, News, Piece, Read, TokenId, failure, logarithms
+from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, Piece, Read, ServerRequest, TokenId, failure, logarithms
 
 Scored = tuple[float | None, int, str | None]
 
@@ -32,12 +32,12 @@ class _Answer(Struct):
     error: Any = None
 
 
-class SglangWire:
+class SglangProtocol:
     """Token ids both ways. Scoring (`logprob_start_len`) keeps the server's cache of the prefix."""
 
-    batches = False
-    several = False
-    keeps = True
+    supports_batch = False
+    supports_n = False
+    reuse_connection = True
     withheld = 0
     path = "/generate"
     score_path = "/generate"
@@ -45,7 +45,7 @@ class SglangWire:
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(_Answer)
 
-    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+    def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         sampling: dict[str, Any] = {
             "max_new_tokens": job.max_tokens,
             "temperature": decoding.temperature,
@@ -81,7 +81,7 @@ class SglangWire:
         values = meta.input_token_logprobs or []
         found = values[-len(continuation) :] if continuation else []
         if [number for _, number, _ in found] != list(continuation):
-            raise Broken(f"{len(values)} log-probabilities, which are not those of the {len(continuation)} tokens asked for")
+            raise BadResponseError(f"{len(values)} log-probabilities, which are not those of the {len(continuation)} tokens asked for")
         return logarithms(value for value, _, _ in found), meta.cached_tokens or 0
 
 
@@ -92,22 +92,24 @@ class _Reading:
         self._decoder = decoder
         self._have = 0
 
-    def read(self, payload: bytes) -> News:
+    def read(self, payload: bytes) -> ChunkUpdate:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
             raise failure(answer.error)
         if answer.output_ids is None:
-            raise Broken("the server gives no token ids back; start it with --skip-tokenizer-init off and a newer SGLang")
+            raise BadResponseError("the server gives no token ids back; start it with --skip-tokenizer-init off and a newer SGLang")
         meta, count = answer.meta_info, len(answer.output_ids)
         if meta.completion_tokens not in (count, self._have + count) or meta.completion_tokens < self._have:
-            raise Broken(f"{count} token ids after {self._have}, where the server counts {meta.completion_tokens}")
+            raise BadResponseError(f"{count} token ids after {self._have}, where the server counts {meta.completion_tokens}")
         ids = answer.output_ids[self._have :] if count == meta.completion_tokens else answer.output_ids
         self._have += len(ids)
         logprobs = logarithms(value for value, _, _ in (meta.output_token_logprobs or [])[-len(ids) :]) if ids else []
         if logprobs and len(logprobs) != len(ids):
-            raise Broken(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
+            raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(ids)} tokens")
         finish = meta.finish_reason
         if finish and finish.type not in ("stop", "length"):
-            raise Broken(f"the server ended the text with {finish.type!r}")
+            raise BadResponseError(f"the server ended the text with {finish.type!r}")
         reason = None if finish is None else "length" if finish.type == "length" else "stop"
-        return News([Piece(0, ids, logprobs, reason, finish.matched if finish else None)], meta.cached_tokens, meta.completion_tokens)
+        return ChunkUpdate(
+            [Piece(0, ids, logprobs, reason, finish.matched if finish else None)], meta.cached_tokens, meta.completion_tokens
+        )

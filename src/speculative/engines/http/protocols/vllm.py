@@ -8,7 +8,17 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Decoding, Ids
-from speculative.engines.http.protocols.base import Broken, Count, Job, News, Piece, Read, TokenId, failure, logarithms
+from speculative.engines.http.protocols.base import (
+    BadResponseError,
+    ChunkUpdate,
+    Count,
+    Piece,
+    Read,
+    ServerRequest,
+    TokenId,
+    failure,
+    logarithms,
+)
 
 
 class _Logprobs(Struct, gc=False):
@@ -39,15 +49,15 @@ class _Answer(Struct, gc=False):
     error: Any = None
 
 
-class VllmWire:
+class VllmProtocol:
     """`POST /v1/completions` with token ids both ways.
 
     Scoring is `echo`: the server computes the whole prefix again each time, past its cache.
     """
 
-    batches = True
-    several = True
-    keeps = True
+    supports_batch = True
+    supports_n = True
+    reuse_connection = True
     withheld = 0
     path = "completions"
     score_path = "completions"
@@ -56,7 +66,7 @@ class VllmWire:
         self._model = model
         self._decoder = msgspec.json.Decoder(_Answer)
 
-    def body(self, job: Job, decoding: Decoding, every: int) -> dict[str, Any]:
+    def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         # Penalties and min_p are spelled out: else the server takes them from the model's own folder.
         body: dict[str, Any] = {
             "model": self._model,
@@ -87,15 +97,15 @@ class VllmWire:
     def reader(self) -> Read:
         return self._read
 
-    def _read(self, payload: bytes) -> News:
+    def _read(self, payload: bytes) -> ChunkUpdate:
         answer = self._decoder.decode(payload)
         if answer.error is not None:
             raise failure(answer.error)
         pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
         if usage is None:
-            return News(pieces)
+            return ChunkUpdate(pieces)
         details = usage.prompt_tokens_details
-        return News(pieces, details.cached_tokens if details else None, usage.completion_tokens)
+        return ChunkUpdate(pieces, details.cached_tokens if details else None, usage.completion_tokens)
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
         return {
@@ -112,22 +122,22 @@ class VllmWire:
         found = self._decoder.decode(answer)
         logprobs = found.choices[0].logprobs.token_logprobs if found.choices and found.choices[0].logprobs else []
         if len(logprobs) < len(prefix) + len(continuation):
-            raise Broken(f"{len(logprobs)} log-probabilities for {len(prefix) + len(continuation)} tokens")
+            raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(prefix) + len(continuation)} tokens")
         cached = found.usage.prompt_tokens_details.cached_tokens if found.usage and found.usage.prompt_tokens_details else None
         return logarithms(logprobs[len(prefix) : len(prefix) + len(continuation)]), cached or 0
 
 
 def _piece(choice: _Choice) -> Piece:
     if choice.token_ids is None:
-        raise Broken("the server gives no token ids back (vLLM does from 0.10.2 on)")
+        raise BadResponseError("the server gives no token ids back (vLLM does from 0.10.2 on)")
     logprobs = logarithms(choice.logprobs.token_logprobs) if choice.logprobs else ()
     if logprobs and len(logprobs) != len(choice.token_ids):
-        raise Broken(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
+        raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason
     if reason is None and not logprobs:
         return Piece(choice.index, choice.token_ids, text=choice.text)
     if reason == "repetition":
         reason = "loop"
     if reason not in (None, "stop", "length", "loop"):
-        raise Broken(f"the server ended the text with {reason!r}")
+        raise BadResponseError(f"the server ended the text with {reason!r}")
     return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text)

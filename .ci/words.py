@@ -1,0 +1,87 @@
+"""Holds names and English to the rules that a script can check.
+
+A docstring's first line is short, and neither a docstring nor an error opens with a relative clause. A function's docstring opens with a
+verb in the third person (`Returns`; so ruff's D401, which wants `Return`, is off). No two public classes have one name.
+`words-pending.txt` lists packages that are not held to the rules yet; their breaches are counted.
+"""
+
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "speculative"
+LONGEST = 80
+"""Characters of a docstring's first line."""
+
+OPENING = re.compile(r"\W*(What|Who|Whose|That|Those|Whether|Which)\b")
+
+COMMANDS = "cli"
+"""The package whose functions without an underscore are commands: their docstrings are help texts, which speak to the user."""
+
+PENDING = set(Path(__file__).with_name("words-pending.txt").read_text(encoding="utf-8").split())
+"""Packages, and modules at the top, that are still to be rewritten."""
+
+
+def breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yields the line of each breach, and the rule that it breaks."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
+            first = text.splitlines()[0]
+            line = getattr(node, "lineno", 1)
+            if len(first) > LONGEST:
+                yield line, f"the first line of a docstring has {len(first)} characters, at most {LONGEST}: {first}"
+            if OPENING.match(first):
+                yield line, f"a docstring opens with a relative clause: {first}"
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _speaks(node, first):
+                yield line, f"a function's docstring does not open with a verb in the third person: {first}"
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args and OPENING.match(_opening(node.exc.args[0])):
+            yield node.lineno, f"an error opens with a relative clause: {_opening(node.exc.args[0])}"
+
+
+def _speaks(node: ast.FunctionDef | ast.AsyncFunctionDef, first: str) -> bool:
+    """Returns whether the first word is a verb in the third person. A property is described as a thing."""
+    decorators = {getattr(one, "id", getattr(one, "attr", "")) for one in node.decorator_list}
+    return bool(decorators & {"property", "cached_property"}) or first.split()[0].rstrip(",.").endswith("s")
+
+
+def _opening(message: ast.expr) -> str:
+    """Returns the text with which a message begins, as far as it is written out."""
+    if isinstance(message, ast.JoinedStr) and message.values:
+        message = message.values[0]
+    return message.value if isinstance(message, ast.Constant) and isinstance(message.value, str) else ""
+
+
+def main() -> int:
+    failed, pending = 0, defaultdict[str, int](int)
+    classes = defaultdict[str, list[str]](list)
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree, name = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(SOURCE)
+        package = name.parts[0].removesuffix(".py")
+        if str(name.with_suffix("")) in PENDING:
+            package = str(name.with_suffix(""))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name].append(str(name))
+        for line, told in breaches(tree):
+            if name.parts[0] == COMMANDS and "third person" in told and not name.stem.startswith("_"):
+                continue
+            if package in PENDING:
+                pending[package] += 1
+            else:
+                failed += 1
+                print(f"src/speculative/{name}:{line}: {told}")
+    for label, places in classes.items():
+        if len(places) > 1 and not all(place.partition("/")[0].removesuffix(".py") in PENDING for place in places[1:]):
+            failed += 1
+            print(f"the class {label} is defined in {len(places)} files: {', '.join(places)}")
+    for package in sorted(PENDING):
+        print(f"pending: {package}: {pending[package] or 'no'} breaches")
+    print(f"names and English: {failed} breaches")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

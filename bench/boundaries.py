@@ -1,0 +1,91 @@
+"""How many tokens too many the boundaries between two unlike vocabularies cost.
+
+    python bench/boundaries.py --big bundled:big --small SmolLM2.gguf gemma.gguf [--text docs/*.md] [--chunks 1 4 16 64]
+
+Two models write a given text in turn, so many tokens each; every one goes on as its own tokenizer would spell the rest. The surplus
+is what a role's prefix has of tokens beyond those of the whole text, in per cent: `apart` where every piece is encoded alone, `joined`
+as a chain does it. `again`: tokens of the prefix that the last hand-over changed although they stood there before, for each boundary.
+Each tokenizer is a folder, a tokenizer.json, a GGUF file or `bundled`.
+"""
+
+import argparse
+import itertools
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from speculative.chain.context import View
+from speculative.engines.base import UnfinishedCharacter
+from speculative.engines.tokenizers import loader
+from speculative.problem import Problem
+from speculative.trace.state import Piece
+
+BUNDLED = Path(loader.__file__).parents[2] / "bundled"
+SIZE = 6000
+"""Characters that are taken of each text."""
+
+
+class Reader:
+    """What a view needs of an engine."""
+
+    def __init__(self, name, vocabulary):
+        self.name, self.vocabulary, self.dialect = name, vocabulary, loader.dialect_of(vocabulary)
+
+
+def opened(source):
+    path = BUNDLED / "big" / "tokenizer.json" if source == "bundled" else loader.find(source)
+    return Reader("bundled" if source == "bundled" else Path(source).stem, loader.read(path))
+
+
+def written(text, writers, chunk):
+    """The text as pieces of the writers in turn."""
+    pieces, place, turns = [], 0, itertools.cycle(writers)
+    while place < len(text):
+        writer = next(turns)
+        ids, to_bytes = writer.vocabulary.encode(text[place : place + 40 * chunk + 40]), writer.vocabulary.to_bytes
+        size = next(size for size in range(chunk, len(ids) + chunk + 1) if not UnfinishedCharacter.trailing(to_bytes(ids[:size])))
+        said = to_bytes(ids[:size]).decode()
+        pieces.append(Piece(writer.name, said, tuple(ids[:size]), size, "thinking"))
+        place += len(said)
+    return pieces
+
+
+def measure(text, writers, reader, chunk):
+    """Surplus apart and joined, in tokens, the tokens of the whole text, and tokens that changed at a boundary."""
+    pieces = written(text, writers, chunk)
+    apart = sum(len(piece.ids if piece.author == reader.name else reader.vocabulary.encode(piece.text)) for piece in pieces)
+    view, before, again, boundaries = View(reader, Problem.of("?"), frozenset({reader.name}), {}), [], 0, 0
+    start = len(view.prefix(()))
+    for size, piece in enumerate(pieces, 1):
+        if piece.author == reader.name and size > 1:  # the prefix that this role's call gives to its engine
+            now = view.prefix(pieces[: size - 1])
+            again += len(before) - next((i for i, pair in enumerate(zip(before, now, strict=False)) if pair[0] != pair[1]), len(before))
+            before, boundaries = view.prefix(pieces[:size]).copy(), boundaries + 1
+    whole = len(reader.vocabulary.encode(text))
+    assert view.vocabulary.to_bytes(view.prefix(pieces)[start:]) == text.encode(), "the text never changes"
+    return apart - whole, len(view.prefix(pieces)) - start - whole, whole, again / max(1, boundaries)
+
+
+def main(given):
+    readers = [opened(source) for source in given.tokenizers]
+    texts = [path.read_text()[:SIZE].strip() for path in given.text]
+    table = Table("pair", "read by", "chunk", "apart %", "joined %", "kept of it", "again")
+    for pair in itertools.combinations(readers, 2):
+        for reader in pair:
+            for chunk in given.chunks:
+                rows = [measure(text, pair, reader, chunk) for text in texts]
+                apart, joined, whole = (sum(row[i] for row in rows) for i in range(3))
+                again = statistics.mean(row[3] for row in rows)
+                shares = (f"{100 * apart / whole:.1f}", f"{100 * joined / whole:.1f}", f"{joined / apart:.2f}" if apart else "-")
+                table.add_row(" + ".join(one.name for one in pair), reader.name, str(chunk), *shares, f"{again:.1f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tokenizers", nargs="+")
+    parser.add_argument("--text", type=Path, nargs="+", default=sorted(Path(__file__).parents[1].joinpath("docs").glob("*.md")))
+    parser.add_argument("--chunks", type=int, nargs="+", default=[1, 4, 16, 64])
+    main(parser.parse_args())

@@ -1,0 +1,85 @@
+"""Classes that users bring: from entry points of their packages, or from a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Final, TypeVar
+
+from speculative.errors import UnknownNameError, UsageError
+
+T = TypeVar("T")
+
+FROM_FILE: Final = "speculative_file_"
+"""How the names of modules begin that were loaded from a path."""
+
+
+def is_path(spec: str) -> bool:
+    """Returns True if a spec names a class in a file, as `FILE.py:CLASS` or `FILE.py`."""
+    return ".py:" in spec or spec.endswith(".py")
+
+
+def load_class(spec: str, base: type[T], noun: str) -> type[T]:
+    """Loads the class of `FILE.py:CLASS`, or of `FILE.py` if it holds a single one.
+
+    Paths are code: they come from the command line or from Python, never from a request or from a file that somebody else wrote.
+
+    Raises:
+        UsageError: There is no such file or class, or the file cannot be run.
+    """
+    file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
+    path = Path(f"{file}.py").expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"{noun} {spec!r}: there is no file {path}")
+    name = f"{FROM_FILE}{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
+    module = sys.modules.get(name)
+    if module is None:
+        made = importlib.util.spec_from_file_location(name, path)
+        assert made
+        assert made.loader
+        module = importlib.util.module_from_spec(made)
+        sys.modules[name] = module
+        try:
+            made.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise UsageError(f"{noun} {spec!r} cannot be loaded: {reason}") from error
+    kinds = {kind.__name__: kind for kind in classes_in(module, base)}
+    if label and label not in kinds:
+        raise UnknownNameError(f"{noun} class in {path.name}", label, list(kinds))
+    if not label and len(kinds) != 1:
+        raise UsageError(f"{noun} {spec!r}: the file holds {len(kinds)} {noun}s; write FILE.py:CLASS")
+    return kinds[label] if label else next(iter(kinds.values()))
+
+
+def classes_in(module: object, base: type[T]) -> list[type[T]]:
+    """Returns the subclasses that a module itself defines."""
+    label = getattr(module, "__name__", "")
+    return [kind for _, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, base) and kind.__module__ == label]
+
+
+def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[type[T], str]]:
+    """Yields the classes of an entry-point group, each with the words for where it comes from.
+
+    Raises:
+        UsageError: An entry point cannot be loaded, or is no subclass of `base`.
+    """
+    for point in entry_points(group=group):
+        origin = _origin(point)
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise UsageError(f"the {noun} {point.name!r} of {origin} cannot be loaded: {error}; mend or remove the package") from error
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+            raise UsageError(f"the entry point {point.name!r} of the group {group} is {loaded!r}, which is no {base.__name__}")
+        yield loaded, origin
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"the package {point.dist.name}" if point.dist else f"the entry point {point.value}"

@@ -1,0 +1,110 @@
+"""The token ids of one role's prompt and chain, joined so that no word stays cut where unlike vocabularies meet."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from speculative.engines.base import Ids, Vocabulary
+
+REACH = 48
+"""Bytes before a boundary in which a word's beginning is looked for."""
+
+MENDED = 64
+"""Tokens of a role's own text that may have to be computed again, so that the word before them becomes whole."""
+
+
+class State(Struct, frozen=True):
+    """`floor`: where the text of the phase begins; what stands before is never encoded again.
+
+    `foreign`: the text ends with another vocabulary's. `seam`: where ids of this vocabulary follow such text; its last word may
+    be cut there.
+    """
+
+    floor: int
+    foreign: bool = False
+    seam: int | None = None
+
+
+class Change(Struct, frozen=True):
+    """One addition to the ids: the ids that stood from `start` on, and the state before."""
+
+    start: int
+    tail: list[int]
+    state: State
+
+
+class Prefix:
+    """Ids in one vocabulary. Text of another vocabulary is encoded together with the word that it goes on with."""
+
+    def __init__(self, vocabulary: Vocabulary, ids: list[int], state: State | None = None) -> None:
+        self.ids = ids
+        self._vocabulary, self._to_bytes = vocabulary, vocabulary.to_bytes
+        self._state = state or State(len(ids))
+
+    def copy(self) -> Prefix:
+        return Prefix(self._vocabulary, self.ids.copy(), self._state)
+
+    def open_phase(self, ids: Ids) -> Change:
+        """Appends what opens a phase; the text of the phase begins behind it."""
+        change = Change(len(self.ids), [], self._state)
+        self.ids += ids
+        self._state = State(len(self.ids))
+        return change
+
+    def add_ids(self, ids: Ids) -> Change:
+        """Appends ids of this vocabulary as they are."""
+        change = Change(len(self.ids), [], self._state)
+        if self._state.foreign and len(ids):
+            self._state = State(self._state.floor, False, len(self.ids))
+        self.ids += ids
+        return change
+
+    def add_text(self, text: str) -> Change:
+        """Appends text of another vocabulary. The text of the ids never changes; a few ids before it may.
+
+        They are encoded anew from the beginning of the last word, and from that of a word that an earlier boundary has cut, if
+        it is at most `MENDED` tokens away.
+        """
+        state, ids = self._state, self.ids
+        if not text:
+            return Change(len(ids), [], state)
+        last, seam = self._word_start(len(ids)), state.seam
+        first = last if seam is None or len(ids) - seam > MENDED else self._word_start(seam)
+        whole = next((place for place in range(seam or 0, last) if self._begins_word(place)), last) if first < last else last
+        try:
+            mended, word = (self._to_bytes(part).decode() for part in (ids[first:whole], ids[last:]))
+        except UnicodeDecodeError:  # a model wrote broken characters: they stay as they are
+            first = whole = last = len(ids)
+            mended = word = ""
+        fresh = [*self._vocabulary.encode(mended), *ids[whole:last], *self._vocabulary.encode(word + text)]
+        if fresh[: last - first] == ids[first:last]:
+            first, fresh = last, fresh[last - first :]
+        change = Change(first, ids[first:], state)
+        ids[first:] = fresh
+        self._state = State(state.floor, True)
+        return change
+
+    def undo(self, change: Change) -> None:
+        """Takes the last addition back."""
+        self.ids[change.start :] = change.tail
+        self._state = change.state
+
+    def _word_start(self, end: int) -> int:
+        """Returns where the word begins that the ids before `end` end in; without words, about `REACH` bytes before it."""
+        size = 0
+        for place in range(end - 1, self._state.floor - 1, -1):
+            token = self._to_bytes(self.ids[place : place + 1])
+            if not token:  # a special token stays
+                return place + 1
+            size += len(token)
+            if self._begins_word(place, end) or (size > REACH and not 0x80 <= token[0] < 0xC0):
+                return place
+        return self._state.floor
+
+    def _begins_word(self, place: int, end: int | None = None) -> bool:
+        """Returns True for a place at which every vocabulary begins a token: a space before a word, or a line's beginning."""
+        token = self._to_bytes(self.ids[place : place + 1])
+        if token[:1] == b" ":
+            first = (token + self._to_bytes(self.ids[place + 1 : min(place + 2, end or place + 2)]))[1:2]
+            return first.isalnum() or first >= b"\x80"
+        return not token[:1].isspace() and place > self._state.floor and self._to_bytes(self.ids[place - 1 : place])[-1:] == b"\n"

@@ -1,0 +1,136 @@
+"""The one place where exceptions become a line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from speculative.cli._signals import SIGNALLED, Interrupted
+from speculative.cli.commands import COMMANDS
+from speculative.errors import SpeculativeError, UnknownNameError
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
+
+FAILED, MISUSED = 1, 2
+QUIET_PIPE = 128 + 13
+"""What a shell reports of a program that wrote to a closed pipe."""
+
+
+def run_reporting_errors(work: Callable[[], Any]) -> int:
+    """Runs a command and returns its exit code.
+
+    A user's mistake, a failing engine or a failing disk gives one line on standard error. A bug of this library gives its traceback.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+    except SpeculativeError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        _abandon_output()
+        return QUIET_PIPE
+    except OSError as error:
+        _abandon_output()
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
+    except Exception as error:
+        if not _is_parse_error(error):
+            raise
+        return _fail(_format_parse_error(error), MISUSED)
+    except KeyboardInterrupt:
+        stopped = Interrupted((SIGNALLED.caught or [signal.SIGINT])[0])
+        return _fail(str(stopped), stopped.exit_code)
+    return code if isinstance(code, int) else 0
+
+
+def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
+    """Returns whether the parser refused the command line.
+
+    Where the parser was not imported, it did not.
+    """
+    cyclopts: Any = sys.modules.get("cyclopts")
+    return cyclopts is not None and isinstance(error, cyclopts.CycloptsError)
+
+
+def check_streams() -> int:
+    """Replaces a closed standard error, and returns an exit code.
+
+    The code is not 0 where standard output is closed: then no command can do anything useful.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
+    if sys.stdout is None:
+        return _fail("standard output is closed; send it to a file, or to /dev/null", FAILED)
+    return 0
+
+
+def warn(message: str) -> None:
+    """Writes a warning to standard error; the work goes on."""
+    sys.stderr.write(f"speculative: warning: {_line(message)}\n")
+
+
+def note(message: str) -> None:
+    """Writes a note to standard error; the user need not act on it."""
+    sys.stderr.write(f"speculative: note: {_line(message)}\n")
+
+
+def _line(message: str) -> str:
+    """Returns a message as one line without control characters.
+
+    It may quote text of a model or of a server.
+    """
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"speculative: {_line(message)}\n")
+    return code
+
+
+def _abandon_output() -> None:
+    """Discards the rest of the output after its reader has gone.
+
+    Without this, the interpreter's flush at exit would fail again.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _format_parse_error(error: CycloptsError) -> str:
+    """Describes a mistake on the command line, and the closest valid word."""
+    from cyclopts import exceptions
+
+    if isinstance(error, exceptions.UnusedCliTokensError):
+        return f"unexpected {' '.join(map(repr, error.unused_tokens or []))}; put a text of several words in quotes"
+    if isinstance(error, exceptions.UnknownOptionError):
+        known = [argument.name for argument in error.argument_collection if argument.show and argument.name.startswith("--")]
+        return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
+    if isinstance(error, exceptions.UnknownCommandError):
+        return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
+    told = str(error)
+    return told[:1].lower() + told[1:]
+
+
+def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
+    """Describes an unknown flag: its owner, or the closest known flag."""
+    if owners := _owners(flag, command):
+        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
+    close = UnknownNameError("flag", flag, [*known, "--help"]).closest
+    hint = f"; did you mean {close!r}?" if close else ""
+    return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"
+
+
+def _owners(flag: str, command: Sequence[str]) -> list[str]:
+    """Returns the methods and wrappers that have a parameter of that name."""
+    if list(command) not in (["ask"], ["eval"]):
+        return []
+    from speculative.methods.registry import registered
+
+    field = flag.lstrip("-").removeprefix("no-").replace("-", "_")
+    return [name for name, kind in registered().items() if field in kind.model_fields]

@@ -1,0 +1,102 @@
+"""Rows of a data file: JSON lines, a JSON list, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from speculative.errors import UsageError
+from speculative.files import decode, read_bytes
+
+Row = Mapping[str, Any]
+
+KINDS = "JSON lines, a JSON list, CSV (its name ends in .csv or .tsv) or Parquet"
+HINT = f"name a file of {KINDS}"
+NEEDED = "a row is an object with `problem` and `answer`"
+PARQUET = b"PAR1"
+"""How a Parquet file begins."""
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+LONGEST_FIELD = 1 << 24
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yields the rows, each with the words for where it stands. Raises `UsageError` that names the file and the row."""
+    name = "data from standard input" if str(path) == "-" else f"data {path}"
+    data = read_bytes(path, name, HINT)
+    if data.startswith(PARQUET):
+        yield from _numbered(_parquet(data, name), name)
+        return
+    text = decode(data, name)
+    if path.suffix.lower() in DELIMITERS:
+        yield from _numbered(_csv(text, DELIMITERS[path.suffix.lower()], name), name)
+    elif text.lstrip().startswith("["):
+        yield from _numbered(_json_list(text, name), name)
+    else:
+        for number, line in enumerate(text.split("\n"), 1):  # a line may hold other line ends
+            if line.strip():
+                yield f"{name}, line {number}", _json_row(line, f"{name}, line {number}")
+
+
+def _numbered(rows: Sequence[Row], name: str) -> Iterator[tuple[str, Row]]:
+    return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _json_list(text: str, name: str) -> list[Row]:
+    try:
+        rows: list[Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} begins with [ and is no JSON list: {error}; {HINT}") from None
+    return [_object(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def _json_row(line: str, place: str) -> Row:
+    try:
+        return _object(json.loads(line), place, line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{place} is no JSON: {error}; {NEEDED}, and a data file is {KINDS}") from None
+
+
+def _object(row: Any, place: str, source: str = "") -> Row:
+    if not isinstance(row, dict):
+        raise UsageError(f"{place} is no object but {(source or json.dumps(row))[:60]!r}; {NEEDED}")
+    return row  # pyright: ignore[reportUnknownVariableType]
+
+
+def _csv(text: str, delimiter: str, name: str) -> list[Row]:
+    """An empty cell is null. A quoted cell may hold line ends."""
+    before = csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    try:
+        columns = list(reader.fieldnames or [])
+        if twice := next((column for column in columns if columns.count(column) > 1), None):
+            raise UsageError(f"{name}: the column {twice!r} comes twice; name one of them otherwise")
+        for row in reader:
+            if None in row:
+                raise UsageError(
+                    f"{name}, line {reader.line_num}: a row must have at most {len(columns)} cells, as the header has; quote commas"
+                )
+            rows.append({column: cell or None for column, cell in row.items()})
+    except csv.Error as error:
+        raise UsageError(f"{name}, line {reader.line_num} is no CSV: {error}; a quote within a quoted cell is written twice") from None
+    finally:
+        csv.field_size_limit(before)
+    return rows
+
+
+def _parquet(data: bytes, name: str) -> list[Row]:
+    try:
+        polars: Any = import_module("polars")
+    except ImportError:
+        raise UsageError(
+            f"{name} is Parquet, which needs polars: pip install 'speculative-reasoning[tables]', or give JSON lines"
+        ) from None
+    try:
+        return polars.read_parquet(io.BytesIO(data)).to_dicts()
+    except Exception as error:  # noqa: BLE001  the package has an error of its own for each part of the format
+        raise UsageError(f"{name} is damaged Parquet: {str(error).splitlines()[0][:200]}; write it again") from None

@@ -1,0 +1,96 @@
+"""Files: one reader of text, standard input included, and one writer of whole files."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+from collections.abc import Iterable
+from pathlib import Path
+
+from speculative.errors import UsageError
+
+STDIN = "-"
+"""The path that stands for standard input."""
+
+MARKS = (
+    (BOM_UTF8, "utf-8"),
+    (BOM_UTF32_LE, "utf-32-le"),
+    (BOM_UTF32_BE, "utf-32-be"),
+    (BOM_UTF16_LE, "utf-16-le"),
+    (BOM_UTF16_BE, "utf-16-be"),
+)
+"""The byte order marks of Unicode's encodings; the longer ones come before those that they begin with."""
+
+CONVERT = "convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`"
+
+
+def read_text(path: Path, name: str = "", hint: str = "name another file") -> str:
+    """Reads a file, or standard input for `-`, as text in UTF-8, or in the encoding that its mark names.
+
+    `name` is what an error calls it, the path unless given. Raises `UsageError`, with `hint` for a file that cannot be read.
+    """
+    return decode(read_bytes(path, name, hint), _name(path, name))
+
+
+def read_stdin() -> str:
+    """Reads standard input as text, in the same encodings. Raises `UsageError`."""
+    return read_text(Path(STDIN))
+
+
+def read_bytes(path: Path, name: str = "", hint: str = "name another file") -> bytes:
+    """Reads a file, or standard input for `-`. Raises `UsageError`."""
+    try:
+        if str(path) != STDIN:
+            return path.read_bytes()
+        if sys.stdin is None:
+            raise UsageError("standard input is closed, there is nothing to read from it")
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"{_name(path, name)}: {error.strerror or error}; {hint}") from None
+
+
+def decode(data: bytes, name: str) -> str:
+    """Returns the text of a file's bytes without its mark. Raises `UsageError` with the name, the byte and its line."""
+    mark, codec = next(((mark, codec) for mark, codec in MARKS if data.startswith(mark)), (b"", "utf-8"))
+    data = data[len(mark) :]
+    try:
+        text = data.decode(codec)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"byte {len(mark) + error.start} is 0x{data[error.start]:02x} (line {line})"
+        raise UsageError(f"{name} is not valid {codec.upper()}: {found}; {CONVERT}") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UsageError(f"{name} is not text: line {line} holds a zero byte; if it is UTF-16 without its mark, {CONVERT}")
+    return text
+
+
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Writes a whole file or nothing: it writes beside the file and renames. Raises OSError with the file's name.
+
+    `data` may be an iterable of parts, so that the whole need not be in memory.
+    """
+    parts = [data] if isinstance(data, bytes) else data
+    if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
+        with path.open("wb") as file:
+            file.writelines(parts)
+        return
+    path = path.resolve()  # a link keeps its target
+    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException as error:
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # the error of a full disk names no file
+            error.filename = str(path)
+        raise
+
+
+def _name(path: Path, name: str) -> str:
+    return name or ("standard input" if str(path) == STDIN else str(path))

@@ -1,0 +1,51 @@
+"""After the answer has begun: a token that closes the thinking is text, and one that opens it begins more thinking."""
+
+import pytest
+from strategies import chain_of, scripted_pair
+
+import speculative
+from speculative.trace.events import TextDelta
+
+
+async def result_of(script, **settings):
+    return await speculative.asolve("6*7?", "big_only", pair=scripted_pair(script), max_tokens=400, **settings)
+
+
+async def test_a_closing_token_in_the_answer_is_text():
+    told = []
+    result = await result_of(["Hm.</think>", "Close with </think>", " when </think>", "done.<|im_end|>"], listener=told.append)
+    assert (result.reasoning, result.text, result.finish_reason) == ("Hm.", "Close with </think> when </think>done.", "stop")
+    answer = "".join(one.text for one in told if isinstance(one, TextDelta) and one.phase == "answer")
+    assert answer == "Close with </think> when </think>done."
+    assert result.usage["big"].discarded_tokens == 0
+
+
+async def test_a_second_thinking_is_reasoning():
+    told = []
+    replies = ["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"]
+    result = await result_of(replies, listener=told.append)
+    assert (result.reasoning, result.text, result.finish_reason) == ("Hm.Wait.", "First: 42.", "stop")
+    by_phase = {
+        phase: "".join(one.text for one in told if isinstance(one, TextDelta) and one.phase == phase) for phase in ("thinking", "answer")
+    }
+    assert by_phase == {"thinking": "Hm.Wait.", "answer": "First: 42."}
+    usage = result.usage["big"]
+    assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
+    assert usage.discarded_tokens == 0
+
+
+@pytest.mark.parametrize("width", [1, 2])
+async def test_the_other_model_reads_the_thinking_of_the_answer_as_it_was(width):
+    chain = chain_of(["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"], "", widths=(1, width))
+    await chain.write("big")
+    await chain.answer("big")
+    shown = chain.engines["small"].vocabulary.show(chain._prefix("small"))
+    assert shown.endswith("<think>\nHm.\n</think>\n\nFirst: <think>Wait.\n</think>\n\n42.")
+
+
+async def test_thinking_in_the_answer_that_meets_its_budget_ends_the_answer():
+    result = await result_of(["Hm.</think>", "First: <think>" + "and so on " * 80])
+    assert result.text == "First:"
+    result = await speculative.asolve("6*7?", "big_only", pair=scripted_pair(["Hm.</think>", "Or <think>", "on " * 200]), max_tokens=60)
+    assert (result.text, result.finish_reason) == ("Or", "length")
+    assert result.reasoning.startswith("Hm.on on")

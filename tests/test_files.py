@@ -1,0 +1,58 @@
+"""One reader for files and standard input."""
+
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speculative.errors import UsageError
+from speculative.files import MARKS, decode, read_stdin, read_text
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"))
+
+
+@given(TEXT, st.sampled_from(MARKS))
+def test_a_mark_names_the_encoding_and_is_no_text(text, mark):
+    data, codec = mark
+    assert decode(data + text.encode(codec), "it") == text
+
+
+@given(TEXT)
+def test_without_a_mark_it_is_utf8(text):
+    assert decode(text.encode(), "it") == text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"one\ntwo \xe9", "notes.txt is not valid UTF-8: byte 8 is 0xe9 (line 2); convert it to UTF-8, for example with `iconv"),
+        ("word".encode("utf-16-le"), "notes.txt is not text: line 1 holds a zero byte; if it is UTF-16 without its mark, convert it"),
+        (b"\xff\xfea", "notes.txt is not valid UTF-16-LE"),
+    ],
+)
+def test_what_is_not_text_is_an_error_with_name_place_and_way_out(data, message):
+    with pytest.raises(UsageError) as raised:
+        decode(data, "notes.txt")
+    assert str(raised.value).startswith(message)
+
+
+def test_files_and_standard_input_are_read_alike(tmp_path, monkeypatch):
+    path = tmp_path / "notes.txt"
+    path.write_bytes("\ufeffhow many?".encode("utf-16-be"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert read_text(path) == read_stdin() == "how many?"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    with pytest.raises(UsageError, match=r"standard input is not valid UTF-8: byte 0 is 0xff \(line 1\)"):
+        read_stdin()
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed"):
+        read_stdin()
+
+
+def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.txt: No such file or directory; name another file"):
+        read_text(tmp_path / "none.txt")
+    with pytest.raises(UsageError, match=r"prices .*: Is a directory; name a TOML file"):
+        read_text(tmp_path, f"prices {tmp_path}", "name a TOML file")
