@@ -20,7 +20,7 @@ def said(protocol, answer):
 
 
 @pytest.mark.parametrize(
-    ("wire", "answer", "match"),
+    ("protocol", "answer", "match"),
     [
         (VllmProtocol("m"), {"error": {"message": "dead"}}, "dead"),
         (VllmProtocol("m"), {"choices": [{"text": "x"}]}, "no token ids"),

@@ -206,7 +206,7 @@ def test_what_cannot_be_started_is_said():
     with pytest.raises(UsageError, match="name the port with --big-port"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--port=9000"))
     for wrong in ("bundle:big", "model", "a/b/c", ""):
-        with pytest.raises(UsageError, match="it opens bundled:big"):
+        with pytest.raises(UsageError, match="use bundled:big"):
             open_engine(wrong)
 
 
