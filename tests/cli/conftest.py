@@ -38,7 +38,7 @@ def cli(capsys):
 @pytest.fixture
 def scripted(monkeypatch):
     """The bundled pair is a scripted one."""
-    monkeypatch.setattr("speculative.pair.engine", scripted_cli.scripted)
+    monkeypatch.setattr("speculative.pair.open_engine", scripted_cli.scripted)
 
 
 @pytest.fixture

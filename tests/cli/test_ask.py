@@ -107,7 +107,7 @@ def test_other_problems_are_warned_of_on_the_bundled_pair(cli):
 def test_control_characters_of_a_model_do_not_reach_the_terminal(cli, monkeypatch):
     from speculative.testing import ScriptedEngine
 
-    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine("\x1b[2Jhello\x07</think>bye"))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda *_: ScriptedEngine("\x1b[2Jhello\x07</think>bye"))
     out = cli("ask", STORY).out
     assert "hello" in out
     assert not {"\x1b", "\x07"} & set(out)
@@ -129,7 +129,7 @@ def test_without_a_problem_the_seed_picks_one_that_the_pair_can_solve(cli, seed)
 def test_an_answer_is_judged_as_a_comparison_judges_it(cli, monkeypatch):
     from speculative.testing import ScriptedEngine
 
-    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine("So.</think>\\boxed{ 174. }"))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda *_: ScriptedEngine("So.</think>\\boxed{ 174. }"))
     assert "✓ right" in cli("ask", STORY).out
 
 

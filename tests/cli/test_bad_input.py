@@ -76,7 +76,7 @@ def test_an_engine_that_cannot_be_reached_is_one_line_and_no_answer(cli, monkeyp
             raise EngineUnreachableError("http://localhost:1 does not answer; is the server up?")
         return "131 beads and so on"
 
-    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine(unreachable))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda *_: ScriptedEngine(unreachable))
     file = tmp_path / "t.jsonl"
     ran = cli("ask", STORY, "--json", "--trace", file)
     assert (ran.code, ran.out) == (1, "")
@@ -90,7 +90,7 @@ def test_an_engine_that_cannot_be_reached_is_one_line_and_no_answer(cli, monkeyp
 
 
 def test_a_problem_longer_than_the_context(cli, monkeypatch):
-    monkeypatch.setattr("speculative.pair.engine", lambda *_: ScriptedEngine("x", context=50))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda *_: ScriptedEngine("x", context=50))
     ran = cli("ask", STORY)
     assert ran.code == 1
     assert "context of 50" in ran.one_line()
@@ -99,7 +99,7 @@ def test_a_problem_longer_than_the_context(cli, monkeypatch):
 @pytest.mark.parametrize("path", ["missing/chain.jsonl", "."])
 def test_a_trace_that_cannot_be_written_is_told_before_anything_is_asked(cli, monkeypatch, tmp_path, path):
     asked = []
-    monkeypatch.setattr("speculative.pair.engine", lambda *_: asked.append(1))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda *_: asked.append(1))
     ran = cli("ask", STORY, "--trace", tmp_path / path)
     assert (ran.code, asked) == (1, [])
     assert "name" in ran.one_line()

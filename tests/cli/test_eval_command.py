@@ -253,14 +253,14 @@ def test_a_failing_engine_is_told_and_what_is_done_stays(cli, here, monkeypatch)
             raise EngineError("the engine is broken")
         return "So.</think>\n\n\\boxed{174}"
 
-    monkeypatch.setattr("speculative.pair.engine", lambda spec, *_: ScriptedEngine(script, name=str(spec)))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda spec, *_: ScriptedEngine(script, name=str(spec)))
     ran = cli("eval", "stories", "--method", "big_only", "--limit", 10, "--chains", 1, "--json")
     assert ran.code == 1
     assert "the engine is broken" in ran.err
     assert "Traceback" not in ran.err
     done = len(Run(here / "runs" / "stories").samples)
     assert json.loads(ran.out)[0]["chains"] == done > 0
-    monkeypatch.setattr("speculative.pair.engine", lambda spec, *_: ScriptedEngine("So.</think>\n\n\\boxed{174}", name=str(spec)))
+    monkeypatch.setattr("speculative.pair.open_engine", lambda spec, *_: ScriptedEngine("So.</think>\n\n\\boxed{174}", name=str(spec)))
     assert rows_of(cli("eval", "stories", "--method", "big_only", "--limit", 10, "--chains", 1, "--json"))[0]["chains"] == 10
 
 
