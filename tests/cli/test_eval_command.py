@@ -198,7 +198,7 @@ def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
         (["stories", "--method", "random_swich"], "did you mean 'random_switch'"),
         (["stories", "--method", "big_only", "--switch-ratio", 4], "it is a parameter of random_switch; name that with --method"),
         (["stories", "--switch-ratio", "-1"], "switch_ratio: '-1' is not valid"),
-        (["none.yaml"], "the grid none.yaml cannot be read: No such file"),
+        (["none.yaml"], "the grid none.yaml: No such file"),
         (["stories", "--extract-with", "gpt"], "extract-with: 'gpt' is no address"),
     ],
 )
