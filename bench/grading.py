@@ -52,9 +52,8 @@ def main() -> None:
             who = "both" if verdict == other else "we" if verdict != right else "they"
             print(f"{pair['set']}: {who}: false {error[:-1]}: gold {pair['gold']!r}, {pair['text'][-120:]!r}: {why}")
     close()
-    print(
-        "| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify | disputed |\n|---|---|---|---|---|---|"  # noqa: E501
-    )
+    print("| set | right | false rejects: ours, math-verify | wrong | false accepts: ours, math-verify | disputed |")
+    print("|---|---|---|---|---|---|")
     for name, count in counts.items():
         rejects, accepts = (f"{count[f'we {error}']}, {count[f'they {error}']}" for error in ("rejects", "accepts"))
         print(f"| {name} | {count['right']} | {rejects} | {count['wrong']} | {accepts} | {count['disputed']} |")

@@ -234,28 +234,6 @@ def test_the_seed_s_command(folder):
 
 
 @installed
-def test_a_running_service_gives_what_engines_give(folder):
-    serve = [sys.executable, "-m", "speculative.cli", "serve", "--port", "0"]
-    service = subprocess.Popen(serve, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        said = (json.loads(line) for line in service.stderr)
-        url = next(line["url"] for line in said if line["event"] == "listening").removesuffix("/v1")
-        next(line for line in said if line["event"] == "ready")
-        for place, told in (("o5", f"random_switch=True,switch_ratio=4,service={url}"), ("o6", "random_switch=True,switch_ratio=4")):
-            argv = ["--model", "vllm_speculative", "--model_args", f"{told},data=data,seed=1", "--tasks", "aime24_nofigures", "--limit", 4]
-            code, _, err = harness(folder, *argv, "--output_path", place)
-            assert code == 0, err
-    finally:
-        service.kill()
-        service.wait()
-        service.stderr.close()
-    theirs, ours = ({sample.key: sample for sample in Run(folder / place / "chains").samples} for place in ("o5", "o6"))
-    assert theirs.keys() == ours.keys()
-    assert {key: sample.answer for key, sample in theirs.items()} == {key: sample.answer for key, sample in ours.items()}
-    assert {key: spent(sample) for key, sample in theirs.items()} == {key: spent(sample) for key, sample in ours.items()}
-
-
-@installed
 def test_hostile_answers_do_not_lose_the_run(folder):
     (folder / "hostile.py").write_text(HOSTILE)
     code, _, err = harness(

@@ -23,7 +23,7 @@ def test_a_page_is_up_to_date(name):
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "lm-eval"])
 def test_the_help_of_a_command_says_all_that_its_function_does(name):
-    about = getattr(importlib.import_module(f"speculative.cli.{MODULES.get(name, name)}"), name).__doc__
+    about = getattr(importlib.import_module(f"speculative.cli.{MODULES.get(name, name).replace('-', '_')}"), name.replace("-", "_")).__doc__
     assert " ".join(about.split()) in " ".join(help_of(name).split())
 
 

@@ -3,6 +3,7 @@
 import pytest
 from documents import ROOT, blocks, shell
 
+from speculative.cli.eval import file_settings
 from speculative.evaluate.grid import read
 from speculative.evaluate.tasks import TASKS
 from speculative.methods.registry import names
@@ -21,13 +22,13 @@ def test_its_table_names_every_task():
 
 
 def test_the_sweep_is_a_grid():
-    cells = read(ROOT / "examples/seed.yaml").cells(ROOT / "examples")
+    cells = read(ROOT / "examples/seed.yaml", file_settings()).cells(ROOT / "examples")
     assert len(cells) == 24
     assert {cell[3].name for cell in cells} == {"big_only", "small_only", "random_switch", "logprob_subselect"}
 
 
 def test_all_methods_are_in_the_grid_of_stories():
-    cells = read(ROOT / "examples/stories.yaml").cells(ROOT / "examples")
+    cells = read(ROOT / "examples/stories.yaml", file_settings()).cells(ROOT / "examples")
     assert set(names()) <= {cell[3].name for cell in cells}
     assert all(any(cell[3].name.startswith(f"{wrapper}*") for cell in cells) for wrapper in names(wrappers=True))
 

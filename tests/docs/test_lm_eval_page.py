@@ -12,7 +12,7 @@ from speculative.evaluate.lm_eval.arguments import DOOR, OPTIONS
 PAGE = (ROOT / "docs/lm-eval.md").read_text()
 SEED = (ROOT / "docs/from-splitreason.md").read_text()
 COMMANDS = blocks("docs/lm-eval.md", "sh") + re.findall(r"`(speculative lm-eval [^`]*)`", SEED)
-TASKS = ROOT / "src/speculative/evaluate/lm_eval/tasks"
+TASKS = ROOT / "src/speculative/evaluate/lm_eval/task_files"
 
 
 @pytest.mark.slow

@@ -4,9 +4,9 @@ import pytest
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.compare import Comparison
 from speculative.evaluate.problems import problems, spread
-from speculative.evaluate.work import seed_of
+from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore, derive_seed
+from speculative.evaluate.tasks import task
 from speculative.methods.registry import split
 from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
@@ -17,12 +17,18 @@ from speculative.trace.usage import total_usage
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
 
+async def run_cells(pair, spec, stated, problem, *, epochs=1, chains=1, engines=None):
+    """Runs the methods on the problems, in memory. Returns the samples in the order in which they were kept."""
+    store = MemoryStore()
+    cells = [EvalCell(task("stories"), one, stated, problem, epochs=epochs, engines=engines) for one in contenders(spec)]
+    await EvalRunner.on(pair, store, chains=chains).run_cells(cells)
+    return store.samples
+
+
 async def samples_of(spec, script=SCRIPT, limit=6, epochs=1, chains=3, seed=0):
     engines = [ScriptedEngine(script, width=2) for _ in range(2)]
     async with Pair(*engines) as pair:
-        compared = Comparison(spread(problems(), limit), Problem.of("x", seed=seed), {}, epochs=epochs, chains=chains)
-        await compared.run(pair, contenders(spec))
-    return compared.samples
+        return await run_cells(pair, spec, spread(problems(), limit), Problem.of("x", seed=seed), epochs=epochs, chains=chains)
 
 
 async def test_every_method_meets_the_same_problems_with_the_same_seeds():
@@ -33,23 +39,21 @@ async def test_every_method_meets_the_same_problems_with_the_same_seeds():
 
 
 def test_a_seed_depends_on_its_place_alone():
-    assert seed_of(0, "a", 0) == seed_of(0, "a", 0)
-    assert len({seed_of(0, "a", 0), seed_of(1, "a", 0), seed_of(0, "b", 0), seed_of(0, "a", 1)}) == 4
+    assert derive_seed(0, "a", 0) == derive_seed(0, "a", 0)
+    assert len({derive_seed(0, "a", 0), derive_seed(1, "a", 0), derive_seed(0, "b", 0), derive_seed(0, "a", 1)}) == 4
 
 
 async def test_a_chain_that_one_model_finished_alone_says_so():
     dead, alive = Mortal(SCRIPT, name="big", lives=0), ScriptedEngine(SCRIPT, name="small")
     async with Pair(dead, alive) as pair:
-        compared = Comparison(spread(problems(), 1), Problem.of("x", degrade="small"), {})
-        await compared.run(pair, contenders("big_only,small_only"))
-    assert {sample.label: sample.degraded for sample in compared.samples} == {"big_only": "big", "small_only": None}
+        samples = await run_cells(pair, "big_only,small_only", spread(problems(), 1), Problem.of("x", degrade="small"))
+    assert {sample.label: sample.degraded for sample in samples} == {"big_only": "big", "small_only": None}
 
 
 async def test_what_a_chain_found_in_the_cache_is_known():
     async with Pair.open() as pair:
-        compared = Comparison(spread(problems(), 1), Problem.of("x"), {}, epochs=2)
-        await compared.run(pair, contenders("big_only,vote(ballots=2)*big_only"))
-    first, *others = [sample.shared_cache_tokens["big"] for sample in compared.samples]
+        samples = await run_cells(pair, "big_only,vote(ballots=2)*big_only", spread(problems(), 1), Problem.of("x"), epochs=2)
+    first, *others = [sample.shared_cache_tokens["big"] for sample in samples]
     assert first == 0
     assert all(shared > 0 for shared in others)
 
@@ -57,9 +61,9 @@ async def test_what_a_chain_found_in_the_cache_is_known():
 async def test_a_chain_costs_the_same_after_others_of_the_same_words():
     async def cost(spec: str) -> tuple[int, float]:
         async with Pair.open() as pair:
-            compared = Comparison(spread(problems(), 2), Problem.of("x"), {"big": "bundled:big", "small": "bundled:small"})
-            await compared.run(pair, contenders(spec))
-        chains = [sample for sample in compared.samples if sample.label == "random_switch(big_share=0.5)"]
+            engines = {"big": "bundled:big", "small": "bundled:small"}
+            samples = await run_cells(pair, spec, spread(problems(), 2), Problem.of("x"), engines=engines)
+        chains = [sample for sample in samples if sample.label == "random_switch(big_share=0.5)"]
         return total_usage(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
 
     cached, alone = await cost("random_switch(big_share=0.5)")
@@ -105,3 +109,14 @@ def test_a_contender_is_a_method_in_its_wrappers():
 
 def test_commas_in_brackets_part_nothing():
     assert split("a(b=1,c=(2,3)),d*e", ",") == ["a(b=1,c=(2,3))", "d*e"]
+
+
+async def test_a_method_under_two_labels_is_run_once():
+    engines = [ScriptedEngine(SCRIPT, width=2) for _ in range(2)]
+    async with Pair(*engines) as pair:
+        alone = await run_cells(pair, "big_only", spread(problems(), 3), Problem.of("x"))
+        calls = len(engines[0].calls)
+        both = await run_cells(pair, "big_only,big_only()", spread(problems(), 3), Problem.of("x"))
+    assert len(engines[0].calls) == 2 * calls
+    assert [sample.label for sample in both] == ["big_only"] * 3 + ["big_only()"] * 3
+    assert [sample.answer for sample in both[3:]] == [sample.answer for sample in both[:3]] == [sample.answer for sample in alone]

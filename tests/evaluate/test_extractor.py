@@ -6,9 +6,9 @@ import pytest
 from aiohttp import web
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.cells import Cell, Desk
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import problems
+from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import task
 from speculative.methods.spec import contender
 from speculative.runs.folder import RunFolder
@@ -79,10 +79,9 @@ async def test_it_is_asked_only_where_the_grader_sees_nothing_and_never_sees_the
     async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
         with RunFolder(tmp_path / "run") as folder:
             async with Extractor(f"mini@{pointing.url}") as finder:
-                cell = Cell(task("stories"), contender("big_only"), stated, Problem.of("x"))
-                desk = Desk(pair, folder, lambda cell, sample: None, chains=1, finder=finder)
-                one, _ = await desk.sample(cell, stated[0].id, 0)
-                other, _ = await desk.sample(cell, stated[1].id, 0)
+                cell = EvalCell(task("stories"), contender("big_only"), stated, Problem.of("x"))
+                await EvalRunner.on(pair, folder, chains=1, extract=finder).run_cells([cell])
+                one, other = folder.samples
     assert one.correct
     assert one.why == "equal to the gold answer (the answer was found by mini)"
     assert "boxed" not in one.answer

@@ -14,7 +14,7 @@ import pytest
 
 from speculative.errors import UsageError
 from speculative.evaluate.grading import sandbox as grading_process
-from speculative.evaluate.grading.grade import Verdict, agrade, box_aime, box_gsm8k, check_gold, grade, shuffle_options, vote_key
+from speculative.evaluate.grading.grade import Verdict, box_aime, box_gsm8k, check_gold, grade, grade_async, shuffle_options, vote_key
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="needs the extra eval")
@@ -270,5 +270,5 @@ def test_the_golds_of_math500_parse() -> None:
 
 @math
 async def test_the_asynchronous_door() -> None:
-    assert (await agrade(box(r"\frac{\sqrt{4}}{2}"), "1")).correct
-    assert not (await agrade(box("2"), "1")).correct
+    assert (await grade_async(box(r"\frac{\sqrt{4}}{2}"), "1")).correct
+    assert not (await grade_async(box("2"), "1")).correct

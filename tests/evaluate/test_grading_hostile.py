@@ -110,13 +110,13 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
 def test_what_is_undecided_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger's load, a killed process: the second try has the answer. The limit is of the first try only."""
     limits = iter([0.01, 3.0])
-    real = type(checker).sitting
+    real = type(checker).session
 
-    def sitting(self: object) -> object:
+    def session(self: object) -> object:
         monkeypatch.setattr(grading_process, "SECONDS", next(limits))
         return real(self)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(checker), "sitting", sitting)
+    monkeypatch.setattr(type(checker), "session", session)
     verdict = grade(boxed(r"\prod_{k=1}^{40} (1 + \frac{x}{k}) - \prod_{k=1}^{40} (1 + \frac{x}{k})"), "0")
     assert not verdict.undecided
     assert list(limits) == []
@@ -131,7 +131,7 @@ def test_a_grade_is_decided_by_processor_time_and_not_by_the_clock() -> None:
         from speculative.evaluate.grading.grade import checker, grade
         assert grade(r"\\boxed{x+x}", "2x").correct
         grading_process.SECONDS = 0.2
-        pid = checker._nursery.pid
+        pid = checker._pool.pid
         os.kill(pid, signal.SIGSTOP)
         threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
         print(grade(r"\\boxed{y+y}", "2y"))

@@ -19,8 +19,8 @@ import pytest
 from test_grading_hostile import EXPLOSIVE, RIGHT, boxed, hurry
 
 from speculative.errors import SpeculativeError
-from speculative.evaluate.grading.grade import agrade, close, grade
-from speculative.evaluate.grading.sandbox import Nursery, checker
+from speculative.evaluate.grading.grade import close, grade, grade_async
+from speculative.evaluate.grading.sandbox import WorkerPool, checker
 
 if importlib.util.find_spec("math_verify") is None:
     pytest.skip("needs the extra eval", allow_module_level=True)
@@ -33,25 +33,25 @@ def test_any_thread_may_grade() -> None:
 
 
 async def test_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await agrade(*RIGHT)).correct
+    assert (await grade_async(*RIGHT)).correct
     with hurry(monkeypatch):
-        late = asyncio.create_task(agrade(boxed(EXPLOSIVE["tower"]), "5"))
+        late = asyncio.create_task(grade_async(boxed(EXPLOSIVE["tower"]), "5"))
         ticks = 0
         while not late.done():
             await asyncio.sleep(0.02)
             ticks += 1
     assert ticks > 5
     assert not (await late).correct
-    assert (await agrade(*RIGHT)).correct
+    assert (await grade_async(*RIGHT)).correct
 
 
 def test_a_killed_process_or_program_is_replaced() -> None:
     assert grade(*RIGHT).correct
-    nursery: Any = checker._nursery
-    os.kill(nursery.pid, signal.SIGKILL)
+    pool: Any = checker._pool
+    os.kill(pool.pid, signal.SIGKILL)
     assert grade(*RIGHT).correct
-    nursery.kill()
-    nursery._program.wait()
+    pool.kill()
+    pool._program.wait()
     assert grade(*RIGHT).correct
     close()
     close()
@@ -61,7 +61,7 @@ def test_a_killed_process_or_program_is_replaced() -> None:
 def test_an_interrupted_grade_leaves_no_stale_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grade(*RIGHT).correct
     with monkeypatch.context() as patch:
-        patch.setattr(Nursery, "_read", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(WorkerPool, "_read", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             grade(*RIGHT)
     assert not grade(boxed(r"\pi"), r"\frac{\pi}{6}").correct
@@ -70,12 +70,12 @@ def test_an_interrupted_grade_leaves_no_stale_reply(monkeypatch: pytest.MonkeyPa
 
 def test_a_reply_that_crosses_the_deadline_disturbs_nobody() -> None:
     assert grade(*RIGHT).correct
-    with checker.sitting() as ask:
+    with checker.session() as ask:
         assert ask("equal", "x", "x").yes
-        nursery: Any = checker._nursery
-        nursery.kill_worker()
-    assert nursery.pid == 0
-    nursery.kill_worker()
+        pool: Any = checker._pool
+        pool.kill_worker()
+    assert pool.pid == 0
+    pool.kill_worker()
     assert grade(*RIGHT).correct
 
 
@@ -118,7 +118,7 @@ def test_the_interpreter_exits_and_nothing_stays(last: str) -> None:
         from speculative.evaluate.grading.sandbox import checker
         tower = r"\\boxed{{10^{{10^{{10}}}}}}"
         assert grade(r"\\boxed{{x+x}}", "2x").correct
-        print(checker._nursery._program.pid, checker._nursery.pid, flush=True)
+        print(checker._pool._program.pid, checker._pool.pid, flush=True)
         {last}
     """
     done = subprocess.run(
@@ -134,7 +134,7 @@ def test_the_death_of_the_caller_ends_all() -> None:
         from speculative.evaluate.grading.grade import grade
         from speculative.evaluate.grading.sandbox import checker
         assert grade(r"\\boxed{x+x}", "2x").correct
-        print(checker._nursery._program.pid, checker._nursery.pid, flush=True)
+        print(checker._pool._program.pid, checker._pool.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False)

@@ -16,12 +16,11 @@ from inspecting import inspecting
 
 from speculative import Pair, UsageError
 from speculative.errors import UnknownNameError
-from speculative.evaluate import inspect_model
-from speculative.evaluate.inspect_entry import DECLARED, maj, provider
-from speculative.evaluate.inspect_tasks import inspected
+from speculative.evaluate import inspect_ai as entry
+from speculative.evaluate.inspect_ai import DECLARED, build_inspect_task, maj, provider
 from speculative.evaluate.problems import problems
+from speculative.evaluate.runner import derive_seed
 from speculative.evaluate.tasks import task
-from speculative.evaluate.work import seed_of
 from speculative.testing import ScriptedEngine
 
 SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
@@ -29,7 +28,7 @@ SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 
 @pytest.fixture
 def scripted(monkeypatch):
-    monkeypatch.setattr(inspect_model, "_open", lambda given: Pair(*(ScriptedEngine(SCRIPT, width=2) for _ in range(2))))
+    monkeypatch.setattr(entry, "_open_pair", lambda given: Pair(*(ScriptedEngine(SCRIPT, width=2) for _ in range(2))))
 
 
 async def said(model, *messages, **config):
@@ -68,17 +67,17 @@ async def test_a_prompt_that_comes_again_gets_another_seed(scripted):
     seeds = [(await said(model, *asked)).metadata["seed"] for _ in range(3)]
     assert len(set(seeds)) == 3
     assert [(await said(provider("big_only"), *asked)).metadata["seed"] for _ in range(2)] == [seeds[0]] * 2
-    placed = ChatMessageUser(content="n?", metadata={inspect_model.PLACE: {"problem": "x", "epoch": 0}})
+    placed = ChatMessageUser(content="n?", metadata={entry.POSED: {"problem": "x", "epoch": 0}})
     assert [(await said(model, placed, seed=9)).metadata["seed"] for _ in range(2)] == [9, 9]
 
 
 async def test_a_tasks_instruction_reaches_the_prompt(monkeypatch):
     seen = []
     engine = ScriptedEngine(lambda prompt, seed: seen.append(prompt) or SCRIPT)
-    monkeypatch.setattr(inspect_model, "_open", lambda given: Pair(engine, engine))
+    monkeypatch.setattr(entry, "_open_pair", lambda given: Pair(engine, engine))
     for instruction in ("Put the letter.", None):
         place = {"problem": "x", "epoch": 0, "instruction": instruction}
-        await said(provider("big_only"), ChatMessageUser(content="n?", metadata={inspect_model.PLACE: place}), seed=1)
+        await said(provider("big_only"), ChatMessageUser(content="n?", metadata={entry.POSED: place}), seed=1)
     assert "n?\nPut the letter.<" in seen[0]
     assert "n?\nPut your final answer within \\boxed{}.<" in seen[-1]
 
@@ -128,7 +127,7 @@ class Other(ModelAPI):
 async def test_another_model_is_told_our_instruction_and_graded_alike(tmp_path):
     init_display_type("none")  # the first display of a process stays
     modelapi(name="other")(Other)
-    task_of_three = inspected(task("stories"), problems()[:3])
+    task_of_three = build_inspect_task(task("stories"), problems()[:3])
     quiet = {"log_realtime": False, "ctl_server": False, "acp_server": False}
     (log,) = await eval_async([task_of_three], model="other/model", log_dir=str(tmp_path), **quiet)
     assert log.status == "success", log.error
@@ -155,5 +154,5 @@ def test_its_own_command_line_knows_us(tmp_path):
     assert log["status"] == "success", log.get("error")
     assert log["eval"]["model"] == "speculative/random_switch"
     seeds = {(sample["id"], sample["epoch"]): sample["output"]["metadata"]["seed"] for sample in log["samples"]}
-    assert seeds == {(stated.id, epoch + 1): seed_of(1, stated.id, epoch) for stated in problems()[:3] for epoch in range(2)}
+    assert seeds == {(stated.id, epoch + 1): derive_seed(1, stated.id, epoch) for stated in problems()[:3] for epoch in range(2)}
     assert "accuracy" in done.stdout

@@ -60,7 +60,6 @@ def test_a_killed_evaluation_goes_on(tmp_path):
     assert all(found.trace(sample).usage() == sample.usage for sample in found.samples)
     assert len(list((tmp_path / "run" / "traces").iterdir())) == len(samples)
     assert len(found.provenance) == KILLS + 1
-    assert len(list((tmp_path / "run" / "inspect").iterdir())) == 1
 
 
 def whole_lines(file):

@@ -40,12 +40,12 @@ def test_nothing_told_is_the_bundled_pair():
         {"big": "bundled:big", "small": "bundled:small"},
         CHAINS,
     )
-    assert asked.kept(asked.problem) == {
-        **{name: value for name, value in asked.kept(asked.problem).items() if name not in ("big", "small")},
+    assert asked.settings(asked.problem) == {
+        **{name: value for name, value in asked.settings(asked.problem).items() if name not in ("big", "small")},
         "big": "bundled:big",
         "small": "bundled:small",
     }
-    assert asked.kept(asked.problem)["sampling"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
+    assert asked.settings(asked.problem)["sampling"] == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
 
 
 def test_methods_engines_and_limits():
@@ -103,8 +103,7 @@ def test_a_batch_size_is_chains_at_once(batch_size, chains):
         ({"chains": True}, "chains: True is out of range"),
         ({"big_port": "x"}, "big_port: 'x' is no port"),
         ({"big_key": "secret"}, "put the key into the environment (SPECULATIVE_BIG_KEY)"),
-        ({"service": "localhost"}, "service: 'localhost' is no address"),
-        ({"service": "http://x", "big": "http://y", "small_gpus": 0}, "service and big, small_gpus: the service has its own engines"),
+        ({"service": "http://localhost:8080"}, "--model local-chat-completions --model_args base_url=http://HOST:8080/v1/chat/completions"),
     ],
 )
 def test_a_mistake_is_named(told, said):
@@ -114,11 +113,9 @@ def test_a_mistake_is_named(told, said):
     assert "secret" not in str(raised.value)
 
 
-def test_a_service_has_its_own_engines():
-    asked = read({"service": "http://localhost:8080/", "switch_ratio": 2})
-    assert asked.service == "http://localhost:8080"
-    assert {"big", "small"}.isdisjoint(asked.kept(asked.problem))
-    assert asked.kept(Problem.of("x", seed=1)) == asked.kept(Problem.of("y", seed=2))
+def test_settings_leave_out_the_text_and_the_seed():
+    asked = read({"switch_ratio": 2})
+    assert asked.settings(Problem.of("x", seed=1)) == asked.settings(Problem.of("y", seed=2))
 
 
 def test_the_seed_s_own_command():
@@ -157,8 +154,6 @@ def test_servers_stay_where_they_are_told_to():
     assert read({"terminate_on_exit": False}).options["big"].keep
     ours, unused = translated({"random_switch": True, "terminate_on_exit": False})
     assert (read(ours).options["small"].keep, unused) == (True, [])
-    ours, unused = translated({"random_switch": True, "terminate_on_exit": True, "service": "http://localhost:8080"})
-    assert (read(ours).service, unused) == ("http://localhost:8080", ["terminate_on_exit"])
 
 
 def test_its_ending_of_the_problem_has_a_real_new_line():
@@ -176,6 +171,7 @@ def test_its_ending_of_the_problem_has_a_real_new_line():
         ({"spec_reason": True}, "spec_reason is a mode that this version does not have; it has placeholder_mode"),
         ({"random_switch": True, "swich_chunk": 4}, "unknown model argument 'swich_chunk'; did you mean 'switch_chunk'"),
         ({"random_switch": True, "max_length": 1, "max_model_len": 2}, "max_length and max_model_len: give one of them"),
+        ({"random_switch": True, "service": "http://localhost:8080"}, "--model local-chat-completions"),
         ({"random_switch": True, "terminating_string": 3}, "terminating_string: '3' is no text"),
     ],
 )
@@ -183,12 +179,6 @@ def test_its_mistakes_are_named(told, said):
     with pytest.raises(UsageError) as raised:
         translated(told)
     assert said in str(raised.value)
-
-
-def test_with_a_service_its_engines_have_no_use():
-    ours, unused = translated({**SEED, "service": "http://localhost:8080"})
-    assert read(ours).service == "http://localhost:8080"
-    assert {"big_model", "big_model_gpus", "small_model_port"} <= set(unused)
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=8), st.none() | st.booleans() | st.integers() | st.text(max_size=8)))

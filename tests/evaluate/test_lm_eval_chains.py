@@ -10,10 +10,8 @@ from instances import Instance, ours
 from speculative import EngineError, Pair, UsageError
 from speculative.errors import EngineServerError
 from speculative.evaluate.lm_eval.arguments import read
-from speculative.evaluate.lm_eval.chains import UNGRADED, Chains, solver
-from speculative.evaluate.lm_eval.data import rows
-from speculative.evaluate.lm_eval.requests import posed, tasks_of
-from speculative.evaluate.lm_eval.scoring import process_results
+from speculative.evaluate.lm_eval.requests import UNGRADED, RequestRunner, plan_requests, tasks_of
+from speculative.evaluate.lm_eval.tasks import process_results, rows
 from speculative.evaluate.problems import problems
 from speculative.runs.folder import Run
 from speculative.testing import ScriptedEngine
@@ -49,19 +47,19 @@ class Bench:
     def __init__(self, script=RIGHT, out=None, delay=0.0, **told):
         self.engines = [ScriptedEngine(script, width=2, delay=delay) for _ in range(2)]
         self.asked = read(told)
-        self.chains = Chains(self.asked, out)
+        self.runner = RequestRunner(self.asked, out)
         self.told = 0
 
     def tell(self):
         self.told += 1
 
     async def write(self, *requests):
-        work, _ = posed(requests, self.asked)
+        work, _ = plan_requests(requests, self.asked)
         async with Pair(*self.engines) as pair:
             try:
-                return await self.chains.write(work, solver(pair), self.tell, {"tasks": tasks_of(work)})
+                return await self.runner.write(work, pair, self.tell, {"tasks": tasks_of(work)})
             finally:
-                self.chains.close()
+                self.runner.close()
 
     @property
     def calls(self):
@@ -103,7 +101,7 @@ async def test_the_same_work_is_not_written_again(tmp_path):
     (told,) = Run(tmp_path / "run").provenance
     assert told["tasks"]["aime24_nofigures_agg64"].items() >= {"problems": 4, "epochs": 2}.items()
     assert (again.calls, again.told) == (0, 8)
-    assert again.chains.totals()["chains"] == 8
+    assert again.runner.totals()["chains"] == 8
     more = Bench(out=tmp_path / "run", seed=3)
     assert (await more.write(*numbered(5, 3)))[:2] == first[:2]
     assert len(Run(tmp_path / "run").samples) == 15
@@ -139,7 +137,7 @@ async def test_a_changed_gold_answer_is_graded_anew(tmp_path):
 async def test_a_killed_run_goes_on(tmp_path):
     whole = await Bench(out=tmp_path / "whole").write(*numbered(10))
     killed, three = Bench(out=tmp_path / "run", delay=0.002, chains=2), asyncio.Event()
-    killed.tell = lambda: three.set() if len(killed.chains._folders[True].samples) == 3 else None
+    killed.tell = lambda: three.set() if len(killed.runner._folders[0].samples) == 3 else None
     task = asyncio.create_task(killed.write(*numbered(10)))
     await three.wait()
     task.cancel()
@@ -185,9 +183,9 @@ async def test_stop_strings_end_the_answer_and_never_the_thinking():
 
 
 async def test_two_processes_do_not_write_to_one_folder(tmp_path):
-    first = Chains(read({}), tmp_path / "run")
+    first = RequestRunner(read({}), tmp_path / "run")
     with pytest.raises(UsageError, match="being written by another process"):
-        Chains(read({}), tmp_path / "run")
+        RequestRunner(read({}), tmp_path / "run")
     first.close()
 
 

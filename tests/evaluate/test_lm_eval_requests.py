@@ -8,42 +8,41 @@ from instances import Instance, ours
 
 from speculative import UsageError
 from speculative.evaluate.lm_eval.arguments import read
-from speculative.evaluate.lm_eval.requests import Conversation, posed
+from speculative.evaluate.lm_eval.requests import Conversation, plan_requests
 from speculative.evaluate.tasks import CHOOSE
-from speculative.evaluate.work import posed as as_run
 from speculative.problem import Message
 
 
 def work_of(*instances, **told):
-    return posed(instances, read(told))
+    return plan_requests(instances, read(told))
 
 
 def test_repeats_are_the_same_object_and_get_seeds_of_their_own():
     one, other = Instance("a"), Instance("b")
     work, _ = work_of(one, one, other, other, one)
-    assert [(item.work.stated.problem, item.work.epoch) for item in work] == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("a", 2)]
-    seeds = [as_run(item.work, item.problem).seed for item in work]
+    assert [(item.task_problem.problem, item.epoch) for item in work] == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("a", 2)]
+    seeds = [item.build_problem().seed for item in work]
     assert len(set(seeds)) == 5
-    assert seeds == [as_run(item.work, item.problem).seed for item in work_of(one, one, other, other, one)[0]]
-    assert seeds != [as_run(item.work, item.problem).seed for item in work_of(one, one, other, other, one, seed=1)[0]]
+    assert seeds == [item.build_problem().seed for item in work_of(one, one, other, other, one)[0]]
+    assert seeds != [item.build_problem().seed for item in work_of(one, one, other, other, one, seed=1)[0]]
 
 
 def test_two_documents_with_one_prompt_are_two_problems():
     one, other = Instance("a", doc_id=0), Instance("a", doc_id=1)
     work, _ = work_of(one, one, other, other)
-    assert len({item.work.key for item in work}) == 4
-    assert [(item.doc_id, item.work.epoch) for item in work] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert len({item.key for item in work}) == 4
+    assert [(item.doc_id, item.epoch) for item in work] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_problem_of_ours_is_graded_here_and_keeps_its_name():
     ((item,), _) = work_of(ours())
-    assert (item.work.stated.id, item.work.stated.task, item.work.stated.kind, item.doc_id) == (
+    assert (item.task_problem.id, item.task_problem.task, item.task_problem.kind, item.doc_id) == (
         "aime24-1",
         "aime24_nofigures_agg64",
         "integer",
         4,
     )
-    assert item.work.messages == ()
+    assert item.messages == ()
     assert item.problem.answer_instruction is None
     ((item,), _) = work_of(ours(origin="gpqa_diamond"))
     assert item.problem.answer_instruction == CHOOSE
@@ -51,8 +50,8 @@ def test_a_problem_of_ours_is_graded_here_and_keeps_its_name():
 
 def test_a_problem_of_theirs_goes_by_the_hash_of_their_log():
     ((item,), _) = work_of(Instance("Question: x\nAnswer:", doc={"question": "x"}, doc_id=7))
-    assert item.work.stated.id == sha256(b"Question: x\nAnswer:").hexdigest()
-    assert (item.work.stated.kind, item.doc_id) == (None, 7)
+    assert item.task_problem.id == sha256(b"Question: x\nAnswer:").hexdigest()
+    assert (item.task_problem.kind, item.doc_id) == (None, 7)
     assert item.problem.answer_instruction == ""
     ((item,), _) = work_of(Instance("x"), answer_instruction="Box it.")
     assert item.problem.answer_instruction == "Box it."
@@ -64,7 +63,7 @@ def test_a_template_keeps_the_turns():
     assert prompt == "system: Be brief.\n\nuser: Find n."
     for copy in (prompt, pickle.loads(pickle.dumps(prompt))):
         ((item,), _) = work_of(Instance(copy))
-        assert as_run(item.work, item.problem).messages == (Message("system", "Be brief."), Message("user", "Find n."))
+        assert item.build_problem().messages == (Message("system", "Be brief."), Message("user", "Find n."))
 
 
 def test_with_and_without_a_template_a_plain_problem_is_the_same_work():
@@ -72,7 +71,7 @@ def test_with_and_without_a_template_a_plain_problem_is_the_same_work():
     (turned,), _ = work_of(ours(Conversation.of([{"role": "user", "content": "Find n."}])))
     (told,), _ = work_of(ours(Conversation.of([{"role": "system", "content": "Hm."}, {"role": "user", "content": "Find n."}])))
     assert plain == turned
-    assert told.work.key == plain.work.key
+    assert told.key == plain.key
     assert told.settings != plain.settings
 
 

@@ -121,9 +121,9 @@ def test_stories_are_those_that_ship():
 
 
 def test_a_task_has_its_own_instruction_unless_one_is_given():
-    assert task("aime24").posed(Problem.of("x")).answer_instruction is None
-    assert "letter" in task("gpqa_diamond").posed(Problem.of("x")).answer_instruction
-    assert task("gpqa_diamond").posed(Problem.of("x", answer_instruction="")).answer_instruction == ""
+    assert task("aime24").with_instruction(Problem.of("x")).answer_instruction is None
+    assert "letter" in task("gpqa_diamond").with_instruction(Problem.of("x")).answer_instruction
+    assert task("gpqa_diamond").with_instruction(Problem.of("x", answer_instruction="")).answer_instruction == ""
 
 
 def test_unknown_tasks_are_told_the_closest():

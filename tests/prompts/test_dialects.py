@@ -6,13 +6,12 @@ import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 import speculative
 from speculative.errors import UnknownNameError, UsageError
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, Question, SpecialToken, detect_dialect, find_dialect, known_dialects, load_dialect
-from speculative.settings import Server
+from speculative.settings import Settings
 from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 TALK = [Message("user", "Hi"), Message("assistant", "<think>\nhm\n</think>\n\nHello."), Message("user", "1+1?")]
@@ -188,9 +187,9 @@ def test_paths_are_code_and_never_taken_from_a_trace_or_the_settings(tmp_path, k
     (tmp_path / "mine.py").write_text(MINE)
     with pytest.raises(UnknownNameError):
         find_dialect(str(tmp_path / "mine.py"))
-    with pytest.raises(ValidationError, match="a dialect in the settings must be a name"):
-        Server(dialect=str(tmp_path / "mine.py"))
-    assert Server(dialect="qwen3").dialect == "qwen3"
+    with pytest.raises(UsageError, match="a dialect in the settings must be a name"):
+        Settings(servers={"big": {"dialect": str(tmp_path / "mine.py")}})
+    assert Settings(servers={"big": {"dialect": "qwen3"}}).servers["big"].dialect == "qwen3"
 
 
 async def test_a_model_without_special_tokens_for_its_thinking_thinks_and_answers(tmp_path, known):

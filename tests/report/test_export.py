@@ -7,9 +7,9 @@ import json
 import msgspec
 import pytest
 from made import sample
+from speculative.evaluate.compare import Comparison
 
 from speculative import Pair, Problem
-from speculative.evaluate.compare import Comparison
 from speculative.evaluate.problems import problems, spread
 from speculative.methods.spec import contenders
 from speculative.report import export

@@ -9,6 +9,7 @@ COMMANDS = {
     "eval": "Run methods on benchmarks, kept sample by sample; go on after an interruption.",
     "report": "Write one page with the methods, problems and chains of run folders; also tables and figures.",
     "plot": "Draw what `compare --json` printed: accuracy against the share that the big model wrote.",
+    "export-inspect": "Write a run folder as log files of inspect-ai, for its viewer.",
     "lm-eval": "Run the lm-evaluation-harness with chains of the pair; all that follows is its own, --help too.",
     "doctor": "Look at the engines: reachable, version, model, template, context, abilities, and what to change.",
     "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",

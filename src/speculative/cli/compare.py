@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,17 +27,15 @@ from speculative.cli._progress import Progress, note_partial_run
 from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import problems
-from speculative.evaluate.cells import settings_of
-from speculative.evaluate.compare import Comparison
-from speculative.evaluate.tasks import told_of
-from speculative.methods.spec import Contender, contenders
+from speculative.evaluate.controls import speculation
+from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, MemoryStore
+from speculative.evaluate.tasks import TASKS, told_of
+from speculative.methods.spec import contenders
 from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
-from speculative.runs.sample import Sample
 from speculative.stats.cost import View
 from speculative.stats.summary import summarize
-from speculative.trace.trace import Trace
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
 OUT = "a folder for samples and traces, each kept as it finishes; the same command again goes on where it stopped"
@@ -84,60 +82,54 @@ def compare(
     if limit > len(stated):
         warn(f"--limit {limit}: the set {set} has {len(stated)} problems, all of them are taken")
     spread, prices_of = problems.spread(stated, limit), prices.load(engines)
-    progress = Progress()
+    described = engines.specs
+    cells = [EvalCell(TASKS["stories"], rival, spread, asked, epochs=epochs, engines=described) for rival in rivals]
     with RunFolder(out) if out else nullcontext() as folder:
         if folder:
             folder.admit("stories", [one.id for one in stated])
-
-        def take(sample: Sample, trace: Trace | None) -> Sample:
-            progress.advance(sample.label)
-            return folder.append(sample, trace) if folder else sample
-
-        def begin(coming: Sequence[Contender], done: Sequence[Sample]) -> None:
-            progress.expect([rival.label for rival in coming], len(spread) * epochs, [sample.label for sample in done])
-
-        found = folder.samples if folder else []
-        more: dict[str, Any] = {"epochs": epochs, "chains": chains, "found": found, "on_sample": take, "on_round": begin}
-        told_settings = settings_of(asked, engines.specs)
-        compared = Comparison(spread, asked, told_settings, **more)
+        store = folder or MemoryStore()
+        schedule = ControlSchedule(cells, store.samples, prices_of, control.equal_cost if control.controls else None)
         known: dict[str, Any] = {
             "door": "compare",
             "methods": [rival.label for rival in rivals],
-            "settings": told_settings,
+            "settings": cells[0].settings,
             "seeds": [settings.seed],
             "tasks": {"stories": told_of(spread) | {"epochs": epochs}},
         }
         pair = engines.open()
+        progress = Progress()
 
-        async def work() -> list[str]:
+        async def work() -> None:
             async with pair:
                 if folder:
                     folder.note(provenance(pair, **known))
-                await compared.run(pair, rivals)
-                return await compared.run_controls(pair, prices_of, control.equal_cost) if control.controls else []
+                runner = EvalRunner.on(pair, store, chains=chains)
+                while round_of := schedule.next():
+                    done = [cell.contender.label for cell in round_of for _ in cell.done]
+                    progress.expect([cell.contender.label for cell in round_of], len(spread) * epochs, done)
+                    await runner.run_cells(round_of, lambda cell, _: progress.advance(cell.contender.label))
+                if schedule.controlled:
+                    schedule.notes.append(speculation(pair["big"]))
 
-        notes, stopped = _run(work(), progress)
-    _show(
-        [to_builtins(standing) for standing in summarize(compared.samples, [one.label for one in rivals], prices_of)],
-        json,
-        control.equal_cost,
-    )
-    for line in notes:
+        stopped = _run(work(), progress)
+    samples = [sample for cell in schedule.cells for sample in cell.done.values()]
+    _show([to_builtins(one) for one in summarize(samples, [rival.label for rival in rivals], prices_of)], json, control.equal_cost)
+    for line in [] if stopped else schedule.notes:
         note(line)
     if stopped:
-        asked_for = {rival.label for rival in rivals}
-        note_partial_run(sum(sample.label in asked_for for sample in compared.samples), len(rivals) * len(spread) * epochs)
+        note_partial_run(sum(len(cell.done) for cell in cells), len(rivals) * len(spread) * epochs)
         raise stopped
     return 0
 
 
-def _run(work: Coroutine[Any, Any, list[str]], progress: Progress) -> tuple[list[str], SpeculativeError | None]:
-    """What could not be had; and what ended it before its time, to be told after what is done is shown."""
+def _run(work: Coroutine[Any, Any, None], progress: Progress) -> SpeculativeError | None:
+    """Runs the work. Returns the error that ended it early, which is raised after the finished part is shown."""
     with progress:
         try:
-            return run_interruptible(work), None
+            run_interruptible(work)
         except SpeculativeError as error:
-            return [], error
+            return error
+    return None
 
 
 def _show(rows: list[dict[str, Any]], json: bool, view: View) -> None:

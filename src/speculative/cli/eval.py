@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import App, Group, Parameter
+from cyclopts.config import Dict
 from msgspec import structs, to_builtins
 
 from speculative.cli._errors import note, warn
@@ -30,14 +30,12 @@ from speculative.cli._method_flags import add_method_flags, find_method_flag
 from speculative.cli._output import open_console, print_uncropped, write_json, write_line
 from speculative.cli._progress import Progress, note_partial_run
 from speculative.cli._signals import run_interruptible
-from speculative.errors import MissingExtraError, SpeculativeError, UsageError
+from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import grid, tasks
-from speculative.evaluate.cells import Cell, Desk, prompts_of
 from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
-from speculative.evaluate.problems import StatedProblem, spread
-from speculative.evaluate.rounds import Schedule
-from speculative.evaluate.work import undecided
+from speculative.evaluate.problems import TaskProblem, spread
+from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, undecided_notes
 from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
@@ -67,18 +65,26 @@ OUTPUT = Group("Output", sort_key=5)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Gives the command the flags of its method; the keys of a grid file become flags, those on the command line come first."""
+    """Gives the command the flags of its method. The settings of a grid file fill the flags that the command line leaves out."""
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
     kind = find(find_method_flag(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
     del app["eval"]
     app.command(add_method_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
-    if path is None or {"--help", "-h"} & set(argv):
-        return argv
-    given = {token.partition("=")[0].replace("--no-", "--") for token in argv}
-    flags = grid.read(path).flags()
-    return [*argv, *(token for flag, tokens in flags.items() if flag.replace("--no-", "--") not in given for token in tokens or [flag])]
+    if path and not {"--help", "-h"} & set(argv):
+        app.config = Dict({"eval": grid.read(path, file_settings()).settings()}, source=str(path))
+    return argv
+
+
+def file_settings() -> dict[str, Any]:
+    """Returns the settings that a grid file may have: the fields of the command's flags, with their types, but no keys of servers."""
+    own = get_type_hints(eval)
+    found = {name: own[name] for name in ("epochs", "chains", "extract_with", "skip_unreadable", "tolerance", "out")}
+    for flags in (PriceFlags, ControlFlags, ProblemFlags, EngineFlags):
+        found |= {name: kind for name, kind in get_type_hints(flags).items() if not name.endswith("_key")}
+    del found["seed"]  # a grid has `seeds`
+    return found
 
 
 def eval(  # noqa: A001  the command's name
@@ -118,27 +124,31 @@ def eval(  # noqa: A001  the command's name
         raise UsageError(
             f"tolerance must be at least 0 and less than 1, got {tolerance}; 0.001 takes a value that is right to a thousandth"
         )
-    if find_spec("inspect_ai") is None:
-        raise MissingExtraError("eval", "inspect-ai", "eval", " (`speculative compare` needs no extra)")
     finder, priced = Extractor(extract_with) if extract_with else None, prices.load(engines)
     asked = settings.problem("every problem of the task in turn")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
     if what.endswith(grid.ENDINGS):
         if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
             raise UsageError(f"{what}: a grid names its own data, methods and seeds; write them into the file")
-        chosen = grid.read(Path(what)).cells(Path(what).parent)
+        chosen = grid.read(Path(what), file_settings()).cells(Path(what).parent)
     else:
         chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
+    load = cache(tasks.load_all)
+
+    @cache
+    def ask(task: tasks.Task, file: Path | None, most: int | None) -> list[TaskProblem]:
+        return _asked(load(task, file), most, skip_unreadable)
+
     cells = [
-        Cell(
+        EvalCell(
             task,
             contender,
-            _stated(task, file, limit or own, skip_unreadable),
+            ask(task, file, limit or own),
             structs.replace(asked, seed=seed),
             epochs=epochs,
             engines=specs,
             data=file,
-            skipped=_loaded(task, file).unreadable if skip_unreadable else (),
+            skipped=load(task, file).unreadable if skip_unreadable else (),
             tolerance=tolerance,
         )
         for task, file, own, contender, seed in chosen
@@ -147,14 +157,14 @@ def eval(  # noqa: A001  the command's name
         return _show_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for task, file, *_ in chosen:
-            folder.admit(task.name, [one.id for one in _loaded(task, file).stated])
-        schedule = partial(Schedule, cells, folder, priced, control.equal_cost if control.controls else None)
+            folder.admit(task.name, [one.id for one in load(task, file).stated])
+        schedule = partial(ControlSchedule, cells, folder.samples, priced, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         done, stopped = _run(schedule, engines, folder, chains, finder)
     if any(cell.done for cell in done.cells) or not stopped:
         _show(done, priced, control.equal_cost, json)
         none = " (all were there, none was run)" if len(folder.samples) == before and not stopped else ""
-        sys.stderr.write(f"samples, traces and logs: {folder.path}{none}\n")
+        sys.stderr.write(f"samples and traces: {folder.path}{none}\n")
     if stopped:
         note_partial_run(sum(len(cell.done) for cell in done.cells), sum(cell.size for cell in done.cells))
         raise stopped
@@ -166,16 +176,8 @@ def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -
     return Contender(spell(name_of(build(method, params)), params, wrappers), build(method, params, wrappers))
 
 
-@cache
-def _loaded(task: tasks.Task, data: Path | None) -> tasks.Loaded:
-    """All problems of a task, loaded once for all its cells."""
-    return tasks.load_all(task, data)
-
-
-@cache
-def _stated(task: tasks.Task, data: Path | None, limit: int | None, skip_unreadable: bool) -> list[StatedProblem]:
-    """The problems of a task that are asked for."""
-    loaded = _loaded(task, data)
+def _asked(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:
+    """Returns the problems of a task that are asked for."""
     if not skip_unreadable:
         loaded.check(limit)
     elif loaded.unreadable:
@@ -184,49 +186,45 @@ def _stated(task: tasks.Task, data: Path | None, limit: int | None, skip_unreada
         )
     stated = loaded.readable() if skip_unreadable else loaded.stated
     if not stated:
-        raise UsageError(f"{data or task.name} has no problem whose gold answer can be read; name another file with --data")
+        raise UsageError(f"{loaded.source} has no problem whose gold answer can be read; name another file with --data")
     if limit and limit > len(stated):
-        warn(f"--limit {limit}: {data or task.name} has {len(stated)} problems, all of them are taken")
+        warn(f"--limit {limit}: {loaded.source} has {len(stated)} problems, all of them are taken")
     return spread(stated, limit)
 
 
 def _run(
-    schedule: Callable[[], Schedule], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None
-) -> tuple[Schedule, SpeculativeError | None]:
-    """Runs what is left. What ended it before its time comes back, to be told after what is done is shown."""
+    schedule: Callable[[], ControlSchedule], engines: EngineFlags, folder: RunFolder, chains: int, finder: Extractor | None
+) -> tuple[ControlSchedule, SpeculativeError | None]:
+    """Runs what is left. Returns the error that ended it early too, which is raised after the finished part is shown."""
     done = schedule()
     while cells := done.next():
         if any(cell.left for cell in cells):
             break
     else:
         return done, None
-    from speculative.evaluate.inspect_run import run
-
     rounds, pair = schedule(), engines.open()
 
-    async def all_of_it() -> None:
+    async def all_rounds() -> None:
         async with pair, finder or nullcontext():
-            desk = Desk(pair, folder, lambda cell, _: progress.advance(cell.name), chains=chains, finder=finder)
+            runner = EvalRunner.on(pair, folder, chains=chains, extract=finder)
             while cells := rounds.next():
-                for cell in cells:
-                    pair.check(cell.contender.method)
                 if len(rounds.cells) == len(cells):
                     folder.note(provenance(pair, **_known(cells, pair, engines, finder)))
                 done = [cell.name for cell in cells for _ in cell.done]
                 progress.expect([cell.name for cell in cells], {cell.name: cell.size for cell in cells}, done)
-                await run(cells, desk)
+                await runner.run_cells(cells, lambda cell, _: progress.advance(cell.name))
             if rounds.controlled:
                 rounds.notes.append(speculation(pair["big"]))
 
     with Progress() as progress:
         try:
-            run_interruptible(all_of_it())
+            run_interruptible(all_rounds())
         except SpeculativeError as error:
             return rounds, error
     return rounds, None
 
 
-def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
+def _known(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, finder: Extractor | None) -> dict[str, Any]:
     """What this door knows of where the samples come from. `prompts` are hashes of the first problem's, as each model gets it."""
     flags: dict[str, Any] = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
     return {
@@ -237,8 +235,8 @@ def _known(cells: Sequence[Cell], pair: Pair, engines: EngineFlags, finder: Extr
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
             cell.task.name: {
-                **tasks.told_of(cell.stated, cell.data, cell.skipped),
-                "prompts": {role: tasks.digest(prompt) for role, prompt in prompts_of(cell, pair).items()},
+                **tasks.told_of(cell.problems, cell.data, cell.skipped),
+                "prompts": {role: tasks.digest(prompt) for role, prompt in cell.prompts(pair).items()},
                 "epochs": cell.epochs,
             }
             for cell in cells
@@ -252,10 +250,10 @@ def _shown(value: Any) -> Any:
     return [hidden(one) for one in value] if isinstance(value, tuple) else hidden(value) if isinstance(value, str) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
+def _show_prompts(cells: Sequence[EvalCell], pair: Pair) -> int:
     async def shown() -> dict[str, dict[str, str]]:
         async with pair:
-            return {cell.name: prompts_of(cell, pair) for cell in cells}
+            return {cell.name: cell.prompts(pair) for cell in cells}
 
     for name, prompts in run_interruptible(shown()).items():
         for role, prompt in prompts.items():
@@ -263,7 +261,7 @@ def _show_prompts(cells: Sequence[Cell], pair: Pair) -> int:
     return 0
 
 
-def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> None:
+def _show(schedule: ControlSchedule, prices: Prices | None, view: View, json: bool) -> None:
     cells = schedule.cells
     samples: list[Sample] = [sample for cell in cells for sample in cell.done.values()]
     rows: list[dict[str, Any]] = [to_builtins(one) for one in summarize(samples, [cell.contender.label for cell in cells], prices)]
@@ -275,5 +273,5 @@ def _show(schedule: Schedule, prices: Prices | None, view: View, json: bool) -> 
             console.print(task)
             for part in comparison([row for row in rows if row["task"] == task], view):
                 print_uncropped(console, part)
-    for line in [*schedule.notes, *undecided(samples)]:
+    for line in [*schedule.notes, *undecided_notes(samples)]:
         note(line)

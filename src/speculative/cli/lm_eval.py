@@ -75,7 +75,7 @@ def _ours(told: Namespace, names: Sequence[str]) -> Namespace:
 def _tasks() -> Path:
     from speculative.evaluate import lm_eval as package
 
-    return Path(str(package.__file__)).parent / "tasks"
+    return Path(str(package.__file__)).parent / "task_files"
 
 
 def _filed(config: str | None) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.tasks import Task, task
@@ -15,8 +15,6 @@ from speculative.files import read_text
 from speculative.methods.spec import Contender, contender, spell
 
 ENDINGS = (".yaml", ".yml")
-OWN = ("tasks", "methods", "seeds", "limit")
-"""The keys that are no flags: they are read here."""
 
 PLAIN = str | int | float | bool
 
@@ -32,9 +30,9 @@ class TaskEntry(BaseModel):
 
 
 class Grid(BaseModel):
-    """What a grid file says. A list where a method's parameter has one value stands for each of them in turn.
+    """A grid file. A list where a method's parameter has one value stands for each of them in turn.
 
-    Keys beside `tasks`, `methods` and `seeds` are flags of `speculative eval`, spelled with `_`; on the command line they win.
+    Its other keys are settings: flags of `speculative eval`, spelled with `_`. On the command line they win.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -42,56 +40,11 @@ class Grid(BaseModel):
     tasks: list[str | TaskEntry] = Field(min_length=1)
     methods: list[str | dict[str, PLAIN | list[PLAIN]]] = Field(min_length=1)
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
-
-    epochs: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
-    chains: int | None = Field(default=None, ge=1)
-    controls: bool | None = None
-    equal_cost: str | None = None
-    prices: str | None = None
-    extract_with: str | None = None
-    skip_unreadable: bool | None = None
-    tolerance: float | None = None
-    out: str | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    max_produced: int | None = None
-    max_seconds: float | None = None
-    answer_instruction: str | None = None
-    big: str | list[str] | None = None
-    small: str | list[str] | None = None
-    judge: str | list[str] | None = None
-    big_model: str | None = None
-    big_tokenizer: str | None = None
-    big_dialect: str | None = None
-    big_context: int | None = None
-    big_gpus: str | None = None
-    big_port: int | None = None
-    big_args: str | None = None
-    small_model: str | None = None
-    small_tokenizer: str | None = None
-    small_dialect: str | None = None
-    small_context: int | None = None
-    small_gpus: str | None = None
-    small_port: int | None = None
-    small_args: str | None = None
-    vllm: str | None = None
 
-    def flags(self) -> dict[str, list[str]]:
-        """The keys that are flags, each with its values, as the command line spells them."""
-        found: dict[str, list[str]] = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if name in OWN or value is None:
-                continue
-            flag = f"--{name.replace('_', '-')}"
-            if isinstance(value, bool):
-                found[flag if value else f"--no-{name}"] = []
-            else:
-                found[flag] = [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
-        return found
+    def settings(self) -> dict[str, Any]:
+        """Returns the settings that the file has, by the name of their flag's field."""
+        return {name: value for name, value in self if name not in Grid.model_fields and value is not None}
 
     def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
         """Every combination: task (with its data and its limit), method, seed; in this order."""
@@ -112,8 +65,11 @@ class Grid(BaseModel):
         return [contender(spec) for spec in specs]
 
 
-def read(path: Path) -> Grid:
-    """The grid in a file. Raises `UsageError` that names the file, the key and the value."""
+def read(path: Path, settings: Mapping[str, Any]) -> Grid:
+    """Returns the grid of a file. `settings` are the keys that it may have beside those of a grid, with their types.
+
+    Raises `UsageError` that names the file, the key and the value.
+    """
     try:
         import yaml
     except ImportError:
@@ -128,18 +84,28 @@ def read(path: Path) -> Grid:
     keys: list[str] = [key.value for key, _ in top.value]  # which the loader would take the last of
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise UsageError(f"the grid {path}: the key {twice!r} comes twice; join them")
-    known = list(Grid.model_fields)
+    model = _with_settings(settings)
+    known = list(model.model_fields)
     for key in values:  # pyright: ignore[reportUnknownVariableType]
         if key not in known:
             raise UsageError(f"the grid {path}: {UnknownNameError('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
     try:
-        grid = Grid.model_validate(values)
+        grid = model.model_validate(values)
         grid.cells(path.parent)
     except ValidationError as error:
         raise UsageError(f"the grid {path}: {_told(error)}; see examples/seed.yaml") from None
     except SpeculativeError as error:
         raise UsageError(f"the grid {path}: {error}") from None
     return grid
+
+
+def _with_settings(settings: Mapping[str, Any]) -> type[Grid]:
+    """Returns the model of a grid file with these settings. A flag that may be repeated takes a list, or one value."""
+    fields: dict[str, Any] = {}
+    for name, kind in settings.items():
+        one = get_args(kind)[0] if get_origin(kind) is tuple else None
+        fields[name] = ((one | list[one] | None) if one else (str | None) if kind in (Path, Path | None) else (kind | None), None)
+    return create_model("GridWithSettings", __base__=Grid, **fields)
 
 
 def _once(key: str, values: Sequence[Any]) -> None:

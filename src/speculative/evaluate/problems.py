@@ -24,7 +24,7 @@ KNOWN_WORDS = 0.9
 """The share of a text's words that must occur in the bundled problems for it to be of their kind."""
 
 
-class StatedProblem(msgspec.Struct, frozen=True):
+class TaskProblem(msgspec.Struct, frozen=True):
     """A problem as it is put to the models, with its gold answer.
 
     `level` is the task's own grouping: for stories how many steps it takes, roughly. `kind` says how an answer is graded; None: by
@@ -40,14 +40,14 @@ class StatedProblem(msgspec.Struct, frozen=True):
 
 
 @cache
-def problems(name: Set = "benchmark") -> tuple[StatedProblem, ...]:
+def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
     """Returns all problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
 
     Raises `SpeculativeError` when the file that ships is missing or damaged.
     """
     path = files("speculative").joinpath("bundled", FILES[name])
     try:
-        found = tuple(msgspec.json.decode(line, type=StatedProblem) for line in path.read_bytes().splitlines())
+        found = tuple(msgspec.json.decode(line, type=TaskProblem) for line in path.read_bytes().splitlines())
     except OSError as error:
         raise SpeculativeError(f"the bundled problems {path} cannot be read: {error.strerror}; {REINSTALL}") from None
     except msgspec.DecodeError as error:
@@ -57,7 +57,7 @@ def problems(name: Set = "benchmark") -> tuple[StatedProblem, ...]:
     return found
 
 
-def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[StatedProblem]:
+def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[TaskProblem]:
     """Returns the first `n` problems of a set or level, or `n` random ones with a seed. Raises `UsageError`."""
     found = list(problems(name))
     levels = sorted({problem.level for problem in found})
@@ -71,13 +71,13 @@ def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None =
     return found[:n]
 
 
-def spread(stated: Sequence[StatedProblem], limit: int | None) -> list[StatedProblem]:
+def spread(stated: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
     """Returns `limit` problems spread evenly over the levels. Raises `UsageError`."""
     if limit is None or limit >= len(stated):
         return list(stated)
     if limit < 1:
         raise UsageError(f"limit: {limit} is out of range, it must be at least 1")
-    by_level: dict[int | str, list[StatedProblem]] = {}
+    by_level: dict[int | str, list[TaskProblem]] = {}
     for problem in stated:
         by_level.setdefault(problem.level, []).append(problem)
     levels = sorted(by_level, key=lambda level: (isinstance(level, str), level))
@@ -86,7 +86,7 @@ def spread(stated: Sequence[StatedProblem], limit: int | None) -> list[StatedPro
     return [problem for level in levels for problem in by_level[level][: each + (level in one_more)]]
 
 
-def find(text: str) -> StatedProblem | None:
+def find(text: str) -> TaskProblem | None:
     """Returns the bundled problem with exactly that text."""
     return next((problem for name in SETS for problem in problems(name) if problem.problem == text.strip()), None)
 

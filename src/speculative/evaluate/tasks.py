@@ -6,6 +6,8 @@ its columns, or simply `problem` and `answer`.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,19 +17,22 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate import hub
+from speculative.engines.hub import unreachable
+from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.data_files import Row, read_rows
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
-from speculative.evaluate.problems import StatedProblem, problems, spread
+from speculative.evaluate.problems import TaskProblem, problems, spread
 from speculative.problem import Problem
+from speculative.secret import secret
 
 PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
 """The columns of each, in any spelling of capitals; the first that is there."""
 
 RIGHT, WRONG = "correct answer", "incorrect answer {}"
 """Where options stand in columns of their own."""
+
+OFFLINE = "fetch it where there is a network, or name a file with --data"
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -51,12 +56,12 @@ class Task(Struct, frozen=True):
     prompt: str = "{problem}"
     instruction: str | None = None
 
-    def posed(self, problem: Problem) -> Problem:
+    def with_instruction(self, problem: Problem) -> Problem:
         """The settings with this task's instruction, unless they have one."""
         given = problem.answer_instruction is not None
         return problem if given else structs.replace(problem, answer_instruction=self.instruction)
 
-    def state(self, row: Row) -> StatedProblem:
+    def state(self, row: Row) -> TaskProblem:
         """The problem of a row. Raises `UsageError` that names the column."""
         columns = {str(name).lower(): value for name, value in row.items()}
         text = _text(columns, PROBLEM)
@@ -68,7 +73,7 @@ class Task(Struct, frozen=True):
         else:
             gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K's stands behind its solution
         asked = self.prompt.format(problem=text, options=listed).strip()
-        return StatedProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+        return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
 
 
 def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
@@ -109,7 +114,7 @@ class Unreadable(Struct, frozen=True):
     """A problem whose gold answer cannot be graded against: where it stands, and the reason."""
 
     place: str
-    stated: StatedProblem
+    stated: TaskProblem
     why: str
 
 
@@ -117,10 +122,10 @@ class Loaded(Struct, frozen=True):
     """The problems of a task in their order, and those among them whose gold answer cannot be read."""
 
     source: str
-    stated: list[StatedProblem]
+    stated: list[TaskProblem]
     unreadable: list[Unreadable]
 
-    def readable(self) -> list[StatedProblem]:
+    def readable(self) -> list[TaskProblem]:
         """Returns the problems that can be graded."""
         bad = {one.stated.id for one in self.unreadable}
         return [one for one in self.stated if one.id not in bad]
@@ -134,7 +139,7 @@ class Loaded(Struct, frozen=True):
         first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
         more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
         if len(self.unreadable) == 1 and limit is None:
-            raise UsageError(first[0])
+            raise UsageError(f"{first[0]}, or leave it out with --skip-unreadable")
         counted = f"{len(self.unreadable)} of {len(self.stated)} gold answers cannot be read"
         wanted = f"the {len(needed)} problems asked for need {len(bad)} of them; leave them out with --skip-unreadable"
         raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
@@ -144,7 +149,7 @@ NAMED = 20
 """So many gold answers that cannot be read are named; of the others the number."""
 
 
-def load(task: Task, data: Path | None = None) -> list[StatedProblem]:
+def load(task: Task, data: Path | None = None) -> list[TaskProblem]:
     """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
 
     Raises `UsageError` that names the rows, and `SpeculativeError` for a data set that cannot be had.
@@ -159,10 +164,10 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
 
     Raises `UsageError` for a row that is no problem, and `SpeculativeError` for a data set that cannot be had.
     """
-    source = f"data {data}" if data else str(task.dataset or "bundled")
+    source = f"data {data}" if data else task.dataset or task.name
     if data is None and task.dataset is None:
         return Loaded(source, list(problems()), [])
-    found: list[StatedProblem] = []
+    found: list[TaskProblem] = []
     unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()
     for place, row in rows(task, data):
@@ -186,10 +191,33 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
     """The rows of a task's data, each with the words for where it stands."""
     if data is None:
         assert task.dataset, "the problems that ship are no rows"
-        for number, row in enumerate(hub.rows(task.dataset, task.config, task.split), 1):
+        for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
             yield f"{task.dataset}, row {number}", row
         return
     yield from read_rows(data)
+
+
+def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]:
+    """Yields the rows of a public data set, through the package `datasets`, which keeps what it fetched for runs without a network.
+
+    Raises `UsageError` without the package, and `SpeculativeError` that names the data set if it cannot be had.
+    """
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if unreachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the package looks into its cache only, and does not retry for half a minute
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
+    try:
+        found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
+    except Exception as error:  # noqa: BLE001  the package, its network and its file formats each have errors of their own
+        cause = error.__cause__ or error  # which a dataset's reader wraps
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        gate = "; it is behind a gate: accept its terms on the hub and set HF_TOKEN" if "gated" in reason.lower() else ""
+        raise SpeculativeError(f"the data set {dataset} cannot be had: {reason[:300]}{gate}; {OFFLINE}") from None
+    yield from found
 
 
 def digest(text: str) -> str:
@@ -197,12 +225,12 @@ def digest(text: str) -> str:
     return blake2b(" ".join(text.split()).encode(errors="replace"), digest_size=5).hexdigest()
 
 
-def data_hash(stated: Sequence[StatedProblem]) -> str:
+def data_hash(stated: Sequence[TaskProblem]) -> str:
     """What a set of problems with their gold answers is known by."""
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
-def told_of(stated: Sequence[StatedProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+def told_of(stated: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
     """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
     task = TASKS[stated[0].task]
     hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}

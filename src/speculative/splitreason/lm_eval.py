@@ -1,7 +1,7 @@
 """`--model vllm_speculative`: the arguments of SplitReason's harness class, as those of ours.
 
 One of its modes is true (`random_switch=True`); models are `big_model` and `small_model`, with `|` between GPUs. What its class
-needed to start a service of its own has no use here: the engines are opened in this process, or `service=` names one that runs.
+needed to start a service of its own has no use here: the engines are opened in this process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate.lm_eval.arguments import DOOR, ROLES
+from speculative.evaluate.lm_eval.arguments import DOOR, ROLES, SERVICE
 from speculative.methods.registry import find
 from speculative.splitreason.modes import MODES, ending, params_of_mode
 
@@ -57,6 +57,8 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for name, value in given.items():
         if name in LATER and value:
             raise UsageError(f"{name} is a mode that this version does not have; it has {', '.join(MODES)}")
+        if name == "service":
+            raise UsageError(SERVICE)
         if name not in (*KNOWN, *LATER):
             raise UnknownNameError("model argument", name, list(KNOWN))
     if given.get("max_length") and given.get("max_model_len"):
@@ -72,8 +74,6 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     }
     engines = [name for name in (*_ENGINES, "terminate_on_exit") if name in given]
     unused = [name for name in given if name in UNUSED and name != "pretrained"]
-    if "service" in given:
-        return {name: value for name, value in ours.items() if name not in engines}, unused + engines
     return ours | {_engine(name): given[name] for name in engines}, unused
 
 

@@ -34,7 +34,7 @@ class Mathematics:
         return "" if reply.yes else reply.why
 
     def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
-        """Returns True if two constants differ by less than that, or one of them is no constant."""
+        """Returns True if two constants mismatch_reason by less than that, or one of them is no constant."""
         return self._ask("close", one, other, str(absolute), str(relative)).yes
 
     def same_by_library(self, gold: str, answer: str) -> bool:
@@ -42,12 +42,12 @@ class Mathematics:
         return self._ask("library", gold, answer).yes
 
 
-def differ(gold: Form, answer: Form, mathematics: Mathematics) -> str:
+def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
     """Returns an empty text if the two are the same answer, else why not."""
     if isinstance(gold, Bag) and len(gold.items) == 1 and not isinstance(answer, Bag):
-        return differ(gold.items[0], answer, mathematics)
+        return mismatch_reason(gold.items[0], answer, mathematics)
     if isinstance(answer, Bag) and len(answer.items) == 1 and not isinstance(gold, Bag):
-        return differ(gold, answer.items[0], mathematics)
+        return mismatch_reason(gold, answer.items[0], mathematics)
     if isinstance(gold, Equation) or isinstance(answer, Equation):
         return _equations(gold, answer, mathematics)
     if isinstance(gold, Rounded) or isinstance(answer, Rounded):
@@ -60,7 +60,7 @@ def differ(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         if (gold.left, gold.right, len(gold.items)) != (answer.left, answer.right, len(answer.items)):
             return "other brackets or another length"
         pairs = zip(gold.items, answer.items, strict=True)
-        return next((why for one, other in pairs if (why := differ(one, other, mathematics))), "")
+        return next((why for one, other in pairs if (why := mismatch_reason(one, other, mathematics))), "")
     if isinstance(gold, Words | Based) and type(gold) is type(answer):
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
@@ -86,17 +86,17 @@ def _shapes(gold: Form, answer: Form) -> str:
 def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
     r"""`\sqrt{66} \approx 8.12` is either of its sides, if they agree."""
     if isinstance(gold, Rounded):
-        first = differ(gold.exact, answer, mathematics)
-        return first and differ(gold.shown, answer, mathematics) and first
+        first = mismatch_reason(gold.exact, answer, mathematics)
+        return first and mismatch_reason(gold.shown, answer, mathematics) and first
     assert isinstance(answer, Rounded)
-    why = differ(gold, answer.exact, mathematics)
-    if why and differ(gold, answer.shown, mathematics):
+    why = mismatch_reason(gold, answer.exact, mathematics)
+    if why and mismatch_reason(gold, answer.shown, mathematics):
         return why
     return "" if _agree(answer.exact, answer.shown, 10.0**-answer.digits, mathematics) else "the answer contradicts itself"
 
 
 def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) -> bool:
-    """Returns False if both are known numbers that differ by that or more."""
+    """Returns False if both are known numbers that mismatch_reason by that or more."""
     if isinstance(one, Number) and isinstance(other, Number):
         difference = abs(one.value - other.value)
         return difference < Fraction(absolute) if absolute else not difference
@@ -113,13 +113,13 @@ def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
     """x = 5 and 5 are the same, x = 5 and y = 5 are not; where only the answer has an equation, its last side counts."""
     if not isinstance(gold, Equation):
         assert isinstance(answer, Equation)
-        return differ(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
+        return mismatch_reason(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
     if not isinstance(answer, Equation):
         if gold.name:
-            return differ(gold.value, answer, mathematics)
+            return mismatch_reason(gold.value, answer, mathematics)
         return "a value for an equation" if isinstance(answer, Number) else SHAPE
     if gold.name and answer.name and _same_name(gold.name, answer.name):
-        return differ(gold.value, answer.value, mathematics) or _contradiction(answer, mathematics)
+        return mismatch_reason(gold.value, answer.value, mathematics) or _contradiction(answer, mathematics)
     return _values(gold.whole, answer.whole, mathematics)
 
 
@@ -195,7 +195,7 @@ def _bags(gold: list[Form], answer: list[Form], mathematics: Mathematics) -> str
         intervals = all(isinstance(item, Group) for item in gold + answer)
         return MISSING if intervals and (len(gold) < 2 or len(answer) < 2) else f"{len(answer)} values where {len(gold)} are right"
     for one in gold:
-        found = next((other for other in answer if not differ(one, other, mathematics)), None)
+        found = next((other for other in answer if not mismatch_reason(one, other, mathematics)), None)
         if found is None:
             return MISSING
         answer.remove(found)

@@ -1,11 +1,21 @@
-r"""What kinds of answer there are: a number, words, a tuple or interval, a list or set, an equation, other mathematics."""
+r"""The forms of an answer (number, words, tuple or interval, list or set, equation, mathematics), and their reader.
+
+math-verify takes (1,2) for 1,2 and 52_8 for 52, and does not see that 2<=x<5 is [2,5). So the shape is read here and
+compared strictly (`compare`), and only what has no shape of its own (`Math`) is left to math-verify.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 from typing import TypeAlias
 
 from msgspec import Struct
+
+from speculative.answers import closing, number, squeeze
+from speculative.evaluate.grading.units import split_unit
 
 
 class Number(Struct, frozen=True):
@@ -71,3 +81,319 @@ class Rounded(Struct, frozen=True):
 
 
 Form: TypeAlias = Number | Based | Words | Math | Group | Bag | Equation | Rounded
+
+
+DEPTH = 64
+"""Brackets in brackets that are read. An answer has a handful; thousands would cost seconds."""
+
+
+class QuestionHints(Struct, frozen=True):
+    """What the question settles: that numbers are percentages, the base in which they are to be written, the things it counts."""
+
+    percent: bool = False
+    base: int | None = None
+    nouns: frozenset[str] = frozenset()
+
+
+NO_HINTS = QuestionHints()
+INFINITY = Math(r"\infty")
+_MINUS_INFINITY = Math(r"-\infty")
+_ATOM = (
+    r"(?:\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
+    r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)|\\text\{[^{}]*\}"
+    # what has a name of several letters: a segment, an angle, a size, a function's value
+    r"|(?:\\(?:angle|overline|triangle|widehat|vec) ?)?\{?[A-Z]{2,5}\}?(?: ?_ ?\{?[A-Za-z0-9]+\}?)?"
+    r"|[a-zA-Z] ?\( ?-?[0-9]+ ?\)|P ?\( ?[A-Z] ?\)"
+)
+_SIZED = rf"(?:{_ATOM})|\| ?(?:{_ATOM}) ?\||\\frac\{{ ?(?:{_ATOM}) ?\}}\{{ ?(?:{_ATOM}) ?\}}"
+_NAME = re.compile(rf"(?:{_SIZED})(?: ?[:/] ?(?:{_SIZED}))*")
+_RELATION = re.compile(r"(?<!\\)(?:\\le(?![a-z])|\\ge(?![a-z])|<|>)")
+_BASES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+# digits with a base beside them; the digits may stand in a pair of round brackets, and in no half of one
+_DIGITS = r"[0-9][0-9A-Fa-f]*|[A-F]{2,}[0-9A-F]*|[A-F][0-9][0-9A-F]*"
+_BASED = re.compile(
+    rf"(?=[^()]*_|\([^()]*\) ?_)\(?({_DIGITS})\)? ?_ ?(?:\{{ ?(?:\\text\{{)? ?([0-9]+|[a-z]+) ?\}}?\}}?|([0-9])|\\text\{{([a-z]+)\}})"
+)
+_BASED_WORDS = re.compile(rf"({_DIGITS}) ?(?:\\text\{{ ?\(?base ([0-9]+|[a-z]+)\)? ?\}}|\(?base ([0-9]+|[a-z]+)\)?)")
+_WORD = r"[A-Za-z]+(?:['.-][A-Za-z]+)*"
+_PLAIN_WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
+_WORDS = re.compile(rf"(?=.*[A-Za-z]{{4}}){_WORD}(?: {_WORD})*")
+_MATRIX_KIND = r"\{[pbBv]?(?:small)?(?:matrix|array)\}"
+_MATRIX = re.compile(rf"\\begin{_MATRIX_KIND}(?:\{{[lcr|]*\}})?(.*)\\end{_MATRIX_KIND}", re.DOTALL)
+_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?|\\Reals|(?:\\text\{ ?)?all real(?: numbers|s)(?: ?\})?", re.IGNORECASE)
+_SETMINUS, _NOT_EQUAL = re.compile(r"\\setminus(?![a-z])"), re.compile(r"\\ne(?![a-z])")
+_SEMICOLON = re.compile(";")
+_DECIMAL_COMMA = re.compile(r"([-+]?0),([0-9]{2,})")
+_MIXED = re.compile(r"(?<![0-9.}_^])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
+_DECIMAL = re.compile(r"([\^_]?) ?(?<![0-9])([0-9]*)\.([0-9]+)")
+_OPAQUE = re.compile(
+    r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|(?<![_^])[0-9] [0-9]|\\begin|\\operatorname|^\{ ?\}"
+    r"|\\(?:wedge|vee|neg|sim|rightarrow|Rightarrow|leftrightarrow|iff|cap|subset|equiv|pmod|partial|nabla|forall|exists|perp|parallel)(?![a-z])"
+)
+"""What the grammar cannot read, or reads as something else: compared as text, before math-verify is hints."""
+_BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
+_CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
+
+
+def split(text: str, mark: re.Pattern[str]) -> list[str]:
+    """The parts of `text` between the marks that stand in no bracket of any kind."""
+    parts, depth, start = [""], 0, 0
+    while start < len(text):
+        found = mark.match(text, start) if not depth else None
+        if found:
+            parts.append("")
+            start = found.end()
+            continue
+        angle = next((name for name in (r"\langle", r"\rangle") if text.startswith(name, start)), "")
+        size = len(angle) or (2 if text[start] == "\\" else 1)
+        token = text[start : start + size]
+        depth += (token[-1] in "([{" or token == r"\langle") - (token[-1] in ")]}" or token == r"\rangle")
+        parts[-1] += token
+        start += size
+    return [part.strip() for part in parts]
+
+
+_COMMA, _CUP, _EQUALS, _IN = re.compile("[,;]"), re.compile(r"\\cup(?![a-z])"), re.compile("="), re.compile(r"\\in(?![a-z])")
+_ABOUT, _PLUS_MINUS = re.compile(r"\\approx(?![a-z])"), re.compile(r"\\(?:pm|mp)(?![a-z])")
+
+
+def read(text: str, commas: bool = True, hints: QuestionHints = NO_HINTS) -> Form:
+    """Returns the form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two.
+
+    Raises `ValueError` for what is nested more than `DEPTH` times.
+    """
+    depth = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth > DEPTH:
+            raise ValueError("nested too deeply")
+    return _read(text, commas, hints)
+
+
+def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
+    text = _unwrapped(text)
+    if (value := _number(text, commas, hints)) is not None:
+        return value
+    if _REALS.fullmatch(text):
+        return Group("(", ")", (_MINUS_INFINITY, INFINITY))
+    if text == r"\emptyset":
+        return Bag(())
+    if (words := _words(text)) is not None:
+        return words
+    parts = split(text, _ABOUT)
+    if len(parts) == 2 and not parts[0] and parts[1]:
+        return _read(parts[1], commas, hints)
+    if len(parts) > 1 and all(parts):
+        return _rounded(parts, text, commas, hints)
+    parts = split(text, _SEMICOLON)
+    if len(parts) > 1 and all("," in part for part in parts):
+        systems = [_read(part, False, hints) for part in parts]
+        if all(isinstance(system, Bag) and all(isinstance(item, Equation) for item in system.items) for system in systems):
+            return Bag(tuple(Group("(", ")", system.items) for system in systems if isinstance(system, Bag)))
+    for mark in (_CUP, _COMMA):
+        parts = split(text, mark)
+        if len(parts) > 1 and all(parts):
+            return Bag(_flat(_read(part, False, hints) for part in parts))
+    shaped = _bracketed(text, hints) or _difference(text, hints) or _related(text, commas, hints) or _plus_minus(text, hints)
+    return shaped or _math(text, hints)
+
+
+def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) -> Form:
+    """`x \approx 11` gives x a value; in `\\sqrt{66} \approx 8.12` the second side only shows the first one."""
+    value = _read(parts[-1], commas, hints)
+    if len(parts) == 2 and _NAME.fullmatch(parts[0]):
+        return Equation(squeeze(parts[0]), value, _math(text, hints))
+    exact = _read(parts[0], commas, hints)
+    decimals = re.search(r"\.([0-9]+)", parts[-1])
+    shown = Rounded(exact.value if isinstance(exact, Equation) else exact, value, len(decimals[1]) if decimals else 0)
+    return Equation(exact.name, shown, exact.whole, exact.others) if isinstance(exact, Equation) else shown
+
+
+def _difference(text: str, hints: QuestionHints) -> Form | None:
+    r"""`\mathbb{R} \setminus \{2, 3\}` as the intervals that are left."""
+    parts = split(text, _SETMINUS)
+    if len(parts) != 2 or not all(parts):
+        return None
+    whole, holes = _read(parts[0], True, hints), _read(parts[1], False, hints)
+    if whole != Group("(", ")", (_MINUS_INFINITY, INFINITY)):
+        return None
+    return _without(list(holes.items) if isinstance(holes, Bag) else [holes])
+
+
+def _without(holes: list[Form]) -> Form | None:
+    """The real numbers without some, if it is known in which order these are."""
+    numbers = [hole for hole in holes if isinstance(hole, Number)]
+    if len(holes) > 1 and len(numbers) < len(holes):
+        return None
+    ends: list[Form] = [_MINUS_INFINITY, *(sorted(numbers, key=lambda number: number.value) if numbers else holes), INFINITY]
+    return Bag(tuple(Group("(", ")", (low, high)) for low, high in pairwise(ends)))
+
+
+def _unwrapped(text: str) -> str:
+    text = text.strip()
+    while text.startswith("{") and closing(text, 0) == len(text) - 1:
+        text = text[1:-1].strip()
+    return text
+
+
+def _number(text: str, commas: bool, hints: QuestionHints) -> Form | None:
+    text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
+    found = _BASED.fullmatch(text) or _BASED_WORDS.fullmatch(text)
+    if found:
+        spelled = next(part for part in found.groups()[1:] if part)
+        base = base_named(spelled)
+        digits = found[1].upper().lstrip("0") or "0"
+        return _in_base(digits, base) if base else None
+    value = number(text, commas)
+    if value is not None and hints.base and re.fullmatch("[0-9]+", text):
+        return _in_base(text, hints.base)
+    if value is not None:
+        return Number(value)
+    rest, unit, factor = split_unit(text, hints.nouns)
+    value = number(rest, commas) if rest != text else None
+    if value is None:
+        return None
+    if unit == "%":
+        return Number(value * factor if hints.percent else value * factor / 100)
+    return Number(value * factor, unit)
+
+
+def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
+    """A bag in a bag (1 and -1 for a plus-minus) is no value of its own."""
+    return tuple(item for form in forms for item in (form.items if isinstance(form, Bag) else (form,)))
+
+
+def base_named(name: str) -> int | None:
+    """The base that is written as 8 or as eight."""
+    base = int(name[:3]) if name.isdigit() else _BASES.index(name.lower()) if name.lower() in _BASES else 0
+    return base if base > 1 else None
+
+
+def _in_base(digits: str, base: int) -> Form:
+    return Number(Fraction(int(digits))) if base == 10 and digits.isdigit() else Based(digits.lstrip("0") or "0", base)
+
+
+def _words(text: str) -> Words | None:
+    """Words are what stands in \\text{…}; bare, one of them has at least four letters (abc may be a product)."""
+    inner = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
+    plain = " ".join(inner.split()).rstrip(".")
+    if not (_PLAIN_WORDS if inner != text else _WORDS).fullmatch(plain):
+        return None
+    return Words(re.sub(r"^(?:an?|the) ", "", plain.lower()))
+
+
+def _bracketed(text: str, hints: QuestionHints) -> Form | None:
+    if (found := _MATRIX.fullmatch(text)) and "\\begin" not in found[1]:
+        rows = [row for row in split(found[1], re.compile(r"\\\\(?:\[[^\]]*\])?")) if row]
+        return Group("matrix", "", tuple(Group("row", "", tuple(_read(cell, True, hints) for cell in row.split("&"))) for row in rows))
+    if (found := _BUILDER.fullmatch(text)) and isinstance(form := _read(found[2], True, hints), Equation):
+        return form
+    for left, right in (("\\{", "\\}"), ("\\langle", "\\rangle")):
+        if text.startswith(left) and text.endswith(right) and _balanced(inner := text[len(left) : -len(right)]):
+            form = _read(inner, False, hints) if inner.strip() else Bag(())
+            items = form.items if isinstance(form, Bag) else (form,)
+            return Bag(items) if left == "\\{" else Group(left, right, items)
+    if text[:1] in {"(", "["} and text[-1:] in {")", "]"} and _balanced(inner := text[1:-1]):
+        parts = split(inner, _COMMA)
+        if len(parts) > 1 and all(parts):
+            return Group(text[0], text[-1], tuple(_read(part, False, hints) for part in parts))
+        if text[0] == "(" and text[-1] == ")" and inner.strip():
+            return _read(inner, True, hints)
+        if text[0] == "[" and text[-1] == "]" and inner.strip():
+            if _MATRIX.fullmatch(inner.strip()):
+                return _read(inner, True, hints)
+            return Group("[", "]", (_read(inner, True, hints),))
+    return None
+
+
+def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
+    member = split(text, _IN)
+    if len(member) == 2 and _NAME.fullmatch(member[0]):
+        return Equation(member[0], _read(member[1], commas, hints), _math(text, hints))
+    unequal = split(text, _NOT_EQUAL)
+    if len(unequal) == 2 and _NAME.fullmatch(unequal[0]) and (rest := _without([_read(unequal[1], True, hints)])):
+        return Equation(squeeze(unequal[0]), rest, _math(text, hints))
+    sides = split(text, _EQUALS)
+    if len(sides) > 1 and all(sides):
+        if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
+            sides.reverse()
+        names = [side for side in sides[:-1] if _NAME.fullmatch(side)]
+        name = squeeze(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
+        others = tuple(_read(side, True, hints) for side in sides[:-1] if not _NAME.fullmatch(side))
+        return Equation(name, _read(sides[-1], commas, hints), _math(text, hints), others)
+    return _inequality(text, hints)
+
+
+def _inequality(text: str, hints: QuestionHints) -> Form | None:
+    """x < a, a <= x < b and their mirror images as intervals of x; other inequalities are no form of their own."""
+    sides, signs = split(text, _RELATION), [sign.strip() for sign in _RELATION.findall(text)]
+    if len(signs) != len(sides) - 1 or len(sides) not in {2, 3} or not all(sides):
+        return None
+    if all(sign in {">", "\\ge"} for sign in signs):
+        sides, signs = sides[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
+    if not all(sign in {"<", "\\le"} for sign in signs):
+        return None
+    if len(sides) == 2:  # now a < x or x < a
+        upper = _NAME.fullmatch(sides[0])
+        sides, signs = (["", *sides], ["<", *signs]) if upper else ([*sides, ""], [*signs, "<"])
+    if not _NAME.fullmatch(sides[1]):
+        return None
+    if sized := re.fullmatch(r"\| ?([a-z]) ?\|", sides[1]):
+        return _sized(sized[1], sides, signs, text, hints)
+    low = _read(sides[0], True, hints) if sides[0] else _MINUS_INFINITY
+    high = _read(sides[2], True, hints) if sides[2] else INFINITY
+    interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
+    return Equation(squeeze(sides[1]), interval, _math(text, hints))
+
+
+def _sized(name: str, sides: list[str], signs: list[str], text: str, hints: QuestionHints) -> Form | None:
+    """|x| < a, a <= |x| <= b and |x| > a as intervals of x, for numbers."""
+    low, high = ((_read(side, True, hints) if side else None) for side in (sides[0], sides[2]))
+    if not isinstance(low, Number | None) or not isinstance(high, Number | None):
+        return None
+    opens, closes = ("[" if signs[0] == "\\le" else "("), ("]" if signs[1] == "\\le" else ")")
+    mirrored = {"[": "]", "(": ")", "]": "[", ")": "("}
+    high_end, negative = (high, Number(-high.value, high.unit)) if high else (INFINITY, _MINUS_INFINITY)
+    if low is None:
+        return Equation(name, Group(mirrored[closes], closes, (negative, high_end)), _math(text, hints))
+    left = Group(mirrored[closes] if high else "(", mirrored[opens], (negative, Number(-low.value, low.unit)))
+    return Equation(name, Bag((left, Group(opens, closes if high else ")", (low, high_end)))), _math(text, hints))
+
+
+def _plus_minus(text: str, hints: QuestionHints) -> Form | None:
+    if not _PLUS_MINUS.search(text):
+        return None
+    both = [re.sub(r"\\pm(?![a-z])", one, re.sub(r"\\mp(?![a-z])", other, text)) for one, other in ("+-", "-+")]
+    return Bag(tuple(_read(each.strip().removeprefix("+"), True, hints) for each in both))
+
+
+def _balanced(text: str, mixed: bool = True) -> bool:
+    """Whether every bracket is closed by one of its kind; ( and [ are of a kind in `mixed` text, which may hold intervals."""
+    open_ones: list[str] = []
+    for sign in text:
+        if sign in "([{":
+            open_ones.append("(" if mixed and sign == "[" else sign)
+        elif sign in ")]}":
+            closes = "{" if sign == "}" else "(" if mixed or sign == ")" else "["
+            if not open_ones or open_ones.pop() != closes:
+                return False
+    return not open_ones
+
+
+def _math(text: str, hints: QuestionHints) -> Math:
+    rest, unit, factor = split_unit(text, hints.nouns)
+    if factor != 1 or unit == "%" or not rest:
+        rest, unit = text, None
+    latex = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", rest)
+    latex = re.sub(r"([0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}) ?\^ ?(?:\{ ?\\circ ?\}|\\circ)", r"(\\frac{\1 \\pi}{180})", latex)
+    latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
+    latex = _DECIMAL.sub(_exact, latex)
+    latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is no constant
+    sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
+    return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
+
+
+def _exact(found: re.Match[str]) -> str:
+    """A decimal as a fraction: math-verify compares floats to six places only."""
+    fraction = f"\\frac{{{int(found[2] + found[3])}}}{{{10 ** len(found[3])}}}"
+    return f"{found[1]}{{{fraction}}}" if found[1] else fraction

@@ -23,13 +23,12 @@ from msgspec import Struct, structs
 from speculative.answers import WINDOW, ballot, find_answer, find_phrase, last_box, squeeze, tidy
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
-from speculative.evaluate.grading.compare import OPEN, Mathematics, differ, leaves
-from speculative.evaluate.grading.forms import Equation, Form, Number, Rounded
-from speculative.evaluate.grading.reader import ASKED_NOTHING, Asked, base_named, read
-from speculative.evaluate.grading.sandbox import Late, Reply, checker, require
+from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
+from speculative.evaluate.grading.forms import NO_HINTS, Equation, Form, Number, QuestionHints, Rounded, base_named, read
+from speculative.evaluate.grading.sandbox import GradingTimeout, Reply, checker, require
 from speculative.evaluate.grading.units import stem
 
-__all__ = ["Kind", "Verdict", "agrade", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "shuffle_options", "vote_key"]
+__all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
 
 _PERCENT = re.compile(
     r"\b(?:what(?:['\u2019]s)?|which|how many|find|calculate|compute|determine|give|express)\s+(?:[\w'-]+\s+){0,5}?percent(?:age)?\b"
@@ -43,7 +42,7 @@ _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
-PERCENT = Asked(percent=True)
+PERCENT = QuestionHints(percent=True)
 
 
 class Verdict(Struct, frozen=True):
@@ -61,7 +60,7 @@ class Verdict(Struct, frozen=True):
 def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
     """Grades `text`, which is all that stands after the thinking. Never raises for what a text or a gold holds.
 
-    With the `question`, a percent sign may be left out or added where percents are asked for, and the base where one base is;
+    With the `question`, a percent sign may be left out or added where percents are hints for, and the base where one base is;
     without it 50% is one half, and 52 is not 52 in base 8. `tolerance`: the relative difference that a decimal may have which is
     rounded (`math` only). Raises `UsageError` for `math` without math-verify. What is undecided is tried once more, in a fresh process.
     May be called from any thread; answers are compared one after the other.
@@ -77,8 +76,8 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
     if len(answer) > WINDOW and kind != "letter":
         return Verdict(False, answer, f"longer than any answer: {len(answer)} characters, {WINDOW} at most")
     try:
-        why = _compared(answer, gold, kind, _asked(question), tolerance)
-    except Late as late:
+        why = _compared(answer, gold, kind, _question_hints(question), tolerance)
+    except GradingTimeout as late:
         return Verdict(False, answer, str(late), undecided=True)
     except (RecursionError, ValueError):  # nested too deeply; half a character
         why = "cannot be read"
@@ -95,19 +94,19 @@ def _located(text: str, kind: Kind) -> str | None:
     return answer
 
 
-def _compared(answer: str, gold: str, kind: Kind, asked: Asked, tolerance: float) -> str:
-    """Empty if the answer is right, else the reason. Raises `Late` if that is undecided, and `ValueError`."""
+def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
+    """Empty if the answer is right, else the reason. Raises `GradingTimeout` if that is undecided, and `ValueError`."""
     if kind == "letter":
         return _letter(answer, gold)
     if kind == "integer":
-        return _integer(answer, gold, asked)
+        return _integer(answer, gold, hints)
     try:
-        return _mathematics(answer, gold, asked, tolerance)
-    except Late:
-        return _mathematics(answer, gold, asked, tolerance)
+        return _mathematics(answer, gold, hints, tolerance)
+    except GradingTimeout:
+        return _mathematics(answer, gold, hints, tolerance)
 
 
-async def agrade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
+async def grade_async(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
     """`grade` for asynchronous callers: the event loop goes on meanwhile."""
     return await asyncio.to_thread(grade, text, gold, kind, question=question, tolerance=tolerance)
 
@@ -138,10 +137,10 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
         raise bad
     parts = [part for part in parts if not part.opaque]
     if parts:
-        with checker.sitting() as ask:
+        with checker.session() as ask:
             try:
                 good = all(ask("parses", part.latex).yes for part in parts)
-            except Late:
+            except GradingTimeout:
                 good = False
         if not good:
             raise bad
@@ -159,10 +158,10 @@ def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str
     try:
         if len(answer) > WINDOW:
             return ballot(answer) or None
-        asked = _asked(question)
-        if kind == "integer" and (whole := _whole(answer, asked)) is not None:
+        hints = _question_hints(question)
+        if kind == "integer" and (whole := _whole(answer, hints)) is not None:
             return str(whole)
-        form = read(tidy(answer), True, asked)
+        form = read(tidy(answer), True, hints)
     except (RecursionError, ValueError):
         form = None
     return str(form.value) if isinstance(form, Number) else ballot(answer) or None
@@ -190,9 +189,9 @@ def _letter(answer: str, gold: str) -> str:
     return "" if chosen == right else f"{chosen} for {right}"
 
 
-def _whole(text: str, asked: Asked = ASKED_NOTHING) -> int | None:
+def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
     """The integer that a text says, whatever its spelling (033, 33.0, 1,000, m+n = 33, 33 apples); None if it says another thing."""
-    form = read(tidy(text), True, asked)
+    form = read(tidy(text), True, hints)
     value = form.value if isinstance(form, Equation) else form
     if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
         return None  # 43 = 42 says neither
@@ -201,31 +200,31 @@ def _whole(text: str, asked: Asked = ASKED_NOTHING) -> int | None:
     return int(value.value) if isinstance(value, Number) and value.value.denominator == 1 else None
 
 
-def _integer(answer: str, gold: str, asked: Asked) -> str:
-    value, right = _whole(answer, structs.replace(asked, base=None)), _whole(gold, PERCENT)
+def _integer(answer: str, gold: str, hints: QuestionHints) -> str:
+    value, right = _whole(answer, structs.replace(hints, base=None)), _whole(gold, PERCENT)
     if value is None or right is None:
         return "not an integer"
     return "" if value == right else "not equal"
 
 
 @cache
-def _asked(question: str) -> Asked:
+def _question_hints(question: str) -> QuestionHints:
     """What the question settles, by the sentence that asks."""
     base = _BASE.findall(question)
     sentences = re.split(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+", question.strip())
     asking = next((sentence for sentence in reversed(sentences) if _ASKS.search(sentence)), sentences[-1])
     nouns = frozenset(stem(word) for word in re.findall("[A-Za-z]{3,}", asking))
-    return Asked(bool(_PERCENT.search(asking)), base_named(base[-1]) if base else None, nouns)
+    return QuestionHints(bool(_PERCENT.search(asking)), base_named(base[-1]) if base else None, nouns)
 
 
-def _readings(text: str, asked: Asked) -> Iterator[Form]:
+def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
     """100,200 is a number or a list: both are tried, and both are read where the gold is written so."""
-    yield read(text, True, asked)
+    yield read(text, True, hints)
     if re.search("[0-9],[0-9]", text):
-        yield read(text, False, asked)
+        yield read(text, False, hints)
 
 
-def _mathematics(answer: str, gold: str, asked: Asked, tolerance: float) -> str:
+def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float) -> str:
     right, plain = tidy(gold), tidy(answer)
     if choice := _CHOICE_GOLD.fullmatch(right):
         wanted = choice[1] or choice[2] or choice[3]
@@ -234,16 +233,16 @@ def _mathematics(answer: str, gold: str, asked: Asked, tolerance: float) -> str:
         return "" if letter(answer) == wanted and wanted in bare and not half else f"not the choice {wanted}"
     if squeeze(right) == squeeze(plain):
         return ""
-    pairs = [(one, other) for one in _readings(right, asked) for other in _readings(plain, asked)]
+    pairs = [(one, other) for one in _readings(right, hints) for other in _readings(plain, hints)]
     with ExitStack() as stack:
-        # the process is asked, and started, only where shapes and exact numbers leave something open
-        sitting = cache(lambda: stack.enter_context(checker.sitting()))
+        # the process is hints, and started, only where shapes and exact numbers leave something open
+        session = cache(lambda: stack.enter_context(checker.session()))
 
         def ask(*request: str) -> Reply:
-            return sitting()(*request)
+            return session()(*request)
 
         mathematics = Mathematics(ask, tolerance)
-        why = min((differ(one, other, mathematics) for one, other in pairs), key=bool)
+        why = min((mismatch_reason(one, other, mathematics) for one, other in pairs), key=bool)
         if why in OPEN and not _VAGUE.search(right + plain) and mathematics.same_by_library(right, plain):
             return ""
         return why

@@ -27,7 +27,7 @@ MEMORY = 1 << 30
 """Bytes of address space for the process. Idle it has 70 MB."""
 
 
-class Late(Exception):
+class GradingTimeout(Exception):
     """The comparison took too long or too much memory, and its process was ended. The message is the verdict's reason."""
 
 
@@ -45,7 +45,7 @@ class Reply(msgspec.Struct):
     ended: str = ""
 
 
-class Nursery:
+class WorkerPool:
     """A program that has everything imported and forks the process that works, so that a killed one is replaced at once.
 
     It is a program of its own and not `multiprocessing`: it imports neither the caller's main module nor this package, and
@@ -141,71 +141,71 @@ class Clock:
 
 
 class Checker:
-    """Holds the one nursery. Callers, from whatever thread, take turns; each has the whole deadline."""
+    """Holds the one pool. Callers, from whatever thread, take turns; each has the whole deadline."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._nursery: Nursery | None = None
-        self._inherited: list[Nursery | None] = []
+        self._pool: WorkerPool | None = None
+        self._inherited: list[WorkerPool | None] = []
         atexit.register(self.close)
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def sitting(self) -> Generator[Callable[..., Reply]]:
-        """A function that asks, good for one grade; it raises `Late`. Raises `UsageError` without math-verify."""
+    def session(self) -> Generator[Callable[..., Reply]]:
+        """A function that asks, good for one grade; it raises `GradingTimeout`. Raises `UsageError` without math-verify."""
         require()
         with self._turn:
-            nursery, left = self._started(), SECONDS
-            clock = Clock(PATIENCE, nursery.kill_worker)
+            pool, left = self._started(), SECONDS
+            clock = Clock(PATIENCE, pool.kill_worker)
 
             def ask(*request: str) -> Reply:
                 nonlocal left
-                reply = nursery.exchange(request, left)
-                if reply is None and not clock.late and nursery.wait() and nursery.ended != "time":
+                reply = pool.exchange(request, left)
+                if reply is None and not clock.late and pool.wait() and pool.ended != "time":
                     # it ended by itself: a stranger may have killed it, and then the next one has the answer
-                    reply = nursery.exchange(request, left)
+                    reply = pool.exchange(request, left)
                 if reply is None:
-                    late = clock.late or nursery.ended == "time"
-                    raise Late("not decided in time" if late else "not decided within the memory limit")
+                    late = clock.late or pool.ended == "time"
+                    raise GradingTimeout("not decided in time" if late else "not decided within the memory limit")
                 left = max(0.01, left - reply.seconds)
                 if reply.undecided:
-                    raise Late(reply.why)
+                    raise GradingTimeout(reply.why)
                 return reply
 
             try:
                 with clock:
                     yield ask
-            except Late:
+            except GradingTimeout:
                 raise
             except BaseException:
                 self.close()  # a Ctrl-C, say, may have left half an exchange in the pipe
                 raise
             finally:
-                if nursery.pid == nursery.killed:
-                    nursery.pid = 0  # killed just as it replied: the next one has yet to speak
+                if pool.pid == pool.killed:
+                    pool.pid = 0  # killed just as it replied: the next one has yet to speak
 
-    def _started(self) -> Nursery:
-        if self._nursery is None or not self._nursery.alive:
+    def _started(self) -> WorkerPool:
+        if self._pool is None or not self._pool.alive:
             self.close()
-            self._nursery = Nursery()
-        nursery = self._nursery
-        with Clock(START, nursery.kill):
-            ready = nursery.wait()
+            self._pool = WorkerPool()
+        pool = self._pool
+        with Clock(START, pool.kill):
+            ready = pool.wait()
         if not ready:
             self.close()
             raise SpeculativeError(f"the grading process does not start; see what this says: {sys.executable} -c 'import math_verify'")
-        return nursery
+        return pool
 
     def close(self) -> None:
         """Ends the processes. A later grade starts others."""
-        nursery, self._nursery = self._nursery, None
-        if nursery:
-            nursery.close()
+        pool, self._pool = self._pool, None
+        if pool:
+            pool.close()
 
     def _forget(self) -> None:
-        """In a forked process: the nursery is the parent's. (Kept, since dropping a running program would warn.)"""
-        self._inherited.append(self._nursery)
-        self._turn, self._nursery = threading.Lock(), None
+        """In a forked process: the pool is the parent's. (Kept, since dropping a running program would warn.)"""
+        self._inherited.append(self._pool)
+        self._turn, self._pool = threading.Lock(), None
 
 
 def require() -> None:

@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, describe_engines
 from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate.cells import settings_of
-from speculative.hiding import hidden
+from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
 from speculative.methods.spec import Contender, spell
@@ -25,13 +24,18 @@ ROLES = ("big", "small", "judge")
 OPTIONS = ("model", "tokenizer", "dialect", "context", "gpus", "port", "args")
 SAMPLING = ("temperature", "top_p", "top_k")
 LIMITS = ("seed", "max_tokens", "max_produced", "max_seconds", "answer_instruction", "degrade", "prefill_every")
-DOOR = ("method", "with", *ROLES, "vllm", "terminate_on_exit", *SAMPLING, *LIMITS, "chains", "out", "data", "service")
+DOOR = ("method", "with", *ROLES, "vllm", "terminate_on_exit", *SAMPLING, *LIMITS, "chains", "out", "data")
 """What this door takes, beside the engines' options (`big_gpus`) and the method's own parameters."""
 
 UNUSED = ("pretrained", "trust_remote_code")
 """What lm-eval itself puts there: `pretrained` names the folder of its results."""
 
-SECRETS = {f"{role}_key": f"SPECULATIVE_{role.upper()}_KEY" for role in (*ROLES, "service")}
+SERVICE = (
+    "service= is not taken; a running `speculative serve` is used through lm-eval's own model: "
+    "--model local-chat-completions --model_args base_url=http://HOST:8080/v1/chat/completions,model=speculative"
+)
+
+SECRETS = {f"{role}_key": f"SPECULATIVE_{role.upper()}_KEY" for role in ROLES}
 
 METHOD = "random_switch"
 CHAINS = 16
@@ -51,11 +55,10 @@ class Arguments(Struct, frozen=True):
     wrappers: tuple[str, ...] = ()
     params: dict[str, Any] = {}
     out: Path | None = None
-    service: str | None = None
 
-    def kept(self, problem: Problem) -> dict[str, Any]:
-        """The settings that a sample depends on, beside its method, problem and seed; as they read back from a file."""
-        return settings_of(problem, {"service": hidden(self.service)} if self.service else describe_engines(self.specs, self.options))
+    def settings(self, problem: Problem) -> dict[str, Any]:
+        """Returns the settings on which a sample depends, beside its method, problem and seed, as they read back from a file."""
+        return sample_settings(problem, describe_engines(self.specs, self.options))
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
@@ -79,7 +82,6 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
         wrappers=wrappers,
         params=params,
         out=Path(str(door["out"])).expanduser() if "out" in door else None,
-        service=_service(door),
     )
 
 
@@ -100,6 +102,8 @@ def _built(name: str, params: Mapping[str, Any], wrappers: tuple[str, ...]) -> M
             raise UsageError(
                 f"{unknown}: lm-eval writes model_args into its results; put the key into the environment ({SECRETS[unknown]})"
             )
+        if unknown == "service":
+            raise UsageError(SERVICE)
         if unknown not in fields:
             raise UnknownNameError("model argument", unknown, [*fields, *DOOR, *_OPTIONS])
     return build(name, params, wrappers)
@@ -125,7 +129,7 @@ def _options(role: str, door: Mapping[str, Any]) -> EngineOptions:
         raise UsageError(f"{role}_port: {port!r} is no port, it must be from 0 to 65535")
     context = given.pop("context", None)
     if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
-        raise UsageError(f"{role}_context: {context!r} is no number of tokens, it must be at least 1")
+        raise UsageError(f"{role}_context must be a number of tokens of at least 1, got {context!r}")
     vllm = str(door["vllm"]) if "vllm" in door else None
     texts: dict[str, Any] = {option: str(value) for option, value in given.items()}
     return EngineOptions(**texts, context=context, port=port, vllm=vllm, keep=not door.get("terminate_on_exit", True))
@@ -137,15 +141,3 @@ def _chains(door: Mapping[str, Any], batch_size: int | str | None) -> int:
     if isinstance(chains, bool) or not isinstance(chains, int) or chains < 1:
         raise UsageError(f"chains: {chains!r} is out of range, it must be a whole number of at least 1")
     return chains
-
-
-def _service(door: Mapping[str, Any]) -> str | None:
-    if "service" not in door:
-        return None
-    url = str(door["service"]).rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"service: {url!r} is no address; give one like http://127.0.0.1:8080")
-    both = sorted(name for name in door if name in (*ROLES, "vllm", "terminate_on_exit", *_OPTIONS))
-    if both:
-        raise UsageError(f"service and {', '.join(both)}: the service has its own engines; give one or the other")
-    return url

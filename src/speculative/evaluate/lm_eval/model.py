@@ -12,9 +12,7 @@ from typing import Any, NoReturn
 from speculative import version
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval import arguments
-from speculative.evaluate.lm_eval.chains import Chains, solver
-from speculative.evaluate.lm_eval.requests import Conversation, Request, posed, tasks_of
-from speculative.evaluate.lm_eval.service import Service
+from speculative.evaluate.lm_eval.requests import Conversation, Request, RequestRunner, plan_requests, tasks_of
 from speculative.pair import Pair
 from speculative.runner import in_background
 from speculative.runs.provenance import provenance
@@ -32,21 +30,21 @@ log = logging.getLogger("lm_eval.speculative")
 """Below lm-eval's own logger, so that what is told here looks like all that it tells."""
 
 
-TELL_EVERY = 10.0
+LOG_EVERY_S = 10.0
 """Seconds between two lines about servers that load."""
 
 OPEN: list[SpeculativeLM] = []
 
 
-class Telling:
-    """Logs what servers that load are at, now and then."""
+class LoadingLog:
+    """Logs how far servers are that load, every ten seconds at most."""
 
     def __init__(self) -> None:
-        self._told = -TELL_EVERY
+        self._logged = -LOG_EVERY_S
 
     def __call__(self, line: str) -> None:
-        if time.monotonic() - self._told >= TELL_EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._logged >= LOG_EVERY_S:
+            self._logged = time.monotonic()
             log.info(line)
 
 
@@ -70,24 +68,20 @@ class SpeculativeLM(LM):
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.batch_size = batch_size
         self.asked = arguments.read(told, batch_size)
-        self.chains = Chains(self.asked, self.asked.out)
+        self.runner = RequestRunner(self.asked, self.asked.out)
         OPEN.append(self)
-        if self.asked.service:
-            self._engines: Pair | Service = Service(self.asked.service, self.asked)
-            in_background(self._engines.check())
-            return
         specs = self.asked.specs
-        self._engines = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.asked.options, tell=Telling())
-        self._engines.check(self.asked.contender.method)
+        self._pair = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.asked.options, tell=LoadingLog())
+        self._pair.check(self.asked.contender.method)
 
     def close(self) -> None:
         """Closes the engines and the run folder. lm-eval never does: the command does, or the process's exit."""
         if self not in OPEN:
             return
         OPEN.remove(self)
-        self.chains.close()
-        if hasattr(self, "_engines"):
-            in_background(self._engines.aclose())
+        self.runner.close()
+        if hasattr(self, "_pair"):
+            in_background(self._pair.aclose())
 
     # ---- what lm-eval asks for --------------------------------------------------------------------------------------
 
@@ -96,15 +90,14 @@ class SpeculativeLM(LM):
 
         Raises `EngineError` and `MethodError`: an answer that failed is no answer. What was done until then is kept.
         """
-        work, complaints = posed(requests, self.asked)
-        for complaint in complaints:
-            log.warning(complaint)
-        if not self.chains.out:
+        planned, warnings = plan_requests(requests, self.asked)
+        for warning in warnings:
+            log.warning(warning)
+        if not self.runner.out:
             log.warning("nothing is kept: give --output_path DIR, or out=DIR in --model_args, and a run that is stopped can go on")
-        solve = self._engines.solve if isinstance(self._engines, Service) else solver(self._engines)
-        origin = provenance(self._engines if isinstance(self._engines, Pair) else {}, **self.known, tasks=tasks_of(work))
-        with tqdm(total=len(work), desc=f"chains of {self.asked.contender.label}", unit="chain") as bar:
-            samples = in_background(self.chains.write(work, solve, bar.update, origin))
+        origin = provenance(self._pair, **self.known, tasks=tasks_of(planned))
+        with tqdm(total=len(planned), desc=f"chains of {self.asked.contender.label}", unit="chain") as bar:
+            samples = in_background(self.runner.write(planned, self._pair, bar.update, origin))
         return [sample.answer for sample in samples]
 
     def apply_chat_template(self, chat_history: Iterable[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
@@ -139,7 +132,7 @@ class SpeculativeLM(LM):
 
     def get_model_info(self) -> dict[str, Any]:
         """Goes into `config` of lm-eval's results: the method, and what all chains cost, by role."""
-        return {NAME: {"library": version.VERSION, **self.known, **self.chains.totals()}}
+        return {NAME: {"library": version.VERSION, **self.known, **self.runner.totals()}}
 
     @property
     def known(self) -> dict[str, Any]:
@@ -150,7 +143,7 @@ class SpeculativeLM(LM):
             "methods": [contender.label],
             "method": contender.name,
             "params": contender.params,
-            "settings": self.asked.kept(self.asked.problem),
+            "settings": self.asked.settings(self.asked.problem),
             "seeds": [self.asked.problem.seed],
             "at_once": self.asked.chains,
         }

@@ -1,8 +1,10 @@
-"""Where the problems of our task files come from: the public data set, or a local file."""
+"""The functions that our task files name: their problems, and their scores."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,11 @@ from typing import Any
 from msgspec import to_builtins
 
 from speculative.errors import SpeculativeError, UsageError
+from speculative.evaluate.grading.grade import grade, vote_key
 from speculative.evaluate.tasks import Task, load, task
+from speculative.stats.pass_at_k import available_ks, majority, pass_at
+
+log = logging.getLogger(__name__)
 
 ENVIRONMENT = "SPECULATIVE_DATA"
 
@@ -45,3 +51,25 @@ def _file(found: Task, path: Path) -> Path | None:
     if found.dataset is None:
         return None
     raise UsageError(f"data {path}: the folder has no {file.name}; put the problems of {found.name} there, or name a file")
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[Sequence[str] | str]) -> dict[str, float]:
+    """lm-eval's `process_results`: `exact_match`, the part of the repeats that is right, and `cov@k` and `maj@k` for k = 2, 4, 8 …
+
+    Coverage is pass@k, over all choices of k repeats, as in `speculative.stats.pass_at_k`. `results` holds the repeats of the one request
+    (`take_first_k`). The gold answer was looked at when the problems were loaded; no text of a model raises.
+    """
+    answers = [results[0]] if isinstance(results[0], str) else list(results[0])
+    kind = doc["kind"]
+    verdicts = [grade(answer, doc["answer"], kind, question=doc["problem"]) for answer in answers]
+    if any(verdict.undecided for verdict in verdicts):
+        log.warning("an answer to %r is undecided and counts as not right: comparing it took too much time or memory", doc["problem"][:80])
+    right = [verdict.correct for verdict in verdicts]
+    votes = [vote_key(verdict.answer, kind, doc["problem"]) for verdict in verdicts]
+    ks = available_ks([len(right)])
+    covered, elected = pass_at([right]), majority(list(zip(votes, right, strict=True)), ks)
+    return {
+        "exact_match": sum(right) / len(right),
+        **{f"cov@{k}": covered[k].value for k in ks},
+        **{f"maj@{k}": chance for k, chance in zip(ks, elected, strict=True)},
+    }

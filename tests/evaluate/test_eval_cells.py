@@ -1,12 +1,12 @@
-"""Cells and their desk: what is on the disk is not run again, and what runs is kept at once."""
+"""Cells and their runner: samples on the disk are not run again, and every new one is kept at once."""
 
 import asyncio
 
 import pytest
 
 from speculative import EngineError, Pair, Problem
-from speculative.evaluate.cells import Cell, Desk
 from speculative.evaluate.problems import problems
+from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import task
 from speculative.methods.spec import contender, spell
 from speculative.runs.folder import Run, RunFolder
@@ -16,7 +16,7 @@ SCRIPT = "So.</think>\n\n\\boxed{174}"
 
 
 def cell_of(**problem):
-    return Cell(task("stories"), contender("big_only"), problems()[:4], Problem.of("x", **problem), epochs=2, engines={"big": "b"})
+    return EvalCell(task("stories"), contender("big_only"), problems()[:4], Problem.of("x", **problem), epochs=2, engines={"big": "b"})
 
 
 async def run_all(cell, path, script=SCRIPT, chains=3):
@@ -25,8 +25,7 @@ async def run_all(cell, path, script=SCRIPT, chains=3):
     async with Pair(*(ScriptedEngine(script, width=2) for _ in range(2))) as pair:
         with RunFolder(path) as folder:
             cell.resume(folder.samples)
-            desk = Desk(pair, folder, lambda cell, sample: told.append(sample), chains=chains)
-            await asyncio.gather(*(desk.sample(cell, stated.id, epoch) for stated in cell.stated for epoch in range(cell.epochs)))
+            await EvalRunner.on(pair, folder, chains=chains).run_cells([cell], lambda cell, sample: told.append(sample))
     return told
 
 
@@ -62,8 +61,7 @@ async def test_no_more_chains_than_allowed_are_under_way(tmp_path):
     cell = cell_of()
     async with Pair(Counting(SCRIPT), Counting(SCRIPT)) as pair:
         with RunFolder(tmp_path / "run") as folder:
-            desk = Desk(pair, folder, lambda cell, sample: None, chains=2)
-            await asyncio.gather(*(desk.sample(cell, stated.id, epoch) for stated in cell.stated for epoch in range(2)))
+            await EvalRunner.on(pair, folder, chains=2).run_cells([cell])
     assert most <= 2
 
 

@@ -1,0 +1,39 @@
+"""`speculative export-inspect`: a run folder as log files of inspect-ai."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from speculative.errors import SpeculativeError, UsageError
+from speculative.runs.folder import Run
+
+
+def export_inspect(
+    folder: Annotated[Path, Parameter(help="a run folder of `compare`, `eval` or `lm-eval`")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="the folder for the logs [default: FOLDER/inspect]")] = None,
+) -> int:
+    """Write a run folder as inspect-ai's log files: one for each task, method and setting.
+
+    `inspect view --log-dir FOLDER/inspect` shows them. Later exports replace them; the run folder stays the truth.
+    """
+    if find_spec("inspect_ai") is None:
+        raise UsageError("export-inspect needs inspect-ai; install it with: pip install 'speculative-reasoning[inspect]'")
+    run = Run(folder)
+    from speculative.evaluate.inspect_export import export
+
+    logs = out or folder / "inspect"
+    try:
+        paths = export(run, logs)
+    except OSError as error:
+        raise SpeculativeError(f"{logs} cannot be written: {error.strerror}; name another folder with --out") from None
+    for path in paths:
+        sys.stdout.write(f"{path}\n")
+    sys.stderr.write(f"{len(paths)} logs; look at them with: inspect view --log-dir {logs}\n")
+    return 0

@@ -1,0 +1,446 @@
+"""The evaluation loop behind `compare`, `eval` and lm-eval: plan, run, resume, controls.
+
+An `EvalCell` is one method on one task with one seed, and plans its samples. The `EvalRunner` runs what no earlier run has left in
+its store, and keeps each sample as its chain ends. A `ControlSchedule` asks for the controls, round after round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from msgspec import json as msgjson
+from msgspec import structs
+
+from speculative.answers import find_answer
+from speculative.evaluate.controls import Rounds, Samples, controls
+from speculative.evaluate.grading.grade import Verdict, grade_async, vote_key
+from speculative.evaluate.problems import TaskProblem
+from speculative.evaluate.tasks import Task, Unreadable
+from speculative.methods.base import Method
+from speculative.methods.spec import Contender
+from speculative.pair import Pair
+from speculative.problem import Message, Problem
+from speculative.prompts import find_dialect, render
+from speculative.result import Result
+from speculative.runner import run
+from speculative.runs.sample import Key, Sample
+from speculative.runs.shared_cache import shared_cache_tokens
+from speculative.stats.cost import View
+from speculative.stats.prices import Prices
+from speculative.trace.trace import Trace
+
+T = TypeVar("T")
+
+UNGRADED = Verdict(False, None, "graded elsewhere")
+"""Verdict of samples whose problem has no `kind`."""
+
+Extract = Callable[[str, str], Awaitable[tuple[str, str] | None]]
+"""Finds the answer in a text where the grader finds none, given question and text: the answer, boxed, and the model that found it."""
+
+Solve = Callable[[Problem, Method], Awaitable[Result]]
+"""Runs one chain."""
+
+
+class Store(Protocol):
+    """Samples that are kept: a run folder, or `MemoryStore`."""
+
+    samples: list[Sample]
+
+    def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
+        """Keeps a sample with its trace, and returns it as it is kept."""
+        ...
+
+
+class MemoryStore:
+    """Keeps samples in memory, without their traces."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+
+    def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
+        """Keeps a sample."""
+        self.samples.append(sample)
+        return sample
+
+
+@dataclass(frozen=True)
+class PlannedSample:
+    """One chain to run: a method on a problem, in one epoch.
+
+    `problem` carries sampling, budget and the seed from which all seeds are derived; `settings` are those on which the sample depends
+    beside its method and problem. `messages` is the conversation, where that is more than the problem's text.
+    """
+
+    contender: Contender
+    task_problem: TaskProblem
+    epoch: int
+    problem: Problem
+    settings: dict[str, Any]
+    messages: tuple[Message, ...] = ()
+    doc_id: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Task, label, problem and epoch."""
+        return (self.task_problem.task, self.contender.label, self.task_problem.id, self.epoch)
+
+    @cached_property
+    def seed(self) -> int:
+        """The chain's seed, the same for every method."""
+        return derive_seed(self.problem.seed, self.task_problem.id, self.epoch)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Everything on which the chain and its verdict depend: two samples with one identity are the same chain."""
+        one, method = self.task_problem, self.contender
+        return _identity(one.task, method.name, method.params, self.settings, one.id, self.seed, one.answer)
+
+    def build_problem(self) -> Problem:
+        """Returns the problem with its text and its own seed. Raises `UsageError`."""
+        messages = self.messages or (Message("user", self.task_problem.problem),)
+        return structs.replace(self.problem, messages=messages, seed=self.seed)
+
+
+class EvalCell:
+    """One method on one task with one seed. `done` holds its finished samples by problem and epoch (from 0).
+
+    `problem` carries sampling, budget and seed; `engines` are described as samples keep them. `data` is the file of the problems, if
+    there is one, `skipped` are problems of it that were left out, and `tolerance` is the grader's.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        contender: Contender,
+        problems: Sequence[TaskProblem],
+        problem: Problem,
+        *,
+        epochs: int = 1,
+        engines: Mapping[str, str] | None = None,
+        data: Path | None = None,
+        skipped: Sequence[Unreadable] = (),
+        tolerance: float = 0,
+    ) -> None:
+        self.task, self.contender, self.problems, self.epochs = task, contender, tuple(problems), epochs
+        self.problem, self.engines, self.data = task.with_instruction(problem), dict(engines or {}), data
+        self.skipped, self.tolerance = tuple(skipped), tolerance
+        self.settings = sample_settings(self.problem, self.engines) | ({"tolerance": tolerance} if tolerance else {})
+        self.done: dict[tuple[str, int], Sample] = {}
+        self.planned = [
+            PlannedSample(contender, one, epoch, self.problem, self.settings) for epoch in range(epochs) for one in self.problems
+        ]
+
+    @property
+    def name(self) -> str:
+        """`aime24 random_switch(switch_ratio=4)`, with the seed where it is not 0."""
+        return f"{self.task.name} {self.contender.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
+
+    @property
+    def size(self) -> int:
+        """The number of its chains."""
+        return len(self.planned)
+
+    @property
+    def left(self) -> int:
+        """The number of chains that are not done."""
+        return self.size - len(self.done)
+
+    def like(self, contender: Contender) -> EvalCell:
+        """Returns the same cell for another method."""
+        more: dict[str, Any] = {"epochs": self.epochs, "engines": self.engines, "data": self.data}
+        more |= {"skipped": self.skipped, "tolerance": self.tolerance}
+        return EvalCell(self.task, contender, self.problems, self.problem, **more)
+
+    def resume(self, samples: Iterable[Sample]) -> None:
+        """Takes over the samples that this cell would produce."""
+        self.done = {(sample.problem, sample.epoch): sample for sample in matching(samples, self.planned).values()}
+
+    def prompts(self, pair: Pair) -> dict[str, str]:
+        """Returns the prompt of the first problem as each role gets it, markers included."""
+        problem = self.contender.method.prepare(self.planned[0].build_problem())
+        given = problem.answer_instruction
+        families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
+        return {
+            role: render(family.prompt(problem.messages, family.answer_instruction if given is None else given))
+            for role, family in families.items()
+        }
+
+
+class EvalRunner:
+    """Runs planned samples, at most `chains` at once. A chain whose sample is kept already, under whatever label, is not run again."""
+
+    def __init__(
+        self,
+        solve: Solve,
+        store_of: Callable[[PlannedSample], Store],
+        *,
+        chains: int,
+        extract: Extract | None = None,
+        check: Callable[[Method], None] = lambda method: None,
+    ) -> None:
+        """`check` raises for a method that the engines cannot run; it is called for all of them before the first chain."""
+        self._solve, self._store_of, self._chains, self._extract, self._check = solve, store_of, chains, extract, check
+        self._meter = ConcurrencyMeter()
+        self._stores: dict[int, dict[bytes, Sample]] = {}
+
+    @classmethod
+    def on(cls, pair: Pair, store: Store, *, chains: int, extract: Extract | None = None) -> EvalRunner:
+        """Returns a runner on a pair, with one store for all samples."""
+        return cls(solver(pair), lambda _: store, chains=chains, extract=extract, check=pair.check)
+
+    async def run_cells(self, cells: Sequence[EvalCell], on_sample: Callable[[EvalCell, Sample], None] | None = None) -> None:
+        """Runs what is left of the cells, in their order. Raises the first error of a chain."""
+        of = {id(one): cell for cell in cells for one in cell.planned}
+
+        def take(one: PlannedSample, sample: Sample) -> None:
+            cell = of[id(one)]
+            cell.done[sample.problem, sample.epoch] = sample
+            if on_sample:
+                on_sample(cell, sample)
+
+        await self.run([one for cell in cells for one in cell.planned if (one.task_problem.id, one.epoch) not in cell.done], take)
+
+    async def run(self, planned: Sequence[PlannedSample], on_sample: Callable[[PlannedSample, Sample], None]) -> None:
+        """Runs the samples. `on_sample` is called for each as it is kept; samples of one identity are run once and copied.
+
+        Raises `EngineError` and `MethodError`: a chain that failed is no answer, and nothing of it is kept.
+        """
+        first: list[PlannedSample] = []
+        copies: list[PlannedSample] = []
+        met: set[bytes] = set()
+        for one in planned:
+            known = one.identity in met or one.identity in self._kept(one)
+            (copies if known else first).append(one)
+            met.add(one.identity)
+
+        for contender in {id(one.contender): one.contender for one in first}.values():
+            self._check(contender.method)
+
+        async def run_one(one: PlannedSample) -> None:
+            sample, trace = await self.run_sample(one)
+            on_sample(one, self._keep(one, sample, trace))
+
+        await run_concurrently(first, run_one, self._chains)
+        for one in copies:
+            there, method = self._kept(one)[one.identity], one.contender
+            copied = structs.replace(there, label=method.label, control_of=method.control_of, epoch=one.epoch, doc_id=one.doc_id)
+            on_sample(one, self._keep(one, copied, None))
+
+    async def run_sample(self, one: PlannedSample) -> tuple[Sample, Trace]:
+        """Runs one chain and grades the text after its thinking."""
+        method = one.contender.method
+        with self._meter.running(method.chains_at_once) as concurrency:
+            result = await self._solve(one.build_problem(), method)
+        return await grade_result(one, result, concurrency(), self._extract), result.trace
+
+    def _kept(self, one: PlannedSample) -> dict[bytes, Sample]:
+        """Returns the samples of the store by identity."""
+        store = self._store_of(one)
+        if id(store) not in self._stores:
+            self._stores[id(store)] = {sample_identity(sample): sample for sample in store.samples}
+        return self._stores[id(store)]
+
+    def _keep(self, one: PlannedSample, sample: Sample, trace: Trace | None) -> Sample:
+        kept = self._store_of(one).append(sample, trace)
+        self._kept(one)[one.identity] = kept
+        return kept
+
+
+class ControlSchedule:
+    """Rounds of cells: those that were asked for, then their controls. `cells` are all so far, `notes` say what could not be had.
+
+    The controls depend on the samples of the round before and on nothing else, so a run that is resumed gets the same rounds.
+    `view` is the price view in which a control costs what its method does; None is for no controls.
+    """
+
+    def __init__(self, asked: Sequence[EvalCell], samples: Sequence[Sample], prices: Prices | None, view: View | None) -> None:
+        self.cells: list[EvalCell] = []
+        self.notes: list[str] = []
+        self._asked, self._samples, self._prices = list(asked), samples, prices
+        self._view: View | None = view
+        self._started = False
+        self._last: list[tuple[EvalCell, Rounds, list[EvalCell]]] = []
+
+    def next(self) -> list[EvalCell]:
+        """Returns the next round, resumed from the samples; empty when all is done. The round before has to be run first."""
+        if not self.cells:
+            return self._give(self._asked)
+        if self._view and not self._started:
+            self._started = True
+            return self._give(self._first_controls(self._view))
+        last, self._last = self._last, []
+        return self._give([cell for first, rounds, cells in last for cell in self._follow(first, rounds, _by_label(cells))])
+
+    @property
+    def controlled(self) -> bool:
+        """True if a control was asked for."""
+        return len(self.cells) > len(self._asked)
+
+    def _give(self, cells: list[EvalCell]) -> list[EvalCell]:
+        for cell in cells:
+            cell.resume(self._samples)
+        self.cells += cells
+        return cells
+
+    def _first_controls(self, view: View) -> list[EvalCell]:
+        """Returns the first controls of every task and seed."""
+        groups: dict[tuple[str, int], list[EvalCell]] = {}
+        for cell in self._asked:
+            groups.setdefault((cell.task.name, cell.problem.seed), []).append(cell)
+        found: list[EvalCell] = []
+        for group in groups.values():
+            rounds = controls([cell.contender for cell in group], _by_label(group), self._prices, view)
+            found += self._follow(group[0], rounds, None)
+        return found
+
+    def _follow(self, first: EvalCell, rounds: Rounds, found: Samples | None) -> list[EvalCell]:
+        """Returns the next controls of a task."""
+        try:
+            asked: list[Contender] = next(rounds) if found is None else rounds.send(found)
+        except StopIteration as over:
+            self.notes += over.value
+            return []
+        cells = [first.like(contender) for contender in asked]
+        self._last.append((first, rounds, cells))
+        return cells
+
+
+class ConcurrencyMeter:
+    """Divides the time in which chains run among those that run at once: the parts of all add up to the whole."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._running = clock, 0
+        self._each, self._since = 0.0, clock()
+
+    @contextmanager
+    def running(self, parts: int = 1) -> Generator[Callable[[], float]]:
+        """Counts a chain of `parts` branches. The function that it yields returns, afterwards, the mean number of concurrent chains."""
+        self._pass()
+        began, had, shared = self._since, self._each, 1.0
+        self._running += parts
+        try:
+            yield lambda: shared
+        finally:
+            self._pass()
+            self._running -= parts
+            own = parts * (self._each - had)
+            shared = max(1.0, round((self._since - began) / own, 3)) if own else 1.0
+
+    def _pass(self) -> None:
+        now = self._clock()
+        if self._running:
+            self._each += (now - self._since) / self._running
+        self._since = now
+
+
+async def run_concurrently(items: Sequence[T], work: Callable[[T], Awaitable[None]], limit: int) -> None:
+    """Runs the work for all items in their order, at most `limit` at once. The first failure ends it and is raised alone."""
+    left = iter(items)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(limit):
+                group.create_task(_worker(left, work))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _worker(left: Iterator[T], work: Callable[[T], Awaitable[None]]) -> None:
+    for item in left:
+        await work(item)
+
+
+def solver(pair: Pair) -> Solve:
+    """Returns a function that runs chains on the pair."""
+
+    async def solve(problem: Problem, method: Method) -> Result:
+        return await run(method.prepare(problem), method, pair)
+
+    return solve
+
+
+async def grade_result(one: PlannedSample, result: Result, concurrency: float, extract: Extract | None = None) -> Sample:
+    """Returns the graded sample of a finished chain. `extract` is asked where the grader finds no answer in the text."""
+    stated, kind = one.task_problem, one.task_problem.kind
+    found = await extract(stated.problem, result.text) if extract and not find_answer(result.text) else None
+    text = found[0] if found else result.text
+    more: dict[str, Any] = {"question": stated.problem, "tolerance": one.settings.get("tolerance", 0)}
+    verdict = await grade_async(text, stated.answer, kind, **more) if kind else UNGRADED
+    return Sample(
+        task=stated.task,
+        label=one.contender.label,
+        method=result.method,
+        params=result.params,
+        settings=dict(one.settings),
+        problem=stated.id,
+        level=str(stated.level),
+        epoch=one.epoch,
+        seed=result.seed,
+        gold=stated.answer,
+        answer=result.text,
+        found=verdict.answer,
+        vote=vote_key(verdict.answer, kind, stated.problem) if kind else None,
+        correct=verdict.correct,
+        why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
+        finish_reason=result.finish_reason or "",
+        seconds=result.seconds,
+        usage={role: cost for role, cost in result.usage.items() if cost.requests},
+        mean_concurrency=concurrency,
+        shared_cache_tokens=shared_cache_tokens(result.trace),
+        control_of=one.contender.control_of,
+        doc_id=one.doc_id,
+        degraded=result.degraded,
+        undecided=verdict.undecided,
+    )
+
+
+def undecided_notes(samples: Iterable[Sample]) -> list[str]:
+    """Returns a line for the user if answers could not be decided: they count as not right, and must not do so in silence."""
+    undecided = [sample for sample in samples if sample.undecided]
+    if not undecided:
+        return []
+    names = ", ".join(sorted({sample.problem for sample in undecided})[:10])
+    return [f"{len(undecided)} answers are undecided and counted as not right: comparing them took too much time or memory ({names})"]
+
+
+def derive_seed(seed: int, problem: str, epoch: int) -> int:
+    """Returns the seed of a problem in an epoch: the same for every method, whatever else is run."""
+    return int.from_bytes(blake2b(f"{seed}/{problem}/{epoch}".encode(), digest_size=6).digest(), "big")
+
+
+def sample_settings(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the settings on which a sample depends beside its method, problem and seed, as they read back from a file."""
+    values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
+    return {name: value for name, value in values.items() if name not in ("messages", "seed")} | dict(engines)
+
+
+def matching(samples: Iterable[Sample], planned: Sequence[PlannedSample]) -> dict[int, Sample]:
+    """Returns the samples that the plan would produce, by place in the plan: same key, method, parameters, settings, seed and answer."""
+    wanted = {(one.key, one.identity): place for place, one in enumerate(planned)}
+    keys = {one.key for one in planned}
+    found: dict[int, Sample] = {}
+    for sample in samples:
+        place = wanted.get((sample.key, sample_identity(sample))) if sample.key in keys else None
+        if place is not None:
+            found[place] = sample
+    return dict(sorted(found.items()))
+
+
+def sample_identity(sample: Sample) -> bytes:
+    """Returns the identity of a sample; see `PlannedSample.identity`."""
+    return _identity(sample.task, sample.method, sample.params, sample.settings, sample.problem, sample.seed, sample.gold)
+
+
+def _identity(*parts: Any) -> bytes:
+    return msgjson.encode(parts, order="deterministic")
+
+
+def _by_label(cells: Sequence[EvalCell]) -> Samples:
+    return {cell.contender.label: list(cell.done.values()) for cell in cells}
