@@ -16,6 +16,7 @@ from speculative.chain.chain import Chain
 from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.runner import bundled_pair, engine_error, in_background, run
 from speculative.testing import ScriptedEngine
+from speculative.trace.events import TextDelta
 
 SCRIPT = "Six sevens.\n\n</think>\\boxed{42}"
 
@@ -314,6 +315,31 @@ def test_without_a_pair_the_bundled_one_is_opened_once(monkeypatch: pytest.Monke
         assert bundled_pair() is bundled_pair()
     finally:
         bundled_pair.cache_clear()
+
+
+async def test_a_stream_yields_all_text_and_events() -> None:
+    heard = [item async for item in speculative.stream("6*7?", "big_only", pair=scripted_pair(SCRIPT))]
+    assert "".join(item.text for item in heard if isinstance(item, TextDelta)) == SCRIPT.replace("</think>", "")
+    assert [type(item).__name__ for item in heard if not isinstance(item, TextDelta)] == ["Started", "Wrote", "Answered", "Ended"]
+
+
+async def test_leaving_a_stream_cancels_its_chain() -> None:
+    pair = scripted_pair("endless " * 999, delay=0.001)
+    stream = speculative.stream("6*7?", "big_only", pair=pair)
+    async for item in stream:
+        if isinstance(item, TextDelta):
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert pair["big"].running == 0  # type: ignore[attr-defined]
+
+
+async def test_a_stream_raises_what_its_chain_raises() -> None:
+    with pytest.raises(EngineError, match="the server is gone"):
+        _ = [item async for item in speculative.stream("6*7?", "big_only", pair=scripted_pair(failing_after(0)))]
+
+
+def test_the_public_names_are_listed() -> None:
+    assert dir(speculative) == sorted(speculative.__all__)
 
 
 async def test_the_public_names_are_there_and_no_others() -> None:

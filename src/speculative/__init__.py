@@ -8,38 +8,51 @@ from speculative.version import VERSION as __version__  # noqa: N811  the name t
 if TYPE_CHECKING:
     from speculative.chain.chain import Chain
     from speculative.chain.drafts import Draft
+    from speculative.chain.steps import STEP
+    from speculative.engines.base import Engine
     from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
     from speculative.methods.base import Method, Wrapper
     from speculative.pair import Pair
-    from speculative.problem import Message, Problem, Sampling
+    from speculative.problem import Message, Problem, Role, Sampling
+    from speculative.prompts import Question
     from speculative.result import Result
-    from speculative.runner import asolve, solve
+    from speculative.runner import asolve, solve, stream
+    from speculative.trace.events import Event
     from speculative.trace.trace import Trace
     from speculative.trace.usage import Usage
 
-_ROOMS = {
+_MODULES = {
     "chain.chain": ("Chain",),
     "chain.drafts": ("Draft",),
+    "chain.steps": ("STEP",),
+    "engines.base": ("Engine",),
     "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),
     "methods.base": ("Method", "Wrapper"),
     "pair": ("Pair",),
-    "problem": ("Message", "Problem", "Sampling"),
+    "problem": ("Message", "Problem", "Role", "Sampling"),
+    "prompts": ("Question",),
     "result": ("Result",),
     "trace.usage": ("Usage",),
-    "runner": ("asolve", "solve"),
+    "runner": ("asolve", "solve", "stream"),
+    "trace.events": ("Event",),
     "trace.trace": ("Trace",),
 }
 
 __all__ = [
+    "STEP",
     "Chain",
     "Draft",
+    "Engine",
     "EngineError",
+    "Event",
     "Message",
     "Method",
     "MethodError",
     "Pair",
     "Problem",
+    "Question",
     "Result",
+    "Role",
     "Sampling",
     "SpeculativeError",
     "Trace",
@@ -49,14 +62,20 @@ __all__ = [
     "__version__",
     "asolve",
     "solve",
+    "stream",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Loads a public name when it is first used: `speculative --help` needs none of them."""
-    for room, public in _ROOMS.items():
+    for module, public in _MODULES.items():
         if name in public:
-            value = getattr(import_module(f"speculative.{room}"), name)
+            value = getattr(import_module(f"speculative.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'speculative' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, for tab completion."""
+    return sorted(__all__)

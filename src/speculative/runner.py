@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import cache
 from pathlib import Path
 from sysconfig import get_paths
 from traceback import FrameSummary, extract_tb
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from speculative import version
 from speculative.chain.chain import Chain
@@ -18,9 +18,9 @@ from speculative.errors import ChainStateError, EngineError, MethodError, Specul
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.registry import build
 from speculative.pair import Pair
-from speculative.problem import Problem, Sampling, Turn, messages_of
+from speculative.problem import Degrade, Problem, Sampling, Turn, messages_of
 from speculative.result import Result
-from speculative.trace.events import EngineCard, Started
+from speculative.trace.events import AnyEvent, EngineCard, Started, TextDelta
 from speculative.trace.trace import Trace
 
 T = TypeVar("T")
@@ -34,6 +34,36 @@ SETTINGS = frozenset(field for field in Problem.__struct_fields__ if field not i
 SAMPLING = frozenset(Sampling.__struct_fields__)
 
 
+class ProblemSettings(TypedDict, total=False):
+    """Settings of a problem that is given as text or as chat messages, as `Problem` and `Sampling` have them."""
+
+    max_tokens: int
+    max_produced: int | None
+    max_seconds: float | None
+    seed: int
+    answer_instruction: str | None
+    stop: str | Sequence[str]
+    raw: bool
+    degrade: Degrade
+    prefill_every: int
+    answer_tokens: int | None
+    temperature: float
+    top_p: float
+    top_k: int
+
+
+class SolveSettings(ProblemSettings, total=False):
+    """The same, with what runs the chain."""
+
+    pair: Pair | None
+    wrappers: str | Sequence[str]
+    listener: Listener | None
+
+
+@overload
+async def asolve(problem: Problem | str | Sequence[Turn], method: Method, **settings: Unpack[SolveSettings]) -> Result: ...
+@overload
+async def asolve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 async def asolve(
     problem: Problem | str | Sequence[Turn],
     method: str | Method = "random_switch",
@@ -127,9 +157,39 @@ def _leaf(raised: BaseException) -> BaseException:
     return raised
 
 
+async def stream(
+    problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any
+) -> AsyncIterator[AnyEvent | TextDelta]:
+    """Yields every event and text delta of one chain as it happens. The last event is `Ended`.
+
+    The arguments are those of `asolve`. Leaving the loop cancels the chain. A listener may be given, too.
+    """
+    happened: asyncio.Queue[AnyEvent | TextDelta | None] = asyncio.Queue()
+    listener: Listener | None = settings.pop("listener", None)
+
+    def put(item: AnyEvent | TextDelta) -> None:
+        if listener:
+            listener(item)
+        happened.put_nowait(item)
+
+    task = asyncio.create_task(asolve(problem, cast("Any", method), listener=put, **settings))
+    task.add_done_callback(lambda _: happened.put_nowait(None))
+    try:
+        while (item := await happened.get()) is not None:
+            yield item
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@overload
+def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: Unpack[SolveSettings]) -> Result: ...
+@overload
+def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
-    """`asolve` for programs without an event loop, and for notebooks with one: it runs on a loop of the library's own."""
-    return in_background(asolve(problem, method, **settings))
+    """Runs `asolve` on an event loop of the library's own, for programs without a loop and for notebooks with one."""
+    return in_background(asolve(problem, cast("Any", method), **settings))
 
 
 @cache

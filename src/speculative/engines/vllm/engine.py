@@ -39,14 +39,14 @@ class VllmEngine(OpenAIEngine):
                 engine = cls.open(wait_ready(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
                 engine.running = running
-                engine._warn_wrong_model(launch)
+                engine.warn_wrong_model(launch)
                 engines.append(engine)
         except BaseException:
             end_all(begun)
             raise
         return engines
 
-    def _warn_wrong_model(self, launch: LaunchConfig) -> None:
+    def warn_wrong_model(self, launch: LaunchConfig) -> None:
         """A server that answered on the port is used as it is, but not without a word when it runs another model."""
         if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
             served, meant = self.server.model, launch.model
