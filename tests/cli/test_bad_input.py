@@ -211,7 +211,7 @@ def test_a_disk_that_takes_no_more_samples_is_named_after_what_is_done(cli, tmp_
     second.mkdir()
     ran = cli(*command)
     assert ran.code == 1
-    assert f"speculative: {tmp_path}: Is a directory; samples cannot be kept there" in ran.err
+    assert f"speculative: {tmp_path}: Is a directory; samples cannot be written there" in ran.err
     assert '"chains":1' in ran.out
     assert (tmp_path / "samples.jsonl").read_text().count("\n") == 1
 
@@ -225,4 +225,4 @@ def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
 def test_what_a_message_quotes_cannot_steer_the_terminal(cli):
     ran = cli("report", "no\x1b[31mfolder\u202e")
     assert ran.code == 2
-    assert "no\ufffd[31mfolder\ufffd is no run folder" in ran.one_line()
+    assert "no\ufffd[31mfolder\ufffd must be a run folder" in ran.one_line()

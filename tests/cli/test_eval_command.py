@@ -198,7 +198,7 @@ def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
         (["stories", "--method", "random_swich"], "did you mean 'random_switch'"),
         (["stories", "--method", "big_only", "--switch-ratio", 4], "it is a parameter of random_switch; name that with --method"),
         (["stories", "--switch-ratio", "-1"], "switch_ratio: '-1' is not valid"),
-        (["none.yaml"], "the grid none.yaml: No such file"),
+        (["none.yaml"], "the grid none.yaml: No such file or directory; name a YAML file"),
         (["stories", "--extract-with", "gpt"], "extract-with: 'gpt' is no address"),
     ],
 )
@@ -251,7 +251,7 @@ def test_a_failing_engine_is_told_and_what_is_done_stays(cli, here, monkeypatch)
         calls.append(seed)
         if len(calls) > 3:
             raise EngineError("the engine is broken")
-        return "So.</think>\n\n\\boxed{174}"
+        return "\\boxed{174}" if "</think>" in seen else "So.</think>"
 
     monkeypatch.setattr("speculative.pair.open_engine", lambda spec, *_: ScriptedEngine(script, name=str(spec)))
     ran = cli("eval", "stories", "--method", "big_only", "--limit", 10, "--chains", 1, "--json")

@@ -67,7 +67,7 @@ def test_another_folder_is_an_error(cli, tmp_path):
     assert "must be a run folder" in ran.one_line()
     ran = cli("report", tmp_path / "none")
     assert ran.code == 2
-    assert "none is no run folder" in ran.one_line()
+    assert "none must be a run folder" in ran.one_line()
 
 
 def test_an_empty_folder_is_told_and_does_not_hide_the_others(cli, folder, tmp_path):

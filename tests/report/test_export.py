@@ -7,10 +7,11 @@ import json
 import msgspec
 import pytest
 from made import sample
-from speculative.evaluate.compare import Comparison
 
 from speculative import Pair, Problem
 from speculative.evaluate.problems import problems, spread
+from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, MemoryStore
+from speculative.evaluate.tasks import TASKS
 from speculative.methods.spec import contenders
 from speculative.report import export
 from speculative.runs.sample import Sample
@@ -70,15 +71,19 @@ def sample_of(row):
 
 async def test_every_figure_can_be_computed_from_the_table_alone():
     settings = {"big": "bundled:big", "small": "bundled:small"}
+    methods = contenders("big_only,random_switch(unit=step,big_share=0.3),spec_rewrite,vote(ballots=3)*small_only")
+    stated = spread(problems(), 3)
+    cells = [EvalCell(TASKS["stories"], one, stated, Problem.of("x"), epochs=2, engines=settings) for one in methods]
+    store = MemoryStore()
+    schedule = ControlSchedule(cells, store.samples, None, "flops")
     async with Pair.open() as pair:
-        compared = Comparison(spread(problems(), 3), Problem.of("x"), settings, epochs=2)
-        methods = contenders("big_only,random_switch(unit=step,big_share=0.3),spec_rewrite,vote(ballots=3)*small_only")
-        await compared.run(pair, methods)
-        await compared.run_controls(pair, None, "flops")
-    folders = {(one.task, one.label): "run" for one in compared.samples}
-    again = [sample_of(row) for row in csv.DictReader(io.StringIO(export.csv(compared.samples, folders).decode()))]
-    rows = {(row["task"], row["label"]): row["folder"] for row in export.rows(compared.samples, folders)}
-    printed = summarize(compared.samples, folders=folders)
+        runner = EvalRunner.on(pair, store, chains=4)
+        while round_of := schedule.next():
+            await runner.run_cells(round_of)
+    folders = {(one.task, one.label): "run" for one in store.samples}
+    again = [sample_of(row) for row in csv.DictReader(io.StringIO(export.csv(store.samples, folders).decode()))]
+    rows = {(row["task"], row["label"]): row["folder"] for row in export.rows(store.samples, folders)}
+    printed = summarize(store.samples, folders=folders)
     assert summarize(again, folders=rows) == printed
     assert all(row.costs.keys() == {"api", "gpu", "flops"} for row in printed)
     assert any(row.contrasts for row in printed)
