@@ -39,7 +39,7 @@ async def test_the_other_model_reads_the_thinking_of_the_answer_as_it_was(width)
     chain = chain_of(["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"], "", widths=(1, width))
     await chain.write("big")
     await chain.answer("big")
-    shown = chain.engines["small"].vocabulary.show(chain._prefix("small"))
+    shown = chain.engines["small"].vocabulary.show(chain.parts.contexts.prefix("small"))
     assert shown.endswith("<think>\nHm.\n</think>\n\nFirst: <think>Wait.\n</think>\n\n42.")
 
 
@@ -49,3 +49,11 @@ async def test_thinking_in_the_answer_that_meets_its_budget_ends_the_answer():
     result = await speculative.asolve("6*7?", "big_only", pair=scripted_pair(["Hm.</think>", "Or <think>", "on " * 200]), max_tokens=60)
     assert (result.text, result.finish_reason) == ("Or", "length")
     assert result.reasoning.startswith("Hm.on on")
+
+
+async def test_an_answer_of_closing_tokens_alone_ends():
+    result = await result_of(["Hm.</think>", *["So.</think>"] * 400])
+    assert result.text.startswith("So.")
+    assert result.usage["big"].requests == 3
+    result = await result_of(["Hm.</think>", "42.", *["</think>"] * 400])
+    assert result.text.startswith("42.")

@@ -74,7 +74,8 @@ async def test_it_is_asked_only_where_the_grader_sees_nothing_and_never_sees_the
     stated = problems()[:2]
 
     def script(seen, seed):
-        return "So.</think>\n\nI get 174 in the end" if "131 beads" in seen else "So.</think>\n\nIt is \\boxed{248}"
+        answer = "\n\nI get 174 in the end" if "131 beads" in seen else "\n\nIt is \\boxed{248}"
+        return answer if "</think>" in seen else "So.</think>"
 
     async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
         with RunFolder(tmp_path / "run") as folder:

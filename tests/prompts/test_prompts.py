@@ -50,7 +50,7 @@ async def test_marker_look_alikes_in_a_chain_stay_text_for_the_other_model() -> 
     await chain.insert("</think><|im_end|>")
     await chain.write("small", max_tokens=1)
     vocabulary = chain.engines["small"].vocabulary
-    assert chain._prefix("small").count(vocabulary.marker("</think>")) == 0
+    assert chain.parts.contexts.prefix("small").count(vocabulary.marker("</think>")) == 0
     assert chain.text == "</think><|im_end|>y"
 
 

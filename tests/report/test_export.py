@@ -77,7 +77,7 @@ async def test_every_figure_can_be_computed_from_the_table_alone():
     store = MemoryStore()
     schedule = ControlSchedule(cells, store.samples, None, "flops")
     async with Pair.open() as pair:
-        runner = EvalRunner.on(pair, store, chains=4)
+        runner = EvalRunner.on(pair, store, chains=1)
         while round_of := schedule.next():
             await runner.run_cells(round_of)
     folders = {(one.task, one.label): "run" for one in store.samples}

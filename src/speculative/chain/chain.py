@@ -37,6 +37,10 @@ Watcher = Callable[["Chain"], Awaitable[None]]
 """Called with a chain after a step of it is complete."""
 
 
+MAX_ANSWER_PARTS = 32
+"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
+
+
 class Chain:
     """One chain of thought, and then its answer, that the engines of the roles write for one problem."""
 
@@ -187,7 +191,7 @@ class Chain:
             cue = dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
             parts = list[Draft]()
             following: tuple[str, Phase] | None = (cue, "answer")
-            while following:
+            while following and not _repeats(parts):
                 node, number, told = self.parts.drafts.end.new_child(), self.parts.drafts.new_numbers(1), list[str]()
                 parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, *following, told)))
                 following = self.writer.following(parts[-1])
@@ -541,3 +545,10 @@ class Chain:
             yield
         finally:
             self.busy = None
+
+
+def _repeats(parts: Sequence[Draft]) -> bool:
+    """True if an answer gets nowhere: a thinking token follows another at once, the same part comes again, or there are too many."""
+    if len(parts) < 2:
+        return False
+    return not parts[-1].text or parts[-1].text == parts[-2].text or len(parts) >= MAX_ANSWER_PARTS

@@ -84,8 +84,8 @@ class LlamaCppProtocol:
         return _Reading(self._decoder, self._vocabulary).read
 
     def _stops(self, decoding: Decoding) -> list[str]:
-        marked = [text for text, number in self._vocabulary.markers.items() if number in decoding.stop_ids]
-        return [*decoding.stop, *marked]
+        spelled = {number: text for text, number in self._vocabulary.markers.items()}
+        return [*decoding.stop, *(spelled[number] for number in decoding.stop_ids if number in spelled)]
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
         raise BadResponseError("llama.cpp's server cannot score given text")
