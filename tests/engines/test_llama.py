@@ -175,7 +175,7 @@ async def test_every_method_end_to_end(llama_pair, method):
     assert result.text or result.finish_reason != "stop"
     for usage in result.usage.values():
         assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
-        assert usage.requests > 0
+    assert any(usage.requests for usage in result.usage.values())
     assert not any(marker in result.reasoning for marker in ("<|im_end|>", "</think>", "<think>"))
 
 

@@ -50,7 +50,7 @@ async def test_every_method_end_to_end(pair, servers, method, wrappers):
     assert result.text
     for usage in result.usage.values():
         assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
-        assert usage.requests > 0
+    assert any(usage.requests for usage in result.usage.values())
     assert not any(marker in result.reasoning + result.text for marker in ("<|im_end|>", "</think>", "<think>"))
     await counted(
         servers, before, result.usage, ("produced_tokens",) if method in SEVERAL else ("requests", "prompt_tokens", "produced_tokens")

@@ -19,7 +19,7 @@ def export_inspect(
     *,
     out: Annotated[Path | None, Parameter(help="the folder for the logs [default: FOLDER/inspect]")] = None,
 ) -> int:
-    """Write a run folder as inspect-ai's log files: one for each task, method and setting.
+    """Write a run folder as inspect-ai log files, one for each task and method.
 
     `inspect view --log-dir FOLDER/inspect` shows them. Later exports replace them; the run folder stays the truth.
     """
