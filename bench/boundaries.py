@@ -28,7 +28,7 @@ SIZE = 6000
 
 
 class Reader:
-    """What a view needs of an engine."""
+    """Holds the attributes of an engine that a role's context reads."""
 
     def __init__(self, name, vocabulary):
         self.name, self.vocabulary, self.dialect = name, vocabulary, loader.dialect_of(vocabulary)

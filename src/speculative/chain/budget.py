@@ -1,4 +1,4 @@
-"""What a chain and its children may still cost."""
+"""Limits the tokens that a chain and its children may produce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speculative.problem import Problem
 
 
 class TokenLimit(Struct, frozen=True):
-    """Tokens that one more completion may have, and the chain's finish reason when there are none."""
+    """Holds the tokens of one more completion, and the finish reason at zero."""
 
     tokens: int
     reason: Literal["length", "context"] = "length"

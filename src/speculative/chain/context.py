@@ -78,7 +78,7 @@ class View:
         return prefix.ids
 
     def _closing(self, texts: Sequence[str]) -> list[int]:
-        """What closes the thinking after these texts."""
+        """Returns the tokens that close the thinking after these texts."""
         return self.parts(self.dialect.close(next((text for text in reversed(texts) if text), "")))
 
     def parts(self, parts: Sequence[Part]) -> list[int]:

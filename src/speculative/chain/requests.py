@@ -21,7 +21,7 @@ Listener = Callable[[AnyEvent | TextDelta], None]
 
 
 class Requests:
-    """Prepares engine calls. `path` is the chain's place among its siblings; None as `listener`: nobody listens."""
+    """Prepares engine calls. `path` is the chain's place among its siblings; `listener` may be None."""
 
     def __init__(
         self,
