@@ -17,7 +17,7 @@ Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "s
 """`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only."""
 Ids = Sequence[int]
 
-SPARED: ContextVar[bool] = ContextVar("spared", default=False)
+HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
 """Whether the work would go on without the engine that is called (`Problem.degrade`): then nobody waits long for a server in doubt."""
 
 
@@ -69,7 +69,7 @@ class Delta(Struct, frozen=True, gc=False):
     completion: Completion | None = None
 
 
-class Tally(Struct):
+class CallStats(Struct):
     """What a call has come to so far. The engine adds to it as it works, so that a cancelled call is counted too.
 
     Units: tokens. `prompt_tokens` are those given, `cached_tokens` the part of them that was not computed again,
@@ -85,12 +85,12 @@ class Tally(Struct):
     written: Ids = ()
 
 
-class Vocabulary(Protocol):
-    """An engine's tokens. `encode` never gives a marker, whatever the text says; markers have their own door."""
+class Tokenizer(Protocol):
+    """Converts text to an engine's token ids and back. `encode` never gives a special token, whatever the text says."""
 
     @property
-    def markers(self) -> dict[str, int]:
-        """The texts of its markers, and their ids."""
+    def special_tokens(self) -> dict[str, int]:
+        """The texts of the special tokens, and their ids."""
         ...
 
     @property
@@ -99,11 +99,11 @@ class Vocabulary(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Plain text to ids; text that looks like a marker stays text."""
+        """Returns the ids of plain text. Text that looks like a special token stays text."""
         ...
 
-    def marker(self, text: str) -> int:
-        """The id of a marker such as `<think>`. Raises `UnknownMarkerError`."""
+    def special_token_id(self, text: str) -> int:
+        """Returns the id of a special token such as `<think>`. Raises `UnknownSpecialTokenError`."""
         ...
 
     def knows(self, ids: Ids) -> bool:
@@ -111,7 +111,7 @@ class Vocabulary(Protocol):
         ...
 
     def to_bytes(self, ids: Ids) -> bytes:
-        """The exact bytes of the ids; markers give nothing."""
+        """Returns the exact bytes of the ids. Special tokens give none."""
         ...
 
 
@@ -127,7 +127,7 @@ class Engine(Protocol):
     @property
     def abilities(self) -> frozenset[Ability]: ...
     @property
-    def vocabulary(self) -> Vocabulary: ...
+    def tokenizer(self) -> Tokenizer: ...
     @property
     def dialect(self) -> str:
         """Which of `prompts` this model was trained on."""
@@ -138,15 +138,15 @@ class Engine(Protocol):
         """Positions that the model has, prompt and output together."""
         ...
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order."""
         ...
 
-    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         """One completion, as it is written: the same ids that `complete` gives."""
         ...
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
         """Log-probability (nats) of every token of each continuation after its own prefix."""
         ...
 
@@ -181,16 +181,16 @@ def seed_of(digest: str) -> int:
     return int(digest[:12], 16)
 
 
-WARMING = 0
+PREFILL_SEED = 0
 """The seed of warm-ups in the background: they draw nothing, and when they happen depends on the clock."""
 
-LEAST = -1e9
+MIN_LOGPROB = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
 
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
-    """The same, with `LEAST` for what JSON cannot say."""
+    """The same, with `MIN_LOGPROB` for what JSON cannot say."""
     given = tuple(logprobs)
-    if sum(given) > LEAST:  # nearly always; what is no number makes the sum none, which is above nothing
+    if sum(given) > MIN_LOGPROB:  # nearly always; what is no number makes the sum none, which is above nothing
         return given
-    return tuple(logprob if logprob > LEAST else LEAST for logprob in given)
+    return tuple(logprob if logprob > MIN_LOGPROB else MIN_LOGPROB for logprob in given)

@@ -221,7 +221,7 @@ class Window:
         self._kind = np.zeros(end - first, np.int64)
         self._kind[self._places] = [order[id(sequence.call.stops)] for sequence in self._sequences]
         self._sequence = self._sequences[0]
-        self._tally, self._flag_bytes = self._sequence.call.tally, self._sequence.call.stops.flag_bytes
+        self._stats, self._flag_bytes = self._sequence.call.stats, self._sequence.call.stops.flag_bytes
         self.draw = self._draw_one if end - first == 1 else self._draw_all
 
     def feed(self) -> None:
@@ -240,7 +240,7 @@ class Window:
         self._ids[:] = tokens
         for sequence, token in zip(self._sequences, tokens[self._places].tolist(), strict=True):
             sequence.ids.append(token)
-            sequence.call.tally.produced_tokens += 1
+            sequence.call.stats.produced_tokens += 1
         if self._asks_logprobs:
             values = logprobs(self._logits, tokens)[self._places].tolist()
             for sequence, value in zip(self._sequences, values, strict=True):
@@ -258,7 +258,7 @@ class Window:
         token = self._sampler.draw_one(self._numbers[line, 0])
         self._ids[0] = token
         sequence.ids.append(token)
-        self._tally.produced_tokens += 1
+        self._stats.produced_tokens += 1
         if sequence.logprobs is not None:
             sequence.logprobs.append(float(logprobs(self._logits, np.array([token]))[0]))
         return self.left <= 0 or self._flag_bytes[token] != 0

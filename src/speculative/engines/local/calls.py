@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import Completion, Decoding, Delta, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta
 from speculative.engines.local.model import Ints
 from speculative.engines.local.stops import Stops
 from speculative.errors import SpeculativeError
@@ -18,11 +18,11 @@ from speculative.errors import SpeculativeError
 class Call:
     """Represents one call. The event loop waits on `future`, the worker settles it."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, stats: CallStats) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.gone: asyncio.Future[None] | None = None  # set when a cancelled call waits until its work has ended
-        self.tally = tally
+        self.stats = stats
         self.settled = False
 
     def post(self, callback: Callable[..., None], *arguments: Any) -> None:
@@ -56,8 +56,8 @@ class Call:
 class Completing(Call):
     """Represents a call of `complete`. `results` is filled in any order."""
 
-    def __init__(self, tally: Tally, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
-        super().__init__(tally)
+    def __init__(self, stats: CallStats, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
+        super().__init__(stats)
         self.prefixes, self.decoding, self.stops = prefixes, decoding, stops
         self.results: list[list[Completion | None]] = [[None] * decoding.n for _ in prefixes]
         self._left = len(prefixes) * decoding.n
@@ -78,8 +78,8 @@ class Completing(Call):
 class Streaming(Completing):
     """Represents a call of `stream`. Deltas wait in a queue for the consumer."""
 
-    def __init__(self, tally: Tally, prefix: Ints, decoding: Decoding, stops: Stops) -> None:
-        super().__init__(tally, [prefix], decoding, stops)
+    def __init__(self, stats: CallStats, prefix: Ints, decoding: Decoding, stops: Stops) -> None:
+        super().__init__(stats, [prefix], decoding, stops)
         self.streams = True
         self.deltas: deque[Delta] = deque()
         self.ready = asyncio.Event()
@@ -105,8 +105,8 @@ class Streaming(Completing):
 class Scoring(Call):
     """Represents a call of `score`."""
 
-    def __init__(self, tally: Tally, prefixes: list[Ints], continuations: list[Ints]) -> None:
-        super().__init__(tally)
+    def __init__(self, stats: CallStats, prefixes: list[Ints], continuations: list[Ints]) -> None:
+        super().__init__(stats)
         self.results: list[list[float]] = [[] for _ in prefixes]
         self._left = len(prefixes)
         pairs = zip(prefixes, continuations, strict=True)

@@ -157,9 +157,9 @@ class Worker:
         job.shrinks = self.batch.shrinks
         if not job.counted:
             job.counted = True
-            job.call.tally.prompt_tokens += job.prefix
-            job.call.tally.cached_tokens += job.start
-            job.call.tally.scored_tokens += len(job.ids) - job.prefix
+            job.call.stats.prompt_tokens += job.prefix
+            job.call.stats.cached_tokens += job.start
+            job.call.stats.scored_tokens += len(job.ids) - job.prefix
         elif isinstance(job.call, Scoring):
             job.call.results[job.index].clear()
         return True
@@ -198,7 +198,7 @@ class Worker:
             j = todo.popleft()
             sequence = Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j))
             if len(call.prefixes) * decoding.n == 1:
-                call.tally.written = sequence.ids
+                call.stats.written = sequence.ids
             self.batch.join(target, sequence, logits)
             target = self.store.take(length + 2) if todo else None
         if todo:  # no more rows now: the others begin when one is free, and find the prefix computed
