@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from speculative._sync import apart
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Vocabulary
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
@@ -166,13 +166,13 @@ class OpenAIEngine:
         telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.vocabulary), tally, len(prefix))
         return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
         if len(prefixes) != len(continuations):
             raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
-        found: list[list[float]] = [[] for _ in prefixes]
+        found = [Scores() for _ in prefixes]
 
         async def one(place: int, prefix: Ids, continuation: Ids) -> None:
             self._fits(prefix, len(continuation))
@@ -183,9 +183,10 @@ class OpenAIEngine:
             tally.scored_tokens += len(continuation)
             answer = await self.client.post(self._protocol.score_path, self._protocol.score_body(prefix, continuation), key)
             try:
-                found[place], cached = self._protocol.scores_of(answer, prefix, continuation)
+                logprobs, cached = self._protocol.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
+            found[place] = Scores(logprobs)
             tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BundledEngine:
 
     folder: Path | None = None
     dialect = "bundled"
-    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"})
 
     def __init__(self, name: str, vocabulary: FileVocabulary, worker: Worker) -> None:
         self.name, self.vocabulary = name, vocabulary
@@ -101,8 +101,8 @@ class BundledEngine:
         finally:
             await self._end(call)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
-        """Returns the log-probability (nats) of every token of each continuation."""
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest."""
         from speculative.engines.local.calls import Scoring
 
         if len(prefixes) != len(continuations):
@@ -112,7 +112,7 @@ class BundledEngine:
         if not arrays:
             return []
         tally.requests += 1
-        call = Scoring(tally, arrays, scored)
+        call = Scoring(tally, arrays, scored, top)
         self._worker.put(call)
         return await self._result(call)
 
@@ -163,6 +163,8 @@ class BundledEngine:
             "temperature": decoding.temperature >= 0,
             "top_p": 0 < decoding.top_p <= 1,
             "top_k": decoding.top_k >= 0,
+            "top_logprobs": decoding.top_logprobs >= 0,
+            "choices": all(0 <= token < self._worker.model.shape.vocabulary for token in decoding.choices),
         }
         for name, fine in checks.items():
             if not fine:
