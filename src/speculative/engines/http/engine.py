@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from speculative._sync import apart
+from speculative._sync import run_in_thread
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
@@ -101,7 +101,7 @@ class OpenAIEngine:
                 what, since = doing
                 tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
 
-        return apart(cls.connect(urls, phase=phase, **options), told)
+        return run_in_thread(cls.connect(urls, phase=phase, **options), told)
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
