@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from speculative._sync import apart
+from speculative._sync import run_in_thread
 from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Vocabulary
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
@@ -20,8 +20,8 @@ from speculative.engines.http.protocols.base import BadResponseError, Completion
 from speculative.engines.http.response import ResponseReader, StreamingReader
 from speculative.engines.tokenizers import loader as remote_vocabulary
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
-from speculative.hiding import bare
 from speculative.prompts import load_dialect
+from speculative.redaction import without_login
 
 STREAM_INTERVAL = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
@@ -70,7 +70,7 @@ class OpenAIEngine:
         """
         addresses = [urls] if isinstance(urls, str) else urls
         client = ServerClient(addresses, secret=secret, deadlines=deadlines)
-        waiting = f"waiting for {' and '.join(map(bare, addresses))}"
+        waiting = f"waiting for {' and '.join(map(without_login, addresses))}"
         try:
             phase(waiting)
             server = await inspect(client, model, context)
@@ -101,7 +101,7 @@ class OpenAIEngine:
                 what, since = doing
                 tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
 
-        return apart(cls.connect(urls, phase=phase, **options), told)
+        return run_in_thread(cls.connect(urls, phase=phase, **options), told)
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
