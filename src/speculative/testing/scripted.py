@@ -206,9 +206,10 @@ class ScriptedEngine:
         return tuple(self._top((*prefix, *ids[:place]), token, count) for place, token in enumerate(ids))
 
     def _top(self, prefix: Ids, written: int | None, count: int) -> Top:
-        likely = self._likely(self._vocabulary.show(prefix)) if self._likely else {}
-        found = {self._vocabulary.parse(text)[0]: logprob for text, logprob in likely.items()}
-        found = ({} if written is None else {written: -0.1}) | found
+        found: dict[int, float] = {} if written is None else {written: -0.1}
+        if self._likely:
+            likely = self._likely(self._vocabulary.show(prefix))
+            found |= {self._vocabulary.parse(text)[0]: logprob for text, logprob in likely.items()}
         return tuple(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:count])
 
 
