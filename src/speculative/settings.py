@@ -1,7 +1,7 @@
 """The settings of the service. The first source that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
 `speculative.toml`, the default.
 
-Secrets of other programs (`OPENAI_API_KEY`, `HF_TOKEN`) are not settings: `speculative.secret` reads one where it is needed.
+Secrets of other programs (`OPENAI_API_KEY`, `HF_TOKEN`) are not settings: `speculative.redaction` reads one where it is needed.
 """
 
 from __future__ import annotations

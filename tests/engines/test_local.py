@@ -47,7 +47,43 @@ def changed(decoding: Decoding, **changes: Any) -> Decoding:
 async def test_it_is_an_engine(small: BundledEngine) -> None:
     engine: Engine = small
     assert (engine.name, engine.dialect, engine.context) == ("bundled:small", "bundled", 16384)
-    assert engine.abilities == {"continue", "ids", "logprobs", "score", "stream", "cached"}
+    assert engine.abilities == {"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"}
+
+
+async def test_the_most_likely_tokens_and_the_choices_are_those_of_the_distribution(small: BundledEngine, prompt: list[int]) -> None:
+    whole = small._worker.model.shape.vocabulary
+    found = await one(small, prompt, changed(SAMPLED, max_tokens=5, logprobs=True, top_logprobs=whole, choices=(5, 6, 7)))
+    assert found.top_logprobs
+    assert found.logprobs
+    for token, logprob, top in zip(found.ids, found.logprobs, found.top_logprobs, strict=True):
+        values = [value for _, value in top]
+        assert values == sorted(values, reverse=True)
+        assert np.exp(values).sum() == pytest.approx(1, abs=1e-4)
+        assert dict(top)[token] == pytest.approx(logprob, abs=1e-4)
+    assert found.choice_logprobs == tuple(dict(found.top_logprobs[0])[token] for token in (5, 6, 7))
+    three = await one(small, prompt, changed(SAMPLED, max_tokens=5, top_logprobs=3))
+    assert three.top_logprobs == tuple(top[:3] for top in found.top_logprobs)
+    (scored,) = await small.score([prompt], [found.ids], key="", tally=Tally(), top=3)
+    for mine, theirs in zip(three.top_logprobs, scored.top or (), strict=True):
+        assert [token for token, _ in mine] == [token for token, _ in theirs]
+        assert [value for _, value in mine] == pytest.approx([value for _, value in theirs], abs=1e-4)
+
+
+async def test_among_others_top_and_choices_are_those_of_its_own_row(small: BundledEngine, prompt: list[int]) -> None:
+    kind = changed(SAMPLED, max_tokens=9, top_logprobs=2, choices=(5, 6))
+    alone = await one(small, prompt, kind)
+    crowd = await asyncio.gather(
+        *(one(small, prompt[place % 3 :], changed(kind, seed=place)) for place in range(9)), one(small, prompt, kind)
+    )
+    assert crowd[-1] == alone
+
+
+async def test_a_call_that_resumes_another_draws_what_that_would_have_drawn(small: BundledEngine, prompt: list[int]) -> None:
+    whole = await one(small, prompt, changed(SAMPLED, max_tokens=40, seed=11))
+    size = len(whole.ids) // 2
+    resumed = changed(SAMPLED, max_tokens=40 - size, seed=99, resumes=(11, 0, 0, size))
+    assert (await one(small, [*prompt, *whole.ids[:size]], resumed)).ids == whole.ids[size:]
+    assert (await one(small, [*prompt, *whole.ids[:size]], changed(resumed, resumes=None))).ids != whole.ids[size:]
 
 
 @pytest.mark.parametrize("name", ["small", "big"])

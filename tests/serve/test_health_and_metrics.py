@@ -17,6 +17,7 @@ from serving import ASK, TEXT, Served, pair, serving
 
 from speculative.errors import EngineUnreachableError, WeightsError
 from speculative.pair import Pair
+from speculative.redaction import Redactor
 from speculative.serve import health, logs
 from speculative.serve.app import opened as opened_pair
 from speculative.serve.server import bind, make_server
@@ -171,7 +172,7 @@ async def test_probes_at_once_and_soon_after_share_one_call(away):
 async def test_the_log_says_why_and_only_what_is_new(monkeypatch):
     monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
     out = io.StringIO()
-    handler = logs.set_up("info", logs.Redactor(), out)
+    handler = logs.set_up("info", Redactor(), out)
     try:
         engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
         served = make_server(Settings(), None).state

@@ -9,8 +9,8 @@ from strategies import Mortal
 
 from speculative import errors
 from speculative.pair import Pair
+from speculative.redaction import Redactor, without_address
 from speculative.serve import logs
-from speculative.serve.errors import without_address
 from speculative.testing import ScriptedEngine
 
 HOST = "10.9.8.7"
@@ -37,7 +37,7 @@ def asked(served, body, path="/v1/chat/completions"):
 @pytest.fixture
 def log():
     stream = io.StringIO()
-    handler = logs.set_up("debug", logs.Redactor(), stream)
+    handler = logs.set_up("debug", Redactor(), stream)
     yield stream
     logs.take_down(handler)
 

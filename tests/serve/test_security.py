@@ -9,6 +9,7 @@ import pytest
 from serving import ASK, Broken, Late, pair, serving
 
 from speculative.errors import EngineUnreachableError, UsageError
+from speculative.redaction import Redactor
 from speculative.serve import completion, logs
 from speculative.serve.security import is_loopback
 from speculative.serve.server import make_server
@@ -186,7 +187,7 @@ def test_a_page_that_may_call_can_read_why_it_is_refused():
 
 def logged(level="debug", keys=()):
     stream = io.StringIO()
-    handler = logs.set_up(level, logs.Redactor(keys), stream)
+    handler = logs.set_up(level, Redactor(keys), stream)
     return stream, handler
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from speculative.engines.base import CallStats, Completion, Decoding
-from speculative.errors import ContextExceededError, UnknownSpecialTokenError
-from speculative.testing import ScriptedEngine, ScriptedTokenizer
+from speculative.engines.base import LEAST, Completion, Decoding, Tally
+from speculative.errors import ContextExceededError, UnknownMarkerError
+from speculative.testing import ScriptedEngine, ScriptedVocabulary
 
 
 async def written(engine: ScriptedEngine, prefix: str, **settings: Any) -> list[tuple[str, str]]:
@@ -75,6 +75,19 @@ async def test_scores_are_one_for_each_token() -> None:
     assert (scores, stats.scored_tokens) == ([[-2.0, -2.0], []], 2)
     assert await ScriptedEngine("").score([[1]], [[2]], key="", stats=CallStats()) == [[-0.1]]
     await engine.aclose()
+
+
+async def test_likely_tokens_choices_and_rewards_are_scripted() -> None:
+    engine = ScriptedEngine("ab", top=lambda seen: {"a": -0.5, "c": -1.0} if not seen else {}, rewards=len)
+    a, b, c = ScriptedVocabulary().encode("abc")
+    decoding = Decoding(2, top_logprobs=2, choices=(c, b))
+    ((found,),) = await engine.complete([[]], decoding, key="", tally=Tally())
+    assert found.top_logprobs == (((a, -0.5), (c, -1.0)), ((b, -0.1),))
+    assert found.choice_logprobs == (-1.0, LEAST)
+    (scores,) = await engine.score([[]], [[a, b]], key="", tally=Tally(), top=1)
+    assert scores.top == (((a, -0.5),), ((b, -0.1),))
+    assert await engine.reward([[a, b, c], [a]], key="", tally=(tally := Tally())) == [3, 1]
+    assert (tally.requests, tally.prompt_tokens, tally.scored_tokens) == (1, 4, 4)
 
 
 def test_the_vocabulary_has_bytes_for_text_and_its_own_door_for_markers() -> None:

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit
 from speculative.chain.prefix_memory import PrefixMemory
-from speculative.engines.base import HAS_FALLBACK, CallStats, Completion, Decoding, Engine, Ids, Tokenizer, UnfinishedCharacter, finite
+from speculative.engines.base import SPARED, Completion, Decoding, Engine, Ids, Scores, Tally, UnfinishedCharacter, Vocabulary, finite
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
 
@@ -42,7 +42,7 @@ class EngineCalls:
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
-    ) -> tuple[list[list[float]], Call]:
+    ) -> tuple[list[Scores], Call]:
         """Returns the log-probabilities of the continuations' tokens, and the cost of the call."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats)

@@ -36,11 +36,11 @@ from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, undecided_notes
-from speculative.hiding import hidden
 from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender, spell
 from speculative.pair import Pair
+from speculative.redaction import redact
 from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
@@ -247,7 +247,7 @@ def _known(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, finder: 
 
 def _shown(value: Any) -> Any:
     """A flag's value without secrets."""
-    return [hidden(one) for one in value] if isinstance(value, tuple) else hidden(value) if isinstance(value, str) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [redact(one) for one in value] if isinstance(value, tuple) else redact(value) if isinstance(value, str) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 def _show_prompts(cells: Sequence[EvalCell], pair: Pair) -> int:

@@ -13,9 +13,17 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "speculates"]
-"""`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only."""
+Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
+"""What an engine can do beyond writing.
+
+`continue`: goes on from any prefix. An engine without it replies to whole conversations only. `ids`: takes and gives token ids.
+`logprobs`: of the written tokens. `top`: the most likely tokens at each place, of completions and of scores. `choices`: the
+log-probability of given tokens at the first place. `score`: the log-probabilities of given text. `reward`: it is a reward model.
+`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only.
+"""
 Ids = Sequence[int]
+Top = tuple[tuple[int, float], ...]
+"""The most likely ids at one place with their log-probabilities (nats), the likeliest first."""
 
 HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
 """Whether the work would go on without the engine that is called (`Problem.degrade`): then nobody waits long for a server in doubt."""
@@ -27,6 +35,10 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     Greedy completions of one prefix are copies of one, which is written once. `seed` makes the draws of completion j of
     prefix i a function of (seed, i, j) and of nothing else. `stop` strings stay in the text: decoding ends with the token in
     which one completes. `stop_ids` end decoding and are no text.
+
+    `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
+    the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
+    can draws what that call would have drawn after so many tokens; others ignore it.
     """
 
     max_tokens: int
@@ -38,6 +50,9 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     logprobs: bool = False
+    top_logprobs: int = 0
+    choices: tuple[int, ...] = ()
+    resumes: tuple[int, int, int, int] | None = None
 
 
 class Completion(Struct, frozen=True, gc=False):
@@ -46,20 +61,32 @@ class Completion(Struct, frozen=True, gc=False):
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
-    server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities, where a
-    server gave them. No engine gives `cut`: it stands in a trace for a call that ended before its completion did.
+    server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities.
+    `choice_logprobs`: the log-probability of each of `Decoding.choices`, `LEAST` for one that the server did not tell.
+
+    No engine gives the other finish reasons: `until` (the caller's predicate ended it), `cut` (the call ended before its completion
+    did) and `no room` (no call was made).
     """
 
     ids: tuple[int, ...]
-    finish: Literal["stop", "end", "length", "context", "loop", "cut"]
+    finish: Literal["stop", "end", "length", "context", "loop", "until", "cut", "no room"]
     end_id: int | None = None
     logprobs: tuple[float, ...] | None = None
-    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    top_logprobs: tuple[Top, ...] | None = None
+    choice_logprobs: tuple[float, ...] | None = None
 
     @property
     def produced(self) -> int:
         """Tokens that the model produced, the ending one included."""
         return len(self.ids) + (self.end_id is not None)
+
+
+class Scores(list[float]):
+    """The log-probability (nats) of every token of one text, and if asked for the most likely tokens at each place."""
+
+    def __init__(self, logprobs: Iterable[float] = (), top: Iterable[Top] | None = None) -> None:
+        super().__init__(logprobs)
+        self.top: tuple[Top, ...] | None = None if top is None else tuple(top)
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -146,11 +173,19 @@ class Engine(Protocol):
         """One completion, as it is written: the same ids that `complete` gives."""
         ...
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
-        """Log-probability (nats) of every token of each continuation after its own prefix."""
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+        """Log-probability (nats) of every token of each continuation after its own prefix; of the `top` likeliest as well."""
         ...
 
     async def aclose(self) -> None: ...
+
+
+class RewardEngine(Engine, Protocol):
+    """An engine with the ability `reward`."""
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, tally: Tally) -> list[float]:
+        """Returns the reward of each text as it stands at its last token. `tally.scored_tokens` counts all tokens that were read."""
+        ...
 
 
 class UnfinishedCharacter:

@@ -14,7 +14,7 @@ from speculative.answers import WINDOW
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import inspect
 from speculative.errors import EngineServerError, UsageError
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 KEY = "OPENAI_API_KEY"
 TOKENS = 256
@@ -40,7 +40,7 @@ class Extractor:
         self.name, _, url = spec.rpartition("@") if "@http" in spec else ("", "", spec)
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"extract-with: {spec!r} is no address; write it as gpt-4o-mini@https://api.openai.com/v1")
-        self._link = ServerClient([url], secret=secret(KEY), deadlines=Deadlines(first_token=60.0))
+        self._link = ServerClient([url], secret=read_secret(KEY), deadlines=Deadlines(first_token=60.0))
 
     async def __aenter__(self) -> Extractor:
         """Asks the server which model it has, where none is named. Raises the errors of engines."""

@@ -24,7 +24,7 @@ from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
 from speculative.evaluate.problems import TaskProblem, problems, spread
 from speculative.problem import Problem
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
 """The columns of each, in any spelling of capitals; the first that is there."""
@@ -211,7 +211,7 @@ def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]
         raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
     try:
-        found: Any = datasets.load_dataset(dataset, config, split=split, token=secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
+        found: Any = datasets.load_dataset(dataset, config, split=split, token=read_secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:  # noqa: BLE001  the package, its network and its file formats each have errors of their own
         cause = error.__cause__ or error  # which a dataset's reader wraps
         reason = " ".join(str(cause).split()) or type(cause).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from speculative.engines.base import Engine
-from speculative.hiding import HIDDEN, SECRET, hidden
+from speculative.redaction import redact_command
 from speculative.trace.events import EngineCard
 from speculative.version import VERSION
 
@@ -40,7 +39,7 @@ def provenance(pair: Mapping[str, Engine], *, command: Sequence[str] | None = No
     """
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command_line(sys.argv if command is None else command),
+        "command": redact_command(sys.argv if command is None else command),
         "versions": versions(),
         "git": commits(),
         "engines": {role: describe_engine(engine) for role, engine in pair.items()},
@@ -58,21 +57,6 @@ def describe_engine(engine: Engine) -> dict[str, Any]:
         server_info["weights"] = blake2b((folder / "model.safetensors").read_bytes(), digest_size=8).hexdigest()
     known = EngineCard(engine.name, engine.dialect, engine.tokenizer.fingerprint, engine.context)
     return to_builtins(known) | {"abilities": sorted(engine.abilities)} | server_info
-
-
-def command_line(argv: Sequence[str]) -> str:
-    """Returns a command line as a shell takes it, without secrets."""
-    shown: list[str] = []
-    hide = False
-    for token in argv:
-        name, equals, _ = token.partition("=")
-        if hide:
-            token, hide = HIDDEN, False
-        elif SECRET.fullmatch(name):
-            token, hide = (f"{name}={HIDDEN}", False) if equals else (token, name.startswith("--"))
-        shown.append(hidden(token))
-    program = [Path(shown[0]).name] if shown else []
-    return shlex.join([*program, *shown[1:]])
 
 
 def versions() -> dict[str, str]:

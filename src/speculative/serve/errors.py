@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from speculative.errors import (
     UnsupportedMethodError,
     UsageError,
 )
+from speculative.redaction import without_address
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 MAX_MESSAGE = 1000
@@ -31,8 +31,6 @@ DEFAULT_WAIT_S = 5
 """`Retry-After` for a busy model server that named none."""
 MAX_WAIT_S = 3600
 """The longest `Retry-After`."""
-ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
-"""The address of a server inside an engine's name."""
 FAILURES: dict[type[EngineError], str] = {
     EngineUnreachableError: "'s server cannot be reached",
     EngineTimeoutError: "'s server did not answer in time",
@@ -132,11 +130,6 @@ def _path(error: dict[str, Any]) -> list[str]:
 
 
 # ---- redaction: a client learns the role, the model and the kind of failure, but no address and no words of a server ----
-
-
-def without_address(text: str) -> str:
-    """Removes the address of a server from an engine's name, or from a line with it."""
-    return ADDRESS.sub("", text)
 
 
 def describe_failure(error: EngineError) -> str:

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import traceback
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from speculative.secret import secrets
+from speculative.redaction import Redactor
 
 LOG = logging.getLogger("speculative.serve")
 LOGGERS = ("speculative", "uvicorn.error", "asyncio")
-IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
-MIN_SECRET = 8
-"""Characters of a secret at least: a shorter one could be a word."""
-
-
-class Redactor:
-    """Removes secrets from text for the log or for a client."""
-
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        known = {*keys, *secrets()}
-        self._secrets = sorted((key for key in known if len(key) >= MIN_SECRET), key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for key in self._secrets:
-            text = text.replace(key, "***")
-        return IN_URL.sub("***", text)
 
 
 class JsonFormatter(logging.Formatter):

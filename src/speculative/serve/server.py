@@ -17,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from speculative.engines.options import EngineOptions
 from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import Pair
+from speculative.redaction import Redactor
 from speculative.serve.app import create_app
 from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
-from speculative.serve.logs import Redactor, log, set_up, take_down
+from speculative.serve.logs import log, set_up, take_down
 from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
 

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
+from speculative.redaction import Redactor
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
-from speculative.serve.logs import Redactor, log
+from speculative.serve.logs import log
 from speculative.serve.metrics import Metrics
 from speculative.serve.models import ModelCatalog
 from speculative.serve.queue import ChainQueue

@@ -21,10 +21,11 @@ from speculative.errors import SpeculativeError, UsageError
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
+from speculative.redaction import without_address
 from speculative.serve.app import add_health_route, protected_router
 from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
-from speculative.serve.errors import ApiError, api_error, without_address
+from speculative.serve.errors import ApiError, api_error
 from speculative.serve.openapi import BODY_ERRORS, describe_body, error_replies
 from speculative.serve.outcome import ChainOutcome
 from speculative.serve.request import ChainRequest

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
 
-from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Tokenizer
-from speculative.errors import ContextExceededError, UnknownSpecialTokenError
+from speculative.engines.base import LEAST, Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Top, Vocabulary
+from speculative.errors import ContextExceededError, UnknownMarkerError
 from speculative.trace.replay import ABILITIES
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>")
@@ -68,9 +68,13 @@ class ScriptedEngine:
 
     `script`: the whole thinking that the model has in mind (it goes on from wherever the chain stands), a list of replies
     (one for each completion, in the order of the calls, the last one for ever after), or a function of what the model
-    sees and the seed, which may raise what an engine would. Replies may spell special tokens out (`</think>`); in a whole script what
-    follows that one is the answer. `scores(prefix, text)` gives the log-probability of every token of a text; `delay` is
-    seconds a token. `calls` are the verbs and prefixes that it was asked, `running` the calls under way, `produced` all tokens.
+    sees and the seed, which may raise what an engine would. Replies may spell markers out (`</think>`); in a whole script what
+    follows that marker is the answer.
+
+    `scores(prefix, text)` gives the log-probability of every token of a text; `top(prefix)` the log-probabilities of texts of one token
+    that may come next, the written one has -0.1 if it is not among them; `rewards(text)` the reward of a prefix with its text.
+    `delay` is seconds a token. `calls` are the verbs and prefixes that it was asked, `running` the calls under way, `produced` all
+    tokens.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class ScriptedEngine:
         context: int = 1 << 20,
         abilities: frozenset[Ability] = ABILITIES,
         scores: Callable[[str, str], float] | None = None,
+        top: Callable[[str], Mapping[str, float]] | None = None,
+        rewards: Callable[[str], float] | None = None,
         delay: float = 0.0,
         dialect: str = "chatml",
     ) -> None:
@@ -89,6 +95,8 @@ class ScriptedEngine:
         self._tokenizer = ScriptedTokenizer(width)
         self._script = script if callable(script) else _recited(script) if isinstance(script, str) else _in_turn(script)
         self._scores: Callable[[str, str], float] = scores or _sure
+        self._likely = top
+        self._rewards = rewards
         self.delay = delay
         self.calls: list[tuple[str, str]] = []
         self.running = 0
@@ -102,8 +110,8 @@ class ScriptedEngine:
         stats.requests += 1
         found: list[list[Completion]] = []
         for place, prefix in enumerate(prefixes):
-            self._take(prefix, "complete", stats)
-            several = [self._completion(prefix, decoding, decoding.seed + 7919 * place + 104729 * i) for i in range(decoding.n)]
+            self._take(prefix, "complete", tally)
+            several = [self._completion(prefix, decoding, _seed(decoding, place, i)) for i in range(decoding.n)]
             for completion in several:
                 before = stats.produced_tokens
                 try:
@@ -114,24 +122,36 @@ class ScriptedEngine:
             found.append(several)
         return found
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
-        stats.requests += 1
-        self._take(prefix, "stream", stats)
-        completion = self._completion(prefix, decoding, decoding.seed)
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+        tally.requests += 1
+        self._take(prefix, "stream", tally)
+        completion = self._completion(prefix, decoding, _seed(decoding))
         for token in completion.ids:
             await self._pace(1, stats)
             yield Delta((token,))
         self._count(completion.produced - len(completion.ids), stats)
         yield Delta((), completion)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
-        stats.requests += 1
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+        tally.requests += 1
         for prefix, given in zip(prefixes, continuations, strict=True):
-            self._take(prefix, "score", stats)
-            stats.scored_tokens += len(given)
-        await self._pace(0, stats)
-        show = self._tokenizer.show
-        return [[self._scores(show(p), show(c))] * len(c) for p, c in zip(prefixes, continuations, strict=True)]
+            self._take(prefix, "score", tally)
+            tally.scored_tokens += len(given)
+        await self._pace(0, tally)
+        show = self._vocabulary.show
+        return [
+            Scores([self._scores(show(p), show(c))] * len(c), self._tops(p, c, top) if top else None)
+            for p, c in zip(prefixes, continuations, strict=True)
+        ]
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, tally: Tally) -> list[float]:
+        """Returns what `rewards` gives for each text."""
+        tally.requests += 1
+        for text in texts:
+            self._take(text, "reward", tally)
+            tally.scored_tokens += len(text)
+        await self._pace(0, tally)
+        return [self._rewards(self._vocabulary.show(text)) if self._rewards else 0.0 for text in texts]
 
     async def aclose(self) -> None:
         """Does nothing, as nothing is open."""
@@ -178,7 +198,27 @@ class ScriptedEngine:
             if len(kept) < room:  # the script is at its end: so is the text
                 finish, end = "end", decoding.stop_ids[-1] if decoding.stop_ids else None
         logprobs = tuple(-0.1 for _ in kept) if decoding.logprobs else None
-        return Completion(tuple(kept), finish, end, logprobs)
+        top = self._tops(prefix, kept, decoding.top_logprobs) if decoding.top_logprobs else None
+        first = dict(self._top(prefix, kept[0] if kept else end, 1 << 30)) if decoding.choices else {}
+        choices = tuple(first.get(token, LEAST) for token in decoding.choices) if decoding.choices else None
+        return Completion(tuple(kept), finish, end, logprobs, top, choices)
+
+    def _tops(self, prefix: Ids, ids: Ids, count: int) -> tuple[Top, ...]:
+        """Returns the most likely tokens at the place of each id."""
+        return tuple(self._top((*prefix, *ids[:place]), token, count) for place, token in enumerate(ids))
+
+    def _top(self, prefix: Ids, written: int | None, count: int) -> Top:
+        found: dict[int, float] = {} if written is None else {written: -0.1}
+        if self._likely:
+            likely = self._likely(self._vocabulary.show(prefix))
+            found |= {self._vocabulary.parse(text)[0]: logprob for text, logprob in likely.items()}
+        return tuple(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:count])
+
+
+def _seed(decoding: Decoding, place: int = 0, number: int = 0) -> int:
+    """Returns the seed that the script gets; a call that goes on from another one has that one's."""
+    seed, place, number, _ = decoding.resumes or (decoding.seed, place, number, 0)
+    return seed + 7919 * place + 104729 * number
 
 
 @lru_cache(1 << 16)

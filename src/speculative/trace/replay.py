@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from speculative.engines.base import PREFILL_SEED, Ability, CallStats, Completion, Decoding, Delta, Engine, Ids, Tokenizer, digest, seed_of
+from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Scores, Tally, Vocabulary, digest, seed_of
 from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
 from speculative.trace.trace import Trace
 
 COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
 
-ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached"})
 
 
 class ReplayEngine:
@@ -33,7 +33,7 @@ class ReplayEngine:
         self.name, self.dialect, self.context = card.name, card.dialect, card.context
         self.tokenizer: Tokenizer = like.tokenizer
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
-        self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
+        self._scores: dict[int, list[tuple[events.Call, list[Scores]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
         self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
@@ -60,7 +60,7 @@ class ReplayEngine:
         ((completion,),) = await self.complete([prefix], decoding, key=key, stats=stats)
         yield Delta(completion.ids, completion)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
         name = seed_of(digest(prefixes, continuations))
         if not (found := self._scores.get(name)):
             await self._cut_short(name, stats)
@@ -106,7 +106,8 @@ class ReplayEngine:
             case events.Prefilled() if event.call.role == role:
                 self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:
-                found = [list(logprobs) for logprobs in event.logprobs]
+                tops = event.tops or [None] * len(event.logprobs)
+                found = [Scores(*one) for one in zip(event.logprobs, tops, strict=True)]
                 self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
             case events.Cancelled() if event.call.role == role:
                 self._cut[event.seed] = event

@@ -32,7 +32,7 @@ from speculative.errors import (
     EngineUnreachableError,
     UsageError,
 )
-from speculative.hiding import bare
+from speculative.redaction import without_login
 
 ATTEMPTS = 4
 RETRY_FOR_S = 30.0
@@ -147,7 +147,7 @@ class ServerClient:
                     events += len(payloads)
                     made = reader.take(payloads)
             if stream.over and not (events or stream.done):
-                raise EngineServerError(f"{bare(str(response.url))}: an empty answer; look into the server's log")
+                raise EngineServerError(f"{without_login(str(response.url))}: an empty answer; look into the server's log")
             return stream, made
 
         clock = asyncio.get_running_loop().time
@@ -175,7 +175,7 @@ class ServerClient:
                 raise self._late(stream.response, late) from None
         except (aiohttp.ClientError, OSError) as error:
             if not reader.over:
-                url, name = bare(str(stream.response.url)), type(error).__name__
+                url, name = without_login(str(stream.response.url)), type(error).__name__
                 raise EngineServerError(f"{url}: the answer was cut off ({name}); see whether the server died") from None
         finally:
             stream.response.close()
@@ -183,7 +183,7 @@ class ServerClient:
             yield made
 
     def _late(self, response: aiohttp.ClientResponse, whole: bool) -> EngineTimeoutError:
-        url = bare(str(response.url))
+        url = without_login(str(response.url))
         if whole:
             return EngineTimeoutError(f"{url}: the call took longer than {self.deadlines.whole:g} s")
         return EngineTimeoutError(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
@@ -309,9 +309,9 @@ def _check(secret: str, urls: Sequence[str]) -> None:
     if not secret.isprintable():
         raise UsageError("the server's key holds a line's end or another control character; give it without (--big-key, --small-key)")
     for url in urls:
-        if bare(url) != url:
+        if without_login(url) != url:
             raise UsageError(
-                f"{bare(url)}: a login in its address and a key (--big-key, --small-key, or the environment); give one of them"
+                f"{without_login(url)}: a login in its address and a key (--big-key, --small-key, or the environment); give one of them"
             )
 
 
@@ -319,7 +319,7 @@ def _check(secret: str, urls: Sequence[str]) -> None:
 def _address(base: str, path: str) -> tuple[URL, str]:
     """Where a call goes, and how that is told: without a password."""
     address = origin(base, path)
-    return URL(address), bare(address)
+    return URL(address), without_login(address)
 
 
 @lru_cache(8)
@@ -345,7 +345,7 @@ async def _page(response: aiohttp.ClientResponse, base: str) -> bytes:
     body, whole = await _read(response, MAX_ANSWER)
     if not whole:
         raise EngineServerError(
-            f"{bare(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there"
+            f"{without_login(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there"
         )
     return body
 

@@ -14,7 +14,7 @@ from speculative.engines.base import Ability, Tokenizer
 from speculative.engines.http.client import ServerClient
 from speculative.engines.http.protocols.base import ServerProtocol
 from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
-from speculative.hiding import bare
+from speculative.redaction import without_login
 
 T = TypeVar("T")
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
@@ -103,7 +103,8 @@ async def inspect(client: ServerClient, model: str | None = None, context: int |
     for url, other in zip(client.replicas.urls, found, strict=True):
         if (other.kind, other.model, other.context) != (first.kind, first.model, first.context):
             raise UsageError(
-                f"{bare(url)} runs {_what(other)}, but {bare(client.replicas.urls[0])} {_what(first)}; replicas have to be alike"
+                f"{without_login(url)} runs {_what(other)}, but {without_login(client.replicas.urls[0])} {_what(first)}; "
+                "replicas have to be alike"
             )
     if first.assumed:
         LOG.warning(

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from speculative._sync import apart
-from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Tokenizer
+from speculative._sync import run_in_thread
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Vocabulary
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
 from speculative.engines.http.response import ResponseReader, StreamingReader
 from speculative.engines.tokenizers import loader
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
-from speculative.hiding import bare
 from speculative.prompts import load_dialect
+from speculative.redaction import without_login
 
 STREAM_INTERVAL = 16
 """Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
@@ -69,7 +69,7 @@ class OpenAIEngine:
         """
         addresses = [urls] if isinstance(urls, str) else urls
         client = ServerClient(addresses, secret=secret, deadlines=deadlines)
-        waiting = f"waiting for {' and '.join(map(bare, addresses))}"
+        waiting = f"waiting for {' and '.join(map(without_login, addresses))}"
         try:
             phase(waiting)
             server = await inspect(client, model, context)
@@ -100,7 +100,7 @@ class OpenAIEngine:
                 what, since = doing
                 tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
 
-        return apart(cls.connect(urls, phase=phase, **options), told)
+        return run_in_thread(cls.connect(urls, phase=phase, **options), told)
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
@@ -165,13 +165,13 @@ class OpenAIEngine:
         telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
         return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
         if len(prefixes) != len(continuations):
             raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
-        found: list[list[float]] = [[] for _ in prefixes]
+        found = [Scores() for _ in prefixes]
 
         async def one(place: int, prefix: Ids, continuation: Ids) -> None:
             self._fits(prefix, len(continuation))
@@ -182,10 +182,11 @@ class OpenAIEngine:
             stats.scored_tokens += len(continuation)
             answer = await self.client.post(self._protocol.score_path, self._protocol.score_body(prefix, continuation), key)
             try:
-                found[place], cached = self._protocol.scores_of(answer, prefix, continuation)
+                logprobs, cached = self._protocol.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
-            stats.cached_tokens += min(max(0, cached), len(prefix))
+            found[place] = Scores(logprobs)
+            tally.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
         await gather_or_raise([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])

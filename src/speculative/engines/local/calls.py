@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import CallStats, Completion, Decoding, Delta
+from speculative.engines.base import Completion, Decoding, Delta, Scores, Tally, Top
 from speculative.engines.local.model import Ints
+from speculative.engines.local.sampler import all_logprobs, top_logprobs
 from speculative.engines.local.stops import Stops
+from speculative.engines.local.weights import Array
 from speculative.errors import SpeculativeError
 
 
@@ -105,9 +107,10 @@ class Streaming(Completing):
 class Scoring(Call):
     """Represents a call of `score`."""
 
-    def __init__(self, stats: CallStats, prefixes: list[Ints], continuations: list[Ints]) -> None:
-        super().__init__(stats)
-        self.results: list[list[float]] = [[] for _ in prefixes]
+    def __init__(self, tally: Tally, prefixes: list[Ints], continuations: list[Ints], top: int = 0) -> None:
+        super().__init__(tally)
+        self.top = top
+        self.results = [Scores(top=() if top else None) for _ in prefixes]
         self._left = len(prefixes)
         pairs = zip(prefixes, continuations, strict=True)
         self.jobs = deque(Append(self, prefix, i, [], continuation) for i, (prefix, continuation) in enumerate(pairs))
@@ -139,14 +142,29 @@ class Append:
 class Sequence:
     """Represents a completion that is being decoded in a row."""
 
-    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed")
+    __slots__ = ("call", "choices", "drawn", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed", "top")
 
-    def __init__(self, call: Completing, i: int, j: int, limit: int, key: int) -> None:
+    def __init__(self, call: Completing, i: int, j: int, limit: int, key: int, drawn: int) -> None:
         self.call, self.i, self.j, self.limit, self.key = call, i, j, limit, key
+        self.drawn = drawn  # random numbers of the stream that were drawn before
         self.ids: list[int] = []
+        self.top: list[Top] | None = [] if call.decoding.top_logprobs else None
+        self.choices: tuple[float, ...] | None = None
         self.logprobs: list[float] | None = [] if call.decoding.logprobs else None
         self.streamed = 0  # ids that were handed to a stream
         self.recorded = 0  # ids that the store knows to be in the row
+
+    @property
+    def inspects(self) -> bool:
+        """True if more of the logits is wanted than the log-probability of the token that is drawn next."""
+        return self.top is not None or (bool(self.call.decoding.choices) and not self.ids)
+
+    def inspect(self, logits: Array) -> None:
+        """Notes what is wanted of the logits [V] that the next token is drawn from."""
+        if self.top is not None:
+            self.top.append(top_logprobs(logits, self.call.decoding.top_logprobs))
+        if self.call.decoding.choices and not self.ids:
+            self.choices = tuple(all_logprobs(logits)[list(self.call.decoding.choices)].tolist())
 
     def to_append(self) -> Append:
         """Returns the append that computes a suspended sequence again."""

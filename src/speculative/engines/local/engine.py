@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids
+from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BundledEngine:
 
     folder: Path | None = None
     dialect = "bundled"
-    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"})
 
     def __init__(self, name: str, tokenizer: ByteBpeTokenizer, worker: Worker) -> None:
         self.name, self.tokenizer = name, tokenizer
@@ -101,8 +101,8 @@ class BundledEngine:
         finally:
             await self._end(call)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats) -> list[list[float]]:
-        """Returns the log-probability (nats) of every token of each continuation."""
+    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest."""
         from speculative.engines.local.calls import Scoring
 
         if len(prefixes) != len(continuations):
@@ -111,8 +111,8 @@ class BundledEngine:
         scored = [self._ids(ids) for ids in continuations]
         if not arrays:
             return []
-        stats.requests += 1
-        call = Scoring(stats, arrays, scored)
+        tally.requests += 1
+        call = Scoring(tally, arrays, scored, top)
         self._worker.put(call)
         return await self._result(call)
 
@@ -163,6 +163,8 @@ class BundledEngine:
             "temperature": decoding.temperature >= 0,
             "top_p": 0 < decoding.top_p <= 1,
             "top_k": decoding.top_k >= 0,
+            "top_logprobs": decoding.top_logprobs >= 0,
+            "choices": all(0 <= token < self._worker.model.shape.vocabulary for token in decoding.choices),
         }
         for name, fine in checks.items():
             if not fine:

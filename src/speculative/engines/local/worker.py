@@ -8,12 +8,12 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from speculative.engines.base import Completion
+from speculative.engines.base import Completion, Scores
 from speculative.engines.local.batch import Batch
 from speculative.engines.local.cache import Store
 from speculative.engines.local.calls import Append, Call, Completing, Scoring, Sequence
 from speculative.engines.local.model import PIECE, Ints, Model
-from speculative.engines.local.sampler import logprobs, stream_key
+from speculative.engines.local.sampler import logprobs, stream_key, top_logprobs
 from speculative.engines.local.weights import Array
 from speculative.errors import EngineClosedError, EngineError, SpeculativeError
 
@@ -161,7 +161,7 @@ class Worker:
             job.call.stats.cached_tokens += job.start
             job.call.stats.scored_tokens += len(job.ids) - job.prefix
         elif isinstance(job.call, Scoring):
-            job.call.results[job.index].clear()
+            job.call.results[job.index] = Scores(top=() if job.call.top else None)
         return True
 
     def _score(self, job: Append, scored: Ints, logits: Array) -> None:
@@ -171,7 +171,10 @@ class Worker:
         first = job.start + skip - job.prefix + 1
         wanted = scored[first : first + max(len(logits) - skip, 0)].astype(np.int64)
         if len(wanted):
-            job.call.results[job.index] += logprobs(logits[skip : skip + len(wanted)], wanted).tolist()
+            result, rows = job.call.results[job.index], logits[skip : skip + len(wanted)]
+            result += logprobs(rows, wanted).tolist()
+            if result.top is not None:
+                result.top += tuple(top_logprobs(row, job.call.top) for row in rows)
 
     def _complete(self, job: Append, logits: Array) -> None:
         """Starts the decoding of a computed prefix, or ends its call."""
@@ -196,7 +199,8 @@ class Worker:
         while todo and target is not None:
             self.store.copy(row, target, length)
             j = todo.popleft()
-            sequence = Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j))
+            seed, i, k, drawn = decoding.resumes or (decoding.seed, job.index, j, 0)
+            sequence = Sequence(call, job.index, j, limit, stream_key(seed, i, k), drawn)
             if len(call.prefixes) * decoding.n == 1:
                 call.stats.written = sequence.ids
             self.batch.join(target, sequence, logits)

@@ -11,7 +11,7 @@ from speculative.engines import hub
 from speculative.engines.base import Tokenizer
 from speculative.errors import UsageError, WeightsError
 from speculative.prompts import detect_dialect
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 FILE = "tokenizer.json"
 SHIPPED = Path(__file__).parents[2] / "bundled" / "big" / FILE
@@ -78,7 +78,7 @@ def _from_hub(name: str) -> Path:
         except LocalEntryNotFoundError:
             if why := hub.unreachable():
                 return _missing(name, f"is not in this machine's cache of the hub, and {why}")
-            return Path(fetch(name, FILE, token=secret("HF_TOKEN")))
+            return Path(fetch(name, FILE, token=read_secret("HF_TOKEN")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         return _missing(name, f"was not found on the hub ({type(error).__name__})")
 
