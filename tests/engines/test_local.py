@@ -63,7 +63,7 @@ async def test_the_most_likely_tokens_and_the_choices_are_those_of_the_distribut
     assert found.choice_logprobs == tuple(dict(found.top_logprobs[0])[token] for token in (5, 6, 7))
     three = await one(small, prompt, changed(SAMPLED, max_tokens=5, top_logprobs=3))
     assert three.top_logprobs == tuple(top[:3] for top in found.top_logprobs)
-    (scored,) = await small.score([prompt], [found.ids], key="", tally=Tally(), top=3)
+    (scored,) = await small.score([prompt], [found.ids], key="", stats=CallStats(), top=3)
     for mine, theirs in zip(three.top_logprobs, scored.top or (), strict=True):
         assert [token for token, _ in mine] == [token for token, _ in theirs]
         assert [value for _, value in mine] == pytest.approx([value for _, value in theirs], abs=1e-4)

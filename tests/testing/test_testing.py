@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from speculative.engines.base import LEAST, Completion, Decoding, Tally
-from speculative.errors import ContextExceededError, UnknownMarkerError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.engines.base import MIN_LOGPROB, CallStats, Completion, Decoding
+from speculative.errors import ContextExceededError, UnknownSpecialTokenError
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 
 
 async def written(engine: ScriptedEngine, prefix: str, **settings: Any) -> list[tuple[str, str]]:
@@ -79,15 +79,15 @@ async def test_scores_are_one_for_each_token() -> None:
 
 async def test_likely_tokens_choices_and_rewards_are_scripted() -> None:
     engine = ScriptedEngine("ab", top=lambda seen: {"a": -0.5, "c": -1.0} if not seen else {}, rewards=len)
-    a, b, c = ScriptedVocabulary().encode("abc")
+    a, b, c = ScriptedTokenizer().encode("abc")
     decoding = Decoding(2, top_logprobs=2, choices=(c, b))
-    ((found,),) = await engine.complete([[]], decoding, key="", tally=Tally())
+    ((found,),) = await engine.complete([[]], decoding, key="", stats=CallStats())
     assert found.top_logprobs == (((a, -0.5), (c, -1.0)), ((b, -0.1),))
-    assert found.choice_logprobs == (-1.0, LEAST)
-    (scores,) = await engine.score([[]], [[a, b]], key="", tally=Tally(), top=1)
+    assert found.choice_logprobs == (-1.0, MIN_LOGPROB)
+    (scores,) = await engine.score([[]], [[a, b]], key="", stats=CallStats(), top=1)
     assert scores.top == (((a, -0.5),), ((b, -0.1),))
-    assert await engine.reward([[a, b, c], [a]], key="", tally=(tally := Tally())) == [3, 1]
-    assert (tally.requests, tally.prompt_tokens, tally.scored_tokens) == (1, 4, 4)
+    assert await engine.reward([[a, b, c], [a]], key="", stats=(stats := CallStats())) == [3, 1]
+    assert (stats.requests, stats.prompt_tokens, stats.scored_tokens) == (1, 4, 4)
 
 
 def test_the_vocabulary_has_bytes_for_text_and_its_own_door_for_markers() -> None:

@@ -12,7 +12,18 @@ from msgspec import structs
 
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit
 from speculative.chain.prefix_memory import PrefixMemory
-from speculative.engines.base import SPARED, Completion, Decoding, Engine, Ids, Scores, Tally, UnfinishedCharacter, Vocabulary, finite
+from speculative.engines.base import (
+    HAS_FALLBACK,
+    CallStats,
+    Completion,
+    Decoding,
+    Engine,
+    Ids,
+    Scores,
+    Tokenizer,
+    UnfinishedCharacter,
+    finite,
+)
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
 

@@ -62,7 +62,7 @@ class Completion(Struct, frozen=True, gc=False):
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
     server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities.
-    `choice_logprobs`: the log-probability of each of `Decoding.choices`, `LEAST` for one that the server did not tell.
+    `choice_logprobs`: the log-probability of each of `Decoding.choices`, `MIN_LOGPROB` for one that the server did not tell.
 
     No engine gives the other finish reasons: `until` (the caller's predicate ended it), `cut` (the call ended before its completion
     did) and `no room` (no call was made).
@@ -173,7 +173,9 @@ class Engine(Protocol):
         """One completion, as it is written: the same ids that `complete` gives."""
         ...
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         """Log-probability (nats) of every token of each continuation after its own prefix; of the `top` likeliest as well."""
         ...
 
@@ -183,8 +185,8 @@ class Engine(Protocol):
 class RewardEngine(Engine, Protocol):
     """An engine with the ability `reward`."""
 
-    async def reward(self, texts: Sequence[Ids], *, key: str, tally: Tally) -> list[float]:
-        """Returns the reward of each text as it stands at its last token. `tally.scored_tokens` counts all tokens that were read."""
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
+        """Returns the reward of each text as it stands at its last token. `stats.scored_tokens` counts all tokens that were read."""
         ...
 
 

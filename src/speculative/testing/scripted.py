@@ -11,8 +11,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
 
-from speculative.engines.base import LEAST, Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Top, Vocabulary
-from speculative.errors import ContextExceededError, UnknownMarkerError
+from speculative.engines.base import MIN_LOGPROB, Ability, CallStats, Completion, Decoding, Delta, Ids, Scores, Tokenizer, Top
+from speculative.errors import ContextExceededError, UnknownSpecialTokenError
 from speculative.trace.replay import ABILITIES
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>")
@@ -110,7 +110,7 @@ class ScriptedEngine:
         stats.requests += 1
         found: list[list[Completion]] = []
         for place, prefix in enumerate(prefixes):
-            self._take(prefix, "complete", tally)
+            self._take(prefix, "complete", stats)
             several = [self._completion(prefix, decoding, _seed(decoding, place, i)) for i in range(decoding.n)]
             for completion in several:
                 before = stats.produced_tokens
@@ -122,9 +122,9 @@ class ScriptedEngine:
             found.append(several)
         return found
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
-        tally.requests += 1
-        self._take(prefix, "stream", tally)
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
+        stats.requests += 1
+        self._take(prefix, "stream", stats)
         completion = self._completion(prefix, decoding, _seed(decoding))
         for token in completion.ids:
             await self._pace(1, stats)
@@ -132,26 +132,28 @@ class ScriptedEngine:
         self._count(completion.produced - len(completion.ids), stats)
         yield Delta((), completion)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
-        tally.requests += 1
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
+        stats.requests += 1
         for prefix, given in zip(prefixes, continuations, strict=True):
-            self._take(prefix, "score", tally)
-            tally.scored_tokens += len(given)
-        await self._pace(0, tally)
-        show = self._vocabulary.show
+            self._take(prefix, "score", stats)
+            stats.scored_tokens += len(given)
+        await self._pace(0, stats)
+        show = self._tokenizer.show
         return [
             Scores([self._scores(show(p), show(c))] * len(c), self._tops(p, c, top) if top else None)
             for p, c in zip(prefixes, continuations, strict=True)
         ]
 
-    async def reward(self, texts: Sequence[Ids], *, key: str, tally: Tally) -> list[float]:
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
         """Returns what `rewards` gives for each text."""
-        tally.requests += 1
+        stats.requests += 1
         for text in texts:
-            self._take(text, "reward", tally)
-            tally.scored_tokens += len(text)
-        await self._pace(0, tally)
-        return [self._rewards(self._vocabulary.show(text)) if self._rewards else 0.0 for text in texts]
+            self._take(text, "reward", stats)
+            stats.scored_tokens += len(text)
+        await self._pace(0, stats)
+        return [self._rewards(self._tokenizer.show(text)) if self._rewards else 0.0 for text in texts]
 
     async def aclose(self) -> None:
         """Does nothing, as nothing is open."""
@@ -200,7 +202,7 @@ class ScriptedEngine:
         logprobs = tuple(-0.1 for _ in kept) if decoding.logprobs else None
         top = self._tops(prefix, kept, decoding.top_logprobs) if decoding.top_logprobs else None
         first = dict(self._top(prefix, kept[0] if kept else end, 1 << 30)) if decoding.choices else {}
-        choices = tuple(first.get(token, LEAST) for token in decoding.choices) if decoding.choices else None
+        choices = tuple(first.get(token, MIN_LOGPROB) for token in decoding.choices) if decoding.choices else None
         return Completion(tuple(kept), finish, end, logprobs, top, choices)
 
     def _tops(self, prefix: Ids, ids: Ids, count: int) -> tuple[Top, ...]:
@@ -210,8 +212,8 @@ class ScriptedEngine:
     def _top(self, prefix: Ids, written: int | None, count: int) -> Top:
         found: dict[int, float] = {} if written is None else {written: -0.1}
         if self._likely:
-            likely = self._likely(self._vocabulary.show(prefix))
-            found |= {self._vocabulary.parse(text)[0]: logprob for text, logprob in likely.items()}
+            likely = self._likely(self._tokenizer.show(prefix))
+            found |= {self._tokenizer.parse(text)[0]: logprob for text, logprob in likely.items()}
         return tuple(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:count])
 
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Scores, Tally, Vocabulary, digest, seed_of
+from speculative.engines.base import (
+    PREFILL_SEED,
+    Ability,
+    CallStats,
+    Completion,
+    Decoding,
+    Delta,
+    Engine,
+    Ids,
+    Scores,
+    Tokenizer,
+    digest,
+    seed_of,
+)
 from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
 from speculative.trace.trace import Trace
@@ -60,7 +73,9 @@ class ReplayEngine:
         ((completion,),) = await self.complete([prefix], decoding, key=key, stats=stats)
         yield Delta(completion.ids, completion)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         name = seed_of(digest(prefixes, continuations))
         if not (found := self._scores.get(name)):
             await self._cut_short(name, stats)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from speculative._sync import run_in_thread
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally, Vocabulary
+from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores, Tokenizer
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
@@ -165,7 +165,9 @@ class OpenAIEngine:
         telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
         return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
@@ -186,7 +188,7 @@ class OpenAIEngine:
             except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
             found[place] = Scores(logprobs)
-            tally.cached_tokens += min(max(0, cached), len(prefix))
+            stats.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
         await gather_or_raise([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import Completion, Decoding, Delta, Scores, Tally, Top
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Scores, Top
 from speculative.engines.local.model import Ints
 from speculative.engines.local.sampler import all_logprobs, top_logprobs
 from speculative.engines.local.stops import Stops
@@ -107,8 +107,8 @@ class Streaming(Completing):
 class Scoring(Call):
     """Represents a call of `score`."""
 
-    def __init__(self, tally: Tally, prefixes: list[Ints], continuations: list[Ints], top: int = 0) -> None:
-        super().__init__(tally)
+    def __init__(self, stats: CallStats, prefixes: list[Ints], continuations: list[Ints], top: int = 0) -> None:
+        super().__init__(stats)
         self.top = top
         self.results = [Scores(top=() if top else None) for _ in prefixes]
         self._left = len(prefixes)

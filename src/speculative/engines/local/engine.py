@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Scores, Tally
+from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ class BundledEngine:
         finally:
             await self._end(call)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest."""
         from speculative.engines.local.calls import Scoring
 
@@ -111,8 +113,8 @@ class BundledEngine:
         scored = [self._ids(ids) for ids in continuations]
         if not arrays:
             return []
-        tally.requests += 1
-        call = Scoring(tally, arrays, scored, top)
+        stats.requests += 1
+        call = Scoring(stats, arrays, scored, top)
         self._worker.put(call)
         return await self._result(call)
 

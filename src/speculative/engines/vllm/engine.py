@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from speculative.engines.base import Completion, Decoding, Delta, Ids, Scores, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.vllm.launch import LaunchConfig, Tell, start, wait_ready
 from speculative.engines.vllm.process import ServerProcess, end_all
@@ -67,9 +67,11 @@ class VllmEngine(OpenAIEngine):
                 if isinstance(stream, AsyncGenerator):  # who stops listening ends the call, and at once
                     await stream.aclose()
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally, top: int = 0) -> list[Scores]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         with self._naming_the_log():
-            return await super().score(prefixes, continuations, key=key, tally=tally, top=top)
+            return await super().score(prefixes, continuations, key=key, stats=stats, top=top)
 
     @contextmanager
     def _naming_the_log(self) -> Generator[None]:
