@@ -125,7 +125,12 @@ class EngineBusyError(EngineError):
 
 
 class EngineRefusedError(EngineError):
-    """The server understood the call and refuses it: a wrong key, an unknown model, a field that it does not take."""
+    """The server understood the call and refuses it: a wrong key, an unknown model, a field that it does not take.
+
+    `status`: its HTTP status, 0 if there is none.
+    """
+
+    status: int = 0
 
 
 class EngineServerError(EngineError):

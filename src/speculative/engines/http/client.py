@@ -307,11 +307,14 @@ class ServerClient:
             error.add_note("passing" if after is not None or status in RETRY_STATUSES else "lasting")
             error.lost = status in RETRY_STATUSES
             return error
-        if status in (401, 403):
-            return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
         if status >= 500:
             return EngineServerError(f"{url}: {status} {said}; look into the server's log")
-        return context_refusal(url, body, said, self.hint) or EngineRefusedError(f"{url}: {status} {said}")
+        if status not in (401, 403) and (too_long := context_refusal(url, body, said, self.hint)):
+            return too_long
+        step = "; give the server's key (--big-key, --small-key)" if status in (401, 403) else ""
+        refused = EngineRefusedError(f"{url}: {status} {said}{step}")
+        refused.status = status
+        return refused
 
 
 class LineTooLongError(Exception):
