@@ -12,9 +12,10 @@ from strategies import LIMITS, Recorded, Verbs, babble, check_books, scripted_pa
 
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
+from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
-from speculative.runner import bundled_pair, engine_error, in_background, run
+from speculative.runner import bundled_pair, engine_error, run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import TextDelta
 
@@ -288,7 +289,7 @@ def test_solve_on_the_librarys_own_loop_would_wait_for_itself() -> None:
         solved()
 
     with pytest.raises(RuntimeError, match="use asolve"):
-        in_background(inside())
+        run_in_background(inside())
 
 
 def test_an_interrupt_cancels_the_work_and_waits_until_it_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

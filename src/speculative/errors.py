@@ -164,8 +164,8 @@ class ContextExceededError(EngineError):
         return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
-class UnknownMarkerError(EngineError):
-    """The vocabulary has no such marker: the dialect does not belong to this model."""
+class UnknownSpecialTokenError(EngineError):
+    """The tokenizer has no such special token: the dialect does not belong to this model."""
 
 
 class UnsupportedMethodError(UsageError):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from pathlib import Path
 from sysconfig import get_paths
 from traceback import FrameSummary, extract_tb
-from typing import Any, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import version
+from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
 from speculative.chain.requests import Listener
@@ -23,13 +23,6 @@ from speculative.problem import Degrade, Problem, Sampling, Turn, messages_of
 from speculative.result import Result
 from speculative.trace.events import AnyEvent, EngineCard, Started, TextDelta
 from speculative.trace.trace import Trace
-
-T = TypeVar("T")
-
-THREAD = "speculative-loop"
-
-PATIENCE = 5.0
-"""Seconds that cancelled work may take to stop."""
 
 SETTINGS = frozenset(field for field in Problem.__struct_fields__ if field not in ("messages", "sampling"))
 SAMPLING = frozenset(Sampling.__struct_fields__)
@@ -112,7 +105,7 @@ async def run(
     """
     pair.check_survivor(method, problem.degrade)
     chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace, prompts=prompts)
-    cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
+    cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))
     deadline = asyncio.timeout(problem.max_seconds)
@@ -203,42 +196,13 @@ def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: U
 def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
     """Runs `asolve` on an event loop of the library's own, for programs without a loop and for notebooks with one."""
-    return in_background(asolve(problem, cast("Any", method), **settings))
+    return run_in_background(asolve(problem, cast("Any", method), **settings))
 
 
 @cache
 def bundled_pair() -> Pair:
     """The pair that ships, opened once for a process."""
     return Pair.open()
-
-
-def in_background(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the process's one background loop and waits for it; Ctrl-C cancels it, and waits until it has stopped."""
-    if _loop().is_running() and threading.current_thread().name == THREAD:
-        work.close()
-        raise RuntimeError("the synchronous door was called from the library's own event loop, which would wait for itself: use asolve")
-    over = threading.Event()
-
-    async def watched() -> T:
-        try:
-            return await work
-        finally:
-            over.set()
-
-    future = asyncio.run_coroutine_threadsafe(watched(), _loop())
-    try:
-        return future.result()
-    except BaseException:
-        if future.cancel():
-            over.wait(PATIENCE)
-        raise
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name=THREAD, daemon=True).start()
-    return loop
 
 
 def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:

@@ -42,7 +42,7 @@ def lm_eval(argv: Sequence[str]) -> int:
         from speculative.evaluate.lm_eval import model
 
         try:
-            parser.execute(_ours(told, (model.NAME, model.SEED_NAME)))
+            parser.execute(_ours(told, (model.NAME, model.SPLITREASON_NAME)))
         except (ValueError, KeyError) as error:
             raise _mistake(error) from error.__cause__
         finally:

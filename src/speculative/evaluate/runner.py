@@ -209,14 +209,18 @@ class EvalRunner:
         await self.run([one for cell in cells for one in cell.planned if (one.task_problem.id, one.epoch) not in cell.done], take)
 
     async def run(self, planned: Sequence[PlannedSample], on_sample: Callable[[PlannedSample, Sample], None]) -> None:
-        """Runs the samples. `on_sample` is called for each as it is kept; samples of one identity are run once and copied.
+        """Runs the samples that no store has. `on_sample` is called for each of the plan; samples of one identity are run once and copied.
 
-        Raises `EngineError` and `MethodError`: a chain that failed is no answer, and nothing of it is kept.
+        Raises:
+            EngineError, MethodError: A chain failed. Nothing of it is kept.
         """
+        kept = self.kept(planned)
+        for place, sample in kept.items():
+            on_sample(planned[place], sample)
         first: list[PlannedSample] = []
         copies: list[PlannedSample] = []
         met: set[bytes] = set()
-        for one in planned:
+        for one in [planned[place] for place in range(len(planned)) if place not in kept]:
             known = one.identity in met or one.identity in self._kept(one)
             (copies if known else first).append(one)
             met.add(one.identity)
@@ -233,6 +237,11 @@ class EvalRunner:
             there, method = self._kept(one)[one.identity], one.contender
             copied = structs.replace(there, label=method.label, control_of=method.control_of, epoch=one.epoch, doc_id=one.doc_id)
             on_sample(one, self._keep(one, copied, None))
+
+    def kept(self, planned: Sequence[PlannedSample]) -> dict[int, Sample]:
+        """Returns the samples that the stores have, by place in the plan."""
+        stores = {id(store): store for store in map(self._store_of, planned)}
+        return matching([sample for store in stores.values() for sample in store.samples], planned)
 
     async def run_sample(self, one: PlannedSample) -> tuple[Sample, Trace]:
         """Runs one chain and grades the text after its thinking."""

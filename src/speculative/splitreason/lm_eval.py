@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from speculative.engines.options import ROLES
 from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate.lm_eval.arguments import DOOR, ROLES, SERVICE
+from speculative.evaluate.lm_eval.arguments import NAMES, SERVICE
 from speculative.methods.registry import find
 from speculative.splitreason.modes import MODES, ending, params_of_mode
 
@@ -19,7 +20,7 @@ DEFAULTS = {"sgen": 256}
 """Where its harness class differs from our methods."""
 
 ENGINES = ("model", "model_port", "model_gpus", "args", "tokenizer", "dialect")
-OURS = tuple(name for name in DOOR if name not in ("method", "max_tokens", "answer_instruction", *ROLES))
+OURS = tuple(name for name in NAMES if name not in ("method", "max_tokens", "answer_instruction") and name.partition("_")[0] not in ROLES)
 UNUSED = (
     "add_bos_token",
     "data_parallel_size",
