@@ -131,10 +131,8 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
     if dialect.is_thinking_open(problem.messages[0].content):
         return RawText(close, None)
-    ends = {
-        role: frozenset(map(engine.tokenizer.special_token_id, prompts.find_dialect(engine.dialect).stop_tokens))
-        for role, engine in pair.items()
-    }
+    stop_tokens = {role: prompts.find_dialect(engine.dialect).stop_tokens for role, engine in pair.items()}
+    ends = {role: frozenset(map(pair[role].tokenizer.special_token_id, tokens)) for role, tokens in stop_tokens.items()}
     return RawText(close, ends)
 
 

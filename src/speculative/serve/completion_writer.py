@@ -19,7 +19,6 @@ from speculative.serve.replies import (
     ChatCompletion,
     Chunk,
     DeltaChoice,
-    EventReport,
     TextChoice,
     TextCompletion,
 )
@@ -47,7 +46,7 @@ class CompletionWriter:
         self.request = request
         kind = "cmpl" if request.raw else "chatcmpl"
         self._head: dict[str, Any] = {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": request.model}
-        self._chunk_head = {
+        self._chunk_head: dict[str, Any] = {
             **self._head,
             "object": "text_completion" if request.raw else "chat.completion.chunk",
             "usage": None if request.include_usage else UNSET,
@@ -65,13 +64,13 @@ class CompletionWriter:
 
     def event(self, index: int, chain: Sequence[int], event: AnyEvent | dict[str, Any]) -> bytes:
         """Writes an event in a chunk without choices."""
-        return self._chunk(speculative=EventReport(index, list(chain), event))
+        return self._chunk(speculative={"index": index, "chain": chain, "event": event})
 
     def chain_end(self, index: int, outcome: ChainOutcome) -> bytes:
         """Writes the chunk with the finish reason."""
         choice = self._choice(index, {})
-        choice.finish_reason, choice.speculative = outcome.finish_reason, ChainReport(**self.request.about, **outcome.report)
-        return self._chunk(choice)
+        choice.finish_reason = outcome.finish_reason
+        return self._chunk(choice, speculative=ChainReport(**self.request.about, **outcome.report))
 
     def end(self, outcomes: Sequence[ChainOutcome]) -> bytes:
         """Writes the usage, if the client wants it, and the end."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from speculative.trace.usage import Usage
 
@@ -37,14 +37,6 @@ class ChainReport(Struct, kw_only=True):
     boxed: str | UnsetType | None = UNSET
     degraded: str | UnsetType | None = UNSET
     events: list[list[Any]] | UnsetType = UNSET
-
-
-class EventReport(Struct):
-    """An event of one choice of a stream. `chain` leads to the child that it belongs to."""
-
-    index: int
-    chain: list[int]
-    event: Any
 
 
 class TokenCounts(Struct):
@@ -94,7 +86,6 @@ class DeltaChoice(ChoiceBase, kw_only=True):
 
     delta: dict[str, str] | UnsetType = UNSET
     text: str | UnsetType = UNSET
-    speculative: ChainReport | UnsetType = UNSET
 
 
 class CompletionBase(Struct, kw_only=True):
@@ -129,7 +120,7 @@ class Chunk(CompletionBase, kw_only=True):
     object: Literal["chat.completion.chunk", "text_completion"]
     choices: list[DeltaChoice]
     usage: TokenCounts | UnsetType | None = UNSET
-    speculative: ChainReport | EventReport | UnsetType = UNSET
+    speculative: Annotated[Any, Meta(description="a ChainReport at the end, or an event: `index`, `chain` and `event`")] = UNSET
 
 
 # ---- the Responses API ------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class TextFeed:
         self._final, self._raw, self._watch = append_only, raw, watch
         self._filter = StopFilter(stops, strip=raw is None)
         self._pieces = self._early = 0
-        self._last_text = ""
+        self._last_text: str = ""
         self._answering = False
         self._reasoning = self._content = ""
         self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
