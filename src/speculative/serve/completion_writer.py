@@ -35,8 +35,8 @@ def summarize(request: ChainRequest, outcomes: Sequence[ChainOutcome], **more: A
     """Describes all chains of a whole reply."""
     if request.events:
         more["events"] = [[redact_event(event) for event in outcome.trace.events] for outcome in outcomes]
-    usage = total_usage(outcome.usage for outcome in outcomes)
-    return ChainReport(**request.about, **{"finish_reason": outcomes[0].finish, **more}, usage=usage)
+    fields: dict[str, Any] = {"finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes), **more}
+    return ChainReport(**request.about, **fields)
 
 
 class CompletionWriter:
@@ -54,8 +54,8 @@ class CompletionWriter:
 
     def begin(self) -> bytes:
         """Writes the chunks with the role."""
-        roles = [] if self.request.raw else range(len(self.request.problems))
-        return b"".join(self._chunk(self._choice(index, {"role": "assistant", "content": ""})) for index in roles)
+        chats = 0 if self.request.raw else len(self.request.problems)
+        return b"".join(self._chunk(self._choice(index, {"role": "assistant", "content": ""})) for index in range(chats))
 
     def text(self, index: int, reasoning: str, content: str) -> bytes:
         """Writes new text of one choice: one chunk for each kind."""
