@@ -113,13 +113,16 @@ class RunningChains:
             return None
         return TextFeed(
             self._wake or (lambda: None),
-            lambda: self._tasks[index].cancel() and None,
+            lambda: self._stop(index),
             self._traces[index],
             append_only=append_only(self._request.method),
             stops=problem.stop,
             raw=raw,
             watch=self._request.events,
         )
+
+    def _stop(self, index: int) -> None:
+        self._tasks[index].cancel()
 
 
 def raw_text(pair: Pair, problem: Problem) -> RawText:
