@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct, structs
 
+from speculative import __version__
 from speculative.errors import SpeculativeError, UsageError
 from speculative.problem import Role
 from speculative.report.chain_page import PackedChain
@@ -21,7 +22,6 @@ from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
 from speculative.stats.summary import MethodSummary, summarize
 from speculative.trace.usage import Usage
-from speculative.version import VERSION
 from speculative.viewer.data import pack
 from speculative.viewer.page import block, head, tail
 
@@ -147,7 +147,7 @@ class Report:
 
     def _contents(self) -> Contents:
         return Contents(
-            library=VERSION,
+            library=__version__,
             summaries=self.summaries,
             frontiers=self.frontiers,
             problems=list(self._problems.values()),

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative import version
+from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
 from speculative.serve import schemas
@@ -42,7 +42,7 @@ def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callabl
 
     app = FastAPI(
         title="Speculative Reasoning",
-        version=version.VERSION,
+        version=__version__,
         description="Two models write one chain of thought.",
         lifespan=lifespan,
         docs_url=None,

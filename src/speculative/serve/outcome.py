@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from speculative.answers import boxed
+from speculative.answers import extract_boxed
 from speculative.serve.stops import StopFilter
 from speculative.trace.events import Call, Ended, Stopped
 from speculative.trace.trace import Trace
@@ -82,7 +82,7 @@ class ChainOutcome(Struct, frozen=True):
             "finish_reason": self.finish,
             "seed": self.seed,
             "seconds": self.seconds,
-            "boxed": boxed(self.content),
+            "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
             "usage": to_builtins(self.usage),
         }
