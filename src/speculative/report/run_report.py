@@ -275,19 +275,5 @@ def _number_epochs(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def _row(sample: Sample, name: str | None, missing: str) -> Row:
-    return Row(
-        task=sample.task,
-        label=sample.label,
-        problem=sample.problem,
-        epoch=sample.epoch,
-        correct=sample.correct,
-        found=sample.found,
-        why=sample.why,
-        finish_reason=sample.finish_reason,
-        seconds=sample.seconds,
-        usage=sample.usage,
-        block=name,
-        missing=missing,
-        answer="" if name else sample.answer,
-        degraded=sample.degraded,
-    )
+    copied = {name: getattr(sample, name) for name in Row.__struct_fields__ if name not in ("block", "missing", "answer")}
+    return Row(block=name, missing=missing, answer="" if name else sample.answer, **copied)

@@ -25,7 +25,7 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
 from speculative.evaluate.grading.forms import NO_HINTS, Equation, Form, Number, QuestionHints, Rounded, base_named, read
-from speculative.evaluate.grading.sandbox import GradingTimeout, Reply, checker, require
+from speculative.evaluate.grading.sandbox import GradingTimeoutError, Reply, checker, require
 from speculative.evaluate.grading.units import stem
 
 __all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
@@ -77,7 +77,7 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
         return Verdict(False, answer, f"longer than any answer: {len(answer)} characters, {WINDOW} at most")
     try:
         why = _compared(answer, gold, kind, _question_hints(question), tolerance)
-    except GradingTimeout as late:
+    except GradingTimeoutError as late:
         return Verdict(False, answer, str(late), undecided=True)
     except (RecursionError, ValueError):  # nested too deeply; half a character
         why = "cannot be read"
@@ -95,14 +95,14 @@ def _located(text: str, kind: Kind) -> str | None:
 
 
 def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
-    """Empty if the answer is right, else the reason. Raises `GradingTimeout` if that is undecided, and `ValueError`."""
+    """Empty if the answer is right, else the reason. Raises `GradingTimeoutError` if that is undecided, and `ValueError`."""
     if kind == "letter":
         return _letter(answer, gold)
     if kind == "integer":
         return _integer(answer, gold, hints)
     try:
         return _mathematics(answer, gold, hints, tolerance)
-    except GradingTimeout:
+    except GradingTimeoutError:
         return _mathematics(answer, gold, hints, tolerance)
 
 
@@ -140,16 +140,16 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
         with checker.session() as ask:
             try:
                 good = all(ask("parses", part.latex).yes for part in parts)
-            except GradingTimeout:
+            except GradingTimeoutError:
                 good = False
         if not good:
             raise bad
 
 
 def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str | None:
-    """What answers are counted by in a majority vote: a cheap common spelling (033 and 33, 5 m and 5; `B` and `(b)`), else the `normalize_answer`.
+    """Returns the spelling by which a majority vote counts an answer: 33 for 033, 5 for 5 m, B for `(b)`; else `normalize_answer`.
 
-    None for what is no answer, as an empty box.
+    None stands for no answer, such as an empty box.
     """
     if answer is None:
         return None
