@@ -166,7 +166,7 @@ class ContextExceededError(EngineError):
         return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
-class UnknownMarkerError(EngineError):
+class UnknownSpecialTokenError(EngineError):
     """The tokenizer lacks a special token: the dialect does not belong to this model."""
 
 

@@ -110,7 +110,7 @@ async def run(
     """
     pair.check_survivor(method, problem.degrade)
     chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace, prompts=prompts)
-    cards = {role: EngineCard(e.name, e.dialect, e.vocabulary.fingerprint, e.context) for role, e in pair.items()}
+    cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=__version__))
     deadline = asyncio.timeout(problem.max_seconds)

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
 from speculative.engines.http import payloads
 from speculative.engines.http.client import Deadlines, retry_after
@@ -16,7 +16,7 @@ from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.payloads import LongLineError, Payloads
 from speculative.engines.http.replicas import Replicas
 from speculative.errors import ContextExceededError, EngineBusyError, EngineRefusedError, EngineServerError, EngineTimeoutError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -40,7 +40,7 @@ async def endless(head, piece):
         writer.close()
 
     async with FakeServer(ScriptedEngine("x")) as known, await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        engine = await OpenAIEngine.connect(known.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(known.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         try:
             yield engine, lambda: sent
@@ -49,7 +49,7 @@ async def endless(head, piece):
 
 
 async def write(engine):
-    return await engine.complete([[97]], Decoding(4), key="", tally=Tally())
+    return await engine.complete([[97]], Decoding(4), key="", stats=CallStats())
 
 
 @pytest.mark.parametrize("begin", [b"data: ", b": ", b"x", b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\ndata: '])
@@ -88,7 +88,7 @@ async def test_an_answer_without_end(monkeypatch):
     monkeypatch.setattr(http, "MAX_ANSWER", 1 << 20)
     async with endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as (engine, sent):
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
-            await engine.score([[97]], [[98]], key="", tally=Tally())
+            await engine.score([[97]], [[98]], key="", stats=CallStats())
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
             await engine.client.get("/metrics")
         assert sent() < 1 << 25
@@ -165,7 +165,7 @@ def test_retry_after_by_a_date_without_the_servers_clock():
 @pytest.mark.parametrize("said", ["-5", "soon", "nan"])
 async def test_nonsense_in_retry_after_is_as_none(said):
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault("status", status=429, retry_after=said))
         with pytest.raises(EngineBusyError) as raised:
@@ -192,7 +192,7 @@ REFUSALS = [
 async def test_a_refused_context_is_that_error(said, context, fault):
     """As a status, or as an event in an answer that has begun."""
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault(fault, status=400, said=said))
         with pytest.raises(ContextExceededError, match="does not fit into its context") as raised:
@@ -207,7 +207,7 @@ async def test_a_refused_context_is_that_error(said, context, fault):
 
 async def test_another_refusal_is_none_of_the_context():
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.faults.extend([Fault("status", status=400, said="unknown field: seed"), Fault("error", said="out of memory")])
         with pytest.raises(EngineRefusedError, match="unknown field"):
             await write(engine)

@@ -12,7 +12,7 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, Question, SpecialToken, detect_dialect, find_dialect, known_dialects, load_dialect
 from speculative.settings import Settings
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 
 TALK = [Message("user", "Hi"), Message("assistant", "<think>\nhm\n</think>\n\nHello."), Message("user", "1+1?")]
 SPACED = [Message("user", ""), Message("assistant", "\n\nHello."), Message("user", "1+1?")]
@@ -213,8 +213,8 @@ async def test_a_model_without_special_tokens_for_its_thinking_thinks_and_answer
 
 
 def test_models_without_special_tokens_for_their_thinking_are_detected():
-    vocabulary = ScriptedVocabulary()
-    vocabulary.markers = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
-    assert detect_dialect(vocabulary) == "chatml-plain"
-    vocabulary.markers = {"<bos>": 1, "<eos>": 2, "<start_of_turn>": 3, "<end_of_turn>": 4}
-    assert detect_dialect(vocabulary) == "gemma"
+    tokenizer = ScriptedTokenizer()
+    tokenizer.special_tokens = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
+    assert detect_dialect(tokenizer) == "chatml-plain"
+    tokenizer.special_tokens = {"<bos>": 1, "<eos>": 2, "<start_of_turn>": 3, "<end_of_turn>": 4}
+    assert detect_dialect(tokenizer) == "gemma"

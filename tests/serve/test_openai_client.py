@@ -178,8 +178,8 @@ def test_conversations(client, served):
     seen = served.engines["big"].calls[0][1]
     assert seen.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n" + ANSWER)
     assert THOUGHT not in seen
-    big = served.engines["big"].vocabulary
-    assert big.encode("<think>") != [big.marker("<think>")]
+    big = served.engines["big"].tokenizer
+    assert big.encode("<think>") != [big.special_token_id("<think>")]
 
 
 def test_completions(client, served):

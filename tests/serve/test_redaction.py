@@ -49,7 +49,7 @@ FAILURES = [
     (errors.EngineRefusedError(WORDS), "refused"),
     (errors.EngineServerError(WORDS), "broke"),
     (errors.EngineError(WORDS), "failed"),
-    (errors.UnknownMarkerError(WORDS), "failed"),
+    (errors.UnknownSpecialTokenError(WORDS), "failed"),
     (OSError(WORDS), "failed"),
     (errors.EngineClosedError(WORDS), "closed"),
 ]
@@ -129,9 +129,9 @@ def test_a_failure_in_the_middle_of_a_stream(log):
 class Gone(Mortal):
     """Its server dies with words that name it."""
 
-    async def _pace(self, tokens, tally):
+    async def _pace(self, tokens, stats):
         try:
-            await super()._pace(tokens, tally)
+            await super()._pace(tokens, stats)
         except errors.EngineUnreachableError:
             raise errors.EngineUnreachableError(WORDS) from None
 

@@ -26,8 +26,8 @@ class RoleContexts:
         if role not in self._contexts:
             if role not in self.engines:
                 raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
-            fingerprint = self.engines[role].vocabulary.fingerprint
-            same = frozenset(other for other, engine in self.engines.items() if engine.vocabulary.fingerprint == fingerprint)
+            fingerprint = self.engines[role].tokenizer.fingerprint
+            same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)
             self._contexts[role] = View(self.engines[role], self.problem, same, self.prompts)
         return self._contexts[role]
 

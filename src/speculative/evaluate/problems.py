@@ -98,10 +98,10 @@ def of_their_kind(text: str) -> bool:
     """
     words = re.findall(r"[^\W\d_]+", text.lower())
     asks = re.search(r"\bhow many\b[^.?!]*\?\s*$", text.lower())
-    known = sum(word in _vocabulary() for word in words)
+    known = sum(word in _tokenizer() for word in words)
     return bool(asks and re.search(r"\d", text) and known >= KNOWN_WORDS * len(words))
 
 
 @cache
-def _vocabulary() -> frozenset[str]:
+def _tokenizer() -> frozenset[str]:
     return frozenset(word for name in SETS for problem in problems(name) for word in re.findall(r"[a-z]+", problem.problem.lower()))

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from speculative.engines.base import Vocabulary
+from speculative.engines.base import Tokenizer
 
 
 class SpecialToken(Struct, frozen=True):
@@ -60,7 +60,7 @@ def render(parts: Sequence[Part]) -> str:
     return "".join(part.text if isinstance(part, SpecialToken) else part for part in parts)
 
 
-def encode_parts(vocabulary: Vocabulary, parts: Sequence[Part]) -> list[int]:
+def encode_parts(tokenizer: Tokenizer, parts: Sequence[Part]) -> list[int]:
     """Encodes the parts. Neighbouring texts are joined first, so that the ids do not depend on how a prompt was put together."""
     ids: list[int] = []
     text = ""
@@ -69,8 +69,8 @@ def encode_parts(vocabulary: Vocabulary, parts: Sequence[Part]) -> list[int]:
             text += part
             continue
         if text:
-            ids += vocabulary.encode(text)
+            ids += tokenizer.encode(text)
             text = ""
         if part is not None:
-            ids.append(vocabulary.marker(part.text))
+            ids.append(tokenizer.special_token_id(part.text))
     return ids

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final
 
 from speculative._plugins import FROM_FILE, installed_classes, is_path, load_class
-from speculative.engines.base import Vocabulary
+from speculative.engines.base import Tokenizer
 from speculative.errors import UnknownNameError, UsageError
 from speculative.prompts.bundled import Bundled
 from speculative.prompts.deepseek import DeepSeekR1
@@ -45,10 +45,10 @@ def known_dialects() -> dict[str, Dialect]:
     return found
 
 
-def detect_dialect(vocabulary: Vocabulary) -> str:
+def detect_dialect(tokenizer: Tokenizer) -> str:
     """Returns the name of the first dialect whose special tokens the vocabulary has. Raises `UsageError`."""
     for dialect in DETECTABLE:
-        if vocabulary.markers.keys() >= set(dialect.special_tokens):
+        if tokenizer.special_tokens.keys() >= set(dialect.special_tokens):
             return dialect.name
     names = ", ".join(known_dialects())
     raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {names}), or give a file of your own")

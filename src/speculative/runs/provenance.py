@@ -55,7 +55,7 @@ def describe_engine(engine: Engine) -> dict[str, Any]:
     folder: Path | None = getattr(engine, "folder", None)
     if folder:
         server_info["weights"] = blake2b((folder / "model.safetensors").read_bytes(), digest_size=8).hexdigest()
-    known = EngineCard(engine.name, engine.dialect, engine.vocabulary.fingerprint, engine.context)
+    known = EngineCard(engine.name, engine.dialect, engine.tokenizer.fingerprint, engine.context)
     return to_builtins(known) | {"abilities": sorted(engine.abilities)} | server_info
 
 

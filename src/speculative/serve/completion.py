@@ -358,7 +358,8 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
     if dialect.is_thinking_open(problem.messages[0].content):
         return RawText(close, None)
     ends = {
-        role: frozenset(map(engine.vocabulary.marker, prompts.find_dialect(engine.dialect).stop_tokens)) for role, engine in pair.items()
+        role: frozenset(map(engine.tokenizer.special_token_id, prompts.find_dialect(engine.dialect).stop_tokens))
+        for role, engine in pair.items()
     }
     return RawText(close, ends)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from speculative.engines.base import Decoding, Engine, Tally
+from speculative.engines.base import CallStats, Decoding, Engine
 from speculative.errors import EngineError
 from speculative.serve.logs import log
 
@@ -41,7 +41,7 @@ class EngineProbe:
     async def _ask(self) -> None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._engine.complete([self._engine.vocabulary.encode("1")], Decoding(1), key="ready", tally=Tally())
+                await self._engine.complete([self._engine.tokenizer.encode("1")], Decoding(1), key="ready", stats=CallStats())
             reason = ""
         except TimeoutError:
             reason = f"no token within {PROBE_TIMEOUT_S:g} s"

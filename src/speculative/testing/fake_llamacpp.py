@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from speculative.engines.base import Completion, UnfinishedCharacter, Vocabulary
+from speculative.engines.base import Completion, Tokenizer, UnfinishedCharacter
 
 
 class LlamaCppStream:
@@ -15,7 +15,7 @@ class LlamaCppStream:
     Text that may begin a stop string waits, its ids do not. A stop string is cut off the text, not off the ids.
     """
 
-    def __init__(self, vocabulary: Vocabulary, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
         self._ids = [*whole.ids, *([] if whole.end_id is None else [whole.end_id])]
         self._values = [*(whole.logprobs or ()), -0.5] if whole.logprobs else []
         self._length = len(whole.ids)
@@ -24,13 +24,13 @@ class LlamaCppStream:
         sent, written = 0, b""
         self._messages: list[list[dict[str, Any]]] = []
         for place, number in enumerate(self._ids):
-            written += vocabulary.to_bytes([number])
+            written += tokenizer.to_bytes([number])
             self._messages.append([])
             if not UnfinishedCharacter.trailing(written):
                 text = self._sendable(written[sent:])
                 sent += len(text)
                 self._messages[-1].append(self._message(place, text))
-        for marker, number in vocabulary.markers.items():
+        for marker, number in tokenizer.special_tokens.items():
             if number == whole.end_id and marker in stops:
                 self._word = marker
         reason = "limit" if whole.finish in ("length", "context") else "word" if self._word else "eos"

@@ -4,7 +4,7 @@ It serves any engine, at a set pace, and breaks on demand.
 
 
 async with FakeServer(ScriptedEngine("One.\\n\\nTwo.</think>")) as server:
-    engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+    engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from speculative.engines.base import Completion, Decoding, Engine, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Engine
 from speculative.errors import ContextExceededError, EngineError
 from speculative.problem import Message
 from speculative.prompts import Part, encode_parts, find_dialect, render
@@ -113,7 +113,7 @@ class FakeServer:
         if request.path == "/tokenize":
             return web.json_response(self._tokenized(body))
         if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
-            text = self.engine.vocabulary.to_bytes(body["tokens"]).decode("utf-8", "replace")
+            text = self.engine.tokenizer.to_bytes(body["tokens"]).decode("utf-8", "replace")
             return web.json_response({"prompt" if self.kind == "vllm" else "content": text})
         if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):
             return web.json_response({"detail": "Not Found"}, status=404)
@@ -149,13 +149,13 @@ class FakeServer:
                 return pages
 
     def _tokenized(self, body: dict[str, Any]) -> dict[str, Any]:
-        vocabulary = self.engine.vocabulary
+        tokenizer = self.engine.tokenizer
         if "messages" in body:
-            ids = encode_parts(vocabulary, self._templated(body))
+            ids = encode_parts(tokenizer, self._templated(body))
         elif body.get("parse_special"):
-            ids = encode_parts(vocabulary, find_dialect(self.engine.dialect).raw(body["content"]))
+            ids = encode_parts(tokenizer, find_dialect(self.engine.dialect).raw(body["content"]))
         else:
-            ids = vocabulary.encode(body.get("prompt", body.get("content", "")))
+            ids = tokenizer.encode(body.get("prompt", body.get("content", "")))
         return {"tokens": ids, "count": len(ids), "max_model_len": self.engine.context}
 
     def _templated(self, body: dict[str, Any]) -> list[Part]:
@@ -169,7 +169,7 @@ class FakeServer:
                 return await self._failed(request, None, fault)
             return web.json_response(await self._scored(body))
         prefixes, decoding = self._asked(body)
-        found = await self.engine.complete(prefixes, decoding, key="", tally=Tally())
+        found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
         flat = [completion for several in found for completion in several]
         every = int((body.get("sampling_params") or body).get("stream_interval") or 1)
         speech = self._speech(flat[0], body) if self.kind == "llama.cpp" else None
@@ -261,7 +261,7 @@ class FakeServer:
                 limit, given["temperature"], given["top_p"], max(given["top_k"], 0), seed, 1, *stops, body["return_logprob"]
             )
         if self.kind == "llama.cpp":
-            limit, markers = min(body["n_predict"], self.engine.context - len(prefixes[0])), self.engine.vocabulary.markers
+            limit, markers = min(body["n_predict"], self.engine.context - len(prefixes[0])), self.engine.tokenizer.special_tokens
             stops = (
                 tuple(stop for stop in body["stop"] if stop not in markers),
                 tuple(markers[stop] for stop in body["stop"] if stop in markers),
@@ -277,7 +277,7 @@ class FakeServer:
         return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
 
     def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaCppStream:
-        return LlamaCppStream(self.engine.vocabulary, whole, body["stop"], len(body["prompt"]), cached=self.cached)
+        return LlamaCppStream(self.engine.tokenizer, whole, body["stop"], len(body["prompt"]), cached=self.cached)
 
     def _said(self, piece: Piece) -> dict[str, Any]:
         index, whole, start, end = piece
@@ -299,7 +299,7 @@ class FakeServer:
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]
-        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", tally=Tally())
+        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", stats=CallStats())
         if self.kind == "sglang":
             start = body["logprob_start_len"]
             scored = [

@@ -18,7 +18,7 @@ import stamina
 from msgspec import Struct
 from yarl import URL
 
-from speculative.engines.base import SPARED
+from speculative.engines.base import HAS_FALLBACK
 from speculative.engines.http import pool
 from speculative.engines.http.payloads import DONE, LongLineError, Payloads, Reader
 from speculative.engines.http.protocols.base import context_refusal
@@ -256,7 +256,7 @@ class ServerClient:
         on; where nothing can, it has all of them as long as it says what it runs: it may have a long queue."""
         if not self.replicas.is_suspect(base):
             return self.deadlines.first_token
-        if verb == "POST" and not SPARED.get() and not self.replicas.others(base):
+        if verb == "POST" and not HAS_FALLBACK.get() and not self.replicas.others(base):
             with suppress(EngineRefusedError, EngineServerError, EngineBusyError):  # which are answers
                 await self._send("GET", base, "models", None, "", _page)
             return self.deadlines.first_token

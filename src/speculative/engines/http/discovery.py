@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from speculative.engines.base import Ability, Vocabulary
+from speculative.engines.base import Ability, Tokenizer
 from speculative.engines.http.client import ServerClient
 from speculative.engines.http.protocols.base import ServerProtocol
 from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
@@ -70,7 +70,7 @@ class Server(Struct, frozen=True):
     template: str | None = None
     assumed: bool = False
 
-    def protocol(self, vocabulary: Vocabulary) -> ServerProtocol:
+    def protocol(self, tokenizer: Tokenizer) -> ServerProtocol:
         """How to speak with it."""
         if self.kind == "sglang":
             from speculative.engines.http.protocols.sglang import SglangProtocol
@@ -79,7 +79,7 @@ class Server(Struct, frozen=True):
         if self.kind == "llama.cpp":
             from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 
-            return LlamaCppProtocol(vocabulary)
+            return LlamaCppProtocol(tokenizer)
         from speculative.engines.http.protocols.vllm import VllmProtocol
 
         return VllmProtocol(self.model)

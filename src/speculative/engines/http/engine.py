@@ -13,12 +13,12 @@ import msgspec
 from msgspec import structs
 
 from speculative._sync import run_in_thread
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally, Vocabulary
+from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores, Tokenizer
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
 from speculative.engines.http.response import ResponseReader, StreamingReader
-from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers import loader
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.prompts import load_dialect
 from speculative.redaction import without_login
@@ -37,12 +37,12 @@ class OpenAIEngine:
     noticed. Cancelling closes the connection, at which servers stop the work.
     """
 
-    def __init__(self, client: ServerClient, server: Server, vocabulary: Vocabulary, dialect: str, abilities: frozenset[Ability]) -> None:
+    def __init__(self, client: ServerClient, server: Server, tokenizer: Tokenizer, dialect: str, abilities: frozenset[Ability]) -> None:
         self.client, self.server = client, server
         self.name = f"{server.model} at {client.name}"
         self.abilities: frozenset[Ability] = abilities
-        self.vocabulary, self.dialect, self.context = vocabulary, dialect, server.context
-        self._protocol = server.protocol(vocabulary)
+        self.tokenizer, self.dialect, self.context = tokenizer, dialect, server.context
+        self._protocol = server.protocol(tokenizer)
         client.reuse_connection = self._protocol.reuse_connection
         if server.assumed:
             client.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
@@ -54,9 +54,8 @@ class OpenAIEngine:
         *,
         model: str | None = None,
         secret: str | None = None,
-        tokenizer: str | None = None,
+        tokenizer: str | Tokenizer | None = None,
         dialect: str | None = None,
-        vocabulary: Vocabulary | None = None,
         context: int | None = None,
         deadlines: Deadlines | None = None,
         phase: Callable[[str], object] = str,
@@ -74,12 +73,12 @@ class OpenAIEngine:
         try:
             phase(waiting)
             server = await inspect(client, model, context)
-            if vocabulary is None:
+            if tokenizer is None or isinstance(tokenizer, str):
                 phase(f"reading the tokenizer of {tokenizer or server.source}")
-                vocabulary = remote_vocabulary.read(remote_vocabulary.find(tokenizer or server.source))
+                tokenizer = loader.read(loader.find(tokenizer or server.source))
                 phase(waiting)
-            name = load_dialect(dialect) if dialect else remote_vocabulary.dialect_of(vocabulary)
-            engine = cls(client, server, vocabulary, name, server.abilities)
+            name = load_dialect(dialect) if dialect else loader.dialect_of(tokenizer)
+            engine = cls(client, server, tokenizer, name, server.abilities)
             return await engine._probe_abilities()
         finally:
             await client.aclose()
@@ -105,8 +104,8 @@ class OpenAIEngine:
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
-        tally, job = Tally(), ServerRequest([self.vocabulary.encode("1")], [0], 1)
-        reading = await self._read(job, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.vocabulary)], "", tally)
+        stats, job = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
+        reading = await self._read(job, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
         if reading.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
@@ -118,7 +117,7 @@ class OpenAIEngine:
 
     async def _check_tokenizer_matches(self) -> None:
         """Raises `UsageError` where the server reads our token ids as another text: then all that is written would be nonsense."""
-        ids = self.vocabulary.encode(PROBE)
+        ids = self.tokenizer.encode(PROBE)
         try:
             answer = await self.client.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
             said: Any = msgspec.json.decode(answer)
@@ -138,23 +137,23 @@ class OpenAIEngine:
 
     # ---- the protocol -----------------------------------------------------------------------------------------------
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order. Prefixes go together where that leaves each its own draws."""
         if decoding.temperature <= 0 and decoding.n > 1:
-            once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
+            once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, stats=stats)
             return [several * decoding.n for several in once]
         rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
-        writings = [CompletionBuilder(decoding, room, self.vocabulary) for room in rooms]
+        writings = [CompletionBuilder(decoding, room, self.tokenizer) for room in rooms]
         if decoding.max_tokens < 1:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]
         if len(writings) == 1:
-            tally.written = writings[0].ids
+            stats.written = writings[0].ids
         jobs = self._jobs(prefixes, rooms, decoding)
-        await gather_or_raise([self._read(job, decoding, [writings[slot] for slot in job.slots], key, tally) for job in jobs])
+        await gather_or_raise([self._read(job, decoding, [writings[slot] for slot in job.slots], key, stats) for job in jobs])
         found = [writing.completion() for writing in writings]
         return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
 
-    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         """One completion, as it is written: the same ids that `complete` gives. What came in one read is one delta."""
         if decoding.n != 1:
             raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
@@ -162,31 +161,34 @@ class OpenAIEngine:
         if decoding.max_tokens < 1:
             return _nothing()
         (job,) = self._jobs([prefix], [room], decoding)
-        self._count(job, tally)
-        telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.vocabulary), tally, len(prefix))
+        self._count(job, stats)
+        telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
         return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
         if len(prefixes) != len(continuations):
             raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
-        found: list[list[float]] = [[] for _ in prefixes]
+        found = [Scores() for _ in prefixes]
 
         async def one(place: int, prefix: Ids, continuation: Ids) -> None:
             self._fits(prefix, len(continuation))
             if not len(continuation):
                 return
-            tally.requests += 1
-            tally.prompt_tokens += len(prefix)
-            tally.scored_tokens += len(continuation)
+            stats.requests += 1
+            stats.prompt_tokens += len(prefix)
+            stats.scored_tokens += len(continuation)
             answer = await self.client.post(self._protocol.score_path, self._protocol.score_body(prefix, continuation), key)
             try:
-                found[place], cached = self._protocol.scores_of(answer, prefix, continuation)
+                logprobs, cached = self._protocol.scores_of(answer, prefix, continuation)
             except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
-            tally.cached_tokens += min(max(0, cached), len(prefix))
+            found[place] = Scores(logprobs)
+            stats.cached_tokens += min(max(0, cached), len(prefix))
 
         pairs = zip(prefixes, continuations, strict=True)
         await gather_or_raise([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
@@ -232,10 +234,10 @@ class OpenAIEngine:
         ]
 
     async def _read(
-        self, job: ServerRequest, decoding: Decoding, writings: list[CompletionBuilder], key: str, tally: Tally
+        self, job: ServerRequest, decoding: Decoding, writings: list[CompletionBuilder], key: str, stats: CallStats
     ) -> ResponseReader:
         """Reads one call's answer to its end."""
-        reading = ResponseReader(self.name, self._protocol, writings, tally, self._count(job, tally))
+        reading = ResponseReader(self.name, self._protocol, writings, stats, self._count(job, stats))
         async with aclosing(
             self.client.stream(self._protocol.path, self._protocol.body(job, decoding, STREAM_INTERVAL), key, reading)
         ) as nothing:
@@ -243,11 +245,11 @@ class OpenAIEngine:
                 pass
         return reading
 
-    def _count(self, job: ServerRequest, tally: Tally) -> int:
+    def _count(self, job: ServerRequest, stats: CallStats) -> int:
         """Takes down that a call is made; says how many tokens its prompt has."""
         prompt = sum(len(prefix) for prefix in job.prefixes)
-        tally.requests += 1
-        tally.prompt_tokens += prompt
+        stats.requests += 1
+        stats.prompt_tokens += prompt
         return prompt
 
 

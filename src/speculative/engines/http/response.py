@@ -1,4 +1,4 @@
-"""Reads one call's answer: its payloads into the completions that they are of, their cost into the tally."""
+"""Reads one call's answer: its payloads into the completions that they are of, their cost into the stats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from speculative.engines.base import Delta, Tally
+from speculative.engines.base import CallStats, Delta
 from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, CompletionBuilder, ServerProtocol
 from speculative.errors import EngineServerError
 
@@ -19,16 +19,16 @@ class ResponseReader:
     `cached`: what it said last of the prompt's tokens in its cache, if it does say.
     """
 
-    def __init__(self, name: str, protocol: ServerProtocol, writings: Sequence[CompletionBuilder], tally: Tally, prompt: int) -> None:
+    def __init__(self, name: str, protocol: ServerProtocol, writings: Sequence[CompletionBuilder], stats: CallStats, prompt: int) -> None:
         self.cached: int | None = None
-        self._name, self._writings, self._tally, self._prompt = name, writings, tally, prompt
+        self._name, self._writings, self._stats, self._prompt = name, writings, stats, prompt
         self._protocol, self._read = protocol, protocol.reader()
         self.tokens = 0
         self._produced: int | None = None
 
     def restart(self) -> None:
         """Forgets an attempt that failed before its first token: the next one may be on another server."""
-        self._tally.cached_tokens -= self.cached or 0
+        self._stats.cached_tokens -= self.cached or 0
         self._read, self.cached, self._produced = self._protocol.reader(), None, None
 
     def take(self, payloads: Sequence[bytes]) -> Delta | None:
@@ -42,7 +42,7 @@ class ResponseReader:
                     if index >= len(self._writings):
                         raise BadResponseError(f"an answer for completion {index} of {len(self._writings)}")
                     self.tokens += size
-                    self._tally.produced_tokens += size
+                    self._stats.produced_tokens += size
                     fresh += self._writings[index].add(piece)
             except BadResponseError as error:
                 raise error.typed(self._name, payload) from None
@@ -65,7 +65,7 @@ class ResponseReader:
                 f"{self._name}: {missing} log-probabilities that were asked for did not come; see whether the server gives them"
             )
         ends = sum(writing.lacks_end for writing in self._writings)  # end-of-text tokens that the server does not send
-        self._tally.produced_tokens += ends
+        self._stats.produced_tokens += ends
         if self._produced is not None:
             self._check_count(self._produced - self.tokens, ends)
         for writing in self._writings:
@@ -78,7 +78,7 @@ class ResponseReader:
         cut = sum(writing.finish in ("length", "context") for writing in self._writings) * self._protocol.withheld
         if not 0 <= unsent <= ends + cut:
             raise EngineServerError(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
-        self._tally.produced_tokens += max(0, unsent - ends)
+        self._stats.produced_tokens += max(0, unsent - ends)
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:
         """Returns the delta of new tokens, or None if the call is not streamed."""
@@ -90,7 +90,7 @@ class ResponseReader:
             self._produced = news.produced
         if news.cached is not None:
             cached = min(max(0, news.cached), self._prompt)
-            self._tally.cached_tokens += cached - (self.cached or 0)
+            self._stats.cached_tokens += cached - (self.cached or 0)
             self.cached = cached
 
     @property
@@ -102,8 +102,8 @@ class ResponseReader:
 class StreamingReader(ResponseReader):
     """The same for one completion, told as it comes: a delta for each read that brings tokens, and one with the whole of it."""
 
-    def __init__(self, name: str, protocol: ServerProtocol, writing: CompletionBuilder, tally: Tally, prompt: int) -> None:
-        super().__init__(name, protocol, [writing], tally, prompt)
+    def __init__(self, name: str, protocol: ServerProtocol, writing: CompletionBuilder, stats: CallStats, prompt: int) -> None:
+        super().__init__(name, protocol, [writing], stats, prompt)
         self._writing = writing
 
     def _made(self, fresh: Sequence[int]) -> Delta | None:

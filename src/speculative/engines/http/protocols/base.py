@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import Meta, Struct
 
-from speculative.engines.base import LEAST, Completion, Decoding, Ids, Vocabulary
+from speculative.engines.base import MIN_LOGPROB, Completion, Decoding, Ids, Tokenizer
 from speculative.errors import ContextExceededError, EngineError, EngineServerError
 
 Count = Annotated[int, Meta(ge=0)]
@@ -124,8 +124,8 @@ def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> Contex
 
 
 def logarithms(values: Iterable[float | None]) -> list[float]:
-    """Log-probabilities as a server tells them, `LEAST` for one that it does not know. Raises `BadResponseError` for what is none."""
-    found = [LEAST if value is None else value for value in values]
+    """Log-probabilities as a server tells them, `MIN_LOGPROB` for one that it does not know. Raises `BadResponseError` for what is none."""
+    found = [MIN_LOGPROB if value is None else value for value in values]
     if found and (highest := max(found)) > 0:
         if highest > ROUNDED:
             raise BadResponseError(f"{highest:g} is no log-probability")
@@ -136,8 +136,8 @@ def logarithms(values: Iterable[float | None]) -> list[float]:
 class CompletionBuilder:
     """One completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
 
-    def __init__(self, decoding: Decoding, room: int, vocabulary: Vocabulary) -> None:
-        self.room, self._decoding, self._vocabulary = room, decoding, vocabulary
+    def __init__(self, decoding: Decoding, room: int, tokenizer: Tokenizer) -> None:
+        self.room, self._decoding, self._tokenizer = room, decoding, tokenizer
         self._stops = [stop.encode() for stop in decoding.stop if stop]
         self._stop_ids = frozenset(decoding.stop_ids)
         self._keep = max((len(stop) for stop in self._stops), default=1) - 1
@@ -174,13 +174,13 @@ class CompletionBuilder:
         """
         if not self._texts:
             return True
-        ids, to_bytes = [*self.ids, *self._after], self._vocabulary.to_bytes
+        ids, to_bytes = [*self.ids, *self._after], self._tokenizer.to_bytes
         written = frozenset(ids)
-        special = [text for text, number in self._vocabulary.markers.items() if number in written]
+        special = [text for text, number in self._tokenizer.special_tokens.items() if number in written]
 
         def plain(text: str) -> str:
-            for marker in special:
-                text = text.replace(marker, "")
+            for token in special:
+                text = text.replace(token, "")
             return "".join(text.replace("\ufffd", "").split())
 
         theirs, ours = plain(self.text), plain(to_bytes(ids).decode("utf-8", "replace"))
@@ -194,8 +194,8 @@ class CompletionBuilder:
             BadResponseError: The server writes on and on or after its own end, or gives an id that its model does not have.
         """
         before, new = len(self.ids), piece.ids
-        if not self._vocabulary.knows(new):
-            wrong = next(number for number in new if not self._vocabulary.knows([number]))
+        if not self._tokenizer.knows(new):
+            wrong = next(number for number in new if not self._tokenizer.knows([number]))
             raise BadResponseError(f"token id {wrong} is not in the model's vocabulary; give the tokenizer of that model ({OPTIONS})")
         if self._closed and new:
             raise BadResponseError("tokens came after the end of their text")
@@ -229,7 +229,7 @@ class CompletionBuilder:
 
     def _completes(self, number: int) -> bool:
         """Whether a stop string ends in this token."""
-        window = self._tail + self._vocabulary.to_bytes([number])
+        window = self._tail + self._tokenizer.to_bytes([number])
         self._tail = window[-self._keep :] if self._keep else b""
         return any(stop in window for stop in self._stops)
 
@@ -247,7 +247,7 @@ class CompletionBuilder:
         self.finish = "end"
         if isinstance(piece.matched, int):
             self.end_id = piece.matched
-        elif self.ids and not self._vocabulary.to_bytes(self.ids[-1:]):
+        elif self.ids and not self._tokenizer.to_bytes(self.ids[-1:]):
             self.end_id = self.ids[-1]
         else:
             self.end_id = self._decoding.stop_ids[-1] if self._decoding.stop_ids else None

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import Decoding, Ids, Vocabulary
+from speculative.engines.base import Decoding, Ids, Tokenizer
 from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, Piece, Read, ServerRequest, TokenId, failure, logarithms
 
 
@@ -39,7 +39,7 @@ class _Answer(Struct):
 
 
 class LlamaCppProtocol:
-    """Token ids both ways, one text a call. It knows no stop ids: their markers' texts are stop strings for it.
+    """Token ids both ways, one text a call. It knows no stop ids: their texts are stop strings for it.
 
     A seeded call gives the same text again only where the server computes it in the same way: with as much of its prompt in the cache,
     and with no other call beside it.
@@ -57,8 +57,8 @@ class LlamaCppProtocol:
     path = "/completion"
     score_path = ""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
         self._decoder = msgspec.json.Decoder(_Answer)
 
     def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
@@ -81,10 +81,10 @@ class LlamaCppProtocol:
         return {**body, "n_probs": 1} if decoding.logprobs else body
 
     def reader(self) -> Read:
-        return _Reading(self._decoder, self._vocabulary).read
+        return _Reading(self._decoder, self._tokenizer).read
 
     def _stops(self, decoding: Decoding) -> list[str]:
-        spelled = {number: text for text, number in self._vocabulary.markers.items()}
+        spelled = {number: text for text, number in self._tokenizer.special_tokens.items()}
         return [*decoding.stop, *(spelled[number] for number in decoding.stop_ids if number in spelled)]
 
     def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
@@ -102,14 +102,14 @@ class _Reading:
     that came since some were lost; until their text is here, nothing is passed on. `_marker`: one that may be the end of the text.
     """
 
-    def __init__(self, decoder: msgspec.json.Decoder[_Answer], vocabulary: Vocabulary) -> None:
-        self._decoder, self._vocabulary = decoder, vocabulary
+    def __init__(self, decoder: msgspec.json.Decoder[_Answer], tokenizer: Tokenizer) -> None:
+        self._decoder, self._tokenizer = decoder, tokenizer
         self._told = self._lost = self._passed = 0
         self._held: list[int] = []
         self._late, self._text = b"", ""
         self._marker: list[Piece] = []
         self._logprobs: list[float] = []
-        self._markers = frozenset(vocabulary.markers.values())
+        self._markers = frozenset(tokenizer.special_tokens.values())
 
     def read(self, payload: bytes) -> ChunkUpdate:
         answer = self._decoder.decode(payload)
@@ -141,7 +141,7 @@ class _Reading:
             raise BadResponseError(f"{self._lost} token ids of {self._text[-40:]!r} did not come")
         limit = answer.stop_type == "limit"  # an unfinished character at the limit is left to the next call
         eos = self._marker[0].ids[-1] if self._marker and answer.stop_type == "eos" else None
-        word = answer.stopping_word if answer.stopping_word not in self._vocabulary.markers else ""
+        word = answer.stopping_word if answer.stopping_word not in self._tokenizer.special_tokens else ""
         piece = self._piece(ids, "length" if limit else "stop", answer.stopping_word or eos, answer.content + word)
         return ChunkUpdate(
             [*(() if eos is not None else self._marker), piece], answer.timings and answer.timings.cache_n, answer.tokens_predicted
@@ -155,7 +155,7 @@ class _Reading:
         lost = max(0, self._told - before - len(answer.tokens))
         self._lost += lost
         if not self._lost:
-            self._late = b"" if answer.content else self._late + self._vocabulary.to_bytes(answer.tokens)
+            self._late = b"" if answer.content else self._late + self._tokenizer.to_bytes(answer.tokens)
             self._passed += len(answer.tokens)
             return answer.tokens
         self._text += answer.content
@@ -168,11 +168,11 @@ class _Reading:
             raise BadResponseError(
                 f"{self._lost} token ids of a broken character did not come; lower the temperature, or use vLLM or SGLang"
             )
-        text, end = self._text.encode(), self._vocabulary.to_bytes(self._held)
+        text, end = self._text.encode(), self._tokenizer.to_bytes(self._held)
         if not over and (not text.endswith(end) or len(text) <= len(self._late) + len(end)):
             return ()
         ends = [number for number in self._held if number in self._markers]
-        ids = [*self._vocabulary.encode(text.removeprefix(self._late).decode()), *ends]
+        ids = [*self._tokenizer.encode(text.removeprefix(self._late).decode()), *ends]
         self._passed += len(ids)
         if self._passed != self._told:
             raise BadResponseError(f"{self._lost} token ids of {self._text[-40:]!r} did not come, which is spelled with {len(ids)}")
