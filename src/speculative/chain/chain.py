@@ -120,7 +120,7 @@ class Chain:
         return self.parts.ledger.text("answer")
 
     @property
-    def extract_boxed(self) -> str | None:
+    def boxed(self) -> str | None:
         """The content of the answer's last box."""
         return extract_boxed(self.answer_text)
 
