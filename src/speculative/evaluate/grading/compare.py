@@ -34,7 +34,7 @@ class Mathematics:
         return "" if reply.yes else reply.why
 
     def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
-        """Returns True if two constants mismatch_reason by less than that, or one of them is no constant."""
+        """Returns True if two constants differ by less than that, or one of them is no constant."""
         return self._ask("close", one, other, str(absolute), str(relative)).yes
 
     def same_by_library(self, gold: str, answer: str) -> bool:
@@ -96,7 +96,7 @@ def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
 
 
 def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) -> bool:
-    """Returns False if both are known numbers that mismatch_reason by that or more."""
+    """Returns False if both are known numbers that differ by that or more."""
     if isinstance(one, Number) and isinstance(other, Number):
         difference = abs(one.value - other.value)
         return difference < Fraction(absolute) if absolute else not difference

@@ -39,6 +39,8 @@ _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IG
 _ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 """Stands in texts that math-verify reads in a way that proves nothing: units and bases dropped, decimals rounded."""
+_CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
+"""An end of an interval at infinity that is written as if it belonged to it. math-verify reads it as an open one."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
@@ -235,7 +237,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
         return ""
     pairs = [(one, other) for one in _readings(right, hints) for other in _readings(plain, hints)]
     with ExitStack() as stack:
-        # the process is hints, and started, only where shapes and exact numbers leave something open
+        # the process is started only where shapes and exact numbers leave something open
         session = cache(lambda: stack.enter_context(checker.session()))
 
         def ask(*request: str) -> Reply:
@@ -243,6 +245,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
 
         mathematics = Mathematics(ask, tolerance)
         why = min((mismatch_reason(one, other, mathematics) for one, other in pairs), key=bool)
-        if why in OPEN and not _VAGUE.search(right + plain) and mathematics.same_by_library(right, plain):
+        comparable = not _VAGUE.search(right + plain) and len(_CLOSED_INFINITY.findall(right)) == len(_CLOSED_INFINITY.findall(plain))
+        if why in OPEN and comparable and mathematics.same_by_library(right, plain):
             return ""
         return why
