@@ -15,7 +15,7 @@ from speculative.engines.http import payloads
 from speculative.engines.http.busy import retry_after
 from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.payloads import LongLine, Payloads
+from speculative.engines.http.payloads import LongLineError, Payloads
 from speculative.engines.http.replicas import Replicas
 from speculative.errors import ContextExceededError, EngineBusyError, EngineRefusedError, EngineServerError, EngineTimeoutError
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
@@ -112,7 +112,7 @@ def test_a_line_that_comes_in_pieces_is_bounded_as_one_that_comes_at_once(monkey
     assert Payloads().feed(b"data: " + b"x" * 90 + b"\n") == [b"x" * 90]
     for pieces in ([b"data: " + b"x" * 100], [b"data: ", *[b"x"] * 100], [b"data: 1\n\ndata: " + b"x" * 100]):
         events = Payloads()
-        with pytest.raises(LongLine):
+        with pytest.raises(LongLineError):
             _ = [events.feed(piece) for piece in pieces]
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speculative import version
+from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
 from speculative.serve import replies, schemas
@@ -43,7 +43,7 @@ def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callabl
 
     app = FastAPI(
         title="Speculative Reasoning",
-        version=version.VERSION,
+        version=__version__,
         description="Two models write one chain of thought.",
         lifespan=lifespan,
         docs_url=None,

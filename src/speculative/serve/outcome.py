@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from speculative.answers import boxed
+from speculative.answers import extract_boxed
 from speculative.result import Result
 from speculative.serve.replies import TokenCounts
 from speculative.serve.stops import StopFilter
@@ -80,7 +80,7 @@ class ChainOutcome(Struct, frozen=True):
             "finish_reason": self.finish,
             "seed": self.trace.started.problem.seed,
             "seconds": self.trace.seconds,
-            "boxed": boxed(self.content),
+            "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
             "usage": self.usage,
         }

@@ -18,7 +18,7 @@ from yarl import URL
 from speculative.engines.base import HAS_FALLBACK
 from speculative.engines.http import pool
 from speculative.engines.http.busy import RETRY_STATUSES, busy_error, retry_after
-from speculative.engines.http.payloads import DONE, LongLine, Payloads, Reader
+from speculative.engines.http.payloads import DONE, LongLineError, Payloads, Reader
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
 from speculative.errors import (
@@ -83,7 +83,7 @@ class _Stream:
         data = await self.response.content.readany()
         try:
             payloads = self._events.feed(data) if data else self._events.end()
-        except LongLine as error:
+        except LongLineError as error:
             raise EngineServerError(f"{self.response.url}: {error}; see whether a model server listens there") from None
         self.done = DONE in payloads
         if self.done:
