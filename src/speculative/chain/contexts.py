@@ -42,9 +42,8 @@ class RoleContexts:
         """Returns the prefix that asks a role a question, and the strings at which its reply stops."""
         context = self.of(role)
         asking = context.dialect.ask(question, self.problem.messages, self.last_text(after))
-        known, ids = self._questions.get(role, (None, []))
-        if known != asking.parts:
-            ids = context.parts(asking.parts)
+        known = self._questions.get(role)
+        ids = known[1] if known and known[0] == asking.parts else context.parts(asking.parts)
         return (self.prefix(role, after) if asking.follows_chain else []) + ids, asking.stop
 
     async def tokenize_question(self, role: str, question: Question, after: Draft | None) -> None:
