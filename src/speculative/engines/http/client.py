@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +16,7 @@ from msgspec import Struct
 from yarl import URL
 
 from speculative.engines.base import HAS_FALLBACK
+from speculative.engines.http.busy import RETRY_STATUSES, busy_error, retry_after
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
 from speculative.errors import (
@@ -36,7 +34,6 @@ ATTEMPTS = 4
 RETRY_FOR_S = 30.0
 """Seconds in which a call that nobody answered may be tried again."""
 
-RETRY_STATUSES = frozenset({502, 503, 504})
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """Headers by which routers in front of vLLM and SGLang keep the calls of one chain on one server."""
 
@@ -54,9 +51,6 @@ MAX_REFUSAL = 1 << 16
 
 MAX_LINE = 1 << 24
 """Bytes of one line of an event stream. The longest true ones hold all ids and log-probabilities of a completion: 100 bytes a token."""
-
-MAX_RETRY_AFTER_S = 7 * 86400.0
-"""Seconds beyond which a Retry-After is taken for nonsense."""
 
 DONE, BOM = b"[DONE]", b"\xef\xbb\xbf"
 T = TypeVar("T")
@@ -303,10 +297,7 @@ class ServerClient:
         said, status = error_message(body), response.status
         if status == 429 or status in RETRY_STATUSES:
             after = retry_after(response.headers)
-            error = EngineBusyError(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
-            error.add_note("passing" if after is not None or status in RETRY_STATUSES else "lasting")
-            error.lost = status in RETRY_STATUSES
-            return error
+            return busy_error(f"{url}: {status} {said}", after, status)
         if status >= 500:
             return EngineServerError(f"{url}: {status} {said}; look into the server's log")
         if status not in (401, 403) and (too_long := context_refusal(url, body, said, self.hint)):
@@ -440,22 +431,3 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bo
         if len(body) > limit:
             return bytes(body[:limit]), False
     return bytes(body), True
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds of Retry-After, which names them or a date. None where it is missing, negative or nonsense."""
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said):
-        seconds = float(said)
-    else:
-        until, now = _date(said), _date(headers.get("Date", "")) or datetime.now(UTC)  # the server's own clock may be another
-        seconds = -1.0 if until is None else (until - now).total_seconds()
-    return seconds if 0 <= seconds <= MAX_RETRY_AFTER_S else None
-
-
-def _date(said: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
