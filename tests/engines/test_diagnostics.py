@@ -45,8 +45,31 @@ async def test_a_server_is_looked_at(opened):
     again = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="think-endoftext")
     found = await look("big", again)
     assert found.template.startswith("differs from ours")
-    assert [line.partition(" ")[0] for line in found.advice] == (["start", "name"] if server.kind == "vllm" else ["name", "methods"])
+    assert [line.partition(" ")[0] for line in found.advice] == (
+        ["start", "start", "name"] if server.kind == "vllm" else ["name", "methods"]
+    )
     await again.aclose()
+
+
+@pytest.mark.parametrize("scale_out", [False, True])
+async def test_the_doctor_names_the_flag_for_scores_at_flat_cost(scale_out):
+    async with FakeServer(ScriptedEngine("One.")) as server:
+        server.scale_out = scale_out
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
+        advice = "\n".join((await look("big", engine)).advice)
+        assert ("--enable-scale-out" in advice) is not scale_out
+        await engine.aclose()
+
+
+@pytest.mark.parametrize("steps", [False, True])
+async def test_the_doctor_knows_a_reward_model_and_says_what_step_pooling_costs(steps):
+    async with FakeServer(ScriptedEngine("One.", rewards=lambda text: 0.25)) as server:
+        server.pools, server.pools_steps = True, steps
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
+        found = await look("judge", engine)
+        assert (found.error, found.reply, found.abilities) == (None, "a reward of 0.25", ["ids", "reward"])
+        assert ["pools by steps" in line for line in found.advice] == [True] * steps
+        await engine.aclose()
 
 
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():

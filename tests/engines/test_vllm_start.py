@@ -44,10 +44,23 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
     assert any("loading" in line for line in said)
     log = pair["big"].running.log.read_text()
     assert "--enable-prefix-caching" in log
+    assert "--enable-scale-out" in log
     assert "'--seed', '3'" in log
     await pair.aclose()
     assert gone(tree)
     assert not list(kept.state().iterdir())  # all went well: there is nothing to read
+
+
+@pytest.mark.parametrize(("args", "flat"), [("", True), ("--host 0.0.0.0", False), ("--host 0.0.0.0 --api-key k", True)])
+def test_a_server_is_started_so_that_scores_have_a_flat_cost_unless_strangers_could_use_the_endpoint(stand_in, args, flat):
+    python, model = stand_in
+    assert ("--enable-scale-out" in LaunchConfig(model, python, args=args).run(8000)) is flat
+
+
+async def test_a_vllm_without_the_endpoint_is_started_without_the_flag(stand_in, tmp_path):
+    python, model = stand_in
+    (tmp_path / "site/vllm/entrypoints/launchers/cli_args.py").unlink()
+    assert "--enable-scale-out" not in LaunchConfig(model, python).run(8000)
 
 
 def test_a_server_that_breaks_names_its_log(stand_in):

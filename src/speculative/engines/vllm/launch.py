@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +25,22 @@ from urllib.request import ProxyHandler, build_opener
 
 from msgspec import Struct, structs
 
+from speculative.engines.http.protocols.vllm import FLAT_FLAG
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm.process import ServerProcess, loading, sweep
 from speculative.errors import EngineUnreachableError, UsageError
 from speculative.redaction import read_secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
+HAS_FLAG = """
+from importlib.util import find_spec
+from pathlib import Path
+spec = find_spec("vllm")
+flags = Path(spec.origin).parent.glob("entrypoints/**/cli_args.py") if spec and spec.origin else ()
+print(any("enable_scale_out" in file.read_text() for file in flags))
+"""
+"""A program that tells whether a Python's vLLM has the flag of `FLAT_FLAG`. It does not import vLLM, which takes seconds."""
+
 LOADING_TIMEOUT_S = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
@@ -79,7 +90,8 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
 
     def run(self, port: int) -> list[str]:
         """Returns the command that serves the model on a port. Raises `UsageError` where the program is missing."""
-        return self.command(_python(self.python), port)
+        python = _python(self.python)
+        return self.command(python, port, *self._scoring_flags(python))
 
     def more(self) -> list[str]:
         """Returns the words of `args`. Raises `UsageError` for what cannot be passed on."""
@@ -91,8 +103,8 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
             raise UsageError(f"arguments for {self.program}, {self.args!r}: name the port with --big-port or --small-port")
         return more
 
-    def command(self, python: str, port: int) -> list[str]:
-        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
+    def command(self, python: str, port: int, *flags: str) -> list[str]:
+        """Returns the command. The words of `args` come last, so they win. Raises `UsageError` for unusable ones."""
         own = [
             "--model",
             self.model,
@@ -106,7 +118,20 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
         count = len(self.gpus.split(",")) if self.gpus else 1
         parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
         named = ["--served-model-name", self.name] if self.name else []
-        return [python, "-m", MODULE, *own, *parallel, *named, *self.more()]
+        return [python, "-m", MODULE, *own, *flags, *parallel, *named, *self.more()]
+
+    def _scoring_flags(self, python: str) -> list[str]:
+        """Returns the flag that opens vLLM's endpoint for scores at flat cost, where this version has it.
+
+        The endpoint takes any sampling parameter from any client, so an address that others can reach needs a key.
+        """
+        words = [word.partition("=")[0] for word in self.more()]
+        if "--host" in words and "--api-key" not in words:
+            return []
+        with suppress(OSError, subprocess.TimeoutExpired):
+            found = subprocess.run([python, "-c", HAS_FLAG], capture_output=True, text=True, timeout=30, env=self.environment())
+            return [FLAT_FLAG] if found.stdout.strip() == "True" else []
+        return []
 
     def environment(self) -> dict[str, str]:
         """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody. Another Python has packages of its own."""
