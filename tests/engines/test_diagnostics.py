@@ -45,9 +45,8 @@ async def test_a_server_is_looked_at(opened):
     again = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="think-endoftext")
     found = await look("big", again)
     assert found.template.startswith("differs from ours")
-    assert [line.partition(" ")[0] for line in found.advice] == (
-        ["start", "start", "name"] if server.kind == "vllm" else ["name", "methods"]
-    )
+    expected = {"vllm": ["start", "start", "name"], "llama.cpp": ["name", "methods"]}[server.kind]
+    assert [line.partition(" ")[0] for line in found.advice] == expected
     await again.aclose()
 
 
@@ -75,7 +74,7 @@ async def test_the_doctor_knows_a_reward_model_and_says_what_step_pooling_costs(
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
         engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
-        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*can run .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
 

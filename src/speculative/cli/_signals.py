@@ -71,7 +71,7 @@ class Signals:
         """
         for server in _servers():  # asked to end, and then left alone, they end at once
             with suppress(Exception):
-                server.ask_to_end()
+                server.request_end()
         if not self._ending:  # a flush may wait for a reader: another signal does not
             self._ending = True
             with suppress(Exception):
