@@ -212,7 +212,7 @@ def test_what_cannot_be_started_is_said():
     for port in (-1, 65536):
         with pytest.raises(UsageError, match=f"big_port must be .*, got '{port}'"):
             EngineOptions.of("big", {"big_port": port})
-        with pytest.raises(UsageError, match=f"port {port}: there is none"):
+        with pytest.raises(UsageError, match=f"port must be at most 65535, got {port}"):
             starting.start_and_wait(LaunchConfig("someone/model", sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
