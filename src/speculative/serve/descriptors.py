@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows, and always some left for models, their servers and the log."""
+"""Limits connections so that file descriptors are left for models and the log."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ServerState(Protocol):
 
 
 class ConnectionLimit:
-    """Makes the protocol of each new connection; turns connections away when they would take the last file descriptors.
+    """Makes the protocol of each new connection, and closes connections above a limit.
 
     Half of the descriptors are for connections, and a quarter for those that the system has accepted and not handed over yet. The
     rest is for the models: loading them opens files, and each chain needs a connection to their servers.

@@ -1,4 +1,4 @@
-"""Turns a request into problems, one for each chain, and the method that writes them."""
+"""Turns a request into problems and the method that writes their chains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ REASONING = frozenset(("reasoning", "reasoning_content"))
 
 
 class ChainRequest(Struct, frozen=True):
-    """The chains of one request: `n` problems for each prompt. `raw`: thinking and answer are one text in the reply."""
+    """The chains of one request: `n` problems for each prompt.
+
+    `raw`: thinking and answer are one text in the reply.
+    """
 
     model: str
     method: Method
@@ -63,7 +66,12 @@ class ChainRequest(Struct, frozen=True):
 
 
 class RequestReader:
-    """Reads requests within the limits of the settings. Raises `UsageError` and `ApiError`, which name field and value."""
+    """Reads requests within the limits of the settings.
+
+    Raises:
+        ApiError: names the field and the reason.
+        UsageError: names a parameter of the method.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -121,7 +129,7 @@ class RequestReader:
     # ---- limits -----------------------------------------------------------------------------------------------------
 
     def limit_problem(self, problem: Problem) -> Problem:
-        """Adds the service's own limits to a problem. Raises `ApiError` for one that asks for more."""
+        """Adds the service's own limits to a problem. Raises `ApiError` above them."""
         limits, size = self.settings, sum(len(message.content.encode()) for message in problem.messages)
         if size > limits.max_prompt:
             message = f"the prompt must have at most {limits.max_prompt} bytes (--max-prompt), got {size}; shorten it"
@@ -134,7 +142,7 @@ class RequestReader:
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
     def check_params(self, method: Method) -> Method:
-        """Raises `ApiError` where a parameter would make more things than the service can hold."""
+        """Raises `ApiError` if a parameter is larger than the service allows."""
         for name, value in method:
             if isinstance(value, Method):
                 self.check_params(value)
@@ -143,7 +151,7 @@ class RequestReader:
         return method
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
-        """Raises `ApiError` where all chains together ask an engine for more drafts at once than one request may have."""
+        """Raises `ApiError` if all chains together ask for too many drafts at once."""
         field, drafts = drafts_of(request.method)
         most, chains = self.settings.max_drafts, request.chains
         if field and drafts * chains > most:
@@ -249,7 +257,10 @@ class RequestReader:
         return self.check_drafts(chains)
 
     def _method(self, request: GenerationRequest) -> tuple[str, Method]:
-        """Builds the method of a request, and the model's id for the reply. Parameters are added to a preset's."""
+        """Builds the method of a request, and the model's id for the reply.
+
+        Parameters of the request are added to those of a preset.
+        """
         label, preset = self._preset(request)
         wrappers = [request.wrappers] if isinstance(request.wrappers, str) else request.wrappers or []
         method = build(preset.method, {**preset.params, **(request.params or {})}, [*preset.wrappers, *wrappers], paths=False)
@@ -269,7 +280,7 @@ class RequestReader:
 
 
 def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """Finds a preset, or a method without parameters, by name. Raises `UnknownNameError`."""
+    """Finds a preset or a method by name. Raises `UnknownNameError`."""
     if name in settings.presets:
         return settings.presets[name]
     if name in names():

@@ -1,4 +1,4 @@
-"""The outermost layer of the application: request ids, a line in the log for each request, and uncaught errors."""
+"""The outermost layer: request ids, a log line for each request, uncaught errors."""
 
 from __future__ import annotations
 

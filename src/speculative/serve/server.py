@@ -34,8 +34,11 @@ Extension = Callable[[FastAPI, Callable[[], None]], None]
 """Adds routes to an application; the second argument stops the service."""
 
 
-class Server(uvicorn.Server):
-    """Drains when it is told to stop: nothing new begins, and running chains have `drain` seconds. A second signal ends them."""
+class DrainingServer(uvicorn.Server):
+    """Drains at a signal: running chains have `drain` seconds to finish.
+
+    No new chain begins. A second signal ends those that run.
+    """
 
     def __init__(self, config: uvicorn.Config, state: ServiceState) -> None:
         super().__init__(config)
@@ -43,12 +46,12 @@ class Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves until it is told to stop."""
+        """Serves until the process gets a signal."""
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Lets running chains finish, ends those that take too long, then closes the engines."""
+        """Lets running chains finish in time, then closes the engines."""
         log("draining", chains=self.state.queue.running, seconds=self.state.settings.drain)
         self.state.close()
         asyncio.get_running_loop().call_later(self.state.settings.drain, self.state.queue.abort)
@@ -60,14 +63,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handles a signal. It is not raised again at the end, since a drained service has done what it was asked to."""
+        """Handles a signal. After the drain the process ends without an error."""
         if self.should_exit and self.loop:
             self.loop.call_soon_threadsafe(self.state.queue.abort)
         self.should_exit = True
 
 
 def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> None:
-    """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and the errors of opening the pair."""
+    """Runs the service until SIGTERM or Ctrl-C.
+
+    Raises:
+        UsageError: a setting is wrong, or the port is taken.
+        SpeculativeError: the pair cannot be opened.
+    """
     raise_descriptor_limit()
     server = make_server(settings, open_pair, extensions=extensions)
     bound = bind(settings)
@@ -83,9 +91,12 @@ def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions
         raise server.state.failure
 
 
-def make_server(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> Server:
-    """Makes the server, not yet running. Without `open_pair` it opens the engines of the settings. Raises `UsageError`."""
-    servers: list[Server] = []
+def make_server(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> DrainingServer:
+    """Makes the server, not yet running. Raises `UsageError`.
+
+    Without `open_pair` it opens the engines of the settings.
+    """
+    servers: list[DrainingServer] = []
 
     def stop() -> None:
         servers[0].stop()
@@ -106,12 +117,14 @@ def make_server(settings: Settings, open_pair: PairOpener | None = None, *, exte
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE_S,
     )
-    servers.append(Server(config, app.state.service))
+    servers.append(DrainingServer(config, app.state.service))
     return servers[0]
 
 
 def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> PairOpener:
-    """Makes the opener of the settings' engines. It works in a thread, since weights and servers take their time.
+    """Makes the opener of the settings' engines.
+
+    It works in a thread, since weights and servers take their time.
 
     When it is cancelled, the thread ends the servers that it has started, the next time that it reports its progress.
     """
@@ -133,7 +146,7 @@ def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = 
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Makes the socket to listen on. Raises `UsageError` where host or port cannot be used."""
+    """Makes the socket to listen on. Raises `UsageError` for a bad host or port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

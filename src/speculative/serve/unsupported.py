@@ -1,4 +1,4 @@
-"""Fields of other servers' requests: `unsupported.toml` says which are ignored and which refused."""
+"""Ignores or refuses fields of other servers, as `unsupported.toml` lists them."""
 
 from __future__ import annotations
 
