@@ -19,12 +19,11 @@ from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import Pair
 from speculative.redaction import Redactor
 from speculative.serve.app import create_app
-from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
+from speculative.serve.descriptors import ConnectionLimit, connection_backlog
 from speculative.serve.logs import log, set_up, take_down
 from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
 GRACE_S = 2
@@ -76,7 +75,6 @@ def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions
         UsageError: a setting is wrong, or the port is taken.
         SpeculativeError: the pair cannot be opened.
     """
-    raise_descriptor_limit()
     server = make_server(settings, open_pair, extensions=extensions)
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
@@ -96,43 +94,40 @@ def make_server(settings: Settings, open_pair: PairOpener | None = None, *, exte
 
     Without `open_pair` it opens the engines of the settings.
     """
-    servers: list[DrainingServer] = []
 
     def stop() -> None:
-        servers[0].stop()
+        server.stop()
 
     app = create_app(settings, open_pair or pair_opener(settings), on_failure=stop)
     for extend in extensions:
         extend(app, stop)
-    limit = ConnectionLimit(HttpToolsProtocol)
     config = uvicorn.Config(
         app,
-        http=cast("Any", limit),
-        backlog=min(BACKLOG, limit.backlog),
+        http=cast("Any", ConnectionLimit(HttpToolsProtocol)),
         log_config=None,
         access_log=False,
+        backlog=connection_backlog(),
         lifespan="on",
         ws="none",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE_S,
     )
-    servers.append(DrainingServer(config, app.state.service))
-    return servers[0]
+    server = DrainingServer(config, app.state.service)
+    return server
 
 
 def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> PairOpener:
     """Makes the opener of the settings' engines.
 
-    It works in a thread, since weights and servers take their time.
-
-    When it is cancelled, the thread ends the servers that it has started, the next time that it reports its progress.
+    It works in a thread, since weights and servers take their time. When it is cancelled, the thread ends the servers that it has
+    started, the next time that it reports its progress.
     """
     ended = threading.Event()
 
     def report(line: str) -> None:
         if ended.is_set():
-            raise EngineClosedError("the service was told to stop while its models were loading")
+            raise EngineClosedError("the service was stopped while its models were loading")
         log("loading", 10, progress=line)
 
     async def open_pair() -> Pair:
@@ -146,19 +141,17 @@ def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = 
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Makes the socket to listen on. Raises `UsageError` for a bad host or port."""
+    """Makes the socket to listen on. Raises `UsageError` for a bad host or port.
+
+    From now on connections wait for the application.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
+        known = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise UsageError(f"host {settings.host!r}: {error.strerror or error}") from None
+    family, address = known[0][0], known[0][4]
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(min(BACKLOG, descriptor_limit() // 4))  # connections from now on wait for the application
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(cast("Any", address[:2]), family=family, backlog=connection_backlog(), dualstack_ipv6=both)
     except OSError as error:
-        bound.close()
         raise UsageError(f"port {settings.port} of {settings.host}: {error.strerror or error}; choose another with --port") from None
-    return bound

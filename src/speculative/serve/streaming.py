@@ -19,7 +19,7 @@ from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.trace import Trace
 
 KEEPALIVE_S = 10.0
-"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+"""Seconds of silence at most: then a comment line shows proxies and clients that the stream lives."""
 COMMENT = b": the chain is being written\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -189,7 +189,7 @@ class Signal(asyncio.Event):
     def _check(self) -> None:
         """Sets `silent` if nothing was sent since the last check."""
         self.silent, self.sent = not self.sent, False
-        self._timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._check)
+        self._timer = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._check)
         if self.silent:
             self.set()
 
