@@ -1,4 +1,4 @@
-"""Checks engines for `speculative doctor`: what each is and can do, and what to change."""
+"""Checks the engines of a pair for `speculative doctor`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ QUESTION = [Message("user", "What is 1+1?")]
 
 
 class Finding(Struct):
-    """The findings of one role. `template` says whether our prompt is that of the server's own chat template."""
+    """The findings of one role.
+
+    `template` says whether our prompt is that of the server's own chat template.
+    """
 
     role: str
     error: str | None = None
@@ -34,7 +37,7 @@ class Finding(Struct):
 
 
 async def look(role: str, engine: Engine) -> Finding:
-    """Asks an open engine for all that it tells, and has it write, score or reward a few tokens."""
+    """Describes an open engine, and has it write, score or reward a few tokens."""
     server: Any = getattr(engine, "server", None)
     found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
     found.fingerprint, found.context, found.abilities = engine.tokenizer.fingerprint, engine.context, sorted(engine.abilities)

@@ -1,4 +1,4 @@
-"""GGUF files: which specs name one, and where it is found on this machine or on the hub."""
+"""Finds GGUF files on this machine or on the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 
 
 def names_gguf(spec: str) -> bool:
-    """Whether a spec names a GGUF file, here or on the hub: PATH.gguf, OWNER/NAME/FILE.gguf, OWNER/NAME-GGUF, OWNER/NAME:QUANT."""
+    """Returns whether a spec names a GGUF file, here or on the hub.
+
+    It does as PATH.gguf, OWNER/NAME/FILE.gguf, OWNER/NAME-GGUF and OWNER/NAME:QUANT.
+    """
     if "://" in spec:
         return False
     if spec.lower().endswith(SUFFIX):
@@ -31,7 +34,7 @@ def names_gguf(spec: str) -> bool:
 
 
 def find(spec: str) -> Path:
-    """Returns the GGUF file that a spec names; one of the hub is fetched, unless it is in this machine's cache.
+    """Returns the GGUF file that a spec names. One of the hub is fetched.
 
     Raises:
         UsageError: There is no such file, here or on the hub.
@@ -92,7 +95,10 @@ def _reach(repo: str) -> None:
 
 
 def _asked(repo: str, call: Any) -> Any:
-    """Returns what the hub says. Raises `UsageError` in one line where it cannot be asked, or has no such thing."""
+    """Returns what the hub says.
+
+    Raises `UsageError` in one line where it cannot be asked, or has no such thing.
+    """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

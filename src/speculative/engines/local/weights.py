@@ -35,7 +35,11 @@ class Shape(Struct, frozen=True):
 
     @staticmethod
     def read(folder: Path) -> Shape:
-        """Raises `WeightsError` when the file is missing, damaged, or of a network that the graph does not describe."""
+        """Reads `config.json`.
+
+        Raises:
+            WeightsError: The file is missing, damaged, or of a network that the graph does not describe.
+        """
         path = folder / "config.json"
         try:
             config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +95,10 @@ def read_tensors(path: Path) -> dict[str, Array]:
 
 
 def initializers(folder: Path, shape: Shape) -> dict[str, Array]:
-    """Name in the graph -> its values, C-contiguous; matrices are [out, in]. Raises `WeightsError`."""
+    """Returns the values by their name in the graph. Matrices are [out, in].
+
+    Raises `WeightsError`.
+    """
     path = folder / "model.safetensors"
     tensors = read_tensors(path)
     try:

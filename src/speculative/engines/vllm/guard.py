@@ -1,4 +1,4 @@
-"""Runs a command, and ends it with all its children when the program that started it is gone, in whatever way.
+"""Runs a command, and ends it with all its children when its starter is gone.
 
     python guard.py PATH SECONDS LOG COMMAND…
 
@@ -44,7 +44,10 @@ def process_tree(pid: int) -> list[int]:
 
 
 def start_time(pid: int) -> float | None:
-    """Returns when a process began, which tells it from a later one with its number. None if it does not run."""
+    """Returns when a process began, which tells it from a later one with its number.
+
+    None if it does not run.
+    """
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         return None if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else process.create_time()
@@ -57,7 +60,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, cut_short: Callable[[], bool] = bool) -> None:
-    """Asks the command and its descendants to end, waits, and kills those that are left. Nothing else is touched.
+    """Asks a command and its descendants to end, waits, and kills those that are left.
 
     `alone`: this process has no other children, so those that it has adopted are the command's. `cut_short`: returns True to end the wait.
     """
@@ -85,7 +88,7 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, 
 
 
 def _reap(seconds: float = 5.0) -> None:
-    """Waits for adopted children that are dead: without that they would be listed for ever."""
+    """Waits for adopted children that are dead, so that the system forgets them."""
     deadline = time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
@@ -94,7 +97,9 @@ def _reap(seconds: float = 5.0) -> None:
 
 
 def main(grace: str, log: str, *command: str) -> int:
-    """Runs the command until it ends, or a signal or standard input asks for its end; then it has `grace` seconds.
+    """Runs a command until it ends, or a signal or standard input asks for its end.
+
+    It has `grace` seconds to end when asked.
 
     Returns the command's exit code, or after a signal that of the signal.
     """

@@ -1,4 +1,7 @@
-"""Starts vLLM for a model's name or folder. The server ends when we do, unless it is to be kept."""
+"""Starts vLLM for a model's name or folder.
+
+The server ends when we do, unless it is to be kept.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
     program: ClassVar[str] = "vLLM"
 
     def run(self, port: int) -> list[str]:
-        """Returns the command that serves the model on a port. Raises `UsageError` where the program is missing."""
+        """Returns the command that serves the model on a port.
+
+        Raises `UsageError` where the program is missing.
+        """
         python = _python(self.python)
         return self.command(python, port, *self._scoring_flags(python))
 
@@ -105,7 +111,10 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
         return more
 
     def command(self, python: str, port: int, *flags: str) -> list[str]:
-        """Returns the command. The words of `args` come last, so they win. Raises `UsageError` for unusable ones."""
+        """Returns the command.
+
+        The words of `args` come last, so they win. Raises `UsageError` for unusable ones.
+        """
         own = ["--model", self.model, "--host", "127.0.0.1", "--port", str(port)]
         caching = ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
         count = len(self.gpus.split(",")) if self.gpus else 1
@@ -114,7 +123,7 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
         return [python, "-m", MODULE, *own, *caching, *flags, *parallel, *named, *self.more()]
 
     def _scoring_flags(self, python: str) -> list[str]:
-        """Returns the flag that opens vLLM's endpoint for scores at flat cost, where this version has it.
+        """Returns the flag for scores at flat cost, if this version of vLLM has it.
 
         The endpoint takes any sampling parameter from any client, so an address that others can reach needs a key.
         """
@@ -127,14 +136,19 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
         return []
 
     def environment(self) -> dict[str, str]:
-        """Returns our environment with the GPUs, the hub's key and vLLM's reports off. Another Python finds its packages itself."""
+        """Returns our environment with the GPUs, the hub's key and vLLM's reports off.
+
+        Another Python finds its packages itself.
+        """
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": read_secret("HF_TOKEN")}
         own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
         return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
 def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
-    """Starts a server and waits until it answers. One that answers on the port, or that another command loads, is used as it is.
+    """Starts a server and waits until it answers.
+
+    One that answers on the port, or that another command loads, is used as it is.
 
     Raises:
         UsageError: There is no Python with vLLM.
@@ -161,7 +175,7 @@ def start(launch: LaunchConfig, *, held: bool = False) -> ServerProcess:
 
 
 def _use(launch: LaunchConfig, file: Path, record: records.ServerRecord) -> ServerProcess:
-    """Returns a server that has a record: another command's, or one of this command, where a port is given twice."""
+    """Returns a server that has a record, of another command or of this one."""
     if file in loading():
         if record.launch["model"] != launch.model:
             raise UsageError(f"port {launch.port} is for {record.launch['model']} already; name another for {launch.model}")
@@ -193,7 +207,10 @@ def _start(launch: LaunchConfig, held: bool) -> ServerProcess:
 
 
 def wait_ready(running: ServerProcess, launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
-    """Waits until the server answers. A server of ours is ended if anything goes wrong meanwhile, Ctrl-C included."""
+    """Waits until the server answers.
+
+    A server of ours is ended if anything goes wrong meanwhile, Ctrl-C included.
+    """
     begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
     progress = _own_progress if running.process else _progress_of_another if running.record else _progress_of_unknown
     try:
@@ -213,7 +230,10 @@ def wait_ready(running: ServerProcess, launch: LaunchConfig, tell: Tell | None =
 
 
 def _own_progress(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """Describes the loading of a server of ours. Raises `EngineUnreachableError` when it has ended, or its time is over."""
+    """Describes the loading of a server of ours.
+
+    Raises `EngineUnreachableError` when it has ended, or its time is over.
+    """
     assert running.process
     code = running.process.poll()
     if code in SIGTERM_CODES:
@@ -228,7 +248,10 @@ def _own_progress(running: ServerProcess, launch: LaunchConfig, seconds: float) 
 
 
 def _progress_of_another(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """Describes the loading of a server that another command started. Raises as `_own_progress`."""
+    """Describes the loading of a server that another command started.
+
+    Raises as `_own_progress`.
+    """
     assert running.record
     log, record = records.log_of(running.record), records.read_records().get(running.record)
     if record is None:
@@ -244,7 +267,10 @@ def _progress_of_another(running: ServerProcess, launch: LaunchConfig, seconds: 
 
 
 def _progress_of_unknown(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """Describes the wait for a program on the port that was not started here. Raises as `_own_progress`."""
+    """Describes the wait for a program on the port that was not started here.
+
+    Raises as `_own_progress`.
+    """
     if seconds > min(STRANGER_TIMEOUT_S, launch.deadline):
         raise EngineUnreachableError(
             f"what listens at {running.url} did not answer as a model server does within {min(STRANGER_TIMEOUT_S, launch.deadline):g} s; "
@@ -270,7 +296,10 @@ def _is_taken(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Returns whether a server lists its models there and has loaded them. llama.cpp lists a model that it still loads."""
+    """Returns whether a server lists its models there and has loaded them.
+
+    llama.cpp lists a model that it still loads.
+    """
     return _status(f"{url}/models") in (200, 401, 403) and _status(f"{url.removesuffix('/v1')}/health") != 503
 
 
@@ -297,7 +326,7 @@ def last_line(log: Path | None) -> str:
 
 
 def cause(log: Path | None) -> str:
-    """Returns the first error that a server logged, else its last line: that often says only "see above"."""
+    """Returns the first error that a server logged, else its last line."""
     found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
     return found[1].strip()[:300] if found else last_line(log)
 

@@ -1,4 +1,7 @@
-"""A model server that runs: one that we started, or one that was there already. Only those that we started are ended."""
+"""A model server that runs: one that we started, or one that was there already.
+
+Only those that we started are ended.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ _OURS: list[ServerProcess] = []
 
 
 class ServerProcess:
-    """A server. `process`: the guard of one that we started; None: it was there already, or another command loads it.
+    """A server.
+
+    `process`: the guard of one that we started; None: it was there already, or another command loads it.
 
     `keep`: it outlives us, once it is `loaded`. `blamed`: an error has named its log, which is to stay. `record`: the file by which
     other commands find it, or by which we found it (see `records`).
@@ -39,7 +44,7 @@ class ServerProcess:
 
     @classmethod
     def start(cls, url: str, log: Path, command: Sequence[str], environment: Mapping[str, str], keep: bool = False) -> ServerProcess:
-        """Starts a command under a guard, in a session of its own: Ctrl-C reaches us alone, and we end the server in order."""
+        """Starts a command under a guard, in a session that Ctrl-C does not reach."""
         folder = str(Path(psutil.__file__).parents[1])
         process = subprocess.Popen(
             [sys.executable, "-I", guard.__file__, folder, str(guard.GRACE), str(log), *command],
@@ -56,14 +61,17 @@ class ServerProcess:
         return self.keep and self.loaded
 
     def stop(self) -> None:
-        """Ends the server, if it is ours and not to be kept, and waits until nothing of it is left."""
+        """Ends the server, if it is ours and not to be kept, with all its processes."""
         if not self.stays:
             self.end()
         elif self.process and self.process.stdin:
             self.process.stdin.close()
 
     def end(self) -> None:
-        """Ends the server, if it is ours. Its log is deleted if it loaded, ran until now and was not blamed."""
+        """Ends the server, if it is ours.
+
+        Its log is deleted if it loaded, ran until now and was not blamed.
+        """
         self.request_end()
         if self.process is None:
             return
@@ -83,7 +91,10 @@ class ServerProcess:
             self.log.unlink(missing_ok=True)
 
     def request_end(self) -> None:
-        """Begins to end the server, if it is ours, and does not wait. If we are gone before it is, it is killed at once."""
+        """Begins to end the server, if it is ours, and does not wait.
+
+        If we are gone before it is, it is killed at once.
+        """
         if self.process is None or self._asked:
             return
         self._asked, self._well = True, self.loaded and self.process.poll() is None
@@ -106,7 +117,10 @@ def ending() -> list[ServerProcess]:
 
 
 def loading() -> list[Path]:
-    """Returns the records of our servers that are not loaded yet: two roles with one model have a server each."""
+    """Returns the records of our servers that are not loaded yet.
+
+    Two roles with one model have a server each.
+    """
     return [one.record for one in _OURS if one.record and not one.loaded]
 
 
@@ -119,7 +133,7 @@ def end_all(servers: Sequence[ServerProcess]) -> None:
 
 
 def delete_old_logs(folder: Path) -> None:
-    """Deletes the logs of servers that are gone (a guard holds the lock of its own) and that have not changed for a week."""
+    """Deletes logs that are a week old. A running guard holds the lock of its own."""
     for log in folder.glob("*.log"):
         with suppress(OSError), log.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Records of servers that other commands may find: to wait for one that loads, to use it, or to end it."""
+"""Records of servers, by which other commands find, use and end them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOCK_SHIFT_S = 5.0
 
 
 class ServerRecord(Struct, frozen=True):
-    """A server that we started: its guard, its address, how and on which machine it was started.
+    """A server that we started: its guard, its address and its settings.
 
     `began` tells the guard from a later process with its number. `held`: it stays open between commands, and `speculative down` may end
     it; else it ends with its command.
@@ -45,7 +45,10 @@ class ServerRecord(Struct, frozen=True):
 
 
 def state_folder() -> Path:
-    """Returns the folder of logs and records: `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`."""
+    """Returns the folder of logs and records.
+
+    It is `$XDG_STATE_HOME/speculative`, else `~/.local/state/speculative`.
+    """
     base = Path(os.environ.get("XDG_STATE_HOME", ""))  # (one that is not a full path counts as none, as that standard has it)
     folder = (base if base.is_absolute() else Path.home() / ".local" / "state") / "speculative"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # (a server's arguments may hold its key)
@@ -54,7 +57,7 @@ def state_folder() -> Path:
 
 @contextmanager
 def start_lock(seconds: float = 10.0) -> Generator[None]:
-    """Lets one command at a time look for a server and start it: two at once would both find none.
+    """Lets one command at a time look for a server and start it.
 
     Where files cannot be locked, or another command stands still in here, it goes on without.
     """
@@ -80,7 +83,9 @@ def log_of(file: Path) -> Path:
 
 
 def read_records() -> dict[Path, ServerRecord]:
-    """Returns the records of this machine's servers that still run. Those of others that are gone are deleted.
+    """Returns the records of this machine's servers that still run.
+
+    Those of others that are gone are deleted.
 
     A home folder may be shared: the records of other machines are left alone.
     """
@@ -100,7 +105,10 @@ def read_records() -> dict[Path, ServerRecord]:
 
 
 def find_record(launch: Any, url: str | None = None, but: Collection[Path] = ()) -> tuple[Path, ServerRecord] | None:
-    """Returns the server at an address. Without one, a held server that was started in the same way, and is not one of `but`."""
+    """Returns the server at an address.
+
+    Without one, a held server that was started in the same way, and is not one of `but`.
+    """
     wanted = msgspec.to_builtins(launch)
     for file, record in read_records().items():
         if record.url == url if url else record.held and record.launch == wanted and file not in but:
@@ -109,7 +117,10 @@ def find_record(launch: Any, url: str | None = None, but: Collection[Path] = ())
 
 
 def request_stop(record: ServerRecord) -> None:
-    """Asks the guard to end its server and itself. Raises `UsageError` for another user's."""
+    """Asks the guard to end its server and itself.
+
+    Raises `UsageError` for another user's.
+    """
     try:
         if record.runs:
             os.kill(record.pid, signal.SIGTERM)
