@@ -17,7 +17,7 @@ BOUNDS = {"minimum": "at least {}", "exclusiveMinimum": "above {}", "maximum": "
 
 
 class MethodParameter(Struct, frozen=True):
-    """One field of a method, as users see it."""
+    """One field of a method, as help texts show it."""
 
     name: str
     type: str
@@ -38,10 +38,7 @@ class MethodParameter(Struct, frozen=True):
 
 
 def parameters(kind: type[Method]) -> list[MethodParameter]:
-    """Returns the parameters of a method in the order of its fields.
-
-    Its own come first, those of every method last.
-    """
+    """Returns the parameters of a method: its own, then those of every method."""
     schemas = kind.model_json_schema()["properties"]
     everyone = [name for name in Method.model_fields if name in kind.model_fields]
     own = [name for name in kind.model_fields if name not in everyone and name != "inner"]
@@ -49,10 +46,7 @@ def parameters(kind: type[Method]) -> list[MethodParameter]:
 
 
 def add_method_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
-    """Replaces a command's `**params` by the method's parameters.
-
-    Only parameters that were given arrive at the command.
-    """
+    """Replaces a command's `**params` by the method's parameters. The command gets those that the user gave."""
 
     def run(*args: Any, **given: Any) -> int:
         return command(*args, **{name: value for name, value in given.items() if value is not None})
@@ -107,10 +101,7 @@ def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
 
 
 def _read_as(annotation: Any) -> Any:
-    """Returns the type as which the command line reads a field.
-
-    It reads booleans and choices itself. Everything else is text, which the method validates.
-    """
+    """Returns the type of a flag: bool, a choice, or str for all others, which the method validates."""
     members = _members(annotation)
     return members[0] if len(members) == 1 and (members[0] is bool or get_origin(members[0]) is Literal) else str
 

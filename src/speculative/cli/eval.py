@@ -144,7 +144,7 @@ def eval(  # noqa: A001  the command's name
         return _print_prompts(cells, engines.open())
     with RunFolder(out or Path("runs") / Path(what).stem) as folder:
         for task, file, *_ in chosen:
-            folder.admit(task.name, [one.id for one in load(task, file).stated])
+            folder.admit(task.name, [one.id for one in load(task, file).problems])
         plan = partial(ControlSchedule, cells, folder.samples, price_list, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         origin = partial(_origin, engines=engines, extractor=extractor)
@@ -167,15 +167,13 @@ def _problems(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) ->
     if not skip_unreadable:
         loaded.check(limit)
     elif loaded.unreadable:
-        warn(
-            f"--skip-unreadable: {len(loaded.unreadable)} of {len(loaded.stated)} problems are left out; their gold answers cannot be read"
-        )
-    stated = loaded.readable() if skip_unreadable else loaded.stated
-    if not stated:
+        warn(f"--skip-unreadable: {len(loaded.unreadable)} of {len(loaded.problems)} problems are left out, with unreadable gold answers")
+    available = loaded.readable() if skip_unreadable else loaded.problems
+    if not available:
         raise UsageError(f"{loaded.source} must have a problem with a readable gold answer; name another file with --data")
-    if limit and limit > len(stated):
-        warn(f"--limit {limit}: {loaded.source} has {len(stated)} problems; all of them are used")
-    return spread(stated, limit)
+    if limit and limit > len(available):
+        warn(f"--limit {limit}: {loaded.source} has {len(available)} problems; all of them are used")
+    return spread(available, limit)
 
 
 def _origin(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, extractor: Extractor | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from speculative.serve.server import serve as run
 from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Settings
 from speculative.splitreason.service import SplitReasonService
 
-GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
+GREETING = """Speculative Reasoning serves at {url} (documentation: {root}/docs; stop it with Ctrl-C). An example:
 
   curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
     -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens has she?"}}]}}'
@@ -25,7 +25,7 @@ GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctr
 
 
 def _flags() -> type[BaseModel]:
-    """Makes the flags of the settings; `Settings` itself checks their values."""
+    """Makes the flags of the settings. `Settings` checks their values."""
     groups = {name: Group(title, sort_key=place) for place, (title, names) in enumerate(FLAG_GROUPS.items(), 3) for name in names}
     fields: dict[str, Any] = {}
     for name, setting in Settings.model_fields.items():
@@ -48,7 +48,7 @@ else:
 def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
     """Serve the pair over HTTP with the OpenAI API, until Ctrl-C or SIGTERM.
 
-    Every setting can also stand in the environment (SPECULATIVE_PORT), in .env, or in speculative.toml, which holds the presets too.
+    Settings can also come from the environment (SPECULATIVE_PORT), from .env, or from speculative.toml, which also holds the presets.
     """
     chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
@@ -63,7 +63,7 @@ def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = Non
 
 
 class Greeter(logging.Handler):
-    """Writes where the service listens, and an example, for a person at a terminal."""
+    """Writes the address of the service, and an example, to a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = getattr(record, "fields", {})

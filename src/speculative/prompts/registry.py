@@ -26,7 +26,7 @@ DETECTABLE: Final = (
     ChatMLPlain(),
     Gemma(),
 )
-"""The dialects that can be told by a vocabulary, in the order in which they are tried."""
+"""The dialects that a tokenizer reveals, in the order in which they are tried."""
 
 DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), *DETECTABLE)}
 """The built-in dialects by name."""
@@ -34,7 +34,7 @@ DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dia
 
 @cache
 def known_dialects() -> dict[str, Dialect]:
-    """Returns all dialects by name: the built-in ones, those of installed packages, and those that were loaded from a file.
+    """Returns all dialects by name: the built-in ones, those of installed packages, and those from files.
 
     Raises:
         UsageError: An installed dialect cannot be loaded, or has the name of another one.
@@ -51,7 +51,7 @@ def detect_dialect(tokenizer: Tokenizer) -> str:
         if tokenizer.special_tokens.keys() >= set(dialect.special_tokens):
             return dialect.name
     names = ", ".join(known_dialects())
-    raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {names}), or give a file of your own")
+    raise UsageError(f"the model's family cannot be detected by its tokens; name its dialect (known: {names}), or a file with one")
 
 
 def find_dialect(name: str) -> Dialect:
@@ -81,11 +81,11 @@ def _made(kind: type[Dialect], origin: str) -> Dialect:
     try:
         return kind()
     except TypeError as error:
-        raise UsageError(f"the dialect {kind.__name__} of {origin} cannot be made without arguments ({error})") from None
+        raise UsageError(f"the dialect {kind.__name__} of {origin} must take no arguments ({error})") from None
 
 
 def _add(known: dict[str, Dialect], dialect: Dialect, origin: str) -> None:
     other = known.get(dialect.name)
-    if other and not type(other).__module__.startswith(FROM_FILE):  # a file may have been edited
-        raise UsageError(f"the dialect {dialect.name!r} of {origin} has the name of another one; give it a name of its own")
+    if other and not type(other).__module__.startswith(FROM_FILE):  # the same file, edited
+        raise UsageError(f"the dialect {dialect.name!r} of {origin} must have a unique name; rename it")
     known[dialect.name] = dialect

@@ -1,4 +1,4 @@
-"""One chain as a page of its own: the output of `speculative show --web`."""
+"""Writes a page of one chain, for `speculative show --web`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PackedChain(Struct, frozen=True):
 
 
 class ChainPage(Struct, frozen=True):
-    """The data of the page. `is_correct` is null if the right answer is unknown; `engines` has the names of the roles' models."""
+    """The data of the page. `right` is null if the right answer is unknown; `engines` has the models by role."""
 
     problem: str
     method: str

@@ -1,7 +1,7 @@
-"""Samples as a flat table with a row each: every figure of the other tables can be computed from it alone.
+"""Exports samples as a flat table with one row each. All figures of the other tables follow from it.
 
-The tokens of each role stand in columns of their own, as `big_kept_tokens`. `big_shared_cache_tokens` are the tokens of its prompts that
-were found in the cache and that another chain had computed: costs count them as computed. `vote` is what a majority counts the answer by.
+The tokens of each role have their own columns, such as `big_kept_tokens`. `big_shared_cache_tokens` are cached prompt tokens that
+another chain computed; costs count them as computed. `vote` is the spelling by which a majority counts the answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NUMBER = re.compile(r"[+-]?[\d.,]+")
 
 
 def rows(samples: Sequence[Sample], folders: Folders | None = None) -> list[dict[str, Any]]:
-    """Makes one row a sample, all with the same columns; those of a role are empty where it did not work.
+    """Makes one row for each sample, all with the same columns. Those of a role without calls are empty.
 
     `folders`: the name of the run folder of each task and label.
     """

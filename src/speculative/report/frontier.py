@@ -1,7 +1,7 @@
-"""Accuracy against cost: the points of a picture, the best of them, and the line to beat.
+"""Computes accuracy against cost: the points of a picture, the Pareto front, and the line to beat.
 
-The line to beat is `random_switch` at several shares with equal other settings. A point is best (on the Pareto front) if no other point on
-the same problems is at least as cheap and as accurate, and better in one of the two.
+The line to beat is `random_switch` at several shares with equal other settings. A point is `best` (on the front) if no other point on
+the same problems dominates it in cost and accuracy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report of run folders: their samples with a label for each method, and one page with every problem and chain."""
+"""Writes the report of run folders: one page with all methods, problems and chains."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Report:
         self.summaries = summarize([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
         self.frontiers = frontiers(self.summaries)
         self.missing: list[str] = []
-        shown = {(row.task, row.label) for row in self.summaries}  # not the tries for a control that were further off
+        shown = {(row.task, row.label) for row in self.summaries}  # without control runs that are not the closest
         self.samples = [(sample, run) for sample, run in gathered.samples if (sample.task, sample.label) in shown]
         self.folders = gathered.folders
         self._runs = gathered.runs
@@ -127,7 +127,7 @@ class Report:
 
     def _chain(self, name: str, sample: Sample, run: Run) -> bytes:
         """Returns the block of a sample's chain; a damaged trace costs its own chain only."""
-        missing = "its trace was not kept"
+        missing = "the trace was not kept"
         try:
             trace = run.trace(sample)
             text = trace.started.problem.messages[-1].content if trace else ""
@@ -165,16 +165,16 @@ def frontiers(rows: Sequence[MethodSummary]) -> list[Frontier]:
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
-    """Reads run folders. Raises `UsageError` for a folder that is no run, and if there is no sample at all.
+    """Reads run folders. Raises `UsageError` for other folders, and if there is no sample at all.
 
-    Samples of one label that differ in parameters, settings or folder get labels that name the difference. A label on fewer
-    problems than others of the task names that, too. Tries of one problem with different seeds become further epochs. A try that was
-    graded again counts once, with the last verdict.
+    Samples of one label with different parameters, settings or folders get labels that name the difference. A label with fewer
+    problems than others of its task names that too. Tries of one problem with different seeds become further epochs. A try that was
+    graded again counts once, with its last verdict.
     """
     unique = list(dict.fromkeys(folder.resolve() for folder in folders))
     runs = [Run(folder) for folder in unique]
     if not any(run.samples for run in runs):
-        raise UsageError(f"{', '.join(map(str, folders))}: no sample yet; run it again when the first chains are done")
+        raise UsageError(f"{', '.join(map(str, folders))}: there is no sample yet; run it again after the first chain")
     every = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
     found = list({(arm, sample.problem, sample.epoch, sample.seed): (sample, run, arm) for sample, run, arm in every}.values())
     first: dict[Arm, Sample] = {}

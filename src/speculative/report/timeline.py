@@ -1,4 +1,4 @@
-"""The timeline of a chain: spans of text with an author and a status, in the order in which their status was decided."""
+"""Computes the timeline of a chain: spans of text with an author and a status, in order of decision."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Span(Struct, frozen=True):
     mean_logprob: float | None = None
 
 
-ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "never decided on"
+ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "undecided"
 
 
 class Timeline:
@@ -113,13 +113,13 @@ class Timeline:
                 self._become(event.index)
             case events.Asked():
                 replies = " · ".join(" ".join(reply.split()) for reply in event.replies)
-                self._note(event.call.role, f"{event.call.role} is asked aside ({event.question}): {replies}", event.call.produced_tokens)
+                self._note(event.call.role, f"question to {event.call.role} ({event.question}): {replies}", event.call.produced_tokens)
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
             case events.Cancelled():
                 self._cut_off(event)
             case events.Degraded():
-                self._note(event.survivor, f"{event.role} is lost, {event.survivor} goes on in its place: {event.error}")
+                self._note(event.survivor, f"{event.role} is lost, {event.survivor} continues: {event.error}")
             case events.Ended():
                 self.close()
             case _:

@@ -1,4 +1,4 @@
-"""The provenance of a run, written into its folder before it starts: command, versions, engines and hardware."""
+"""Collects the provenance of a run: command, versions, engines and hardware."""
 
 from __future__ import annotations
 

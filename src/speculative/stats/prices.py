@@ -1,4 +1,4 @@
-"""Prices of tokens, devices and parameters, from a TOML file of the user (docs/statistics.md)."""
+"""Reads prices of tokens, devices and parameters from a TOML file (docs/statistics.md)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TokenPrices(_Table):
 
 
 class Api(_Table):
-    """`[api]`: prices by model or by role; the model's name goes first."""
+    """The table `[api]`: prices by model or by role. A model's price goes before a role's."""
 
     currency: Currency
     prices: dict[str, TokenPrices]
@@ -47,7 +47,7 @@ class Device(_Table):
 
 
 class Gpu(_Table):
-    """`[gpu]`: the devices, and the devices that each model or role occupies; several may share one."""
+    """The table `[gpu]`: the devices, and those that each model or role occupies. Several may share one."""
 
     currency: Currency
     devices: dict[str, Device]
@@ -64,7 +64,7 @@ class Gpu(_Table):
 
 
 class Flops(_Table):
-    """`[flops]`: the parameters that are used for a token, by model or by role."""
+    """The table `[flops]`: the parameters that a token uses, by model or by role."""
 
     parameters: dict[str, Annotated[float, Field(gt=0)]]
 
@@ -78,7 +78,7 @@ class Prices(_Table):
 
     @classmethod
     def load(cls, path: Path) -> Prices:
-        """Reads a file. Raises `UsageError` with the file, the key and the value."""
+        """Reads a file. Raises `UsageError` that names the file, the key and the value."""
         try:
             text = read_text(path, f"prices {path}", "name a TOML file, docs/statistics.md shows one")
             return cls.model_validate(tomllib.loads(text))
@@ -98,7 +98,7 @@ class Prices(_Table):
 
 @cache
 def default_prices() -> Prices:
-    """Returns the prices of the bundled pair; they are by model and price no other model."""
+    """Returns the prices of the bundled pair. They name its models, so they price no others."""
     return Prices.model_validate(tomllib.loads(files("speculative").joinpath("bundled", "prices.toml").read_text(encoding="utf-8")))
 
 
