@@ -67,7 +67,7 @@ def test_the_kept_share_is_matched_within_a_point(target, answers, bend, answer_
         assert off <= CLOSE + 1e-4
         assert not [note for note in notes if "random_switch" in note]
     elif off > CLOSE + 1e-4:
-        assert any(f"within {100 * off:.1f} points" in note for note in notes)
+        assert any(f"differs by {100 * off:.1f} points" in note for note in notes)
 
 
 def test_shares_that_come_in_steps_are_sought_and_then_told():
