@@ -1,4 +1,4 @@
-"""Loads classes of users: from entry points of their packages, or from a Python file."""
+"""Loads classes of users from entry points or from a Python file."""
 
 from __future__ import annotations
 

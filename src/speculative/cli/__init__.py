@@ -1,4 +1,4 @@
-"""The command line: one file for each command, which is imported when the command runs."""
+"""The command line, with one file for each command."""
 
 from __future__ import annotations
 

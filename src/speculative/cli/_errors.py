@@ -54,7 +54,10 @@ def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
 
 
 def check_streams() -> int:
-    """Replaces a closed standard error. Returns a nonzero exit code if standard output is closed."""
+    """Replaces a closed standard error.
+
+    Returns a nonzero exit code if standard output is closed.
+    """
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
     if sys.stdout is None:
@@ -73,7 +76,7 @@ def note(message: str) -> None:
 
 
 def _line(message: str) -> str:
-    """Returns a message as one line without control characters, since it may quote a model or a server."""
+    """Returns a message as one line without control characters."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
@@ -83,7 +86,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _abandon_output() -> None:
-    """Discards the rest of the output after its reader closed, so that the flush at exit does not fail."""
+    """Discards the rest of the output, so that the flush at exit does not fail."""
     try:
         sys.stdout.flush()
     except OSError:

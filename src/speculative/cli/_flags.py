@@ -42,7 +42,10 @@ T = TypeVar("T")
 
 
 def _add_engine_options(flags: type[T]) -> type[T]:
-    """Adds a field for each engine option (`big_model`, …, `vllm`). The help hides those of the judge."""
+    """Adds a field for each engine option (`big_model`, …, `vllm`).
+
+    The help hides those of the judge.
+    """
     for name, (kind, field) in flat_fields(without=("keep",)).items():
         hyphen = name.endswith("_args")
         flag = Parameter(
@@ -56,7 +59,10 @@ def _add_engine_options(flags: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_add_engine_options
 class ServerFlags:
-    """Holds the options of engines behind servers. Most fields come from `EngineOptions`."""
+    """Holds the options of engines behind servers.
+
+    Most fields come from `EngineOptions`.
+    """
 
     terminate_on_exit: Annotated[
         bool,

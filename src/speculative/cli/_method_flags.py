@@ -46,7 +46,10 @@ def parameters(kind: type[Method]) -> list[MethodParameter]:
 
 
 def add_method_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
-    """Replaces a command's `**params` by the method's parameters. The command gets those that the user gave."""
+    """Replaces a command's `**params` by the method's parameters.
+
+    The command gets those that the user gave.
+    """
 
     def run(*args: Any, **given: Any) -> int:
         return command(*args, **{name: value for name, value in given.items() if value is not None})
@@ -101,7 +104,7 @@ def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
 
 
 def _read_as(annotation: Any) -> Any:
-    """Returns the type of a flag: bool, a choice, or str for all others, which the method validates."""
+    """Returns the type of a flag: bool, a choice, or str."""
     members = _members(annotation)
     return members[0] if len(members) == 1 and (members[0] is bool or get_origin(members[0]) is Literal) else str
 
@@ -115,10 +118,10 @@ def _members(annotation: Any) -> list[Any]:
 def _type(annotation: Any) -> str:
     """Returns the name of a type, or the choices of a Literal."""
 
-    def named(part: Any) -> str:
+    def name_of(part: Any) -> str:
         return " | ".join(map(str, get_args(part))) if get_origin(part) is Literal else getattr(part, "__name__", str(part))
 
-    return " | ".join(map(named, _members(annotation)))
+    return " | ".join(map(name_of, _members(annotation)))
 
 
 def _plain(value: Any) -> str:

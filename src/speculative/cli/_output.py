@@ -28,7 +28,7 @@ class PipeAwareConsole(Console):
 
 
 def open_console() -> Console:
-    """Returns the console of standard output, without control codes if it is not a terminal."""
+    """Returns the console of standard output."""
     _replace_unencodable()
     console = PipeAwareConsole(highlight=False, markup=False, emoji=False)
     console.width = min(console.width, CHAIN_WIDTH) if console.is_terminal else CHAIN_WIDTH
@@ -36,7 +36,7 @@ def open_console() -> Console:
 
 
 def print_uncropped(console: Console, part: RenderableType) -> None:
-    """Prints a table without cutting its numbers off, beyond the edge of the screen if necessary."""
+    """Prints a table without cutting off its numbers."""
     width, console.width = console.width, max(console.width, TABLE_WIDTH)
     console.print(part, crop=False)
     console.width = width
@@ -56,7 +56,7 @@ def write_json(value: Any) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises `SpeculativeError` if a file cannot be written, before any token is spent."""
+    """Raises `SpeculativeError` if a file cannot be written."""
     if str(path) == "-":
         raise UsageError("a file to write must have a name, got -; name a file")
     if path.is_dir():
@@ -72,7 +72,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes], content: str) -> None:
-    """Writes a whole file or nothing. Raises `SpeculativeError` that names the `content`."""
+    """Writes a whole file or nothing.
+
+    Raises `SpeculativeError` that names the `content`.
+    """
     from speculative import files
 
     try:

@@ -1,4 +1,4 @@
-"""Shows progress on standard error: bars on a terminal, occasional lines elsewhere."""
+"""Shows progress on standard error, as bars or occasional lines."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def count_progress(things: str, total: int) -> Generator[Callable[[], None]]:
 
 
 class LoadingLine(logging.Handler):
-    """Shows the progress of loading servers: one line on a terminal, occasional lines elsewhere.
+    """Shows the progress of loading servers on standard error.
 
     It also shows warnings of the engines.
     """

@@ -33,7 +33,10 @@ class InterruptedWorkError(SpeculativeError):
 
 
 class Signals:
-    """Holds the caught signals. `first` is called with the first signal; without it the first signal ends the process."""
+    """Holds the caught signals.
+
+    `first` is called with the first signal; without it the first signal ends the process.
+    """
 
     def __init__(self) -> None:
         self.caught: list[int] = []
@@ -62,7 +65,7 @@ class Signals:
         self.first(number)
 
     def _end(self, number: int) -> NoReturn:
-        """Ends the process at once, since the interpreter may hang in an import or in a method."""
+        """Ends the process at once, even if the interpreter hangs."""
         for server in _servers():  # without a parent they end at once
             with suppress(Exception):
                 server.ask_to_end()
@@ -123,7 +126,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def raise_on_signal() -> Generator[None]:
-    """Makes the first signal raise `KeyboardInterrupt` in the block, for code that must stop servers."""
+    """Makes the first signal raise `KeyboardInterrupt` in the block."""
     before, SIGNALLED.first = SIGNALLED.first, _throw
     try:
         yield
@@ -132,7 +135,7 @@ def raise_on_signal() -> Generator[None]:
 
 
 def _ignore_signals() -> None:
-    """Ignores signals during the exit of the interpreter, so that they cannot change the exit code."""
+    """Ignores signals during the exit, so that they cannot change the exit code."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -144,7 +147,10 @@ def _throw(_: int) -> None:
 
 
 def _servers() -> list[Any]:
-    """Returns the servers that this process must end. Without any, their module is not imported."""
+    """Returns the servers that this process must end.
+
+    Without any, their module is not imported.
+    """
     running = sys.modules.get("speculative.engines.vllm.process")
     return running.ending() if running else []
 

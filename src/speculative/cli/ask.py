@@ -62,7 +62,7 @@ def prepare(app: App, argv: list[str]) -> list[str]:
 
 
 def _replace_dash(argv: list[str], switches: set[str]) -> list[str]:
-    """Replaces a lone `-`, which the parser would take for a flag, by `STDIN` or joins it to its flag."""
+    """Replaces a lone `-`, which the parser would take for a flag."""
     tokens: list[str] = []
     positional = False
     for token in argv:
@@ -110,7 +110,7 @@ def _text(problem: str | None, seed: int) -> str:
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
-    """Runs the chain and shows it, live or at its end, also if it was interrupted or failed."""
+    """Runs the chain and shows it, also if it was interrupted or failed."""
     console = open_console()
     recorder = _open_recorder(console, json, append_only(method))
     stopped: SpeculativeError | None = None
@@ -142,7 +142,7 @@ def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceReco
 
 
 class CountingRecorder(TraceRecorder):
-    """A recorder that counts pieces of text at a terminal on standard error, for a chain that is shown at its end."""
+    """A recorder that counts pieces of text on standard error."""
 
     def __init__(self) -> None:
         super().__init__()

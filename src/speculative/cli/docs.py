@@ -135,7 +135,7 @@ def pretty(schema: dict[str, Any]) -> str:
 
 
 def _portable(part: Any) -> Any:
-    """Removes what versions of msgspec do differently: indents of docstrings, and the names that keys may have."""
+    """Removes the differences between versions of msgspec from a schema."""
     if isinstance(part, list):
         return [_portable(value) for value in cast("list[Any]", part)]
     if not isinstance(part, dict):

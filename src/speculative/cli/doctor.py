@@ -42,7 +42,10 @@ def doctor(
 
 
 def _check(role: str, spec: Spec, options: EngineOptions) -> Finding:
-    """Opens and checks one engine. A dead engine does not keep the others from being checked."""
+    """Opens and checks one engine.
+
+    A dead engine does not keep the others from being checked.
+    """
     try:
         with raise_on_signal(), LoadingLine() as tell:
             opened = open_engine(spec, options, tell)

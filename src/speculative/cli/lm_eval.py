@@ -1,4 +1,4 @@
-"""`speculative lm-eval`: runs the unchanged lm-evaluation-harness with our models and tasks."""
+"""`speculative lm-eval`: runs the lm-evaluation-harness with our models."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lm_eval(argv: Sequence[str]) -> int:
 
 
 def _with_ours(arguments: Namespace, names: Sequence[str]) -> Namespace:
-    """Adds our tasks and, for our models, a run folder and a fixed name for lm-eval's own files."""
+    """Adds our tasks and, for our models, a run folder and a fixed name."""
     if not hasattr(arguments, "include_path"):
         return arguments
     config = _config(getattr(arguments, "config", None))
@@ -88,7 +88,10 @@ def _model_args(given: Any) -> dict[str, Any]:
 
 
 def _as_usage_error(error: Exception) -> Exception:
-    """Returns a `UsageError` for an error that lm-eval raised while it read its arguments. Other errors are bugs and stay."""
+    """Returns a `UsageError` if lm-eval failed to read its arguments.
+
+    Other errors are bugs and stay.
+    """
     place = Path(extract_tb(error.__traceback__)[-1].filename)
     if not any(place.match(pattern) for pattern in READS_ARGUMENTS):
         return error

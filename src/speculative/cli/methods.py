@@ -27,7 +27,7 @@ def methods(
 ) -> int:
     """List the methods and wrappers, or describe one with its parameters."""
     if name is not None:
-        kind = _found(name)
+        kind = _find(name)
         write_json(described(kind)) if json else _describe(open_console(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
@@ -60,7 +60,7 @@ def _schema(kind: type[Method]) -> dict[str, Any]:
     return schema | ({"required": required} if required else {})
 
 
-def _found(name: str) -> type[Method]:
+def _find(name: str) -> type[Method]:
     """Finds the method or wrapper of a name or path."""
     for wrapper in (False, True):
         try:
@@ -100,10 +100,10 @@ def _describe(console: Console, kind: type[Method], name: str) -> None:
         default = "required" if parameter.required else parameter.default
         table.add_row(parameter.name, parameter.type, parameter.bounds, default, parameter.description)
     console.print(table)
-    console.print(Text(f"On the command line: {_spelled(kind, name if '.py' in name else kind.name())}"))
+    console.print(Text(f"On the command line: {_example(kind, name if '.py' in name else kind.name())}"))
 
 
-def _spelled(kind: type[Method], name: str) -> str:
+def _example(kind: type[Method], name: str) -> str:
     """Returns an example of its flags, with a parameter."""
     first = parameters(kind)[0]
     if issubclass(kind, Wrapper):

@@ -67,7 +67,10 @@ def _wait_for_end(ours: list[ServerProcess]) -> int:
 
 
 def down() -> int:
-    """Stop the servers of `speculative up`, and those of commands with `--no-terminate-on-exit`."""
+    """Stop the servers that other commands left running.
+
+    They are those of `speculative up` and of commands with `--no-terminate-on-exit`.
+    """
     kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
     held = {file: one for file, one in kept.notes().items() if one.held}
     if not held:

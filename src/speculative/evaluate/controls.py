@@ -39,14 +39,14 @@ SMALL = contender("small_only")
 
 
 class Ballots(Struct, frozen=True):
-    """The cost of the small model's vote: of the first ballot, and of each further one."""
+    """The cost of a vote: of the first ballot, and of each further one."""
 
     first: float
     more: float
 
     @staticmethod
     def of(one: Cost | None, few: Cost | None) -> Ballots | None:
-        """Computes it from the cost of one ballot and of `FEW`; None if one of them is unknown."""
+        """Computes the costs of ballots, or None if a cost is unknown."""
         if one is None or few is None or not one.chain:
             return None
         return Ballots(one.chain, max(few.chain - one.chain, one.chain / MOST_BALLOTS) / (FEW - 1))
@@ -66,7 +66,9 @@ Control = Generator[Contender, Sequence[Sample], str | None]
 
 
 def controls(rivals: Sequence[Contender], samples: Samples, prices: Prices | None, view: View) -> Rounds:
-    """Yields the controls of methods on one task, in rounds. Baselines, and methods without the big model, have none.
+    """Yields the controls of methods on one task, in rounds.
+
+    Baselines, and methods without the big model, have none.
 
     Each round is a list of contenders to run on the same problems, epochs and seeds; the caller sends their samples, by label.
     Returns a line for each missing control. The same samples give the same rounds, so an interrupted run can continue.
@@ -115,17 +117,17 @@ def _next(control: Control, sent: Sequence[Sample] | None, notes: list[str]) -> 
 
 
 def _chance(rival: Contender, samples: Sequence[Sample]) -> Control:
-    """Searches the share of `random_switch` that gives the method's kept share, by linear interpolation.
+    """Searches the share of `random_switch` with the method's kept share.
 
     The random choices depend on the seeds alone, so a larger share only turns units of the small model into big ones.
     """
-    target = _kept(samples)
+    target = _kept_share(samples)
     if target is None or not CLOSE / 2 < target < 1 - CLOSE / 2:
         return None  # that would be small_only, or big_only
     tried = {1.0: 1.0} if rival.method.answer_by == "big" else {0.0: 0.0}  # the kept share by share; known if one model writes all
     off, aim = 1.0, round(target, DIGITS)
     for _ in range(TRIES):
-        kept = _kept((yield _switch(rival, aim)))
+        kept = _kept_share((yield _switch(rival, aim)))
         if kept is None:
             return None
         tried[aim], off = kept, min(off, abs(kept - target))
@@ -138,7 +140,7 @@ def _chance(rival: Contender, samples: Sequence[Sample]) -> Control:
 
 
 def _aimed(tried: Mapping[float, float], target: float) -> float:
-    """Returns the next share to try: on the line through the two closest ones, if possible one from each side."""
+    """Interpolates the next share to try between the closest ones."""
     near = sorted(tried, key=lambda share: abs(tried[share] - target))
     below, above = ([share for share in near if (tried[share] < target) == under] for under in (True, False))
     one, other = sorted((below[0], above[0]) if below and above else near[:2])
@@ -174,5 +176,5 @@ def _like(rival: Contender, spec: str) -> Contender:
     return Contender(f"{spec} like {rival.label}", contender(spec).method, rival.label)
 
 
-def _kept(samples: Sequence[Sample]) -> float | None:
+def _kept_share(samples: Sequence[Sample]) -> float | None:
     return big_model_share(total_usage(sample.usage for sample in samples), "kept_tokens")

@@ -25,7 +25,10 @@ LONGEST_FIELD = 1 << 24
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yields the rows, each with its place in words. Raises `UsageError` that names the file and the row."""
+    """Yields the rows, each with its place in words.
+
+    Raises `UsageError` that names the file and the row.
+    """
     name = "data from standard input" if str(path) == "-" else f"data {path}"
     data = read_bytes(path, name, HINT)
     if data.startswith(PARQUET):

@@ -1,4 +1,4 @@
-"""Finds answers with a model (`--extract-with`), in texts in which the grader finds none.
+"""Finds answers with a model, where the grader finds none (`--extract-with`).
 
 A reply counts only if its very words stand in the text. The model never sees the gold answer.
 """
@@ -30,10 +30,15 @@ Text:
 
 
 class Extractor:
-    """A model behind an OpenAI-compatible server. `name` is its name in samples and provenance."""
+    """A model behind an OpenAI-compatible server.
+
+    `name` is its name in samples and provenance.
+    """
 
     def __init__(self, spec: str) -> None:
-        """Takes `MODEL@URL`, or the URL of a server with one model. Its key is `OPENAI_API_KEY` of the environment or `.env`.
+        """Takes `MODEL@URL`, or the URL of a server with one model.
+
+        Its key is `OPENAI_API_KEY` of the environment or `.env`.
 
         Raises:
             UsageError: The spec has no address.
@@ -44,7 +49,10 @@ class Extractor:
         self._client = ServerClient([url], secret=read_secret(KEY), deadlines=Deadlines(first_token=60.0))
 
     async def __aenter__(self) -> Extractor:
-        """Asks the server for its model, if the spec names none. Raises the errors of engines."""
+        """Asks the server for its model, if the spec names none.
+
+        Raises the errors of engines.
+        """
         self.name = self.name or (await inspect(self._client)).model
         return self
 
@@ -52,7 +60,10 @@ class Extractor:
         await self._client.aclose()
 
     async def __call__(self, question: str, text: str) -> tuple[str, str] | None:
-        """Returns the boxed answer and the model that found it, or None. Raises the errors of engines."""
+        """Returns the boxed answer and the model that found it, or None.
+
+        Raises the errors of engines.
+        """
         tail = text[-2 * WINDOW :]
         asked = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
         body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
@@ -61,7 +72,7 @@ class Extractor:
 
 
 def _is_quoted(words: str, text: str) -> bool:
-    """Returns True if the text holds the words, and not as part of a longer word or number."""
+    """Returns True if the text holds the words as whole words."""
     before, after = (r"(?<![\w.,-])" if words[0].isalnum() else ""), (r"(?![\w]|[.,][0-9])" if words[-1].isalnum() else "")
     return bool(re.search(before + re.escape(words) + after, text))
 

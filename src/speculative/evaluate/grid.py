@@ -1,4 +1,7 @@
-"""Reads a grid: tasks, methods with parameters, and seeds in one YAML file. Every combination is a cell."""
+"""Reads a grid: tasks, methods with parameters, and seeds in one YAML file.
+
+Every combination is a cell.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ PLAIN = str | int | float | bool
 
 
 class TaskEntry(BaseModel):
-    """A task with its own data file, relative to the grid, and its own number of problems (`limit`)."""
+    """A task with its own data file and number of problems."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,7 +33,9 @@ class TaskEntry(BaseModel):
 
 
 class Grid(BaseModel):
-    """A grid file. A list as the value of a method's parameter stands for each of its items.
+    """A grid file.
+
+    A list as the value of a method's parameter stands for each of its items.
 
     The other keys are flags of `speculative eval`, spelled with `_`. Flags on the command line override them.
     """
@@ -47,7 +52,7 @@ class Grid(BaseModel):
         return {name: value for name, value in self if name not in Grid.model_fields and value is not None}
 
     def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
-        """Returns every combination of task (with its data and limit), method and seed, in this order."""
+        """Returns every combination of task, method and seed."""
         _check_unique("seeds", self.seeds)
         return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
@@ -101,7 +106,10 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
 
 
 def _with_settings(settings: Mapping[str, Any]) -> type[Grid]:
-    """Returns the schema of a grid file with these settings. A repeatable flag takes one value or a list."""
+    """Returns the schema of a grid file with these settings.
+
+    A repeatable flag takes one value or a list.
+    """
     fields: dict[str, Any] = {}
     for name, kind in settings.items():
         one = get_args(kind)[0] if get_origin(kind) is tuple else None
@@ -116,7 +124,7 @@ def _check_unique(key: str, values: Sequence[Any]) -> None:
 
 
 def _swept(entry: dict[str, Any]) -> list[str]:
-    """Returns a spec for each combination of the values of an entry: `random_switch(switch_ratio=4)`."""
+    """Returns a method spec for each combination of the values of an entry."""
     values = dict(entry)
     name = values.pop("method", None)
     if not isinstance(name, str):
@@ -131,7 +139,7 @@ def _swept(entry: dict[str, Any]) -> list[str]:
 
 
 def _describe(error: ValidationError) -> str:
-    """Names the key, the value and the reason of an error; of several errors, the most deeply nested."""
+    """Names the key, the value and the reason of the most deeply nested error."""
     first = max(error.errors(), key=lambda detail: len(detail["loc"]))
     names = {"TaskEntry", "str", "int", "float", "bool"}
     place = ".".join(str(part) for part in first["loc"] if not (str(part) in names or str(part).startswith(("dict[", "list["))))

@@ -105,7 +105,7 @@ class SpeculativeModel(ModelAPI):
             await pair.aclose()
 
     def connection_key(self) -> str:
-        """Returns one key for all models, since they share the engines and so the limit of concurrent chains."""
+        """Returns one key for all models, since they share the engines."""
         return POSED
 
     async def _opened(self) -> Pair:
@@ -116,7 +116,7 @@ class SpeculativeModel(ModelAPI):
             return self._pair
 
     def _seed(self, input: list[ChatMessage], config: GenerateConfig, *, posed: bool) -> int:
-        """Returns the solver's seed, else a seed for each repetition of a prompt, so that epochs differ."""
+        """Returns the solver's seed, else a seed for each repetition of a prompt."""
         if posed and config.seed is not None:
             return config.seed
         prompt = digest("\n".join(message.text for message in input))
@@ -129,7 +129,10 @@ provider: Callable[..., ModelAPI] = modelapi(name="speculative")(SpeculativeMode
 
 
 def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> ModelOutput:
-    """Returns a chain as inspect-ai's output. The metadata holds the wall time, since inspect-ai overwrites its own field."""
+    """Returns a chain as inspect-ai's output.
+
+    The metadata holds the wall time, since inspect-ai overwrites its own field.
+    """
     segments = trace.segments() if trace else []
     thinking = "".join(segment.text for segment in segments if segment.phase == "thinking")
     answering = sum(segment.tokens for segment in segments if segment.phase == "answer")
@@ -157,7 +160,10 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
 
 
 def _open_pair(given: dict[str, Any]) -> Pair:
-    """Opens the pair of the `-M` arguments. Raises `UnknownNameError` and the errors of `Pair.open`."""
+    """Opens the pair of the `-M` arguments.
+
+    Raises `UnknownNameError` and the errors of `Pair.open`.
+    """
     fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
     known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
     for name in given:
@@ -188,13 +194,19 @@ def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int, instru
 
 
 def qualified_name(name: str) -> str:
-    """Returns the name with its package. inspect-ai adds it only to packages that are installed from a wheel."""
+    """Returns the name with its package.
+
+    inspect-ai adds it only to packages that are installed from a wheel.
+    """
     return name if "/" in registry_name(qualified_name, name) else f"speculative/{name}"
 
 
 @solver(name=qualified_name("pose"))
 def pose(task_name: str, seed: int = 0) -> Solver:
-    """Asks a problem, with its own seed in each epoch. Other models get the answer instruction as text."""
+    """Asks a problem, with its own seed in each epoch.
+
+    Other models get the answer instruction as text.
+    """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         problem, epoch = str(state.sample_id), state.epoch - 1
@@ -221,7 +233,7 @@ def graded(kind: Kind = "math") -> Scorer:
 
 @score_reducer(name=qualified_name("maj"))
 def maj(k: int = 0) -> ScoreReducer:
-    """Computes the chance that the most common answer of k epochs (of all without a k) is right."""
+    """Computes the chance that the majority of k epochs is right."""
 
     def reduce(scores: list[Score]) -> Score:
         tries = [((one.metadata or {}).get("vote"), one.value in (CORRECT, 1)) for one in scores]

@@ -1,4 +1,4 @@
-"""Exports a run folder as log files of inspect-ai: one for each task, method and setting."""
+"""Exports a run folder as log files of inspect-ai."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from speculative.trace.trace import Trace
 
 
 def export(run: Run, folder: Path) -> list[Path]:
-    """Writes the logs into the folder, over those of an earlier export, and returns their paths.
+    """Writes the logs into the folder and returns their paths.
 
     Raises:
         SpeculativeError: A trace cannot be read.
@@ -50,7 +50,10 @@ def export(run: Run, folder: Path) -> list[Path]:
 
 
 def _groups(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Yields the samples of each task, method and setting. Other seeds of the same epoch form a group of their own."""
+    """Yields the samples of each task, method and setting.
+
+    Other seeds of the same epoch form a group of their own.
+    """
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     times: dict[tuple[Any, ...], int] = {}
     for sample in samples:

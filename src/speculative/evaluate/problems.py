@@ -41,7 +41,9 @@ class TaskProblem(msgspec.Struct, frozen=True):
 
 @cache
 def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
-    """Returns all problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
+    """Returns all problems of a set, by level.
+
+    Methods are compared on `benchmark`, settings are chosen on `tuning`.
 
     Raises:
         SpeculativeError: The bundled file is missing or damaged.
@@ -59,7 +61,10 @@ def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
 
 
 def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[TaskProblem]:
-    """Returns the first `n` problems of a set or level, or `n` random ones with a seed. Raises `UsageError`."""
+    """Returns the first `n` problems of a set, or `n` random ones with a seed.
+
+    Raises `UsageError`.
+    """
     found = list(problems(name))
     levels = sorted({problem.level for problem in found})
     if level is not None and level not in levels:

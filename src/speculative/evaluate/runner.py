@@ -49,7 +49,7 @@ Solve = Callable[[Problem, Method], Awaitable[Result]]
 """Runs one chain."""
 
 
-class Store(Protocol):
+class SampleStore(Protocol):
     """Keeps samples: a run folder, or a `MemoryStore`."""
 
     samples: list[Sample]
@@ -116,7 +116,10 @@ class PlannedSample:
 
 
 class EvalCell:
-    """One method on one task with one seed. `done` holds the finished samples by problem and epoch."""
+    """One method on one task with one seed.
+
+    `done` holds the finished samples by problem and epoch.
+    """
 
     def __init__(
         self,
@@ -155,7 +158,7 @@ class EvalCell:
 
     @property
     def name(self) -> str:
-        """The task, the method and a seed other than 0: `aime24 random_switch(switch_ratio=4)`."""
+        """The task, the method and a seed other than 0."""
         return f"{self.task.name} {self.contender.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
 
     @property
@@ -190,29 +193,38 @@ class EvalCell:
 
 
 class EvalRunner:
-    """Runs planned samples, at most `chains` concurrently. A chain that a store has, under any label, is not run again."""
+    """Runs planned samples, at most `chains` concurrently.
+
+    A chain that a store has, under any label, is not run again.
+    """
 
     def __init__(
         self,
         solve: Solve,
-        store_of: Callable[[PlannedSample], Store],
+        store_of: Callable[[PlannedSample], SampleStore],
         *,
         chains: int,
         extract: Extract | None = None,
         check: Callable[[Method], None] = lambda method: None,
     ) -> None:
-        """Takes the stores of samples. `check` raises for a method that the engines cannot run; it is called before the first chain."""
+        """Takes the stores of samples.
+
+        `check` raises for a method that the engines cannot run; it is called before the first chain.
+        """
         self._solve, self._store_of, self._chains, self._extract, self._check = solve, store_of, chains, extract, check
         self._meter = ConcurrencyMeter()
         self._stores: dict[int, dict[bytes, Sample]] = {}
 
     @classmethod
-    def on(cls, pair: Pair, store: Store, *, chains: int, extract: Extract | None = None) -> EvalRunner:
+    def on(cls, pair: Pair, store: SampleStore, *, chains: int, extract: Extract | None = None) -> EvalRunner:
         """Makes a runner on a pair, with one store for all samples."""
         return cls(solver(pair), lambda _: store, chains=chains, extract=extract, check=pair.check)
 
     async def run_cells(self, cells: Sequence[EvalCell], on_sample: Callable[[EvalCell, Sample], None] | None = None) -> None:
-        """Runs the unfinished chains of the cells in their order. Raises the first error of a chain."""
+        """Runs the unfinished chains of the cells in their order.
+
+        Raises the first error of a chain.
+        """
         of = {id(one): cell for cell in cells for one in cell.planned}
 
         def take(one: PlannedSample, sample: Sample) -> None:
@@ -224,21 +236,23 @@ class EvalRunner:
         await self.run([one for cell in cells for one in cell.planned if (one.task_problem.id, one.epoch) not in cell.done], take)
 
     async def run(self, planned: Sequence[PlannedSample], on_sample: Callable[[PlannedSample, Sample], None]) -> None:
-        """Runs the samples that the stores lack, and calls `on_sample` for each sample of the plan.
+        """Runs the samples that the stores lack.
+
+        `on_sample` is called for each sample of the plan.
 
         Samples of one identity are run once and copied.
 
         Raises:
             EngineError, MethodError: A chain failed. Nothing of it is kept.
         """
-        kept = self.kept(planned)
+        kept = self.find_kept(planned)
         for place, sample in kept.items():
             on_sample(planned[place], sample)
         first: list[PlannedSample] = []
         copies: list[PlannedSample] = []
         met: set[bytes] = set()
         for one in [planned[place] for place in range(len(planned)) if place not in kept]:
-            known = one.identity in met or one.identity in self._kept(one)
+            known = one.identity in met or one.identity in self._index(one)
             (copies if known else first).append(one)
             met.add(one.identity)
 
@@ -251,11 +265,11 @@ class EvalRunner:
 
         await run_concurrently(first, run_one, self._chains)
         for one in copies:
-            there, method = self._kept(one)[one.identity], one.contender
+            there, method = self._index(one)[one.identity], one.contender
             copied = structs.replace(there, label=method.label, control_of=method.control_of, epoch=one.epoch, doc_id=one.doc_id)
             on_sample(one, self._keep(one, copied, None))
 
-    def kept(self, planned: Sequence[PlannedSample]) -> dict[int, Sample]:
+    def find_kept(self, planned: Sequence[PlannedSample]) -> dict[int, Sample]:
         """Returns the samples that the stores have, by place in the plan."""
         stores = {id(store): store for store in map(self._store_of, planned)}
         return matching([sample for store in stores.values() for sample in store.samples], planned)
@@ -267,7 +281,7 @@ class EvalRunner:
             result = await self._solve(one.build_problem(), method)
         return await grade_result(one, result, concurrency(), self._extract), result.trace
 
-    def _kept(self, one: PlannedSample) -> dict[bytes, Sample]:
+    def _index(self, one: PlannedSample) -> dict[bytes, Sample]:
         """Returns the samples of the store by identity."""
         store = self._store_of(one)
         if id(store) not in self._stores:
@@ -276,7 +290,7 @@ class EvalRunner:
 
     def _keep(self, one: PlannedSample, sample: Sample, trace: Trace | None) -> Sample:
         kept = self._store_of(one).append(sample, trace)
-        self._kept(one)[one.identity] = kept
+        self._index(one)[one.identity] = kept
         return kept
 
 
@@ -296,7 +310,10 @@ class ControlSchedule:
         self._last: list[tuple[EvalCell, Rounds, list[EvalCell]]] = []
 
     def next(self) -> list[EvalCell]:
-        """Returns the next round, resumed from the samples; empty at the end. The previous round must be finished."""
+        """Returns the next round, resumed from the samples; empty at the end.
+
+        The previous round must be finished.
+        """
         if not self.cells:
             return self._add(self._asked)
         if self._view and not self._started:
@@ -340,7 +357,10 @@ class ControlSchedule:
 
 
 class ConcurrencyMeter:
-    """Measures how many chains share the engines. The time shares of all chains add up to the elapsed time."""
+    """Measures how many chains share the engines.
+
+    The time shares of all chains add up to the elapsed time.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock, self._running = clock, 0
@@ -348,7 +368,10 @@ class ConcurrencyMeter:
 
     @contextmanager
     def running(self, parts: int = 1) -> Generator[Callable[[], float]]:
-        """Counts a chain of `parts` branches. Yields a function that returns the mean concurrency afterwards."""
+        """Counts a chain of `parts` branches.
+
+        Yields a function that returns the mean concurrency afterwards.
+        """
         self._pass()
         began, had, shared = self._since, self._each, 1.0
         self._running += parts
@@ -368,7 +391,10 @@ class ConcurrencyMeter:
 
 
 async def run_concurrently(items: Sequence[T], work: Callable[[T], Awaitable[None]], limit: int) -> None:
-    """Runs the work for all items in their order, at most `limit` concurrently. Raises the first failure."""
+    """Runs the work for all items in their order, at most `limit` concurrently.
+
+    Raises the first failure.
+    """
     left = iter(items)
     try:
         async with asyncio.TaskGroup() as group:
@@ -393,7 +419,10 @@ def solver(pair: Pair) -> Solve:
 
 
 async def grade_result(one: PlannedSample, result: Result, concurrency: float, extract: Extract | None = None) -> Sample:
-    """Grades a finished chain. `extract` looks for the answer if the grader finds none in the text."""
+    """Grades a finished chain.
+
+    `extract` looks for the answer if the grader finds none in the text.
+    """
     asked, kind = one.task_problem, one.task_problem.kind
     found = await extract(asked.problem, result.text) if extract and not extract_answer(result.text) else None
     text = found[0] if found else result.text
@@ -442,13 +471,16 @@ def derive_seed(seed: int, problem: str, epoch: int) -> int:
 
 
 def sample_settings(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the settings on which a sample depends beside its method, problem and seed, as plain values."""
+    """Returns the settings on which a sample depends, as plain values."""
     values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
     return {name: value for name, value in values.items() if name not in ("messages", "seed")} | dict(engines)
 
 
 def matching(samples: Iterable[Sample], planned: Sequence[PlannedSample]) -> dict[int, Sample]:
-    """Finds the samples of a plan, by place in the plan. Key and identity must be equal."""
+    """Finds the samples of a plan, by place in the plan.
+
+    Key and identity must be equal.
+    """
     wanted = {(one.key, one.identity): place for place, one in enumerate(planned)}
     keys = {one.key for one in planned}
     found: dict[int, Sample] = {}

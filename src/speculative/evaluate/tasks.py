@@ -114,7 +114,7 @@ def task(name: str) -> Task:
 
 
 class Unreadable(Struct, frozen=True):
-    """A problem whose gold answer cannot be read: its place in the data, and the reason."""
+    """A problem with an unreadable gold answer, its place and the reason."""
 
     place: str
     problem: TaskProblem
@@ -134,7 +134,7 @@ class Loaded(Struct, frozen=True):
         return [one for one in self.problems if one.id not in bad]
 
     def check(self, limit: int | None = None) -> None:
-        """Raises `UsageError` that names the unreadable gold answers, if the first `limit` problems have one."""
+        """Raises `UsageError` for unreadable gold answers in the first problems."""
         needed = {one.id for one in spread(self.problems, limit)}
         bad = [one for one in self.unreadable if one.problem.id in needed]
         if not bad:
@@ -205,7 +205,7 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
 
 
 def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]:
-    """Yields the rows of a public data set from the package `datasets`, which caches them for runs without a network.
+    """Yields the rows of a public data set, from the package `datasets`.
 
     Raises:
         UsageError: The package is missing.
@@ -240,7 +240,7 @@ def data_hash(problems: Sequence[TaskProblem]) -> str:
 
 
 def describe_data(problems: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
-    """Describes the problems of a run for its provenance, and those that were left out."""
+    """Describes the problems of a run for its provenance."""
     task = TASKS[problems[0].task]
     hashes = {"data_hash": data_hash(problems), "prompt_hash": prompt_hash(task)}
     left_out = {"skipped_unreadable": {one.place: one.problem.answer for one in skipped}} if skipped else {}

@@ -1,4 +1,6 @@
-"""Builds prompts. A dialect turns problems and a method's questions into the prompts of one model family.
+"""Builds prompts.
+
+A dialect turns problems and a method's questions into the prompts of one model family.
 
 Only this package knows the special tokens of model families. A prompt is a list of parts: a `SpecialToken`, or a str, which always
 stays text.

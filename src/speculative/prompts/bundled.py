@@ -10,7 +10,10 @@ from speculative.prompts.parts import Question, QuestionPrompt
 
 
 class Bundled(Dialect):
-    """The dialect of the bundled pair. Its questions are those of the training data (docs/data-card.md)."""
+    """The dialect of the bundled pair.
+
+    Its questions are those of the training data (docs/data-card.md).
+    """
 
     name = "bundled"
     answer_instruction = ""

@@ -11,7 +11,7 @@ from speculative.prompts.qwen3 import Qwen3
 
 
 class DeepSeekR1(Dialect):
-    """DeepSeek-R1 and its distilled models: turns without newlines, and system texts before the first turn."""
+    """DeepSeek-R1 and its distilled models: turns without newlines."""
 
     name = "deepseek-r1"
     begin = "<\uff5cbegin\u2581of\u2581sentence\uff5c>"

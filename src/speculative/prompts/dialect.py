@@ -12,7 +12,9 @@ from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialTok
 
 
 class Dialect:
-    """ChatML with `<think>`, as Qwen-like models use it. Earlier answers come without their thinking.
+    """ChatML with `<think>`, as Qwen-like models use it.
+
+    Earlier answers come without their thinking.
 
     Other families override parts of it. A model without special tokens for its thinking has an empty `think_start` and `think_end`:
     it thinks in its turn, and `answer_opening` begins the answer.
@@ -41,7 +43,7 @@ class Dialect:
         return tuple(token for token in (self.begin, self.think_start, self.think_end, *self.stop_tokens) if token)
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        """Builds the prompt up to the opening of the thinking; `instruction` joins the user's last message."""
+        """Builds the prompt up to the opening of the thinking."""
         turns = [part for message in instructed(messages, instruction) for part in self._turn(message.role, message.content)]
         return [*turns, *self._reply(), *self._thinking("\n")]
 
@@ -130,7 +132,7 @@ class Dialect:
 
 
 def instructed(messages: Sequence[Message], instruction: str) -> list[Message]:
-    """Adds the instruction on its own line to the user's last message, or to the last message without one."""
+    """Adds the instruction to the user's last message."""
     by_user = [place for place, message in enumerate(messages) if message.role == "user"] or [len(messages) - 1]
     last = messages[by_user[-1]]
     whole = structs.replace(last, content=f"{last.content}\n{instruction}") if instruction else last

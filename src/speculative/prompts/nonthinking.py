@@ -18,7 +18,7 @@ class ChatMLPlain(Dialect):
 
 
 class Gemma(ChatMLPlain):
-    """Gemma 2 and 3: the role of the assistant is `model`, and system texts join the first message."""
+    """Gemma 2 and 3: the role of the assistant is `model`."""
 
     name = "gemma"
     begin = "<bos>"

@@ -37,7 +37,7 @@ class Question(Struct, frozen=True):
 
 
 class QuestionPrompt(Struct, frozen=True):
-    """The prompt of a question: its parts, True if they follow the chain, and the stop strings of the reply."""
+    """The prompt of a question, and the stop strings of the reply."""
 
     parts: tuple[Part, ...]
     follows_chain: bool
@@ -49,7 +49,7 @@ SCORE: Final = re.compile(r"\s*(?:([0-9])\s*\}|[0-9]+, ([0-9])\.)")
 
 
 def parse_score(reply: str) -> int | None:
-    """Reads the score of a reply to `judge`, from 0 (wrong) to 9 (right), or None without one.
+    """Reads the score of a reply to `judge`, from 0 to 9, or None.
 
     A digit counts only with the character that ends the score, so the `1` of `10` or of a truncated reply does not.
     """
@@ -63,7 +63,10 @@ def render(parts: Sequence[Part]) -> str:
 
 
 def encode_parts(tokenizer: Tokenizer, parts: Sequence[Part]) -> list[int]:
-    """Encodes the parts. Adjacent texts are joined first, so that the ids do not depend on the split."""
+    """Encodes the parts.
+
+    Adjacent texts are joined first, so that the ids do not depend on the split.
+    """
     ids: list[int] = []
     text = ""
     for part in (*parts, None):

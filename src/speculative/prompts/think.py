@@ -10,7 +10,10 @@ from speculative.prompts.parts import Part, QuestionPrompt, SpecialToken
 
 
 class Think(Dialect):
-    """An unknown model family with `<think>`. Its turns are plain text, as in a written dialogue."""
+    """An unknown model family with `<think>`.
+
+    Its turns are plain text, as in a written dialogue.
+    """
 
     def __init__(self, name: str, begin: str, end: str) -> None:
         self.name, self.begin, self.stop_tokens = name, begin, (end,)

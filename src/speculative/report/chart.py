@@ -29,7 +29,9 @@ def check() -> None:
 
 
 def draw(frontier: Frontier, path: Path) -> None:
-    """Writes the figure as svg, png or pdf, by the ending of the file. Raises `UsageError` and `OSError`.
+    """Writes the figure as svg, png or pdf, by the ending of the file.
+
+    Raises `UsageError` and `OSError`.
 
     Both axes begin at zero. Coinciding points are moved apart; a thin line leads to their true place.
     """
@@ -71,7 +73,7 @@ def _front(axes: Any, frontier: Frontier) -> None:
 
 
 def _methods(axes: Any, frontier: Frontier) -> None:
-    """Draws each method by its mark with its label beside it; the points of a line share one label."""
+    """Draws the mark and the label of each method."""
     on_lines = {place for line in frontier.lines for place in line}
     scale = axes.figure.dpi / 72
     true = [tuple(float(v) / scale for v in axes.transData.transform((point.x, 100 * point.accuracy))) for point in frontier.points]
@@ -108,7 +110,10 @@ def _symbol(axes: Any, at: Sequence[float], mark: Mark, size: float) -> None:
 
 
 def _labels(axes: Any, wanted: Sequence[tuple[tuple[float, float], str, str]], taken: list[Box]) -> None:
-    """Writes each label near its point, at the place where it covers least. A line leads to a distant label."""
+    """Writes each label near its point, at the place where it covers least.
+
+    A line leads to a distant label.
+    """
     scale = axes.figure.dpi / 72
     corners = axes.get_window_extent().get_points() / scale
     frame = (float(corners[0][0]), float(corners[0][1]), float(corners[1][0]) + 8, float(corners[1][1]) + 6)
@@ -143,7 +148,7 @@ def _spots(x: float, y: float, wide: float, high: float) -> list[Box]:
 
 
 def _penalty(box: Box, point: tuple[float, float], taken: Sequence[Box], frame: Box) -> float:
-    """Returns the area that a box covers or that lies outside of the frame, with a small addition for its distance."""
+    """Returns the covered area of a box, with an addition for its distance."""
     inside = _common(box, frame)
     outside = (box[2] - box[0]) * (box[3] - box[1]) - inside
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)

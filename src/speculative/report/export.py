@@ -1,4 +1,6 @@
-"""Exports samples as a flat table with one row each. All figures of the other tables follow from it.
+"""Exports samples as a flat table with one row each.
+
+All figures of the other tables follow from it.
 
 The tokens of each role have their own columns, such as `big_kept_tokens`. `big_shared_cache_tokens` are cached prompt tokens that
 another chain computed; costs count them as computed. `vote` is the spelling by which a majority counts the answer.
@@ -46,7 +48,9 @@ _NUMBER = re.compile(r"[+-]?[\d.,]+")
 
 
 def rows(samples: Sequence[Sample], folders: Folders | None = None) -> list[dict[str, Any]]:
-    """Makes one row for each sample, all with the same columns. Those of a role without calls are empty.
+    """Makes one row for each sample, all with the same columns.
+
+    Those of a role without calls are empty.
 
     `folders`: the name of the run folder of each task and label.
     """
@@ -88,7 +92,7 @@ def _row(sample: Sample, roles: Sequence[str], folders: Folders) -> dict[str, An
 
 
 def _safe(value: Any) -> Any:
-    """Returns the value with a quote before text that a spreadsheet would take for a formula."""
+    """Returns the value, with a quote if a spreadsheet would read a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(value)
     return f"'{value}" if formula else value
 

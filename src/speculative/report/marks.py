@@ -15,7 +15,7 @@ from speculative.stats.summary import CHANCE, MethodSummary
 
 
 class Symbol(Struct, frozen=True):
-    """A shape: a path of about 11 units around the origin for the page, and matplotlib's name of the same."""
+    """A shape, as a path for the page and as matplotlib's name."""
 
     path: str
     marker: str
@@ -65,7 +65,10 @@ OWN = ("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewri
 
 
 def mark_of(label: str, method: str) -> Mark:
-    """Returns the mark of a label. Variants of a method share its colour; their symbol comes from the label."""
+    """Returns the mark of a label.
+
+    Variants of a method share its colour; their symbol comes from the label.
+    """
     if method == CHANCE:
         return Mark(GREY, CIRCLE, hollow=True)
     name = method.partition("(")[0]
@@ -75,7 +78,10 @@ def mark_of(label: str, method: str) -> Mark:
 
 
 def marks_of(rows: Iterable[MethodSummary]) -> dict[str, Mark]:
-    """Returns the marks by label. A control has the colour of its method: a circle for chance, a diamond for a vote."""
+    """Returns the marks by label.
+
+    A control has the colour of its method: a circle for chance, a diamond for a vote.
+    """
     known = list(rows)
     marks = {row.label: mark_of(row.label, row.method) for row in known if not row.control_of}
     for row in known:
@@ -86,7 +92,7 @@ def marks_of(rows: Iterable[MethodSummary]) -> dict[str, Mark]:
 
 
 def spread(places: Sequence[tuple[float, float]], near: float, radius: float) -> list[tuple[float, float]]:
-    """Moves points apart that would cover each other: those closer than `near` go on a circle around their middle.
+    """Moves points apart that would cover each other, onto a circle.
 
     Returns the new places, in the same units.
     """

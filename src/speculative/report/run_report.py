@@ -1,4 +1,4 @@
-"""Writes the report of run folders: one page with all methods, problems and chains."""
+"""Writes the report of run folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INDEX = "index"
 
 
 class Arm(Struct, frozen=True):
-    """The samples that may share a label: one method with its parameters and settings in one run folder."""
+    """One method with its parameters and settings in one run folder."""
 
     task: str
     label: str
@@ -62,7 +62,10 @@ class Gathered(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """A sample on the page. `block` names the block of its chain; without one `missing` says why, and `answer` is shown instead."""
+    """A sample on the page.
+
+    `block` names the block of its chain; without one `missing` says why, and `answer` is shown instead.
+    """
 
     task: str
     label: str
@@ -103,7 +106,10 @@ class Contents(Struct, frozen=True):
 
 
 class Report:
-    """Writes the page, reading one trace at a time. `missing` holds the errors of traces that could not be read."""
+    """Writes the page, reading one trace at a time.
+
+    `missing` holds the errors of traces that could not be read.
+    """
 
     def __init__(self, gathered: Gathered, prices: Prices | None = None) -> None:
         self.summaries = summarize([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
@@ -165,7 +171,9 @@ def frontiers(rows: Sequence[MethodSummary]) -> list[Frontier]:
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
-    """Reads run folders. Raises `UsageError` for other folders, and if there is no sample at all.
+    """Reads run folders.
+
+    Raises `UsageError` for other folders, and if there is no sample at all.
 
     Samples of one label with different parameters, settings or folders get labels that name the difference. A label with fewer
     problems than others of its task names that too. Tries of one problem with different seeds become further epochs. A try that was
@@ -197,7 +205,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
 
 
 def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]:
-    """Returns a label for each arm, given a sample of each: its own label if no other arm has the same."""
+    """Returns a unique label for each arm, given a sample of each."""
     rivals: dict[tuple[str, str], list[Arm]] = {}
     for arm in first:
         rivals.setdefault((arm.task, arm.label), []).append(arm)
@@ -211,7 +219,10 @@ def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]
 
 
 def _label(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:
-    """Returns the label with the folder and the settings that differ. Engines that differ by folder are covered by its name."""
+    """Returns the label with the folder and the settings that differ.
+
+    Engines that differ by folder are covered by its name.
+    """
     own, differing = _values(first[arm]), list[str]()
     for name, value in own.items():
         rivals = [other for other in arms if other.folder == arm.folder or not _is_engine(name, first[arm])]
@@ -223,7 +234,7 @@ def _label(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Se
 
 
 def _remarks(found: Iterable[tuple[Sample, Run, Arm]]) -> dict[Arm, str]:
-    """Returns a remark for each arm that has fewer problems than its task, or uneven tries; empty for the others."""
+    """Returns a remark for arms with fewer problems, or uneven tries."""
     tries: dict[Arm, Counter[str]] = {}
     whole: dict[str, set[str]] = {}
     for sample, _, arm in found:
@@ -263,7 +274,7 @@ def _folder_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _number_epochs(samples: Iterable[Sample]) -> list[Sample]:
-    """Gives every try of a problem an epoch of its own, the same for all methods: chains are paired by it."""
+    """Numbers the tries of each problem in the same way for all methods."""
     epochs: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
     numbered: list[Sample] = []
     for sample in samples:

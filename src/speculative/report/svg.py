@@ -55,7 +55,7 @@ def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> st
 
 
 def _placed(found: re.Match[str]) -> str:
-    """Splits a text into words at their own columns, since viewers drop spaces and use other fonts."""
+    """Splits a text into words at their own columns, for other fonts."""
     start, text = float(found["x"]), unescape(found["text"])
     words: list[str] = []
     for word in WORD.finditer(text):

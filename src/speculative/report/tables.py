@@ -36,7 +36,7 @@ def style_of(author: str) -> Style:
 
 
 def usage_table(usage: Mapping[str, Usage]) -> Table:
-    """Returns tokens by role and kind, without the columns of cached and scored tokens if they are zero."""
+    """Returns a table of tokens by role and kind."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or all_roles(usage, name)]
     table.add_column("tokens of")
@@ -63,7 +63,9 @@ def shares(usage: Mapping[str, Usage]) -> str:
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[RenderableType]:
-    """Returns tables with a line for each method, and a legend; the rows are those of `speculative compare --json`.
+    """Returns tables with a line for each method, and a legend.
+
+    The rows are those of `speculative compare --json`.
 
     `view` is the price view in which costs of methods are compared.
     """
@@ -72,7 +74,10 @@ def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[
 
 
 class Label:
-    """A method's label. It breaks after a bracket, a comma or a star if it is too long for its column."""
+    """A method's label.
+
+    It breaks after a bracket, a comma or a star if it is too long for its column.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -90,7 +95,10 @@ class Label:
             yield Text(line, overflow="fold")
 
     def _pieces(self, width: int) -> list[str]:
-        """Splits the label at possible line breaks. A name is split only if it is too long for a line."""
+        """Splits the label at possible line breaks.
+
+        A name is split only if it is too long for a line.
+        """
         whole = BREAK.split(self.text)
         return [part for piece in whole for part in (BREAK_WORD.split(piece) if len(piece) > width else [piece])]
 
@@ -100,8 +108,8 @@ SHORTEST = 12
 """The smallest number of columns of a label."""
 
 
-def _named(row: Mapping[str, Any]) -> Label:
-    """Returns the method of a row; for a control its short name, since it stands below its method."""
+def _method_label(row: Mapping[str, Any]) -> Label:
+    """Returns the label of a row, which is short for controls."""
     return Label(row["label"] if row["control_of"] is None else f"  {_control(row)}")
 
 
@@ -126,7 +134,13 @@ def _right(rows: Sequence[Mapping[str, Any]]) -> Table:
         speed = NONE if row["speed"] is None else f"{row['speed']:.2f}x"
         accuracy = f"{100 * row['accuracy']:.1f} %"
         table.add_row(
-            _named(row), accuracy, _interval(row["interval"]), str(row["problems"]), str(row["chains"]), f"{row['seconds']:.2f}", speed
+            _method_label(row),
+            accuracy,
+            _interval(row["interval"]),
+            str(row["problems"]),
+            str(row["chains"]),
+            f"{row['seconds']:.2f}",
+            speed,
         )
     return table
 
@@ -141,12 +155,12 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 
         shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
         tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
-        table.add_row(_named(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
+        table.add_row(_method_label(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
     return table
 
 
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
-    """Returns the differences to the baseline and the controls, on the problems that both have."""
+    """Returns the differences to the baseline and to the controls."""
     known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
     table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
@@ -169,7 +183,7 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
 
 
 def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Returns pass@k and maj@k in per cent with their intervals, at most four k in a table."""
+    """Returns pass@k and maj@k with their intervals."""
     ks = sorted({int(k) for row in rows for k in row["pass_at"]})
     each = len(ks) if len(ks) <= MOST_KS else ceil(len(ks) / 2)
     return [_repeated(rows, ks[start : start + each]) for start in range(0, len(ks), each)] if ks else []
@@ -184,7 +198,7 @@ def _repeated(rows: Sequence[Mapping[str, Any]], ks: Sequence[int]) -> Table:
         for name, found in (("pass", row["pass_at"]), ("maj", row["maj_at"])):
             by = {int(k): made for k, made in found.items()}
             cells = [_estimate(by[k]) if k in by else NONE for k in ks]
-            table.add_row(_named(row) if name == "pass" else "", name, *cells)
+            table.add_row(_method_label(row) if name == "pass" else "", name, *cells)
     return table
 
 
@@ -195,7 +209,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table(*(part for view in views for part in (_heading(view, units[view]), "right")))
     for row in rows if views else ():
         cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
-        table.add_row(_named(row), *cells)
+        table.add_row(_method_label(row), *cells)
     return table
 
 

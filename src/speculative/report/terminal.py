@@ -1,4 +1,4 @@
-"""Draws a chain on the terminal: the problem, the text by author, and its cost; at the end or live."""
+"""Draws a chain on the terminal, at its end or live."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ WAITING = Text("… waiting for the first text", NOTE)
 
 
 class LivePainter(TraceRecorder):
-    """A listener that draws a chain while it is written; at the end the screen shows the same as `draw`.
+    """A listener that draws a chain while it is written.
 
     Final lines scroll by, and the lines that may still change are repainted below them. `append_only`: True if the method takes
     nothing back. Otherwise only the end of the chain is shown until the chain is over.
@@ -111,7 +111,7 @@ class LivePainter(TraceRecorder):
         self._live.update(self._below(lines[self._printed :]), refresh=True)
 
     def _below(self, lines: list[Text]) -> RenderableType:
-        """Returns the part that may still change, cut to the screen: the chain's end and the open drafts."""
+        """Returns the lines that may still change, cut to the screen."""
         height = max(4, self._console.height - 3)
         open_drafts = [delta for place, delta in self.timeline.writing.items() if place[0] or not delta.committed]
         drafts = [self._draft_line(delta) for delta in open_drafts[-height // 2 :]]
@@ -197,7 +197,7 @@ class Lines:
 
 
 def lay_out(spans: Iterable[Span], labels: bool = False) -> list[Text]:
-    """Returns the lines of the spans; equal drafts discarded one after another share a line."""
+    """Returns the lines of the spans; equal discarded drafts share one."""
     lines = Lines(labels)
     for _, same in groupby(spans, key=lambda span: (span.status, span.author, span.text, span.phase, span.depth)):
         alike = list(same)

@@ -1,4 +1,4 @@
-"""Reads and writes run folders: the samples of evaluations, with their traces and their provenance.
+"""Reads and writes run folders.
 
     DIR/samples.jsonl      one sample a line, appended as each chain ends
     DIR/traces/NAME.jsonl  the trace of a sample, written before the sample
@@ -47,7 +47,10 @@ class Run:
         self.samples, self._whole = _samples(path / SAMPLES)
 
     def trace(self, sample: Sample) -> Trace | None:
-        """Returns the sample's trace, or None if it was not kept. Raises `TraceFormatError`, and `SpeculativeError` for a missing file."""
+        """Returns the sample's trace, or None if it was not kept.
+
+        Raises `TraceFormatError`, and `SpeculativeError` for a missing file.
+        """
         if sample.trace is None:
             return None
         if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
@@ -72,7 +75,10 @@ class RunFolder(Run):
     """A run folder for writing, by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the folder. Raises `UsageError` if it holds other files, and `SpeculativeError` if it cannot be written."""
+        """Opens or makes the folder.
+
+        Raises `UsageError` if it holds other files, and `SpeculativeError` if it cannot be written.
+        """
         if str(path) == "-":
             raise UsageError("the folder must have a name, got -; name a folder")
         if path.exists() and not path.is_dir():
@@ -106,7 +112,10 @@ class RunFolder(Run):
         self.close()
 
     def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
-        """Writes a sample, its trace first. Raises `SpeculativeError` with the file's name."""
+        """Writes a sample, its trace first.
+
+        Raises `SpeculativeError` with the file's name.
+        """
         try:
             if trace is not None:
                 sample = structs.replace(sample, trace=f"{TRACES}/{_name(sample)}.jsonl")
@@ -164,7 +173,7 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
 
 
 def _restored(sample: Sample, known: dict[bytes, tuple[str, dict[str, Any]]]) -> Sample:
-    """Returns the sample with its method in this version's spelling, so that runs of older versions continue."""
+    """Returns the sample with its method in this version's spelling."""
     kept = msgspec.json.encode((sample.method, sample.params))
     if kept not in known:
         known[kept] = restored(sample.method, sample.params)
@@ -178,7 +187,7 @@ def _whole(data: bytes) -> int:
 
 
 def _changed_models(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the engines of the same name that are another model now, with the old and the new value."""
+    """Yields the engines whose model changed, with both values."""
     for role, card in now.get("engines", {}).items():
         settings = _engine_settings(now, role)
         alike = [note for note in before if _engine_settings(note, role) == settings]
@@ -194,7 +203,7 @@ def _engine_settings(note: Mapping[str, Any], role: str) -> dict[str, Any]:
 
 
 def _name(sample: Sample) -> str:
-    """Returns a readable file name that is unique to the sample's method, settings, problem and try."""
+    """Returns a readable and unique file name for a sample."""
     chosen = [sample.task, sample.label, sample.problem, sample.epoch, sample.seed, sample.settings]
     chosen += [sample.method, sample.params, sample.gold]
     digest = blake2b(msgspec.json.encode(chosen), digest_size=8).hexdigest()

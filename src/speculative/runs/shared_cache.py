@@ -7,7 +7,7 @@ from speculative.trace.trace import Trace
 
 
 def shared_cache_tokens(trace: Trace) -> dict[str, int]:
-    """Sums, by role, cached tokens that no earlier call of this chain had sent or received.
+    """Sums cached tokens that no earlier call of this chain sent or got.
 
     Each call counts them by the tokens that it sends (`PrefixMemory`). So a method that branches, rewinds or asks questions pays for
     all tokens that it would compute alone. Children share the sent tokens of their parent.

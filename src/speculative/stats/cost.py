@@ -1,4 +1,4 @@
-"""Costs of chains in three price views: money for an API, time on devices, and floating-point operations."""
+"""Computes costs of chains in three price views."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cost(Struct, frozen=True):
 
 
 def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View, Cost]:
-    """Computes the costs of one method's samples in each view that prices every role that worked.
+    """Computes the costs of a method's samples, by price view.
 
     `prices` are those of the bundled pair unless given.
 
@@ -65,7 +65,7 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
 
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
-    """Returns the usage of all chains without cache hits on the tokens of other chains."""
+    """Returns the usage without cache hits on tokens of other chains."""
     usage = total_usage(sample.usage for sample in samples)
     shared = {role: sum(sample.shared_cache_tokens.get(role, 0) for sample in samples) for role in usage}
     return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - shared[role])) for role, cost in usage.items()}

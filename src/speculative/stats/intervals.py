@@ -1,4 +1,7 @@
-"""Computes intervals and tests of accuracy. Problems are clusters, since tries of one problem are alike."""
+"""Computes intervals and tests of accuracy.
+
+Problems are clusters, since tries of one problem are alike.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def wilson(p: float, n: float, z: float = Z95) -> tuple[float, float]:
 
 
 class ProblemSample(Struct, frozen=True):
-    """Problems with the sum of the values of their tries (`totals`), and the number of tries.
+    """Problems with the sum and the number of their tries' values.
 
     The value of a try lies between `lowest` and `highest`. `mean` is over all tries. The distribution of the mean over all similar
     problems is that of the Bayesian bootstrap: the weight of each problem is a unit exponential random number. Two pseudo-problems
@@ -84,7 +87,10 @@ class ProblemSample(Struct, frozen=True):
         return (low, high)
 
     def _quantile(self, probability: float, z: float) -> float:
-        """Finds the quantile of a probability. It is about `z` standard deviations from the mean."""
+        """Finds the quantile of a probability.
+
+        It is about `z` standard deviations from the mean.
+        """
         size = float(self.tries.mean())
         rests = np.concatenate([self.totals - self.mean * self.tries, size * np.array([self.lowest, self.highest]) - size * self.mean])
         guess = self.mean + z * float(np.sqrt(rests @ rests)) / (size * len(rests))
@@ -95,13 +101,13 @@ class ProblemSample(Struct, frozen=True):
         return _root(excess, self.lowest, self.highest, guess)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Returns the two-sided p-value of the hypothesis that the mean over all problems is `null`."""
+        """Returns the two-sided p-value of a mean over all problems."""
         below = self.probability_below(null)
         return min(1.0, max(MIN_P, 2 * min(below, 1 - below)))
 
 
 def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]:
-    """Computes a 95 % interval of the accuracy over problems like these; each inner sequence holds a problem's tries.
+    """Computes a 95 % interval of the accuracy, given each problem's tries.
 
     It is `ProblemSample.interval`, and at least as wide as Wilson's interval of independent tries. A better result never lowers a bound.
     """
@@ -127,7 +133,7 @@ def _logit(probability: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float, guess: float) -> float:
-    """Finds the zero of a rising function between `low` and `high` by secants, or by bisection if a secant fails."""
+    """Finds the zero of a rising function by secants or bisection."""
     scale = high - low
     at = min(max(guess, low + 1e-3 * scale), high - 1e-3 * scale)
     before: tuple[float, float] | None = None
@@ -153,7 +159,7 @@ _STEPS = np.linspace(0, 14, 71)
 
 
 def _probability_negative(slopes: Floats) -> float:
-    """Returns the probability that the sum of slope x unit exponential, one for each slope, is at most 0.
+    """Returns the probability that a weighted sum of exponentials is at most 0.
 
     Inverts the moment generating function along a path of steepest descent from the saddle point, where the integrand has one
     peak and no cancellation. Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.

@@ -1,4 +1,4 @@
-"""Compares two methods on the same problems: the difference in accuracy, and its significance."""
+"""Compares two methods on the same problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speculative.trace.usage import big_model_share, total_usage
 
 
 class Contrast(Struct, frozen=True):
-    """The comparison of `label` with `against` on the same problems with the same seeds (`paired`).
+    """The comparison of `label` with `against` on common problems and seeds.
 
     Attributes:
         difference: the accuracy of `label` minus that of `against`.
@@ -40,7 +40,7 @@ class Contrast(Struct, frozen=True):
 
 
 def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | None = None) -> Contrast | None:
-    """Compares the samples of two methods on the same task; returns None if they have no problem in common."""
+    """Compares the samples of two methods; None without a common problem."""
     pairs = paired(ours, theirs)
     if not pairs:
         return None
@@ -65,7 +65,10 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
 
 
 def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
-    """Pairs the chains of each problem by epoch and seed. Without common ones they are paired in that order."""
+    """Pairs the chains of each problem by epoch and seed.
+
+    Without common ones they are paired in that order.
+    """
     found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
     for side, samples in enumerate((ours, theirs)):
         for sample in samples:
@@ -90,7 +93,7 @@ def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, f
 
 
 def exact_p(leads: ArrayLike) -> float:
-    """Returns the two-sided p-value of McNemar's exact test: in pairs that differ, each side is right equally often.
+    """Returns the two-sided p-value of McNemar's exact test.
 
     `leads`: 1, 0 or -1 for each pair of tries, by which of the two is right. The test is about these problems: without a difference,
     p is at most 0.05 in at most 5 of 100 repetitions with other seeds.

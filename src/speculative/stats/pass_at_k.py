@@ -26,7 +26,7 @@ def available_ks(tries: Iterable[int]) -> list[int]:
 
 
 def pass_at(tried: Sequence[Sequence[bool]]) -> dict[int, Estimate]:
-    """Computes pass@k, the chance that one of k tries is right; each inner sequence holds a problem's tries.
+    """Computes pass@k, the chance that one of k tries is right.
 
     It is the mean over problems of 1 - C(n - c, k) / C(n, k), with c of n tries right, which is unbiased. The interval takes problems as
     clusters (`intervals.mean_estimate`). Source: Chen et al. 2021, "Evaluating large language models trained on code",
@@ -43,7 +43,7 @@ def pass_at(tried: Sequence[Sequence[bool]]) -> dict[int, Estimate]:
 
 
 def maj_at(tried: Sequence[Sequence[Attempt]]) -> dict[int, Estimate]:
-    """Computes maj@k, the chance that the most common answer of k tries is right; each inner sequence holds a problem's tries.
+    """Computes maj@k, the chance that the majority of k tries is right.
 
     It is the mean over problems of `majority`; the interval takes problems as clusters. Source: Wang et al. 2022,
     "Self-consistency improves chain of thought reasoning in language models", arXiv 2203.11171.
@@ -54,7 +54,7 @@ def maj_at(tried: Sequence[Sequence[Attempt]]) -> dict[int, Estimate]:
 
 
 def majority(tries: Sequence[Attempt], ks: Sequence[int]) -> list[float]:
-    """Returns for each k the chance that the majority of k tries is right, over all choices of k tries.
+    """Returns for each k the chance that the majority is right.
 
     Answers with equally many votes win equally often. A try without an answer has no vote, and k tries without an answer are wrong.
     An answer that is right in some tries only is right in their proportion.
@@ -71,7 +71,7 @@ def majority(tries: Sequence[Attempt], ks: Sequence[int]) -> list[float]:
 
 @lru_cache(maxsize=1 << 16)
 def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) -> tuple[float, ...]:
-    """Returns for each k the chance that an answer with `own` votes wins against the others; ties are split evenly.
+    """Returns for each k the chance that an answer wins against the others.
 
     It counts the choices in which the answer has t votes and no other has more. `ways[t - 1, m, s]` is the number of choices of s
     votes of the others with m ties. With more votes than any other can have, every choice wins.
@@ -91,7 +91,7 @@ def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) ->
 
 
 def _joined(ways: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Adds another answer with `count` votes, of which at most t are chosen; t votes tie."""
+    """Adds another answer with `count` votes."""
     joined = np.zeros_like(ways)
     for s in range(min(count, len(ways)) + 1):
         chosen, room = comb(count, s), ways.shape[2] - s

@@ -1,4 +1,4 @@
-"""Reads prices of tokens, devices and parameters from a TOML file (docs/statistics.md)."""
+"""Reads prices of tokens, devices and parameters from a TOML file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class TokenPrices(_Table):
 
 
 class Api(_Table):
-    """The table `[api]`: prices by model or by role. A model's price goes before a role's."""
+    """The table `[api]`: prices by model or by role.
+
+    A model's price goes before a role's.
+    """
 
     currency: Currency
     prices: dict[str, TokenPrices]
@@ -47,7 +50,10 @@ class Device(_Table):
 
 
 class Gpu(_Table):
-    """The table `[gpu]`: the devices, and those that each model or role occupies. Several may share one."""
+    """The table `[gpu]`: the devices, and those that each model or role occupies.
+
+    Several may share one.
+    """
 
     currency: Currency
     devices: dict[str, Device]
@@ -88,7 +94,7 @@ class Prices(_Table):
             raise UsageError(f"prices {path}: {'; '.join(map(_describe, error.errors()))}") from None
 
     def lacking(self, roles: Mapping[str, str]) -> list[str]:
-        """Returns the missing entries, as `api.prices.judge`; `roles` holds the model of each role."""
+        """Returns the missing entries of roles, as `api.prices.judge`."""
         tables: list[tuple[str, Iterable[str]]] = []
         tables += [("api.prices", self.api.prices)] if self.api else []
         tables += [("gpu.occupies", self.gpu.occupies)] if self.gpu else []
@@ -98,7 +104,10 @@ class Prices(_Table):
 
 @cache
 def default_prices() -> Prices:
-    """Returns the prices of the bundled pair. They name its models, so they price no others."""
+    """Returns the prices of the bundled pair.
+
+    They name its models, so they price no others.
+    """
     return Prices.model_validate(tomllib.loads(files("speculative").joinpath("bundled", "prices.toml").read_text(encoding="utf-8")))
 
 

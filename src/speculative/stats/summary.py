@@ -94,7 +94,10 @@ def summarize(
 
 
 def problem_set(problems: Iterable[str]) -> str:
-    """Returns a hash of problems. It does not depend on the number of tries, if all problems have equally many."""
+    """Returns a hash of problems.
+
+    It does not depend on the number of tries, if all problems have equally many.
+    """
     tries = Counter(problems)
     least = gcd(*tries.values())
     return blake2b(repr(sorted((problem, times // least) for problem, times in tries.items())).encode(), digest_size=5).hexdigest()
@@ -137,7 +140,7 @@ def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], fold
 
 
 def closest_controls(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
-    """Returns the controls of a method with only the closest runs of `random_switch` by kept share.
+    """Returns the controls of a method with the closest `random_switch`.
 
     A run with more chains in common with the method goes before one with fewer. The exception are several closer runs that together
     have all of its chains: a method with several seeds has a run for each seed.
@@ -151,7 +154,7 @@ def closest_controls(samples: Sequence[Sample], controls: Sequence[list[Sample]]
 
 
 class ControlRun(Struct, frozen=True):
-    """A run of `random_switch`, the method's chains that it is paired with, and how far its kept share is from theirs."""
+    """A run of `random_switch` and the distance of its kept share."""
 
     samples: list[Sample]
     chains: set[tuple[str, int, int]]
@@ -212,7 +215,7 @@ def _summary(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: l
 
 
 def similar_concurrency(one: float, other: float) -> bool:
-    """Returns True if two mean concurrencies differ at most by a factor of two, so that wall times can be compared."""
+    """Returns True if two mean concurrencies allow comparing wall times."""
     return 1 / MAX_CONCURRENCY_RATIO <= one / other <= MAX_CONCURRENCY_RATIO
 
 

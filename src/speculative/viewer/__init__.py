@@ -1,1 +1,1 @@
-"""The page that shows chains and reports in a browser: its modules, its style and its data."""
+"""The page that shows chains and reports in a browser."""

@@ -1,4 +1,4 @@
-"""Packs data into a page: deflated JSON in base64, which the page unpacks on demand.
+"""Packs data into a page, as deflated JSON in base64.
 
 A page holds thousands of chains and shows a few, so each chain is a block of its own.
 """
@@ -21,5 +21,8 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(block: bytes, type: Any = Any) -> Any:
-    """Returns the packed value. Raises `zlib.error`, `binascii.Error` and `msgspec.MsgspecError` for other data."""
+    """Returns the packed value.
+
+    Raises `zlib.error`, `binascii.Error` and `msgspec.MsgspecError` for other data.
+    """
     return msgspec.json.decode(zlib.decompress(binascii.a2b_base64(block)), type=type)

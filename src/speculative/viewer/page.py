@@ -1,4 +1,4 @@
-"""Builds a page in one file that needs no network: the modules of this folder as one script, with their data.
+"""Builds a page in one file that needs no network.
 
 Model text is not trusted. It stands in blocks of base64, the modules put it into text nodes only, and the content security policy
 allows only the page's own script and style, without requests.
@@ -62,7 +62,7 @@ def page(module: str, blocks: Mapping[str, bytes]) -> bytes:
 
 
 def bundle(module: str) -> str:
-    """Joins a module and its imports into one script: imports come first, each in its own scope."""
+    """Joins a module and its imports into one script."""
     return "\n".join(_modules(module.removesuffix(".js"), set()))
 
 

@@ -22,7 +22,9 @@ _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def letter(answer: str) -> str | None:
-    r"""Returns the one choice of an answer as a capital: `B`, `(b)`, `\text{B}`, `B) 5 m`, `Option B`. Otherwise None.
+    r"""Returns the one choice of an answer as a capital, or None.
+
+    Examples are `B`, `(b)`, `\text{B}`, `B) 5 m` and `Option B`.
 
     A letter that begins a word or a sentence ("A cat") does not count, nor do two choices ("B or C", "A, B").
     """
@@ -44,7 +46,7 @@ class Choices(NamedTuple):
 
 
 def shuffle_options(question: str, options: Sequence[str], correct: int = 0) -> Choices:
-    """Orders options by a hash of question and option, the same on every machine and for every order of the data.
+    """Orders options by a hash of question and option.
 
     `correct` is the index of the right one in `options`.
     """
@@ -63,7 +65,7 @@ def box_gsm8k(solution: str) -> str:
 
 
 def box_aime(solution: str) -> str:
-    r"""Adds a box to an AIME solution without one: the last integer that ends a formula (`= 204$`)."""
+    r"""Boxes the last integer that ends a formula in an AIME solution."""
     if extract_boxed(solution) is not None:
         return solution
     last = re.findall(r"=\s*([0-9]{1,3})\s*\$", solution)

@@ -1,4 +1,6 @@
-"""Compares two forms of answers. `Mathematics` asks the grading process about formulas.
+"""Compares two forms of answers.
+
+`Mathematics` asks the grading process about formulas.
 
 If the process finds two answers equal, it overrules the reasons in `OPEN` only.
 """
@@ -22,7 +24,10 @@ OPEN = frozenset({UNREAD, SHAPE, MISSING})
 
 
 class Mathematics:
-    """Compares mathematics in LaTeX. `tolerance`: the relative difference that a rounded decimal may have, 0 for none."""
+    """Compares mathematics in LaTeX.
+
+    `tolerance`: the relative difference that a rounded decimal may have, 0 for none.
+    """
 
     def __init__(self, ask: Callable[..., Reply], tolerance: float = 0) -> None:
         self._ask = ask
@@ -34,7 +39,7 @@ class Mathematics:
         return "" if reply.yes else reply.why
 
     def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
-        """Returns True if two constants differ by less than that, or one of them is not a constant."""
+        """Returns True if two constants differ by less than a bound."""
         return self._ask("close", one, other, str(absolute), str(relative)).yes
 
     def same_by_library(self, gold: str, answer: str) -> bool:
@@ -65,7 +70,7 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
         # a short word without \\text looks like a product of variables
-        return "" if _spelled(gold) == _spelled(answer) else "words instead of a formula, or vice versa"
+        return "" if _words(gold) == _words(answer) else "words instead of a formula, or vice versa"
     return _shapes(gold, answer)
 
 
@@ -84,7 +89,7 @@ def _shapes(gold: Form, answer: Form) -> str:
 
 
 def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
-    r"""Compares `\sqrt{66} \approx 8.12`, which stands for each of its sides if they agree."""
+    r"""Compares values with their rounding, as `\sqrt{66} \approx 8.12`."""
     if isinstance(gold, Rounded):
         first = mismatch_reason(gold.exact, answer, mathematics)
         return first and mismatch_reason(gold.shown, answer, mathematics) and first
@@ -110,7 +115,10 @@ def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) ->
 
 
 def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
-    """Compares equations: x = 5 equals 5, but not y = 5. If only the answer is an equation, its last side counts."""
+    """Compares equations: x = 5 equals 5, but not y = 5.
+
+    If only the answer is an equation, its last side counts.
+    """
     if not isinstance(gold, Equation):
         assert isinstance(answer, Equation)
         return mismatch_reason(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
@@ -130,12 +138,15 @@ def _contradiction(answer: Equation, mathematics: Mathematics) -> str:
     return "" if agree or isinstance(answer.value, Rounded) else "the answer contradicts itself"
 
 
-def _spelled(form: Words | Math) -> str:
+def _words(form: Words | Math) -> str:
     return form.text if isinstance(form, Words) else form.latex.lower()
 
 
 def _same_name(gold: str, answer: str) -> bool:
-    """Returns True for equal names. A function's variable may have another letter, and words equal any name."""
+    """Returns True for equal names.
+
+    A function's variable may have another letter, and words equal any name.
+    """
     argument = re.compile(r"(?<=[a-zA-Z])\([a-zA-Z]\)$")
     return argument.sub("()", gold) == argument.sub("()", answer) or "text" in gold or "text" in answer
 
@@ -157,7 +168,7 @@ def _values(gold: Number | Math, answer: Number | Math, mathematics: Mathematics
 
 
 def _is_decimal(*sides: Number | Math) -> bool:
-    """Returns True if one side may be a rounded decimal: a fraction whose denominator has only the factors 2 and 5."""
+    """Returns True if one side may be a rounded decimal."""
     for side in sides:
         if isinstance(side, Number):
             below = side.value.denominator

@@ -1,4 +1,4 @@
-r"""Reads the form of an answer: number, words, tuple or interval, list or set, equation, or mathematics.
+r"""Reads the form of an answer, such as a number, a list or an equation.
 
 math-verify reads (1,2) as 1,2 and 52_8 as 52, and does not recognize 2<=x<5 as [2,5). So forms are read here and compared strictly
 (`compare`); math-verify compares only answers without a form of their own (`Math`).
@@ -47,7 +47,7 @@ class Math(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """An ordered group in brackets: a point, an interval, a matrix (`left` is then "matrix") or a row of it."""
+    """An ordered group in brackets: a point, an interval, a matrix or its row."""
 
     left: str
     right: str
@@ -77,7 +77,7 @@ class Equation(Struct, frozen=True):
 
 
 class Rounded(Struct, frozen=True):
-    """An exact value and its rounded decimal with `digits` after the point: sqrt(66) and 8.12."""
+    """An exact value and its rounding: sqrt(66) and 8.12."""
 
     exact: Form
     shown: Form
@@ -92,7 +92,7 @@ DEPTH = 64
 
 
 class QuestionHints(Struct, frozen=True):
-    """The hints of a question: whether numbers are percentages, their base, and the nouns that it counts."""
+    """The hints of a question: percents, a number base, and counted nouns."""
 
     percent: bool = False
     base: int | None = None
@@ -162,7 +162,9 @@ _ABOUT, _PLUS_MINUS = re.compile(r"\\approx(?![a-z])"), re.compile(r"\\(?:pm|mp)
 
 
 def read(text: str, commas: bool = True, hints: QuestionHints = NO_HINTS) -> Form:
-    """Returns the form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two.
+    """Returns the form of a tidy answer.
+
+    `commas` reads 1,234 as one number and not as a list of two.
 
     Raises `ValueError` for more than `DEPTH` nested brackets.
     """
@@ -203,7 +205,7 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
 
 
 def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) -> Form:
-    """Reads `x \\approx 11` as a value of x, and `\\sqrt{66} \\approx 8.12` as an exact value with its rounding."""
+    """Reads `x \\approx 11` and `\\sqrt{66} \\approx 8.12`."""
     value = _read(parts[-1], commas, hints)
     if len(parts) == 2 and _NAME.fullmatch(parts[0]):
         return Equation(strip_spaces(parts[0]), value, _math(text, hints))
@@ -278,7 +280,7 @@ def _in_base(digits: str, base: int) -> Form:
 
 
 def _words(text: str) -> Words | None:
-    """Reads words: in \\text{…}, or bare with a word of at least four letters, since abc may be a product."""
+    """Reads words in \\text{…}, or bare ones of at least four letters."""
     inner = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
     plain = " ".join(inner.split()).rstrip(".")
     if not (_PLAIN_WORDS if inner != text else _WORDS).fullmatch(plain):
@@ -329,7 +331,10 @@ def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
 
 
 def _inequality(text: str, hints: QuestionHints) -> Form | None:
-    """Reads x < a, a <= x < b and their mirror images as intervals of x. Other inequalities give None."""
+    """Reads x < a, a <= x < b and their mirror images as intervals of x.
+
+    Other inequalities give None.
+    """
     sides, signs = split(text, _RELATION), [sign.strip() for sign in _RELATION.findall(text)]
     if len(signs) != len(sides) - 1 or len(sides) not in {2, 3} or not all(sides):
         return None
@@ -372,7 +377,10 @@ def _plus_minus(text: str, hints: QuestionHints) -> Form | None:
 
 
 def _balanced(text: str, mixed: bool = True) -> bool:
-    """Returns True if all brackets match. In `mixed` text, which may hold intervals, ( and [ match each other."""
+    """Returns True if all brackets match.
+
+    In `mixed` text, which may hold intervals, ( and [ match each other.
+    """
     open_ones: list[str] = []
     for sign in text:
         if sign in "([{":
@@ -398,6 +406,6 @@ def _math(text: str, hints: QuestionHints) -> Math:
 
 
 def _exact(found: re.Match[str]) -> str:
-    """Writes a decimal as a fraction, since math-verify compares floats to six places only."""
+    """Writes a decimal as a fraction, which math-verify compares exactly."""
     fraction = f"\\frac{{{int(found[2] + found[3])}}}{{{10 ** len(found[3])}}}"
     return f"{found[1]}{{{fraction}}}" if found[1] else fraction

@@ -1,4 +1,4 @@
-r"""Grades answers: `grade(text, gold)` returns whether the answer of a text is right, and the reason.
+r"""Grades answers by `grade(text, gold)`.
 
     >>> grade(r"So it is $\boxed{033}$.", "33", kind="integer").correct
     True
@@ -63,7 +63,9 @@ class Verdict(Struct, frozen=True):
 
 
 def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
-    """Grades a text. It may be called from any thread; comparisons run one after the other.
+    """Grades a text.
+
+    It may be called from any thread; comparisons run one after the other.
 
     Args:
         text: the text after the thinking. No content of it raises an error.
@@ -75,7 +77,7 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
     Raises:
         UsageError: math-verify is missing, for `math`.
     """
-    _known(kind)
+    _check_kind(kind)
     if kind == "math":
         require()
     answer = _located(text, kind)
@@ -95,7 +97,10 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
 
 
 def _located(text: str, kind: Kind) -> str | None:
-    """Returns the answer of a text. If the last box holds no choice, an explicit answer after it counts."""
+    """Returns the answer of a text.
+
+    If the last box holds no choice, an explicit answer after it counts.
+    """
     answer = extract_answer(text)
     if kind == "letter" and answer is not None and letter(answer) is None:
         box, _ = last_box(text)
@@ -105,7 +110,10 @@ def _located(text: str, kind: Kind) -> str | None:
 
 
 def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
-    """Returns an empty text for a right answer, else the reason. Raises `GradingTimeoutError` if it is undecided, and `ValueError`."""
+    """Returns an empty text for a right answer, else the reason.
+
+    Raises `GradingTimeoutError` if it is undecided, and `ValueError`.
+    """
     if kind == "letter":
         return _letter(answer, gold)
     if kind == "integer":
@@ -122,8 +130,11 @@ async def grade_async(text: str, gold: str, kind: Kind = "math", *, question: st
 
 
 def check_gold(gold: str, kind: Kind = "math") -> None:
-    """Raises `UsageError` for an unreadable gold answer. All are checked before a run starts."""
-    _known(kind)
+    """Raises `UsageError` for an unreadable gold answer.
+
+    All are checked before a run starts.
+    """
+    _check_kind(kind)
     bad = UsageError(f"the gold answer {gold!r} cannot be read as {kind}; correct the data, or choose another kind of grading")
     if kind == "letter":
         if letter(gold) is None:
@@ -157,7 +168,9 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
 
 
 def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str | None:
-    """Returns the spelling by which a majority vote counts an answer: 33 for 033, 5 for 5 m, B for `(b)`; else `normalize_answer`.
+    """Returns the spelling by which a majority vote counts an answer.
+
+    It is 33 for 033, 5 for 5 m and B for `(b)`; else `normalize_answer`.
 
     None stands for no answer, such as an empty box.
     """
@@ -182,7 +195,7 @@ def close() -> None:
     checker.close()
 
 
-def _known(kind: str) -> None:
+def _check_kind(kind: str) -> None:
     if kind not in get_args(Kind):
         raise UnknownNameError("kind of grading", kind, list(get_args(Kind)))
 
@@ -200,7 +213,7 @@ def _letter(answer: str, gold: str) -> str:
 
 
 def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
-    """Returns the integer of a text in any spelling (033, 33.0, 1,000, m+n = 33, 33 apples), or None."""
+    """Returns the integer of a text in any spelling (033, 1,000), or None."""
     form = read(normalize_latex(text), True, hints)
     value = form.value if isinstance(form, Equation) else form
     if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
@@ -228,7 +241,10 @@ def _question_hints(question: str) -> QuestionHints:
 
 
 def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
-    """Yields the forms of a text. 100,200 may be a number or a list, so both are tried."""
+    """Yields the forms of a text.
+
+    100,200 may be a number or a list, so both are tried.
+    """
     yield read(text, True, hints)
     if re.search("[0-9],[0-9]", text):
         yield read(text, False, hints)

@@ -1,4 +1,4 @@
-"""Compares mathematics in a process of its own, with limits of processor time and memory."""
+"""Compares mathematics in a process with limits of time and memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ MEMORY = 1 << 30
 
 
 class GradingTimeoutError(Exception):
-    """The comparison exceeded its limits, and its process was ended. The message is the verdict's reason."""
+    """The comparison exceeded its limits, and its process was ended.
+
+    The message is the verdict's reason.
+    """
 
 
 class Reply(msgspec.Struct):
-    """A reply of the process. Its first reply has only its `pid`, and how the process before it `ended`.
+    """A reply of the process.
+
+    Its first reply has only its `pid`, and how the process before it `ended`.
 
     `seconds` is the processor time of the reply.
     """
@@ -46,7 +51,7 @@ class Reply(msgspec.Struct):
 
 
 class WorkerPool:
-    """A program that forks working processes with all imports done, so that a killed one is replaced at once.
+    """A program that forks working processes with all imports done.
 
     Unlike `multiprocessing`, it imports neither the caller's main module nor this package, and it returns plain data only. `pid` is
     the working process, or 0 until the next one is ready.
@@ -88,7 +93,10 @@ class WorkerPool:
                 os.kill(pid, signal.SIGKILL)
 
     def wait(self) -> bool:
-        """Waits until a working process is ready, and skips late replies of a killed one. Returns False if none will start."""
+        """Waits until a working process is ready, and skips late replies of a killed one.
+
+        Returns False if none will start.
+        """
         while not self.pid:
             reply = self._read()
             if reply is None:
@@ -97,7 +105,10 @@ class WorkerPool:
         return True
 
     def exchange(self, request: tuple[str, ...], seconds: float) -> Reply | None:
-        """Sends a request with its limit of processor time. Returns the reply, or None if the working process ended."""
+        """Sends a request with its limit of processor time.
+
+        Returns the reply, or None if the working process ended.
+        """
         stdin = self._program.stdin
         assert stdin is not None
         try:
@@ -141,7 +152,10 @@ class Clock:
 
 
 class Checker:
-    """Holds the one pool. Callers of all threads take turns, each with the whole time limit."""
+    """Holds the one pool.
+
+    Callers of all threads take turns, each with the whole time limit.
+    """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -152,7 +166,7 @@ class Checker:
 
     @contextmanager
     def session(self) -> Generator[Callable[..., Reply]]:
-        """Yields a function that sends requests for one grade and may raise `GradingTimeoutError`."""
+        """Yields a function that sends requests for one grade."""
         require()
         with self._turn:
             pool, left = self._started(), SECONDS
@@ -203,7 +217,10 @@ class Checker:
             pool.close()
 
     def _forget(self) -> None:
-        """Forgets the parent's pool in a forked process. A reference stays, since dropping a running program warns."""
+        """Forgets the parent's pool in a forked process.
+
+        A reference stays, since dropping a running program warns.
+        """
         self._inherited.append(self._pool)
         self._turn, self._pool = threading.Lock(), None
 

@@ -1,4 +1,4 @@
-r"""Splits the unit from an answer: `864 \text{ inches}^2`, `\$18.90`, `30^\circ`, `5 km/h`.
+r"""Splits the unit from an answer: `\$18.90`, `30^\circ`, `5 km/h`.
 
 A question fixes its unit, so a number without one is right. Another unit, or another power of it, is wrong and is not converted.
 A percent sign is a factor: 50% is 1/2.
@@ -51,7 +51,7 @@ _BARE_MONEY = re.compile(r"(.*[0-9]) ?(\\\$|\$|\u20ac|\u00a3)", re.DOTALL)
 
 
 def split_unit(text: str, nouns: frozenset[str] = frozenset()) -> tuple[str, str | None, Fraction]:
-    """Returns the text before the unit, the unit's name ("%" for percent) or None, and a factor (10**6 for 5 million).
+    """Returns the text before the unit, the unit's name or None, and a factor.
 
     `nouns`: words of the question, which are units also without `\\text`.
     """
@@ -89,7 +89,7 @@ def _scaled(rest: str, words: str, power: int) -> tuple[str, str | None, Fractio
 
 
 def _is_bare_unit(words: str, spaced: bool, nouns: frozenset[str]) -> bool:
-    """Returns True if bare letters after a number are a unit, and not a variable or a sentence.
+    """Returns True if bare letters after a number are a unit.
 
     The last word must be a known unit, a plural, or a word of the question. A single letter must follow a space.
     """

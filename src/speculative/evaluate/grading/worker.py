@@ -1,4 +1,4 @@
-"""Compares two LaTeX expressions with math-verify, in a program of its own: one JSON line in, one JSON line out.
+"""Compares two LaTeX expressions with math-verify, in its own program.
 
 `sandbox` starts it. It imports its packages once and forks a working process with a memory limit. Each request has a limit of
 processor time; a process that exceeds it is ended and replaced. Text is parsed by a grammar only. `math_verify.parse` must not read
@@ -43,7 +43,10 @@ def plain(node: Any) -> bool:
 
 
 def unfinished(expression: Any) -> bool:
-    """Returns True if arithmetic is left to do: 30+3, 3*11, 10+8+2*pi. Denominators and powers of ten do not count."""
+    """Returns True if arithmetic is left to do: 30+3, 3*11, 10+8+2*pi.
+
+    Denominators and powers of ten do not count.
+    """
     for node in sympy.preorder_traversal(expression):
         if isinstance(node, sympy.Add) and sum(plain(term) for term in flat(node, sympy.Add)) > 1:
             return True
@@ -62,7 +65,9 @@ def constant(node: Any) -> bool:
 
 
 def coincide(gold: Any, answer: Any) -> bool:
-    """Returns True if two constants agree in fifty significant digits. (math-verify compares 15 decimals.)
+    """Returns True if two constants agree in fifty significant digits.
+
+    (math-verify compares 15 decimals.)
 
     Decimals are exact fractions here, so a rounded value differs.
     """
@@ -93,7 +98,10 @@ def equal(gold_latex: str, answer_latex: str) -> tuple[bool, str]:
 
 
 def close(one_latex: str, other_latex: str, absolute: float, relative: float) -> bool:
-    """Returns True if two constants differ by less than that. Other expressions pass a comparison of rounded values."""
+    """Returns True if two constants differ by less than that.
+
+    Other expressions pass a comparison of rounded values.
+    """
     one, other = tree(one_latex), tree(other_latex)
     if not (constant(one) and constant(other)):
         return absolute < 1 and not relative
@@ -104,7 +112,10 @@ def close(one_latex: str, other_latex: str, absolute: float, relative: float) ->
 
 
 def library(gold_latex: str, answer_latex: str) -> bool:
-    """Returns True if math-verify parses two answers itself and finds them equal. It does not decide on constants."""
+    """Returns True if math-verify parses two answers itself and finds them equal.
+
+    It does not decide on constants.
+    """
     config = [math_verify.LatexExtractionConfig()]
     gold, answer = (
         math_verify.parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
@@ -116,7 +127,11 @@ def library(gold_latex: str, answer_latex: str) -> bool:
 
 
 def reply(request: list[str]) -> dict[str, Any]:
-    """Replies to `["equal" or "library", gold, answer]`, `["close", one, other, absolute, relative]` or `["parses", latex]`."""
+    """Replies to one request.
+
+    Requests are `["equal" or "library", gold, answer]`, `["close", one, other, absolute, relative]` and `["parses",
+    latex]`.
+    """
     try:
         match request[0]:
             case "parses":
@@ -142,7 +157,9 @@ def confine(memory: int) -> None:
 
 
 def serve(out: BinaryIO, ended: str) -> None:
-    """Replies line by line until the pipe closes. The first line has the pid, and how the previous process ended.
+    """Replies line by line until the pipe closes.
+
+    The first line has the pid, and how the previous process ended.
 
     A request line holds its limit of processor time in seconds, and the request. At the limit SIGPROF ends the process.
     """
@@ -160,7 +177,7 @@ def serve(out: BinaryIO, ended: str) -> None:
 
 
 def main(memory: int) -> None:
-    """Forks a working process, and a new one for each that is killed, until one reaches the end of the input."""
+    """Forks working processes until one reaches the end of the input."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the output of libraries must not mix with the replies
     confine(memory)

@@ -22,7 +22,10 @@ ENVIRONMENT = "SPECULATIVE_DATA"
 
 
 def dataset(problems: str, data: Any = None, **_: Any) -> dict[str, Any]:
-    """Returns the problems of a task as the split `test` of lm-eval's `custom_dataset`. `data` comes from `--model_args`."""
+    """Returns the problems of a task for lm-eval's `custom_dataset`.
+
+    `data` comes from `--model_args`.
+    """
     return {"test": import_module("datasets").Dataset.from_list(rows(problems, data))}
 
 
@@ -48,7 +51,7 @@ def rows(problems: str, data: Any = None) -> list[dict[str, Any]]:
 
 
 def _file(found: Task, path: Path) -> Path | None:
-    """Returns the task's file in a folder, or the file itself; None for the bundled problems."""
+    """Returns the task's data file; None for the bundled problems."""
     if not path.is_dir():
         return path
     file = path / f"{found.name}.jsonl"
