@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
 OF_THE_PAIR = ("big", "small")
+CHAT = "chat"
+"""The dialect that makes a server a chat endpoint: it only replies to conversations."""
 
 
 class Pair(Mapping[str, Engine]):
@@ -167,7 +169,12 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
     if kind == "server":
         from speculative.engines.http.engine import OpenAIEngine
 
-        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_client_options(options))
+        client = _client_options(options)
+        if options.dialect == CHAT:
+            from speculative.engines.http.chat import ChatEngine
+
+            return ChatEngine.open(specs, tell=tell, model=options.model, **client)
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **client)
     from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_config(specs[0], options), tell, **_client_options(options))

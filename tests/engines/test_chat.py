@@ -11,7 +11,6 @@ from speculative.cli import run
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http.chat import ChatEngine, ChatTokenizer
-from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineError, EngineServerError, UnknownSpecialTokenError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.pair import Pair
@@ -29,7 +28,7 @@ PROMPT = encode_parts(TOKENIZER, DIALECT.prompt(MESSAGES, ""))
 async def rig():
     scripted = ScriptedEngine("Seven, I think.<|im_end|>", width=3)
     async with FakeServer(scripted, kind="chat") as server:
-        engine = await OpenAIEngine.connect(server.url, dialect="chat")
+        engine = await ChatEngine.connect(server.url)
         server.requests.clear()
         yield engine, server
         await engine.aclose()
@@ -67,7 +66,6 @@ def test_a_reply_has_as_many_ids_as_the_server_counted_tokens(count):
 
 async def test_it_is_known_for_what_it_is(rig):
     engine, _ = rig
-    assert isinstance(engine, ChatEngine)
     assert engine.abilities == frozenset()
     found = await look("big", engine)
     assert (found.error, found.reply, found.dialect) == (None, "Seven, I think.", "chat")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores
-from speculative.engines.http.client import ServerClient
-from speculative.engines.http.discovery import Server
+from speculative.engines.http.client import Deadlines, ServerClient
+from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.engine import OpenAIEngine, derive_seed, gather_or_raise
 from speculative.engines.http.protocols.base import BadResponseError, Piece
 from speculative.engines.http.response import CompletionBuilder
@@ -107,6 +107,27 @@ class ChatEngine(OpenAIEngine):
         self.pieces = ChatTokenizer()
         super().__init__(client, server, self.pieces, DIALECT, nothing)
         self._limit = "max_tokens"
+
+    @classmethod
+    async def connect(
+        cls,
+        urls: str | Sequence[str],
+        *,
+        model: str | None = None,
+        secret: str | None = None,
+        context: int | None = None,
+        deadlines: Deadlines | None = None,
+        phase: Callable[[str], object] = str,
+        **unused: Any,
+    ) -> ChatEngine:
+        """Asks the servers for their model. Arguments and errors are those of `OpenAIEngine.connect`."""
+        addresses = [urls] if isinstance(urls, str) else urls
+        client = ServerClient(addresses, secret=secret, deadlines=deadlines)
+        try:
+            phase(f"waiting for {client.name}")
+            return cls(client, await inspect(client, model, context))
+        finally:
+            await client.aclose()
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """Returns `decoding.n` replies to each conversation."""

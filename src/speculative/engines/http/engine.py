@@ -84,10 +84,6 @@ class OpenAIEngine:
         try:
             phase(waiting)
             server = await inspect(client, model, context)
-            if dialect == "chat":
-                from speculative.engines.http.chat import ChatEngine
-
-                return ChatEngine(client, server)
             if tokenizer is None or isinstance(tokenizer, str):
                 phase(f"reading the tokenizer of {tokenizer or server.source}")
                 tokenizer = loader.read(loader.find(tokenizer or server.source))
