@@ -44,7 +44,7 @@ async def look(role: str, engine: Engine) -> Finding:
     try:
         check_round_trip(engine.tokenizer, engine.name)
         prompt = encode_parts(engine.tokenizer, find_dialect(engine.dialect).prompt(QUESTION, ""))
-        if "continue" in engine.abilities:
+        if "reward" not in engine.abilities or "continue" in engine.abilities:
             ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", stats=CallStats())
             found.reply = engine.tokenizer.to_bytes(completion.ids).decode("utf-8", "replace")
         if "score" in engine.abilities:
@@ -52,7 +52,7 @@ async def look(role: str, engine: Engine) -> Finding:
         if "reward" in engine.abilities:
             (reward,) = await cast("RewardEngine", engine).reward([prompt], key="doctor", stats=CallStats())
             found.reply = found.reply or f"a reward of {reward:g}"
-        if server and server.kind in ("vllm", "llama.cpp"):
+        if "continue" in engine.abilities and server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
     except SpeculativeError as error:  # one of ours too: a dialect of another model
         found.error = str(error)

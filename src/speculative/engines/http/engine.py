@@ -106,12 +106,12 @@ class OpenAIEngine:
         def phase(what: str) -> None:
             doing[:] = what, time.monotonic()
 
-        def told(_: float) -> None:
+        def report(_: float) -> None:
             if tell:
                 what, since = doing
                 tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
 
-        return run_in_thread(cls.connect(urls, phase=phase, **options), told)
+        return run_in_thread(cls.connect(urls, phase=phase, **options), report)
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """Finds out by a call whether ids come back, cached tokens are told, and more."""

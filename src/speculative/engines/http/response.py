@@ -124,7 +124,7 @@ class StreamingReader(ResponseReader):
 class CompletionBuilder:
     """Builds one completion as it arrives.
 
-    It ends where `Decoding` says, whatever more the server sends.
+    It ends where `Decoding` says, even if the server sends more.
     """
 
     def __init__(self, decoding: Decoding, room: int, tokenizer: Tokenizer) -> None:

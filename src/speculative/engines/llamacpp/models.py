@@ -66,7 +66,7 @@ def _listed(repo: str) -> list[str]:
     import huggingface_hub
 
     _reach(repo)
-    return _asked(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=read_secret("HF_TOKEN")))
+    return _call_hub(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=read_secret("HF_TOKEN")))
 
 
 def _fetch(repo: str, name: str) -> Path:
@@ -85,7 +85,7 @@ def _fetch(repo: str, name: str) -> Path:
 
     part = PART.search(name)
     names = [f"{name[: part.start()]}-{place:05}-of-{part[2]}{SUFFIX}" for place in range(1, int(part[2]) + 1)] if part else [name]
-    return _asked(repo, lambda: [one(file) for file in names])[0]
+    return _call_hub(repo, lambda: [one(file) for file in names])[0]
 
 
 def _reach(repo: str) -> None:
@@ -94,7 +94,7 @@ def _reach(repo: str) -> None:
         raise UsageError(f"the model {repo} is not in this machine's cache of the hub, and {why}; name a file of this machine")
 
 
-def _asked(repo: str, call: Any) -> Any:
+def _call_hub(repo: str, call: Any) -> Any:
     """Returns what the hub says.
 
     Raises `UsageError` in one line where it cannot be asked, or has no such thing.

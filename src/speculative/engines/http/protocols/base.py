@@ -168,7 +168,7 @@ def logarithms(values: Iterable[float | None]) -> list[float]:
     found = [MIN_LOGPROB if value is None else value for value in values]
     if found and (highest := max(found)) > 0:
         if highest > ROUNDING:
-            raise BadResponseError(f"{highest:g} is no log-probability")
+            raise BadResponseError(f"a log-probability must be at most 0, got {highest:g}")
         return [min(value, 0.0) for value in found]
     return found
 

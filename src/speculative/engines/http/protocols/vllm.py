@@ -169,7 +169,7 @@ class VllmProtocol(ServerProtocol):
         The result has no scores where that does not work for this step.
 
         There are rows for computed positions only, or garbage stands in the places of the others, so the list is read from its end
-        and each row must hold our id. A row that is no number makes the answer an error (400).
+        and each row must hold our id. A row with NaN makes the answer an error (400).
         """
         sampling = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": top, "skip_reading_prefix_cache": False, "detokenize": False}
         body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling}
@@ -242,7 +242,7 @@ def _last_number(row: Any) -> float:
         row = row[-1]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(row, float | int) and not isinstance(row, bool):
         return float(row)
-    raise BadResponseError(f"{str(row)[:60]!r} is no reward")  # pyright: ignore[reportUnknownArgumentType]
+    raise BadResponseError(f"a reward must be a number, got {str(row)[:60]!r}")  # pyright: ignore[reportUnknownArgumentType]
 
 
 _IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
