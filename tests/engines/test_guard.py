@@ -77,7 +77,7 @@ def test_ctrl_c_while_a_server_loads_says_what_is_waited_for_and_a_second_one_en
         assert len(tree) >= 3
         asking.send_signal(signal.SIGINT)
         lines = iter(asking.stderr.readline, "")
-        assert any(line.startswith("speculative: ending the servers that were started here (a second Ctrl-C") for line in lines)
+        assert any(line.startswith("speculative: ending the servers of this command (a second Ctrl-C") for line in lines)
         if "--deaf" in args:
             asking.send_signal(signal.SIGINT)
         assert asking.wait(100) == 130

@@ -52,7 +52,7 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
         assert held.wait(100) == 0
     assert gone(tree)
     assert run(["down"]) == 2
-    assert "no servers are held open" in capfd.readouterr().err
+    assert "there are no servers to stop" in capfd.readouterr().err
     assert run(["up"]) == 2
 
 

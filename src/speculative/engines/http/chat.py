@@ -106,7 +106,8 @@ class _Answer(Struct):
 class ChatEngine(OpenAIEngine):
     """Fills a role, over `/chat/completions`, for methods that only ask it.
 
-    It cannot continue a text. A prefix must end where the assistant's turn begins. Tokens are counted by the server; ids stand for pieces of the text.
+    It cannot continue a text. A prefix must end where the assistant's turn begins. Tokens are counted by the server; ids stand for
+    pieces of the text.
     """
 
     def __init__(self, client: ServerClient, server: Server) -> None:
