@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from speculative.serve.logs import log
 
@@ -37,13 +37,6 @@ def connection_backlog() -> int:
     return min(2048, max(8, raise_descriptor_limit() // 4))
 
 
-class ServerState(Protocol):
-    """The open connections of the server."""
-
-    @property
-    def connections(self) -> Sized: ...
-
-
 class ConnectionLimit:
     """Makes the protocol of each new connection, and closes connections above a limit.
 
@@ -57,7 +50,7 @@ class ConnectionLimit:
         self._most = max(8, self._descriptors // 2)
         self._log_after = 0.0
 
-    def __call__(self, *, server_state: ServerState, **rest: Any) -> asyncio.Protocol:
+    def __call__(self, *, server_state: Any, **rest: Any) -> asyncio.Protocol:
         """Makes the protocol of one connection."""
         if len(server_state.connections) < self._most:
             return self._make(server_state=server_state, **rest)

@@ -54,7 +54,6 @@ class ServiceState:
             raise ApiError(
                 503,
                 "the models are still loading; GET /ready tells when they are there",
-                kind="service_unavailable",
                 code="loading",
                 retry_after=2,
             )
