@@ -17,7 +17,7 @@ except ImportError:  # Windows has no such limit
 
 UNLIMITED = 1 << 20
 LOG_INTERVAL_S = 60.0
-"""Seconds between two lines in the log that say the same."""
+"""Seconds between two equal lines in the log."""
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 

@@ -80,7 +80,7 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
 
     The message of a bug is left out, since it could hold a prompt.
     """
-    more = f"the service's log says more of the request {request_id}"
+    more = f"the service's log has details of the request {request_id}"
     match error := first_error(error):
         case ApiError():
             return error

@@ -207,9 +207,9 @@ class RequestReader:
         known = REASONING if turn.role == "assistant" else frozenset[str]()
         found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop)
         if turn.role is None:
-            raise _refusal(f"{where}role", "it is missing")
+            raise _refusal(f"{where}role", "a value is required")
         if turn.content is None and turn.role != "assistant":
-            raise _refusal(f"{where}content", "it is missing")
+            raise _refusal(f"{where}content", "a value is required")
         parts: Sequence[schemas.TextPart | schemas.InputPart] = [] if isinstance(turn.content, str) else turn.content or []
         for place, part in enumerate(parts):
             found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
@@ -232,7 +232,7 @@ class RequestReader:
         if options:
             ignored += ignored_fields(options.others, "stream_options.", drop=drop)
             if not request.stream and not drop:
-                raise unsupported_value("stream_options", "there is no stream to apply it to; add stream: true")
+                raise unsupported_value("stream_options", "it needs a stream; add stream: true")
             ignored += [] if request.stream else ["stream_options"]
         model, method = self._method(request)
         copies = n or 1
