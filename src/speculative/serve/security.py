@@ -34,9 +34,7 @@ class RequireKey(HTTPBearer):
         """Checks the `Authorization` header. Raises `ApiError` (401)."""
         credentials = await super().__call__(request)
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
-        matches = [
-            hmac.compare_digest(given, digest) for digest in self._digests
-        ]  # all of them: constant time
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them: constant time
         if not any(matches):
             raise ApiError(401, "a key is needed: send the header `Authorization: Bearer KEY`", code="invalid_api_key")
         return credentials
