@@ -30,8 +30,8 @@ SIZE = 6000
 class Reader:
     """Holds the attributes of an engine that a role's context reads."""
 
-    def __init__(self, name, vocabulary):
-        self.name, self.vocabulary, self.dialect = name, vocabulary, loader.dialect_of(vocabulary)
+    def __init__(self, name, tokenizer):
+        self.name, self.tokenizer, self.dialect = name, tokenizer, loader.dialect_of(tokenizer)
 
 
 def opened(source):
@@ -44,7 +44,7 @@ def written(text, writers, chunk):
     pieces, place, turns = [], 0, itertools.cycle(writers)
     while place < len(text):
         writer = next(turns)
-        ids, to_bytes = writer.vocabulary.encode(text[place : place + 40 * chunk + 40]), writer.vocabulary.to_bytes
+        ids, to_bytes = writer.tokenizer.encode(text[place : place + 40 * chunk + 40]), writer.tokenizer.to_bytes
         size = next(size for size in range(chunk, len(ids) + chunk + 1) if not UnfinishedCharacter.trailing(to_bytes(ids[:size])))
         said = to_bytes(ids[:size]).decode()
         pieces.append(Piece(writer.name, said, tuple(ids[:size]), size, "thinking"))
@@ -55,7 +55,7 @@ def written(text, writers, chunk):
 def measure(text, writers, reader, chunk):
     """Surplus apart and joined, in tokens, the tokens of the whole text, and tokens that changed at a boundary."""
     pieces = written(text, writers, chunk)
-    apart = sum(len(piece.ids if piece.author == reader.name else reader.vocabulary.encode(piece.text)) for piece in pieces)
+    apart = sum(len(piece.ids if piece.author == reader.name else reader.tokenizer.encode(piece.text)) for piece in pieces)
     view, before, again, boundaries = View(reader, Problem.of("?"), frozenset({reader.name}), {}), [], 0, 0
     start = len(view.prefix(()))
     for size, piece in enumerate(pieces, 1):
@@ -63,8 +63,8 @@ def measure(text, writers, reader, chunk):
             now = view.prefix(pieces[: size - 1])
             again += len(before) - next((i for i, pair in enumerate(zip(before, now, strict=False)) if pair[0] != pair[1]), len(before))
             before, boundaries = view.prefix(pieces[:size]).copy(), boundaries + 1
-    whole = len(reader.vocabulary.encode(text))
-    assert view.vocabulary.to_bytes(view.prefix(pieces)[start:]) == text.encode(), "the text never changes"
+    whole = len(reader.tokenizer.encode(text))
+    assert view.tokenizer.to_bytes(view.prefix(pieces)[start:]) == text.encode(), "the text never changes"
     return apart - whole, len(view.prefix(pieces)) - start - whole, whole, again / max(1, boundaries)
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
 
 BEFORE, TOKENS = 100, 100
@@ -21,10 +21,10 @@ BEFORE, TOKENS = 100, 100
 
 async def seconds_a_token(engine: BundledEngine, number: int) -> float:
     """Time of one decoded token, after a prefix of `BEFORE` tokens that is in the cache."""
-    prefix = engine.vocabulary.encode(f"{number} " * BEFORE)[:BEFORE]
-    await engine.complete([prefix], Decoding(1), key="bench", tally=Tally())
+    prefix = engine.tokenizer.encode(f"{number} " * BEFORE)[:BEFORE]
+    await engine.complete([prefix], Decoding(1), key="bench", stats=CallStats())
     begin = time.perf_counter()
-    ((completion,),) = await engine.complete([prefix], Decoding(TOKENS, temperature=1.0, seed=number), key="bench", tally=Tally())
+    ((completion,),) = await engine.complete([prefix], Decoding(TOKENS, temperature=1.0, seed=number), key="bench", stats=CallStats())
     assert len(completion.ids) == TOKENS
     return (time.perf_counter() - begin) / TOKENS
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
 from speculative.engines.local.model import Rows
 from speculative.engines.local.sampler import Rule, Sampler, stream_key, uniforms
@@ -82,7 +82,7 @@ async def timed(engine: BundledEngine, prompt: list[int], chains: int, tokens: i
     """The cost, and the ids, of one call."""
     decoding = Decoding(tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=1, n=chains, stop=("\n\nnever said\n\n",))
     clock = Clock()
-    found = await engine.complete([prompt], decoding, key="bench", tally=Tally())
+    found = await engine.complete([prompt], decoding, key="bench", stats=CallStats())
     return clock.stop(), [list(completion.ids) for completion in found[0]]
 
 

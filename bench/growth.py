@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import structs
 
 from speculative.chain.chain import Chain
-from speculative.engines.base import Completion, Decoding, Ids, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Ids
 from speculative.engines.local import BundledEngine
 from speculative.engines.local.model import Rows
 from speculative.engines.local.sampler import Rule, Sampler, stream_key, uniforms
@@ -43,10 +43,10 @@ class Endless:
 
     def __init__(self, engine: BundledEngine) -> None:
         self.inner = engine
-        self.name, self.vocabulary, self.dialect, self.context = engine.name, engine.vocabulary, engine.dialect, engine.context
+        self.name, self.tokenizer, self.dialect, self.context = engine.name, engine.tokenizer, engine.dialect, engine.context
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
-        return await self.inner.complete(prefixes, structs.replace(decoding, stop_ids=()), key=key, tally=tally)
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
+        return await self.inner.complete(prefixes, structs.replace(decoding, stop_ids=()), key=key, stats=stats)
 
 
 class Alternately:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from speculative.chain.chain import Chain
-from speculative.engines.base import Completion, Decoding, Delta, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.pair import Pair
 from speculative.problem import Problem
@@ -42,19 +42,19 @@ class Typist:
     name, abilities = "typist", frozenset({"continue", "ids", "stream"})
 
     def __init__(self, like, pace):
-        self.vocabulary, self.dialect, self.context = like.vocabulary, like.dialect, 1 << 20
-        self._pace, self._draws, self._words = pace, random.Random(), like.vocabulary.encode(WORDS)
+        self.tokenizer, self.dialect, self.context = like.tokenizer, like.dialect, 1 << 20
+        self._pace, self._draws, self._words = pace, random.Random(), like.tokenizer.encode(WORDS)
 
-    async def complete(self, prefixes, decoding, *, key, tally):
-        return [[[delta async for delta in self.stream(prefix, decoding, key=key, tally=tally)][-1].completion] for prefix in prefixes]
+    async def complete(self, prefixes, decoding, *, key, stats):
+        return [[[delta async for delta in self.stream(prefix, decoding, key=key, stats=stats)][-1].completion] for prefix in prefixes]
 
-    async def stream(self, prefix, decoding, *, key, tally):
-        tally.requests += 1
+    async def stream(self, prefix, decoding, *, key, stats):
+        stats.requests += 1
         ids = [self._draws.choice(self._words) for _ in range(decoding.max_tokens)]
         begun = time.perf_counter()
         for place in range(0, len(ids), AT_ONCE):
             await asyncio.sleep(begun + (place + AT_ONCE) / self._pace - time.perf_counter())
-            tally.produced_tokens += len(ids[place : place + AT_ONCE])
+            stats.produced_tokens += len(ids[place : place + AT_ONCE])
             yield Delta(tuple(ids[place : place + AT_ONCE]))
         yield Delta((), Completion(tuple(ids), "length"))
 
@@ -64,16 +64,16 @@ class Typist:
 
 async def first_token(engine, prefix):
     """Milliseconds to the first token, and how many tokens of the prefix were computed."""
-    tally, start, first = Tally(), time.perf_counter(), None
-    async for _ in engine.stream(prefix, Decoding(1), key="handover", tally=tally):
+    stats, start, first = CallStats(), time.perf_counter(), None
+    async for _ in engine.stream(prefix, Decoding(1), key="handover", stats=stats):
         first = first or time.perf_counter()
-    return 1000 * (first - start), tally.prompt_tokens - tally.cached_tokens
+    return 1000 * (first - start), stats.prompt_tokens - stats.cached_tokens
 
 
 async def measure(engine, size, repeats):
     """One row: cold, warm and cached, in turn for each text."""
     draws, rows = random.Random(), {"cold": [], "warm": [], "cached": []}
-    ordinary = engine.vocabulary.encode(WORDS)
+    ordinary = engine.tokenizer.encode(WORDS)
     for _ in range(repeats):
         for kind in rows:
             prefix = [draws.choice(ordinary) for _ in range(size)]

@@ -19,7 +19,7 @@ begin = float(sys.argv[1])
 marks = {"python starts": time.time()}
 import speculative
 from speculative import Pair, asolve
-from speculative.runner import in_background
+from speculative._sync import run_in_background
 from speculative.trace.events import TextDelta
 marks["library imported"] = time.time()
 pair = Pair.open()
@@ -28,7 +28,7 @@ def listen(event):
     if isinstance(event, TextDelta):
         marks.setdefault("first text", time.time())
 problem = "Mia has 82 apples. She buys 6 boxes with 7 apples each. Then she gives 57 apples to Tom. How many apples does Mia have now?"
-in_background(asolve(problem, "random_switch", pair=pair, listener=listen))
+run_in_background(asolve(problem, "random_switch", pair=pair, listener=listen))
 marks["answer"] = time.time()
 import json
 print(json.dumps({name: mark - begin for name, mark in marks.items()}))

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from speculative import Message, Pair, Problem
-from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Ids
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.trace.events import Cancelled
 
 LIMIT = 100.0
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
 }
 
 
-class Timed(ScriptedVocabulary):
+class Timed(ScriptedTokenizer):
     """Knows how long it took: how fast a vocabulary is in Python is not the chain's doing."""
 
     seconds = 0.0
@@ -63,28 +63,28 @@ class Instant(ScriptedEngine):
 
     def __init__(self, name: str) -> None:
         super().__init__("", name=name)
-        self._vocabulary = self.timed = Timed()
+        self._tokenizer = self.timed = Timed()
         self.own, self.asked, self.completions = 0.0, 0, 0
         line = "Seven times six is 42 \U0001f600.\n\n"
-        self._token_lists = [tuple(self.vocabulary.encode(f"{i}: {line}" * 8)) for i in range(64)]
+        self._token_lists = [tuple(self.tokenizer.encode(f"{i}: {line}" * 8)) for i in range(64)]
         self.timed.seconds = 0.0
 
     @property
     def seconds(self) -> float:
         return self.own + self.timed.seconds
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         start = time.thread_time()
         found = [[self._written(decoding, decoding.seed + i) for i in range(decoding.n)] for _ in prefixes]
         self.asked += 1
         self.completions += decoding.n * len(prefixes)
-        tally.requests += 1
-        tally.produced_tokens += sum(completion.produced for several in found for completion in several)
+        stats.requests += 1
+        stats.produced_tokens += sum(completion.produced for several in found for completion in several)
         self.own += time.thread_time() - start
         return found
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
-        ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
+        ((completion,),) = await self.complete([prefix], decoding, key=key, stats=stats)
         yield Delta(completion.ids, completion)
 
     def _written(self, decoding: Decoding, seed: int) -> Completion:

@@ -38,7 +38,7 @@ from speculative.trace.events import Accepted, Answered, AnyEvent, Call, Drafted
 from speculative.trace.trace import Trace
 
 METHODS, CHUNK = 10, 16
-VOCABULARY = 150_000
+TOKENIZER = 150_000
 PIECE = re.compile(r" ?[A-Za-z_]{1,12}| ?\d{1,4}|[^\sA-Za-z\d_]+|\s+")
 """About four characters, as a model's tokens are."""
 
@@ -62,7 +62,7 @@ class Writer:
     def proposal(self, parent: int | None = None) -> Proposal:
         self.number += 1
         text = "".join(next(self.text) for _ in range(CHUNK))
-        ids = tuple(self.chance.randrange(VOCABULARY) for _ in range(CHUNK))
+        ids = tuple(self.chance.randrange(TOKENIZER) for _ in range(CHUNK))
         return Proposal(self.number, parent, text, Completion(ids, "length"), 0, "thinking")
 
     def events(self, problem: Problem, tokens: int) -> Iterator[AnyEvent]:

@@ -80,19 +80,19 @@ def service(port: int, upstream: str, tokenizes: bool = False) -> None:
     from speculative.pair import Pair
     from speculative.serve.server import serve
     from speculative.settings import Settings
-    from speculative.testing import ScriptedVocabulary
+    from speculative.testing import ScriptedTokenizer
 
-    class TokenizedFirst(ScriptedVocabulary):
+    class TokenizedFirst(ScriptedTokenizer):
         def encode(self, text: str) -> list[int]:
             real.encode(text)
             return super().encode(text)
 
     async def open_pair() -> Pair:
-        engine = await OpenAIEngine.connect(upstream, vocabulary=vocabulary, dialect="chatml")
+        engine = await OpenAIEngine.connect(upstream, tokenizer=tokenizer, dialect="chatml")
         return Pair(engine, engine)
 
-    real = BundledEngine.open("big").vocabulary
-    vocabulary = TokenizedFirst(WIDTH) if tokenizes else ScriptedVocabulary(WIDTH)
+    real = BundledEngine.open("big").tokenizer
+    tokenizer = TokenizedFirst(WIDTH) if tokenizes else ScriptedTokenizer(WIDTH)
     serve(Settings(port=port, max_chains=1024, log_level="warning"), open_pair)
 
 

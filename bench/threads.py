@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
 
 CHAINS, TOKENS = {"big": 4, "small": 32}, {"big": 100, "small": 150}
@@ -24,8 +24,8 @@ CHAINS, TOKENS = {"big": 4, "small": 32}, {"big": 100, "small": 150}
 
 async def work(engine: BundledEngine, role: str, number: int) -> None:
     """Decodes some chains of the role's size."""
-    prefixes = [engine.vocabulary.encode(f"{number} {chain} " * 10)[:40] for chain in range(CHAINS[role])]
-    await engine.complete(prefixes, Decoding(TOKENS[role], temperature=1.0, seed=number), key="bench", tally=Tally())
+    prefixes = [engine.tokenizer.encode(f"{number} {chain} " * 10)[:40] for chain in range(CHAINS[role])]
+    await engine.complete(prefixes, Decoding(TOKENS[role], temperature=1.0, seed=number), key="bench", stats=CallStats())
 
 
 async def timed(*works: object) -> float:

@@ -31,7 +31,7 @@ def write(folder: Path, target: Path) -> None:
     writer.add_name(folder.name)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     _network(writer, config)
-    _vocabulary(writer, config, tokenizer)
+    _tokenizer(writer, config, tokenizer)
     writer.add_chat_template((folder / "chat_template.jinja").read_text(encoding="utf-8"))
     names = gguf.get_tensor_name_map(FAMILY, config["num_hidden_layers"])
     for name, values in read_tensors(folder / "model.safetensors").items():
@@ -56,7 +56,7 @@ def _network(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_rope_freq_base(config["rope_theta"])
 
 
-def _vocabulary(writer: gguf.GGUFWriter, config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
+def _tokenizer(writer: gguf.GGUFWriter, config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
     model, added = tokenizer["model"], tokenizer["added_tokens"]
     words = {**{number: word for word, number in model["vocab"].items()}, **{entry["id"]: entry["content"] for entry in added}}
     kinds = {

@@ -179,10 +179,10 @@ def check_result(result: Result, problem: Problem, pair: Pair) -> None:
     assert sum(s.tokens for s in segments) <= problem.max_tokens
     if problem.max_produced is not None:
         assert sum(cost.produced_tokens for cost in result.usage.values()) <= problem.max_produced
-    vocabularies = {role: engine.vocabulary for role, engine in pair.items()}
+    tokenizers = {role: engine.tokenizer for role, engine in pair.items()}
     for piece in result.trace.ledger.pieces:
-        if piece.author in vocabularies:
-            assert vocabularies[piece.author].to_bytes(piece.ids).decode("utf-8", "replace") == piece.text
+        if piece.author in tokenizers:
+            assert tokenizers[piece.author].to_bytes(piece.ids).decode("utf-8", "replace") == piece.text
 
 
 class Verbs(Method):
@@ -204,11 +204,11 @@ class Mortal(ScriptedEngine):
         super().__init__(*args, **settings)
         self.lives, self.error, self.dead = lives, error, lives < 0
 
-    async def _pace(self, tokens: int, tally: Any) -> None:
+    async def _pace(self, tokens: int, stats: Any) -> None:
         if self.dead or self.produced + tokens > self.lives:
             if not self.dead:
-                self._count(max(0, self.lives - self.produced), tally)
+                self._count(max(0, self.lives - self.produced), stats)
             self.dead = True
             await asyncio.sleep(0)
             raise self.error(GONE)
-        await super()._pace(tokens, tally)
+        await super()._pace(tokens, stats)

@@ -12,9 +12,10 @@ from strategies import LIMITS, Recorded, Verbs, babble, check_books, scripted_pa
 
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
+from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
-from speculative.runner import bundled_pair, engine_error, in_background, run
+from speculative.runner import bundled_pair, engine_error, run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import TextDelta
 
@@ -236,7 +237,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
     assert seen == [Problem.of("6*7?", seed=5, max_tokens=77, sampling=Sampling(temperature=0.9))]
     with pytest.raises(UnknownNameError, match="unknown parameter of random_switch 'switch_ration'; did you mean 'switch_ratio'"):
         solved(method="random_switch", switch_ration=3)
-    with pytest.raises(UsageError, match="seed, temperature: a Problem brings its own settings"):
+    with pytest.raises(UsageError, match="seed, temperature cannot be given beside a Problem"):
         solve(Problem.of("6*7?"), pair=scripted_pair(), seed=1, temperature=0)
     with pytest.raises(UsageError, match="sequential_scale: it is part of the method that is given"):
         solved(method=Verbs(script=look), sequential_scale=1)
@@ -244,7 +245,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
 
 def test_what_a_method_needs_is_checked_before_the_first_token() -> None:
     pair = scripted_pair(SCRIPT, SCRIPT, abilities=frozenset({"continue"}))
-    told = "logprob_subselect.* needs logprobs of the big model, which big does not have"
+    told = "logprob_subselect.* needs logprobs of the big model, which big lacks"
     for wrappers in ([], ["vote"]):
         with pytest.raises(UnsupportedMethodError, match=told):
             solve("6*7?", "logprob_subselect", pair=pair, wrappers=wrappers)
@@ -288,7 +289,7 @@ def test_solve_on_the_librarys_own_loop_would_wait_for_itself() -> None:
         solved()
 
     with pytest.raises(RuntimeError, match="use asolve"):
-        in_background(inside())
+        run_in_background(inside())
 
 
 def test_an_interrupt_cancels_the_work_and_waits_until_it_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

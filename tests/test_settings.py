@@ -3,8 +3,7 @@
 import pytest
 
 from speculative.errors import UnknownNameError, UsageError
-from speculative.secret import secret
-from speculative.serve.logs import Redactor
+from speculative.redaction import Redactor, read_secret
 from speculative.serve.request import RequestReader
 from speculative.settings import Settings
 
@@ -43,15 +42,15 @@ def test_other_secrets_are_read_where_they_are_needed(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-env-file\n")
     Settings()
     assert "OPENAI_API_KEY" not in os.environ
-    assert secret("OPENAI_API_KEY") == "sk-env-file"
+    assert read_secret("OPENAI_API_KEY") == "sk-env-file"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
-    assert secret("OPENAI_API_KEY") == "sk-environment"
-    assert secret("NO_SUCH_TOKEN") is None
+    assert read_secret("OPENAI_API_KEY") == "sk-environment"
+    assert read_secret("NO_SUCH_TOKEN") is None
     (tmp_path / ".env").write_text("SPECULATIVE_BIG_KEY=key-of-the-file\nNAME=no-secret\n")
     assert Redactor()("key-of-the-file sk-environment no-secret") == "*** *** no-secret"
     (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"\.env cannot be read"):
-        secret("NO_SUCH_TOKEN")
+        read_secret("NO_SUCH_TOKEN")
 
 
 def test_keys_are_never_shown(monkeypatch):

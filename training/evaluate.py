@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
 from speculative.errors import SpeculativeError
 from speculative.problem import Message
@@ -35,23 +35,23 @@ class Writer:
     def __init__(self, folder: Path) -> None:
         self.engine = BundledEngine.open(folder)
         self.dialect = find_dialect(self.engine.dialect)
-        self.vocabulary = self.engine.vocabulary
+        self.tokenizer = self.engine.tokenizer
 
     def prefix(self, problem: str, chain: str = "") -> list[int]:
         """A problem and the beginning of a chain, as ids."""
-        return [*encode_parts(self.vocabulary, self.dialect.prompt([Message("user", problem)], "")), *self.vocabulary.encode(chain)]
+        return [*encode_parts(self.tokenizer, self.dialect.prompt([Message("user", problem)], "")), *self.tokenizer.encode(chain)]
 
     def complete(self, prefixes: Sequence[Sequence[int]], limit: int, temperature: float = 0.0, stop: Sequence[str] = ()) -> list[str]:
         """What follows each prefix, up to the end of the thinking or of the turn."""
-        ends = tuple(self.vocabulary.marker(marker) for marker in (self.dialect.think_end, *self.dialect.stop_tokens))
+        ends = tuple(self.tokenizer.special_token_id(marker) for marker in (self.dialect.think_end, *self.dialect.stop_tokens))
         decoding = Decoding(limit, temperature=temperature, stop=tuple(stop), stop_ids=ends)
 
         async def whole() -> list[str]:
             texts: list[str] = []
             for first in range(0, len(prefixes), TOGETHER):
                 rows = prefixes[first : first + TOGETHER]
-                found = await self.engine.complete(rows, decoding, key="evaluate", tally=Tally())
-                texts += [self.vocabulary.to_bytes(row[0].ids).decode(errors="replace") for row in found]
+                found = await self.engine.complete(rows, decoding, key="evaluate", stats=CallStats())
+                texts += [self.tokenizer.to_bytes(row[0].ids).decode(errors="replace") for row in found]
             return texts
 
         return asyncio.run(whole())
@@ -63,8 +63,7 @@ class Writer:
     def answers(self, stories: Sequence[Story], chains: Sequence[str]) -> list[int | None]:
         """The answer after each chain, once its thinking is closed."""
         closed = [
-            [*self.prefix(s.problem, c), *encode_parts(self.vocabulary, self.dialect.close(c))]
-            for s, c in zip(stories, chains, strict=True)
+            [*self.prefix(s.problem, c), *encode_parts(self.tokenizer, self.dialect.close(c))] for s, c in zip(stories, chains, strict=True)
         ]
         return [boxed(text) for text in self.complete(closed, 24)]
 
@@ -75,7 +74,7 @@ class Writer:
         for i, (story, chain) in enumerate(zip(stories, chains, strict=True)):
             asking = self.dialect.ask(question(i), [Message("user", story.problem)], chain)
             head = self.prefix(story.problem, chain) if asking.follows_chain else []
-            prefixes.append([*head, *encode_parts(self.vocabulary, asking.parts)])
+            prefixes.append([*head, *encode_parts(self.tokenizer, asking.parts)])
             stop = asking.stop
         return self.complete(prefixes, limit, stop=stop)
 
@@ -87,15 +86,15 @@ class Writer:
             for first in range(0, len(steps), TOGETHER):
                 rows = steps[first : first + TOGETHER]
                 prefixes = [self.prefix(s.story.problem, s.chain) for s in rows]
-                texts = [self.vocabulary.encode(s.text) for s in rows]
-                values += [mean(row) for row in await self.engine.score(prefixes, texts, key="evaluate", tally=Tally())]
+                texts = [self.tokenizer.encode(s.text) for s in rows]
+                values += [mean(row) for row in await self.engine.score(prefixes, texts, key="evaluate", stats=CallStats())]
             return values
 
         return asyncio.run(whole())
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        return len(self.vocabulary.encode(text))
+        return len(self.tokenizer.encode(text))
 
 
 def share(hits: Sequence[bool]) -> float:

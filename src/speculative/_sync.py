@@ -1,45 +1,85 @@
-"""Asynchronous work for callers without an event loop, or in the middle of one."""
+"""Runs asynchronous work for synchronous callers."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-EVERY = 0.5
-"""Seconds after which whoever waits is told so, again and again."""
+THREAD = "speculative-loop"
+
+CANCEL_TIMEOUT_S = 5.0
+"""Seconds that cancelled work may take to stop."""
+
+REPORT_EVERY_S = 0.5
+"""Seconds between two reports to a caller that waits."""
 
 
-def apart(work: Awaitable[T], told: Callable[[float], None] | None = None) -> T:
-    """Waits for work in a thread and an event loop of its own; cancels it when the wait is interrupted.
+def run_in_background(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the process's background loop and waits for it.
 
-    `told` is called with the seconds so far; whatever it raises interrupts the wait, as Ctrl-C does.
+    Ctrl-C cancels it, and waits until it has stopped.
+    """
+    if _loop().is_running() and threading.current_thread().name == THREAD:
+        work.close()
+        raise RuntimeError("solve cannot be called from the library's own event loop, it would wait for itself; use asolve")
+    over = threading.Event()
+
+    async def watched() -> T:
+        try:
+            return await work
+        finally:
+            over.set()
+
+    future = asyncio.run_coroutine_threadsafe(watched(), _loop())
+    try:
+        return future.result()
+    except BaseException:
+        if future.cancel():
+            over.wait(CANCEL_TIMEOUT_S)
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=THREAD, daemon=True).start()
+    return loop
+
+
+def run_in_thread(work: Awaitable[T], on_wait: Callable[[float], None] | None = None) -> T:
+    """Runs work in a thread and an event loop of its own and waits for it.
+
+    An interrupted wait cancels the work.
+
+    `on_wait` is called with the seconds so far; an error that it raises interrupts the wait, as Ctrl-C does.
     """
     begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
-    off = threading.Event()
+    cancelled = threading.Event()
 
-    async def waited() -> T:
+    async def watched() -> T:
         task = asyncio.current_task()
         begun.append((asyncio.get_running_loop(), task))
-        if off.is_set() and task:
+        if cancelled.is_set() and task:
             task.cancel()
         return await work
 
     start = time.monotonic()
     with ThreadPoolExecutor(1, thread_name_prefix="speculative-open") as pool:
-        future = pool.submit(lambda: asyncio.run(waited()))
+        future = pool.submit(lambda: asyncio.run(watched()))
         try:
-            while not wait([future], EVERY).done:
-                if told:
-                    told(time.monotonic() - start)
+            while not wait([future], REPORT_EVERY_S).done:
+                if on_wait:
+                    on_wait(time.monotonic() - start)
             return future.result()
         except BaseException:
-            off.set()
+            cancelled.set()
             for loop, task in begun:
                 if task and not loop.is_closed():
                     loop.call_soon_threadsafe(task.cancel)

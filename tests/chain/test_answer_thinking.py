@@ -39,7 +39,7 @@ async def test_the_other_model_reads_the_thinking_of_the_answer_as_it_was(width)
     chain = chain_of(["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"], "", widths=(1, width))
     await chain.write("big")
     await chain.answer("big")
-    shown = chain.engines["small"].vocabulary.show(chain.parts.contexts.prefix("small"))
+    shown = chain.engines["small"].tokenizer.show(chain.parts.contexts.prefix("small"))
     assert shown.endswith("<think>\nHm.\n</think>\n\nFirst: <think>Wait.\n</think>\n\n42.")
 
 

@@ -11,7 +11,7 @@ from strategies import chain_of, check_books, kinds, started
 
 from speculative import EngineError, Pair, Problem
 from speculative.chain.chain import Chain
-from speculative.engines.base import LEAST
+from speculative.engines.base import MIN_LOGPROB
 from speculative.errors import ChainStateError
 from speculative.prompts import Question
 from speculative.testing import ScriptedEngine
@@ -218,7 +218,7 @@ async def test_what_is_in_the_chain_already_cannot_be_scored() -> None:
 async def test_the_logarithm_of_zero_survives_a_trace(wild: float) -> None:
     chain = chain_of("abc", scores=lambda prefix, text: wild)
     draft = await chain.draft("big", max_tokens=1)
-    assert await chain.score("small", [draft]) == [[LEAST]]
+    assert await chain.score("small", [draft]) == [[MIN_LOGPROB]]
 
 
 async def test_a_side_question_never_enters_the_chain() -> None:

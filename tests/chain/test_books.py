@@ -133,10 +133,10 @@ def test_the_trace_is_the_same_with_and_without_a_listener(policy: Policy, pair:
 class Jittery(ScriptedEngine):
     """Takes a random number of turns for everything, another one each time."""
 
-    async def _pace(self, tokens: int, tally: Any) -> None:
+    async def _pace(self, tokens: int, stats: Any) -> None:
         for _ in range(random.randrange(5)):
             await asyncio.sleep(0)
-        await super()._pace(tokens, tally)
+        await super()._pace(tokens, stats)
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))

@@ -115,8 +115,8 @@ async def test_a_budget_without_room_for_a_whole_character_ends_the_thinking() -
 
 async def test_bytes_that_are_no_character_are_kept_as_such_and_end() -> None:
     chain = chain_of("x")
-    vocabulary = chain.engines["big"].vocabulary
-    vocabulary.parse = lambda text: [0x1F0] * 9  # the first byte of a character, nine times
+    tokenizer = chain.engines["big"].tokenizer
+    tokenizer.parse = lambda text: [0x1F0] * 9  # the first byte of a character, nine times
     await chain.write("big", max_tokens=6)
     assert chain.text == "�" * 5
     check_books(chain.trace, chain.engines)
@@ -135,7 +135,7 @@ async def test_watchers_are_called_after_every_step_even_within_one_write() -> N
     draft = await chain.write("big")
     assert seen == ["One.\n\n", "One.\n\nTwo.\n\n", STEPS]
     assert (draft.text, draft.tokens, draft.finish) == (chain.text, chain.tokens, "end")
-    assert draft.ids == tuple(chain.engines["big"].vocabulary.encode(f"{STEPS}Four"))
+    assert draft.ids == tuple(chain.engines["big"].tokenizer.encode(f"{STEPS}Four"))
 
 
 async def test_a_watcher_can_stop_a_write_at_a_step() -> None:

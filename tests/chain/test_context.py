@@ -40,8 +40,8 @@ async def test_an_answer_that_hangs_off_drafts_is_closed_once() -> None:
     chain = chain_of("abc</think>42", "abc</think>42", widths=(1, 2))
     thought = await chain.draft("small")
     answer = await chain.answer("small", after=thought)
-    shown = chain.engines["big"].vocabulary.show(chain.parts.contexts.prefix("big", answer))
+    shown = chain.engines["big"].tokenizer.show(chain.parts.contexts.prefix("big", answer))
     assert shown.endswith("<think>\nabc\n</think>\n\n42")
     await chain.accept(answer)
-    assert chain.engines["big"].vocabulary.show(chain.parts.contexts.prefix("big")) == shown
+    assert chain.engines["big"].tokenizer.show(chain.parts.contexts.prefix("big")) == shown
     assert repr(answer) == "Draft(1, small, accepted, '42')"

@@ -12,13 +12,13 @@ from msgspec import structs
 from strategies import LIMITS, Recorded, Verbs, check_books, kinds, scripted_pair
 
 from speculative import Pair, Problem, Trace
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.local import BundledEngine
 from speculative.errors import EngineServerError
 from speculative.methods.registry import build
 from speculative.runner import run
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault, Kind
 from speculative.trace.events import Accepted, Cancelled, Degraded, Ended
 from speculative.trace.replay import ReplayEngine
@@ -41,9 +41,9 @@ async def served(kind: Kind, *faults: Fault, script: str = THOUGHT, width: int =
         FakeServer(ScriptedEngine(script, width=width), kind=kind, pace=PACE) as big,
         FakeServer(ScriptedEngine(script), kind=kind, pace=PACE) as small,
     ):
-        vocabularies = [ScriptedVocabulary(width), ScriptedVocabulary()]
-        both = zip((big, small), vocabularies, strict=True)
-        engines = [await OpenAIEngine.connect(server.url, vocabulary=words, dialect="chatml") for server, words in both]
+        tokenizers = [ScriptedTokenizer(width), ScriptedTokenizer()]
+        both = zip((big, small), tokenizers, strict=True)
+        engines = [await OpenAIEngine.connect(server.url, tokenizer=words, dialect="chatml") for server, words in both]
         big.faults.extend(faults)
         async with Pair(*engines) as pair:
             yield pair
@@ -109,19 +109,19 @@ async def test_what_the_bundled_engine_had_written_when_the_time_is_up_is_kept()
 
 async def test_a_call_that_is_cancelled_leaves_what_it_has_written_in_its_tally() -> None:
     engine = BundledEngine.open("small")
-    prompt = engine.vocabulary.encode("Mia has 82 apples.")
-    ((whole,),) = await engine.complete([prompt], Decoding(60), key="", tally=Tally())
+    prompt = engine.tokenizer.encode("Mia has 82 apples.")
+    ((whole,),) = await engine.complete([prompt], Decoding(60), key="", stats=CallStats())
     for pause in LIMITS:
-        tally = Tally()
-        task = asyncio.create_task(engine.complete([prompt], Decoding(15_000), key="", tally=tally))
+        stats = CallStats()
+        task = asyncio.create_task(engine.complete([prompt], Decoding(15_000), key="", stats=stats))
         await asyncio.sleep(pause)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        if tally.produced_tokens:
+        if stats.produced_tokens:
             break
-    assert tally.produced_tokens == len(tally.written) > 0
-    assert tuple(tally.written[:60]) == whole.ids[: len(tally.written)]
+    assert stats.produced_tokens == len(stats.written) > 0
+    assert tuple(stats.written[:60]) == whole.ids[: len(stats.written)]
     await engine.aclose()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import Recorded, Verbs, babble, check_books, check_result, kinds, policies, scripted_pair, started
 
 from speculative import EngineError, Pair, Problem, UsageError, asolve
-from speculative.engines.base import WARMING
+from speculative.engines.base import PREFILL_SEED
 from speculative.errors import EngineUnreachableError
 from speculative.methods.registry import build
 from speculative.runner import run
@@ -47,7 +47,7 @@ async def test_the_idle_model_follows_while_the_other_one_writes(widths: tuple[i
     assert len(found[-1]) > len(found[0])
     await chain.close()
     events = warmed(chain.trace)
-    assert {(event.call.role, event.seed) for event in events} == {("big", WARMING)}
+    assert {(event.call.role, event.seed) for event in events} == {("big", PREFILL_SEED)}
     assert chain.trace.usage()["big"].discarded_tokens >= len(events) >= 2
     check_books(chain.trace, pair)
 
@@ -168,7 +168,7 @@ async def test_off_by_default_without_room_and_after_a_loss() -> None:
     spent = chain_of(pair, every=10, max_produced=40)
     await spent.write("small")
     assert spent.produced <= 40
-    with pytest.raises(UsageError, match="prefill_every: -1 is out of range"):
+    with pytest.raises(UsageError, match="prefill_every must be at least 0, got -1"):
         Problem.of("6*7?", prefill_every=-1)
 
 
@@ -212,10 +212,10 @@ class Patient(ScriptedEngine):
         super().__init__(*args, **settings)
         self.turns = turns
 
-    async def complete(self, prefixes: Any, decoding: Any, *, key: str, tally: Any) -> Any:
-        for _ in range(self.turns if decoding.seed == WARMING else 0):
+    async def complete(self, prefixes: Any, decoding: Any, *, key: str, stats: Any) -> Any:
+        for _ in range(self.turns if decoding.seed == PREFILL_SEED else 0):
             await asyncio.sleep(0)
-        return await super().complete(prefixes, decoding, key=key, tally=tally)
+        return await super().complete(prefixes, decoding, key=key, stats=stats)
 
 
 @settings(max_examples=40, deadline=None)

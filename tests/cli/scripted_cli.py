@@ -22,14 +22,14 @@ class Stalling(ScriptedEngine):
 
     written = 0
 
-    async def _pace(self, tokens, tally):
+    async def _pace(self, tokens, stats):
         if not (limit := int(os.environ.get("STALL", "0"))):
-            return await super()._pace(tokens, tally)
+            return await super()._pace(tokens, stats)
         for _ in range(tokens):
             if Stalling.written >= limit:
                 Path(os.environ["BEGUN"]).touch()  # noqa: ASYNC240  nothing else is at work
                 await asyncio.sleep(3600)
-            await super()._pace(1, tally)
+            await super()._pace(1, stats)
             Stalling.written += 1
         return None
 

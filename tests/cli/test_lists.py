@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy(process):
 
 def test_defaults_are_in_the_help_of_ask(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
-    assert "--temperature FLOAT 0 is greedy [default: 0.6]" in told
+    assert "--temperature FLOAT sampling temperature; 0 is greedy [default: 0.6]" in told
     assert "[default: 0.95]" in told
     assert "[default: bundled:big]" in told
 
@@ -79,6 +79,6 @@ def test_version(cli):
 
 def test_help_says_what_is_quoted_and_whose_key_is_meant(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
-    assert "a name of `speculative methods`" in told
+    assert "a method of `speculative methods`" in told
     assert "SPECULATIVE_SMALL_KEY" in told.partition("--small-key")[2][:150]
     assert "levels 2 and 3" in told

@@ -166,7 +166,7 @@ def test_a_task_of_theirs_without_a_template(folder):
         folder, *args, "--tasks", "gsm8k_here", "--limit", 3, "--gen_kwargs", "max_gen_toks=300", "--output_path", "o2", "--log_samples"
     )
     assert code == 0, err
-    assert "its generation_kwargs say temperature=0.0, and not the 0.6 of model_args" in err
+    assert "its generation_kwargs say temperature=0.0, not the 0.6 of model_args" in err
     told, logs = results(folder / "o2")
     assert set(told["results"]["gsm8k_here"]) >= {"exact_match,strict-match", "exact_match,flexible-extract"}
     kept = Run(folder / "o2" / "run" / "ungraded")
@@ -227,7 +227,7 @@ def test_the_seed_s_command(folder):
         "max_gen_toks=600,thinking_start=\\n<think>,thinking_end=\\n</think>", "--limit", 2, SPECULATIVE_DATA="data",
     )  # fmt: skip
     assert code == 0, err
-    assert "vllm_speculative: of no use here: service_script_path" in err
+    assert "vllm_speculative: not used here: service_script_path" in err
     kept = Run(folder / "o4" / "chains")
     assert [sample.method for sample in kept.samples] == ["small_only"] * 2
     assert (folder / "o4" / "meta-llama__Llama-2-7b-chat-hf").is_dir()

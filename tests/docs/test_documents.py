@@ -47,6 +47,7 @@ def test_links_lead_somewhere(document: str) -> None:
             assert ((ROOT / document).parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_commands_of_the_readme_run(tmp_path: Path) -> None:
     for block in blocks("README.md", "sh"):
         for command in block.splitlines():

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from documents import blocks, shell
 
 
+@pytest.mark.slow
 def test_its_commands_run_one_after_the_other(tmp_path: Path) -> None:
     (commands,) = blocks("docs/report.md", "sh")
     shell(commands, tmp_path)

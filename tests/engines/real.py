@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 import speculative
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.vllm import VllmProtocol
 from speculative.engines.llamacpp.launch import LlamaLaunch
@@ -72,7 +72,7 @@ def llama_launch(name, args=""):
 
 
 def prompt(engine, text):
-    return encode_parts(engine.vocabulary, find_dialect("bundled").prompt([Message("user", text)], ""))
+    return encode_parts(engine.tokenizer, find_dialect("bundled").prompt([Message("user", text)], ""))
 
 
 def metric(url, name, kind="vllm", **labels):
@@ -142,15 +142,15 @@ async def streamed_as_completed(engine):
     """A stream gives what `complete` gives, cut in the same place."""
     prefix = prompt(engine, PROBLEMS[3]["problem"])
     for decoding in (Decoding(64, stop=("\n\n",), logprobs=True), Decoding(64, temperature=0.8, seed=7), Decoding(1), Decoding(3)):
-        ((whole,),) = await engine.complete([prefix], decoding, key="", tally=Tally())
-        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", tally=Tally())]
+        ((whole,),) = await engine.complete([prefix], decoding, key="", stats=CallStats())
+        deltas = [delta async for delta in engine.stream(prefix, decoding, key="", stats=CallStats())]
         assert deltas[-1].completion == whole
         assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
-        text = engine.vocabulary.to_bytes(whole.ids)
+        text = engine.tokenizer.to_bytes(whole.ids)
         if decoding.stop:
             assert whole.finish == "stop"
             assert b"\n\n" in text
-            assert b"\n\n" not in engine.vocabulary.to_bytes(whole.ids[:-1])
+            assert b"\n\n" not in engine.tokenizer.to_bytes(whole.ids[:-1])
         else:
             assert len(whole.ids) <= decoding.max_tokens
 
@@ -190,11 +190,11 @@ async def company(running, role):
 
     Alone, a call has a thousand tokens in a second, and a busy server may tell of them in a few pieces, seconds later.
     """
-    engine, tally = await connected(running.url, role, Endless), Tally()
+    engine, stats = await connected(running.url, role, Endless), CallStats()
     prefixes = [prompt(engine, PROBLEMS[0]["problem"])] * 24
-    work = asyncio.create_task(engine.complete(prefixes, Decoding(7000, temperature=1.0), key="", tally=tally))
+    work = asyncio.create_task(engine.complete(prefixes, Decoding(7000, temperature=1.0), key="", stats=stats))
     try:
-        await until(lambda: tally.produced_tokens > 24 or work.done())
+        await until(lambda: stats.produced_tokens > 24 or work.done())
         yield
     finally:
         work.cancel()

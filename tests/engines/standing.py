@@ -11,7 +11,7 @@ import speculative
 SCRIPT = """
 import asyncio, signal, subprocess, sys, time
 sys.path.insert(0, {sources!r})
-from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers import loader
 from speculative.testing.fake_server import FakeServer
 from speculative.testing import ScriptedEngine
 from pathlib import Path
@@ -34,10 +34,10 @@ if "--slow" in args:
 deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if "--deaf" in args else ""
 child = subprocess.Popen([sys.executable, "-c", f"import signal,time\\n{{deaf}}\\ntime.sleep(600)"])
 class Stand(ScriptedEngine):
-    vocabulary = remote_vocabulary.read(Path(flag("--model")) / "tokenizer.json")
-    async def complete(self, prefixes, decoding, *, key, tally):
+    tokenizer = loader.read(Path(flag("--model")) / "tokenizer.json")
+    async def complete(self, prefixes, decoding, *, key, stats):
         from speculative.engines.base import Completion
-        return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
+        return [[Completion(tuple(self.tokenizer.encode("7")), "length")] * decoding.n for _ in prefixes]
 async def main():
     server = FakeServer(Stand(""), model=flag("--served-model-name") or flag("--model"), source=flag("--model"))
     await server.start(int(flag("--port")))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.chain.calls import kept_text
-from speculative.engines.base import LEAST, Completion, UnfinishedCharacter, digest, finite, seed_of
-from speculative.testing import ScriptedVocabulary
+from speculative.engines.base import MIN_LOGPROB, Completion, UnfinishedCharacter, digest, finite, seed_of
+from speculative.testing import ScriptedTokenizer
 
 
 @given(st.text(max_size=5), st.sampled_from("aé日😀"), st.integers(0, 3))
@@ -28,16 +28,16 @@ def test_bytes_that_are_no_character_are_not_unfinished(data: bytes) -> None:
 
 @given(st.text(max_size=12), st.integers(1, 3), st.integers(0, 12))
 def test_the_kept_text_is_the_whole_characters_at_a_token_boundary(text: str, width: int, size: int) -> None:
-    vocabulary = ScriptedVocabulary(width)
-    ids = tuple(vocabulary.encode(text)[:size])
-    kept, dropped = kept_text(vocabulary, Completion(ids, "length"))
+    tokenizer = ScriptedTokenizer(width)
+    ids = tuple(tokenizer.encode(text)[:size])
+    kept, dropped = kept_text(tokenizer, Completion(ids, "length"))
     assert text.startswith(kept)
-    assert vocabulary.to_bytes(ids[: len(ids) - dropped]) == kept.encode()
+    assert tokenizer.to_bytes(ids[: len(ids) - dropped]) == kept.encode()
 
 
 def test_garbage_before_an_unfinished_character_is_not_dropped_with_it() -> None:
-    vocabulary = ScriptedVocabulary(1)
-    assert kept_text(vocabulary, Completion((0x1F0, 0x1F0, 0x1F0), "length")) == ("��", 1)
+    tokenizer = ScriptedTokenizer(1)
+    assert kept_text(tokenizer, Completion((0x1F0, 0x1F0, 0x1F0), "length")) == ("��", 1)
 
 
 def test_a_digest_tells_prefix_from_continuation() -> None:
@@ -47,7 +47,7 @@ def test_a_digest_tells_prefix_from_continuation() -> None:
 
 
 def test_no_logprob_is_infinite_or_no_number() -> None:
-    assert finite([-0.5, -inf, nan]) == (-0.5, LEAST, LEAST)
+    assert finite([-0.5, -inf, nan]) == (-0.5, MIN_LOGPROB, MIN_LOGPROB)
     assert finite([-0.5, -0.25]) == (-0.5, -0.25)
-    assert finite([-0.5, -2e9]) == (-0.5, LEAST)
+    assert finite([-0.5, -2e9]) == (-0.5, MIN_LOGPROB)
     assert finite([]) == ()

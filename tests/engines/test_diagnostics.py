@@ -11,11 +11,11 @@ from speculative.cli import run
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.options import EngineOptions
-from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers import loader
 from speculative.errors import UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.pair import Pair, open_engine
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
 
 
@@ -30,7 +30,7 @@ class Judging(Method):
 @pytest.fixture(params=["vllm", "llama.cpp"])
 async def opened(request):
     async with FakeServer(ScriptedEngine("One."), kind=request.param) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         yield server, engine
         await engine.aclose()
 
@@ -42,7 +42,7 @@ async def test_a_server_is_looked_at(opened):
     assert (found.error, found.server, found.template, found.reply) == (None, kind, "the same as ours", "One.")
     assert [line for line in found.advice if "score" not in line] == []
     server.cached = False
-    again = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="think-endoftext")
+    again = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="think-endoftext")
     found = await look("big", again)
     assert found.template.startswith("differs from ours")
     assert [line.partition(" ")[0] for line in found.advice] == (["start", "name"] if server.kind == "vllm" else ["name", "methods"])
@@ -51,7 +51,7 @@ async def test_a_server_is_looked_at(opened):
 
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
@@ -60,9 +60,9 @@ async def test_a_pair_opens_on_addresses_with_options(tmp_path, monkeypatch):
     path = unlike.byte_level(tmp_path)
 
     class Real(ScriptedEngine):
-        vocabulary = remote_vocabulary.read(path)
+        tokenizer = loader.read(path)
 
-        async def complete(self, prefixes, decoding, *, key, tally):
+        async def complete(self, prefixes, decoding, *, key, stats):
             from speculative.engines.base import Completion
 
             return [[Completion((70,), "length")] * decoding.n for _ in prefixes]
@@ -93,7 +93,7 @@ def test_the_doctor_reports_the_dead_and_the_living(capsys):
     assert "one vocabulary" in capsys.readouterr().out
 
 
-class Losing(ScriptedVocabulary):
+class Losing(ScriptedTokenizer):
     """Loses newlines on the way back."""
 
     def to_bytes(self, ids):
@@ -102,6 +102,6 @@ class Losing(ScriptedVocabulary):
 
 async def test_the_doctor_sees_a_tokenizer_that_loses_newlines():
     engine = ScriptedEngine("One.")
-    engine._vocabulary = Losing()
+    engine._tokenizer = Losing()
     found = await look("big", engine)
     assert found.error == r"scripted: the text '\n' comes back as b''; fetch the tokenizer again, or use another model"

@@ -6,13 +6,13 @@ import contextlib
 import pytest
 
 import speculative
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
 from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineTimeoutError, EngineUnreachableError
 from speculative.pair import Pair
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault
 from speculative.trace.events import Degraded
 
@@ -44,18 +44,18 @@ async def rig(kind, count=1):
     async with contextlib.AsyncExitStack() as stack:
         scripted = ScriptedEngine(TEXT * 4)
         servers = [await stack.enter_async_context(FakeServer(scripted, kind=kind)) for _ in range(count)]
-        engine = await OpenAIEngine.connect([one.url for one in servers], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect([one.url for one in servers], tokenizer=ScriptedTokenizer(), dialect="chatml")
         yield engine, *servers
         await engine.aclose()
 
 
-async def complete(engine, tally):
-    ((completion,),) = await engine.complete([PROMPT], Decoding(8), key="chain", tally=tally)
+async def complete(engine, stats):
+    ((completion,),) = await engine.complete([PROMPT], Decoding(8), key="chain", stats=stats)
     return completion
 
 
-async def stream(engine, tally):
-    return [delta async for delta in engine.stream(PROMPT, Decoding(8), key="chain", tally=tally)][-1].completion
+async def stream(engine, stats):
+    return [delta async for delta in engine.stream(PROMPT, Decoding(8), key="chain", stats=stats)][-1].completion
 
 
 @pytest.mark.parametrize("call", [complete, stream])
@@ -66,7 +66,7 @@ async def test_comments_progress_and_empty_events_are_not_a_first_token(kind, ca
         engine.client.deadlines = SHORT
         server.faults.append(Fault(fault))
         with pytest.raises(EngineTimeoutError, match=FIRST):
-            await call(engine, Tally())
+            await call(engine, CallStats())
 
 
 @pytest.mark.parametrize("call", [complete, stream])
@@ -75,10 +75,10 @@ async def test_comments_and_empty_events_do_not_renew_the_deadline_between_token
     async with rig(kind) as (engine, server):
         engine.client.deadlines = Deadlines(between=0.3)
         server.faults.append(Fault(fault, after=4))
-        tally = Tally()
+        stats = CallStats()
         with pytest.raises(EngineTimeoutError, match=r"no further token for 0\.3 s"):
-            await call(engine, tally)
-        assert 1 <= tally.produced_tokens <= 4  # a busy machine may be late with the second one
+            await call(engine, stats)
+        assert 1 <= stats.produced_tokens <= 4  # a busy machine may be late with the second one
 
 
 @pytest.mark.parametrize("call", [complete, stream])
@@ -91,11 +91,11 @@ async def test_a_server_that_only_pings_is_left_for_a_replica_and_the_call_count
 
         monkeypatch.setattr(engine.client, "_first_token_timeout", patience)
         stuck.faults.append(Fault("ping"))
-        tally = Tally()
-        completion = await call(engine, tally)
+        stats = CallStats()
+        completion = await call(engine, stats)
         assert not stuck.faults
-        assert (tally.requests, tally.prompt_tokens, tally.cached_tokens) == (1, len(PROMPT), 0)
-        assert tally.produced_tokens == len(completion.ids) == 8
+        assert (stats.requests, stats.prompt_tokens, stats.cached_tokens) == (1, len(PROMPT), 0)
+        assert stats.produced_tokens == len(completion.ids) == 8
 
 
 @pytest.mark.parametrize("call", [complete, stream])
@@ -103,12 +103,12 @@ async def test_a_connection_that_breaks_before_the_first_token_is_tried_again(ki
     async with rig(kind) as (engine, server):
         server.faults.extend([Fault("ping", seconds=0.05), Fault("close")])
         server.requests.clear()
-        completion = await call(engine, Tally())
+        completion = await call(engine, CallStats())
         assert len(completion.ids) == 8
         assert len(server.requests) == 3
         server.faults.extend([Fault("ping", seconds=0.02)] * 4)
         with pytest.raises(EngineUnreachableError, match="the connection was closed"):
-            await call(engine, Tally())
+            await call(engine, CallStats())
 
 
 async def test_what_a_failed_attempt_found_in_its_cache_is_not_counted():
@@ -123,11 +123,11 @@ async def test_what_a_failed_attempt_found_in_its_cache_is_not_counted():
             await super()._tell(response, said)
 
     async with Cached(ScriptedEngine(TEXT), kind="llama.cpp") as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.faults.append(Fault("close"))
-        tally = Tally()
-        await complete(engine, tally)
-        assert tally.cached_tokens == 1
+        stats = CallStats()
+        await complete(engine, stats)
+        assert stats.cached_tokens == 1
         await engine.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind, monkey
         monkeypatch.setattr(http.asyncio, "timeout_at", noted)
         late = 0.0
         monkeypatch.setattr(loop, "time", lambda: clock() + late)
-        async for _ in engine.stream(PROMPT, Decoding(30), key="", tally=Tally()):
+        async for _ in engine.stream(PROMPT, Decoding(30), key="", stats=CallStats()):
             late += 50.0  # as if each token took the listener that long
         assert len(deadlines) >= 2
         assert all(59 < left <= 60 for left in deadlines)

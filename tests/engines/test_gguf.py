@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speculative
-from speculative.engines.tokenizers import gguf
-from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers import gguf, loader
 from speculative.engines.tokenizers.base import SAMPLES
-from speculative.engines.tokenizers.byte_bpe import FileVocabulary
-from speculative.engines.tokenizers.sentencepiece import BYTE, PieceVocabulary
+from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+from speculative.engines.tokenizers.sentencepiece import BYTE, SentencePieceTokenizer
 from speculative.errors import UsageError, WeightsError
 
 SHIPPED = Path(speculative.__file__).parent / "bundled" / "big" / "tokenizer.json"
@@ -71,10 +70,7 @@ def pairs(tmp_path_factory):
     """Each tokenizer read from both kinds of file."""
     folder = tmp_path_factory.mktemp("gguf")
     files = [(SHIPPED, "qwen2"), (unlike.byte_level(folder / "bytes"), "gpt-2"), (unlike.byte_fallback(folder / "pieces"), "default")]
-    return [
-        (remote_vocabulary.read(file), remote_vocabulary.read(converted(file, folder / f"{place}.gguf", pre)))
-        for place, (file, pre) in enumerate(files)
-    ]
+    return [(loader.read(file), loader.read(converted(file, folder / f"{place}.gguf", pre))) for place, (file, pre) in enumerate(files)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -86,13 +82,13 @@ def test_a_gguf_file_holds_the_same_tokenizer_as_the_model_folder(pairs, text):
         ids = file.encode(text)
         assert file.to_bytes(ids) == text.encode()
         assert folder.encode(text) == ids
-        assert (folder.markers, folder.fingerprint) == (file.markers, file.fingerprint)
+        assert (folder.special_tokens, folder.fingerprint) == (file.special_tokens, file.fingerprint)
 
 
 def test_a_gguf_file_is_found_as_a_tokenizer(tmp_path):
     file = converted(unlike.byte_level(tmp_path), tmp_path / "model.gguf")
-    assert remote_vocabulary.find(str(file)) == file
-    assert remote_vocabulary.dialect_of(remote_vocabulary.read(file)) == "qwen3"
+    assert loader.find(str(file)) == file
+    assert loader.dialect_of(loader.read(file)) == "qwen3"
 
 
 def test_a_broken_gguf_file_is_named(tmp_path):
@@ -101,19 +97,19 @@ def test_a_broken_gguf_file_is_named(tmp_path):
     for data in (b"x", b"GGML" + whole[4:], whole[:4] + b"\x09" + whole[5:], whole[:-9], whole[:700], whole[:24]):
         broken.write_bytes(data)
         with pytest.raises(WeightsError, match=r"broken.gguf: cannot read its tokenizer"):
-            remote_vocabulary.read(broken)
+            loader.read(broken)
     with pytest.raises(WeightsError, match=r"split words as 'new'.*--big-tokenizer"):
-        remote_vocabulary.read(converted(unlike.byte_level(tmp_path), broken, pre="new"))
+        loader.read(converted(unlike.byte_level(tmp_path), broken, pre="new"))
     write_gguf(broken, {"tokenizer.ggml.model": "bert", "tokenizer.ggml.tokens": ["a"]})
     with pytest.raises(WeightsError, match=r"of the kind 'bert'"):
-        remote_vocabulary.read(broken)
+        loader.read(broken)
 
 
 def test_every_way_to_split_words_is_one_that_the_library_takes(tmp_path):
     file = unlike.byte_level(tmp_path)
     for names in gguf.SPLITTERS:
         for name in names:
-            vocabulary = remote_vocabulary.read(converted(file, tmp_path / "model.gguf", pre=name))
+            vocabulary = loader.read(converted(file, tmp_path / "model.gguf", pre=name))
             assert vocabulary.to_bytes(vocabulary.encode("I've 12345\n\n x")) == b"I've 12345\n\n x"
 
 
@@ -127,24 +123,24 @@ def real(name):
     if not (FOLDER / name).is_file():
         refuse = pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip
         refuse(f"{FOLDER} has no {name}; GGUF_FOLDER names a folder that has it")
-    return remote_vocabulary.read(FOLDER / name)
+    return loader.read(FOLDER / name)
 
 
 @pytest.mark.llama
 def test_gemmas_newlines_and_tables_are_text():
     gemma = real("gemma-3-270m.gguf")
-    assert isinstance(gemma, PieceVocabulary)
+    assert isinstance(gemma, SentencePieceTokenizer)
     assert [gemma.to_bytes([number]) for number in (107, 108, 138, 168)] == [b"\n", b"\n\n", b"  ", b"<table>"]
     assert gemma.encode("So.\n\n1 +  1\n") == [4324, 236761, 108, 236770, 900, 138, 236770, 107]
     assert gemma.encode("<table>\n\t\t<s>") == [168, 107, 255969, 203]
-    assert gemma.marker("<start_of_turn>") == 105
+    assert gemma.special_token_id("<start_of_turn>") == 105
     assert not {105, 106} & set(gemma.encode("<start_of_turn>x<end_of_turn>"))
 
 
 @pytest.mark.llama
 def test_smollm_lacks_some_bytes_and_spells_all_other_texts():
     smol = real("SmolLM2-135M-Instruct.gguf")
-    assert isinstance(smol, FileVocabulary)
+    assert isinstance(smol, ByteBpeTokenizer)
     assert smol.encode("Hello world.\n\nStep 2: 3 * 14") == [19556, 905, 30, 198, 198, 3512, 216, 34, 42, 216, 35, 1672, 216, 33, 36]
     for text in ("naïve café 日本語 🦊", "2 ≤ x", "Ελλάδα"):
         assert smol.to_bytes(smol.encode(text)) == text.encode()

@@ -17,7 +17,7 @@ from speculative.engines.http.engine import OpenAIEngine
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
-from speculative.testing import Script, ScriptedEngine, ScriptedVocabulary
+from speculative.testing import Script, ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Kind
 from speculative.trace.replay import ReplayEngine
 
@@ -38,7 +38,7 @@ async def both(kind: Kind, problem: Problem, method: Method, engines: Any, heard
     big, small = engines()
     async with FakeServer(big, kind=kind) as one, FakeServer(small, kind=kind) as two:
         connected = [
-            await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(server.engine.vocabulary.width), dialect="chatml")
+            await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(server.engine.tokenizer.width), dialect="chatml")
             for server in (one, two)
         ]
         async with Pair(*connected) as pair:

@@ -9,24 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speculative.engines.base import LEAST, Decoding, Tally
+from speculative.engines.base import MIN_LOGPROB, CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import CompletionBuilder
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
-from speculative.engines.http.response import ResponseReader, StreamingReader
+from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
 from speculative.errors import EngineServerError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
 
-VOCABULARY = ScriptedVocabulary(2)
-PROMPT = VOCABULARY.encode("Question")
+TOKENIZER = ScriptedTokenizer(2)
+PROMPT = TOKENIZER.encode("Question")
 KINDS = ["vllm", "sglang", "llama.cpp"]
-WIRES = {"vllm": VllmProtocol("fake"), "sglang": SglangProtocol(), "llama.cpp": LlamaCppProtocol(VOCABULARY)}
+WIRES = {"vllm": VllmProtocol("fake"), "sglang": SglangProtocol(), "llama.cpp": LlamaCppProtocol(TOKENIZER)}
 TEXT = "One 🦊 step, and two."
 ROOM = 40
-DECODING = Decoding(ROOM, stop=("wo",), stop_ids=(VOCABULARY.marker("</think>"),), logprobs=True)
+DECODING = Decoding(ROOM, stop=("wo",), stop_ids=(TOKENIZER.special_token_id("</think>"),), logprobs=True)
 
 
 class Liar(FakeServer):
@@ -49,13 +48,13 @@ class Liar(FakeServer):
 async def asked(kind, lie, decoding=DECODING, work=None, script=TEXT + "</think>"):
     """What an engine makes of a server that lies, and the truth."""
     async with Liar(ScriptedEngine(script, width=2), kind=kind) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=VOCABULARY, dialect="chatml")
-        server.lie, server.truth, tally = lie, [], Tally()
+        engine = await OpenAIEngine.connect(server.url, tokenizer=TOKENIZER, dialect="chatml")
+        server.lie, server.truth, stats = lie, [], CallStats()
         try:
             if work:
-                return await work(engine, tally), tally, server.truth
-            ((completion,),) = await engine.complete([PROMPT], decoding, key="", tally=tally)
-            return completion, tally, server.truth
+                return await work(engine, stats), stats, server.truth
+            ((completion,),) = await engine.complete([PROMPT], decoding, key="", stats=stats)
+            return completion, stats, server.truth
         finally:
             await engine.aclose()
 
@@ -87,8 +86,8 @@ CACHED = {
 @pytest.mark.parametrize(("said", "counted"), [(-5, 0), (3, 3), (10**6, len(PROMPT)), (10**30, len(PROMPT))])
 async def test_no_more_of_a_prompt_is_cached_than_there_is(kind, said, counted):
     lies = {CACHED[kind]: said, "timings.cache_n": said}
-    _, tally, _ = await asked(kind, lambda answer: changed(answer, lies))
-    assert (tally.prompt_tokens, tally.cached_tokens) == (len(PROMPT), counted)
+    _, stats, _ = await asked(kind, lambda answer: changed(answer, lies))
+    assert (stats.prompt_tokens, stats.cached_tokens) == (len(PROMPT), counted)
 
 
 COUNTS = [("vllm", "usage.completion_tokens"), ("llama.cpp", "tokens_predicted")]
@@ -105,19 +104,19 @@ async def test_a_count_that_is_not_that_of_the_tokens_is_a_fault(kind, path, sai
 @pytest.mark.parametrize(("kind", "path"), COUNTS)
 async def test_tokens_that_came_are_counted_where_the_server_does_not_count(kind, path):
     lie = lambda answer: changed(answer, {path: None}) if "stop" not in answer or answer["stop"] else answer  # noqa: E731
-    completion, tally, _ = await asked(kind, lie)
-    assert tally.produced_tokens == len(completion.ids)
-    assert VOCABULARY.to_bytes(completion.ids).decode() == TEXT[:-1]
+    completion, stats, _ = await asked(kind, lie)
+    assert stats.produced_tokens == len(completion.ids)
+    assert TOKENIZER.to_bytes(completion.ids).decode() == TEXT[:-1]
 
 
 def read(kind, answers, decoding=DECODING):
     """What is read of the answers, one after another."""
-    tally, writing = Tally(prompt_tokens=len(PROMPT)), CompletionBuilder(decoding, decoding.max_tokens, VOCABULARY)
-    reading = ResponseReader("fake", WIRES[kind], [writing], tally, len(PROMPT))
+    stats, writing = CallStats(prompt_tokens=len(PROMPT)), CompletionBuilder(decoding, decoding.max_tokens, TOKENIZER)
+    reading = ResponseReader("fake", WIRES[kind], [writing], stats, len(PROMPT))
     for one in answers:
         reading.take([json.dumps(one).encode()])
     reading.end()
-    return writing.completion(), tally
+    return writing.completion(), stats
 
 
 @pytest.mark.parametrize("harm", ["lost", "doubled", "swapped"])
@@ -153,17 +152,17 @@ def _ids(kind, answer):
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 async def test_a_text_that_is_not_that_of_its_ids_is_a_fault(kind):
-    async def streamed(engine, tally):
-        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", tally=tally)][-1].completion
+    async def streamed(engine, stats):
+        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", stats=stats)][-1].completion
 
     def told(said, words):
         if kind == "vllm" and said.get("choices"):
-            said["choices"][0]["text"] = VOCABULARY.to_bytes(said["choices"][0]["token_ids"]).decode()
+            said["choices"][0]["text"] = TOKENIZER.to_bytes(said["choices"][0]["token_ids"]).decode()
         return changed(said, {"choices.0.text": lambda text: text.replace(*words), "content": lambda text: text.replace(*words)})
 
     script = "One step, and two.</think>"
     completion, _, _ = await asked(kind, lambda said: told(said, ("st", "st")), work=streamed, script=script)
-    assert VOCABULARY.to_bytes(completion.ids).decode() == "One step, and two."
+    assert TOKENIZER.to_bytes(completion.ids).decode() == "One step, and two."
     for wrong in ("", "xx", "stst"):
         with pytest.raises(EngineServerError, match="is not that of its token ids"):
             await asked(kind, lambda said, wrong=wrong: told(said, ("st", wrong)), work=streamed, script=script)
@@ -172,8 +171,8 @@ async def test_a_text_that_is_not_that_of_its_ids_is_a_fault(kind):
 @pytest.mark.parametrize("tells", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_id_that_is_not_in_the_vocabulary_is_the_fault_of_the_server_that_sent_it(kind, tells):
-    async def streamed(engine, tally):
-        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", tally=tally)][-1].completion
+    async def streamed(engine, stats):
+        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", stats=stats)][-1].completion
 
     path = {"vllm": "choices.0.token_ids", "sglang": "output_ids", "llama.cpp": "tokens"}[kind]
     lie = lambda said: changed(said, {path: lambda ids: [1 << 30, *ids[1:]] if ids else ids})  # noqa: E731
@@ -190,14 +189,14 @@ async def test_an_end_that_a_server_neither_sends_nor_counts_was_written(counts,
         )
         return changed(said | (usage if said.get("usage") else {}), {"choices.0.token_ids": lambda ids: [n for n in ids if n not in ends]})
 
-    async def streamed(engine, tally):
-        return [delta async for delta in engine.stream(PROMPT, decoding, key="", tally=tally)][-1].completion
+    async def streamed(engine, stats):
+        return [delta async for delta in engine.stream(PROMPT, decoding, key="", stats=stats)][-1].completion
 
-    ends = (VOCABULARY.marker("</think>"),)
+    ends = (TOKENIZER.special_token_id("</think>"),)
     decoding = Decoding(ROOM, stop_ids=ends)
-    completion, tally, _ = await asked("vllm", lie, decoding, streamed if tells else None)
+    completion, stats, _ = await asked("vllm", lie, decoding, streamed if tells else None)
     assert completion.end_id in ends
-    assert tally.produced_tokens == completion.produced == len(completion.ids) + 1
+    assert stats.produced_tokens == completion.produced == len(completion.ids) + 1
 
 
 @pytest.mark.parametrize("index", [-1, 1, 10**30])
@@ -232,7 +231,7 @@ async def test_log_probabilities_that_are_none(kind, value):
 async def test_a_log_probability_that_the_server_does_not_know_is_the_least(kind):
     path, make = LOGPROBS[kind]
     completion, _, _ = await asked(kind, lambda said: changed(said, {path: make(None)}))
-    assert set(completion.logprobs) == {LEAST}
+    assert set(completion.logprobs) == {MIN_LOGPROB}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -267,7 +266,7 @@ async def test_a_server_that_does_not_stop(kind):
     def lie(said):  # the script ends it otherwise
         path = {"vllm": "choices.0.token_ids", "sglang": "output_ids", "llama.cpp": "tokens"}[kind]
         more = {"meta_info.completion_tokens": 60, "tokens_predicted": 60, "content": "x" * 60, "choices.0.logprobs": None}
-        return changed(said, {path: VOCABULARY.encode("x" * 120), **more})
+        return changed(said, {path: TOKENIZER.encode("x" * 120), **more})
 
     with pytest.raises(EngineServerError, match="asked for"):
         await asked(kind, lie, Decoding(5))
@@ -275,17 +274,17 @@ async def test_a_server_that_does_not_stop(kind):
 
 @pytest.mark.parametrize("said", [-5, 10**30])
 async def test_scores_of_a_liar(said):
-    async def score(engine, tally):
-        return await engine.score([PROMPT], [VOCABULARY.encode("abcd")], key="", tally=tally)
+    async def score(engine, stats):
+        return await engine.score([PROMPT], [TOKENIZER.encode("abcd")], key="", stats=stats)
 
     lies = {"vllm": {"usage": {"prompt_tokens_details": {"cached_tokens": said}}}, "sglang": {"meta_info": {"cached_tokens": said}}}
     for kind, lie in lies.items():
-        (scores,), tally, _ = await asked(
+        (scores,), stats, _ = await asked(
             kind, lambda answer, lie=lie: {**answer, **{k: {**answer.get(k, {}), **v} for k, v in lie.items()}}, work=score
         )
         assert len(scores) == 2
-        assert 0 <= tally.cached_tokens <= tally.prompt_tokens
-    for value, values in {"vllm": [3.0] * 9, "sglang": [[3.0, number, None] for number in VOCABULARY.encode("abcd")]}.items():
+        assert 0 <= stats.cached_tokens <= stats.prompt_tokens
+    for value, values in {"vllm": [3.0] * 9, "sglang": [[3.0, number, None] for number in TOKENIZER.encode("abcd")]}.items():
         path = {"vllm": "choices.0.logprobs.token_logprobs", "sglang": "meta_info.input_token_logprobs"}[value]
         with pytest.raises(EngineServerError, match="log-prob"):
             await asked(value, lambda answer, path=path, values=values: changed(answer, {path: values}), work=score)
@@ -298,8 +297,8 @@ async def test_scores_of_a_liar(said):
 def truth(kind):
     """Every answer of a stream that brings one token at a time."""
 
-    async def streamed(engine, tally):
-        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", tally=tally)]
+    async def streamed(engine, stats):
+        return [delta async for delta in engine.stream(PROMPT, DECODING, key="", stats=stats)]
 
     return tuple(json.dumps(said) for said in asyncio.run(asked(kind, lambda said: said, work=streamed))[2])
 
@@ -323,11 +322,11 @@ def test_any_number_may_be_a_lie(data, kind, tells):
         place = data.draw(st.sampled_from([(i, path) for i, one in enumerate(said) for path in leaves(one)]))
         *steps, last = place[1]
         functools.reduce(lambda inside, step: inside[step], steps, said[place[0]])[last] = data.draw(ABSURD)
-    tally, writing = Tally(prompt_tokens=len(PROMPT)), CompletionBuilder(DECODING, ROOM, VOCABULARY)
+    stats, writing = CallStats(prompt_tokens=len(PROMPT)), CompletionBuilder(DECODING, ROOM, TOKENIZER)
     made = (
-        StreamingReader("fake", WIRES[kind], writing, tally, len(PROMPT))
+        StreamingReader("fake", WIRES[kind], writing, stats, len(PROMPT))
         if tells
-        else ResponseReader("fake", WIRES[kind], [writing], tally, len(PROMPT))
+        else ResponseReader("fake", WIRES[kind], [writing], stats, len(PROMPT))
     )
     told = []
     try:
@@ -339,8 +338,8 @@ def test_any_number_may_be_a_lie(data, kind, tells):
     except EngineServerError:
         return
     finally:
-        assert 0 <= tally.cached_tokens <= len(PROMPT)
-        assert len(writing.ids) <= tally.produced_tokens <= ROOM
+        assert 0 <= stats.cached_tokens <= len(PROMPT)
+        assert len(writing.ids) <= stats.produced_tokens <= ROOM
         assert all(0 <= number < 1 << 31 for number in writing.ids)
     assert not tells or told == list(completion.ids)
     assert len(completion.logprobs) == len(completion.ids) <= ROOM

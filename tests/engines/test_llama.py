@@ -17,7 +17,7 @@ from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch,
 
 import speculative
 from speculative.cli import run as command
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.base import ServerRequest
@@ -48,39 +48,39 @@ async def test_the_servers_are_known_for_what_they_are(llama_pair, local):
         assert found.server.startswith("llama.cpp ")
         assert found.template == "the same as ours"
         assert set(found.abilities) == {"cached", "continue", "ids", "logprobs", "stream"}
-        assert found.fingerprint == local[role].vocabulary.fingerprint
+        assert found.fingerprint == local[role].tokenizer.fingerprint
         assert found.context == 8192
         ((ours,),) = await local[role].complete(
-            [prompt(local[role], "What is 1+1?")], Decoding(8), key="", tally=Tally()
+            [prompt(local[role], "What is 1+1?")], Decoding(8), key="", stats=CallStats()
         )  # what the doctor asks
-        assert found.reply == local[role].vocabulary.to_bytes(ours.ids).decode()
+        assert found.reply == local[role].tokenizer.to_bytes(ours.ids).decode()
 
 
 async def test_greedy_ids_and_their_log_probabilities_are_those_of_the_bundled_engine(llama_pair, local):
     for role in ("big", "small"):
-        stop_ids = tuple(local[role].vocabulary.marker(end) for end in ("</think>", "<|im_end|>"))
+        stop_ids = tuple(local[role].tokenizer.special_token_id(end) for end in ("</think>", "<|im_end|>"))
         prefixes = [prompt(local[role], problem["problem"]) for problem in PROBLEMS[:12]]
-        decoding, tally = Decoding(96, stop_ids=stop_ids, logprobs=True), Tally()
-        theirs = await llama_pair[role].complete(prefixes, decoding, key="", tally=tally)
-        ours = await local[role].complete(prefixes, decoding, key="", tally=Tally())
+        decoding, stats = Decoding(96, stop_ids=stop_ids, logprobs=True), CallStats()
+        theirs = await llama_pair[role].complete(prefixes, decoding, key="", stats=stats)
+        ours = await local[role].complete(prefixes, decoding, key="", stats=CallStats())
         pairs = [(one, other) for (one,), (other,) in zip(theirs, ours, strict=True) if one.ids == other.ids]
         assert len(pairs) >= 11
         for one, other in pairs:
             assert (one.finish, one.end_id) == (other.finish, other.end_id)
             assert one.logprobs == pytest.approx(other.logprobs, abs=2e-2)
-        assert tally.produced_tokens >= sum(one.produced for (one,) in theirs)
+        assert stats.produced_tokens >= sum(one.produced for (one,) in theirs)
 
 
 async def test_a_text_that_ends_by_itself_says_how(llama_pair):
     """The server knows the end of a text by itself, whether it is among the stop ids or not."""
     engine = llama_pair["big"]
-    end = engine.vocabulary.marker("<|im_end|>")
+    end = engine.tokenizer.special_token_id("<|im_end|>")
     prefix = prompt(engine, PROBLEMS[0]["problem"])
-    ((asked,),) = await engine.complete([prefix], Decoding(2000, stop_ids=(end,)), key="", tally=Tally())
-    ((unasked,),) = await engine.complete([prefix], Decoding(2000), key="", tally=Tally())
+    ((asked,),) = await engine.complete([prefix], Decoding(2000, stop_ids=(end,)), key="", stats=CallStats())
+    ((unasked,),) = await engine.complete([prefix], Decoding(2000), key="", stats=CallStats())
     assert asked == unasked
     assert (asked.finish, asked.end_id) == ("end", end)
-    assert engine.vocabulary.marker("</think>") in asked.ids
+    assert engine.tokenizer.special_token_id("</think>") in asked.ids
 
 
 async def test_a_stream_gives_what_complete_gives(llama_pair):
@@ -90,28 +90,28 @@ async def test_a_stream_gives_what_complete_gives(llama_pair):
 async def test_no_id_of_a_character_is_lost(llama_pair, monkeypatch):
     """Streamed answers leave out all but the last id of a character of several tokens. A grammar makes the model write some."""
     engine, text = llama_pair["big"], "é🦊 中🦊🦊"
-    prefix, body = engine.vocabulary.encode("Once"), engine._protocol.body
-    ends = tuple(engine.vocabulary.marker(end) for end in ("<|im_end|>", "<|endoftext|>"))
+    prefix, body = engine.tokenizer.encode("Once"), engine._protocol.body
+    ends = tuple(engine.tokenizer.special_token_id(end) for end in ("<|im_end|>", "<|endoftext|>"))
     grammar = {"grammar": f'root ::= "{text}"'}
     monkeypatch.setattr(engine._protocol, "body", lambda *asked: body(*asked) | grammar)
-    ((whole,),) = await engine.complete([prefix], Decoding(60, logprobs=True), key="", tally=Tally())
-    assert engine.vocabulary.to_bytes(whole.ids).decode() == text
+    ((whole,),) = await engine.complete([prefix], Decoding(60, logprobs=True), key="", stats=CallStats())
+    assert engine.tokenizer.to_bytes(whole.ids).decode() == text
     assert len(whole.logprobs) == len(whole.ids) > len(text)
     at_once = {**body(ServerRequest([prefix], [0], 60), Decoding(60), 1), **grammar, "stream": False}
     del at_once["return_progress"]
     answer = json.loads(await engine.client.post("/completion", at_once, ""))
-    assert list(whole.ids) == [number for number in answer["tokens"] if number not in engine.vocabulary.markers.values()]
+    assert list(whole.ids) == [number for number in answer["tokens"] if number not in engine.tokenizer.special_tokens.values()]
     for stop in ("🦊", "中", "🦊🦊🦊"):  # the server takes such texts off its answers
-        ((ended,),) = await engine.complete([prefix], Decoding(60, stop=(stop,), stop_ids=ends), key="", tally=Tally())
-        assert engine.vocabulary.to_bytes(ended.ids).decode() == (text.partition(stop)[0] + stop if stop in text else text)
+        ((ended,),) = await engine.complete([prefix], Decoding(60, stop=(stop,), stop_ids=ends), key="", stats=CallStats())
+        assert engine.tokenizer.to_bytes(ended.ids).decode() == (text.partition(stop)[0] + stop if stop in text else text)
         assert ended.finish == ("stop" if stop in text else "end")
     for limit in range(1, len(whole.ids)):
-        tally = Tally()
-        ((cut,),) = await engine.complete([prefix], Decoding(limit), key="", tally=tally)
+        stats = CallStats()
+        ((cut,),) = await engine.complete([prefix], Decoding(limit), key="", stats=stats)
         assert (cut.ids, cut.finish) == (whole.ids[: len(cut.ids)], "length")
         assert limit - 3 <= len(cut.ids) <= limit
-        assert engine.vocabulary.to_bytes(cut.ids).decode() or limit < 4  # whole characters
-        assert tally.produced_tokens == limit
+        assert engine.tokenizer.to_bytes(cut.ids).decode() or limit < 4  # whole characters
+        assert stats.produced_tokens == limit
 
 
 async def test_chunks_of_one_token_get_through_characters_of_several(llama_pair, monkeypatch):
@@ -135,15 +135,15 @@ async def test_chunks_of_one_token_get_through_characters_of_several(llama_pair,
 
 async def test_seeds_make_the_draws_and_each_place_has_its_own(llama_pair):
     engine = llama_pair["small"]
-    prefix = engine.vocabulary.encode("Once upon a time")  # nothing that it would be sure of
-    decoding, tally = Decoding(24, temperature=1.0, seed=11, n=3), Tally()
-    first = await engine.complete([prefix, prefix], decoding, key="", tally=tally)
+    prefix = engine.tokenizer.encode("Once upon a time")  # nothing that it would be sure of
+    decoding, stats = Decoding(24, temperature=1.0, seed=11, n=3), CallStats()
+    first = await engine.complete([prefix, prefix], decoding, key="", stats=stats)
     # Company, and how much of the prompt is in the cache, change the last bits of what the server computes, and so a draw now and then:
     # these are alone, one after another, and the last two find the same cache.
-    alone = [(await engine.complete([prefix], Decoding(24, temperature=1.0, seed=5), key="", tally=Tally()))[0][0] for _ in range(3)]
+    alone = [(await engine.complete([prefix], Decoding(24, temperature=1.0, seed=5), key="", stats=CallStats()))[0][0] for _ in range(3)]
     assert alone[1] == alone[2]
     assert len({one.ids for several in first for one in several}) == 6
-    assert tally.requests == 6
+    assert stats.requests == 6
 
 
 async def test_our_ids_are_the_servers_ids_for_any_text(llama_pair):
@@ -153,16 +153,16 @@ async def test_our_ids_are_the_servers_ids_for_any_text(llama_pair):
         for _ in range(60):
             text = "".join(draws.choice(alphabet) for _ in range(draws.randint(1, 60)))
             answer = json.loads(await engine.client.post("/tokenize", {"content": text, "parse_special": False}, ""))
-            if not set(answer["tokens"]) & set(engine.vocabulary.markers.values()):
-                assert engine.vocabulary.encode(text) == answer["tokens"]
+            if not set(answer["tokens"]) & set(engine.tokenizer.special_tokens.values()):
+                assert engine.tokenizer.encode(text) == answer["tokens"]
 
 
 async def test_the_prefix_cache_is_used_and_counted(llama_pair):
     engine = llama_pair["big"]
     prefix = (prompt(engine, PROBLEMS[0]["problem"]) * 30)[:1000]
-    cold, warm = Tally(), Tally()
-    await engine.complete([prefix], Decoding(1), key="", tally=cold)
-    await engine.complete([[*prefix, 30, 31]], Decoding(1), key="", tally=warm)
+    cold, warm = CallStats(), CallStats()
+    await engine.complete([prefix], Decoding(1), key="", stats=cold)
+    await engine.complete([[*prefix, 30, 31]], Decoding(1), key="", stats=warm)
     assert cold.cached_tokens < 100
     assert warm.cached_tokens == 1000
     assert warm.prompt_tokens == 1002
@@ -194,13 +194,13 @@ async def test_one_step_after_another_is_written_into_the_same_cache(llama_pair)
     """A step ends at a stop string, and the next call goes to the slot that has all of it: the slot is free by then."""
     engine = llama_pair["big"]
     prefix = prompt(engine, PROBLEMS[7]["problem"])
-    ends = tuple(engine.vocabulary.marker(end) for end in ("</think>", "<|im_end|>"))
+    ends = tuple(engine.tokenizer.special_token_id(end) for end in ("</think>", "<|im_end|>"))
     for step in range(5):
-        tally = Tally()
-        ((completion,),) = await engine.complete([prefix], Decoding(200, stop=("\n\n",), stop_ids=ends), key="", tally=tally)
+        stats = CallStats()
+        ((completion,),) = await engine.complete([prefix], Decoding(200, stop=("\n\n",), stop_ids=ends), key="", stats=stats)
         if step:
-            assert tally.cached_tokens >= len(prefix) - 2
-        assert tally.produced_tokens == completion.produced
+            assert stats.cached_tokens >= len(prefix) - 2
+        assert stats.produced_tokens == completion.produced
         if completion.finish != "stop":
             break
         prefix = [*prefix, *completion.ids]
@@ -233,23 +233,23 @@ async def test_an_idle_model_is_warmed_while_the_other_one_writes(llama_pair):
 
 
 async def test_cancelling_frees_the_slots(llama_pair, llamas, monkeypatch):
-    engine, tally = llama_pair["big"], Tally()
+    engine, stats = llama_pair["big"], CallStats()
     body = engine._protocol.body
     monkeypatch.setattr(
         engine._protocol, "body", lambda *asked: body(*asked) | {"ignore_eos": True}
     )  # however slow we look, they are at work
     prefix = prompt(engine, PROBLEMS[0]["problem"])
-    more = engine.vocabulary.encode("Once upon a time")
-    task = asyncio.create_task(engine.complete([more] * 8, Decoding(6000, temperature=0.9, seed=4), key="", tally=tally))
+    more = engine.tokenizer.encode("Once upon a time")
+    task = asyncio.create_task(engine.complete([more] * 8, Decoding(6000, temperature=0.9, seed=4), key="", stats=stats))
     await until(lambda: working(llamas["big"]) == 4 or task.done())
-    await until(lambda: tally.produced_tokens > 10 or task.done())
+    await until(lambda: stats.produced_tokens > 10 or task.done())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     monkeypatch.undo()
     await until(lambda: working(llamas["big"]) == 0)
     assert metric(llamas["big"].url, "requests_deferred", "llamacpp") == 0
-    assert (await engine.complete([prefix], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
+    assert (await engine.complete([prefix], Decoding(4), key="", stats=CallStats()))[0][0].finish == "length"
 
 
 async def test_more_chains_than_slots_wait_for_their_turn(llama_pair):
@@ -260,19 +260,19 @@ async def test_more_chains_than_slots_wait_for_their_turn(llama_pair):
 async def test_what_does_not_fit_is_said(llama_pair):
     engine = llama_pair["small"]
     with pytest.raises(ContextExceededError):
-        await engine.complete([[40] * 9000], Decoding(1), key="", tally=Tally())
-    ((full,),) = await engine.complete([[40] * 8190], Decoding(9, temperature=0.7), key="", tally=Tally())
+        await engine.complete([[40] * 9000], Decoding(1), key="", stats=CallStats())
+    ((full,),) = await engine.complete([[40] * 8190], Decoding(9, temperature=0.7), key="", stats=CallStats())
     assert full.finish in ("context", "end")
     assert len(full.ids) <= 2
     with pytest.raises(EngineRefusedError, match="invalid tokens"):
-        await engine.complete([[99999]], Decoding(1), key="", tally=Tally())
+        await engine.complete([[99999]], Decoding(1), key="", stats=CallStats())
     with pytest.raises(EngineError, match="cannot score"):
-        await engine.score([[40]], [[41]], key="", tally=Tally())
+        await engine.score([[40]], [[41]], key="", stats=CallStats())
 
 
 async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    own = await asyncio.to_thread(starting.start, llama_launch("small", "--api-key sesame"))
+    own = await asyncio.to_thread(starting.start_and_wait, llama_launch("small", "--api-key sesame"))
     try:
         for wrong in (None, "simsim"):
             with pytest.raises(EngineRefusedError, match=r"401.*--big-key") as refused:

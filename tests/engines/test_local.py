@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speculative.engines.base import Completion, Decoding, Delta, Engine, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Engine
 from speculative.engines.local import BundledEngine
 from speculative.engines.local.engine import SHIPPED
 from speculative.engines.local.model import PIECE, Model
@@ -33,11 +33,11 @@ def small() -> Iterator[BundledEngine]:
 
 @pytest.fixture(scope="module")
 def prompt(small: BundledEngine) -> list[int]:
-    return small.vocabulary.encode(TEXT)
+    return small.tokenizer.encode(TEXT)
 
 
-async def one(engine: BundledEngine, prefix: list[int], decoding: Decoding, tally: Tally | None = None) -> Completion:
-    return (await engine.complete([prefix], decoding, key="k", tally=tally or Tally()))[0][0]
+async def one(engine: BundledEngine, prefix: list[int], decoding: Decoding, stats: CallStats | None = None) -> Completion:
+    return (await engine.complete([prefix], decoding, key="k", stats=stats or CallStats()))[0][0]
 
 
 def changed(decoding: Decoding, **changes: Any) -> Decoding:
@@ -47,7 +47,43 @@ def changed(decoding: Decoding, **changes: Any) -> Decoding:
 async def test_it_is_an_engine(small: BundledEngine) -> None:
     engine: Engine = small
     assert (engine.name, engine.dialect, engine.context) == ("bundled:small", "bundled", 16384)
-    assert engine.abilities == {"continue", "ids", "logprobs", "score", "stream", "cached"}
+    assert engine.abilities == {"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"}
+
+
+async def test_the_most_likely_tokens_and_the_choices_are_those_of_the_distribution(small: BundledEngine, prompt: list[int]) -> None:
+    whole = small._worker.model.shape.vocabulary
+    found = await one(small, prompt, changed(SAMPLED, max_tokens=5, logprobs=True, top_logprobs=whole, choices=(5, 6, 7)))
+    assert found.top_logprobs
+    assert found.logprobs
+    for token, logprob, top in zip(found.ids, found.logprobs, found.top_logprobs, strict=True):
+        values = [value for _, value in top]
+        assert values == sorted(values, reverse=True)
+        assert np.exp(values).sum() == pytest.approx(1, abs=1e-4)
+        assert dict(top)[token] == pytest.approx(logprob, abs=1e-4)
+    assert found.choice_logprobs == tuple(dict(found.top_logprobs[0])[token] for token in (5, 6, 7))
+    three = await one(small, prompt, changed(SAMPLED, max_tokens=5, top_logprobs=3))
+    assert three.top_logprobs == tuple(top[:3] for top in found.top_logprobs)
+    (scored,) = await small.score([prompt], [found.ids], key="", stats=CallStats(), top=3)
+    for mine, theirs in zip(three.top_logprobs, scored.top or (), strict=True):
+        assert [token for token, _ in mine] == [token for token, _ in theirs]
+        assert [value for _, value in mine] == pytest.approx([value for _, value in theirs], abs=1e-4)
+
+
+async def test_among_others_top_and_choices_are_those_of_its_own_row(small: BundledEngine, prompt: list[int]) -> None:
+    kind = changed(SAMPLED, max_tokens=9, top_logprobs=2, choices=(5, 6))
+    alone = await one(small, prompt, kind)
+    crowd = await asyncio.gather(
+        *(one(small, prompt[place % 3 :], changed(kind, seed=place)) for place in range(9)), one(small, prompt, kind)
+    )
+    assert crowd[-1] == alone
+
+
+async def test_a_call_that_resumes_another_draws_what_that_would_have_drawn(small: BundledEngine, prompt: list[int]) -> None:
+    whole = await one(small, prompt, changed(SAMPLED, max_tokens=40, seed=11))
+    size = len(whole.ids) // 2
+    resumed = changed(SAMPLED, max_tokens=40 - size, seed=99, resumes=(11, 0, 0, size))
+    assert (await one(small, [*prompt, *whole.ids[:size]], resumed)).ids == whole.ids[size:]
+    assert (await one(small, [*prompt, *whole.ids[:size]], changed(resumed, resumes=None))).ids != whole.ids[size:]
 
 
 @pytest.mark.parametrize("name", ["small", "big"])
@@ -64,7 +100,7 @@ async def test_alone_and_among_32_a_chain_is_the_same_bit_for_bit(name: str) -> 
     for prefix, kind in zip(prefixes, kinds, strict=True):
         tasks.append(asyncio.create_task(one(crowd, prefix, kind)))
         await asyncio.sleep(0.001)
-    scored = await asyncio.gather(*(crowd.score([p], [c.ids], key="", tally=Tally()) for p, c in zip(prefixes, expected, strict=True)))
+    scored = await asyncio.gather(*(crowd.score([p], [c.ids], key="", stats=CallStats()) for p, c in zip(prefixes, expected, strict=True)))
     assert [await task for task in tasks] == expected
     for completion, values in zip(expected, scored, strict=True):
         if completion.logprobs is not None:
@@ -86,7 +122,7 @@ def test_the_cache_changes_no_result(small: BundledEngine, moves: list[tuple[int
             kind = changed(SAMPLED, max_tokens=tokens)
             found, expected = await asyncio.gather(one(small, chain, kind), one(cold, chain, kind))
             assert found == expected
-            assert await small.score([chain], [found.ids], key="", tally=Tally()) == [list(found.logprobs or ())]
+            assert await small.score([chain], [found.ids], key="", stats=CallStats()) == [list(found.logprobs or ())]
             chain += found.ids
         await cold.aclose()
 
@@ -94,13 +130,13 @@ def test_the_cache_changes_no_result(small: BundledEngine, moves: list[tuple[int
 
 
 async def test_going_on_rewinding_and_branching_compute_nothing_again(small: BundledEngine) -> None:
-    chain = small.vocabulary.encode("Something that nobody has said before: " + TEXT)
+    chain = small.tokenizer.encode("Something that nobody has said before: " + TEXT)
 
     async def fresh(prefix: list[int], tokens: int = 12) -> tuple[int, list[int]]:
-        tally = Tally()
-        completion = await one(small, prefix, changed(SAMPLED, max_tokens=tokens), tally)
-        assert tally.prompt_tokens == len(prefix)
-        return tally.prompt_tokens - tally.cached_tokens, list(completion.ids)
+        stats = CallStats()
+        completion = await one(small, prefix, changed(SAMPLED, max_tokens=tokens), stats)
+        assert stats.prompt_tokens == len(prefix)
+        return stats.prompt_tokens - stats.cached_tokens, list(completion.ids)
 
     await fresh(chain, 0)
     _, first = await fresh(chain)
@@ -114,28 +150,28 @@ async def test_going_on_rewinding_and_branching_compute_nothing_again(small: Bun
 
 
 async def test_scoring_reuses_the_prefix_and_leaves_the_continuation(small: BundledEngine) -> None:
-    chain = small.vocabulary.encode("Another thing that was never said. " + TEXT)
-    tally = Tally()
-    values = await small.score([chain, chain], [[40, 41, 42], [50]], key="", tally=tally)
+    chain = small.tokenizer.encode("Another thing that was never said. " + TEXT)
+    stats = CallStats()
+    values = await small.score([chain, chain], [[40, 41, 42], [50]], key="", stats=stats)
     assert [len(part) for part in values] == [3, 1]
     assert all(value < 0 for part in values for value in part)
-    assert tally == Tally(requests=1, prompt_tokens=2 * len(chain), cached_tokens=len(chain) - 1, scored_tokens=4)
-    tally = Tally()
-    await one(small, [*chain, 40, 41, 42, 60], changed(SAMPLED, max_tokens=1), tally)
-    assert tally.cached_tokens == len(chain) + 3
-    assert await small.score([chain], [[]], key="", tally=Tally()) == [[]]
-    assert await small.score([], [], key="", tally=Tally()) == []
+    assert stats == CallStats(requests=1, prompt_tokens=2 * len(chain), cached_tokens=len(chain) - 1, scored_tokens=4)
+    stats = CallStats()
+    await one(small, [*chain, 40, 41, 42, 60], changed(SAMPLED, max_tokens=1), stats)
+    assert stats.cached_tokens == len(chain) + 3
+    assert await small.score([chain], [[]], key="", stats=CallStats()) == [[]]
+    assert await small.score([], [], key="", stats=CallStats()) == []
 
 
 async def test_long_appends_come_in_pieces(small: BundledEngine) -> None:
     random = np.random.default_rng(0)
     text = [int(i) for i in random.integers(3, 500, 900)]
-    whole = await small.score([text[:1]], [text[1:]], key="", tally=Tally())
+    whole = await small.score([text[:1]], [text[1:]], key="", stats=CallStats())
     for cut in (127, 128, 129, 130, 257, 300, 899):
         cold = BundledEngine.open("small")
         if cut % 2:
             await one(cold, text[:cut], Decoding(0))
-        assert await cold.score([text[:cut]], [text[cut:]], key="", tally=Tally()) == [whole[0][cut - 1 :]]
+        assert await cold.score([text[:cut]], [text[cut:]], key="", stats=CallStats()) == [whole[0][cut - 1 :]]
         await cold.aclose()
 
 
@@ -157,10 +193,10 @@ def test_an_append_of_any_size_computes_the_same(name: str) -> None:
 
 async def test_draws_depend_on_seed_and_place_alone(small: BundledEngine, prompt: list[int]) -> None:
     kind = changed(SAMPLED, n=3)
-    results = await small.complete([prompt, prompt[:-5], prompt], kind, key="", tally=Tally())
+    results = await small.complete([prompt, prompt[:-5], prompt], kind, key="", stats=CallStats())
     assert len({completion.ids for part in results for completion in part}) == 9
     assert results[0][0] == await one(small, prompt, SAMPLED)
-    again = await small.complete([prompt], changed(kind, n=5), key="other", tally=Tally())
+    again = await small.complete([prompt], changed(kind, n=5), key="other", stats=CallStats())
     assert again[0][:3] == results[0]
     assert (await one(small, prompt, changed(SAMPLED, seed=6))).ids != results[0][0].ids
     longer = await one(small, prompt, changed(SAMPLED, max_tokens=90))
@@ -168,58 +204,58 @@ async def test_draws_depend_on_seed_and_place_alone(small: BundledEngine, prompt
 
 
 async def test_n_completions_share_one_prefill(small: BundledEngine) -> None:
-    chain = small.vocabulary.encode("A third thing, also new. " + TEXT)
-    tally = Tally()
-    await small.complete([chain], changed(SAMPLED, n=4), key="", tally=tally)
-    assert tally == Tally(requests=1, prompt_tokens=len(chain), cached_tokens=tally.cached_tokens, produced_tokens=4 * 24)
-    assert tally.cached_tokens < 20
+    chain = small.tokenizer.encode("A third thing, also new. " + TEXT)
+    stats = CallStats()
+    await small.complete([chain], changed(SAMPLED, n=4), key="", stats=stats)
+    assert stats == CallStats(requests=1, prompt_tokens=len(chain), cached_tokens=stats.cached_tokens, produced_tokens=4 * 24)
+    assert stats.cached_tokens < 20
 
 
 async def test_greedy_copies_are_written_once(small: BundledEngine, prompt: list[int]) -> None:
-    tally, kind = Tally(), Decoding(24, n=3, logprobs=True)
-    found = await small.complete([prompt, prompt[:-2]], kind, key="", tally=tally)
+    stats, kind = CallStats(), Decoding(24, n=3, logprobs=True)
+    found = await small.complete([prompt, prompt[:-2]], kind, key="", stats=stats)
     assert found == [[await one(small, ids, changed(kind, n=1))] * 3 for ids in (prompt, prompt[:-2])]
-    assert tally.produced_tokens == sum(several[0].produced for several in found)
+    assert stats.produced_tokens == sum(several[0].produced for several in found)
 
 
 async def test_a_stream_gives_what_complete_gives(small: BundledEngine, prompt: list[int]) -> None:
-    tally = Tally()
-    deltas = [delta async for delta in small.stream(prompt, SAMPLED, key="", tally=tally)]
+    stats = CallStats()
+    deltas = [delta async for delta in small.stream(prompt, SAMPLED, key="", stats=stats)]
     completion = await one(small, prompt, SAMPLED)
     assert tuple(i for delta in deltas for i in delta.ids) == completion.ids
     assert [delta.completion for delta in deltas] == [None] * (len(deltas) - 1) + [completion]
-    assert tally.produced_tokens == 24
-    empty = [delta async for delta in small.stream(prompt, Decoding(0), key="", tally=Tally())]
+    assert stats.produced_tokens == 24
+    empty = [delta async for delta in small.stream(prompt, Decoding(0), key="", stats=CallStats())]
     assert empty == [Delta((), Completion((), "length"))]
 
 
 async def test_a_stream_ends_before_its_end_id(small: BundledEngine, prompt: list[int]) -> None:
     plain = await one(small, prompt, SAMPLED)
     kind = changed(SAMPLED, stop_ids=(plain.ids[3],))
-    deltas = [delta async for delta in small.stream(prompt, kind, key="", tally=Tally())]
+    deltas = [delta async for delta in small.stream(prompt, kind, key="", stats=CallStats())]
     assert tuple(i for delta in deltas for i in delta.ids) == (await one(small, prompt, kind)).ids
 
 
 async def test_stop_ids_end_and_are_no_text(small: BundledEngine, prompt: list[int]) -> None:
     plain = await one(small, prompt, SAMPLED)
     place = next(i for i, token in enumerate(plain.ids) if i > 2 and token not in plain.ids[:i])
-    tally = Tally()
-    ended = await one(small, prompt, changed(SAMPLED, stop_ids=(plain.ids[place], 10**6)), tally)
+    stats = CallStats()
+    ended = await one(small, prompt, changed(SAMPLED, stop_ids=(plain.ids[place], 10**6)), stats)
     assert plain.logprobs is not None
     assert ended == Completion(plain.ids[:place], "end", plain.ids[place], plain.logprobs[:place])
-    assert tally.produced_tokens == ended.produced == place + 1
+    assert stats.produced_tokens == ended.produced == place + 1
 
 
 async def test_stop_strings_end_with_the_token_that_completes_them(small: BundledEngine, prompt: list[int]) -> None:
     plain = await one(small, prompt, changed(SAMPLED, max_tokens=60))
-    text = small.vocabulary.to_bytes(plain.ids).decode(errors="ignore")
+    text = small.tokenizer.to_bytes(plain.ids).decode(errors="ignore")
     for start in (5, 20, 33):
         stop = text[start : start + 4]
         ended = await one(small, prompt, changed(SAMPLED, max_tokens=60, stop=("never", stop)))
         assert ended.finish == "stop"
         assert plain.ids[: len(ended.ids)] == ended.ids
-        assert stop.encode() in small.vocabulary.to_bytes(ended.ids)
-        assert stop.encode() not in small.vocabulary.to_bytes(ended.ids[:-1])
+        assert stop.encode() in small.tokenizer.to_bytes(ended.ids)
+        assert stop.encode() not in small.tokenizer.to_bytes(ended.ids[:-1])
 
 
 async def test_the_context_ends_a_chain_and_refuses_a_prefix() -> None:
@@ -233,8 +269,8 @@ async def test_the_context_ends_a_chain_and_refuses_a_prefix() -> None:
     with pytest.raises(ContextExceededError, match="small: a prefix of 101 tokens does not fit into its context of 100"):
         await one(engine, [*full, 5], SAMPLED)
     with pytest.raises(ContextExceededError):
-        await engine.score([full], [[5, 6]], key="", tally=Tally())
-    assert len((await engine.score([full], [[5]], key="", tally=Tally()))[0]) == 1
+        await engine.score([full], [[5, 6]], key="", stats=CallStats())
+    assert len((await engine.score([full], [[5]], key="", stats=CallStats()))[0]) == 1
     await engine.aclose()
 
 
@@ -249,15 +285,15 @@ async def test_what_cannot_be_asked_is_an_error_of_that_call_alone(small: Bundle
         with pytest.raises(EngineError, match=f"id {ids[0]} is not in the vocabulary of 512"):
             await one(small, ids, SAMPLED)
         with pytest.raises(EngineError, match="not in the vocabulary"):
-            await small.score([prompt], [ids], key="", tally=Tally())
+            await small.score([prompt], [ids], key="", stats=CallStats())
     with pytest.raises(EngineError, match="empty prefix"):
         await one(small, [], SAMPLED)
     with pytest.raises(EngineError, match="1 prefixes and 0 continuations"):
-        await small.score([prompt], [], key="", tally=Tally())
+        await small.score([prompt], [], key="", stats=CallStats())
     with pytest.raises(EngineError, match="n=2"):
-        await anext(small.stream(prompt, changed(SAMPLED, n=2), key="", tally=Tally()))
-    assert await small.complete([], SAMPLED, key="", tally=Tally()) == []
-    assert await small.complete([prompt], changed(SAMPLED, n=0), key="", tally=Tally()) == [[]]
+        await anext(small.stream(prompt, changed(SAMPLED, n=2), key="", stats=CallStats()))
+    assert await small.complete([], SAMPLED, key="", stats=CallStats()) == []
+    assert await small.complete([prompt], changed(SAMPLED, n=0), key="", stats=CallStats()) == [[]]
     assert len((await other).ids) == 200
 
 
@@ -294,23 +330,23 @@ async def test_a_failing_step_is_told_to_all_that_were_in_it(prompt: list[int], 
 
 async def test_cancelling_ends_the_work_and_counts_it(small: BundledEngine, prompt: list[int]) -> None:
     batch = small._worker.batch
-    tally, other = Tally(), asyncio.create_task(one(small, prompt, changed(SAMPLED, max_tokens=400)))
-    task = asyncio.create_task(small.complete([prompt, prompt[:-1]], changed(SAMPLED, max_tokens=10_000, n=3), key="", tally=tally))
+    stats, other = CallStats(), asyncio.create_task(one(small, prompt, changed(SAMPLED, max_tokens=400)))
+    task = asyncio.create_task(small.complete([prompt, prompt[:-1]], changed(SAMPLED, max_tokens=10_000, n=3), key="", stats=stats))
     while len(batch.members) < 7:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(batch.members) <= 1
-    assert tally.produced_tokens >= 6
-    counted = tally.produced_tokens
+    assert stats.produced_tokens >= 6
+    counted = stats.produced_tokens
     assert len((await other).ids) == 400
-    assert tally.produced_tokens == counted
+    assert stats.produced_tokens == counted
 
 
 async def test_cancelling_before_the_work_begins(small: BundledEngine, prompt: list[int]) -> None:
-    tally = Tally()
-    tasks = [asyncio.create_task(one(small, prompt, changed(SAMPLED, max_tokens=3000), tally)) for _ in range(20)]
+    stats = CallStats()
+    tasks = [asyncio.create_task(one(small, prompt, changed(SAMPLED, max_tokens=3000), stats)) for _ in range(20)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
@@ -320,12 +356,12 @@ async def test_cancelling_before_the_work_begins(small: BundledEngine, prompt: l
 
 
 async def test_leaving_a_stream_ends_it(small: BundledEngine, prompt: list[int]) -> None:
-    tally = Tally()
-    stream = small.stream(prompt, changed(SAMPLED, max_tokens=10_000), key="", tally=tally)
+    stats = CallStats()
+    stream = small.stream(prompt, changed(SAMPLED, max_tokens=10_000), key="", stats=stats)
     assert len((await anext(stream)).ids) >= 1
     await stream.aclose()  # type: ignore[attr-defined]
     assert not small._worker.batch.members
-    assert tally.produced_tokens >= 1
+    assert stats.produced_tokens >= 1
 
 
 async def test_one_wake_up_a_call(small: BundledEngine, prompt: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +369,9 @@ async def test_one_wake_up_a_call(small: BundledEngine, prompt: list[int], monke
     wakes: list[Any] = []
     plain = loop.call_soon_threadsafe
     monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *arguments: wakes.append(arguments) or plain(*arguments))
-    await small.complete([prompt, prompt[:-2]], changed(SAMPLED, n=3), key="", tally=Tally())
+    await small.complete([prompt, prompt[:-2]], changed(SAMPLED, n=3), key="", stats=CallStats())
     assert len(wakes) == 1
-    await small.score([prompt, prompt[:-2]], [[5], [6]], key="", tally=Tally())
+    await small.score([prompt, prompt[:-2]], [[5], [6]], key="", stats=CallStats())
     assert len(wakes) == 2
 
 
@@ -359,18 +395,18 @@ async def test_little_memory_costs_time_and_nothing_else(small: BundledEngine) -
     random = np.random.default_rng(9)
     prefixes = [[int(i) for i in random.integers(3, 500, 480)] for _ in range(6)]
     kind = changed(SAMPLED, max_tokens=60, n=7)
-    expected = await small.complete(prefixes, kind, key="", tally=Tally())
-    scores = await small.score(prefixes, [parts[1].ids for parts in expected], key="", tally=Tally())
+    expected = await small.complete(prefixes, kind, key="", stats=CallStats())
+    scores = await small.score(prefixes, [parts[1].ids for parts in expected], key="", stats=CallStats())
     budget = 5 * 512 * small._worker.model.token_bytes
     tight = BundledEngine.open("small", cache_bytes=budget)
-    tally, calls = Tally(), asyncio.gather
+    stats, calls = CallStats(), asyncio.gather
     results = await calls(
-        tight.complete(prefixes, kind, key="", tally=tally),
-        tight.score(prefixes, [parts[1].ids for parts in expected], key="", tally=Tally()),
+        tight.complete(prefixes, kind, key="", stats=stats),
+        tight.score(prefixes, [parts[1].ids for parts in expected], key="", stats=CallStats()),
     )
     assert results == [expected, scores]
     assert tight._worker.batch.shrinks
-    assert tally == Tally(1, 6 * 480, tally.cached_tokens, 42 * 60, 0)
+    assert stats == CallStats(1, 6 * 480, stats.cached_tokens, 42 * 60, 0)
     assert tight._worker.store.nbytes <= budget
     await tight.aclose()
 
@@ -387,15 +423,15 @@ async def test_a_crowd_in_little_memory(small: BundledEngine, seed: int) -> None
         for turn in range(4):
             await asyncio.sleep(float(mine.random()) * 0.02)
             kind = changed(SAMPLED, max_tokens=int(mine.choice([0, 1, 16, 120])), n=int(mine.choice([1, 1, 3])), seed=turn)
-            expected = (await small.complete([chain], kind, key="", tally=Tally()))[0]
-            call = asyncio.ensure_future(tight.complete([chain], kind, key="", tally=Tally()))
+            expected = (await small.complete([chain], kind, key="", stats=CallStats()))[0]
+            call = asyncio.ensure_future(tight.complete([chain], kind, key="", stats=CallStats()))
             if mine.random() < 0.3:
                 await asyncio.sleep(float(mine.random()) * 0.02)
                 call.cancel()
                 await asyncio.gather(call, return_exceptions=True)
             else:
                 assert (await call)[0] == expected
-                found = await tight.score([chain], [expected[-1].ids], key="", tally=Tally())
+                found = await tight.score([chain], [expected[-1].ids], key="", stats=CallStats())
                 assert found == [list(expected[-1].logprobs or ())]
             chain += [*expected[0].ids, *(int(i) for i in mine.integers(3, 500, 10))]
 
@@ -410,7 +446,7 @@ async def test_a_crowd_in_little_memory(small: BundledEngine, seed: int) -> None
 async def test_closing_fails_what_is_in_flight(prompt: list[int]) -> None:
     engine = BundledEngine.open("small", context=16000)
     call = asyncio.create_task(one(engine, prompt, changed(SAMPLED, max_tokens=15_000)))
-    stream = engine.stream(prompt, changed(SAMPLED, max_tokens=15_000), key="", tally=Tally())
+    stream = engine.stream(prompt, changed(SAMPLED, max_tokens=15_000), key="", stats=CallStats())
     await anext(stream)
     cancelled = asyncio.create_task(one(engine, prompt, changed(SAMPLED, max_tokens=15_000)))
     await asyncio.sleep(0.01)
@@ -466,15 +502,15 @@ def test_the_interpreter_ends_with_an_engine_at_work() -> None:
 
     code = """
 import asyncio, sys
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import Decoding, CallStats
 from speculative.engines.local import BundledEngine
 engine = BundledEngine.open("small")
 async def main():
-    task = asyncio.ensure_future(engine.complete([[5, 6]], Decoding(16000), key="", tally=Tally()))
+    task = asyncio.ensure_future(engine.complete([[5, 6]], Decoding(16000), key="", stats=CallStats()))
     await asyncio.sleep(0.05)
 asyncio.run(main())
 loop = asyncio.new_event_loop()
-call = loop.create_task(engine.complete([[5, 6]], Decoding(16000), key="", tally=Tally()))
+call = loop.create_task(engine.complete([[5, 6]], Decoding(16000), key="", stats=CallStats()))
 loop.run_until_complete(asyncio.sleep(0.05))
 sys.exit(3)
 """

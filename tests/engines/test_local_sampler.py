@@ -119,16 +119,16 @@ class Letters:
 )
 def test_stop_strings_end_where_their_bytes_complete(tokens: list[bytes], strings: list[str], numbers: list[int]) -> None:
     ids = [number % len(tokens) for number in numbers]
-    vocabulary: Any = Letters(tokens)
-    stops = Stops(tuple(strings), (), vocabulary, len(tokens))
+    tokenizer: Any = Letters(tokens)
+    stops = Stops(tuple(strings), (), tokenizer, len(tokens))
     found = next((i for i in range(len(ids)) if stops.flags[ids[i]] and stops.completed(ids[: i + 1])), None)
-    texts = [vocabulary.to_bytes(ids[: i + 1]) for i in range(len(ids))]
+    texts = [tokenizer.to_bytes(ids[: i + 1]) for i in range(len(ids))]
     assert found == next((i for i, text in enumerate(texts) if any(stop.encode() in text for stop in strings)), None)
 
 
 def test_stop_ids_and_nothing_to_stop_for() -> None:
-    vocabulary: Any = Letters([b"a", b"b", b""])
-    assert Stops((), (1, 77), vocabulary, 3).flags.tolist() == [0, 2, 0]
-    assert not Stops(("",), (), vocabulary, 3).any
+    tokenizer: Any = Letters([b"a", b"b", b""])
+    assert Stops((), (1, 77), tokenizer, 3).flags.tolist() == [0, 2, 0]
+    assert not Stops(("",), (), tokenizer, 3).any
     assert ends_in(b"xab", b"ab c")
     assert not ends_in(b"xab", b"ca")

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from speculative.engines.base import Completion, Decoding, Tally
+from speculative.engines.base import CallStats, Completion, Decoding
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import ContextExceededError, EngineError, UnknownNameError, UsageError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
 
 TEXT = "One 🦊 step.\n\nTwo, then é and 中文.\n\nThree."
@@ -24,11 +24,11 @@ class Rig:
     def __init__(self, script=TEXT + "</think>\n\nIt is 7.", *, width=2, **settings):
         self.local = ScriptedEngine(script, width=width, context=settings.pop("context", 4096))
         self.server = FakeServer(self.local, **settings)
-        self.vocabulary = ScriptedVocabulary(width)
+        self.tokenizer = ScriptedTokenizer(width)
 
     async def __aenter__(self):
         await self.server.start()
-        self.engine = await OpenAIEngine.connect(self.server.url, vocabulary=self.vocabulary, dialect="chatml", secret=self.server.key)
+        self.engine = await OpenAIEngine.connect(self.server.url, tokenizer=self.tokenizer, dialect="chatml", secret=self.server.key)
         self.server.requests.clear()
         return self
 
@@ -38,36 +38,36 @@ class Rig:
 
     @property
     def prompt(self):
-        return [*self.vocabulary.encode("Question"), self.vocabulary.marker("<think>"), *self.vocabulary.encode("\n")]
+        return [*self.tokenizer.encode("Question"), self.tokenizer.special_token_id("<think>"), *self.tokenizer.encode("\n")]
 
     @property
     def closing(self):
-        return (self.vocabulary.marker("</think>"), self.vocabulary.marker("<|im_end|>"))
+        return (self.tokenizer.special_token_id("</think>"), self.tokenizer.special_token_id("<|im_end|>"))
 
     async def complete(self, decoding, prefixes=None):
-        tally = Tally()
-        return await self.engine.complete(prefixes or [self.prompt], decoding, key="chain", tally=tally), tally
+        stats = CallStats()
+        return await self.engine.complete(prefixes or [self.prompt], decoding, key="chain", stats=stats), stats
 
 
 async def test_the_ids_are_those_of_the_model(kind):
     async with Rig(kind=kind) as rig:
-        ((completion,),), tally = await rig.complete(Decoding(200, stop_ids=rig.closing))
+        ((completion,),), stats = await rig.complete(Decoding(200, stop_ids=rig.closing))
         assert completion.finish == "end"
         assert completion.end_id == rig.closing[0]
-        assert rig.vocabulary.to_bytes(completion.ids).decode() == TEXT
-        assert tally.requests == 1
-        assert tally.prompt_tokens == len(rig.prompt)
-        assert tally.produced_tokens == completion.produced
+        assert rig.tokenizer.to_bytes(completion.ids).decode() == TEXT
+        assert stats.requests == 1
+        assert stats.prompt_tokens == len(rig.prompt)
+        assert stats.produced_tokens == completion.produced
 
 
 async def test_a_stop_string_ends_with_the_token_in_which_it_completes(kind):
     async with Rig(kind=kind, width=3) as rig:
         ((completion,),), _ = await rig.complete(Decoding(200, stop=("\n\n",), stop_ids=rig.closing))
-        text = rig.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
+        text = rig.tokenizer.to_bytes(completion.ids).decode("utf-8", "replace")
         assert completion.finish == "stop"
         assert completion.end_id is None
         assert "\n\n" in text
-        assert "\n\n" not in rig.vocabulary.to_bytes(completion.ids[:-1]).decode("utf-8", "replace")
+        assert "\n\n" not in rig.tokenizer.to_bytes(completion.ids[:-1]).decode("utf-8", "replace")
 
 
 async def test_the_limit_and_the_context_end_a_text(kind):
@@ -84,18 +84,18 @@ async def test_a_stream_gives_what_complete_gives(kind):
     async with Rig(kind=kind) as rig:
         decoding = Decoding(200, stop=("Three",), stop_ids=rig.closing, logprobs=True)
         ((whole,),), counted = await rig.complete(decoding)
-        tally = Tally()
-        deltas = [delta async for delta in rig.engine.stream(rig.prompt, decoding, key="chain", tally=tally)]
+        stats = CallStats()
+        deltas = [delta async for delta in rig.engine.stream(rig.prompt, decoding, key="chain", stats=stats)]
         assert deltas[-1].completion == whole
         assert [delta.completion for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
         assert tuple(number for delta in deltas for number in delta.ids) == whole.ids
         assert len(whole.logprobs) == len(whole.ids)
-        assert tally.requests == counted.requests == 1
+        assert stats.requests == counted.requests == 1
 
 
 async def test_greedy_prefixes_go_together_and_sampled_ones_apart():
     async with Rig() as rig:
-        other = rig.prompt + rig.vocabulary.encode("One ")
+        other = rig.prompt + rig.tokenizer.encode("One ")
         found, _ = await rig.complete(Decoding(5), [rig.prompt, other])
         assert [len(several) for several in found] == [1, 1]
         assert len(rig.server.requests) == 1
@@ -108,10 +108,10 @@ async def test_greedy_prefixes_go_together_and_sampled_ones_apart():
 
 async def test_greedy_copies_are_written_and_paid_for_once(kind):
     async with Rig(kind=kind) as rig:
-        (once, copies), tally = await rig.complete(Decoding(5, n=3, logprobs=True), [rig.prompt, rig.prompt[:-1]])
+        (once, copies), stats = await rig.complete(Decoding(5, n=3, logprobs=True), [rig.prompt, rig.prompt[:-1]])
         assert once == [once[0]] * 3
         assert copies == [copies[0]] * 3
-        assert (tally.prompt_tokens, tally.produced_tokens) == (2 * len(rig.prompt) - 1, 10)
+        assert (stats.prompt_tokens, stats.produced_tokens) == (2 * len(rig.prompt) - 1, 10)
 
 
 async def test_completions_land_in_their_places(kind):
@@ -119,11 +119,11 @@ async def test_completions_land_in_their_places(kind):
         return f"{seen.rpartition('<think>')[2].strip()}{'-greedy' if seed == 0 else ''}</think>"
 
     async with Rig(script, kind=kind) as rig:
-        prefixes = [rig.prompt + rig.vocabulary.encode(word) for word in ("ab", "cd", "ef")]
-        found, tally = await rig.complete(Decoding(30, temperature=1.0, n=2, stop_ids=rig.closing), prefixes)
-        texts = [[rig.vocabulary.to_bytes(one.ids).decode() for one in several] for several in found]
+        prefixes = [rig.prompt + rig.tokenizer.encode(word) for word in ("ab", "cd", "ef")]
+        found, stats = await rig.complete(Decoding(30, temperature=1.0, n=2, stop_ids=rig.closing), prefixes)
+        texts = [[rig.tokenizer.to_bytes(one.ids).decode() for one in several] for several in found]
         assert texts == [["ab", "ab"], ["cd", "cd"], ["ef", "ef"]]
-        assert tally.produced_tokens >= sum(one.produced for several in found for one in several)
+        assert stats.produced_tokens >= sum(one.produced for several in found for one in several)
 
 
 async def test_seeds_reach_the_server_and_repeat(kind):
@@ -138,13 +138,13 @@ async def test_seeds_reach_the_server_and_repeat(kind):
 async def test_scores_are_those_of_the_continuation():
     for kind in ("vllm", "sglang"):
         async with Rig(kind=kind) as rig:
-            tally = Tally()
-            given = [rig.vocabulary.encode("One"), rig.vocabulary.encode("Two, and"), []]
-            scores = await rig.engine.score([rig.prompt] * 3, given, key="chain", tally=tally)
+            stats = CallStats()
+            given = [rig.tokenizer.encode("One"), rig.tokenizer.encode("Two, and"), []]
+            scores = await rig.engine.score([rig.prompt] * 3, given, key="chain", stats=stats)
             assert [len(values) for values in scores] == [len(ids) for ids in given]
             assert scores[0][0] == pytest.approx(-0.1)
-            assert tally.scored_tokens == sum(len(ids) for ids in given)
-            assert tally.requests == 2
+            assert stats.scored_tokens == sum(len(ids) for ids in given)
+            assert stats.requests == 2
             assert "score" in rig.engine.abilities
 
 
@@ -152,19 +152,19 @@ async def test_what_llama_cannot_do_is_said():
     async with Rig(kind="llama.cpp") as rig:
         assert "score" not in rig.engine.abilities
         with pytest.raises(EngineError, match="cannot score"):
-            await rig.engine.score([[1]], [[2]], key="", tally=Tally())
+            await rig.engine.score([[1]], [[2]], key="", stats=CallStats())
 
 
 async def test_a_limit_within_a_character_ends_before_it():
     async with Rig(kind="llama.cpp", width=1) as rig:
         for limit in range(1, 12):
-            ((completion,),), tally = await rig.complete(Decoding(limit, stop_ids=rig.closing, logprobs=True))
-            text = rig.vocabulary.to_bytes(completion.ids).decode()  # whole characters: the next call begins the last one again
+            ((completion,),), stats = await rig.complete(Decoding(limit, stop_ids=rig.closing, logprobs=True))
+            text = rig.tokenizer.to_bytes(completion.ids).decode()  # whole characters: the next call begins the last one again
             assert text == TEXT[: len(text)]
             assert len(text.encode()) >= min(limit, len(TEXT.encode())) - 3
             assert text
             assert len(completion.logprobs) == len(completion.ids)
-            assert tally.produced_tokens >= limit
+            assert stats.produced_tokens >= limit
 
 
 async def test_the_session_header_and_the_key_are_sent():
@@ -188,14 +188,14 @@ async def test_nothing_is_asked_for_nothing():
     async with Rig() as rig:
         assert (await rig.complete(Decoding(0)))[0] == [[Completion((), "length")]]
         assert (await rig.complete(Decoding(4, n=0)))[0] == [[]]
-        assert [delta async for delta in rig.engine.stream(rig.prompt, Decoding(0), key="", tally=Tally())][-1].completion == Completion(
-            (), "length"
-        )
+        assert [delta async for delta in rig.engine.stream(rig.prompt, Decoding(0), key="", stats=CallStats())][
+            -1
+        ].completion == Completion((), "length")
         assert rig.server.requests == []
         with pytest.raises(EngineError, match="empty prefix"):
-            await rig.engine.complete([[]], Decoding(1), key="", tally=Tally())
+            await rig.engine.complete([[]], Decoding(1), key="", stats=CallStats())
         with pytest.raises(EngineError, match="n=2"):
-            _ = [delta async for delta in rig.engine.stream(rig.prompt, Decoding(1, n=2), key="", tally=Tally())]
+            _ = [delta async for delta in rig.engine.stream(rig.prompt, Decoding(1, n=2), key="", stats=CallStats())]
 
 
 async def test_the_server_says_what_it_is(kind):
@@ -224,7 +224,7 @@ async def test_a_context_that_is_no_number_of_positions_is_not_said(kind, nonsen
     pages = server._pages
     server._pages = lambda: told({path: {"context_length": 1, **page} for path, page in pages().items()})
     async with server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         assert engine.context > 0
         await engine.aclose()
 
@@ -233,7 +233,7 @@ async def test_a_server_that_does_not_report_its_cache_lacks_that_ability():
     server = FakeServer(ScriptedEngine("x"))
     server.cached = False
     async with server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         assert "cached" not in engine.abilities
 
 
@@ -242,7 +242,7 @@ async def test_a_server_that_drafts_tokens_by_itself_is_known(speculates):
     server = FakeServer(ScriptedEngine("x"))
     server.speculates = speculates
     async with server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         assert ("speculates" in engine.abilities) == speculates
         await engine.aclose()
 
@@ -251,13 +251,13 @@ async def test_a_server_that_drafts_tokens_by_itself_is_known(speculates):
 async def test_a_tokenizer_that_is_not_the_models_is_refused(kind):
     """Its ids would be other words to the server: fluent nonsense, and no error."""
 
-    class Other(ScriptedVocabulary):
+    class Other(ScriptedTokenizer):
         def encode(self, text):
             return super().encode(text.swapcase())
 
     async with FakeServer(ScriptedEngine("x"), kind=kind) as server:
         with pytest.raises(UsageError, match=r"aNN HAS 3 .*--big-tokenizer"):
-            await OpenAIEngine.connect(server.url, vocabulary=Other(), dialect="chatml")
+            await OpenAIEngine.connect(server.url, tokenizer=Other(), dialect="chatml")
 
 
 async def test_a_server_that_gives_no_ids_is_refused():
@@ -265,7 +265,7 @@ async def test_a_server_that_gives_no_ids_is_refused():
     server.ids = False
     async with server:
         with pytest.raises(EngineError, match="no token ids"):
-            await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+            await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
 
 
 async def test_a_wrong_model_and_a_missing_tokenizer_name_the_next_step(tmp_path):
@@ -280,10 +280,10 @@ async def test_it_opens_without_an_event_loop_and_serves_several():
     async with FakeServer(ScriptedEngine("One.</think>")) as server:
 
         def elsewhere():
-            engine = OpenAIEngine.open(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+            engine = OpenAIEngine.open(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
 
             async def use():
-                found = await engine.complete([[65]], Decoding(3), key="", tally=Tally())
+                found = await engine.complete([[65]], Decoding(3), key="", stats=CallStats())
                 await engine.aclose()
                 return found
 

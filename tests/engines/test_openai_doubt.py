@@ -6,14 +6,14 @@ import re
 import pytest
 
 import speculative
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import replicas
 from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.replicas import Replicas
 from speculative.errors import EngineTimeoutError
 from speculative.pair import Pair
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault
 from speculative.trace.events import Degraded
 
@@ -30,14 +30,14 @@ async def rig(*, count=1, pace=0.0):
     async with contextlib.AsyncExitStack() as stack:
         scripted = ScriptedEngine(TEXT * 4)
         servers = [await stack.enter_async_context(FakeServer(scripted, pace=pace)) for _ in range(count)]
-        engine = await OpenAIEngine.connect([one.url for one in servers], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect([one.url for one in servers], tokenizer=ScriptedTokenizer(), dialect="chatml")
         engine.client.deadlines = QUICK
         yield engine, *servers
         await engine.aclose()
 
 
 async def write(engine, key="chain"):
-    return await engine.complete([PROMPT], Decoding(6), key=key, tally=Tally())
+    return await engine.complete([PROMPT], Decoding(6), key=key, stats=CallStats())
 
 
 async def fails(engine, told):

@@ -8,11 +8,10 @@ import pytest
 
 import speculative
 from speculative.cli._flags import EngineFlags
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
-from speculative.engines.http.client import Deadlines, told
+from speculative.engines.http.client import Deadlines, EventParser, error_message
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.payloads import Payloads
 from speculative.engines.http.replicas import Replicas, address
 from speculative.errors import (
     EngineBusyError,
@@ -24,7 +23,7 @@ from speculative.errors import (
     UsageError,
 )
 from speculative.pair import Pair
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault
 
 FIRST, BETWEEN = Deadlines(first_token=0.3), Deadlines(between=0.3)
@@ -48,7 +47,7 @@ def _quick(monkeypatch):
 async def rig(*faults, deadlines=None, script=TEXT, **settings):
     """An engine on a server that breaks as told. Deadlines are short only where one has to fire: a busy machine is slow."""
     async with FakeServer(ScriptedEngine(script), **settings) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         engine.client.deadlines = deadlines or Deadlines()
         server.requests.clear()
         server.faults.extend(faults)
@@ -64,15 +63,15 @@ async def until(condition):
             await asyncio.sleep(0.005)
 
 
-async def write(engine, tokens=20, tally=None, **settings):
+async def write(engine, tokens=20, stats=None, **settings):
     ((completion,),) = await engine.complete(
-        [PROMPT], Decoding(tokens, **settings), key="chain", tally=tally if tally is not None else Tally()
+        [PROMPT], Decoding(tokens, **settings), key="chain", stats=stats if stats is not None else CallStats()
     )
     return completion
 
 
-async def read(engine, tokens=20, tally=None):
-    return [d async for d in engine.stream(PROMPT, Decoding(tokens), key="chain", tally=tally if tally is not None else Tally())]
+async def read(engine, tokens=20, stats=None):
+    return [d async for d in engine.stream(PROMPT, Decoding(tokens), key="chain", stats=stats if stats is not None else CallStats())]
 
 
 def dead_port():
@@ -113,11 +112,11 @@ async def test_a_broken_answer_is_a_typed_error_that_names_the_server(fault, err
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_what_can_pass_is_tried_again(status):
     async with rig(Fault("status", status=status), Fault("close"), Fault("status", status=429, retry_after="0")) as (server, engine):
-        tally = Tally()
-        assert len((await write(engine, tally=tally)).ids) == 20
+        stats = CallStats()
+        assert len((await write(engine, stats=stats)).ids) == 20
         assert len(server.requests) == 4
-        assert tally.requests == 1
-        assert tally.produced_tokens == 20
+        assert stats.requests == 1
+        assert stats.produced_tokens == 20
 
 
 async def test_attempts_end():
@@ -146,11 +145,11 @@ async def test_retry_after_is_waited_for(monkeypatch):
 async def test_a_broken_score_is_typed_too():
     async with rig(Fault("garbage"), Fault("status", status=503), None, Fault("stall")) as (_, engine):
         with pytest.raises(EngineServerError, match="scoring failed"):
-            await engine.score([PROMPT], [[99]], key="", tally=Tally())
-        assert len((await engine.score([PROMPT], [[99]], key="", tally=Tally()))[0]) == 1
+            await engine.score([PROMPT], [[99]], key="", stats=CallStats())
+        assert len((await engine.score([PROMPT], [[99]], key="", stats=CallStats()))[0]) == 1
         engine.client.deadlines = FIRST
         with pytest.raises(EngineTimeoutError):
-            await engine.score([PROMPT], [[99]], key="", tally=Tally())
+            await engine.score([PROMPT], [[99]], key="", stats=CallStats())
 
 
 async def test_the_whole_call_has_a_deadline():
@@ -197,7 +196,7 @@ async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_resu
         secret, unlike = (one.url.replace("http://", "http://me:hunter22@") for one in (server, other))
         with pytest.raises(UsageError, match="replicas have to be alike") as unalike:
             await OpenAIEngine.connect([secret, unlike])
-        engine = await OpenAIEngine.connect(secret, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(secret, tokenizer=ScriptedTokenizer(), dialect="chatml")
         told = [str(unalike.value)]
         for fault in (Fault("status"), Fault("stall"), Fault("garbage"), Fault("close", after=1)):
             server.faults.append(fault)
@@ -219,7 +218,7 @@ async def test_a_password_in_an_address_is_in_no_error_and_is_not_kept_with_resu
 async def test_a_login_in_an_address_and_a_key_are_too_much(secret):
     async with FakeServer(ScriptedEngine("x")) as server:
         connecting = OpenAIEngine.connect(
-            server.url.replace("//", "//me:hunter22@"), secret=secret, vocabulary=ScriptedVocabulary(), dialect="chatml"
+            server.url.replace("//", "//me:hunter22@"), secret=secret, tokenizer=ScriptedTokenizer(), dialect="chatml"
         )
         if secret is None:
             await connecting
@@ -238,23 +237,23 @@ async def test_a_key_that_no_header_can_hold_is_said_without_saying_it(secret):
 
 async def test_cancelling_closes_the_connection_and_counts_what_was_written():
     async with rig(pace=0.01) as (server, engine):
-        tally = Tally()
-        task = asyncio.create_task(read(engine, 200, tally))
-        await until(lambda: tally.produced_tokens >= 5)
+        stats = CallStats()
+        task = asyncio.create_task(read(engine, 200, stats))
+        await until(lambda: stats.produced_tokens >= 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: not server.running)
         assert server.dropped == 1
-        assert 5 <= tally.produced_tokens < 200
-        assert tally.prompt_tokens == len(PROMPT)
+        assert 5 <= stats.produced_tokens < 200
+        assert stats.prompt_tokens == len(PROMPT)
 
 
 async def test_cancelling_a_batch_ends_all_of_it():
     async with rig(pace=0.01) as (server, engine):
-        decoding, tally = Decoding(200, temperature=1.0), Tally()
-        task = asyncio.create_task(engine.complete([PROMPT] * 5, decoding, key="", tally=tally))
-        await until(lambda: server.running == 5 and tally.produced_tokens >= 5)
+        decoding, stats = Decoding(200, temperature=1.0), CallStats()
+        task = asyncio.create_task(engine.complete([PROMPT] * 5, decoding, key="", stats=stats))
+        await until(lambda: server.running == 5 and stats.produced_tokens >= 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -265,18 +264,18 @@ async def test_cancelling_a_batch_ends_all_of_it():
 async def test_one_that_fails_ends_its_neighbours():
     async with rig(None, Fault("error", after=3), None, pace=0.02) as (server, engine):
         with pytest.raises(EngineServerError):
-            await engine.complete([PROMPT] * 3, Decoding(200, temperature=1.0), key="", tally=Tally())
+            await engine.complete([PROMPT] * 3, Decoding(200, temperature=1.0), key="", stats=CallStats())
         await until(lambda: not server.running)
 
 
 async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
-        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect([one.url, two.url], tokenizer=ScriptedTokenizer(), dialect="chatml")
         one.requests.clear(), two.requests.clear()
         for number in range(16):
             for _ in range(3):
-                await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", tally=Tally())
+                await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", stats=CallStats())
         for server, other in ((one, two), (two, one)):
             seen = {headers["X-Session-ID"] for _, headers, _ in server.requests}
             assert seen
@@ -284,7 +283,7 @@ async def test_a_chain_stays_on_one_server_and_moves_when_it_dies():
         assert len(one.requests) + len(two.requests) == 48
         await one.stop()
         for number in range(16):
-            assert await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", tally=Tally())
+            assert await engine.complete([PROMPT], Decoding(2), key=f"chain-{number}", stats=CallStats())
         await two.stop()
         with pytest.raises(EngineUnreachableError):
             await write(engine)
@@ -296,7 +295,7 @@ async def test_a_server_that_cannot_serve_is_left_for_one_that_can(status):
     """A dead server behind a proxy says so, each time anew."""
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
-        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect([one.url, two.url], tokenizer=ScriptedTokenizer(), dialect="chatml")
         dead, other = (one, two) if engine.client.replicas.pick("chain").startswith(one.url) else (two, one)
         one.requests.clear(), two.requests.clear()
         dead.faults.extend([Fault("status", status=status)] * 8)
@@ -310,7 +309,7 @@ async def test_a_stuck_server_is_left_before_its_first_token(monkeypatch):
     monkeypatch.setattr(http, "RETRY_FOR_S", 0.1)
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
-        engine = await OpenAIEngine.connect([one.url, two.url], vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect([one.url, two.url], tokenizer=ScriptedTokenizer(), dialect="chatml")
         stuck = one if engine.client.replicas.pick("chain").startswith(one.url) else two
 
         async def patience(base, verb):
@@ -330,7 +329,7 @@ async def test_replicas_have_to_be_alike():
 
 async def test_a_chain_whose_server_dies_ends_in_an_error_with_its_trace():
     async with FakeServer(ScriptedEngine("One.\n\nTwo.</think>\n\n7")) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         async with Pair(engine, engine) as pair:
             server.faults.extend([None, Fault("close", after=2)])
             with pytest.raises(EngineServerError) as raised:
@@ -369,25 +368,25 @@ def test_events_that_come_one_by_one_are_cut_as_those_that_come_together():
         b"data: 6\n\ndata",
         b": 7\n\n",
     ]
-    payloads = Payloads()
+    payloads = EventParser()
     found = [payload for data in several for payload in payloads.feed(data)]
-    assert found == Payloads().feed(b"".join(several)) == [b"1", b"2", b"3", b"5", b"6", b"7"]
+    assert found == EventParser().feed(b"".join(several)) == [b"1", b"2", b"3", b"5", b"6", b"7"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_events_are_cut_wherever_reads_end(size):
     data = b': ping\n\ndata: {"a": 1}\n\nevent: x\r\ndata: {"b": 2}\r\n\r\ndata: [DONE]\n\n'
-    payloads, found = Payloads(), []
+    payloads, found = EventParser(), []
     for place in range(0, len(data), size):
         found += payloads.feed(data[place : place + size])
     assert found == [b'{"a": 1}', b'{"b": 2}', b"[DONE]"]
 
 
 def test_what_a_server_says_becomes_one_short_line():
-    assert told(b'{"error": {"message": "too\\n long"}}') == "too long"
-    assert told(b'{"detail": "Not Found"}') == "Not Found"
-    assert told(b"<html>" + b"x" * 1000).endswith("x…")
-    assert told(b"\xff") == "�"
+    assert error_message(b'{"error": {"message": "too\\n long"}}') == "too long"
+    assert error_message(b'{"detail": "Not Found"}') == "Not Found"
+    assert error_message(b"<html>" + b"x" * 1000).endswith("x…")
+    assert error_message(b"\xff") == "�"
 
 
 async def test_while_a_server_says_nothing_the_user_is_told_and_what_that_raises_ends_the_wait():
@@ -440,10 +439,10 @@ async def test_a_text_that_is_whole_is_an_answer_although_the_server_dies_behind
 
     async with rig(deadlines=BETWEEN) as (_, engine), await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
-        tally = Tally()
-        found = await call(engine, 2, tally)
+        stats = CallStats()
+        found = await call(engine, 2, stats)
         assert (found if call is write else found[-1].completion).ids == (97, 98)
-        assert tally.produced_tokens == 2
+        assert stats.produced_tokens == 2
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])
@@ -463,11 +462,11 @@ async def test_a_replica_that_dies_before_its_first_token_is_left_for_another_an
         engine.client.replicas = Replicas(urls)
         while engine.client.replicas.pick(str(key)) == other.url:
             key += 1
-        tally, decoding = Tally(), Decoding(20)
+        stats, decoding = CallStats(), Decoding(20)
         if call is write:
-            ((completion,),) = await engine.complete([PROMPT], decoding, key=str(key), tally=tally)
+            ((completion,),) = await engine.complete([PROMPT], decoding, key=str(key), stats=stats)
         else:
-            completion = [delta async for delta in engine.stream(PROMPT, decoding, key=str(key), tally=tally)][-1].completion
+            completion = [delta async for delta in engine.stream(PROMPT, decoding, key=str(key), stats=stats)][-1].completion
         assert bytes(number & 255 for number in completion.ids).decode() == TEXT[:20]
-        assert (tally.requests, tally.prompt_tokens, tally.produced_tokens) == (1, len(PROMPT), 20)
+        assert (stats.requests, stats.prompt_tokens, stats.produced_tokens) == (1, len(PROMPT), 20)
         assert engine.client.replicas.pick(str(key)) == other.url

@@ -4,15 +4,16 @@ import msgspec
 import pytest
 
 from speculative.engines.base import Decoding
-from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, Piece, ServerRequest
+from speculative.engines.http.protocols.base import BadResponseError, Piece, ServerRequest
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
-from speculative.testing import ScriptedVocabulary
+from speculative.engines.http.response import CompletionBuilder
+from speculative.testing import ScriptedTokenizer
 
-VOCABULARY = ScriptedVocabulary()
-END = VOCABULARY.marker("<|im_end|>")
-A, B, C = VOCABULARY.encode("abc")
+TOKENIZER = ScriptedTokenizer()
+END = TOKENIZER.special_token_id("<|im_end|>")
+A, B, C = TOKENIZER.encode("abc")
 
 
 def said(protocol, answer):
@@ -29,7 +30,7 @@ def said(protocol, answer):
         (SglangProtocol(), {"error": {"message": "dead"}}, "dead"),
         (SglangProtocol(), {"text": "x"}, "no token ids"),
         (SglangProtocol(), {"output_ids": [1], "meta_info": {"completion_tokens": 1, "finish_reason": {"type": "abort"}}}, "abort"),
-        (LlamaCppProtocol(VOCABULARY), {"error": {"message": "dead"}}, "dead"),
+        (LlamaCppProtocol(TOKENIZER), {"error": {"message": "dead"}}, "dead"),
     ],
 )
 def test_what_is_no_answer(protocol, answer, match):
@@ -50,20 +51,26 @@ def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
         assert ids == [1, 2, 3, 4, 5]
 
 
-def test_scores_that_are_not_those_asked_for():
+async def test_scores_of_other_tokens_are_a_bad_response():
+    def answering(answer):
+        async def ask(path, body):
+            return answer
+
+        return ask
+
     with pytest.raises(BadResponseError, match="1 log-probabilities for 3"):
-        VllmProtocol("m").scores_of(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}', [1], [2, 3])
+        await VllmProtocol("m", genuine=False).score(answering(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}'), [1], [2, 3], 0)
+    other = b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}'
     with pytest.raises(BadResponseError, match="not those"):
-        SglangProtocol().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
-    for ask in (lambda protocol: protocol.score_body([1], [2]), lambda protocol: protocol.scores_of(b"", [1], [2])):
-        with pytest.raises(BadResponseError, match="cannot score"):
-            ask(LlamaCppProtocol(VOCABULARY))
+        await SglangProtocol().score(answering(other), [1], [2], 0)
+    with pytest.raises(BadResponseError, match="cannot score"):
+        await LlamaCppProtocol(TOKENIZER).score(answering(b""), [1], [2], 0)
 
 
 def test_what_is_asked_of_each():
     job, decoding = ServerRequest([[1, 2]], [0], 5, seed=3), Decoding(5, 0.7, 0.9, 4, stop=("x",), stop_ids=(9,), logprobs=True)
     vllm, sglang, llama = (
-        protocol.body(job, decoding, 16) for protocol in (VllmProtocol("m"), SglangProtocol(), LlamaCppProtocol(VOCABULARY))
+        protocol.body(job, decoding, 16) for protocol in (VllmProtocol("m"), SglangProtocol(), LlamaCppProtocol(TOKENIZER))
     )
     assert vllm["prompt"] == sglang["input_ids"] == llama["prompt"] == [1, 2]
     assert vllm["max_tokens"] == sglang["sampling_params"]["max_new_tokens"] == 5
@@ -71,13 +78,13 @@ def test_what_is_asked_of_each():
     assert vllm["stop_token_ids"] == sglang["sampling_params"]["stop_token_ids"] == [9]
     assert vllm["ignore_eos"]
     assert llama["stop"] == ["x"]
-    assert LlamaCppProtocol(VOCABULARY).body(job, Decoding(5, stop=("x",), stop_ids=(END,)), 1)["stop"] == ["x", "<|im_end|>"]
+    assert LlamaCppProtocol(TOKENIZER).body(job, Decoding(5, stop=("x",), stop_ids=(END,)), 1)["stop"] == ["x", "<|im_end|>"]
     assert all(body["stream"] for body in (vllm, sglang, llama))
 
 
 def llama(*answers):
     """What is read out of llama.cpp's answers, one after another: ids, log-probabilities, and the last counts."""
-    read, ids, logprobs, cached, produced = LlamaCppProtocol(VOCABULARY).reader(), [], [], None, None
+    read, ids, logprobs, cached, produced = LlamaCppProtocol(TOKENIZER).reader(), [], [], None, None
     for answer in answers:
         news = read(msgspec.json.encode(answer))
         ids += [number for piece in news.pieces for number in piece.ids]
@@ -99,7 +106,7 @@ WORD = {"content": "", "tokens": [], "stop": True, "stop_type": "word", "tokens_
 
 
 def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text():
-    fox = VOCABULARY.encode("🦊")
+    fox = TOKENIZER.encode("🦊")
     one = {"content": "a", "tokens": [A], "tokens_predicted": 1, "completion_probabilities": [{"id": A, "logprob": -1.0}]}
     scored = {"completion_probabilities": [{"id": fox[-1], "logprob": -2.0}]}
     two = {"content": "🦊", "tokens": [fox[-1]], "tokens_predicted": 5, **scored}
@@ -122,8 +129,8 @@ def test_the_ids_of_a_character_that_llama_does_not_send_are_known_by_its_text()
 
 
 def test_llamas_own_end_of_a_text_is_not_of_the_text():
-    read = LlamaCppProtocol(VOCABULARY).reader()
-    think = VOCABULARY.marker("<think>")
+    read = LlamaCppProtocol(TOKENIZER).reader()
+    think = TOKENIZER.special_token_id("<think>")
     for number, given in ((A, [A]), (think, []), (B, [think, B]), (END, [])):
         said = {"content": "" if number in (think, END) else "x", "tokens": [number], "stop": False}
         assert [one for piece in read(msgspec.json.encode(said)).pieces for one in piece.ids] == given
@@ -137,7 +144,7 @@ def test_llamas_own_end_of_a_text_is_not_of_the_text():
         (Piece(0, [A, END], (), "stop"), "end", END, [A]),
         (Piece(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
         (Piece(0, [A], (), "stop", 77), "end", 77, [A]),
-        (Piece(0, [A, VOCABULARY.marker("<think>")], (), "stop"), "end", VOCABULARY.marker("<think>"), [A]),
+        (Piece(0, [A, TOKENIZER.special_token_id("<think>")], (), "stop"), "end", TOKENIZER.special_token_id("<think>"), [A]),
         (Piece(0, [A], (), "stop"), "end", END, [A]),
         (Piece(0, [A], (), "length"), "length", None, [A]),
         (Piece(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
@@ -145,7 +152,7 @@ def test_llamas_own_end_of_a_text_is_not_of_the_text():
     ],
 )
 def test_where_a_text_ends(piece, finish, end, ids):
-    writing = CompletionBuilder(Decoding(4, stop_ids=(END,), logprobs=bool(piece.logprobs)), 4, VOCABULARY)
+    writing = CompletionBuilder(Decoding(4, stop_ids=(END,), logprobs=bool(piece.logprobs)), 4, TOKENIZER)
     writing.add(piece)
     completion = writing.completion()
     assert (completion.finish, completion.end_id, list(completion.ids)) == (finish, end, ids)
@@ -154,9 +161,9 @@ def test_where_a_text_ends(piece, finish, end, ids):
 
 def test_a_stop_string_is_found_over_any_cut():
     for cut in range(6):
-        writing = CompletionBuilder(Decoding(99, stop=("\n\n", "zz")), 99, VOCABULARY)
-        ids = VOCABULARY.encode("a\nb\n\nc")
+        writing = CompletionBuilder(Decoding(99, stop=("\n\n", "zz")), 99, TOKENIZER)
+        ids = TOKENIZER.encode("a\nb\n\nc")
         writing.add(Piece(0, ids[:cut]))
         writing.add(Piece(0, ids[cut:]))
-        assert VOCABULARY.to_bytes(writing.ids) == b"a\nb\n\n"
+        assert TOKENIZER.to_bytes(writing.ids) == b"a\nb\n\n"
         assert writing.completion().finish == "stop"

@@ -11,14 +11,14 @@ import unlike
 
 import speculative
 from speculative.engines import hub
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http.discovery import UNKNOWN_CONTEXT
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.errors import ContextExceededError, UnknownMarkerError, UnknownNameError, UsageError
+from speculative.engines.tokenizers import loader
+from speculative.errors import ContextExceededError, UnknownNameError, UnknownSpecialTokenError, UsageError
 from speculative.pair import Pair
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
 
 
@@ -31,7 +31,7 @@ def serving(*cards, kind="vllm", **more):
 
 
 async def connected(server, **options):
-    engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml", **options)
+    engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml", **options)
     await engine.aclose()
     return engine
 
@@ -112,7 +112,7 @@ async def test_a_context_that_no_page_names_is_assumed_with_a_warning_that_says_
         (record,) = caplog.records
         assert f"{UNKNOWN_CONTEXT} tokens are assumed" in record.getMessage()
         assert "--big-context" in record.getMessage()
-        for call in (engine.complete([[65] * UNKNOWN_CONTEXT], Decoding(1), key="", tally=Tally()), short(server, engine)):
+        for call in (engine.complete([[65] * UNKNOWN_CONTEXT], Decoding(1), key="", stats=CallStats()), short(server, engine)):
             with pytest.raises(ContextExceededError, match=rf"context of (?:{UNKNOWN_CONTEXT}|4096).*--big-context"):
                 await call
         await engine.aclose()
@@ -126,14 +126,14 @@ async def short(server, engine):
     from speculative.testing.fake_server import Fault
 
     server.faults.append(Fault("status", status=400, said="This model's maximum context length is 4096 tokens."))
-    await engine.complete([[65]], Decoding(1), key="", tally=Tally())
+    await engine.complete([[65]], Decoding(1), key="", stats=CallStats())
 
 
 async def test_a_prefix_that_does_not_fit_names_what_does():
     async with serving(BASE) as server:
         engine = await connected(server)
         with pytest.raises(ContextExceededError, match=r"a prefix of 513 tokens .*context of 512; shorten .*: at most 511 tokens"):
-            await engine.complete([[65] * 512], Decoding(1), key="", tally=Tally())
+            await engine.complete([[65] * 512], Decoding(1), key="", stats=CallStats())
         await engine.aclose()
 
 
@@ -162,9 +162,9 @@ async def test_the_doctor_puts_a_wrong_dialect_into_the_roles_column(tmp_path):
     path = unlike.byte_level(tmp_path)
 
     class Real(ScriptedEngine):
-        vocabulary = remote_vocabulary.read(path)
+        tokenizer = loader.read(path)
 
-    for dialect, said in (("deepseek-r1", "no marker"), ("qwen33", "unknown dialect 'qwen33'")):
+    for dialect, said in (("deepseek-r1", "no special token"), ("qwen33", "unknown dialect 'qwen33'")):
         finding = await look("big", Real("One.", dialect=dialect))
         assert said in (finding.error or "")
 
@@ -176,8 +176,8 @@ def test_an_unknown_marker_lists_a_dozen_of_thousands(tmp_path):
     spec = json.loads(path.read_text())
     spec["added_tokens"] += [{**spec["added_tokens"][0], "id": 10_000 + i, "content": f"<|reserved_{i}|>"} for i in range(5000)]
     path.write_text(json.dumps(spec))
-    with pytest.raises(UnknownMarkerError, match=r"no marker '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
-        remote_vocabulary.read(path).marker("<thinking>")
+    with pytest.raises(UnknownSpecialTokenError, match=r"no special token '<thinking>' \(known: <think>, .*, and \d{4} more\)") as raised:
+        loader.read(path).special_token_id("<thinking>")
     assert len(str(raised.value)) < 500
 
 
@@ -196,7 +196,7 @@ async def test_while_the_tokenizer_is_read_no_server_is_said_to_be_waited_for(mo
         assert seen.wait(60)
         raise UsageError("enough")
 
-    monkeypatch.setattr(remote_vocabulary, "read", slow)
+    monkeypatch.setattr(loader, "read", slow)
     async with FakeServer(ScriptedEngine("x")) as server:
         with pytest.raises(UsageError, match="enough"):
             await asyncio.to_thread(OpenAIEngine.open, server.url, tokenizer=str(path), tell=tell)
@@ -229,11 +229,11 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once_in_one_line(fetched, monke
         with pytest.raises(
             UsageError, match=r"cache of the hub, and http://127\.0\.0\.1:\d+ cannot be reached \(Connection refused\)"
         ) as raised:
-            remote_vocabulary.find("someone/model")
+            loader.find("someone/model")
     assert "\n" not in str(raised.value)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
-        remote_vocabulary.find("someone/model")
+        loader.find("someone/model")
     assert fetched == []
 
 
@@ -242,7 +242,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for_long(fetched, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UsageError, match=r"cannot be reached \(.*(no answer within|timed out)"):
-            remote_vocabulary.find("someone/model")
+            loader.find("someone/model")
     assert fetched == []
 
 
@@ -250,7 +250,7 @@ async def test_a_hub_that_answers_anything_is_asked(fetched, monkeypatch):
     async with FakeServer(ScriptedEngine("x")) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
         with pytest.raises(UsageError, match="was not found on the hub"):
-            await asyncio.to_thread(remote_vocabulary.find, "someone/model")
+            await asyncio.to_thread(loader.find, "someone/model")
     assert fetched == ["someone/model"]
 
 
@@ -273,7 +273,7 @@ class Looping(FakeServer):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_repetition_that_the_server_ends_is_a_loop_and_no_broken_server(stream):
     async with Looping(ScriptedEngine("again " * 99)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         heard = []
         settings = {"listener": heard.append} if stream else {}
         result = await speculative.asolve("?", "random_switch", pair=Pair(engine, engine), max_tokens=200, switch_chunk=16, **settings)

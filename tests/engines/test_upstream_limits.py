@@ -2,21 +2,21 @@
 
 import asyncio
 import contextlib
+import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
-from speculative.engines.http import payloads
-from speculative.engines.http.client import Deadlines, retry_after
+from speculative.engines.http.busy import retry_after
+from speculative.engines.http.client import Deadlines, EventParser, LineTooLongError
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.payloads import LongLine, Payloads
 from speculative.engines.http.replicas import Replicas
 from speculative.errors import ContextExceededError, EngineBusyError, EngineRefusedError, EngineServerError, EngineTimeoutError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Fault
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -40,7 +40,7 @@ async def endless(head, piece):
         writer.close()
 
     async with FakeServer(ScriptedEngine("x")) as known, await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        engine = await OpenAIEngine.connect(known.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(known.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         engine.client.replicas = Replicas([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"])
         try:
             yield engine, lambda: sent
@@ -49,12 +49,12 @@ async def endless(head, piece):
 
 
 async def write(engine):
-    return await engine.complete([[97]], Decoding(4), key="", tally=Tally())
+    return await engine.complete([[97]], Decoding(4), key="", stats=CallStats())
 
 
 @pytest.mark.parametrize("begin", [b"data: ", b": ", b"x", b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\ndata: '])
 async def test_a_line_without_end(monkeypatch, begin):
-    monkeypatch.setattr(payloads, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(http, "MAX_LINE", 1 << 20)
     async with endless(EVENTS + begin, b"x" * 65536) as (engine, sent):
         with pytest.raises(EngineServerError, match=r"127\.0\.0\.1.*a line of more than 1048576 bytes"):
             await write(engine)
@@ -88,14 +88,14 @@ async def test_an_answer_without_end(monkeypatch):
     monkeypatch.setattr(http, "MAX_ANSWER", 1 << 20)
     async with endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as (engine, sent):
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
-            await engine.score([[97]], [[98]], key="", tally=Tally())
+            await engine.score([[97]], [[98]], key="", stats=CallStats())
         with pytest.raises(EngineServerError, match="an answer of more than 1048576 bytes"):
             await engine.client.get("/metrics")
         assert sent() < 1 << 25
 
 
 def test_empty_lines_and_comments_are_not_cut_into_pieces():
-    events, flood = Payloads(), b"\n" * (1 << 20)
+    events, flood = EventParser(), b"\n" * (1 << 20)
     tracemalloc.start()
     try:
         assert events.feed(b": " + flood) == []
@@ -106,17 +106,17 @@ def test_empty_lines_and_comments_are_not_cut_into_pieces():
 
 
 def test_a_line_that_comes_in_pieces_is_bounded_as_one_that_comes_at_once(monkeypatch):
-    monkeypatch.setattr(payloads, "MAX_LINE", 100)
-    assert Payloads().feed(b"data: " + b"x" * 90 + b"\n") == [b"x" * 90]
+    monkeypatch.setattr(http, "MAX_LINE", 100)
+    assert EventParser().feed(b"data: " + b"x" * 90 + b"\n") == [b"x" * 90]
     for pieces in ([b"data: " + b"x" * 100], [b"data: ", *[b"x"] * 100], [b"data: 1\n\ndata: " + b"x" * 100]):
-        events = Payloads()
-        with pytest.raises(LongLine):
+        events = EventParser()
+        with pytest.raises(LineTooLongError):
             _ = [events.feed(piece) for piece in pieces]
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
 def test_a_byte_order_mark_before_the_events_is_not_part_of_them(size):
-    data, events, found = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n", Payloads(), []
+    data, events, found = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n", EventParser(), []
     for place in range(0, len(data), size):
         found += events.feed(data[place : place + size])
     assert found == [b"1", b"2"]
@@ -165,7 +165,7 @@ def test_retry_after_by_a_date_without_the_servers_clock():
 @pytest.mark.parametrize("said", ["-5", "soon", "nan"])
 async def test_nonsense_in_retry_after_is_as_none(said):
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault("status", status=429, retry_after=said))
         with pytest.raises(EngineBusyError) as raised:
@@ -192,7 +192,7 @@ REFUSALS = [
 async def test_a_refused_context_is_that_error(said, context, fault):
     """As a status, or as an event in an answer that has begun."""
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.requests.clear()
         server.faults.append(Fault(fault, status=400, said=said))
         with pytest.raises(ContextExceededError, match="does not fit into its context") as raised:
@@ -207,10 +207,40 @@ async def test_a_refused_context_is_that_error(said, context, fault):
 
 async def test_another_refusal_is_none_of_the_context():
     async with FakeServer(ScriptedEngine("x" * 9)) as server:
-        engine = await OpenAIEngine.connect(server.url, vocabulary=ScriptedVocabulary(), dialect="chatml")
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
         server.faults.extend([Fault("status", status=400, said="unknown field: seed"), Fault("error", said="out of memory")])
         with pytest.raises(EngineRefusedError, match="unknown field"):
             await write(engine)
         with pytest.raises(EngineServerError, match="out of memory"):
             await write(engine)
         await engine.aclose()
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("error", "status", "seconds"),
+    [
+        ({"code": 429, "type": "RateLimit", "message": "too many"}, 429, None),
+        ({"code": 429, "message": "too many", "retry_after": 7}, 429, 7.0),
+        ({"code": "rate_limit_exceeded", "type": "requests", "message": "too many", "retry_after": "60"}, 429, 60.0),
+        ({"code": 503, "type": "unavailable_error", "message": "loading", "retry_after": -1}, 503, None),
+        ({"code": "too_many_chains", "type": "rate_limit_error", "message": "all places are taken"}, 429, None),
+        ({"code": None, "type": "overloaded_error", "message": "later", "retry_after": 40}, 503, 40.0),
+    ],
+)
+async def test_an_error_event_of_a_busy_server_is_busy(monkeypatch, error, status, seconds, later):
+    """A server that has begun a stream can send no other status."""
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    token = b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\n' if later else b""
+    event = b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+    async with endless(EVENTS + token, event) as (engine, _):
+        with pytest.raises(EngineBusyError, match="turned the call away") as raised:
+            await write(engine)
+    assert (raised.value.status, raised.value.retry_after, raised.value.lost) == (status, seconds, status == 503)
+
+
+@pytest.mark.parametrize("error", [{"code": 500}, {"type": ["rate_limit_error"]}, {"code": True}, {"code": {"a": 1}}, "429", 429, ["503"]])
+async def test_another_error_event_is_a_fault(error):
+    async with endless(EVENTS, b"data: " + json.dumps({"error": error}).encode() + b"\n\n") as (engine, _):
+        with pytest.raises(EngineServerError):
+            await write(engine)

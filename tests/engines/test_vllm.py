@@ -14,7 +14,7 @@ import unicodedata
 import pytest
 from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, until
 
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
@@ -27,17 +27,17 @@ async def test_the_servers_are_known_for_what_they_are(pair, local):
         assert found.server == "vllm 0.32.0"
         assert found.template == "the same as ours"
         assert set(found.abilities) == {"cached", "continue", "ids", "logprobs", "score", "stream"}
-        assert pair[role].vocabulary.fingerprint == local[role].vocabulary.fingerprint
+        assert pair[role].tokenizer.fingerprint == local[role].tokenizer.fingerprint
         assert pair[role].context == 8192
 
 
 async def test_greedy_ids_are_those_of_the_bundled_engine(pair, local):
     for role in ("big", "small"):
-        stop_ids = tuple(local[role].vocabulary.marker(end) for end in ("</think>", "<|im_end|>"))
+        stop_ids = tuple(local[role].tokenizer.special_token_id(end) for end in ("</think>", "<|im_end|>"))
         prefixes = [prompt(local[role], problem["problem"]) for problem in PROBLEMS[:12]]
         decoding = Decoding(96, stop_ids=stop_ids, logprobs=True)
-        theirs = await pair[role].complete(prefixes, decoding, key="", tally=Tally())
-        ours = await local[role].complete(prefixes, decoding, key="", tally=Tally())
+        theirs = await pair[role].complete(prefixes, decoding, key="", stats=CallStats())
+        ours = await local[role].complete(prefixes, decoding, key="", stats=CallStats())
         same = sum(one[0].ids == other[0].ids and one[0].finish == other[0].finish for one, other in zip(theirs, ours, strict=True))
         assert same >= 11
         for (one,), (other,) in zip(theirs, ours, strict=True):
@@ -51,29 +51,29 @@ async def test_a_stream_gives_what_complete_gives(pair):
 
 async def test_seeds_make_the_draws_and_each_place_has_its_own(pair):
     engine = pair["small"]
-    prefix = engine.vocabulary.encode("Once upon a time")  # nothing that it would be sure of
+    prefix = engine.tokenizer.encode("Once upon a time")  # nothing that it would be sure of
     decoding = Decoding(40, temperature=2.0, seed=11, n=3)
-    tally = Tally()
-    first = await engine.complete([prefix, prefix], decoding, key="", tally=tally)
-    again = await engine.complete([prefix, prefix], decoding, key="", tally=Tally())
+    stats = CallStats()
+    first = await engine.complete([prefix, prefix], decoding, key="", stats=stats)
+    again = await engine.complete([prefix, prefix], decoding, key="", stats=CallStats())
     assert first == again
     assert len({one.ids for several in first for one in several}) > 1
     assert first[0] != first[1]
-    assert tally.requests == 2
-    assert tally.produced_tokens == sum(one.produced for several in first for one in several)
+    assert stats.requests == 2
+    assert stats.produced_tokens == sum(one.produced for several in first for one in several)
 
 
 async def test_scores_are_those_of_the_bundled_engine(pair, local):
     for role in ("big", "small"):
         prefixes = [prompt(local[role], problem["problem"]) for problem in PROBLEMS[:4]]
-        given = [local[role].vocabulary.encode(text) for text in ("So 3 * 4 = 12.\n\n", "Wait.", "é🦊", "\\boxed{7}")]
-        tally = Tally()
-        theirs = await pair[role].score(prefixes, given, key="", tally=tally)
-        ours = await local[role].score(prefixes, given, key="", tally=Tally())
+        given = [local[role].tokenizer.encode(text) for text in ("So 3 * 4 = 12.\n\n", "Wait.", "é🦊", "\\boxed{7}")]
+        stats = CallStats()
+        theirs = await pair[role].score(prefixes, given, key="", stats=stats)
+        ours = await local[role].score(prefixes, given, key="", stats=CallStats())
         for one, other in zip(theirs, ours, strict=True):
             assert one == pytest.approx(other, abs=2e-2)
-        assert tally.scored_tokens == sum(map(len, given))
-        assert tally.cached_tokens == 0
+        assert stats.scored_tokens == sum(map(len, given))
+        assert stats.cached_tokens == 0
 
 
 async def test_our_ids_are_the_servers_ids_for_any_text(pair):
@@ -85,46 +85,46 @@ async def test_our_ids_are_the_servers_ids_for_any_text(pair):
             body = {"model": engine.server.model, "prompt": text, "add_special_tokens": False}
             answer = json.loads(await engine.client.post("/tokenize", body, ""))
             # The server may compose characters (NFC) before it encodes, which would change a text; we never do, and send ids.
-            if unicodedata.is_normalized("NFC", text) and not set(answer["tokens"]) & set(engine.vocabulary.markers.values()):
-                assert engine.vocabulary.encode(text) == answer["tokens"]
+            if unicodedata.is_normalized("NFC", text) and not set(answer["tokens"]) & set(engine.tokenizer.special_tokens.values()):
+                assert engine.tokenizer.encode(text) == answer["tokens"]
                 compared += 1
-            assert engine.vocabulary.to_bytes(engine.vocabulary.encode(text)).decode() == text
+            assert engine.tokenizer.to_bytes(engine.tokenizer.encode(text)).decode() == text
     assert compared > 40
 
 
 async def test_the_prefix_cache_is_used_and_counted(pair):
     engine = pair["big"]
     prefix = (prompt(engine, PROBLEMS[0]["problem"]) * 30)[:1000]
-    cold, warm = Tally(), Tally()
-    await engine.complete([prefix], Decoding(1), key="", tally=cold)
-    await engine.complete([[*prefix, 30, 31]], Decoding(1), key="", tally=warm)
+    cold, warm = CallStats(), CallStats()
+    await engine.complete([prefix], Decoding(1), key="", stats=cold)
+    await engine.complete([[*prefix, 30, 31]], Decoding(1), key="", stats=warm)
     assert (cold.cached_tokens, cold.prompt_tokens) == (0, 1000)
     assert (warm.cached_tokens, warm.prompt_tokens) == (896, 1002)
 
 
 async def test_many_beams_in_one_call(pair):
     """The width that SplitReason's example asks for."""
-    engine, tally = pair["small"], Tally()
+    engine, stats = pair["small"], CallStats()
     prefix = prompt(engine, PROBLEMS[0]["problem"])
-    ((*several,),) = await engine.complete([prefix], Decoding(16, temperature=2.0, n=512, seed=2), key="", tally=tally)
+    ((*several,),) = await engine.complete([prefix], Decoding(16, temperature=2.0, n=512, seed=2), key="", stats=stats)
     assert len(several) == 512
-    assert tally.requests == 1
+    assert stats.requests == 1
     assert len({one.ids for one in several}) > 50
 
 
 async def test_cancelling_ends_the_work_of_the_server(pair, servers):
     """Of so many completions that it would take long: a busy server may say for ten seconds nothing of itself."""
-    engine, tally, url = pair["big"], Tally(), servers["big"].url
+    engine, stats, url = pair["big"], CallStats(), servers["big"].url
     prefix = prompt(engine, PROBLEMS[0]["problem"])
     before = counts(servers)["big"]
-    task = asyncio.create_task(engine.complete([prefix] * 24, Decoding(6000, temperature=1.0), key="", tally=tally))
+    task = asyncio.create_task(engine.complete([prefix] * 24, Decoding(6000, temperature=1.0), key="", stats=stats))
     await until(lambda: metric(url, "num_requests_running") >= 3)
-    await until(lambda: tally.produced_tokens > 10)
+    await until(lambda: stats.produced_tokens > 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await quiet(servers)
     after = counts(servers)["big"]
     assert after["requests"] == before["requests"]  # none of them came to its end
-    assert 10 < tally.produced_tokens <= after["produced_tokens"] - before["produced_tokens"] < 24 * 6000
-    assert tally.prompt_tokens == 24 * len(prefix)
+    assert 10 < stats.produced_tokens <= after["produced_tokens"] - before["produced_tokens"] < 24 * 6000
+    assert stats.prompt_tokens == 24 * len(prefix)

@@ -8,7 +8,7 @@ import pytest
 from real import PROBLEMS, company, counted, counts, group, quiet, stopped, through_doors, until
 
 import speculative
-from speculative.engines.base import Decoding, Tally
+from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http.client import Deadlines
 from speculative.engines.vllm import guard
 from speculative.errors import EngineBusyError, EngineError, EngineServerError, EngineTimeoutError, EngineUnreachableError
@@ -138,13 +138,13 @@ async def test_a_server_that_is_stopped_is_a_timeout_and_one_that_goes_on_serves
                     await task
                 short(engine, first_token=6)
                 with pytest.raises(EngineTimeoutError, match="no answer within 6 s"):
-                    await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally())
+                    await engine.complete([[1, 2, 3]], Decoding(4), key="", stats=CallStats())
     (cut,) = (event for event in raised.value.trace if isinstance(event, Cancelled))
     assert 20 < cut.call.produced_tokens < 6000
     assert cut.proposal.text == "".join(text for _, text in listener.texts)
     engine.client.deadlines = Deadlines()
     await quiet(servers)  # what it was at work on has nobody to be written for
-    assert (await engine.complete([[1, 2, 3]], Decoding(4), key="", tally=Tally()))[0][0].finish == "length"
+    assert (await engine.complete([[1, 2, 3]], Decoding(4), key="", stats=CallStats()))[0][0].finish == "length"
 
 
 class Pieces(Method):
@@ -175,14 +175,14 @@ async def test_a_stopped_server_is_survived(servers, pair, endless, monkeypatch)
     engines, tallies, complete = Pair(pair["big"], endless["small"]), [], endless["small"].complete
     short(engines["small"])
 
-    def followed(*given, tally, **rest):
-        tallies.append(tally)
-        return complete(*given, tally=tally, **rest)
+    def followed(*given, stats, **rest):
+        tallies.append(stats)
+        return complete(*given, stats=stats, **rest)
 
     monkeypatch.setattr(endless["small"], "complete", followed)
     async with company(servers["small"], "small"):
         task = asyncio.create_task(chain(engines, "small_only", max_tokens=7000, degrade="big"))
-        await until(lambda: task.done() or any(tally.produced_tokens > 40 for tally in tallies))
+        await until(lambda: task.done() or any(stats.produced_tokens > 40 for stats in tallies))
         with stopped(servers["small"]):
             result = await task
     assert result.degraded == "small"
@@ -222,6 +222,6 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
     assert survived.usage["big"].kept_tokens > 0
     assert survived.text
     with pytest.raises(EngineError, match=small.url):
-        await endless["small"].complete([[1, 2]], Decoding(1), key="", tally=Tally())
+        await endless["small"].complete([[1, 2]], Decoding(1), key="", stats=CallStats())
     await asyncio.to_thread(small.process.wait, 20)
     assert not [pid for pid in members if guard.began(pid)]

@@ -11,11 +11,11 @@ import unlike
 from standing import gone
 
 import speculative
-from speculative.engines.base import Completion, Decoding, Tally
+from speculative.engines.base import CallStats, Completion, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http import client as http
 from speculative.engines.options import EngineOptions
-from speculative.engines.tokenizers import loader as remote_vocabulary
+from speculative.engines.tokenizers import loader
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
@@ -128,10 +128,10 @@ async def test_one_that_runs_another_model_is_used_and_told(tmp_path, caplog, so
     model = str(tmp_path / "model")
 
     class Stand(ScriptedEngine):
-        vocabulary = remote_vocabulary.read(tmp_path / "model" / "tokenizer.json")
+        tokenizer = loader.read(tmp_path / "model" / "tokenizer.json")
 
-        async def complete(self, prefixes, decoding, *, key, tally):
-            return [[Completion(tuple(self.vocabulary.encode("7")), "length")] * decoding.n for _ in prefixes]
+        async def complete(self, prefixes, decoding, *, key, stats):
+            return [[Completion(tuple(self.tokenizer.encode("7")), "length")] * decoding.n for _ in prefixes]
 
     async with FakeServer(Stand(""), model="there", source=model if source == "itself" else "other/one") as server:
         launch = LaunchConfig(model, "/nowhere", port=server.port)
@@ -224,9 +224,9 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     await asyncio.to_thread(opened.running.stop)
     calls = [
-        lambda: opened.complete([[1]], Decoding(1), key="", tally=Tally()),
-        lambda: anext(opened.stream([1], Decoding(1), key="", tally=Tally())),
-        lambda: opened.score([[1]], [[2]], key="", tally=Tally()),
+        lambda: opened.complete([[1]], Decoding(1), key="", stats=CallStats()),
+        lambda: anext(opened.stream([1], Decoding(1), key="", stats=CallStats())),
+        lambda: opened.score([[1]], [[2]], key="", stats=CallStats()),
     ]
     for call in calls:
         with pytest.raises(EngineUnreachableError, match=r"nothing listens there.*; its log: .*vllm-\d+-\w+\.log$"):
@@ -240,7 +240,7 @@ async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     opened.client.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
     with pytest.raises(EngineUnreachableError, match=r"its log: "):
-        await opened.complete([[1]], Decoding(1), key="", tally=Tally())
+        await opened.complete([[1]], Decoding(1), key="", stats=CallStats())
     await opened.aclose()
     assert opened.running.log.exists()
 
@@ -258,7 +258,7 @@ async def test_who_stops_listening_ends_the_call(stand_in):
             closed.append(True)
 
     opened.client.stream = answer
-    stream = opened.stream([1], Decoding(4), key="", tally=Tally())
+    stream = opened.stream([1], Decoding(4), key="", stats=CallStats())
     assert await anext(stream) == b"one"
     await stream.aclose()
     assert closed

@@ -137,7 +137,7 @@ async def test_a_changed_gold_answer_is_graded_anew(tmp_path):
 async def test_a_killed_run_goes_on(tmp_path):
     whole = await Bench(out=tmp_path / "whole").write(*numbered(10))
     killed, three = Bench(out=tmp_path / "run", delay=0.002, chains=2), asyncio.Event()
-    killed.tell = lambda: three.set() if len(killed.runner._folders[0].samples) == 3 else None
+    killed.tell = lambda: three.set() if len(killed.runner._stores[True].samples) == 3 else None
     task = asyncio.create_task(killed.write(*numbered(10)))
     await three.wait()
     task.cancel()
@@ -157,7 +157,7 @@ async def test_an_engine_error_stops_the_run_and_keeps_what_is_done(tmp_path):
         return RIGHT
 
     kept = r"the server broke; 5 of 8 chains are kept in .*run; the same command goes on"
-    for out, said in ((tmp_path / "run", kept), (None, "5 of 8 chains were done and are lost; keep them with --output_path")):
+    for out, said in ((tmp_path / "run", kept), (None, "5 of 8 chains are lost; keep them with --output_path")):
         with pytest.raises(EngineServerError, match=said) as raised:
             await Bench(reciting(text_of), out, chains=1).write(*numbered(8))
         assert isinstance(raised.value, EngineError)
@@ -229,7 +229,7 @@ def test_local_data(tmp_path, monkeypatch):
     monkeypatch.setenv("SPECULATIVE_DATA", str(file.parent))
     assert len(rows("aime24_nofigures")) == 3
     assert len(rows("stories")) == 500
-    with pytest.raises(UsageError, match=r"the folder has no openai_math\.jsonl"):
+    with pytest.raises(UsageError, match=r"must hold openai_math\.jsonl"):
         rows("openai_math")
     with pytest.raises(UsageError, match="No such file"):
         rows("openai_math", tmp_path / "none.jsonl")

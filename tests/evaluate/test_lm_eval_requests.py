@@ -106,18 +106,18 @@ def test_what_goes_before_the_arguments_is_told_once():
     two = Instance("a", {"temperature": 0.0, "max_gen_toks": 9}), Instance("b", {"temperature": 0.0, "max_gen_toks": 9})
     assert work_of(*two)[1] == []
     assert work_of(*two, temperature=0.6, max_tokens=9)[1] == [
-        "theirs: its generation_kwargs say temperature=0.0, and not the 0.6 of model_args; change it by --gen_kwargs"
+        "theirs: its generation_kwargs say temperature=0.0, not the 0.6 of model_args; change it by --gen_kwargs"
     ]
     _, complaints = work_of(Instance("a", {"repetition_penalty": 1.1, "thinking_start": "\n<think>", "thinking_end": "\n</think>"}))
-    assert complaints == ["theirs: repetition_penalty of its generation_kwargs has no use here"]
+    assert complaints == ["theirs: repetition_penalty of its generation_kwargs is not used"]
 
 
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
-        ({"max_gen_toks": 0}, "theirs: max_tokens: 0 is out of range"),
-        ({"max_gen_toks": "many"}, "theirs: max_tokens: 'many' is no whole number"),
-        ({"temperature": -1}, "theirs: temperature: -1 is out of range"),
+        ({"max_gen_toks": 0}, "theirs, document 0: max_tokens must be at least 1, got 0"),
+        ({"max_gen_toks": "many"}, "theirs, document 0: max_tokens must be an integer, got 'many'"),
+        ({"temperature": -1}, "theirs, document 0: temperature must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_names_the_task(kwargs, said):

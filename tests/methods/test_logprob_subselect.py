@@ -18,7 +18,7 @@ class Sure(ScriptedEngine):
 
     def _completion(self, prefix: Ids, decoding: Decoding, seed: int) -> Completion:
         done = super()._completion(prefix, decoding, seed)
-        digits = [character for character in self._vocabulary.show(prefix) if character.isdigit()]
+        digits = [character for character in self._tokenizer.show(prefix) if character.isdigit()]
         return Completion(
             done.ids, done.finish, done.end_id, tuple(-1 / (1 + int(digits[-1])) for _ in done.ids) if digits else done.logprobs
         )

@@ -12,7 +12,7 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, Question, SpecialToken, detect_dialect, find_dialect, known_dialects, load_dialect
 from speculative.settings import Settings
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 
 TALK = [Message("user", "Hi"), Message("assistant", "<think>\nhm\n</think>\n\nHello."), Message("user", "1+1?")]
 SPACED = [Message("user", ""), Message("assistant", "\n\nHello."), Message("user", "1+1?")]
@@ -157,12 +157,12 @@ def test_a_dialect_by_path_is_known_under_its_name(tmp_path, known):
 @pytest.mark.parametrize(
     ("code", "spec", "message"),
     [
-        (None, "x.py", "there is no file .*x.py"),
+        (None, "x.py", "x.py does not exist"),
         ("1/0", "x.py", "cannot be loaded: ZeroDivisionError"),
         (MINE, "x.py:Yours", "unknown dialect class in x.py 'Yours'"),
-        ("", "x.py", "holds 0 dialects"),
-        (MINE.replace('"mine"', '"qwen3"'), "x.py", "the dialect 'qwen3' of .* has the name of another one"),
-        (MINE + "\n    def __init__(self, size): ...", "x.py", "cannot be made without arguments"),
+        ("", "x.py", "must hold one dialect, got 0"),
+        (MINE.replace('"mine"', '"qwen3"'), "x.py", "the dialect 'qwen3' of .* must have a unique name"),
+        (MINE + "\n    def __init__(self, size): ...", "x.py", "must take no arguments"),
     ],
 )
 def test_a_path_that_gives_no_dialect_says_why(code, spec, message, tmp_path, known):
@@ -213,8 +213,8 @@ async def test_a_model_without_special_tokens_for_its_thinking_thinks_and_answer
 
 
 def test_models_without_special_tokens_for_their_thinking_are_detected():
-    vocabulary = ScriptedVocabulary()
-    vocabulary.markers = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
-    assert detect_dialect(vocabulary) == "chatml-plain"
-    vocabulary.markers = {"<bos>": 1, "<eos>": 2, "<start_of_turn>": 3, "<end_of_turn>": 4}
-    assert detect_dialect(vocabulary) == "gemma"
+    tokenizer = ScriptedTokenizer()
+    tokenizer.special_tokens = {"<|im_start|>": 1, "<|im_end|>": 2, "<|endoftext|>": 3}
+    assert detect_dialect(tokenizer) == "chatml-plain"
+    tokenizer.special_tokens = {"<bos>": 1, "<eos>": 2, "<start_of_turn>": 3, "<end_of_turn>": 4}
+    assert detect_dialect(tokenizer) == "gemma"

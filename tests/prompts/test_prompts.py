@@ -11,14 +11,14 @@ from speculative import Message, Problem
 from speculative.chain.context import View
 from speculative.errors import UnknownNameError
 from speculative.prompts import DIALECTS, Question, SpecialToken, encode_parts, find_dialect, parse_score
-from speculative.testing import MARKERS, ScriptedEngine, ScriptedVocabulary
+from speculative.testing import SPECIAL_TOKENS, ScriptedEngine, ScriptedTokenizer
 
 MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
 
 
 def shown(problem: Problem, name: str = "chatml") -> str:
     engine = ScriptedEngine("", dialect=name)
-    return engine.vocabulary.show(View(engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
+    return engine.tokenizer.show(View(engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
 
 
 def test_a_prompt_ends_where_the_thinking_begins() -> None:
@@ -35,29 +35,29 @@ def test_the_answer_instruction_is_the_problems_or_the_dialects() -> None:
     assert "6*7?<|im_end|>" in shown(Problem(MESSAGES), "bundled")
 
 
-@given(st.lists(st.sampled_from(MARKERS) | st.text(max_size=4)).map("".join))
+@given(st.lists(st.sampled_from(SPECIAL_TOKENS) | st.text(max_size=4)).map("".join))
 def test_marker_look_alikes_in_the_users_text_stay_text(text: str) -> None:
-    vocabulary = ScriptedVocabulary(3)
-    asked = encode_parts(vocabulary, find_dialect("chatml").prompt((Message("user", f"x{text}"),), ""))
-    plain = encode_parts(vocabulary, find_dialect("chatml").prompt((Message("user", "x"),), ""))
-    markers = {vocabulary.marker(marker) for marker in MARKERS}
+    tokenizer = ScriptedTokenizer(3)
+    asked = encode_parts(tokenizer, find_dialect("chatml").prompt((Message("user", f"x{text}"),), ""))
+    plain = encode_parts(tokenizer, find_dialect("chatml").prompt((Message("user", "x"),), ""))
+    markers = {tokenizer.special_token_id(marker) for marker in SPECIAL_TOKENS}
     assert [token for token in asked if token in markers] == [token for token in plain if token in markers]
-    assert text.encode() in vocabulary.to_bytes(asked)
+    assert text.encode() in tokenizer.to_bytes(asked)
 
 
 async def test_marker_look_alikes_in_a_chain_stay_text_for_the_other_model() -> None:
     chain = chain_of("x", "y", widths=(1, 2))
     await chain.insert("</think><|im_end|>")
     await chain.write("small", max_tokens=1)
-    vocabulary = chain.engines["small"].vocabulary
-    assert chain.parts.contexts.prefix("small").count(vocabulary.marker("</think>")) == 0
+    tokenizer = chain.engines["small"].tokenizer
+    assert chain.parts.contexts.prefix("small").count(tokenizer.special_token_id("</think>")) == 0
     assert chain.text == "</think><|im_end|>y"
 
 
 def test_how_a_prompt_is_put_together_never_shows_in_its_tokens() -> None:
-    vocabulary = ScriptedVocabulary(3)
-    assert encode_parts(vocabulary, ["ab", "", "c", SpecialToken("<think>"), "de", "f"]) == encode_parts(
-        vocabulary, ["abc", SpecialToken("<think>"), "def"]
+    tokenizer = ScriptedTokenizer(3)
+    assert encode_parts(tokenizer, ["ab", "", "c", SpecialToken("<think>"), "de", "f"]) == encode_parts(
+        tokenizer, ["abc", SpecialToken("<think>"), "def"]
     )
 
 

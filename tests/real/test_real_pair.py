@@ -100,15 +100,15 @@ def urls(flags, environment):
 
 
 @pytest.fixture(scope="session")
-def vocabularies(files):
+def tokenizers(files):
     """Read once: Gemma's 262,144 tokens take seconds."""
     return {role: loader.read(file) for role, file in files.items()}
 
 
 @pytest.fixture
-async def pair(urls, vocabularies):
+async def pair(urls, tokenizers):
     connect = OpenAIEngine.connect
-    async with Pair(*[await connect(urls[role], vocabulary=vocabularies[role]) for role in ("big", "small")]) as opened:
+    async with Pair(*[await connect(urls[role], tokenizer=tokenizers[role]) for role in ("big", "small")]) as opened:
         yield opened
 
 
@@ -138,10 +138,10 @@ def test_doctor_knows_both_models_by_their_files(urls, flags, environment):
 async def test_our_ids_are_the_servers_and_no_byte_is_lost(pair, role):
     engine = pair[role]
     for text in TEXTS:
-        ids = engine.vocabulary.encode(text)
-        assert engine.vocabulary.to_bytes(ids).decode() == text
-        answer = json.loads(await engine.link.post("/tokenize", {"content": text, "parse_special": False, "add_special": False}, ""))
-        told = json.loads(await engine.link.post("/detokenize", {"tokens": ids}, ""))
+        ids = engine.tokenizer.encode(text)
+        assert engine.tokenizer.to_bytes(ids).decode() == text
+        answer = json.loads(await engine.client.post("/tokenize", {"content": text, "parse_special": False, "add_special": False}, ""))
+        told = json.loads(await engine.client.post("/detokenize", {"tokens": ids}, ""))
         assert told["content"] == text
         assert ids == answer["tokens"]
 
@@ -179,9 +179,9 @@ async def test_every_wrapper_runs_over_the_pair(pair, wrapper):
 async def test_steps_are_seen_in_both_vocabularies(pair):
     """Blank lines are tokens of their own in one vocabulary and pieces of tokens in the other."""
     for role in ("big", "small"):
-        vocabulary = pair[role].vocabulary
-        ids = vocabulary.encode("First, add 3.\n\nThen take 2.\n\nDone")
-        assert b"".join(vocabulary.to_bytes([number]) for number in ids).count(b"\n\n") == 2
+        tokenizer = pair[role].tokenizer
+        ids = tokenizer.encode("First, add 3.\n\nThen take 2.\n\nDone")
+        assert b"".join(tokenizer.to_bytes([number]) for number in ids).count(b"\n\n") == 2
 
 
 def test_the_service_answers_streamed_and_whole_alike(urls, flags, environment, tmp_path):

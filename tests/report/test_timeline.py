@@ -78,8 +78,8 @@ async def test_discarded_copies_of_a_greedy_draft_cost_no_more_than_the_usage(me
 class Greedy(ScriptedEngine):
     """Copies are written once, as by the engines that ship."""
 
-    async def complete(self, prefixes, decoding, *, key, tally):
-        found = await super().complete(prefixes, structs.replace(decoding, n=1), key=key, tally=tally)
+    async def complete(self, prefixes, decoding, *, key, stats):
+        found = await super().complete(prefixes, structs.replace(decoding, n=1), key=key, stats=stats)
         return [several * decoding.n for several in found]
 
 

@@ -102,8 +102,8 @@ class Broken:
 class Late(Broken):
     """An engine that writes something, and then fails."""
 
-    async def stream(self, prefix, decoding, *, key, tally):
-        async for delta in self._inner.stream(prefix, decoding, key=key, tally=tally):
+    async def stream(self, prefix, decoding, *, key, stats):
+        async for delta in self._inner.stream(prefix, decoding, key=key, stats=stats):
             yield delta
-            if tally.produced_tokens > 4:
+            if stats.produced_tokens > 4:
                 raise self.error

@@ -11,22 +11,27 @@ from hypothesis import strategies as st
 from serving import ASK, TEXT, pair, serving
 
 import speculative
-from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+from speculative.chain.context import tokenize_prompts
+from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+from speculative.methods.base import Method
 from speculative.pair import Pair
+from speculative.problem import Message, Problem
+from speculative.prompts import Question
+from speculative.runner import run
 from speculative.serve import app as service
 from speculative.serve.body import BodyMeter
 from speculative.serve.errors import ApiError
-from speculative.testing import ScriptedEngine, ScriptedVocabulary
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
 
 TOKENIZER = Path(speculative.__file__).parent / "bundled/big/tokenizer.json"
 
 
 class Watchdog:
-    """Counts the turns of a service's event loop, and tells whether it goes on turning."""
+    """Counts the turns of an event loop, and tells whether it goes on turning."""
 
-    def __init__(self, served):
+    def __init__(self, loop):
         self.turns = 0
-        self._loop = served.server.loop
+        self._loop = loop
         self._moved = threading.Condition()
         self._over = False
         self._loop.call_soon_threadsafe(self._turn)
@@ -48,7 +53,7 @@ class Watchdog:
         self._over = True
 
 
-class Guarded(ScriptedVocabulary):
+class Guarded(ScriptedTokenizer):
     """A vocabulary whose work on a long text is over only after the loop has turned meanwhile."""
 
     dog = None
@@ -64,20 +69,20 @@ class Guarded(ScriptedVocabulary):
 
 
 class GuardedEngine(ScriptedEngine):
-    vocabulary = None
+    tokenizer = None
 
 
 def guarded():
     engines = Pair(*(GuardedEngine(TEXT, name=name, width=3) for name in "BS"))
-    GuardedEngine.vocabulary = Guarded(3)
-    return engines, GuardedEngine.vocabulary
+    GuardedEngine.tokenizer = Guarded(3)
+    return engines, GuardedEngine.tokenizer
 
 
 def test_long_prompts_never_block_the_loop():
     """A 4 MB prompt, thirty of 200 kB and a body of 300,000 fields are under way, and the loop turns all the time."""
-    engines, vocabulary = guarded()
+    engines, tokenizer = guarded()
     with serving(engines, max_body=1 << 23, max_prompt=1 << 22, max_chains=64) as served:
-        vocabulary.dog = dog = Watchdog(served)
+        tokenizer.dog = dog = Watchdog(served.server.loop)
         replies = {}
 
         def ask(number, body):
@@ -97,17 +102,39 @@ def test_long_prompts_never_block_the_loop():
     assert [replies[number].status_code for number in range(31)] == [400, *[200] * 30]
     assert replies[0].json()["error"]["code"] == "context_length_exceeded"
     assert (replies[31].status_code, replies[31].json()["error"]["code"]) == (413, "too_many_values")
-    assert vocabulary.long_texts == 31  # each prompt is encoded once, although both models read it
-    assert vocabulary.blocked == 0
+    assert tokenizer.long_texts == 31  # each prompt is encoded once, although both models read it
+    assert tokenizer.blocked == 0
+
+
+class Asks(Method):
+    """Asks both models about the problem, beside the chain and in a draft."""
+
+    async def think(self, chain):
+        question = Question("rewrite", "word")
+        await chain.ask("big", question)
+        await chain.draft("small", asked=question)
+        await chain.answer("big")
+
+
+async def test_side_questions_with_a_long_problem_never_block_the_loop():
+    """Such a question holds the whole problem, which is encoded once more for it."""
+    engines, tokenizer = guarded()
+    tokenizer.dog = Watchdog(asyncio.get_running_loop())
+    problem = Problem(messages=(Message("user", "word " * 5000),), max_tokens=64)
+    prompts = await asyncio.to_thread(tokenize_prompts, engines.values(), problem)
+    await run(problem, Asks(), engines, prompts=prompts)
+    tokenizer.dog.stop()
+    assert tokenizer.long_texts == 3
+    assert tokenizer.blocked == 0
 
 
 def test_a_long_text_is_encoded_beside_the_loop():
     """The tokenizer gives up the interpreter's lock meanwhile, or a thread of its own would not help."""
-    vocabulary = FileVocabulary(TOKENIZER)
+    tokenizer = ByteBpeTokenizer(TOKENIZER)
     text = "The quick brown fox jumps over 13 lazy dogs. " * 10_000
 
     async def turns():
-        work, count = asyncio.create_task(asyncio.to_thread(vocabulary.encode, text)), 0
+        work, count = asyncio.create_task(asyncio.to_thread(tokenizer.encode, text)), 0
         while not work.done():
             await asyncio.sleep(0.001)
             count += 1
@@ -115,12 +142,12 @@ def test_a_long_text_is_encoded_beside_the_loop():
 
     count, ids = asyncio.run(turns())
     assert count > 20  # with the lock held it is two
-    assert vocabulary.to_bytes(ids) == text.encode()
-    assert ids == vocabulary._tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.to_bytes(ids) == text.encode()
+    assert ids == tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def test_a_prompt_has_a_limit_in_bytes():
-    engines, vocabulary = guarded()
+    engines, tokenizer = guarded()
     with serving(engines, max_prompt=20_000) as served:
         messages = [{"role": "user", "content": "é" * 6000}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "é" * 6000}]
         reply = served.post(json={**ASK, "messages": messages})
@@ -129,7 +156,7 @@ def test_a_prompt_has_a_limit_in_bytes():
         assert served.post("/v1/completions", {"prompt": "a" * 20_001}).status_code == 400
         old = served.post("/speculative_reason", {"question": "a" * 20_001, "random_switch": True})
         assert (old.status_code, "at most 20000 bytes" in old.json()["error"]) == (400, True)
-    assert vocabulary.long_texts == 0
+    assert tokenizer.long_texts == 0
 
 
 def values(body: bytes, size: int, limit=1 << 30):
@@ -173,7 +200,7 @@ def test_a_body_of_too_many_values_is_refused_while_it_is_read(body, size):
     assert raised.value.status == 413
 
 
-def test_commas_in_a_text_are_no_values(served):
+def test_commas_in_a_text_are_not_counted_as_values(served):
     assert served.post(json={**ASK, "messages": [{"role": "user", "content": "1,2:[{" * 30_000 + '"\\'}]}).status_code == 200
 
 
@@ -192,7 +219,7 @@ def test_the_models_are_described_once(monkeypatch):
     assert len({id(args[0]) for args in made}) == 1
 
 
-def test_the_models_tell_the_context_length():
+def test_model_cards_have_the_context_length():
     engines = Pair(ScriptedEngine(TEXT, name="B", context=4096), ScriptedEngine(TEXT, name="S", context=2048))
     with serving(engines, presets={}) as served:
         for model in served.get("/v1/models").json()["data"]:
@@ -201,11 +228,11 @@ def test_the_models_tell_the_context_length():
 
 
 async def test_prompts_are_tokenized_once_for_all_choices():
-    engines, vocabulary = guarded()
+    engines, tokenizer = guarded()
     with serving(pair()) as served:
-        vocabulary.dog = Watchdog(served)
+        tokenizer.dog = Watchdog(served.server.loop)
         with serving(engines) as other:
             body = {**ASK, "messages": [{"role": "user", "content": "word " * 5000}], "n": 8}
             assert (await asyncio.to_thread(other.post, json=body)).status_code == 200
-        vocabulary.dog.stop()
-    assert vocabulary.long_texts == 1
+        tokenizer.dog.stop()
+    assert tokenizer.long_texts == 1

@@ -85,8 +85,8 @@ def test_a_question_in_the_models_own_template_is_taken_as_it_is(service):
         found = reason(service, question=question, big_model_only=True, terminating_string="").json()
         assert found["final_answer"] == ANSWER
         assert service.engines["big"].calls[0][1] == seen
-    big = service.engines["big"].vocabulary
-    assert big.marker("<|im_end|>") not in big.encode(own)
+    big = service.engines["big"].tokenizer
+    assert big.special_token_id("<|im_end|>") not in big.encode(own)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,18 @@ from msgspec import structs
 
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit
 from speculative.chain.prefix_memory import PrefixMemory
-from speculative.engines.base import SPARED, Completion, Decoding, Engine, Ids, Tally, UnfinishedCharacter, Vocabulary, finite
+from speculative.engines.base import (
+    HAS_FALLBACK,
+    CallStats,
+    Completion,
+    Decoding,
+    Engine,
+    Ids,
+    Scores,
+    Tokenizer,
+    UnfinishedCharacter,
+    finite,
+)
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
 
@@ -42,10 +53,10 @@ class EngineCalls:
 
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
-    ) -> tuple[list[list[float]], Call]:
+    ) -> tuple[list[Scores], Call]:
         """Returns the log-probabilities of the continuations' tokens, and the cost of the call."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
-            scores = await engine.score(prefixes, continuations, key=self.key, tally=meter.stats)
+            scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats)
         for prefix, ids in zip(prefixes, continuations, strict=True):
             self.memory.add(role, (*prefix, *ids))
         return scores, meter.cost
@@ -74,11 +85,11 @@ class CallMeter:
         verb: str,
         seed: int,
         prefixes: Sequence[Ids],
-        partial: Callable[[Tally], Proposal | None] = lambda _: None,
+        partial: Callable[[CallStats], Proposal | None] = lambda _: None,
     ) -> None:
         self._calls, self._role, self._verb, self._seed, self._partial = calls, role, verb, seed, partial
         self._prefixes = prefixes
-        self.stats = Tally()
+        self.stats = CallStats()
 
     def __enter__(self) -> CallMeter:
         if self._calls.closed:
@@ -166,7 +177,7 @@ class EngineCall:
 
     async def run(self) -> tuple[list[Completion], Call]:
         """Returns the completions of all prefixes in one flat list, and the cost of the call."""
-        spared = SPARED.set(self._has_fallback)
+        spared = HAS_FALLBACK.set(self._has_fallback)
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
                 if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
@@ -174,43 +185,43 @@ class EngineCall:
                 else:
                     found = await self._complete(meter.stats)
         finally:
-            SPARED.reset(spared)
+            HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
             self._calls.memory.add(self.role, (*self.prefixes[place // self.decoding.n], *_computed(completion)))
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):
-                self._emit(kept_text(self.engine.vocabulary, completion)[0], offset)
+                self._emit(kept_text(self.engine.tokenizer, completion)[0], offset)
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
 
-    async def _complete(self, stats: Tally) -> list[Completion]:
+    async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):
-            found = list(await self.engine.complete(self.prefixes, self.decoding, key=self._calls.key, tally=stats))
+            found = list(await self.engine.complete(self.prefixes, self.decoding, key=self._calls.key, stats=stats))
         for place, several in enumerate(found):
             found[place] = await self._whole_characters(self.prefixes[place], several, stats)
         return [completion for several in found for completion in several]
 
-    async def _whole_characters(self, prefix: Ids, several: list[Completion], stats: Tally) -> list[Completion]:
+    async def _whole_characters(self, prefix: Ids, several: list[Completion], stats: CallStats) -> list[Completion]:
         """Asks again for completions that end before their first character is whole."""
         asked = self.decoding.max_tokens
-        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self.engine.vocabulary, one)}:
+        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self.engine.tokenizer, one)}:
             if not (asked := self._longer(max(size or asked for size in short.values()))):
                 break
             with TypedErrors(self.engine):
                 decoding = structs.replace(self.decoding, max_tokens=asked, stop=())  # past the place where it was cut
-                (again,) = await self.engine.complete([prefix], decoding, key=self._calls.key, tally=stats)
+                (again,) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
             grown = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
             if not grown:
                 break
             several = [grown.get(i, known) for i, known in enumerate(several)]
         return several
 
-    async def _stream(self, stats: Tally) -> Completion:
-        told, held, completion, to_bytes = 0, tuple[int, ...](), None, self.engine.vocabulary.to_bytes
+    async def _stream(self, stats: CallStats) -> Completion:
+        told, held, completion, to_bytes = 0, tuple[int, ...](), None, self.engine.tokenizer.to_bytes
         with TypedErrors(self.engine):
-            stream = self.engine.stream(self.prefixes[0], self.decoding, key=self._calls.key, tally=stats)
+            stream = self.engine.stream(self.prefixes[0], self.decoding, key=self._calls.key, stats=stats)
         try:
             while True:  # not `async for`, whose errors could not be told from those of the listener
                 try:
@@ -237,7 +248,7 @@ class EngineCall:
         if completion is None:
             raise EngineError(f"{self.engine.name}: a stream ended without its completion; the connection may have been cut")
         (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
-        self._pass_on(kept_text(self.engine.vocabulary, completion)[0][told:], completion.ids)
+        self._pass_on(kept_text(self.engine.tokenizer, completion)[0][told:], completion.ids)
         return completion
 
     def _pass_on(self, text: str, ids: Ids) -> None:
@@ -264,12 +275,12 @@ class EngineCall:
             completion = structs.replace(completion, finish="context")
         return structs.replace(completion, logprobs=finite(completion.logprobs or ())) if self.decoding.logprobs else completion
 
-    def _make_partial(self, stats: Tally) -> Proposal | None:
+    def _make_partial(self, stats: CallStats) -> Proposal | None:
         """Keeps what was written when the call was cut off, without the beginning of a character."""
         ids = tuple(self._streamed)
         if not self._streams:
             written = Completion(tuple(stats.written), "cut")
-            ids = written.ids[: len(written.ids) - kept_text(self.engine.vocabulary, written)[1]]
+            ids = written.ids[: len(written.ids) - kept_text(self.engine.tokenizer, written)[1]]
         if self._make_proposal and ids:
             self.partial = self._make_proposal(Completion(ids, "cut"))
         return self.partial
@@ -288,13 +299,13 @@ class TypedErrors:
             raise _typed(self._engine, error) from error
 
 
-def kept_text(vocabulary: Vocabulary, completion: Completion) -> tuple[str, int]:
+def kept_text(tokenizer: Tokenizer, completion: Completion) -> tuple[str, int]:
     """Returns a completion's text, and how many trailing tokens are dropped because they begin a character without ending it."""
-    size, data = len(completion.ids), vocabulary.to_bytes(completion.ids)
+    size, data = len(completion.ids), tokenizer.to_bytes(completion.ids)
     end = len(data)
     while UnfinishedCharacter.trailing(data[:end]) and (end == len(data) or data[end] & 0xC0 == 0x80):
         size -= 1
-        end = len(vocabulary.to_bytes(completion.ids[:size]))
+        end = len(tokenizer.to_bytes(completion.ids[:size]))
     return data[:end].decode("utf-8", "replace"), len(completion.ids) - size
 
 
@@ -308,14 +319,14 @@ def _computed(completion: Completion) -> Ids:
     return completion.ids if completion.end_id is not None else completion.ids[:-1]
 
 
-def _nothing_whole(vocabulary: Vocabulary, completion: Completion) -> bool:
+def _nothing_whole(tokenizer: Tokenizer, completion: Completion) -> bool:
     """Returns whether it was cut before its first character was whole. Some servers leave the ids out then."""
     if not completion.ids:
         return completion.finish == "length"
     if not len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):
         return False
-    end = vocabulary.to_bytes(completion.ids[-LONGEST_CHARACTER:])
-    return bool(UnfinishedCharacter.trailing(end)) and kept_text(vocabulary, completion)[1] == len(completion.ids)
+    end = tokenizer.to_bytes(completion.ids[-LONGEST_CHARACTER:])
+    return bool(UnfinishedCharacter.trailing(end)) and kept_text(tokenizer, completion)[1] == len(completion.ids)
 
 
 def _typed(engine: Engine, error: Exception) -> EngineError:

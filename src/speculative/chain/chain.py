@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, overload
 
-from speculative.answers import boxed
+from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
 from speculative.chain.parts import ChainParts
@@ -122,7 +122,7 @@ class Chain:
     @property
     def boxed(self) -> str | None:
         """The content of the answer's last box."""
-        return boxed(self.answer_text)
+        return extract_boxed(self.answer_text)
 
     @property
     def tokens(self) -> int:

@@ -29,14 +29,14 @@ class View:
         self.engine = engine
         self.same = same
         self.dialect = find_dialect(engine.dialect)
-        self.vocabulary = engine.vocabulary
-        kind = (engine.dialect, self.vocabulary.fingerprint)
+        self.tokenizer = engine.tokenizer
+        kind = (engine.dialect, self.tokenizer.fingerprint)
         if kind not in prompts:
             prompts[kind] = tokenize_prompt(engine, problem)
-        self._prefix = Prefix(self.vocabulary, prompts[kind].copy())
+        self._prefix = Prefix(self.tokenizer, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
-        marker, dialect = self.vocabulary.marker, self.dialect
+        marker, dialect = self.tokenizer.special_token_id, self.dialect
         self.end_ids = tuple(marker(token) for token in dialect.stop_tokens)
         self.think_start_id = marker(dialect.think_start) if dialect.think_start else None
         thinking = [marker(token) for token in (dialect.think_end, dialect.think_start) if token]
@@ -82,14 +82,14 @@ class View:
         return self.parts(self.dialect.close(next((text for text in reversed(texts) if text), "")))
 
     def parts(self, parts: Sequence[Part]) -> list[int]:
-        return encode_parts(self.vocabulary, parts)
+        return encode_parts(self.tokenizer, parts)
 
     def text_of(self, completion: Completion) -> str:
-        return kept_text(self.vocabulary, completion)[0]
+        return kept_text(self.tokenizer, completion)[0]
 
     def ids_of(self, written: Draft | Piece) -> Sequence[int]:
         """Ids are handed over as they are within one vocabulary; else only the new text is encoded."""
-        return written.ids if written.author in self.same else self.vocabulary.encode(written.text)
+        return written.ids if written.author in self.same else self.tokenizer.encode(written.text)
 
     def extended(self, pieces: Sequence[Piece], text: str) -> list[int]:
         """Returns the ids of the prompt, the chain, and text that another model is writing."""
@@ -124,16 +124,16 @@ def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:
     """Encodes a problem as the engine's own dialect puts it."""
     dialect = find_dialect(engine.dialect)
     if problem.raw:
-        return encode_parts(engine.vocabulary, dialect.raw(problem.messages[0].content))
+        return encode_parts(engine.tokenizer, dialect.raw(problem.messages[0].content))
     instruction = dialect.answer_instruction if problem.answer_instruction is None else problem.answer_instruction
-    return encode_parts(engine.vocabulary, dialect.prompt(problem.messages, instruction))
+    return encode_parts(engine.tokenizer, dialect.prompt(problem.messages, instruction))
 
 
 def tokenize_prompts(engines: Iterable[Engine], problem: Problem) -> Prompts:
     """Encodes a problem for all engines, once for each dialect and vocabulary. It may run in a thread."""
     prompts: Prompts = {}
     for engine in engines:
-        kind = (engine.dialect, engine.vocabulary.fingerprint)
+        kind = (engine.dialect, engine.tokenizer.fingerprint)
         if kind not in prompts:
             prompts[kind] = tokenize_prompt(engine, problem)
     return prompts

@@ -11,7 +11,7 @@ from speculative.chain.budget import Budget
 from speculative.chain.calls import EngineCall, EngineCalls
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.failover import Failover
-from speculative.engines.base import WARMING, Decoding, Ids
+from speculative.engines.base import PREFILL_SEED, Decoding, Ids
 from speculative.errors import EngineError
 from speculative.trace.events import AnyEvent, Prefilled
 
@@ -56,7 +56,7 @@ class BackgroundPrefill:
             return
         context = self._contexts.of(role)
         if fresh and writer not in context.same:
-            text = self._contexts.of(writer).vocabulary.to_bytes(fresh).decode("utf-8", "replace")
+            text = self._contexts.of(writer).tokenizer.to_bytes(fresh).decode("utf-8", "replace")
             prefix = context.extended(self._contexts.ledger.pieces, text)
         else:
             prefix = [*self._contexts.prefix(role), *fresh]
@@ -82,8 +82,8 @@ class BackgroundPrefill:
     async def _prefill(self, role: str, prefix: Ids) -> None:
         """Writes one token, which is thrown away. A failure is recorded with the call and does not concern the chain."""
         context = self._contexts.of(role)
-        decoding = Decoding(1, seed=WARMING, stop_ids=context.stop_ids)
+        decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids)
         with suppress(EngineError):
             with EngineCall(self._calls, "prefill", role, context.engine, [prefix], decoding) as engine_call:
                 (completion,), call = await engine_call.run()
-            self._record(Prefilled(call=call, seed=WARMING, completion=completion))
+            self._record(Prefilled(call=call, seed=PREFILL_SEED, completion=completion))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from speculative.engines.base import Ids, Vocabulary
+from speculative.engines.base import Ids, Tokenizer
 
 REACH = 48
 """Bytes before a boundary in which a word's beginning is looked for."""
@@ -36,13 +36,13 @@ class Change(Struct, frozen=True):
 class Prefix:
     """Ids in one vocabulary. Text of another vocabulary is encoded together with the word that it goes on with."""
 
-    def __init__(self, vocabulary: Vocabulary, ids: list[int], state: State | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, ids: list[int], state: State | None = None) -> None:
         self.ids = ids
-        self._vocabulary, self._to_bytes = vocabulary, vocabulary.to_bytes
+        self._tokenizer, self._to_bytes = tokenizer, tokenizer.to_bytes
         self._state = state or State(len(ids))
 
     def copy(self) -> Prefix:
-        return Prefix(self._vocabulary, self.ids.copy(), self._state)
+        return Prefix(self._tokenizer, self.ids.copy(), self._state)
 
     def open_phase(self, ids: Ids) -> Change:
         """Appends what opens a phase; the text of the phase begins behind it."""
@@ -76,7 +76,7 @@ class Prefix:
         except UnicodeDecodeError:  # a model wrote broken characters: they stay as they are
             first = whole = last = len(ids)
             mended = word = ""
-        fresh = [*self._vocabulary.encode(mended), *ids[whole:last], *self._vocabulary.encode(word + text)]
+        fresh = [*self._tokenizer.encode(mended), *ids[whole:last], *self._tokenizer.encode(word + text)]
         if fresh[: last - first] == ids[first:last]:
             first, fresh = last, fresh[last - first :]
         change = Change(first, ids[first:], state)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from speculative.chain.budget import Budget
-from speculative.engines.base import WARMING
+from speculative.engines.base import PREFILL_SEED
 from speculative.errors import ChainStateError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Prefilled
 from speculative.trace.trace import Trace
@@ -38,7 +38,7 @@ class EventRecorder:
         if call and call.requests:
             self.idle = 0
         produced = self.trace.add(event)
-        if not (isinstance(event, Prefilled | Cancelled) and event.seed == WARMING):
+        if not (isinstance(event, Prefilled | Cancelled) and event.seed == PREFILL_SEED):
             self._budget.add_produced(produced)
         if self._listener is not None:
             self._listener(event)

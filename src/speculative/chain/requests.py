@@ -116,5 +116,5 @@ class Requests:
 
     def proposal(self, role: str, number: int, completion: Completion, parent: Draft | None = None, phase: Phase = "thinking") -> Proposal:
         """Returns a completion as a draft's record: with its whole characters as text."""
-        text, dropped = kept_text(self._contexts.of(role).vocabulary, completion)
+        text, dropped = kept_text(self._contexts.of(role).tokenizer, completion)
         return Proposal(number, parent.id if parent and parent.state != "accepted" else None, text, completion, dropped, phase)

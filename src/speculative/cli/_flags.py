@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter, Token
 
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
-from speculative.engines.options import BUNDLED, ROLES, SHARED, EngineOptions, Spec, describe_engines, is_model_name
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, describe_engines, flat_fields, is_model_name
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
@@ -21,11 +21,19 @@ from speculative.stats.prices import Prices
 
 
 def parse_int(_: Any, tokens: Sequence[Token]) -> int:
-    """Reads a whole number, and refuses one that would have to be rounded."""
+    """Reads an integer. A number with a fraction is an error."""
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f"{tokens[0].value!r} must be a whole number") from None
+        raise ValueError(f"must be an integer, got {tokens[0].value!r}") from None
+
+
+def parse_count(kind: Any, tokens: Sequence[Token]) -> int:
+    """Reads an integer of at least 1."""
+    count = parse_int(kind, tokens)
+    if count < 1:
+        raise ValueError(f"must be at least 1, got {count}")
+    return count
 
 
 SERVERS = Group("Servers", sort_key=6)
@@ -33,45 +41,46 @@ SERVERS = Group("Servers", sort_key=6)
 T = TypeVar("T")
 
 
-def _add_role_flags(flags: type[T]) -> type[T]:
-    """Adds a field for each role and engine option: `big_model`, …
+def _add_engine_options(flags: type[T]) -> type[T]:
+    """Adds a field for each engine option (`big_model`, …, `vllm`).
 
-    The help does not show those of the judge.
+    The help hides those of the judge.
     """
-    for role in ROLES:
-        for option, field in ((name, field) for name, field in EngineOptions.model_fields.items() if name not in SHARED):
-            text = (field.description or "").replace("{ROLE}", role.upper())
-            told = Parameter(help=text, group=SERVERS, show=role != "judge", allow_leading_hyphen=option == "args", show_default=False)
-            flags.__annotations__[f"{role}_{option}"] = Annotated[field.annotation | None, told]  # pyright: ignore[reportOptionalOperand]
-            setattr(flags, f"{role}_{option}", None)
+    for name, (kind, field) in flat_fields(without=("keep",)).items():
+        hyphen = name.endswith("_args")
+        flag = Parameter(
+            help=field.description, group=SERVERS, show=not name.startswith("judge_"), allow_leading_hyphen=hyphen, show_default=False
+        )
+        flags.__annotations__[name] = Annotated[kind | None, flag]
+        setattr(flags, name, None)
     return flags
 
 
 @dataclass(frozen=True)
-@_add_role_flags
+@_add_engine_options
 class ServerFlags:
     """Holds the options of engines behind servers.
 
-    The fields of each role come from `EngineOptions`.
+    Most fields come from `EngineOptions`.
     """
 
     terminate_on_exit: Annotated[
         bool,
         Parameter(
-            help="end the servers that were started here with the command; if not, the next one uses them and `speculative down` ends them",
+            help="end the servers that this command started when it ends; otherwise the next command uses them, and "
+            "`speculative down` ends them",
             group=SERVERS,
         ),
     ] = True
-    vllm: Annotated[str | None, Parameter(help="the Python that has vLLM, to start servers with", group=SERVERS)] = None
 
     def options(self) -> dict[str, EngineOptions]:
-        """Returns the engine options of each role."""
+        """Returns the engine options by role."""
         return {role: EngineOptions.of(role, vars(self)) for role in ROLES}
 
 
 SPEC = (
     "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
-    "or a GGUF file, here or on the hub (starts llama.cpp)"
+    "or a GGUF file, local or on the hub (starts llama.cpp)"
 )
 
 ENGINES = Group("Engines", sort_key=4)
@@ -86,20 +95,20 @@ class EngineFlags(ServerFlags):
 
     big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}]", **MANY)] = (BUNDLED["big"],)
     small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}]", **MANY)] = (BUNDLED["small"],)
-    judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that ask for one", **MANY)] = ()
+    judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that need one", **MANY)] = ()
 
     @property
     def bundled(self) -> bool:
-        """Is true if one of the models ships with the library."""
+        """True if one of the models ships with the library."""
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:
-        """The engine of each role and its options, as they are kept with samples."""
+        """The engine of each role and its options, as samples keep them."""
         return describe_engines({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
-        """Opens the pair. While servers load, a line shows how far they are."""
+        """Opens the pair. A line shows the progress of loading servers."""
         with raise_on_signal() if any(map(is_model_name, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
             return self._open(tell)
 
@@ -115,42 +124,38 @@ def join_specs(specs: tuple[str, ...]) -> Spec:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ProblemFlags:
-    """How the models sample, and what a chain may cost."""
+    """Holds the sampling and the limits of a chain."""
 
-    temperature: Annotated[float, Parameter(help="0 is greedy", group=LIMITS)] = Sampling().temperature
-    top_p: Annotated[float, Parameter(help="sample from the likeliest tokens that hold this share", group=LIMITS)] = Sampling().top_p
-    top_k: Annotated[int, Parameter(converter=parse_int, help="sample from so many of the likeliest tokens; 0 is all", group=LIMITS)] = (
+    temperature: Annotated[float, Parameter(help="sampling temperature; 0 is greedy", group=LIMITS)] = Sampling().temperature
+    top_p: Annotated[float, Parameter(help="sample from the likeliest tokens with this total probability", group=LIMITS)] = Sampling().top_p
+    top_k: Annotated[int, Parameter(converter=parse_int, help="sample from the N likeliest tokens; 0 is all", group=LIMITS)] = (
         Sampling().top_k
     )
-    seed: Annotated[int, Parameter(converter=parse_int, help="the same seed gives the same chain", group=LIMITS)] = 0
-    max_tokens: Annotated[int, Parameter(converter=parse_int, help="tokens of the chain and its answer at most", group=LIMITS)] = 8192
+    seed: Annotated[int, Parameter(converter=parse_int, help="seed; the same seed gives the same chain", group=LIMITS)] = 0
+    max_tokens: Annotated[int, Parameter(converter=parse_int, help="limit of tokens in the chain and its answer", group=LIMITS)] = 8192
     max_produced: Annotated[
-        int | None, Parameter(converter=parse_int, help="tokens produced at most, discarded ones included", group=LIMITS)
+        int | None, Parameter(converter=parse_int, help="limit of generated tokens, discarded ones included", group=LIMITS)
     ] = None
-    max_seconds: Annotated[float | None, Parameter(help="seconds at most", group=LIMITS)] = None
+    max_seconds: Annotated[float | None, Parameter(help="limit of wall time in seconds", group=LIMITS)] = None
     answer_instruction: Annotated[
-        str | None, Parameter(help="what is added to the problem to say how to answer [default: the model family's own]", group=LIMITS)
+        str | None, Parameter(help="text that tells the models how to answer [default: the model family's own]", group=LIMITS)
     ] = None
-
-    degrade: Annotated[Degrade, Parameter(help="who goes on alone when the other one's server dies", group=LIMITS)] = "fail"
+    degrade: Annotated[Degrade, Parameter(help="the role that continues alone if the other one's server is lost", group=LIMITS)] = "fail"
     prefill_every: Annotated[
         int,
-        Parameter(converter=parse_int, help="tokens after which the idle model is given what it has not seen; 0 is never", group=LIMITS),
+        Parameter(
+            name=("--prefill-every", "--warm-every"),
+            converter=parse_int,
+            help="the idle model reads the new text after every N tokens; 0 disables",
+            group=LIMITS,
+        ),
     ] = 0
 
     def problem(self, text: str) -> Problem:
         """Makes the problem of a text. Raises `UsageError`."""
-        return Problem.of(
-            text,
-            sampling=Sampling(self.temperature, self.top_p, self.top_k),
-            seed=self.seed,
-            max_tokens=self.max_tokens,
-            max_produced=self.max_produced,
-            max_seconds=self.max_seconds,
-            answer_instruction=self.answer_instruction,
-            degrade=self.degrade,
-            prefill_every=self.prefill_every,
-        )
+        sampling = {name: getattr(self, name) for name in Sampling.__struct_fields__}
+        limits = {name: value for name, value in vars(self).items() if name not in sampling}
+        return Problem.of(text, sampling=Sampling(**sampling), **limits)
 
 
 DEFAULT_ENGINES = EngineFlags()
@@ -159,9 +164,9 @@ DEFAULT_PROBLEM = ProblemFlags()
 
 COSTS = Group("Costs and controls", sort_key=2)
 CONTROLS = (
-    "beside each method that is no baseline, on the same problems: random_switch with the same kept share of the big model (its share "
-    "is sought: 1 to 6 chains for each chain of the method, mostly 2), and small_only's vote at equal cost (as many chains of small as "
-    "cost what the method does, 64 at most; and 5 of small, for all methods together, to learn what they cost)"
+    "run controls beside each method, except baselines: random_switch with the same kept share of the big model (the search takes 1 to 6 "
+    "chains for each chain of the method, mostly 2), and small_only's vote at the same cost (at most 64 ballots; 5 more chains of the "
+    "small model measure their cost)"
 )
 
 
@@ -173,7 +178,7 @@ class PriceFlags:
     prices: Annotated[
         Path | None,
         Parameter(
-            help="a TOML file: prices of tokens and of devices, and the models' parameters (docs/statistics.md) "
+            help="a TOML file with prices of tokens and devices, and the models' parameters (docs/statistics.md) "
             "[default: an example for the bundled pair]",
             group=COSTS,
             show_default=False,
@@ -191,17 +196,17 @@ class PriceFlags:
         roles = {"big": engines.big, "small": engines.small, "judge": engines.judge} if engines else {}
         lacking = found.lacking({role: " ".join(specs) for role, specs in roles.items() if specs})
         if lacking:
-            raise UsageError(f"prices {self.prices}: {lacking[0]} is missing; give it, or leave that view out of the file")
+            raise UsageError(f"prices {self.prices}: {lacking[0]} is missing; add it, or remove that view from the file")
         return found
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ControlFlags:
-    """Holds which controls run beside the methods."""
+    """Holds the choice of controls."""
 
     controls: Annotated[bool, Parameter(help=CONTROLS, group=COSTS)] = True
-    equal_cost: Annotated[View, Parameter(help="the view in which small's vote costs what the method does", group=COSTS)] = "flops"
+    equal_cost: Annotated[View, Parameter(help="price view in which the small model's vote costs the same", group=COSTS)] = "flops"
 
 
 DEFAULT_PRICES = PriceFlags()

@@ -1,4 +1,4 @@
-"""Writes the generated pages: `python -m speculative.cli.docs [FOLDER]`."""
+"""Generates pages of the documentation: `python -m speculative.cli.docs [FOLDER]`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import sys
 from contextlib import redirect_stdout
 from inspect import cleandoc
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 from unittest.mock import patch
 
 import msgspec
 
 from speculative.cli import run
 from speculative.cli.commands import COMMANDS
-from speculative.report import schema
+from speculative.result import SavedResult
 from speculative.stats.summary import MethodSummary
 from speculative.trace.events import AnyEvent
+from speculative.trace.trace import VERSION
 
 HEAD = """# The command line
 
 This page is generated from `--help` by `python -m speculative.cli.docs`; a test holds them together.
 
-A user's mistake is one line on standard error. Exit codes: 0 done, 1 something failed (an engine, a method, a disk, a damaged
-file), 2 the command line was wrong, 130 Ctrl-C, 143 SIGTERM, 141 nobody read the output to its end. What was done before an
-interruption or a failure is shown; a second Ctrl-C ends the command at once. Without a terminal no control codes are written, and
-authors are told by labels instead of colours; `NO_COLOR` does that at a terminal too.
+An error is one line on standard error. Exit codes: 0 success, 1 failure (of an engine, a method, a disk, or a damaged file),
+2 wrong command line, 130 Ctrl-C, 143 SIGTERM, 141 closed output. After an interruption or a failure the finished part is shown. A
+second Ctrl-C ends the command at once. Without a terminal there are no control codes, and labels instead of colours name the
+authors; `NO_COLOR` does the same at a terminal.
 
-A problem that is not of the bundled problems' kind gets a warning on the bundled pair. Of their kind is a text that holds a
-number, ends in a question `How many … ?`, and nine of ten of whose words occur in the bundled problems.
+The bundled pair solves texts like the bundled problems: with a number, a question `How many … ?` at the end, and nine of ten words
+that occur in them. Other problems get a warning.
 """
 COMPARISON = """
 ## Schema of `compare --json` and `eval --json`
 
-A list with one object a method, in the order of `--methods` or of the grid, each followed by its controls; [statistics.md](statistics.md)
-says what the numbers are. What `ask --json` prints is in [trace.md](trace.md).
+A list with one object for each method, in the order of `--methods` or of the grid, each followed by its controls.
+[statistics.md](statistics.md) explains the numbers, and [trace.md](trace.md) describes the output of `ask --json`.
 """
 LISTENING = """# Listening to a chain
 
@@ -47,23 +48,55 @@ with a `TextDelta` for every piece of text as it arrives. The trace is the same 
 ```python
 {example}```
 
-- The listener runs on the event loop, between two tokens: it must return quickly. Put the events into a queue to do more with them.
+- The listener runs on the event loop, between two tokens: it must return quickly. For longer work, put the events into a queue.
 - An exception in the listener ends the chain with an error.
-- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number that the text has in later events.
-  `committed` is false while the text is only proposed: an `Accepted` or `Rejected` event with that number decides. `chain` is `()` for
+- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number of the text in later events.
+  `committed` is false for proposed text: an `Accepted` or `Rejected` event with its number decides. `chain` is `()` for
   the chain itself and `(0,)` for its first child.
 - The events of a child chain (one ballot of a vote) arrive inside its `Child` event; its text arrives as it is written.
-- `at` is seconds since the chain began; `call` is what an engine was asked for and what it cost.
+- `at` is seconds since the chain began; `call` is a call of an engine with its cost.
 
 | event | meaning |
 |---|---|
 {events}
 Fields and types are in [trace.md](trace.md): a trace is these events.
 """
+TRACES = f"""# Traces and `--json`
+
+A trace holds all events of one chain, in order. Usage, text and pictures are computed from it alone
+(`speculative.Trace`). `speculative ask --trace FILE` saves one, `speculative show FILE` draws it, `Trace.load(FILE)` reads it.
+
+This page is generated from the types by `python -m speculative.cli.docs`; a test holds them together.
+
+## The file
+
+JSON lines in UTF-8. The first line is the header `{{"speculative_trace":{VERSION}}}`; the number is the version of the format.
+Files of version 1 are still read: they lack `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`. Every other line is
+one event; its key `event` names its kind. The first event is `started`, the last is `ended`; a trace without `ended` is of a chain
+that was interrupted. `at` is the time when an event was recorded, in seconds since the chain began; a call began at `began` and
+ended `seconds` later. The events of a `child` (a chain on the same problem, as in a vote) are nested in it.
+
+The events in order give the text: `wrote` and `answered` append the text of their proposal, `drafted` proposes without
+appending, `accepted` appends the drafts it names, `inserted` appends text of the method, `rewound` cuts back to a number of
+pieces, and `became` takes over a child's text. `cancelled` is a call that was cut off; its partial text is its `proposal`, which is
+discarded unless `accepted` names it. `accepted` does so after `degraded`, when the survivor continues that text, and at the end of a
+chain that reached its time limit. `prefilled` with seed 0 happened in the background, at a time that depends on the clock.
+
+Every call to an engine is in exactly one event, as `call`. The sum over all `call`s, children included, is the cost of the chain.
+
+## What `ask --json` and `show --json` print
+
+One object. `trace` holds the version and the events of the file; `usage` is by role, in tokens, and
+`produced_tokens = kept_tokens + discarded_tokens`; `seconds` is wall time, `usage[role].seconds` the sum of that role's calls.
+`finish_reason` is null if the chain was interrupted. `text` is the text after the thinking, `answer` the content of its last
+`\\boxed{{…}}` (null if there is none).
+
+"""
+
 WIDTH = "100"
 
-THEIRS = {"lm-eval": "All that follows is the lm-evaluation-harness's own: `speculative lm-eval run --help`. Ours is in docs/lm-eval.md."}
-"""Commands whose help is not ours to print."""
+OTHER_HELP = {"lm-eval": "The lm-evaluation-harness reads all that follows: `speculative lm-eval run --help`. See also docs/lm-eval.md."}
+"""Commands with a help of another program."""
 
 
 def help_of(*command: str) -> str:
@@ -76,8 +109,8 @@ def help_of(*command: str) -> str:
 
 def command_page() -> str:
     """Returns docs/cli.md."""
-    parts = [("speculative", help_of())] + [(f"speculative {name}", THEIRS.get(name) or help_of(name)) for name in COMMANDS]
-    samples = schema.pretty(msgspec.json.schema(list[MethodSummary]))
+    parts = [("speculative", help_of())] + [(f"speculative {name}", OTHER_HELP.get(name) or help_of(name)) for name in COMMANDS]
+    samples = pretty(msgspec.json.schema(list[MethodSummary]))
     return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
 
 
@@ -89,7 +122,28 @@ def events_page() -> str:
     return LISTENING.format(example=example.read_text(encoding="utf-8"), events=rows)
 
 
-PAGES = {"events.md": events_page, "cli.md": command_page, "trace.md": schema.page}
+def trace_page() -> str:
+    """Returns docs/trace.md."""
+    event = msgspec.json.schema(AnyEvent) | {"title": f"An event of a trace, version {VERSION}"}
+    parts = [("Schema of an event", event), ("Schema of `ask --json`", msgspec.json.schema(SavedResult))]
+    return TRACES + "\n".join(f"## {title}\n\n```json\n{pretty(schema)}\n```\n" for title, schema in parts)
+
+
+def pretty(schema: dict[str, Any]) -> str:
+    """Returns a schema as it stands on a page, the same with every version of msgspec."""
+    return msgspec.json.format(msgspec.json.encode(_portable(schema), order="sorted"), indent=2).decode()
+
+
+def _portable(part: Any) -> Any:
+    """Removes the differences between versions of msgspec from a schema."""
+    if isinstance(part, list):
+        return [_portable(value) for value in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return cleandoc(part) if isinstance(part, str) and "\n" in part else part
+    return {name: _portable(value) for name, value in cast("dict[str, Any]", part).items() if name != "propertyNames"}
+
+
+PAGES = {"events.md": events_page, "cli.md": command_page, "trace.md": trace_page}
 
 
 def main(folder: str = "docs") -> None:

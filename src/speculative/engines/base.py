@@ -13,11 +13,19 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-Ability = Literal["continue", "ids", "logprobs", "score", "stream", "cached", "speculates"]
-"""`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only."""
-Ids = Sequence[int]
+Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
+"""What an engine can do beyond writing.
 
-SPARED: ContextVar[bool] = ContextVar("spared", default=False)
+`continue`: goes on from any prefix. An engine without it replies to whole conversations only. `ids`: takes and gives token ids.
+`logprobs`: of the written tokens. `top`: the most likely tokens at each place, of completions and of scores. `choices`: the
+log-probability of given tokens at the first place. `score`: the log-probabilities of given text. `reward`: it is a reward model.
+`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only.
+"""
+Ids = Sequence[int]
+Top = tuple[tuple[int, float], ...]
+"""The most likely ids at one place with their log-probabilities (nats), the likeliest first."""
+
+HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
 """Whether the work would go on without the engine that is called (`Problem.degrade`): then nobody waits long for a server in doubt."""
 
 
@@ -27,6 +35,10 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     Greedy completions of one prefix are copies of one, which is written once. `seed` makes the draws of completion j of
     prefix i a function of (seed, i, j) and of nothing else. `stop` strings stay in the text: decoding ends with the token in
     which one completes. `stop_ids` end decoding and are no text.
+
+    `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
+    the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
+    can draws what that call would have drawn after so many tokens; others ignore it.
     """
 
     max_tokens: int
@@ -38,6 +50,9 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     stop: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     logprobs: bool = False
+    top_logprobs: int = 0
+    choices: tuple[int, ...] = ()
+    resumes: tuple[int, int, int, int] | None = None
 
 
 class Completion(Struct, frozen=True, gc=False):
@@ -46,20 +61,32 @@ class Completion(Struct, frozen=True, gc=False):
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
-    server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities, where a
-    server gave them. No engine gives `cut`: it stands in a trace for a call that ended before its completion did.
+    server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities.
+    `choice_logprobs`: the log-probability of each of `Decoding.choices`, `MIN_LOGPROB` for one that the server did not tell.
+
+    No engine gives the other finish reasons: `until` (the caller's predicate ended it), `cut` (the call ended before its completion
+    did) and `no room` (no call was made).
     """
 
     ids: tuple[int, ...]
-    finish: Literal["stop", "end", "length", "context", "loop", "cut"]
+    finish: Literal["stop", "end", "length", "context", "loop", "until", "cut", "no room"]
     end_id: int | None = None
     logprobs: tuple[float, ...] | None = None
-    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    top_logprobs: tuple[Top, ...] | None = None
+    choice_logprobs: tuple[float, ...] | None = None
 
     @property
     def produced(self) -> int:
         """Tokens that the model produced, the ending one included."""
         return len(self.ids) + (self.end_id is not None)
+
+
+class Scores(list[float]):
+    """The log-probability (nats) of every token of one text, and if asked for the most likely tokens at each place."""
+
+    def __init__(self, logprobs: Iterable[float] = (), top: Iterable[Top] | None = None) -> None:
+        super().__init__(logprobs)
+        self.top: tuple[Top, ...] | None = None if top is None else tuple(top)
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -69,7 +96,7 @@ class Delta(Struct, frozen=True, gc=False):
     completion: Completion | None = None
 
 
-class Tally(Struct):
+class CallStats(Struct):
     """What a call has come to so far. The engine adds to it as it works, so that a cancelled call is counted too.
 
     Units: tokens. `prompt_tokens` are those given, `cached_tokens` the part of them that was not computed again,
@@ -85,12 +112,12 @@ class Tally(Struct):
     written: Ids = ()
 
 
-class Vocabulary(Protocol):
-    """An engine's tokens. `encode` never gives a marker, whatever the text says; markers have their own door."""
+class Tokenizer(Protocol):
+    """Converts text to an engine's token ids and back. `encode` never gives a special token, whatever the text says."""
 
     @property
-    def markers(self) -> dict[str, int]:
-        """The texts of its markers, and their ids."""
+    def special_tokens(self) -> dict[str, int]:
+        """The texts of the special tokens, and their ids."""
         ...
 
     @property
@@ -99,11 +126,11 @@ class Vocabulary(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Plain text to ids; text that looks like a marker stays text."""
+        """Returns the ids of plain text. Text that looks like a special token stays text."""
         ...
 
-    def marker(self, text: str) -> int:
-        """The id of a marker such as `<think>`. Raises `UnknownMarkerError`."""
+    def special_token_id(self, text: str) -> int:
+        """Returns the id of a special token such as `<think>`. Raises `UnknownSpecialTokenError`."""
         ...
 
     def knows(self, ids: Ids) -> bool:
@@ -111,7 +138,7 @@ class Vocabulary(Protocol):
         ...
 
     def to_bytes(self, ids: Ids) -> bytes:
-        """The exact bytes of the ids; markers give nothing."""
+        """Returns the exact bytes of the ids. Special tokens give none."""
         ...
 
 
@@ -127,7 +154,7 @@ class Engine(Protocol):
     @property
     def abilities(self) -> frozenset[Ability]: ...
     @property
-    def vocabulary(self) -> Vocabulary: ...
+    def tokenizer(self) -> Tokenizer: ...
     @property
     def dialect(self) -> str:
         """Which of `prompts` this model was trained on."""
@@ -138,19 +165,29 @@ class Engine(Protocol):
         """Positions that the model has, prompt and output together."""
         ...
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """`decoding.n` completions for each prefix, in order."""
         ...
 
-    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         """One completion, as it is written: the same ids that `complete` gives."""
         ...
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
-        """Log-probability (nats) of every token of each continuation after its own prefix."""
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
+        """Log-probability (nats) of every token of each continuation after its own prefix; of the `top` likeliest as well."""
         ...
 
     async def aclose(self) -> None: ...
+
+
+class RewardEngine(Engine, Protocol):
+    """An engine with the ability `reward`."""
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
+        """Returns the reward of each text as it stands at its last token. `stats.scored_tokens` counts all tokens that were read."""
+        ...
 
 
 class UnfinishedCharacter:
@@ -181,16 +218,16 @@ def seed_of(digest: str) -> int:
     return int(digest[:12], 16)
 
 
-WARMING = 0
+PREFILL_SEED = 0
 """The seed of warm-ups in the background: they draw nothing, and when they happen depends on the clock."""
 
-LEAST = -1e9
+MIN_LOGPROB = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
 
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
-    """The same, with `LEAST` for what JSON cannot say."""
+    """The same, with `MIN_LOGPROB` for what JSON cannot say."""
     given = tuple(logprobs)
-    if sum(given) > LEAST:  # nearly always; what is no number makes the sum none, which is above nothing
+    if sum(given) > MIN_LOGPROB:  # nearly always; what is no number makes the sum none, which is above nothing
         return given
-    return tuple(logprob if logprob > LEAST else LEAST for logprob in given)
+    return tuple(logprob if logprob > MIN_LOGPROB else MIN_LOGPROB for logprob in given)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import Decoding, Engine, Tally
+from speculative.engines.base import CallStats, Decoding, Engine
 from speculative.engines.tokenizers.base import check_round_trip
 from speculative.errors import EngineError, SpeculativeError
 from speculative.problem import Message
@@ -36,12 +36,12 @@ async def look(role: str, engine: Engine) -> Finding:
     """Asks an open engine everything, and has it write a few tokens."""
     server: Any = getattr(engine, "server", None)
     found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
-    found.fingerprint, found.context, found.abilities = engine.vocabulary.fingerprint, engine.context, sorted(engine.abilities)
+    found.fingerprint, found.context, found.abilities = engine.tokenizer.fingerprint, engine.context, sorted(engine.abilities)
     try:
-        check_round_trip(engine.vocabulary, engine.name)
-        prompt = encode_parts(engine.vocabulary, find_dialect(engine.dialect).prompt(QUESTION, ""))
-        ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", tally=Tally())
-        found.reply = engine.vocabulary.to_bytes(completion.ids).decode("utf-8", "replace")
+        check_round_trip(engine.tokenizer, engine.name)
+        prompt = encode_parts(engine.tokenizer, find_dialect(engine.dialect).prompt(QUESTION, ""))
+        ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", stats=CallStats())
+        found.reply = engine.tokenizer.to_bytes(completion.ids).decode("utf-8", "replace")
         if server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
     except SpeculativeError as error:  # one of ours too: a dialect of another model

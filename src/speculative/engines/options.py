@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from speculative.errors import UsageError, usage_error_from
-from speculative.hiding import hidden
 from speculative.problem import Role
-from speculative.secret import secret
+from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
@@ -135,10 +134,10 @@ def describe_engines(specs: Mapping[str, Spec], options: Mapping[str, EngineOpti
     """Describes the engines for a run's records: each role's spec, and the options that decide what it writes, without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in WRITING}
-    return {name: hidden(str(value)) for name, value in (told | more).items() if value}
+    return {name: redact(str(value)) for name, value in (told | more).items() if value}
 
 
 def with_api_key(role: str, options: EngineOptions) -> EngineOptions:
     """Returns the options with the role's key from the environment or `.env`, if none is given."""
-    key = options.key or secret(f"SPECULATIVE_{role.upper()}_KEY") or secret("SPECULATIVE_KEY")
+    key = options.key or read_secret(f"SPECULATIVE_{role.upper()}_KEY") or read_secret("SPECULATIVE_KEY")
     return options.model_copy(update={"key": key})

@@ -1,39 +1,30 @@
-"""The log: one JSON object a line, without prompts and without secrets."""
+"""The log: JSON lines, or plain lines at a terminal; no prompts and no secrets."""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
+import sys
 import traceback
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from speculative.secret import secrets
+from speculative.redaction import Redactor
 
 LOG = logging.getLogger("speculative.serve")
 LOGGERS = ("speculative", "uvicorn.error", "asyncio")
-IN_URL = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
-MIN_SECRET = 8
-"""Characters of a secret at least: a shorter one could be a word."""
+GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
+
+  curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
+    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens does she have?"}}]}}'
+"""
 
 
-class Redactor:
-    """Removes secrets from text for the log or for a client."""
+class LineFormatter(logging.Formatter):
+    """Formats JSON lines.
 
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        known = {*keys, *secrets()}
-        self._secrets = sorted((key for key in known if len(key) >= MIN_SECRET), key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for key in self._secrets:
-            text = text.replace(key, "***")
-        return IN_URL.sub("***", text)
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats JSON lines. An exception is its type and the place that raised it: its message could hold a prompt."""
+    Of an exception it writes type and place; the message could hold a prompt.
+    """
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -49,7 +40,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["where"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(record.exc_info[2])]
-        return self._redact(json.dumps(line, default=str))
+        return self._redact(self.line(line))
+
+    def line(self, fields: dict[str, Any]) -> str:
+        """Writes the fields of one line."""
+        return json.dumps(fields, default=str)
+
+
+class TerminalFormatter(LineFormatter):
+    """Formats lines for a person. The first one shows the address and a request."""
+
+    def line(self, fields: dict[str, Any]) -> str:
+        """Writes the time, the event and its fields."""
+        if fields["event"] == "listening":
+            url, key = fields["url"], " -H 'Authorization: Bearer KEY'" if fields["authentication"] else ""
+            return GREETING.format(url=url, root=url.removesuffix("/v1"), key=key)
+        time, level = datetime.fromisoformat(fields.pop("time")).astimezone(), fields.pop("level")
+        event = fields.pop("event") if level == "info" else f"{level}: {fields.pop('event')}"
+        more = (f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}" for name, value in fields.items())
+        return " ".join([f"{time:%H:%M:%S}", event, *more])
 
 
 def log(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:
@@ -60,9 +69,9 @@ def log(event: str, level: int = logging.INFO, *, error: BaseException | None = 
 
 
 def set_up(level: str, redact: Redactor, stream: TextIO | None = None) -> logging.Handler:
-    """Sends the log to a stream (standard error). The caller removes the handler with `take_down`."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter(redact))
+    """Sends the log to a stream (standard error) until `take_down`."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter((TerminalFormatter if handler.stream.isatty() else LineFormatter)(redact))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -1,4 +1,7 @@
-"""Requests and replies of the API. Fields that are honoured are typed here; `unsupported.py` decides about all others."""
+"""Types of the requests: the fields that the service honours.
+
+`unsupported.py` decides about all other fields.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ MAX_TOKENS: Any = Field(None, ge=1, lt=INT64, description="tokens of the chain a
 
 
 class RequestBase(BaseModel):
-    """Keeps unknown fields for `unsupported.py`. Types are strict: `"5"` and `true` are not numbers.
+    """Keeps unknown fields. Types are strict: `"5"` and `true` are not numbers.
 
     A list is checked down to its first mistake, since each mistake costs memory and a body has room for thousands.
     """
@@ -55,7 +58,7 @@ class TextPart(RequestBase):
 
 
 class ChatMessage(RequestBase):
-    """One turn. The reasoning of earlier replies is accepted and left out, as in the models' own templates."""
+    """One turn. The reasoning of earlier replies is accepted and left out."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
@@ -117,7 +120,10 @@ class ChatRequest(GenerationRequest):
 
 
 class CompletionRequest(GenerationRequest):
-    """Request of `POST /v1/completions`: raw text for both models. Markers of each model's family are markers there."""
+    """Request of `POST /v1/completions`: raw text for both models.
+
+    Special tokens of each model's family keep their meaning.
+    """
 
     max_tokens: int | None = MAX_TOKENS
     n: int | None = Field(None, ge=1, lt=INT64)
@@ -133,7 +139,7 @@ class InputPart(RequestBase):
 
 
 class InputItem(RequestBase):
-    """A turn of the Responses API. Reasoning of earlier replies is accepted and left out."""
+    """A turn of the Responses API. Reasoning of earlier replies is left out."""
 
     type: Literal["message", "reasoning"] | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None
@@ -153,244 +159,3 @@ class ResponsesRequest(GenerationRequest):
     instructions: Text | None = Field(None, description="the system message")
     max_output_tokens: int | None = MAX_TOKENS
     reasoning: ReasoningOptions | None = None
-
-
-class SplitReasonRequest(BaseModel):
-    """Request of `POST /speculative_reason` in SplitReason's keys; unknown ones are ignored, as there."""
-
-    model_config = ConfigDict(extra="allow")
-
-    question: Text | None = None
-
-
-# ---- replies ----------------------------------------------------------------------------------------------------------
-
-
-class ReplyBase(BaseModel):
-    """A reply may get new fields at any time."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class ErrorDetail(ReplyBase):
-    """One line for a person, and words for a program."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorReply(ReplyBase):
-    """An error in the form of the OpenAI API."""
-
-    error: ErrorDetail
-
-
-class PlainError(ReplyBase):
-    """An error in the form of SplitReason."""
-
-    error: str
-
-
-class RoleUsage(ReplyBase):
-    """Tokens of one role: produced = kept + discarded."""
-
-    requests: int
-    prompt_tokens: int
-    cached_tokens: int
-    produced_tokens: int
-    kept_tokens: int
-    discarded_tokens: int
-    scored_tokens: int
-    seconds: float
-
-
-class ChainReport(ReplyBase):
-    """Fields of a chain, or of all chains of a reply, that the OpenAI API does not have."""
-
-    finish_reason: str
-    usage: dict[str, RoleUsage]
-    method: str | None = None
-    params: dict[str, Any] | None = None
-    ignored: list[str] | None = None
-    seed: int | None = None
-    seconds: float | None = None
-    boxed: str | None = None
-    degraded: str | None = None
-    events: list[list[dict[str, Any]]] | None = None
-
-
-class Usage(ReplyBase):
-    """Tokens as the OpenAI API counts them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: dict[str, int]
-    completion_tokens_details: dict[str, int]
-
-
-class AssistantMessage(ReplyBase):
-    """The thinking and the answer of one chain."""
-
-    role: Literal["assistant"]
-    content: str
-    reasoning: str
-    reasoning_content: str
-    refusal: None
-
-
-class ChatChoice(ReplyBase):
-    """One chain."""
-
-    index: int
-    message: AssistantMessage
-    logprobs: None
-    finish_reason: Literal["stop", "length"]
-    speculative: ChainReport
-
-
-class ChatCompletion(ReplyBase):
-    """Reply of `POST /v1/chat/completions`."""
-
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: Usage
-    speculative: ChainReport
-
-
-class TextChoice(ReplyBase):
-    """One chain as one text."""
-
-    index: int
-    text: str
-    logprobs: None
-    finish_reason: Literal["stop", "length"]
-    speculative: ChainReport
-
-
-class TextCompletion(ReplyBase):
-    """Reply of `POST /v1/completions`."""
-
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: Usage
-    speculative: ChainReport
-
-
-class DeltaChoice(ReplyBase):
-    """New text of one chain: `delta` in a chat, `text` in a completion."""
-
-    index: int
-    delta: dict[str, str] | None = None
-    text: str | None = None
-    logprobs: None
-    finish_reason: Literal["stop", "length"] | None
-    speculative: ChainReport | None = None
-
-
-class Chunk(ReplyBase):
-    """Data of one server-sent event of a chat or a completion."""
-
-    id: str
-    object: Literal["chat.completion.chunk", "text_completion"]
-    created: int
-    model: str
-    choices: list[DeltaChoice]
-    usage: Usage | None = None
-
-
-class OutputPart(ReplyBase):
-    """Text of an item."""
-
-    type: Literal["output_text", "reasoning_text"]
-    text: str
-
-
-class OutputItem(ReplyBase):
-    """The thinking, or the answer."""
-
-    id: str
-    type: Literal["reasoning", "message"]
-    status: Literal["in_progress", "completed", "incomplete"]
-    content: list[OutputPart]
-
-
-class ResponsesUsage(ReplyBase):
-    """Tokens as the Responses API counts them."""
-
-    input_tokens: int
-    input_tokens_details: dict[str, int]
-    output_tokens: int
-    output_tokens_details: dict[str, int]
-    total_tokens: int
-
-
-class ResponsesReply(ReplyBase):
-    """Reply of `POST /v1/responses`."""
-
-    id: str
-    object: Literal["response"]
-    created_at: int
-    status: Literal["in_progress", "completed", "incomplete", "failed"]
-    error: dict[str, Any] | None
-    incomplete_details: dict[str, str] | None
-    model: str
-    output: list[OutputItem]
-    usage: ResponsesUsage | None
-    speculative: ChainReport | None = None
-
-
-class ResponsesEvent(ReplyBase):
-    """Data of one server-sent event of the Responses API."""
-
-    type: str
-    sequence_number: int
-
-
-class ModelCard(ReplyBase):
-    """A method, or a preset, as a model."""
-
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-    max_model_len: int | None = None
-    context_length: int | None = None
-    speculative: dict[str, Any]
-
-
-class ModelList(ReplyBase):
-    """Reply of `GET /v1/models`."""
-
-    object: Literal["list"]
-    data: list[ModelCard]
-
-
-class Health(ReplyBase):
-    """Reply of `GET /health`."""
-
-    status: Literal["ok"]
-
-
-class Readiness(ReplyBase):
-    """Reply of `GET /ready`: the reason where the service is not ready, and the model that is missed where it is."""
-
-    status: Literal["ready", "not ready"]
-    reason: str | None = None
-    degraded: str | None = None
-
-
-class SplitReasonReply(ReplyBase):
-    """Reply of `POST /speculative_reason`."""
-
-    final_answer: str
-    usage_records: list[dict[str, Any]]
-    speculative: ChainReport

@@ -1,4 +1,4 @@
-"""What all requests of one service share: the settings, the pair, the queue, the metrics."""
+"""The state that all requests share: settings, pair, queue and metrics."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
+from speculative.redaction import Redactor
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
-from speculative.serve.logs import Redactor, log
+from speculative.serve.logs import log
 from speculative.serve.metrics import Metrics
 from speculative.serve.models import ModelCatalog
 from speculative.serve.queue import ChainQueue
@@ -35,7 +36,6 @@ class ServiceState:
         self.redact = Redactor(self.keys)
         self.created = int(time.time())
         self.models = ModelCatalog(settings, self.created, None)
-        self.long_prompts = asyncio.Semaphore(1)
         self.closing = asyncio.Event()
         self.failure: Exception | None = None
         self._open_pair, self._on_failure = open_pair, on_failure
@@ -44,7 +44,7 @@ class ServiceState:
 
     @property
     def loaded(self) -> bool:
-        """Whether the models are loaded."""
+        """True once the models are loaded."""
         return self._pair is not None
 
     @property
@@ -62,7 +62,7 @@ class ServiceState:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Opens the pair in the background, so that `/health` answers at once, and closes it at the end."""
+        """Opens the pair in the background, and closes it at the end."""
         loading = asyncio.create_task(self._load())
         try:
             yield
@@ -76,12 +76,12 @@ class ServiceState:
                 await self._pair.aclose()
 
     def close(self) -> None:
-        """Begins nothing more: waiting requests are turned away, and bodies on their way are not waited for."""
+        """Turns away waiting requests, and stops waiting for bodies on their way."""
         self.queue.close()
         self.closing.set()
 
     async def readiness(self) -> tuple[str, str]:
-        """Returns why the service is not ready, and which model is missed although it is (`degrade`).
+        """Returns the reason why the service is not ready, and the missing model.
 
         Both are empty when both engines answer. Neither holds an address, since any client may ask; the log has it.
         """

@@ -1,4 +1,4 @@
-"""SplitReason's service: `GET /ping`, `POST /speculative_reason`, and `POST /shutdown` where that was opened.
+"""SplitReason's service: `/ping`, `/speculative_reason` and `/shutdown`.
 
 Its fields, defaults and replies, so that its own client and harness class work unchanged. Mistakes of its replies (a prompt inside
 `final_answer`, an HTML page for an error) are not kept.
@@ -15,29 +15,54 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from msgspec import Struct, structs
+from pydantic import BaseModel, ConfigDict
 
 from speculative import prompts
 from speculative.errors import SpeculativeError, UsageError
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
+from speculative.redaction import without_address
 from speculative.serve.app import add_health_route, protected_router
 from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
-from speculative.serve.errors import ApiError, api_error, without_address
-from speculative.serve.openapi import BODY_ERRORS, describe_body, error_replies
+from speculative.serve.completion_writer import CompletionWriter, encode
+from speculative.serve.errors import ApiError, api_error
+from speculative.serve.openapi import describe_post
 from speculative.serve.outcome import ChainOutcome
+from speculative.serve.replies import ChainReport
 from speculative.serve.request import ChainRequest
-from speculative.serve.responses import CompletionWriter, encode
-from speculative.serve.schemas import PlainError, SplitReasonReply, SplitReasonRequest
+from speculative.serve.schemas import Text
 from speculative.serve.security import is_loopback
 from speculative.serve.state import ServiceState
-from speculative.splitreason.modes import MODES, ending, params_of_mode
+from speculative.splitreason.modes import MODES, instruction_from, params_of_mode
 from speculative.trace.events import Answered, Asked, Drafted, Wrote
 from speculative.trace.trace import Trace
 
 SHARED_FIELDS = ("Model", "PromptTokens", "CompletionTokens", "Latency")
 """Fields that the record of `placeholder` has for the small model too."""
+
+
+class SplitReasonRequest(BaseModel):
+    """Request of `POST /speculative_reason`. Unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="allow")
+
+    question: Text | None = None
+
+
+class SplitReasonReply(Struct):
+    """Reply of `POST /speculative_reason`."""
+
+    final_answer: str
+    usage_records: list[dict[str, Any]]
+    speculative: ChainReport
+
+
+class PlainError(Struct):
+    """An error in the form of SplitReason."""
+
+    error: str
 
 
 class SplitReasonService(Struct, frozen=True):
@@ -58,34 +83,33 @@ class SplitReasonService(Struct, frozen=True):
         router = protected_router(state)
 
         async def ping() -> JSONResponse:
-            """Answer whether the models are loaded."""
+            """Answers once the models are loaded."""
             reason, _ = await state.readiness()
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
 
         async def speculative_reason(request: Request) -> Response:
-            """Write one chain, in the form of SplitReason."""
+            """Writes one chain, in the form of SplitReason."""
             try:
                 fields = await read_body(request, SplitReasonRequest, state.settings, state.closing)
                 chains = self._read(state, fields)
-                return await ChainReply(state, request, chains, SplitReasonWriter(chains)).respond()
+                return await ChainReply(state, request, SplitReasonWriter(chains)).respond()
             except (ApiError, SpeculativeError) as error:
                 reply = api_error(error, request.state.request_id)
-                return JSONResponse({"error": state.redact(reply.message)}, reply.status, reply.headers)
+                return reply.response(body={"error": state.redact(reply.message)})
 
         async def shut_down(request: Request) -> PlainTextResponse:
-            """End the service. Only a program on this machine may ask, never a page in a browser."""
+            """Ends the service for a program on this machine, never for a page in a browser."""
             if not (request.client and is_loopback(request.client.host)) or {"origin", "sec-fetch-site"} & set(request.headers):
                 raise ApiError(403, "only a program on this machine may shut the service down")
             asyncio.get_running_loop().call_later(0.1, stop)
             return PlainTextResponse("Shutting down...")
 
-        add_health_route(app, "/ping", ping, responses={503: {"description": "The models are loading."}})
+        add_health_route(app, "/ping", ping, {503: {"description": "The models are loading."}})
         router.add_api_route(
             "/speculative_reason",
             speculative_reason,
             methods=["POST"],
-            openapi_extra=describe_body(SplitReasonRequest),
-            responses={200: {"model": SplitReasonReply}, **error_replies(*BODY_ERRORS, model=PlainError)},
+            **describe_post(SplitReasonRequest, SplitReasonReply, error=PlainError),
         )
         if self.shutdown:
             router.add_api_route("/shutdown", shut_down, methods=["POST"], response_class=PlainTextResponse, include_in_schema=False)
@@ -101,7 +125,7 @@ class SplitReasonService(Struct, frozen=True):
         if mode is None:
             raise ApiError(400, f"Invalid mode specified in JSON payload; one of {', '.join(MODES)} must be true")
         method = state.reader.check_params(build(MODES[mode], params_of_mode(mode, fields), paths=False))
-        problem = _problem(state.pair, request.question, ending(fields.get("terminating_string")))
+        problem = _problem(state.pair, request.question, instruction_from(fields.get("terminating_string")))
         problem = structs.replace(
             problem,
             sampling=Sampling(temperature=_number("temperature", fields.get("temperature", Sampling().temperature))),
@@ -115,23 +139,21 @@ class SplitReasonService(Struct, frozen=True):
 class SplitReasonWriter(CompletionWriter):
     """Writes the reply in SplitReason's words."""
 
-    def __init__(self, request: ChainRequest) -> None:
-        super().__init__(request)
-        self._chains = request
-
     def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:
         """Writes the answer and a record of each call."""
         (outcome,) = outcomes
         records = list(usage_records(outcome.trace))
-        if self._chains.model == "placeholder_mode":  # there, one record was of both models
+        if self.request.model == "placeholder_mode":  # there, one record was of both models
             for small, big in pairwise(records[:2]):
                 big |= {f"{field}Small": small[field] for field in SHARED_FIELDS}
-        report = {**self._chains.about, **outcome.extension}
-        return encode({"final_answer": outcome.content, "usage_records": records, "speculative": report})
+        return encode(SplitReasonReply(outcome.content, records, ChainReport(**self.request.about, **outcome.report)))
 
 
 def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:
-    """Yields a record for each call that wrote something; `ThinkIter` counts them, `DraftVersion` the proposals of one call."""
+    """Yields a record for each call that wrote something.
+
+    `ThinkIter` counts the records, `DraftVersion` the proposals of one call.
+    """
     names = {role: without_address(card.name) for role, card in trace.started.engines.items()}
     for number, event in enumerate(event for event in trace.walk() if isinstance(event, Wrote | Drafted | Asked | Answered)):
         call = event.call
@@ -146,7 +168,10 @@ def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
-    """Makes the problem: a question in the big model's own template stays as it is, any other text is a message."""
+    """Makes the problem of a question.
+
+    A question in the big model's own template stays as it is; any other text is a message.
+    """
     dialect = prompts.find_dialect(pair["big"].dialect)
     if not dialect.is_templated(question):
         return Problem(messages=(Message("user", question),), answer_instruction=instruction)

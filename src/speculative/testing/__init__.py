@@ -1,5 +1,5 @@
 """Test doubles: a scripted engine and fake model servers."""
 
-from speculative.testing.scripted import MARKERS, Script, ScriptedEngine, ScriptedVocabulary
+from speculative.testing.scripted import SPECIAL_TOKENS, Script, ScriptedEngine, ScriptedTokenizer
 
-__all__ = ["MARKERS", "Script", "ScriptedEngine", "ScriptedVocabulary"]
+__all__ = ["SPECIAL_TOKENS", "Script", "ScriptedEngine", "ScriptedTokenizer"]

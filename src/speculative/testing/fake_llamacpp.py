@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from speculative.engines.base import Completion, UnfinishedCharacter, Vocabulary
+from speculative.engines.base import Completion, Tokenizer, UnfinishedCharacter
 
 
 class LlamaCppStream:
@@ -15,22 +15,23 @@ class LlamaCppStream:
     Text that may begin a stop string waits, its ids do not. A stop string is cut off the text, not off the ids.
     """
 
-    def __init__(self, vocabulary: Vocabulary, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
         self._ids = [*whole.ids, *([] if whole.end_id is None else [whole.end_id])]
-        self._values = [*(whole.logprobs or ()), -0.5] if whole.logprobs else []
+        self._values = [*(whole.logprobs or ()), -0.5] if whole.logprobs is not None else []
+        self._top = whole.top_logprobs or ()
         self._length = len(whole.ids)
         self._stops = [stop.encode() for stop in stops]
         self._word = ""
         sent, written = 0, b""
         self._messages: list[list[dict[str, Any]]] = []
         for place, number in enumerate(self._ids):
-            written += vocabulary.to_bytes([number])
+            written += tokenizer.to_bytes([number])
             self._messages.append([])
             if not UnfinishedCharacter.trailing(written):
                 text = self._sendable(written[sent:])
                 sent += len(text)
                 self._messages[-1].append(self._message(place, text))
-        for marker, number in vocabulary.markers.items():
+        for marker, number in tokenizer.special_tokens.items():
             if number == whole.end_id and marker in stops:
                 self._word = marker
         reason = "limit" if whole.finish in ("length", "context") else "word" if self._word else "eos"
@@ -54,8 +55,11 @@ class LlamaCppStream:
 
     def _message(self, place: int, text: bytes) -> dict[str, Any]:
         message = {"content": text.decode("utf-8", "replace"), "tokens": [self._ids[place]], "stop": False, "tokens_predicted": place + 1}
-        scored = [{"id": self._ids[place], "logprob": self._values[place]}] if self._values else None
-        return message | ({"completion_probabilities": scored} if scored else {})
+        if not self._values:
+            return message
+        likely = [{"id": number, "logprob": logprob} for number, logprob in (self._top[place] if self._top else ())]
+        scored = {"id": self._ids[place], "logprob": self._values[place], "top_logprobs": likely}
+        return {**message, "completion_probabilities": [scored]}
 
 
 def progress_message(prompt: int) -> dict[str, Any]:

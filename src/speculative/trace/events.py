@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from speculative.engines.base import Completion
+from speculative.engines.base import Completion, Top
 from speculative.problem import FinishReason, Problem
 
 Phase = Literal["thinking", "answer"]
@@ -100,11 +100,24 @@ class Drafted(Event, frozen=True, kw_only=True):
 
 
 class Scored(Event, frozen=True, kw_only=True):
-    """Drafts were scored. `logprobs` (nats) has one for each token; `digest` identifies the scored text for a replay."""
+    """Drafts were scored. `logprobs` (nats) has one for each token; `digest` identifies the scored text for a replay.
+
+    `tops`: the most likely tokens at each of their places, if they were asked for.
+    """
 
     call: Call
     drafts: tuple[int, ...]
     logprobs: tuple[tuple[float, ...], ...]
+    digest: str
+    tops: tuple[tuple[Top, ...], ...] = ()
+
+
+class Rewarded(Event, frozen=True, kw_only=True):
+    """A reward model rewarded drafts; `digest` identifies the text for a replay."""
+
+    call: Call
+    drafts: tuple[int, ...]
+    rewards: tuple[float, ...]
     digest: str
 
 
@@ -219,6 +232,7 @@ AnyEvent = (
     | Wrote
     | Drafted
     | Scored
+    | Rewarded
     | Asked
     | Accepted
     | Rejected

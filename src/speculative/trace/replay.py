@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from speculative.engines.base import WARMING, Ability, Completion, Decoding, Delta, Engine, Ids, Tally, Vocabulary, digest, seed_of
+from speculative.engines.base import (
+    PREFILL_SEED,
+    Ability,
+    CallStats,
+    Completion,
+    Decoding,
+    Delta,
+    Engine,
+    Ids,
+    Scores,
+    Tokenizer,
+    digest,
+    seed_of,
+)
 from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
 from speculative.trace.trace import Trace
 
 COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
 
-ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached"})
 
 
 class ReplayEngine:
@@ -28,22 +41,22 @@ class ReplayEngine:
         card = trace.started.engines.get(role)
         if card is None:
             raise ReplayMismatchError(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
-        if card.fingerprint != like.vocabulary.fingerprint:
+        if card.fingerprint != like.tokenizer.fingerprint:
             raise ReplayMismatchError(f"the trace's {role} model was {card.name}, whose vocabulary is not that of {like.name}")
         self.name, self.dialect, self.context = card.name, card.dialect, card.context
-        self.vocabulary: Vocabulary = like.vocabulary
+        self.tokenizer: Tokenizer = like.tokenizer
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
-        self._scores: dict[int, list[tuple[events.Call, list[list[float]]]]] = {}
+        self._scores: dict[int, list[tuple[events.Call, list[Scores]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
         self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
         for event in trace.walk():
             self._learn(event, role)
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
-        if decoding.seed == WARMING:
-            return [await self._warm_up(tally)]
-        await self._cut_short(decoding.seed, tally)
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
+        if decoding.seed == PREFILL_SEED:
+            return [await self._warm_up(stats)]
+        await self._cut_short(decoding.seed, stats)
         if decoding.max_tokens > self._asked.setdefault(decoding.seed, decoding.max_tokens):
             return [[Completion((), "length")] * decoding.n for _ in prefixes]  # the second try of a call: the trace holds its result
         call, found = self._completions.get(decoding.seed) or (None, list[Completion]())
@@ -51,40 +64,42 @@ class ReplayEngine:
             raise ReplayMismatchError(f"the trace holds {len(found)} completions for a call of {len(prefixes) * decoding.n} of {self.name}")
         if not _could_be(found, call, decoding):
             raise ReplayMismatchError(f"a completion in the trace ends where this call of {self.name} would not")
-        _charge(tally, call)
+        _charge(stats, call)
         return [found[i : i + decoding.n] for i in range(0, len(found), decoding.n)]
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         if (cut := self._cut_off(decoding.seed)) and cut.proposal:
             yield Delta(cut.proposal.completion.ids)
-        ((completion,),) = await self.complete([prefix], decoding, key=key, tally=tally)
+        ((completion,),) = await self.complete([prefix], decoding, key=key, stats=stats)
         yield Delta(completion.ids, completion)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         name = seed_of(digest(prefixes, continuations))
         if not (found := self._scores.get(name)):
-            await self._cut_short(name, tally)
+            await self._cut_short(name, stats)
             raise ReplayMismatchError(f"the trace does not hold the scores that the method asks {self.name} for")
         call, scores = found.pop(0) if len(found) > 1 else found[0]
-        _charge(tally, call)
+        _charge(stats, call)
         return scores
 
     async def aclose(self) -> None:
         """Does nothing: a replay holds no resources."""
 
-    async def _warm_up(self, tally: Tally) -> list[Completion]:
+    async def _warm_up(self, stats: CallStats) -> list[Completion]:
         """Returns the next warm-up of the trace; after the last, waits until it is cancelled."""
         if not self._warmed:
             await asyncio.get_running_loop().create_future()
         call, found = self._warmed.pop(0)
-        _charge(tally, call)
+        _charge(stats, call)
         return found
 
-    async def _cut_short(self, seed: int, tally: Tally) -> None:
+    async def _cut_short(self, seed: int, stats: CallStats) -> None:
         """Fails as the call in the trace failed, or waits until it is cancelled."""
         if cut := self._cut_off(seed):
-            _charge(tally, cut.call)
-            tally.written = cut.proposal.completion.ids if cut.proposal else ()
+            _charge(stats, cut.call)
+            stats.written = cut.proposal.completion.ids if cut.proposal else ()
             if cut.error:
                 raise EngineUnreachableError(cut.error) if cut.lost else EngineError(cut.error)
             await asyncio.get_running_loop().create_future()
@@ -101,12 +116,13 @@ class ReplayEngine:
                 self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
             case events.Asked() if event.call.role == role:
                 self._completions[event.seed] = (event.call, list(event.completions))
-            case events.Prefilled(seed=seed) if event.call.role == role and seed == WARMING:
+            case events.Prefilled(seed=seed) if event.call.role == role and seed == PREFILL_SEED:
                 self._warmed.append((event.call, [event.completion]))
             case events.Prefilled() if event.call.role == role:
                 self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:
-                found = [list(logprobs) for logprobs in event.logprobs]
+                tops = event.tops or [None] * len(event.logprobs)
+                found = [Scores(*one) for one in zip(event.logprobs, tops, strict=True)]
                 self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
             case events.Cancelled() if event.call.role == role:
                 self._cut[event.seed] = event
@@ -123,7 +139,7 @@ def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding
     return all(one.end_id is None or one.end_id in decoding.stop_ids for one in found)
 
 
-def _charge(tally: Tally, call: events.Call) -> None:
+def _charge(stats: CallStats, call: events.Call) -> None:
     """Adds the cost of the call in the trace."""
     for field in COSTS:
-        setattr(tally, field, getattr(tally, field) + getattr(call, field))
+        setattr(stats, field, getattr(stats, field) + getattr(call, field))

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from speculative.engines.base import Ability, Vocabulary
+from speculative.engines.base import Ability, Tokenizer
 from speculative.engines.http.client import ServerClient
 from speculative.engines.http.protocols.base import ServerProtocol
 from speculative.errors import CONTEXT_FLAGS, EngineError, EngineRefusedError, EngineServerError, UnknownNameError, UsageError
-from speculative.hiding import bare
+from speculative.redaction import without_login
 
 T = TypeVar("T")
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
@@ -70,7 +70,7 @@ class Server(Struct, frozen=True):
     template: str | None = None
     assumed: bool = False
 
-    def protocol(self, vocabulary: Vocabulary) -> ServerProtocol:
+    def protocol(self, tokenizer: Tokenizer) -> ServerProtocol:
         """How to speak with it."""
         if self.kind == "sglang":
             from speculative.engines.http.protocols.sglang import SglangProtocol
@@ -79,15 +79,15 @@ class Server(Struct, frozen=True):
         if self.kind == "llama.cpp":
             from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 
-            return LlamaCppProtocol(vocabulary)
+            return LlamaCppProtocol(tokenizer)
         from speculative.engines.http.protocols.vllm import VllmProtocol
 
-        return VllmProtocol(self.model)
+        return VllmProtocol(self.model, genuine=self.kind == "vllm")
 
     @property
     def abilities(self) -> frozenset[Ability]:
         """What it can do, but for what only a call can tell (whether it reports cached tokens)."""
-        base: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "stream"})
+        base: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "stream"})
         scoring: frozenset[Ability] = frozenset({"score"}) if self.kind in ("vllm", "sglang") else frozenset()
         return base | scoring
 
@@ -103,7 +103,8 @@ async def inspect(client: ServerClient, model: str | None = None, context: int |
     for url, other in zip(client.replicas.urls, found, strict=True):
         if (other.kind, other.model, other.context) != (first.kind, first.model, first.context):
             raise UsageError(
-                f"{bare(url)} runs {_what(other)}, but {bare(client.replicas.urls[0])} {_what(first)}; replicas have to be alike"
+                f"{without_login(url)} runs {_what(other)}, but {without_login(client.replicas.urls[0])} {_what(first)}; "
+                "replicas have to be alike"
             )
     if first.assumed:
         LOG.warning(

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
 from speculative.errors import EngineBusyError, EngineTimeoutError, EngineUnreachableError, UsageError
-from speculative.hiding import bare
+from speculative.redaction import without_login
 
 FAILED_COOLDOWN_S = 15.0
 """Seconds for which a server that did not answer is passed over, while there are others."""
@@ -31,7 +31,7 @@ class Replicas:
     @property
     def name(self) -> str:
         """The first address, and how many more."""
-        first = bare(self.urls[0])
+        first = without_login(self.urls[0])
         return first if len(self.urls) == 1 else f"{first} (and {len(self.urls) - 1} more)"
 
     def pick(self, key: str) -> str:
@@ -87,11 +87,11 @@ def address(url: str) -> str:
     except ValueError:  # half an IPv6 address, a port that is no number or too large
         parts, known = urlsplit(""), False
     if not known:
-        raise UsageError(f"{bare(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
+        raise UsageError(f"{without_login(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
     path = re.sub("/{2,}", "/", parts.path).rstrip("/")
     if ENDPOINTS.search(path):
         base = urlunsplit((parts.scheme, parts.netloc, f"{ENDPOINTS.sub('', path).removesuffix('/v1')}/v1", "", ""))
-        raise UsageError(f"{bare(url.strip())} is the address of a single call; give the address up to /v1: {bare(base)}")
+        raise UsageError(f"{without_login(url.strip())} is the address of a single call; give the address up to /v1: {without_login(base)}")
     return urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/v1") else f"{path}/v1", "", ""))
 
 

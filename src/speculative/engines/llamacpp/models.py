@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from speculative.engines import hub
 from speculative.errors import UsageError
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 SUFFIX = ".gguf"
 QUANT = "Q4_K_M"
@@ -63,7 +63,7 @@ def _listed(repo: str) -> list[str]:
     import huggingface_hub
 
     _reach(repo)
-    return _asked(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=secret("HF_TOKEN")))
+    return _asked(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=read_secret("HF_TOKEN")))
 
 
 def _fetch(repo: str, name: str) -> Path:
@@ -78,7 +78,7 @@ def _fetch(repo: str, name: str) -> Path:
             return Path(fetch(repo, file, local_files_only=True))
         except LocalEntryNotFoundError:
             _reach(repo)
-            return Path(fetch(repo, file, token=secret("HF_TOKEN")))
+            return Path(fetch(repo, file, token=read_secret("HF_TOKEN")))
 
     part = PART.search(name)
     names = [f"{name[: part.start()]}-{place:05}-of-{part[2]}{SUFFIX}" for place in range(1, int(part[2]) + 1)] if part else [name]

@@ -186,7 +186,8 @@ class Batch:
         sequence = self.leave(row)
         end = sequence.ids.pop() if why == "end" else None
         values = None if sequence.logprobs is None else tuple(sequence.logprobs[: len(sequence.ids)])
-        completion = Completion(tuple(sequence.ids), why, end, values)
+        top = None if sequence.top is None else tuple(sequence.top[: len(sequence.ids)])
+        completion = Completion(tuple(sequence.ids), why, end, values, top, sequence.choices)
         sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.streamed :])
 
 
@@ -212,6 +213,7 @@ class Window:
         self._holes = np.setdiff1d(np.arange(end - first), self._places)
         self._keys = np.array([sequence.key for sequence in self._sequences], np.uint64)
         self._numbers, self._line = np.zeros((AHEAD, end - first)), AHEAD
+        self._inspects = any(sequence.inspects for sequence in self._sequences)
         self._asks_logprobs = any(sequence.logprobs is not None for sequence in self._sequences)
         self.streams = any(sequence.call.streams for sequence in self._sequences)
         kinds = {id(sequence.call.stops): sequence.call.stops for sequence in self._sequences}
@@ -221,7 +223,7 @@ class Window:
         self._kind = np.zeros(end - first, np.int64)
         self._kind[self._places] = [order[id(sequence.call.stops)] for sequence in self._sequences]
         self._sequence = self._sequences[0]
-        self._tally, self._flag_bytes = self._sequence.call.tally, self._sequence.call.stops.flag_bytes
+        self._stats, self._flag_bytes = self._sequence.call.stats, self._sequence.call.stops.flag_bytes
         self.draw = self._draw_one if end - first == 1 else self._draw_all
 
     def feed(self) -> None:
@@ -231,6 +233,10 @@ class Window:
 
     def _draw_all(self) -> bool:
         """Samples a token for each member; returns whether one of them may have ended."""
+        if self._inspects:
+            for sequence, place in zip(self._sequences, self._places.tolist(), strict=True):
+                if sequence.inspects:
+                    sequence.inspect(self._logits[place])
         line = self._refill() if self._line == AHEAD else self._line
         self._line = line + 1
         self.left -= 1
@@ -240,7 +246,7 @@ class Window:
         self._ids[:] = tokens
         for sequence, token in zip(self._sequences, tokens[self._places].tolist(), strict=True):
             sequence.ids.append(token)
-            sequence.call.tally.produced_tokens += 1
+            sequence.call.stats.produced_tokens += 1
         if self._asks_logprobs:
             values = logprobs(self._logits, tokens)[self._places].tolist()
             for sequence, value in zip(self._sequences, values, strict=True):
@@ -250,6 +256,8 @@ class Window:
 
     def _draw_one(self) -> bool:
         """Samples a token for a window of one row."""
+        if self._inspects and self._sequence.inspects:
+            self._sequence.inspect(self._logits[0])
         sequence, line = self._sequence, self._line
         if line == AHEAD:
             line = self._refill()
@@ -258,13 +266,13 @@ class Window:
         token = self._sampler.draw_one(self._numbers[line, 0])
         self._ids[0] = token
         sequence.ids.append(token)
-        self._tally.produced_tokens += 1
+        self._stats.produced_tokens += 1
         if sequence.logprobs is not None:
             sequence.logprobs.append(float(logprobs(self._logits, np.array([token]))[0]))
         return self.left <= 0 or self._flag_bytes[token] != 0
 
     def _refill(self) -> int:
         """Draws the next numbers of every member's own stream; returns line 0."""
-        starts = np.array([len(sequence.ids) for sequence in self._sequences], np.int64)
+        starts = np.array([sequence.drawn + len(sequence.ids) for sequence in self._sequences], np.int64)
         self._numbers[:, self._places] = uniforms(self._keys, starts, AHEAD)
         return 0

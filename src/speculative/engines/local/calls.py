@@ -9,20 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import Completion, Decoding, Delta, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Scores, Top
 from speculative.engines.local.model import Ints
+from speculative.engines.local.sampler import all_logprobs, top_logprobs
 from speculative.engines.local.stops import Stops
+from speculative.engines.local.weights import Array
 from speculative.errors import SpeculativeError
 
 
 class Call:
     """Represents one call. The event loop waits on `future`, the worker settles it."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, stats: CallStats) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.gone: asyncio.Future[None] | None = None  # set when a cancelled call waits until its work has ended
-        self.tally = tally
+        self.stats = stats
         self.settled = False
 
     def post(self, callback: Callable[..., None], *arguments: Any) -> None:
@@ -56,8 +58,8 @@ class Call:
 class Completing(Call):
     """Represents a call of `complete`. `results` is filled in any order."""
 
-    def __init__(self, tally: Tally, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
-        super().__init__(tally)
+    def __init__(self, stats: CallStats, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
+        super().__init__(stats)
         self.prefixes, self.decoding, self.stops = prefixes, decoding, stops
         self.results: list[list[Completion | None]] = [[None] * decoding.n for _ in prefixes]
         self._left = len(prefixes) * decoding.n
@@ -78,8 +80,8 @@ class Completing(Call):
 class Streaming(Completing):
     """Represents a call of `stream`. Deltas wait in a queue for the consumer."""
 
-    def __init__(self, tally: Tally, prefix: Ints, decoding: Decoding, stops: Stops) -> None:
-        super().__init__(tally, [prefix], decoding, stops)
+    def __init__(self, stats: CallStats, prefix: Ints, decoding: Decoding, stops: Stops) -> None:
+        super().__init__(stats, [prefix], decoding, stops)
         self.streams = True
         self.deltas: deque[Delta] = deque()
         self.ready = asyncio.Event()
@@ -105,9 +107,10 @@ class Streaming(Completing):
 class Scoring(Call):
     """Represents a call of `score`."""
 
-    def __init__(self, tally: Tally, prefixes: list[Ints], continuations: list[Ints]) -> None:
-        super().__init__(tally)
-        self.results: list[list[float]] = [[] for _ in prefixes]
+    def __init__(self, stats: CallStats, prefixes: list[Ints], continuations: list[Ints], top: int = 0) -> None:
+        super().__init__(stats)
+        self.top = top
+        self.results = [Scores(top=() if top else None) for _ in prefixes]
         self._left = len(prefixes)
         pairs = zip(prefixes, continuations, strict=True)
         self.jobs = deque(Append(self, prefix, i, [], continuation) for i, (prefix, continuation) in enumerate(pairs))
@@ -139,14 +142,29 @@ class Append:
 class Sequence:
     """Represents a completion that is being decoded in a row."""
 
-    __slots__ = ("call", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed")
+    __slots__ = ("call", "choices", "drawn", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed", "top")
 
-    def __init__(self, call: Completing, i: int, j: int, limit: int, key: int) -> None:
+    def __init__(self, call: Completing, i: int, j: int, limit: int, key: int, drawn: int) -> None:
         self.call, self.i, self.j, self.limit, self.key = call, i, j, limit, key
+        self.drawn = drawn  # random numbers of the stream that were drawn before
         self.ids: list[int] = []
+        self.top: list[Top] | None = [] if call.decoding.top_logprobs else None
+        self.choices: tuple[float, ...] | None = None
         self.logprobs: list[float] | None = [] if call.decoding.logprobs else None
         self.streamed = 0  # ids that were handed to a stream
         self.recorded = 0  # ids that the store knows to be in the row
+
+    @property
+    def inspects(self) -> bool:
+        """True if more of the logits is wanted than the log-probability of the token that is drawn next."""
+        return self.top is not None or (bool(self.call.decoding.choices) and not self.ids)
+
+    def inspect(self, logits: Array) -> None:
+        """Notes what is wanted of the logits [V] that the next token is drawn from."""
+        if self.top is not None:
+            self.top.append(top_logprobs(logits, self.call.decoding.top_logprobs))
+        if self.call.decoding.choices and not self.ids:
+            self.choices = tuple(all_logprobs(logits)[list(self.call.decoding.choices)].tolist())
 
     def to_append(self) -> Append:
         """Returns the append that computes a suspended sequence again."""

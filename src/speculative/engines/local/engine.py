@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from speculative.engines.base import Ability, Completion, Decoding, Delta, Ids, Tally
+from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
     from speculative.engines.local.calls import Completing, Scoring
     from speculative.engines.local.stops import Stops
     from speculative.engines.local.worker import Worker
-    from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+    from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
 CACHE_BYTES = 512 << 20
 SHIPPED = Path(__file__).parents[2] / "bundled"
@@ -33,10 +33,10 @@ class BundledEngine:
 
     folder: Path | None = None
     dialect = "bundled"
-    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "score", "stream", "cached"})
+    abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"})
 
-    def __init__(self, name: str, vocabulary: FileVocabulary, worker: Worker) -> None:
-        self.name, self.vocabulary = name, vocabulary
+    def __init__(self, name: str, tokenizer: ByteBpeTokenizer, worker: Worker) -> None:
+        self.name, self.tokenizer = name, tokenizer
         self.context = worker.model.positions
         self._worker = worker
         self._stops: dict[tuple[tuple[str, ...], tuple[int, ...]], Stops] = {}
@@ -50,18 +50,18 @@ class BundledEngine:
         """
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
-        from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+        from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
         folder = SHIPPED / source if str(source) in ("big", "small") else Path(source)
         if not folder.is_dir():
             raise WeightsError(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
-        vocabulary = FileVocabulary(folder / "tokenizer.json")
+        tokenizer = ByteBpeTokenizer(folder / "tokenizer.json")
         name = f"bundled:{folder.name}"
-        opened = cls(name, vocabulary, Worker(name, Model(folder, context, threads), cache_bytes))
+        opened = cls(name, tokenizer, Worker(name, Model(folder, context, threads), cache_bytes))
         opened.folder = folder
         return opened
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """Returns `decoding.n` completions for each prefix, in order."""
         from speculative.engines.local.calls import Completing
 
@@ -70,13 +70,13 @@ class BundledEngine:
         if not arrays or not decoding.n:
             return [[] for _ in arrays]
         n, decoding = decoding.n, decoding if decoding.temperature else structs.replace(decoding, n=1)
-        tally.requests += 1
-        call = Completing(tally, arrays, decoding, self._stopping(decoding))
+        stats.requests += 1
+        call = Completing(stats, arrays, decoding, self._stopping(decoding))
         self._worker.put(call)
         found = await self._result(call)
         return found if n == decoding.n else [several * n for several in found]
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         """Yields one completion as it is written, with the ids that `complete` gives."""
         from speculative.engines.local.calls import Streaming
 
@@ -84,8 +84,8 @@ class BundledEngine:
         self._check(decoding)
         if decoding.n != 1:
             raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
-        tally.requests += 1
-        call = Streaming(tally, array, decoding, self._stopping(decoding))
+        stats.requests += 1
+        call = Streaming(stats, array, decoding, self._stopping(decoding))
         self._worker.put(call)
         try:
             while True:
@@ -101,8 +101,10 @@ class BundledEngine:
         finally:
             await self._end(call)
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
-        """Returns the log-probability (nats) of every token of each continuation."""
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
+        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest."""
         from speculative.engines.local.calls import Scoring
 
         if len(prefixes) != len(continuations):
@@ -111,8 +113,8 @@ class BundledEngine:
         scored = [self._ids(ids) for ids in continuations]
         if not arrays:
             return []
-        tally.requests += 1
-        call = Scoring(tally, arrays, scored)
+        stats.requests += 1
+        call = Scoring(stats, arrays, scored, top)
         self._worker.put(call)
         return await self._result(call)
 
@@ -128,7 +130,7 @@ class BundledEngine:
             raise
 
     async def _end(self, call: Completing | Scoring) -> None:
-        """Cancels a call and waits until its work has ended, so that its tally is final."""
+        """Cancels a call and waits until its work has ended, so that its stats are final."""
         if call.future.done() and not call.future.cancelled():
             call.future.exception()  # marks the exception as retrieved
         call.future.cancel()
@@ -163,6 +165,8 @@ class BundledEngine:
             "temperature": decoding.temperature >= 0,
             "top_p": 0 < decoding.top_p <= 1,
             "top_k": decoding.top_k >= 0,
+            "top_logprobs": decoding.top_logprobs >= 0,
+            "choices": all(0 <= token < self._worker.model.shape.vocabulary for token in decoding.choices),
         }
         for name, fine in checks.items():
             if not fine:
@@ -175,5 +179,5 @@ class BundledEngine:
         if key not in self._stops:
             if len(self._stops) >= 64:
                 self._stops.clear()
-            self._stops[key] = Stops(*key, self.vocabulary, self._worker.model.shape.vocabulary)
+            self._stops[key] = Stops(*key, self.tokenizer, self._worker.model.shape.vocabulary)
         return self._stops[key]

@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from speculative.engines.base import Top
 from speculative.engines.local.weights import Array
 
 Doubles = NDArray[np.float64]
@@ -119,6 +120,20 @@ class Sampler:
             x *= x >= ordered[min(int(index), len(x) - 1)]
         np.add.accumulate(x, dtype=np.float64, out=sums)
         return int(sums.searchsorted(u * sums[-1], "right"))
+
+
+def top_logprobs(logits: Array, count: int) -> Top:
+    """Returns the most likely tokens of one row [V] with their log-probabilities, before temperature; ties by token."""
+    values = all_logprobs(logits)
+    found = np.argpartition(-values, min(count, len(values)) - 1)[:count]
+    found = found[np.lexsort((found, -values[found]))]
+    return tuple(zip(found.tolist(), values[found].tolist(), strict=True))
+
+
+def all_logprobs(logits: Array) -> Array:
+    """Returns the log-probabilities [V] of all tokens of one row."""
+    shifted = logits - logits.max()
+    return shifted - np.log(np.cumsum(np.exp(shifted), dtype=np.float64)[-1]).astype(np.float32)
 
 
 def logprobs(logits: Array, tokens: Longs) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from speculative.engines.base import Vocabulary
+from speculative.engines.base import Tokenizer
 
 STRING, ID = 1, 2
 
@@ -16,14 +16,14 @@ class Stops:
     `flags` [V] marks tokens that are a stop id or may complete a stop string.
     """
 
-    def __init__(self, strings: tuple[str, ...], ids: tuple[int, ...], vocabulary: Vocabulary, size: int) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, strings: tuple[str, ...], ids: tuple[int, ...], tokenizer: Tokenizer, size: int) -> None:
+        self._tokenizer = tokenizer
         self._strings = [text.encode() for text in strings if text]
         self._longest = max((len(text) for text in self._strings), default=0)
         self.flags: NDArray[np.uint8] = np.zeros(size, np.uint8)
         if self._strings:
             for token in range(size):
-                text = vocabulary.to_bytes([token])
+                text = tokenizer.to_bytes([token])
                 self.flags[token] = STRING * any(ends_in(stop, text) for stop in self._strings)
         for token in ids:
             if 0 <= token < size:
@@ -35,9 +35,9 @@ class Stops:
         """Returns whether a stop string ends in the last of the ids."""
         text = b""
         first = len(ids) - 1
-        last = len(self._vocabulary.to_bytes(ids[-1:]))
+        last = len(self._tokenizer.to_bytes(ids[-1:]))
         while first >= 0 and len(text) < last + self._longest - 1:
-            text = self._vocabulary.to_bytes(ids[first : first + 1]) + text
+            text = self._tokenizer.to_bytes(ids[first : first + 1]) + text
             first -= 1
         return any(text.rfind(stop) + len(stop) > len(text) - last for stop in self._strings if stop in text)
 

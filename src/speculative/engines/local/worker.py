@@ -8,12 +8,12 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from speculative.engines.base import Completion
+from speculative.engines.base import Completion, Scores
 from speculative.engines.local.batch import Batch
 from speculative.engines.local.cache import Store
 from speculative.engines.local.calls import Append, Call, Completing, Scoring, Sequence
 from speculative.engines.local.model import PIECE, Ints, Model
-from speculative.engines.local.sampler import logprobs, stream_key
+from speculative.engines.local.sampler import logprobs, stream_key, top_logprobs
 from speculative.engines.local.weights import Array
 from speculative.errors import EngineClosedError, EngineError, SpeculativeError
 
@@ -157,11 +157,11 @@ class Worker:
         job.shrinks = self.batch.shrinks
         if not job.counted:
             job.counted = True
-            job.call.tally.prompt_tokens += job.prefix
-            job.call.tally.cached_tokens += job.start
-            job.call.tally.scored_tokens += len(job.ids) - job.prefix
+            job.call.stats.prompt_tokens += job.prefix
+            job.call.stats.cached_tokens += job.start
+            job.call.stats.scored_tokens += len(job.ids) - job.prefix
         elif isinstance(job.call, Scoring):
-            job.call.results[job.index].clear()
+            job.call.results[job.index] = Scores(top=() if job.call.top else None)
         return True
 
     def _score(self, job: Append, scored: Ints, logits: Array) -> None:
@@ -171,7 +171,10 @@ class Worker:
         first = job.start + skip - job.prefix + 1
         wanted = scored[first : first + max(len(logits) - skip, 0)].astype(np.int64)
         if len(wanted):
-            job.call.results[job.index] += logprobs(logits[skip : skip + len(wanted)], wanted).tolist()
+            result, rows = job.call.results[job.index], logits[skip : skip + len(wanted)]
+            result += logprobs(rows, wanted).tolist()
+            if result.top is not None:
+                result.top += tuple(top_logprobs(row, job.call.top) for row in rows)
 
     def _complete(self, job: Append, logits: Array) -> None:
         """Starts the decoding of a computed prefix, or ends its call."""
@@ -196,9 +199,10 @@ class Worker:
         while todo and target is not None:
             self.store.copy(row, target, length)
             j = todo.popleft()
-            sequence = Sequence(call, job.index, j, limit, stream_key(decoding.seed, job.index, j))
+            seed, i, k, drawn = decoding.resumes or (decoding.seed, job.index, j, 0)
+            sequence = Sequence(call, job.index, j, limit, stream_key(seed, i, k), drawn)
             if len(call.prefixes) * decoding.n == 1:
-                call.tally.written = sequence.ids
+                call.stats.written = sequence.ids
             self.batch.join(target, sequence, logits)
             target = self.store.take(length + 2) if todo else None
         if todo:  # no more rows now: the others begin when one is free, and find the prefix computed

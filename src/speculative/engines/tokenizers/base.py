@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from speculative.engines.base import Ids, Vocabulary
-from speculative.errors import UnknownMarkerError, UsageError, WeightsError
+from speculative.engines.base import Ids, Tokenizer
+from speculative.errors import UnknownSpecialTokenError, UsageError, WeightsError
 
 Spec = Mapping[str, Any]
 """The contents of a `tokenizer.json`."""
@@ -36,21 +36,21 @@ SHOWN = 12
 """Markers that an error lists."""
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer as HfTokenizer
 
 LONG_TEXT = 4096
 """Characters from which on `encode_text` lets other threads run meanwhile."""
 
 
 class TokenTable:
-    """The tokens of one tokenizer: `_bytes` holds the bytes of each id, `markers` the ids of its special tokens.
+    """The tokens of one tokenizer: `_bytes` holds the bytes of each id, `special_tokens` the ids of its special tokens.
 
     An added token is a special token if the file says so, or if it is a tag that is not HTML. All other added tokens
     (newlines, runs of spaces) are text.
     """
 
     path: Path
-    markers: dict[str, int]
+    special_tokens: dict[str, int]
     texts: dict[str, dict[str, Any]]
     """The added tokens that are text, with their entries in the file."""
     _bytes: dict[int, bytes]
@@ -59,12 +59,12 @@ class TokenTable:
 
     def read_added(self, spec: Spec) -> None:
         """Sorts the added tokens of a file into special tokens and text. Raises what a damaged file raises."""
-        self.markers, self.texts = {}, {}
+        self.special_tokens, self.texts = {}, {}
         for entry in cast("list[dict[str, Any]]", spec.get("added_tokens") or []):
             content, number = str(entry["content"]), int(entry["id"])
             tag = TAG.fullmatch(content) and not HTML.fullmatch(content)
             if entry.get("special", True) or tag:
-                self.markers[content] = number
+                self.special_tokens[content] = number
             else:
                 self.texts[content] = {**entry, "id": number, "lstrip": False, "rstrip": False}  # stripping would lose blanks
 
@@ -74,24 +74,24 @@ class TokenTable:
         Raises:
             WeightsError: A sample text does not come back byte for byte.
         """
-        self._known = frozenset(self._bytes) | frozenset(self.markers.values())
-        check_round_trip(cast("Vocabulary", self), str(self.path))
+        self._known = frozenset(self._bytes) | frozenset(self.special_tokens.values())
+        check_round_trip(cast("Tokenizer", self), str(self.path))
 
     @property
     def fingerprint(self) -> str:
         """A hash of every id with its bytes, and of every special token with its id."""
         if not self._fingerprint:
             texts = [(number, token.hex()) for number, token in sorted(self._bytes.items())]
-            self._fingerprint = hashlib.sha256(json.dumps([texts, sorted(self.markers.items())]).encode()).hexdigest()[:32]
+            self._fingerprint = hashlib.sha256(json.dumps([texts, sorted(self.special_tokens.items())]).encode()).hexdigest()[:32]
         return self._fingerprint
 
-    def marker(self, text: str) -> int:
-        """Returns the id of a special token. Raises `UnknownMarkerError`."""
+    def special_token_id(self, text: str) -> int:
+        """Returns the id of a special token. Raises `UnknownSpecialTokenError`."""
         try:
-            return self.markers[text]
+            return self.special_tokens[text]
         except KeyError:
-            raise UnknownMarkerError(
-                f"{self.path}: no marker {text!r} (known: {_some(self.markers, text)}); the dialect belongs to another model"
+            raise UnknownSpecialTokenError(
+                f"{self.path}: no special token {text!r} (known: {_some(self.special_tokens, text)}); the dialect belongs to another model"
             ) from None
 
     def knows(self, ids: Ids) -> bool:
@@ -128,22 +128,22 @@ class TokenTable:
         raise UsageError(f"{self.path}: no token for {character!r} (at {place} of the text); leave it out, or use another model")
 
 
-def check_round_trip(vocabulary: Vocabulary, name: str) -> None:
+def check_round_trip(tokenizer: Tokenizer, name: str) -> None:
     """Raises `WeightsError` if a text of `SAMPLES` does not come back byte for byte."""
     step = "fetch the tokenizer again, or use another model"
     for text in SAMPLES:
         try:
-            data = vocabulary.to_bytes(vocabulary.encode(text))
+            data = tokenizer.to_bytes(tokenizer.encode(text))
         except UsageError as error:
             raise WeightsError(f"{name}: cannot encode {text!r} ({error}); {step}") from None
         if data != text.encode():
             raise WeightsError(f"{name}: the text {text!r} comes back as {data!r}; {step}")
 
 
-def _some(markers: dict[str, int], text: str) -> str:
-    """Lists a dozen markers, the most alike first: a vocabulary may have thousands."""
-    alike = get_close_matches(text, markers, SHOWN, 0.0)
-    more = len(markers) - len(alike)
+def _some(special_tokens: dict[str, int], text: str) -> str:
+    """Lists a dozen special tokens, the most alike first: a vocabulary may have thousands."""
+    alike = get_close_matches(text, special_tokens, SHOWN, 0.0)
+    more = len(special_tokens) - len(alike)
     return (", ".join(alike) or "none") + (f", and {more} more" if more else "")
 
 
@@ -156,7 +156,7 @@ def check_whole(text: str) -> None:
         raise UsageError(f"the text has half a character ({half}) at {error.start}; give valid Unicode") from None
 
 
-def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode_text(tokenizer: HfTokenizer, text: str) -> list[int]:
     """Encodes plain text. A long text does not hold the interpreter's lock meanwhile."""
     if len(text) < LONG_TEXT:
         return tokenizer.encode(text, add_special_tokens=False).ids

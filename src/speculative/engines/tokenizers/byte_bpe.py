@@ -10,7 +10,7 @@ from speculative.engines.tokenizers.base import Spec, TokenTable, encode_text
 from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer as HfTokenizer
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -20,10 +20,10 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(moved)}
 
 
-class FileVocabulary(TokenTable):
-    """The `Vocabulary` of a model folder.
+class ByteBpeTokenizer(TokenTable):
+    """The `Tokenizer` of a model folder.
 
-    Text is encoded without special tokens and without a normalizer, so that no text becomes a marker and every text comes back
+    Text is encoded without special tokens and without a normalizer, so that no text becomes a special token and every text comes back
     byte for byte. `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
     Raises `WeightsError` when the file is missing, damaged, or not a byte-level BPE.
     """
@@ -45,7 +45,7 @@ class FileVocabulary(TokenTable):
     def _read_bytes(self, vocabulary: dict[str, int]) -> None:
         alphabet = byte_alphabet()
         self._bytes = {entry["id"]: content.encode() for content, entry in self.texts.items()}
-        others = frozenset(self.markers.values()) | frozenset(self._bytes)
+        others = frozenset(self.special_tokens.values()) | frozenset(self._bytes)
         for token, number in vocabulary.items():
             if number in others:
                 continue
@@ -57,7 +57,7 @@ class FileVocabulary(TokenTable):
                 ) from None
         self._lacking = frozenset(range(256)) - {token[0] for token in self._bytes.values() if len(token) == 1}
 
-    def _plain(self, spec: Spec) -> Tokenizer:
+    def _plain(self, spec: Spec) -> HfTokenizer:
         """Returns the tokenizer without special tokens, normalizer, added spaces or templates."""
         from tokenizers import Tokenizer
 
@@ -65,7 +65,7 @@ class FileVocabulary(TokenTable):
         try:
             # An added token takes its id from the model's vocabulary, where no merge can reach it.
             added = {content: entry["id"] for content, entry in self.texts.items()}
-            # A marker that the BPE lists itself could be matched whole by `ignore_merges`.
+            # A special token that the BPE lists itself could be matched whole by `ignore_merges`.
             model = {**spec["model"], "vocab": {**spec["model"]["vocab"], **added}, "ignore_merges": False, "dropout": None}
             splitter = unspaced(spec.get("pre_tokenizer"))
             whole = {**spec, **nothing, "model": model, "pre_tokenizer": splitter, "added_tokens": [*self.texts.values()]}

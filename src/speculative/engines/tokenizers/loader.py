@@ -1,4 +1,4 @@
-"""Where the vocabulary of a model behind a server comes from: its tokenizer's file, which is looked for near and far."""
+"""Where the tokenizer of a model behind a server comes from: its tokenizer's file, which is looked for near and far."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from speculative.engines import hub
-from speculative.engines.base import Vocabulary
+from speculative.engines.base import Tokenizer
 from speculative.errors import UsageError, WeightsError
 from speculative.prompts import detect_dialect
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 FILE = "tokenizer.json"
 SHIPPED = Path(__file__).parents[2] / "bundled" / "big" / FILE
@@ -32,7 +32,7 @@ def find(source: str) -> Path:
     return _from_hub(source)
 
 
-def read(path: Path) -> Vocabulary:
+def read(path: Path) -> Tokenizer:
     """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `WeightsError`."""
     if path.suffix == ".gguf":
         from speculative.engines.tokenizers.gguf import read_tokenizer
@@ -41,21 +41,21 @@ def read(path: Path) -> Vocabulary:
     else:
         spec = _json(path)
     if spec["model"].get("byte_fallback"):  # a BPE of characters, as SentencePiece makes them
-        from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
+        from speculative.engines.tokenizers.sentencepiece import SentencePieceTokenizer
 
-        return PieceVocabulary(path, spec)
-    from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+        return SentencePieceTokenizer(path, spec)
+    from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
-    return FileVocabulary(path, spec)
+    return ByteBpeTokenizer(path, spec)
 
 
-def dialect_of(vocabulary: Vocabulary) -> str:
-    """The dialect that belongs to a vocabulary: the shipped models' own, or that of a known family. Raises `UsageError`."""
-    from speculative.engines.tokenizers.byte_bpe import FileVocabulary
+def dialect_of(tokenizer: Tokenizer) -> str:
+    """The dialect that belongs to a tokenizer: the shipped models' own, or that of a known family. Raises `UsageError`."""
+    from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
-    if SHIPPED.is_file() and FileVocabulary(SHIPPED).fingerprint == vocabulary.fingerprint:
+    if SHIPPED.is_file() and ByteBpeTokenizer(SHIPPED).fingerprint == tokenizer.fingerprint:
         return "bundled"
-    return detect_dialect(vocabulary)
+    return detect_dialect(tokenizer)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _from_hub(name: str) -> Path:
         except LocalEntryNotFoundError:
             if why := hub.unreachable():
                 return _missing(name, f"is not in this machine's cache of the hub, and {why}")
-            return Path(fetch(name, FILE, token=secret("HF_TOKEN")))
+            return Path(fetch(name, FILE, token=read_secret("HF_TOKEN")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         return _missing(name, f"was not found on the hub ({type(error).__name__})")
 

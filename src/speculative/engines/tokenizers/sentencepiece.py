@@ -11,7 +11,7 @@ from speculative.engines.tokenizers.base import Spec, TokenTable, encode_text
 from speculative.errors import WeightsError
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer as HfTokenizer
 
 SPACE: Final = "\u2581"
 """The spelling of a space in such a vocabulary. A text that holds this character itself spells it in bytes."""
@@ -19,8 +19,8 @@ SPACE: Final = "\u2581"
 BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
-class PieceVocabulary(TokenTable):
-    """The `Vocabulary` of a model folder. No space is put before a text, nothing is normalised, no text becomes a marker.
+class SentencePieceTokenizer(TokenTable):
+    """The `Tokenizer` of a model folder. No space is put before a text, nothing is normalised, no text becomes a special token.
 
     `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
     Raises `WeightsError` when the file is missing or damaged.
@@ -43,7 +43,7 @@ class PieceVocabulary(TokenTable):
     def _read_bytes(self, vocabulary: dict[str, int]) -> dict[int, int]:
         """Fills the table of bytes; returns the ids of the tokens for single bytes."""
         self._bytes = {entry["id"]: content.replace(SPACE, " ").encode() for content, entry in self.texts.items()}
-        others = frozenset(self.markers.values()) | frozenset(self._bytes)
+        others = frozenset(self.special_tokens.values()) | frozenset(self._bytes)
         byte_ids: dict[int, int] = {}
         for token, number in vocabulary.items():
             if number in others:
@@ -55,7 +55,7 @@ class PieceVocabulary(TokenTable):
                 self._bytes[number] = token.replace(SPACE, " ").encode()
         return byte_ids
 
-    def _plain(self, spec: Spec) -> Tokenizer:
+    def _plain(self, spec: Spec) -> HfTokenizer:
         """Returns the tokenizer without special tokens, templates and added spaces: its normalizer only spells the spaces."""
         from tokenizers import AddedToken, Tokenizer, models, normalizers
 
@@ -63,7 +63,7 @@ class PieceVocabulary(TokenTable):
         added = [content for content in self.texts if SPACE not in content]
         vocabulary, model = spec["model"]["vocab"], spec["model"]
         # Markers and byte tokens stay out of reach of merges: only the fallback itself may give a byte.
-        unreachable = {token for token in vocabulary if token[:3] == "<0x" and BYTE.fullmatch(token)} | set(self.markers)
+        unreachable = {token for token in vocabulary if token[:3] == "<0x" and BYTE.fullmatch(token)} | set(self.special_tokens)
         try:
             pairs = [tuple(merge.split(" ", 1) if isinstance(merge, str) else merge) for merge in model["merges"]]
             merges: Any = [pair for pair in pairs if "".join(pair) not in unreachable]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from speculative.engines.base import Completion, Decoding, Delta, Ids, Tally
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.vllm.launch import LaunchConfig, Tell, start, wait_ready
 from speculative.engines.vllm.process import ServerProcess, end_all
@@ -53,13 +53,13 @@ class VllmEngine(OpenAIEngine):
             told = "%s runs %s, not %s: %s is used as it is; for %s end that server, or choose another port (--big-port, --small-port)"
             LOG.warning(told, self.running.url, served, meant, served, meant)
 
-    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, tally: Tally) -> list[list[Completion]]:
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         with self._naming_the_log():
-            return await super().complete(prefixes, decoding, key=key, tally=tally)
+            return await super().complete(prefixes, decoding, key=key, stats=stats)
 
-    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, tally: Tally) -> AsyncIterator[Delta]:
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
         with self._naming_the_log():
-            stream = super().stream(prefix, decoding, key=key, tally=tally)
+            stream = super().stream(prefix, decoding, key=key, stats=stats)
             try:
                 async for delta in stream:
                     yield delta
@@ -67,9 +67,11 @@ class VllmEngine(OpenAIEngine):
                 if isinstance(stream, AsyncGenerator):  # who stops listening ends the call, and at once
                     await stream.aclose()
 
-    async def score(self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, tally: Tally) -> list[list[float]]:
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
         with self._naming_the_log():
-            return await super().score(prefixes, continuations, key=key, tally=tally)
+            return await super().score(prefixes, continuations, key=key, stats=stats, top=top)
 
     @contextmanager
     def _naming_the_log(self) -> Generator[None]:

@@ -27,7 +27,7 @@ from msgspec import Struct, structs
 from speculative.engines.vllm import guard, kept
 from speculative.engines.vllm.process import ServerProcess, loading, sweep
 from speculative.errors import EngineUnreachableError, UsageError
-from speculative.secret import secret
+from speculative.redaction import read_secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
 LOADING_TIMEOUT_S = 1800.0
@@ -110,7 +110,7 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
 
     def environment(self) -> dict[str, str]:
         """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody. Another Python has packages of its own."""
-        chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": secret("HF_TOKEN")}
+        chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": read_secret("HF_TOKEN")}
         own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
         return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 

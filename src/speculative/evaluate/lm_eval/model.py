@@ -1,4 +1,7 @@
-"""The models `speculative` and `vllm_speculative` of lm-eval. Importing this registers them; it needs the package lm-eval."""
+"""The models `speculative` and `vllm_speculative` of lm-eval.
+
+Importing this module registers them; it needs the package lm-eval.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from speculative import version
+from speculative import __version__
+from speculative._sync import run_in_background
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval import arguments
 from speculative.evaluate.lm_eval.requests import Conversation, Request, RequestRunner, plan_requests, tasks_of
 from speculative.pair import Pair
-from speculative.runner import in_background
 from speculative.runs.provenance import provenance
-from speculative.splitreason import lm_eval as seed
+from speculative.splitreason import lm_eval as splitreason
 
-NAME = "speculative"
-SEED_NAME = "vllm_speculative"
+NAME, SPLITREASON_NAME = "speculative", "vllm_speculative"
 
 import_module("lm_eval.models")  # its own models come first: its registry fills itself only while it is empty
 LM: Any = import_module("lm_eval.api.model").LM
@@ -27,8 +29,7 @@ register_model: Any = import_module("lm_eval.api.registry").register_model
 tqdm: Any = import_module("tqdm").tqdm
 
 log = logging.getLogger("lm_eval.speculative")
-"""Below lm-eval's own logger, so that what is told here looks like all that it tells."""
-
+"""A child of lm-eval's own logger, so that our lines look like its own."""
 
 LOG_EVERY_S = 10.0
 """Seconds between two lines about servers that load."""
@@ -37,14 +38,14 @@ OPEN: list[SpeculativeLM] = []
 
 
 class LoadingLog:
-    """Logs how far servers are that load, every ten seconds at most."""
+    """Logs the progress of servers that load."""
 
     def __init__(self) -> None:
-        self._logged = -LOG_EVERY_S
+        self._next = 0.0
 
     def __call__(self, line: str) -> None:
-        if time.monotonic() - self._logged >= LOG_EVERY_S:
-            self._logged = time.monotonic()
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LOG_EVERY_S
             log.info(line)
 
 
@@ -59,62 +60,67 @@ def close_all() -> None:
 class SpeculativeLM(LM):
     """Chains of a pair, as a model of lm-eval.
 
-    All requests come at once: `chains` of them are under way at any time. What comes back is the text after the thinking. Samples
-    and traces are kept in the run folder `out` as they finish; with the same arguments they are not written again.
+    lm-eval hands over all requests at once. The text after the thinking is the reply. Samples and traces are kept in the run folder
+    `out` as they finish; the same arguments use them again.
     """
 
-    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
-        """`device` is of no use here: engines have their own. Raises `UsageError`, and the engines' own errors."""
+    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
+        """Opens the engines.
+
+        `device` is not used: engines have their own. Raises `UsageError`, and the engines' own errors.
+        """
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.batch_size = batch_size
-        self.asked = arguments.read(told, batch_size)
-        self.runner = RequestRunner(self.asked, self.asked.out)
+        self.arguments = arguments.read(given, batch_size)
+        self.runner = RequestRunner(self.arguments, self.arguments.out)
         OPEN.append(self)
-        specs = self.asked.specs
-        self._pair = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.asked.options, tell=LoadingLog())
-        self._pair.check(self.asked.contender.method)
+        specs = self.arguments.specs
+        self._pair = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.arguments.options, tell=LoadingLog())
+        self._pair.check(self.arguments.contender.method)
 
     def close(self) -> None:
-        """Closes the engines and the run folder. lm-eval never does: the command does, or the process's exit."""
+        """Closes the engines and the run folder.
+
+        lm-eval never does; the command or the end of the process does.
+        """
         if self not in OPEN:
             return
         OPEN.remove(self)
         self.runner.close()
         if hasattr(self, "_pair"):
-            in_background(self._pair.aclose())
-
-    # ---- what lm-eval asks for --------------------------------------------------------------------------------------
+            run_in_background(self._pair.aclose())
 
     def generate_until(self, requests: Sequence[Request]) -> list[str]:
-        """The text after the thinking of each chain; empty where the thinking never ended.
+        """Returns the text after the thinking of each chain, which may be empty.
 
-        Raises `EngineError` and `MethodError`: an answer that failed is no answer. What was done until then is kept.
+        Raises:
+            EngineError, MethodError: A chain failed. Finished chains are kept.
         """
-        planned, warnings = plan_requests(requests, self.asked)
+        planned, warnings = plan_requests(requests, self.arguments)
         for warning in warnings:
             log.warning(warning)
         if not self.runner.out:
             log.warning("nothing is kept: give --output_path DIR, or out=DIR in --model_args, and a run that is stopped can go on")
-        origin = provenance(self._pair, **self.known, tasks=tasks_of(planned))
-        with tqdm(total=len(planned), desc=f"chains of {self.asked.contender.label}", unit="chain") as bar:
-            samples = in_background(self.runner.write(planned, self._pair, bar.update, origin))
+        origin = provenance(self._pair, **self.about, tasks=tasks_of(planned))
+        with tqdm(total=len(planned), desc=f"chains of {self.arguments.contender.label}", unit="chain") as bar:
+            samples = run_in_background(self.runner.write(planned, self._pair, bar.update, origin))
         return [sample.answer for sample in samples]
 
     def apply_chat_template(self, chat_history: Iterable[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:
-        """The turns go to the chain as they are: each model has its own template."""
+        """Keeps the turns as they are: each model has its own template."""
         return Conversation.of(chat_history)
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """What lm-eval writes into its results."""
+        """Returns the words that lm-eval writes into its results."""
         return "of each model's own family"
 
     @property
     def tokenizer_name(self) -> str:
-        """Names what requests were built with; they hold turns, and no template of any model."""
+        """The name under which lm-eval caches requests."""
         return NAME
 
     def loglikelihood(self, requests: Sequence[Request]) -> NoReturn:
-        """Not supported."""
+        """Refuses tasks that score given texts."""
         task = requests[0].task_name if requests else "the task"
         raise UsageError(
             f"{task}: it asks how likely given texts are (loglikelihood), which a chain of thought cannot say; "
@@ -124,38 +130,39 @@ class SpeculativeLM(LM):
     loglikelihood_rolling = loglikelihood
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Refuses `--use_cache`: its key holds neither method nor model, and repeats would become one answer."""
+        """Refuses `--use_cache`, whose key holds neither method nor model."""
         if cache_hook.dbdict is not None:
             raise UsageError("--use_cache would give one method the answers of another; leave it out, the run folder resumes (out=DIR)")
 
-    # ---- what lm-eval writes down -----------------------------------------------------------------------------------
-
     def get_model_info(self) -> dict[str, Any]:
-        """Goes into `config` of lm-eval's results: the method, and what all chains cost, by role."""
-        return {NAME: {"library": version.VERSION, **self.known, **self.runner.totals()}}
+        """Returns the method and the cost of all chains for lm-eval's results."""
+        return {NAME: {"library": __version__, **self.about, **self.runner.totals()}}
 
     @property
-    def known(self) -> dict[str, Any]:
-        """What this door knows of where samples come from."""
-        contender = self.asked.contender
+    def about(self) -> dict[str, Any]:
+        """The entries of a run's provenance that this module knows."""
+        contender = self.arguments.contender
         return {
             "door": "lm-eval",
             "methods": [contender.label],
             "method": contender.name,
             "params": contender.params,
-            "settings": self.asked.settings(self.asked.problem),
-            "seeds": [self.asked.problem.seed],
-            "at_once": self.asked.chains,
+            "settings": self.arguments.settings(self.arguments.problem),
+            "seeds": [self.arguments.problem.seed],
+            "at_once": self.arguments.chains,
         }
 
 
-@register_model(SEED_NAME)
-class SpeculativeVLLM(SpeculativeLM):
-    """The same under the name and with the arguments of SplitReason's harness class."""
+@register_model(SPLITREASON_NAME)
+class SplitReasonLM(SpeculativeLM):
+    """The model under SplitReason's name, with SplitReason's arguments."""
 
-    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **told: Any) -> None:
-        """Raises `UsageError` and `UnknownNameError`; arguments that have no use here are named in lm-eval's log."""
-        ours, unused = seed.translated(told)
+    def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
+        """Opens the engines, and logs the arguments that are not used.
+
+        Raises `UsageError`.
+        """
+        ours, unused = splitreason.translate_arguments(given)
         if unused:
-            log.info("%s: of no use here: %s", SEED_NAME, ", ".join(unused))
+            log.info("%s: not used here: %s", SPLITREASON_NAME, ", ".join(unused))
         super().__init__(batch_size, max_batch_size, device, **ours)  # pyright: ignore[reportUnknownMemberType]

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 import speculative
 from speculative.engines.base import UnfinishedCharacter
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import CompletionBuilder, Piece
-from speculative.engines.tokenizers import loader as remote_vocabulary
-from speculative.engines.tokenizers.byte_bpe import FileVocabulary
-from speculative.engines.tokenizers.sentencepiece import PieceVocabulary
-from speculative.errors import UnknownMarkerError, UsageError, WeightsError
+from speculative.engines.http.protocols.base import Piece
+from speculative.engines.http.response import CompletionBuilder
+from speculative.engines.tokenizers import loader
+from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+from speculative.engines.tokenizers.sentencepiece import SentencePieceTokenizer
+from speculative.errors import UnknownSpecialTokenError, UsageError, WeightsError
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import DIALECTS, detect_dialect, encode_parts, find_dialect
@@ -35,32 +36,32 @@ hostile = st.lists(st.one_of(st.sampled_from(LOOK_ALIKES), st.sampled_from(NASTY
 
 
 @pytest.fixture(scope="module")
-def vocabularies(tmp_path_factory):
+def tokenizers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizers")
     paths = [SHIPPED, unlike.byte_level(folder / "bytes"), unlike.byte_fallback(folder / "pieces")]
-    return [remote_vocabulary.read(path) for path in paths]
+    return [loader.read(path) for path in paths]
 
 
-def test_each_kind_is_read_by_its_own_reader(vocabularies):
-    assert [type(vocabulary) for vocabulary in vocabularies] == [FileVocabulary, FileVocabulary, PieceVocabulary]
-    assert len({vocabulary.fingerprint for vocabulary in vocabularies}) == 3
+def test_each_kind_is_read_by_its_own_reader(tokenizers):
+    assert [type(tokenizer) for tokenizer in tokenizers] == [ByteBpeTokenizer, ByteBpeTokenizer, SentencePieceTokenizer]
+    assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 3
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=hostile)
-def test_no_character_is_lost_and_no_marker_comes_of_a_text(vocabularies, text):
-    for vocabulary in vocabularies:
-        ids = vocabulary.encode(text)
-        assert vocabulary.to_bytes(ids).decode() == text
-        assert not set(ids) & set(vocabulary.markers.values())
+def test_no_character_is_lost_and_no_marker_comes_of_a_text(tokenizers, text):
+    for tokenizer in tokenizers:
+        ids = tokenizer.encode(text)
+        assert tokenizer.to_bytes(ids).decode() == text
+        assert not set(ids) & set(tokenizer.special_tokens.values())
 
 
 @settings(max_examples=200, deadline=None)
 @given(text=hostile, cuts=st.lists(st.integers(0, 200), max_size=6))
-def test_a_text_that_changes_hands_stays_itself(vocabularies, text, cuts):
+def test_a_text_that_changes_hands_stays_itself(tokenizers, text, cuts):
     """One model writes tokens and is stopped anywhere; its whole characters go to the others; what was unfinished is written again."""
-    for author in vocabularies:
-        left, seen = author.encode(text), {id(other): b"" for other in vocabularies}
+    for author in tokenizers:
+        left, seen = author.encode(text), {id(other): b"" for other in tokenizers}
         said = b""
         for cut in (*cuts, len(left) + 1):
             written, size = author.to_bytes(left), cut
@@ -68,7 +69,7 @@ def test_a_text_that_changes_hands_stays_itself(vocabularies, text, cuts):
                 size -= 1
             piece = author.to_bytes(left[:size])
             said += piece
-            for other in vocabularies:
+            for other in tokenizers:
                 seen[id(other)] += other.to_bytes(other.encode(piece.decode()))
             left = author.encode(written[len(piece) :].decode())
         assert said == text.encode()
@@ -77,20 +78,20 @@ def test_a_text_that_changes_hands_stays_itself(vocabularies, text, cuts):
 
 @settings(max_examples=150, deadline=None)
 @given(system=hostile, user=hostile, name=st.sampled_from(["bundled", "chatml", "qwen3"]))
-def test_a_prompt_has_the_dialects_markers_and_no_others(vocabularies, system, user, name):
-    family, vocabulary = find_dialect(name), vocabularies[0]
+def test_a_prompt_has_the_dialects_markers_and_no_others(tokenizers, system, user, name):
+    family, tokenizer = find_dialect(name), tokenizers[0]
     plain = family.prompt([Message("system", ""), Message("user", "?")], "")
-    ids = encode_parts(vocabulary, family.prompt([Message("system", system), Message("user", user)], ""))
-    marked = set(vocabulary.markers.values())
-    assert [number for number in ids if number in marked] == [n for n in encode_parts(vocabulary, plain) if n in marked]
-    spelled = vocabulary.to_bytes(ids).decode()
+    ids = encode_parts(tokenizer, family.prompt([Message("system", system), Message("user", user)], ""))
+    marked = set(tokenizer.special_tokens.values())
+    assert [number for number in ids if number in marked] == [n for n in encode_parts(tokenizer, plain) if n in marked]
+    spelled = tokenizer.to_bytes(ids).decode()
     assert spelled == f"system\n{system}\nuser\n{user}\nassistant\n\n"
 
 
-def test_families_are_told_by_their_markers(vocabularies):
-    assert remote_vocabulary.dialect_of(vocabularies[0]) == "bundled"
-    assert remote_vocabulary.dialect_of(vocabularies[1]) == "qwen3"
-    assert remote_vocabulary.dialect_of(vocabularies[2]) == "think"
+def test_families_are_told_by_their_markers(tokenizers):
+    assert loader.dialect_of(tokenizers[0]) == "bundled"
+    assert loader.dialect_of(tokenizers[1]) == "qwen3"
+    assert loader.dialect_of(tokenizers[2]) == "think"
 
 
 def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
@@ -98,40 +99,40 @@ def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] == "<|endoftext|>"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
     with pytest.raises(UsageError, match="cannot be told"):
-        detect_dialect(remote_vocabulary.read(tmp_path / "tokenizer.json"))
+        detect_dialect(loader.read(tmp_path / "tokenizer.json"))
 
 
-def test_pieces_say_what_is_wrong(tmp_path, vocabularies):
-    with pytest.raises(UnknownMarkerError, match="<think>"):
-        vocabularies[2].marker("<|im_end|>")
+def test_pieces_say_what_is_wrong(tmp_path, tokenizers):
+    with pytest.raises(UnknownSpecialTokenError, match="<think>"):
+        tokenizers[2].special_token_id("<|im_end|>")
     with pytest.raises(UsageError, match="half a character"):
-        vocabularies[2].encode("a\ud800")
+        tokenizers[2].encode("a\ud800")
     path = unlike.byte_fallback(tmp_path)
     spec = json.loads(path.read_text())
     del spec["model"]["vocab"]["<0x41>"]
     path.write_text(json.dumps(spec))
     del spec["model"]["vocab"]["<0xE2>"]
     path.write_text(json.dumps(spec))
-    lacking = remote_vocabulary.read(path)
+    lacking = loader.read(path)
     assert lacking.to_bytes(lacking.encode("So 3 is 36.\n\n")) == b"So 3 is 36.\n\n"
     for text in ("▁", "A", "a\u2028"):
         with pytest.raises(UsageError, match=r"no token for '.*leave it out"):
             lacking.encode(text)
     path.write_text('{"model": {"byte_fallback": true}}')
     with pytest.raises(WeightsError, match="not a tokenizer"):
-        remote_vocabulary.read(path)
+        loader.read(path)
     path.write_text("[]")
     with pytest.raises(WeightsError, match="not a tokenizer"):
-        remote_vocabulary.read(path)
+        loader.read(path)
 
 
 def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     path = unlike.byte_level(tmp_path / "model")
-    assert remote_vocabulary.find(str(path)) == remote_vocabulary.find(str(path.parent)) == path
+    assert loader.find(str(path)) == loader.find(str(path.parent)) == path
     for wrong in (str(tmp_path), str(tmp_path / "none"), "./model", "x.gguf"):
         with pytest.raises(UsageError, match="--big-tokenizer"):
-            remote_vocabulary.find(wrong)
+            loader.find(wrong)
     import huggingface_hub
 
     calls = []
@@ -144,12 +145,12 @@ def test_where_a_tokenizer_is_looked_for(tmp_path, monkeypatch):
         return str(path)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
-    monkeypatch.setattr(remote_vocabulary.hub, "unreachable", lambda: "")
-    assert remote_vocabulary.find("someone/model") == path
+    monkeypatch.setattr(loader.hub, "unreachable", lambda: "")
+    assert loader.find("someone/model") == path
     assert calls == [(True, None), (False, "hf_key")]
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(UsageError, match="not found on the hub"):
-        remote_vocabulary.find("someone/model")
+        loader.find("someone/model")
 
 
 class Reciter:
@@ -157,23 +158,23 @@ class Reciter:
 
     context, abilities = 1 << 16, frozenset({"continue", "ids", "stream"})
 
-    def __init__(self, vocabulary, text, family):
-        self.vocabulary, self.dialect, self.name, self._text = vocabulary, family, "reciter", text
+    def __init__(self, tokenizer, text, family):
+        self.tokenizer, self.dialect, self.name, self._text = tokenizer, family, "reciter", text
 
-    async def complete(self, prefixes, decoding, *, key, tally):
+    async def complete(self, prefixes, decoding, *, key, stats):
         found = []
         for prefix in prefixes:
-            think = self.vocabulary.marker("<think>")
+            think = self.tokenizer.special_token_id("<think>")
             at = len(prefix) - list(prefix)[::-1].index(think) if think in prefix else 0
-            seen = self.vocabulary.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
+            seen = self.tokenizer.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
             rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
-            writing = CompletionBuilder(decoding, decoding.max_tokens, self.vocabulary)
-            ids = [*self.vocabulary.encode(rest), self.vocabulary.marker("</think>")][: decoding.max_tokens]
+            writing = CompletionBuilder(decoding, decoding.max_tokens, self.tokenizer)
+            ids = [*self.tokenizer.encode(rest), self.tokenizer.special_token_id("</think>")][: decoding.max_tokens]
             writing.add(Piece(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)
         return found
 
-    async def score(self, prefixes, continuations, *, key, tally):
+    async def score(self, prefixes, continuations, *, key, stats):
         return [[-0.1] * len(ids) for ids in continuations]
 
     async def aclose(self): ...
@@ -181,14 +182,14 @@ class Reciter:
 
 @settings(max_examples=15, deadline=None)
 @given(text=hostile, chunk=st.integers(1, 4), seed=st.integers(0, 99))
-async def test_two_unlike_models_over_http_write_the_text_exactly(vocabularies, text, chunk, seed):
+async def test_two_unlike_models_over_http_write_the_text_exactly(tokenizers, text, chunk, seed):
     """Whoever writes next goes on from exactly what is there: the chain is the text, character for character."""
     text = f"Begin. {text}"
-    for other in vocabularies[1:]:
-        engines = [Reciter(vocabularies[0], text, "qwen3"), Reciter(other, text, detect_dialect(other))]
+    for other in tokenizers[1:]:
+        engines = [Reciter(tokenizers[0], text, "qwen3"), Reciter(other, text, detect_dialect(other))]
         async with FakeServer(engines[0]) as one, FakeServer(engines[1]) as two:
             opened = [
-                await OpenAIEngine.connect(server.url, vocabulary=engine.vocabulary, dialect=engine.dialect)
+                await OpenAIEngine.connect(server.url, tokenizer=engine.tokenizer, dialect=engine.dialect)
                 for server, engine in zip((one, two), engines, strict=True)
             ]
             async with Pair(*opened) as pair:

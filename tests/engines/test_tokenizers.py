@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.engines.local.engine import SHIPPED
-from speculative.engines.tokenizers.byte_bpe import FileVocabulary, byte_alphabet, unspaced
-from speculative.errors import UnknownMarkerError, UsageError, WeightsError
+from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer, byte_alphabet, unspaced
+from speculative.errors import UnknownSpecialTokenError, UsageError, WeightsError
 
 FILE = SHIPPED / "small" / "tokenizer.json"
-VOCABULARY = FileVocabulary(FILE)
-MARKERS = sorted(VOCABULARY.markers)
+TOKENIZER = ByteBpeTokenizer(FILE)
+MARKERS = sorted(TOKENIZER.special_tokens)
 texts = st.text(st.characters(codec="utf-8"), max_size=80)
 pieces = [*MARKERS, *(marker[:-1] for marker in MARKERS), "<", "<th", ">", "\n\n", " ", "é", "e\u0301", "1", "Ġ"]
 tricky = st.lists(st.sampled_from(pieces)).map("".join)
@@ -30,9 +30,9 @@ def changed(tmp_path: Path, **changes: Any) -> Path:
 
 @given(st.one_of(texts, tricky))
 def test_every_text_comes_back_and_holds_no_marker(text: str) -> None:
-    ids = VOCABULARY.encode(text)
-    assert VOCABULARY.to_bytes(ids) == text.encode()
-    assert not set(ids) & set(VOCABULARY.markers.values())
+    ids = TOKENIZER.encode(text)
+    assert TOKENIZER.to_bytes(ids) == text.encode()
+    assert not set(ids) & set(TOKENIZER.special_tokens.values())
 
 
 @given(tricky)
@@ -40,25 +40,25 @@ def test_a_marker_that_the_merges_know_is_still_text(text: str) -> None:
     spec = json.loads(FILE.read_text(encoding="utf-8"))
     spec["model"]["ignore_merges"] = True
     spec["normalizer"] = {"type": "NFC"}
-    assert VOCABULARY._plain(spec).encode(text, add_special_tokens=False).ids == VOCABULARY.encode(text)  # pyright: ignore[reportPrivateUsage]
+    assert TOKENIZER._plain(spec).encode(text, add_special_tokens=False).ids == TOKENIZER.encode(text)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_markers_have_their_own_door() -> None:
     assert {"<think>", "</think>", "<|im_start|>", "<|im_end|>"} <= set(MARKERS)
-    number = VOCABULARY.marker("<think>")
-    assert number == VOCABULARY.markers["<think>"]
-    assert VOCABULARY.to_bytes([number]) == b""
-    with pytest.raises(UnknownMarkerError, match=r"'<thunk>'.*<think>"):
-        VOCABULARY.marker("<thunk>")
+    number = TOKENIZER.special_token_id("<think>")
+    assert number == TOKENIZER.special_tokens["<think>"]
+    assert TOKENIZER.to_bytes([number]) == b""
+    with pytest.raises(UnknownSpecialTokenError, match=r"'<thunk>'.*<think>"):
+        TOKENIZER.special_token_id("<thunk>")
 
 
 def test_ids_without_text_give_nothing() -> None:
-    assert VOCABULARY.to_bytes([10**9, -1]) == b""
+    assert TOKENIZER.to_bytes([10**9, -1]) == b""
 
 
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(UsageError, match=r"U\+D83D.*at 2"):
-        VOCABULARY.encode("ab\ud83d")
+        TOKENIZER.encode("ab\ud83d")
 
 
 def test_the_byte_alphabet_is_whole() -> None:
@@ -66,12 +66,12 @@ def test_the_byte_alphabet_is_whole() -> None:
 
 
 def test_the_fingerprint_is_the_meaning_of_the_ids(tmp_path: Path) -> None:
-    assert FileVocabulary(SHIPPED / "big" / "tokenizer.json").fingerprint == VOCABULARY.fingerprint
+    assert ByteBpeTokenizer(SHIPPED / "big" / "tokenizer.json").fingerprint == TOKENIZER.fingerprint
     spec = json.loads(FILE.read_text(encoding="utf-8"))
-    assert FileVocabulary(changed(tmp_path, added_tokens=spec["added_tokens"][:-1])).fingerprint != VOCABULARY.fingerprint
+    assert ByteBpeTokenizer(changed(tmp_path, added_tokens=spec["added_tokens"][:-1])).fingerprint != TOKENIZER.fingerprint
     swapped = dict(spec["model"]["vocab"])
     swapped["a"], swapped["b"] = swapped["b"], swapped["a"]
-    assert FileVocabulary(changed(tmp_path, model={**spec["model"], "vocab": swapped})).fingerprint != VOCABULARY.fingerprint
+    assert ByteBpeTokenizer(changed(tmp_path, model={**spec["model"], "vocab": swapped})).fingerprint != TOKENIZER.fingerprint
 
 
 def test_no_space_is_put_before_the_text() -> None:
@@ -86,17 +86,17 @@ def test_no_space_is_put_before_the_text() -> None:
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
-        FileVocabulary(tmp_path / "tokenizer.json")
+        ByteBpeTokenizer(tmp_path / "tokenizer.json")
     broken = tmp_path / "tokenizer.json"
     for content in ("{", "[]", "{}", '{"model": 1}'):
         broken.write_text(content, encoding="utf-8")
         with pytest.raises(WeightsError, match=r"tokenizer.json: not a tokenizer"):
-            FileVocabulary(broken)
+            ByteBpeTokenizer(broken)
     model = json.loads(FILE.read_text(encoding="utf-8"))["model"]
     with pytest.raises(WeightsError, match="not made of bytes"):
-        FileVocabulary(changed(tmp_path, model={**model, "vocab": {**model["vocab"], "▁the": 9999}}))
+        ByteBpeTokenizer(changed(tmp_path, model={**model, "vocab": {**model["vocab"], "▁the": 9999}}))
     with pytest.raises(WeightsError, match="not a tokenizer"):
-        FileVocabulary(changed(tmp_path, model={**model, "merges": [["never", "there"]]}))
+        ByteBpeTokenizer(changed(tmp_path, model={**model, "merges": [["never", "there"]]}))
 
 
 def test_a_vocabulary_that_lacks_bytes_refuses_only_the_texts_that_need_one(tmp_path: Path) -> None:
@@ -104,12 +104,12 @@ def test_a_vocabulary_that_lacks_bytes_refuses_only_the_texts_that_need_one(tmp_
     lacking = [character for character, byte in byte_alphabet().items() if byte in (0x04, 0xC0, 0xF1)]
     partial = {**model, "vocab": {token: number for token, number in model["vocab"].items() if not set(token) & set(lacking)}}
     partial["merges"] = [pair for pair in model["merges"] if not set("".join(pair)) & set(lacking)]
-    vocabulary = FileVocabulary(changed(tmp_path, model=partial))
+    tokenizer = ByteBpeTokenizer(changed(tmp_path, model=partial))
     text = "naïve 🦊\n\n  x"
-    assert vocabulary.to_bytes(vocabulary.encode(text)) == text.encode()
+    assert tokenizer.to_bytes(tokenizer.encode(text)) == text.encode()
     for text, wrong in (("ab\x04", r"'\\x04' \(at 2"), ("é\U0004ffff", r"'\\U0004ffff' \(at 1")):
         with pytest.raises(UsageError, match=rf"tokenizer.json: no token for {wrong} of the text\); leave it out"):
-            vocabulary.encode(text)
+            tokenizer.encode(text)
 
 
 ADDED = [("\n", False), ("\n\n", False), ("\t\t", False), (" " * 4, False), ("<table>", False), ("[multimodal]", False), ("<tool>", False)]
@@ -120,16 +120,16 @@ def test_added_tokens_that_are_text_keep_their_bytes_and_are_written(tmp_path: P
     first = max(entry["id"] for entry in spec["added_tokens"]) + 1
     flags = {"single_word": False, "lstrip": True, "rstrip": True, "normalized": False}
     added = [{"id": first + i, "content": content, "special": special, **flags} for i, (content, special) in enumerate(ADDED)]
-    vocabulary = FileVocabulary(changed(tmp_path, added_tokens=[*spec["added_tokens"], *added]))
+    tokenizer = ByteBpeTokenizer(changed(tmp_path, added_tokens=[*spec["added_tokens"], *added]))
     texts = {content: first + i for i, (content, _) in enumerate(ADDED) if content != "<tool>"}
     for content, number in texts.items():
-        assert vocabulary.to_bytes([number]) == content.encode()
-        assert vocabulary.encode(f"x {content} x").count(number) == 1
-        assert vocabulary.to_bytes(vocabulary.encode(f"x {content} x")) == f"x {content} x".encode()
-    assert vocabulary.marker("<tool>") == first + len(ADDED) - 1
-    assert vocabulary.to_bytes(vocabulary.encode("<tool>")) == b"<tool>"
-    assert first + len(ADDED) - 1 not in vocabulary.encode("<tool>")
-    assert not set(texts) & set(vocabulary.markers)
+        assert tokenizer.to_bytes([number]) == content.encode()
+        assert tokenizer.encode(f"x {content} x").count(number) == 1
+        assert tokenizer.to_bytes(tokenizer.encode(f"x {content} x")) == f"x {content} x".encode()
+    assert tokenizer.special_token_id("<tool>") == first + len(ADDED) - 1
+    assert tokenizer.to_bytes(tokenizer.encode("<tool>")) == b"<tool>"
+    assert first + len(ADDED) - 1 not in tokenizer.encode("<tool>")
+    assert not set(texts) & set(tokenizer.special_tokens)
 
 
 def test_a_tokenizer_that_loses_blanks_is_refused(tmp_path: Path) -> None:
@@ -138,6 +138,6 @@ def test_a_tokenizer_that_loses_blanks_is_refused(tmp_path: Path) -> None:
     losing = {"type": "Split", "pattern": {"Regex": r"\n"}, "behavior": "Removed", "invert": False}
     splitter = {"type": "Sequence", "pretokenizers": [losing, *spec["pre_tokenizer"]["pretokenizers"]]}
     with pytest.raises(WeightsError, match=r"the text '\\n' comes back as b''"):
-        FileVocabulary(changed(tmp_path, pre_tokenizer=splitter))
+        ByteBpeTokenizer(changed(tmp_path, pre_tokenizer=splitter))
     with pytest.raises(WeightsError, match=r"cannot encode '\\n'"):
-        FileVocabulary(changed(tmp_path, added_tokens=[*spec["added_tokens"], newline]))
+        ByteBpeTokenizer(changed(tmp_path, added_tokens=[*spec["added_tokens"], newline]))
