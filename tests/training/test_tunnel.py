@@ -187,7 +187,7 @@ def test_hints_grow_with_their_length_and_name_the_next_step() -> None:
     assert move is not None
     plan = re.search(r"plan ([^;.]+)", said[1])
     assert plan is not None
-    assert {name for name in plan[1].split(", ")} <= {box.name for box in writer.problem.boxes}  # type: ignore[attr-defined]
+    assert set(plan[1].split(", ")) <= {box.name for box in writer.problem.boxes}  # type: ignore[attr-defined]
     assert all(f"next {move.words}" in text and f"goal {writer.problem.goal}" in text for text in said)
 
 
