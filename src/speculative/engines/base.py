@@ -38,7 +38,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
 
     `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
     the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
-    can draws what that call would have drawn after so many tokens; others ignore it.
+    can draws what that call would have drawn after those tokens; others ignore it.
     """
 
     max_tokens: int
