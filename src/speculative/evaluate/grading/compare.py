@@ -26,12 +26,13 @@ OPEN = frozenset({UNREAD, SHAPE, MISSING})
 class Mathematics:
     """Compares mathematics in LaTeX.
 
-    `tolerance`: the relative difference that a rounded decimal may have, 0 for none.
+    `tolerance`: the relative difference that a rounded decimal may have, 0 for none. `base`: the base that the question asks for.
     """
 
-    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0) -> None:
+    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0, base: int | None = None) -> None:
         self._ask = ask
         self.tolerance = tolerance
+        self.base = base
 
     def equal(self, gold: str, answer: str) -> str:
         """Returns an empty text if the two are equal, else the reason."""
@@ -66,12 +67,22 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
             return "other brackets or another length"
         pairs = zip(gold.items, answer.items, strict=True)
         return next((why for one, other in pairs if (why := mismatch_reason(one, other, mathematics))), "")
+    if _same_digits(gold, answer, mathematics.base):
+        return ""
     if isinstance(gold, Words | Based) and type(gold) is type(answer):
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
         # a short word without \\text looks like a product of variables
         return "" if _words(gold) == _words(answer) else "words instead of a formula, or vice versa"
     return _shapes(gold, answer)
+
+
+def _same_digits(gold: Form, answer: Form, base: int | None) -> bool:
+    """Returns True if one side has the digits of the other and leaves out the base that the question asks for."""
+    number, based = (gold, answer) if isinstance(gold, Number) else (answer, gold)
+    if not isinstance(number, Number) or not isinstance(based, Based):
+        return False
+    return based.base == base and not number.unit and number.value.denominator == 1 and str(number.value) == based.digits
 
 
 def _shapes(gold: Form, answer: Form) -> str:
