@@ -88,7 +88,12 @@ _SPELLINGS: list[tuple[str, str]] = [
     # functions and constants in upright letters are what they say
     (rf"\\(?:mathrm|operatorname\*?|text|textrm|mathsf|mathit)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
     (r"\\operatorname\*?\s*\{\s*(max|min|gcd|lcm|lg|det|dim|deg)\s*\}", r"\\\1 "),
-    (r"\\(?:mathrm|operatorname|mathit|mathsf)\s*\{\s*([ei])\s*\}|\{\\rm\s+([ei])\s*\}|\\text\{\s*(e)\s*\}(?=\s*\^)", r" \1\2\3 "),
+    (
+        r"\\(?:mathrm|operatorname|mathit|mathsf)(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![a-zA-Z]))|\{\\rm\s+([ei])\s*\}|\\text\{\s*(e)\s*\}(?=\s*\^)",
+        r"{\1\2\3\4}",
+    ),
+    (r"(?<![\^_}a-zA-Z])\{([ei])\}", r"\1"),
+    (r"\\pmod\s*([0-9a-z])", r"\\pmod{\1}"),
     (rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s?[0-9(\\^_{{])", r"\\\1 "),
     (r"\\(?:text)?color\{[a-z]+\}|\\underline(?![a-z])", ""),
     (r"\\lt(?![a-z])", "<"),
@@ -166,7 +171,7 @@ def last_box(text: str) -> tuple[Box | None, bool]:
 
 
 def _box_tokens(text: str) -> Iterator[re.Match[str]]:
-    r"""Yields every `\boxed` and `\fbox` of a text from its end, with the brace that follows."""
+    r"""Yields every `\boxed` and `\fbox` from the end, with the brace that follows."""
     end = len(text)
     while (end := text.rfind("box", 0, end)) >= 0:
         start = end - (2 if text[end - 1 : end] == "f" else 1)

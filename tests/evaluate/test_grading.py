@@ -15,6 +15,7 @@ import pytest
 from speculative.errors import UsageError
 from speculative.evaluate.grading import sandbox as grading_process
 from speculative.evaluate.grading.grade import Verdict, box_aime, box_gsm8k, check_gold, grade, grade_async, shuffle_options, vote_key
+from speculative.evaluate.grading.units import stem
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="needs the extra eval")
@@ -154,6 +155,7 @@ PERCENTS = [
     "How many percent of them are red?",
     "What is the overall percentage?",
     "How much did it rise, as a percentage of the first price?",
+    "There are two classes. What is the overall pass rate of the school?",
     "Which percentage of the 50 apples is left?",
     "What is the profit, to the nearest tenth of a percent?",
 ]
@@ -209,7 +211,16 @@ def test_the_base_of_a_figure_is_no_number_base() -> None:
         assert grade(box("1024"), "1024_8", question=question).correct
         assert not grade(box("1024_{10}"), "1024_8", question=question).correct
         assert not grade(box("1024_9"), "1024", question=question).correct
+        assert not grade(box(r"1024 \text{ cm}"), "1024_8", question=question).correct
         assert vote_key("1024_8", "math", question) == vote_key("1024", "math", question) == "1024"
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [("box", "boxes"), ("cherry", "Cherries"), ("cookie", "cookies"), ("tomato", "tomatoes"), ("shoe", "shoes"), ("glass", "glasses")],
+)
+def test_singular_and_plural_have_one_stem(alike: tuple[str, str]) -> None:
+    assert stem(alike[0]) == stem(alike[1])
 
 
 @math
@@ -219,6 +230,9 @@ def test_words_of_the_question_are_units() -> None:
     assert grade(box("5 more wombats"), "5", question=asks).correct
     assert grade(box("5 wombats"), "5", "integer", question=asks).correct
     assert not grade(box("5 fewer wombats"), "5", question=asks).correct
+    assert not grade(box("5 xyz"), "5", question="What is $xyz$?").correct
+    assert grade(box("42 times"), "42", question="How many times does it ring?").correct
+    assert grade(box("AB"), "AB_{12}", question="Write it in base 12.").correct
     assert not grade(box("5 dozens"), "5", question="There are 5 dozens of wombats. How many wombats are there?").correct
     assert not grade(box("5 fewer"), "5", question="He has fewer wombats. How many wombats has she?").correct
 

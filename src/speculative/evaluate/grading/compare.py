@@ -78,11 +78,11 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
 
 
 def _same_digits(gold: Form, answer: Form, base: int | None) -> bool:
-    """Returns True if one side has the digits of the other and leaves out the base that the question asks for."""
-    number, based = (gold, answer) if isinstance(gold, Number) else (answer, gold)
-    if not isinstance(number, Number) or not isinstance(based, Based):
+    """Returns True for equal digits, where one side leaves out the asked base."""
+    plain, based = (answer, gold) if isinstance(gold, Based) else (gold, answer)
+    if not isinstance(based, Based) or based.base != base or isinstance(plain, Based):
         return False
-    return based.base == base and not number.unit and number.value.denominator == 1 and str(number.value) == based.digits
+    return isinstance(plain, Number | Math) and not plain.unit and latex(plain).upper() == based.digits
 
 
 def _shapes(gold: Form, answer: Form) -> str:
@@ -216,8 +216,12 @@ def _bags(gold: list[Form], answer: list[Form], mathematics: Mathematics) -> str
     if len(gold) != len(answer):
         intervals = all(isinstance(item, Group) for item in gold + answer)
         return MISSING if intervals and (len(gold) < 2 or len(answer) < 2) else f"{len(answer)} values where {len(gold)} are right"
+    if sum(isinstance(item, Bag) for item in gold) != sum(isinstance(item, Bag) for item in answer):
+        return "a set within a set instead of its values, or vice versa"
     for one in gold:
-        found = next((other for other in answer if not mismatch_reason(one, other, mathematics)), None)
+        # a set within a list is no value of it, not even one of a single value
+        alike = (other for other in answer if isinstance(other, Bag) == isinstance(one, Bag))
+        found = next((other for other in alike if not mismatch_reason(one, other, mathematics)), None)
         if found is None:
             return MISSING
         answer.remove(found)

@@ -93,7 +93,7 @@ DEPTH = 64
 
 
 class QuestionHints(Struct, frozen=True):
-    """What the question settles about an answer.
+    """Facts about an answer that its question settles.
 
     Attributes:
         percent: numbers are percentages.
@@ -266,7 +266,10 @@ def _unequal(parts: list[str], text: str, hints: QuestionHints) -> Form | None:
 
 
 def _elements(parts: list[str], hints: QuestionHints) -> tuple[Form, ...]:
-    """Reads the parts of a list. A set among them is one element, while 1 and -1 for a plus-minus are two."""
+    """Reads the parts of a list.
+
+    A set among them is one element, while the two values of a plus-minus are two.
+    """
     forms = [(part, _read(part, False, hints)) for part in parts]
     return tuple(item for part, form in forms for item in ((form,) if _is_set(part) else _flat([form])))
 
@@ -314,7 +317,10 @@ def base_named(name: str) -> int | None:
 
 
 def _in_base(digits: str, base: int, hints: QuestionHints) -> Form:
-    """Reads digits with their base. Base ten goes without saying, unless the question asks for another one."""
+    """Reads digits with their base.
+
+    Base ten gives a plain number, unless the question asks for another base.
+    """
     plain = base == 10 and digits.isdigit() and hints.base in {None, 10}
     return Number(Fraction(int(digits))) if plain else Based(digits.lstrip("0") or "0", base)
 
@@ -414,7 +420,7 @@ def _endless(sign: Fraction) -> Form:
 
 
 def _divided(form: Form, factor: Fraction) -> Form | None:
-    """Returns a number divided by the factor of an inequality, or None for other forms."""
+    """Returns a number divided by an inequality's factor; other forms give None."""
     if factor == 1:
         return form
     if isinstance(form, Math) and factor == -1 and not form.opaque:

@@ -1,4 +1,4 @@
-"""Reads what a question settles about its answer: percents, the number base, the things that it names."""
+"""Reads the hints of a question: percents, the number base and its nouns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBER = r"[0-9$\\]|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|
 _CLAUSE = r"(?:if|when|where|given|because|after|before|with|at|that|who|whose|which|than|and|or|but)\b"
 _WORDS = rf"(?:(?!{_NUMBER}|{_CLAUSE})[^\s,.;:?!]+\s+){{0,6}}?"
 _VERB = r"(?:what(?:['\u2019]s)?|which|find|calculate|compute|determine|give|express|state|report)"
-_RATES = "interest|tax|inflation|discount|commission|unemployment|annual|return"
+_RATES = "interest|tax|inflation|discount|commission|unemployment|annual|return|pass|success|failure|survival|attendance"
 _RATE = rf"(?:(?:{_RATES})\s+rate|rate\s+of\s+(?:{_RATES}))\b"
 _PERCENT = re.compile(
     rf"\b{_VERB}\s+{_WORDS}(?:{_SIGN}|{_RATE})|\bhow\s+(?:many|much)\s+{_SIGN}"
@@ -33,6 +33,7 @@ _BASE = re.compile(
 _ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _FORMAT = re.compile(r"^\W*(?:please\s+)?(?:express|give|write|round|state|report|enter|provide|leave|simplify)\b[^?]*$", re.IGNORECASE)
 _END = re.compile(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+")
+_FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]", re.DOTALL)
 _ASKED_SCALE = re.compile(r"\b(?:how\s+many|number\s+of|in)\s+(?:whole\s+)?([A-Za-z]+)", re.IGNORECASE)
 
 
@@ -44,7 +45,10 @@ def read_hints(question: str) -> QuestionHints:
 
 
 def _asking(question: str) -> str:
-    """Returns the last sentence that asks, with the ones behind it that say how the answer is written."""
+    """Returns the last sentence that asks.
+
+    The sentences behind it that say how the answer is written belong to it.
+    """
     sentences = _END.split(question.strip())
     forms: list[str] = []
     for sentence in reversed(sentences):
@@ -63,15 +67,21 @@ def _asks_percent(asking: str, question: str) -> bool:
 
 
 def _asked_base(question: str) -> int | None:
-    """Returns the last base that the question names. The base of a figure has a unit or no such phrase."""
+    """Returns the last number base of a question, or None.
+
+    The base of a figure has a unit, or no such phrase.
+    """
     bases = [first or second for first, following, second in _BASE.findall(question) if not is_unit(following) or following == "in"]
     return base_named(bases[-1]) if bases else None
 
 
 def _nouns(asking: str, question: str) -> frozenset[str]:
-    """Returns the words of a question. Those that change a number count only where the question asks for them."""
+    """Returns the words of a question.
+
+    Words that change a number count only if the question asks for them.
+    """
     asked = {stem(word) for word in _ASKED_SCALE.findall(asking)}
-    words = re.findall("[A-Za-z]{3,}", question)
+    words = re.findall("[A-Za-z]{3,}", _FORMULA.sub(" ", question))
     compared = {stem(word) for word in re.findall("[A-Za-z]+", asking)}
     return frozenset(
         stem(word) for word in words if (not is_scale(word) or stem(word) in asked) and (not is_comparative(word) or stem(word) in compared)

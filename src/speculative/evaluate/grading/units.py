@@ -53,7 +53,7 @@ _COUNTED = frozenset(
 """Things that problems count. Other words are units where the question has them."""
 _TRAILING = frozenset(["old", "each", "left", "remaining", "total", "all", "altogether", "long", "wide", "tall", "away", "ago", "overall"])
 """Words behind a unit that do not change it."""
-_COMPARATIVES = frozenset({"more", "less", "fewer"})
+_COMPARATIVES = frozenset({"more", "less", "fewer", "times"})
 """Words that a unit may have only where the question asks for them."""
 _MODIFIERS = frozenset({"square", "sq", "squared", "cubic", "cu", "cubed", "per"})
 _NO_UNIT = frozenset(
@@ -101,13 +101,14 @@ def split_unit(text: str, nouns: frozenset[str] = frozenset(), trusted: bool = F
 
 
 def stem(word: str) -> str:
-    """Returns the plural of a word in lower case without its last s: boxe for box and boxes."""
+    """Returns one spelling for singular and plural: boxe for box and boxes."""
     word = word.lower()
     if word.endswith(("x", "ch", "sh", "ss", "z")):
         return f"{word}e"
     if re.search("[^aeiou]y$", word):
         return f"{word[:-1]}ie"
-    return word if word.endswith(("us", "is")) else word.removesuffix("s")
+    word = word if word.endswith(("us", "is")) else word.removesuffix("s")
+    return word.removesuffix("e") if word.endswith("oe") else word
 
 
 def is_scale(word: str) -> bool:
@@ -116,7 +117,7 @@ def is_scale(word: str) -> bool:
 
 
 def is_comparative(word: str) -> bool:
-    """Returns True for words that a unit may have only where the question asks for them."""
+    """Returns True for words such as more, which a question must ask for."""
     return word.lower() in _COMPARATIVES
 
 
@@ -138,14 +139,17 @@ def _scaled(rest: str, words: str, power: int, nouns: frozenset[str]) -> tuple[s
     return (rest, unit, factor) if unit else (f"{rest}\\text{{{words}}}", None, Fraction(1))
 
 
-def _named(words: str) -> list[str]:
+def _main_words(words: str) -> list[str]:
     """Returns the words of a unit without those that only modify it."""
     tokens = _trimmed([token.strip(",()") for token in words.replace("/", " ").replace(".", " ").split()])
     return [token for token in tokens if token.lower() not in _MODIFIERS and not is_scale(token)]
 
 
 def _trimmed(tokens: list[str]) -> list[str]:
-    """Returns the words of a unit without those behind it: apples for apples left in total."""
+    """Returns the words of a unit without those behind it.
+
+    It is apples for apples left in total.
+    """
     while len(tokens) > 1 and tokens[-1].lower() in _TRAILING:
         tokens.pop()
         if len(tokens) > 1 and tokens[-1].lower() == "in" and not is_unit(tokens[-2]):
@@ -154,8 +158,11 @@ def _trimmed(tokens: list[str]) -> list[str]:
 
 
 def _is_text_unit(words: str, nouns: frozenset[str]) -> bool:
-    r"""Returns True if the words of a `\text{…}` are a unit: the last one is known, a plural, or a word of the question."""
-    named = _named(words)
+    r"""Returns True if the words of a `\text{…}` are a unit.
+
+    The last one has to be known, a plural, or a word of the question.
+    """
+    named = _main_words(words)
     if not named or _is_noun(named[-1], nouns):
         return True
     return _is_plural(named[-1])
@@ -166,11 +173,11 @@ def _is_plural(word: str) -> bool:
 
 
 def _is_bare_unit(words: str, spaced: bool, nouns: frozenset[str], trusted: bool) -> bool:
-    """Returns True if bare letters after a number are a unit and no variable, sentence or remark.
+    """Returns True if bare letters after a number are a unit.
 
     The last word has to be known, or a word of the question; one letter has to stand apart from the number.
     """
-    tokens, named = words.replace("/", " ").replace(".", " ").split(), _named(words)
+    tokens, named = words.replace("/", " ").replace(".", " ").split(), _main_words(words)
     known = not named or _is_noun(named[-1], nouns) or (trusted and spaced and _is_plural(named[-1]))
     return known and len(tokens) <= 4 and (spaced or len(tokens[0]) > 1)
 
