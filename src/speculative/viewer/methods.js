@@ -34,7 +34,7 @@ export class MethodTables {
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
-      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. Interval and p speak of all problems like these; “p here” of these very problems, with other seeds." }), this.differences.element);
+      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On common problems and tries. Interval and p are for all similar problems; “p here” is for these problems with other seeds." }), this.differences.element);
     }
     if (summaries.some((row) => Object.keys(row.pass_at).length)) {
       this.tries.show(summaries, [this.named("method", (row) => row.label), ...tryColumns(summaries)]);
@@ -77,7 +77,7 @@ function methodColumns(summaries) {
 function differenceColumns() {
   return [
     { title: "difference", about: "by how much more the method is right, in points, with a 95 % interval", value: (row) => row.difference, cell: difference, down: true, left: true },
-    { title: "p", about: "of no difference over all problems like these", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
+    { title: "p", about: "p-value of no difference over all similar problems", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
     { title: "p here", about: "of no difference on these very problems, with other seeds: McNemar's exact test", value: (row) => row.p_here, cell: (row) => number(chance(row.p_here)) },
     { title: "big kept", about: "the big model's share of the chain's tokens, of both", value: (row) => row.share_kept[0], cell: (row) => number(row.share_kept.map((share) => percent(share, 0)).join(" vs ")) },
     ...Object.keys(VIEWS).map((view) => ({ title: VIEWS[view][0], about: `what the one costs over what the other costs: ${VIEWS[view][1]}`, value: (row) => row.costs[view], cell: (row) => number(row.costs[view] === undefined ? "·" : `${row.costs[view].toFixed(2)}×`) })),

@@ -173,9 +173,9 @@ const seen = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-const FINISHES = { stop: "came to its end", length: "the budget ran out", loop: "went in a loop", context: "the context was full", time: "the time was up" };
+const FINISHES = { stop: "finished", length: "token budget used up", loop: "steps repeat", context: "context full", time: "time limit reached" };
 
 function facts(row) {
   const tokens = Object.values(row.usage).reduce((sum, cost) => sum + cost.produced_tokens, 0);
-  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost on the way` : ""}`;
+  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost` : ""}`;
 }
