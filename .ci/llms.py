@@ -1,6 +1,6 @@
 """Writes docs/llms.txt, the list of pages for language models: the navigation, with the first sentence of each page.
 
-    python .ci/llms.py [--check]
+python .ci/llms.py [--check]
 """
 
 import re
@@ -29,7 +29,11 @@ def listing() -> str:
         for title, pages in section.items():
             if isinstance(pages, str):
                 continue
-            rows = [f"- [{name}]({path.removesuffix('.md')}/): {first_sentence(ROOT / 'docs' / path)}" for page in pages for name, path in page.items()]
+            rows = [
+                f"- [{name}]({path.removesuffix('.md')}/): {first_sentence(ROOT / 'docs' / path)}"
+                for page in pages
+                for name, path in page.items()
+            ]
             parts.append("\n".join([f"## {title}\n", *rows]) + "\n")
     return "\n".join(parts)
 

@@ -195,7 +195,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields the rows of a task's data, each with its place in words."""
+    """Yields the rows of a task's data, each with a description of its place."""
     if data is None:
         assert task.dataset, "the bundled problems have no rows"
         for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):

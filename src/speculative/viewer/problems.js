@@ -110,7 +110,7 @@ class ProblemRow {
     if (this.body.hidden) {
       this.columns = this.rows.map((row) => new Column(row, this.list));
       this.body.replaceChildren(
-        h("p", { class: "asked", text: this.stated.text || "The text of this problem was not kept: it has no trace." }),
+        h("p", { class: "asked", text: this.stated.text || "The text of this problem was not kept, since it has no trace." }),
         h("p", { class: "gold" }, "the right answer is ", h("b", { text: this.stated.gold })),
         h("div", { class: "columns", tabindex: "0", role: "region", "aria-label": `chains for ${this.stated.id}` }, ...this.columns.map((column) => column.element)),
       );
