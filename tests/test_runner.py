@@ -15,7 +15,7 @@ from speculative import EngineError, Message, Pair, Problem, Result, Sampling, U
 from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
-from speculative.runner import bundled_pair, engine_error, run
+from speculative.runner import SAMPLING, SETTINGS, ProblemSettings, bundled_pair, engine_error, run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import TextDelta
 
@@ -225,6 +225,10 @@ async def test_cancelling_stops_the_engines_at_once() -> None:
 
 
 # ---- what can be asked ----------------------------------------------------------------------------------------------
+
+
+def test_typed_settings_are_all_fields_of_a_problem() -> None:
+    assert set(ProblemSettings.__annotations__) == SETTINGS | SAMPLING
 
 
 def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:

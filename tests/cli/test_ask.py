@@ -47,6 +47,12 @@ def test_json_is_one_object_with_the_published_keys(cli):
         assert cost["produced_tokens"] == cost["kept_tokens"] + cost["discarded_tokens"]
 
 
+@pytest.mark.parametrize("flag", ["--prefill-every", "--warm-every"])
+def test_the_old_name_of_prefill_every_still_works(cli, flag):
+    problem = json.loads(cli("ask", STORY, "--json", flag, 7).out)["trace"]["events"][0]["problem"]
+    assert problem["prefill_every"] == 7
+
+
 def test_the_same_seed_gives_the_same_chain(cli):
     def told(seed):
         found = json.loads(cli("ask", STORY, "--json", "--seed", seed).out)
