@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,6 +344,12 @@ async def test_leaving_a_stream_cancels_its_chain() -> None:
 async def test_a_stream_raises_the_errors_of_its_chain() -> None:
     with pytest.raises(EngineError, match="the server is gone"):
         _ = [item async for item in speculative.stream("6*7?", "big_only", pair=scripted_pair(failing_after(0)))]
+
+
+def test_the_stub_for_type_checkers_has_all_public_names() -> None:
+    stub = Path(speculative.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    assert sorted(ast.literal_eval(stub.partition("__all__ = ")[2].partition("\n\n")[0])) == speculative.__all__
+    assert all(re.search(rf"^(?:from .*\b|){name}\b", stub, re.MULTILINE) for name in speculative.__all__)
 
 
 def test_the_public_names_are_listed() -> None:
