@@ -148,7 +148,7 @@ class Pair(Mapping[str, Engine]):
         return [name for name in names() if self._meets(registered()[name].needs)]
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
-        return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
+        return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())
 
 
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:

@@ -75,8 +75,8 @@ class Task(Struct, frozen=True):
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
             gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K has the answer after its solution
-        asked = self.prompt.format(problem=text, options=listed).strip()
-        return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+        prompt = self.prompt.format(problem=text, options=listed).strip()
+        return TaskProblem(self.name + "-" + digest(prompt), prompt, gold, _level(columns), self.name, self.kind)
 
 
 def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
