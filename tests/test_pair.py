@@ -49,7 +49,7 @@ async def test_every_engine_is_closed_once_even_if_it_has_two_roles_or_another_f
 
 
 def test_a_method_without_needs_takes_any_pair() -> None:
-    scripted_pair(abilities=frozenset()).check(build("random_switch", {}, ["vote"]))
+    scripted_pair(abilities=frozenset({"continue"})).check(build("random_switch", {}, ["vote"]))
 
 
 @pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])
@@ -67,7 +67,7 @@ def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: py
     assert launch_config("some/name", EngineOptions()).model == "some/name"
 
 
-def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:
+def test_samples_keep_engine_options_without_secrets() -> None:
     options = {
         "big": EngineOptions(model="m", key="s3cret", dialect="qwen3", gpus="0", args="--api-key s3cret --dtype half"),
         "small": EngineOptions(),
