@@ -28,7 +28,9 @@ class EarlyExit(Wrapper):
             if not watched.thinking or steps - since < self.every:
                 return
             asked_at[watched] = steps
-            (reply,) = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
+            reply = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
+            if not reply.given:
+                return
             answers.append(ballot(boxed(f"\\boxed{{{reply}") or ""))  # its opening is the question's; one that is still open says nothing
             last = answers[-self.agree :]
             if len(last) == self.agree and last[0] and len(set(last)) == 1:
