@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from speculative.answers import WINDOW, ballot, right
+from speculative.answers import WINDOW, is_correct, normalize_answer
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from speculative.answers import WINDOW, ballot, right
     ids=lambda alike: alike[0],
 )
 def test_spellings_of_one_answer_are_one_ballot(alike):
-    assert {ballot(answer) for answer in alike} == {ballot(alike[0])}
+    assert {normalize_answer(answer) for answer in alike} == {normalize_answer(alike[0])}
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def test_spellings_of_one_answer_are_one_ballot(alike):
     [("33", "-33"), ("0.3333", "1/3"), ("14/5", "1 4/5"), ("12", "21"), ("(1,2)", "1,2"), ("f(x)", "fx"), ("(x)+5", "(x)+7"), ("r", "R")],
 )
 def test_other_answers_are_other_ballots(one, other):
-    assert ballot(one) != ballot(other)
+    assert normalize_answer(one) != normalize_answer(other)
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "$$", r"\text{}", "."])
 def test_nothing_is_no_ballot(nothing):
-    assert ballot(nothing) == ""
+    assert normalize_answer(nothing) == ""
 
 
 @given(st.text())
@@ -47,7 +47,7 @@ def test_nothing_is_no_ballot(nothing):
 @example(", " * 3000 + "and")
 @example("\ud800")
 def test_whatever_a_model_writes_is_some_ballot(text):
-    assert ballot(text) == ballot(text[-WINDOW:])
+    assert normalize_answer(text) == normalize_answer(text[-WINDOW:])
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_whatever_a_model_writes_is_some_ballot(text):
     ],
 )
 def test_a_box_is_right_if_it_holds_the_number(found, answer, holds):
-    assert right(found, answer) == holds
+    assert is_correct(found, answer) == holds

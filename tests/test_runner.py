@@ -237,7 +237,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
     assert seen == [Problem.of("6*7?", seed=5, max_tokens=77, sampling=Sampling(temperature=0.9))]
     with pytest.raises(UnknownNameError, match="unknown parameter of random_switch 'switch_ration'; did you mean 'switch_ratio'"):
         solved(method="random_switch", switch_ration=3)
-    with pytest.raises(UsageError, match="seed, temperature: a Problem brings its own settings"):
+    with pytest.raises(UsageError, match="seed, temperature cannot be given beside a Problem"):
         solve(Problem.of("6*7?"), pair=scripted_pair(), seed=1, temperature=0)
     with pytest.raises(UsageError, match="sequential_scale: it is part of the method that is given"):
         solved(method=Verbs(script=look), sequential_scale=1)
@@ -245,7 +245,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
 
 def test_what_a_method_needs_is_checked_before_the_first_token() -> None:
     pair = scripted_pair(SCRIPT, SCRIPT, abilities=frozenset({"continue"}))
-    told = "logprob_subselect.* needs logprobs of the big model, which big does not have"
+    told = "logprob_subselect.* needs logprobs of the big model, which big lacks"
     for wrappers in ([], ["vote"]):
         with pytest.raises(UnsupportedMethodError, match=told):
             solve("6*7?", "logprob_subselect", pair=pair, wrappers=wrappers)

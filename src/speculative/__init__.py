@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from speculative.version import VERSION as __version__  # noqa: N811  the name that Python expects
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from speculative.chain.chain import Chain

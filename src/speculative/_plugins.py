@@ -1,4 +1,4 @@
-"""Classes that users bring: from entry points of their packages, or from a Python file."""
+"""Loads classes of users: from entry points of their packages, or from a Python file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speculative.errors import UnknownNameError, UsageError
 T = TypeVar("T")
 
 FROM_FILE: Final = "speculative_file_"
-"""How the names of modules begin that were loaded from a path."""
+"""The prefix of the names of modules that were loaded from a path."""
 
 
 def is_path(spec: str) -> bool:
@@ -27,7 +27,7 @@ def is_path(spec: str) -> bool:
 def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     """Loads the class of `FILE.py:CLASS`, or of `FILE.py` if it holds a single one.
 
-    Paths are code: they come from the command line or from Python, never from a request or from a file that somebody else wrote.
+    A path is code. It must come from the command line or from Python, never from a request or a downloaded file.
 
     Raises:
         UsageError: There is no such file or class, or the file cannot be run.
@@ -35,7 +35,7 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
     path = Path(f"{file}.py").expanduser().resolve()
     if not path.is_file():
-        raise UsageError(f"{noun} {spec!r}: there is no file {path}")
+        raise UsageError(f"{noun} {spec!r}: {path} does not exist; name a Python file")
     name = f"{FROM_FILE}{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
     if module is None:
@@ -54,7 +54,7 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     if label and label not in kinds:
         raise UnknownNameError(f"{noun} class in {path.name}", label, list(kinds))
     if not label and len(kinds) != 1:
-        raise UsageError(f"{noun} {spec!r}: the file holds {len(kinds)} {noun}s; write FILE.py:CLASS")
+        raise UsageError(f"{noun} {spec!r}: the file must hold one {noun}, got {len(kinds)}; write FILE.py:CLASS")
     return kinds[label] if label else next(iter(kinds.values()))
 
 
@@ -65,10 +65,10 @@ def classes_in(module: object, base: type[T]) -> list[type[T]]:
 
 
 def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[type[T], str]]:
-    """Yields the classes of an entry-point group, each with the words for where it comes from.
+    """Yields the classes of an entry-point group, each with its origin in words.
 
     Raises:
-        UsageError: An entry point cannot be loaded, or is no subclass of `base`.
+        UsageError: An entry point cannot be loaded, or is not a subclass of `base`.
     """
     for point in entry_points(group=group):
         origin = _origin(point)
@@ -77,7 +77,7 @@ def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[ty
         except Exception as error:
             raise UsageError(f"the {noun} {point.name!r} of {origin} cannot be loaded: {error}; mend or remove the package") from error
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
-            raise UsageError(f"the entry point {point.name!r} of the group {group} is {loaded!r}, which is no {base.__name__}")
+            raise UsageError(f"the entry point {point.name!r} of the group {group} must be a subclass of {base.__name__}, got {loaded!r}")
         yield loaded, origin
 
 

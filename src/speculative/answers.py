@@ -1,8 +1,7 @@
-r"""Where an answer stands in a text (`find_answer`), its one spelling (`tidy`), and plain numbers read exactly (`number`).
+r"""Finds the answer of a text, and brings it into a common spelling.
 
-The grader reads answers so before any mathematics, and a vote counts them so (`ballot`).
-
-Numbers are fractions, never floats: a decimal that is nearly right is wrong, and .0000672 is not .0000673.
+`extract_answer` finds it, `normalize_answer` is the spelling by which votes count it, and `parse_number` reads plain numbers. The grader
+does the same before any mathematics. Numbers are exact fractions: .0000672 is not .0000673.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from fractions import Fraction
 from msgspec import Struct
 
 WINDOW = 2048
-"""Characters of an answer that are read. Anything longer is an attack or a loop."""
+"""The number of characters of an answer that are read. A longer answer is an attack or a loop."""
 
 _BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"[-+]?\$?[0-9](?:[0-9.,/]*[0-9])?|[A-Z](?![A-Za-z])|\\[a-zA-Z]+[^$\n]*?(?=\$|\\[)\]]|\n|$)")
 _DELIMITERS = re.compile(r"\$|\\[()\[\],;]|\\q?quad(?![a-z])|\\text(?![a-z])|[{}*]")
 _JOINS = re.compile(r"[\s,;]*(?:(?:and|or|and/or)\b)?[\s,;]*")
 _SENTENCE_END = re.compile(r"[.!?:\u3002](?=\s|$)|\n\s*\n")
-# a later box takes the place of an earlier one behind these
+# after these words a later box replaces an earlier one
 _CONSEQUENCE = re.compile(
     r"^\s*=|\\implies|\\Rightarrow|\\rightarrow|\\to(?![a-z])|\\approx|\\equiv"
     r"|\b(?:so|then|thus|hence|therefore|gives?|giving|i\.e|rather|instead|means|equals?|simplif\w+|becomes|wait|no)\b",
@@ -52,14 +51,14 @@ _UNICODE = str.maketrans(
 _FUNCTIONS = "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|coth|sin|cos|tan|cot|sec|csc|ln|log|exp"
 _FONTS = "text|mbox|hbox|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm"
 _SPELLINGS: list[tuple[str, str]] = [
-    # backslashes that were escaped once more on the way
+    # backslashes that were escaped twice
     (r"\\\\(?=(?:left|right|[dt]?frac|sqrt|pi|text|mathrm|mathbb|cdot|times|leq?|geq?|infty|cup|pm|theta)(?![a-z]))", r"\\"),
     (r"\u221a\s*([0-9]+|[a-z])", r"\\sqrt{\1}"),
     (r"\u221a", r"\\sqrt"),
     (r"\\[dtc]frac(?![a-z])", r"\\frac"),
     (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
     (r"\\(?:displaystyle|textstyle|limits|boxed)(?![a-zA-Z])", ""),
-    # a comma that LaTeX is told not to space joins the digits of one number: 10,\!080 and 10{,}080
+    # a comma without space joins the digits of one number: 10,\!080 and 10{,}080
     (r"(?<=[0-9])(?:\{,\}|,\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
     (r"\\!|\\negthinspace", ""),
     (r"(?<!\\)\\(?:[,;:> ]|quad(?![a-z])|qquad(?![a-z])|enspace(?![a-z])|thinspace(?![a-z]))|~", " "),
@@ -99,17 +98,17 @@ _ARGUMENT = re.compile(r"\\[a-zA-Z]+|[0-9a-zA-Z]")
 
 
 class Box(Struct, frozen=True):
-    """A complete box of a text: where it begins and ends, and its content."""
+    """A complete box of a text: its start, its end and its content."""
 
     start: int
     end: int
     content: str
 
 
-def find_answer(text: str) -> str | None:
-    """Returns the answer of `text`: its last box, else the sentence behind the last "answer is" or "answer:", else None.
+def extract_answer(text: str) -> str | None:
+    """Returns the answer of a text: its last box, else the sentence after the last "answer is" or "answer:", else None.
 
-    Several boxes in one sentence are one answer, a list. A last box that is not closed is no answer.
+    Several boxes in one sentence are one answer, a list. A text whose last box is not closed has no answer.
     """
     text = _whole_characters(text)
     box, opened = last_box(text)
@@ -118,14 +117,14 @@ def find_answer(text: str) -> str | None:
     return box.content.strip() if box else find_phrase(text)
 
 
-def boxed(text: str) -> str | None:
+def extract_boxed(text: str) -> str | None:
     r"""Returns the content of the last `\boxed{…}` of `text`, if it is closed; several in one sentence as a list."""
     box, opened = last_box(text)
     return None if opened or box is None else box.content
 
 
 def last_box(text: str) -> tuple[Box | None, bool]:
-    """Returns the last complete box, several of one sentence joined, and whether a box begins after it that never ends."""
+    """Returns the last complete box, and True if an unclosed box follows it. Boxes of one sentence are joined."""
     boxes, opened = _boxes(text)
     if not boxes:
         return None, opened >= 0
@@ -133,13 +132,13 @@ def last_box(text: str) -> tuple[Box | None, bool]:
     while first and _one_sentence(text[boxes[first - 1].end : boxes[first].start]):
         first -= 1
     last, joined = boxes[-1], boxes[first:]
-    contents = list({ballot(box.content): box.content.strip() for box in joined}.values())
+    contents = list({normalize_answer(box.content): box.content.strip() for box in joined}.values())
     content = last.content if len(contents) < 2 else ", ".join(contents)
     return Box(joined[0].start, last.end, content), opened > last.start
 
 
 def _boxes(text: str) -> tuple[list[Box], int]:
-    """Returns the complete boxes that hold no other one, in order, and where the last incomplete one begins (or -1)."""
+    """Returns the innermost complete boxes in order, and the start of the last incomplete one (or -1)."""
     stack: list[re.Match[str] | None] = []
     boxes: list[Box] = []
     for token in _BOX_TOKEN.finditer(text):
@@ -169,7 +168,7 @@ def _one_sentence(between: str) -> bool:
 
 
 def find_phrase(text: str) -> str | None:
-    """Returns the sentence behind the last "answer is", "answer:" or "####" of `text`, or None."""
+    """Returns the sentence after the last "answer is", "answer:" or "####" of a text, or None."""
     start = max((marker.end() for marker in _MARKER.finditer(text)), default=-1)
     if start < 0:
         return None
@@ -178,34 +177,34 @@ def find_phrase(text: str) -> str | None:
 
 
 def _whole_characters(text: str) -> str:
-    """Replaces half characters, which a cut leaves."""
+    """Replaces the halves of characters that a cut leaves."""
     return text.encode(errors="replace").decode()
 
 
-def right(found: str | None, answer: str) -> bool:
-    """Whether what stands in the last box is the answer, by their `ballot`. No box is not right."""
-    return found is not None and ballot(found) == ballot(answer)
+def is_correct(found: str | None, answer: str) -> bool:
+    """Returns True if the answer that was found equals the right one after `normalize_answer`."""
+    return found is not None and normalize_answer(found) == normalize_answer(answer)
 
 
-def ballot(answer: str) -> str:
-    r"""What an answer is counted by in a vote: 033 is 33, `\dfrac12` is 0.5, `\text{(B)}` is B. Cheaper than a grade, and less wise.
+def normalize_answer(answer: str) -> str:
+    r"""Returns the spelling by which a vote counts an answer: 33 for 033, 1/2 for `\dfrac12`, B for `\text{(B)}`.
 
-    Of what is longer than an answer the end counts. Empty for what says nothing.
+    It is cheaper and less exact than the grader. The end of a long text counts. A text without content gives an empty string.
     """
-    plain = tidy(answer[-WINDOW:])
+    plain = normalize_latex(answer[-WINDOW:])
     while found := _WRAPPED.fullmatch(plain):
         plain = (found[1] or found[2] or "").strip()
-    value = number(plain)
-    return squeeze(plain) if value is None else str(value)
+    value = parse_number(plain)
+    return strip_spaces(plain) if value is None else str(value)
 
 
 def plain_signs(text: str) -> str:
-    """Returns the text with full-width letters, digits and signs as ordinary ones."""
+    """Replaces full-width letters, digits and signs by ordinary ones."""
     return text.translate(_FULL_WIDTH | {0x3002: "."})
 
 
-def tidy(text: str) -> str:
-    """One spelling for what looks the same: spaces, fonts, sizes of brackets, kinds of fraction, Unicode signs, ends of sentences."""
+def normalize_latex(text: str) -> str:
+    """Brings LaTeX into one spelling: spaces, fonts, bracket sizes, fractions, Unicode signs and the ends of sentences."""
     text = text.translate(_UNICODE).strip(" \t\n*`")
     if text.count("$") - text.count("\\$") > 1:
         text = re.sub(r"(?<!\\)\$", "", text)
@@ -216,10 +215,10 @@ def tidy(text: str) -> str:
 
 
 def _unfonted(text: str) -> str:
-    r"""Takes `\text{…}` from around what is not all words: figures, a date, mathematics in bold."""
+    r"""Removes `\text{…}` around content that is not only words, such as numbers or mathematics in bold."""
     start = text.find("\\text{")
     while start >= 0:
-        end = closing(text, start + 5)
+        end = matching_brace(text, start + 5)
         inner = text[start + 6 : end]
         if end > 0 and ("\\" in inner or re.search("[0-9]", inner) or not re.search("[A-Za-z]", inner)):
             text = text[:start] + inner + text[end + 1 :]
@@ -229,13 +228,13 @@ def _unfonted(text: str) -> str:
 
 
 def _arguments(text: str) -> str:
-    r"""`\frac12` and `\sqrt3` with their braces: LaTeX takes one sign as the argument when no brace follows."""
+    r"""Adds the braces to `\frac12` and `\sqrt3`: without a brace LaTeX takes one sign as the argument."""
     for command, count in (("\\frac", 2), ("\\sqrt", 1)):
         head, *tails = text.split(command)
         for tail in tails:
             arguments, rest = "", "" if tail[:1].isalpha() else tail.lstrip()
             for _ in range(count):
-                end = closing(rest, 0) if rest.startswith("{") else -1
+                end = matching_brace(rest, 0) if rest.startswith("{") else -1
                 single = _ARGUMENT.match(rest)
                 if end > 0:
                     arguments, rest = arguments + rest[: end + 1], rest[end + 1 :].lstrip()
@@ -250,8 +249,8 @@ def _arguments(text: str) -> str:
     return text
 
 
-def closing(text: str, start: int) -> int:
-    r"""Where the brace that opens at `start` closes, or -1. `\{` and `\}` are signs, no braces."""
+def matching_brace(text: str, start: int) -> int:
+    r"""Returns the place of the brace that closes the one at `start`, or -1. `\{` and `\}` do not count."""
     depth = 0
     for place in range(start, len(text)):
         if text[place] in "{}" and text[place - 1 : place] != "\\":
@@ -261,8 +260,8 @@ def closing(text: str, start: int) -> int:
     return -1
 
 
-def squeeze(text: str) -> str:
-    """Without spaces, save those between two digits: 1 4/5 is not 14/5."""
+def strip_spaces(text: str) -> str:
+    """Removes spaces, except those between two digits: 1 4/5 is not 14/5."""
     return re.sub(r"(?<![0-9]) | (?![0-9])", "", text)
 
 
@@ -273,10 +272,11 @@ _MIXED = re.compile(r"([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}|([0-9]+) ([0-9]+)
 _POWER = re.compile(r"(?:(.+?) ?(?:\\times|\\cdot|\*|x) ?)?10 ?\^ ?(?:\{ ?([-+]?[0-9]{1,3}) ?\}|([0-9]))|(.+?)[eE]([-+]?[0-9]{1,3})")
 
 
-def number(text: str, commas: bool = True) -> Fraction | None:
-    """The exact value of a plain number, or None: integer, decimal (also repeating), fraction, mixed, scientific; signed.
+def parse_number(text: str, commas: bool = True) -> Fraction | None:
+    """Returns the exact value of a plain number, or None.
 
-    `commas` reads 1,234 as one number. Anything with arithmetic left to do (30+3) is no plain number.
+    It may be an integer, a decimal (also repeating), a fraction, a mixed number or in scientific notation, with a sign.
+    `commas` reads 1,234 as one number. A text with arithmetic left to do (30+3) gives None.
     """
     text = text.strip()
     if len(text) > 2048 or ("," in text and not commas):
@@ -306,7 +306,7 @@ def _decimal(text: str) -> Fraction | None:
 def _quotient(text: str) -> Fraction | None:
     if found := _MIXED.fullmatch(text):
         whole, top, bottom = (int(part) for part in found.groups() if part)
-        # 2 3/2 is no mixed number: whether it is a product is left to the mathematics
+        # 2 3/2 may be a product; the grader decides
         return Fraction(whole * bottom + top, bottom) if 0 < top < bottom else None
     if found := _POWER.fullmatch(text):
         factor = _decimal(found[1] or found[4]) if found[1] or found[4] else Fraction(1)

@@ -1,4 +1,4 @@
-"""Every error that a user can meet. Each names the thing, the value and the next step, in one line."""
+"""The errors of the library. A message is one line with the thing, the value and the next step."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class SpeculativeError(Exception):
-    """Base of all errors of this library. `exit_code` is what the command line exits with."""
+    """Base of all errors of this library. `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
 
 class UsageError(SpeculativeError):
-    """The user asked for something that does not exist or is out of range."""
+    """The user named a thing that does not exist, or gave a value out of range."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that is not known, with the closest one and the list of valid ones."""
+    """A name is not known. The error shows the closest valid name and all valid names."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         from difflib import get_close_matches
@@ -36,14 +36,14 @@ class UnknownNameError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    """A package is missing that an extra installs. The error shows the command that installs it where this library is installed."""
+    """A package of an extra is missing. The error shows the command that installs it."""
 
     def __init__(self, thing: str, package: str, extra: str, otherwise: str = "") -> None:
         super().__init__(f"{thing} needs {package}; install the extra {extra} with: {_install(extra)}{otherwise}")
 
 
 def _install(extra: str) -> str:
-    """Returns the command that adds an extra: from the checkout that this library came from, or from the registry."""
+    """Returns the command that installs an extra: from the checkout of this library, or from the registry."""
     import os
     import shlex
     import sys
@@ -60,13 +60,13 @@ def _install(extra: str) -> str:
 
 
 def _checkout() -> Path | None:
-    """Returns the folder with this library's source that it was installed from, if that is still there."""
+    """Returns the checkout from which this library was installed, or None if it is gone."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution
     from pathlib import Path
     from urllib.parse import unquote, urlsplit
 
-    folders = [Path(__file__).parents[2]]  # an editable installation runs from its checkout
+    folders = [Path(__file__).parents[2]]  # an editable installation
     try:
         came: str = json.loads(distribution("speculative-reasoning").read_text("direct_url.json") or "{}").get("url", "")
         folders += [Path(unquote(urlsplit(came).path))] if came.startswith("file:") else []
@@ -76,18 +76,20 @@ def _checkout() -> Path | None:
 
 
 class TraceFormatError(SpeculativeError):
-    """A file that is not a trace, is cut off, or has another version."""
+    """A file is not a trace, is cut off, or has an unknown version."""
 
 
 class WeightsError(SpeculativeError):
-    """A model folder that is missing, incomplete or damaged."""
+    """A model folder is missing, incomplete or damaged."""
 
 
 class EngineError(SpeculativeError):
-    """An engine failed. `trace` holds what the chain had done until then, when there was a chain.
+    """An engine failed.
 
-    `role`: whose engine it was, when a chain called it.
-    `lost`: its server is gone, or as good as gone: asking it again would not help (see `Problem.degrade`).
+    Attributes:
+        trace: the chain until then, if there was one.
+        role: the role of the engine, if a chain called it.
+        lost: True if the server is gone, so that a retry cannot help (see `Problem.degrade`).
     """
 
     trace: Any = None
@@ -96,27 +98,27 @@ class EngineError(SpeculativeError):
 
 
 class MethodError(SpeculativeError):
-    """A method raised something: a bug in it, or in what it uses. `trace` holds what the chain had done until then."""
+    """A method raised an exception of its own. `trace` is the chain until then."""
 
     trace: Any = None
 
 
 class EngineUnreachableError(EngineError):
-    """No answer from the engine's address."""
+    """The engine's address did not answer."""
 
     lost = True
 
 
 class EngineTimeoutError(EngineError):
-    """The engine let a deadline pass: for its first token, between two tokens, or for the whole call."""
+    """The engine exceeded a timeout: for its first token, between two tokens, or for the whole call."""
 
     lost = True
 
 
 class EngineBusyError(EngineError):
-    """The server turned the call away for now.
+    """The server is busy and rejected the call.
 
-    `retry_after`: seconds from its Retry-After, or None. `status`: its HTTP status.
+    `retry_after`: seconds from the Retry-After header, or None. `status`: the HTTP status.
     """
 
     def __init__(self, message: str, retry_after: float | None = None, status: int = 503) -> None:
@@ -125,26 +127,26 @@ class EngineBusyError(EngineError):
 
 
 class EngineRefusedError(EngineError):
-    """The server understood the call and refuses it: a wrong key, an unknown model, a field that it does not take."""
+    """The server rejected the call: a wrong key, an unknown model, or an unsupported field."""
 
 
 class EngineServerError(EngineError):
-    """The server broke: an internal error, an answer that is none, or one that was cut off."""
+    """The server failed: an internal error, or a malformed or truncated response."""
 
     lost = True
 
 
 class EngineClosedError(EngineError):
-    """The engine was closed while, or before, it was asked."""
+    """The engine was closed before or during the call."""
 
 
 CONTEXT_FLAGS = "--big-context (--small-context, --judge-context)"
 
 
 class ContextExceededError(EngineError):
-    """The prefix does not fit into the model's positions. `tokens` and `context` are None where a server did not name them.
+    """The prefix does not fit into the model's context. `tokens` and `context` are None if a server did not report them.
 
-    `said`: the words of a server that refused the call.
+    `said`: the message of a server that rejected the call.
     """
 
     def __init__(self, engine: str, tokens: int | None, context: int | None, said: str = "", hint: str = "") -> None:
@@ -154,41 +156,41 @@ class ContextExceededError(EngineError):
 
     @property
     def what(self) -> str:
-        """What does not fit."""
+        """The description of the prefix and the context."""
         given = "the prefix" if self.tokens is None else f"a prefix of {self.tokens} tokens"
         return f"{given} does not fit into its context" + (f" of {self.context}" if self.context else "")
 
     @property
     def advice(self) -> str:
-        """What would fit."""
+        """The next step for the user."""
         return "shorten the problem" + (f": at most {self.context - 1} tokens of prompt and chain fit" if self.context else "")
 
 
 class UnknownSpecialTokenError(EngineError):
-    """The tokenizer has no such special token: the dialect does not belong to this model."""
+    """The tokenizer lacks a special token: the dialect does not belong to this model."""
 
 
 class UnsupportedMethodError(UsageError):
-    """The method needs an ability that the engine does not have."""
+    """The method needs an ability that the engine lacks."""
 
 
 class ReplayMismatchError(EngineError):
-    """The method asked for something that the saved trace does not hold: it is not the same method, parameters or version."""
+    """A replay needs a call that the trace does not hold: method, parameters or version differ."""
 
 
 class ChainStateError(RuntimeError):
-    """A method used the chain wrongly: a bug in the method, never a user's mistake.
+    """A method used the chain wrongly, which is a bug of the method.
 
-    `where`: the file and line of the mistake, where the traceback does not say it.
+    `where`: the file and line of the mistake, if the traceback lacks it.
     """
 
     where: tuple[str, int] | None = None
 
 
 def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = "") -> UsageError:
-    """Makes one line of a validation error: the first thing that is wrong, its value and what it must be.
+    """Turns a validation error into one line: the first wrong field, its bound and its value.
 
-    `names`: how the user knows the fields, or the place that they stand in. The value of a key is not shown.
+    `names`: the user's names of the fields, or a prefix for them. The value of a key is not shown.
     """
     first = error.errors(include_url=False)[0]
     steps = [str(step) for step in first["loc"]]

@@ -1,4 +1,4 @@
-"""Files: one reader of text, standard input included, and one writer of whole files."""
+"""Reads text from files and standard input, and writes whole files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,27 @@ MARKS = (
     (BOM_UTF16_LE, "utf-16-le"),
     (BOM_UTF16_BE, "utf-16-be"),
 )
-"""The byte order marks of Unicode's encodings; the longer ones come before those that they begin with."""
+"""The byte order marks of Unicode's encodings. A mark stands before the shorter marks that it begins with."""
 
 CONVERT = "convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`"
 
 
 def read_text(path: Path, name: str = "", hint: str = "name another file") -> str:
-    """Reads a file, or standard input for `-`, as text in UTF-8, or in the encoding that its mark names.
+    """Reads a file, or standard input for `-`, as UTF-8 or in the encoding of its byte order mark.
 
-    `name` is what an error calls it, the path unless given. Raises `UsageError`, with `hint` for a file that cannot be read.
+    Args:
+        path: the file.
+        name: the file's name in errors; the path unless given.
+        hint: the next step in the error for an unreadable file.
+
+    Raises:
+        UsageError: The file cannot be read or decoded.
     """
     return decode(read_bytes(path, name, hint), _name(path, name))
 
 
 def read_stdin() -> str:
-    """Reads standard input as text, in the same encodings. Raises `UsageError`."""
+    """Reads standard input as text. Raises `UsageError`."""
     return read_text(Path(STDIN))
 
 
@@ -45,14 +51,14 @@ def read_bytes(path: Path, name: str = "", hint: str = "name another file") -> b
         if str(path) != STDIN:
             return path.read_bytes()
         if sys.stdin is None:
-            raise UsageError("standard input is closed, there is nothing to read from it")
+            raise UsageError("standard input is closed; name a file")
         return sys.stdin.buffer.read()
     except OSError as error:
         raise UsageError(f"{_name(path, name)}: {error.strerror or error}; {hint}") from None
 
 
 def decode(data: bytes, name: str) -> str:
-    """Returns the text of a file's bytes without its mark. Raises `UsageError` with the name, the byte and its line."""
+    """Decodes the bytes of a file, without its byte order mark. Raises `UsageError` that names the byte and its line."""
     mark, codec = next(((mark, codec) for mark, codec in MARKS if data.startswith(mark)), (b"", "utf-8"))
     data = data[len(mark) :]
     try:
@@ -68,9 +74,9 @@ def decode(data: bytes, name: str) -> str:
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes a whole file or nothing: it writes beside the file and renames. Raises OSError with the file's name.
+    """Writes a whole file or nothing: it writes a temporary file and renames it. Raises `OSError` with the file's name.
 
-    `data` may be an iterable of parts, so that the whole need not be in memory.
+    `data` may be an iterable of parts, so that the whole does not have to fit into memory.
     """
     parts = [data] if isinstance(data, bytes) else data
     if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced

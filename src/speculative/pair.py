@@ -20,7 +20,7 @@ OF_THE_PAIR = ("big", "small")
 
 
 class Pair(Mapping[str, Engine]):
-    """Engines by role: `big`, `small`, and optionally `judge`. An asynchronous context manager that closes them."""
+    """The engines of the roles `big`, `small` and, optionally, `judge`. Leaving the `async with` block closes them."""
 
     def __init__(self, big: Engine, small: Engine, judge: Engine | None = None) -> None:
         self._engines = {"big": big, "small": small} | ({"judge": judge} if judge else {})
@@ -35,11 +35,18 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens the engines that the specs name; `options` are by role. `tell` is called while servers load, or say nothing, with a line
-        for the user; what it raises ends the opening.
+        """Opens engines and waits until their servers are ready. Programs with an event loop use `connect`.
 
-        Raises `UsageError` for a spec that is none, and the engines' own errors. It waits for servers: call it in a thread from a
-        program that has an event loop.
+        Args:
+            big: the spec of the big model's engine.
+            small: the spec of the small model's engine.
+            judge: the spec of a judge, for methods that need one.
+            options: the options of the engines, by role.
+            tell: a listener that gets a line for the user while servers load. An error that it raises stops the opening.
+
+        Raises:
+            UsageError: A spec names no engine.
+            EngineError: An engine cannot be opened.
         """
         specs = {"big": big, "small": small} | ({"judge": judge} if judge else {})
         chosen = {role: with_api_key(role, (options or {}).get(role, EngineOptions())) for role in specs}
@@ -62,7 +69,7 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens the engines as `open` does, for a program that has an event loop. Cancelling ends the opening."""
+        """Opens engines as `open` does, for programs with an event loop. Cancelling it stops the opening."""
         cancelled = threading.Event()
 
         def report(line: str) -> None:
@@ -76,7 +83,7 @@ class Pair(Mapping[str, Engine]):
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             cancelled.set()
-            with suppress(SpeculativeError):  # what it opened all the same is closed again
+            with suppress(SpeculativeError):  # engines that were opened meanwhile are closed
                 await (await opening).aclose()
             raise
 
@@ -96,14 +103,14 @@ class Pair(Mapping[str, Engine]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes every engine once, side by side, also when another one fails to close."""
+        """Closes all engines concurrently. One that fails to close does not keep the others open."""
         engines = {id(engine): engine for engine in self._engines.values()}.values()
         for failed in await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True):
             if failed is not None:
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnsupportedMethodError` if an engine lacks what the method needs of its role."""
+        """Raises `UnsupportedMethodError` if an engine lacks an ability that the method needs."""
         for role, needs in needs_of(method).items():
             if role not in self._engines:
                 raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
@@ -111,20 +118,20 @@ class Pair(Mapping[str, Engine]):
             if missing:
                 raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
-                    f"does not have; it can serve {', '.join(self._served()) or 'no method'}"
+                    f"lacks; these engines can run {', '.join(self._served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) could not do what the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) lacks an ability that the method needs of the other role."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
-                    f"degrade: {survivor} could not go on without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
-                    f"which {self._engines[survivor].name} does not have; leave degrade out, or choose another method"
+                    f"degrade={survivor} cannot continue without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
+                    f"which {self._engines[survivor].name} lacks; leave degrade out, or choose another method"
                 )
 
     def _served(self) -> list[str]:
-        """The methods whose needs are met."""
+        """Returns the methods that these engines can run."""
         from speculative.methods.registry import names, registered
 
         return [name for name in names() if self._meets(registered()[name].needs)]
@@ -134,9 +141,11 @@ class Pair(Mapping[str, Engine]):
 
 
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:
-    """Opens the engine that a spec names; `tell` as for `Pair.open`.
+    """Opens one engine; the arguments are those of `Pair.open`.
 
-    Raises `UsageError` for an unknown spec, and what the engine raises as it opens.
+    Raises:
+        UsageError: The spec names no engine.
+        EngineError: The engine cannot be opened.
     """
     options = options or EngineOptions()
     specs = [spec] if isinstance(spec, str) else list(spec)
@@ -155,7 +164,7 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
 
 
 def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
-    """Makes the launch of a model's server: llama.cpp's for a GGUF file, which is fetched from the hub if named so, else vLLM's."""
+    """Returns the launch of a model's server: llama.cpp for a GGUF file, here or on the hub, else vLLM."""
     from speculative.engines.llamacpp.models import find, names_gguf
     from speculative.engines.vllm.launch import LaunchConfig
 
@@ -164,11 +173,11 @@ def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
 
         return LlamaLaunch(str(find(spec)), None, options.gpus, options.port, options.args, options.model, keep=options.keep)
     folder = expand(spec)
-    model = str(folder.absolute()) if folder.is_dir() else spec  # in full: a command that looks for its server may stand elsewhere
+    model = str(folder.absolute()) if folder.is_dir() else spec  # absolute, so that commands in other folders find the server
     return LaunchConfig(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
 
 
 def _client_options(options: EngineOptions) -> dict[str, Any]:
-    """Returns how the client of a server is opened."""
+    """Returns the arguments with which the client of a server is opened."""
     own = {"secret": options.key, "dialect": options.dialect, "context": options.context}
     return own | ({"tokenizer": options.tokenizer} if options.tokenizer else {})

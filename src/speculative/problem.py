@@ -1,4 +1,4 @@
-"""What the user asks: `Problem`, its messages, and how to sample."""
+"""The input of a chain: `Problem` with its messages and sampling."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ FinishReason = Literal["stop", "length", "loop", "context", "time", "cancelled"]
 Degrade = Literal["fail", "big", "small"]
 
 ANSWER_TOKENS = 1024
-"""The most that is kept free for the answer; for small budgets it is an eighth of `max_tokens`."""
+"""The largest reserve for the answer; for small budgets it is an eighth of `max_tokens`."""
 
 
 def _bounds(field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False) -> None:
-    """Raises `UsageError` that names the field and the bound; NaN and infinity are in no range."""
+    """Raises `UsageError` that names the field and the bound. NaN and infinity are out of every range."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise UsageError(f"{field}: {value!r} is no {'whole ' * whole}number")
+        raise UsageError(f"{field} must be {'an integer' if whole else 'a number'}, got {value!r}")
     if not isfinite(value):
-        raise UsageError(f"{field}: {value} is out of range, it must be finite")
+        raise UsageError(f"{field} must be finite, got {value}")
     if not (value > low if above else value >= low):
-        raise UsageError(f"{field}: {value} is out of range, it must be {'above' if above else 'at least'} {low}")
+        raise UsageError(f"{field} must be {'above' if above else 'at least'} {low}, got {value}")
     if value > high:
-        raise UsageError(f"{field}: {value} is out of range, it must be at most {high}")
+        raise UsageError(f"{field} must be at most {high}, got {value}")
 
 
 class Message(Struct, frozen=True):
-    """One turn of the conversation that states the problem."""
+    """One chat message of a problem."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 Turn = Message | Mapping[str, Any]
-"""A message, or the same as a dict with `role` and `content`."""
+"""A message, or a dict with `role` and `content`."""
 
 
 def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
-    """Chat messages, out of a text, messages and dicts. Raises `UsageError` that names the message."""
+    """Makes chat messages of a text, or of messages and dicts. Raises `UsageError` that names the message."""
     if isinstance(given, str):
         return (Message("user", given),)
     return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
@@ -65,7 +65,7 @@ def _message(number: int, turn: object) -> Message:
     if role not in ("system", "user", "assistant"):
         raise UsageError(f"message {number}: role must be system, user or assistant, got {role!r}")
     if content is None:
-        raise UsageError(f"message {number} must have a content, a text")
+        raise UsageError(f"message {number} must have a content")
     parts = cast("list[object]", content) if isinstance(content, list) else [content]
     texts = [cast("dict[str, object]", part).get("text") if isinstance(part, dict) else part for part in parts]
     if not all(isinstance(text, str) for text in texts):
@@ -82,7 +82,7 @@ def _texts(field: str, given: object) -> tuple[str, ...]:
 
 
 class Sampling(Struct, frozen=True):
-    """How the models sample, unless a method asks for something else. `top_k` 0 switches that filter off."""
+    """The sampling of the models, unless a method sets its own. `top_k=0` switches that filter off."""
 
     temperature: float = 0.6
     top_p: float = 0.95
@@ -95,20 +95,24 @@ class Sampling(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """What the user asks, how to sample, and what it may cost.
+    """The messages of a problem, its sampling and its limits.
 
-    `max_tokens` counts the tokens of the chain and its answer that models wrote: it is never exceeded. `answer_tokens` of it are
-    kept free for the answer (None: an eighth, 1,024 at the most). `max_thinking` caps the thinking alone: the answer follows when it
-    is reached. `max_produced` caps everything that is generated, waste
-    included; `max_seconds` is wall time.
-    `answer_instruction` is added to the last user message; None stands for the dialect's own. `stop` strings end the
-    answer (never the thinking). `raw`: the one message is the whole prompt, as the models are to see it: markers that are
-    spelled out in it are markers, nothing is put around it, and `stop` strings end any text.
-
-    `degrade`: what happens when a server of the pair dies: `fail`, or the role (`big`, `small`) whose engine then does the work
-    of the other one too. `prefill_every`: while one model writes, the other is given, in the background, what it has not seen,
-    whenever that is so many tokens (0: never), so that a hand-over does not wait for a long prefill. Of `max_produced` one token in
-    `prefill_every` + 1 is set aside for that.
+    Attributes:
+        messages: the conversation; the last message is the user's.
+        sampling: the sampling of the models.
+        max_tokens: the limit of the tokens in the chain and its answer; it is never exceeded.
+        max_produced: the limit of all generated tokens, discarded ones included.
+        max_seconds: the limit of wall time.
+        seed: the seed of the chain.
+        answer_instruction: a text that is added to the last user message; None stands for the dialect's own.
+        stop: strings that end the answer. They do not end the thinking.
+        raw: the one message is the whole prompt. Special tokens in it count as such, no template is applied, and `stop` strings
+            end any text.
+        degrade: the reaction to a lost server: `fail`, or the role (`big`, `small`) that continues alone.
+        prefill_every: the idle model reads the new text in the background, whenever there are this many new tokens (0: never).
+            A hand-over then needs no long prefill. One token in `prefill_every` + 1 of `max_produced` is reserved for it.
+        answer_tokens: the part of `max_tokens` that is reserved for the answer; None is an eighth, at most 1,024.
+        max_thinking: the limit of the thinking alone; the answer follows.
     """
 
     messages: tuple[Message, ...]
@@ -133,16 +137,16 @@ class Problem(Struct, frozen=True):
         if not isinstance(self.answer_instruction, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"answer_instruction must be a text, got {self.answer_instruction!r}")
         if self.raw and len(self.messages) != 1:
-            raise UsageError(f"a raw prompt is one message, there are {len(self.messages)}")
+            raise UsageError(f"a raw prompt must be one message, got {len(self.messages)}")
         if "" in self.stop:
-            raise UsageError("stop: an empty string would end every answer at once; leave it out")
+            raise UsageError("stop cannot hold an empty string, which would end every answer at once; leave it out")
         if not self.messages or not self.messages[-1].content.strip():
             raise UsageError("the problem is empty; give its text")
         for text in (*(message.content for message in self.messages), self.answer_instruction or "", *self.stop):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise UsageError(f"the problem holds a character that is not valid Unicode, at position {error.start}") from None
+                raise UsageError(f"the problem must be valid Unicode, got half a character at position {error.start}") from None
         _bounds("max_tokens", self.max_tokens, 1, whole=True)
         _bounds("max_thinking", self.max_thinking, 1, whole=True)
         _bounds("max_produced", self.max_produced, 1, whole=True)
@@ -151,20 +155,20 @@ class Problem(Struct, frozen=True):
         _bounds("prefill_every", self.prefill_every, 0, whole=True)
         _bounds("answer_tokens", self.answer_tokens, 0, whole=True)
         if self.degrade not in get_args(Degrade):
-            raise UsageError(f"degrade: {self.degrade!r} is none of {', '.join(get_args(Degrade))}")
+            raise UsageError(f"degrade must be one of {', '.join(get_args(Degrade))}, got {self.degrade!r}")
 
     @classmethod
     def of(cls, text: str, **settings: Any) -> Problem:
-        """A problem of one user message."""
+        """Makes a problem of one user message."""
         return cls(messages=(Message("user", text),), **settings)
 
     @property
     def reserve(self) -> int:
-        """Tokens of `max_tokens` that the thinking leaves for the answer."""
+        """The part of `max_tokens` that is reserved for the answer."""
         return min(ANSWER_TOKENS, self.max_tokens // 8) if self.answer_tokens is None else min(self.answer_tokens, self.max_tokens)
 
     @property
     def thinking_tokens(self) -> int:
-        """Tokens that the thinking may have."""
+        """The limit of tokens for the thinking."""
         most = self.max_tokens - self.reserve
         return most if self.max_thinking is None else min(most, self.max_thinking)

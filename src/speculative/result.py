@@ -1,4 +1,4 @@
-"""What a chain came to: its text, the answer found in it, and what it cost."""
+"""The result of a chain: its text, its answer and its cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, json, to_builtins
 
-from speculative.answers import boxed
+from speculative.answers import extract_boxed
 from speculative.problem import FinishReason
 from speculative.trace.events import AnyEvent
 from speculative.trace.trace import VERSION, Trace
@@ -21,7 +21,7 @@ class SavedTrace(Struct, frozen=True):
 
 
 class SavedResult(Struct, frozen=True):
-    """A result as plain values: what `--json` prints.
+    """A result as plain values, as `--json` prints it.
 
     `finish_reason` is null for a chain that was interrupted; `seconds` is wall time.
     """
@@ -40,13 +40,20 @@ class SavedResult(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What a chain came to.
+    """The result of a chain.
 
-    `text` is what a user reads: the text after the thinking. `reasoning` is the thinking. `answer` is the short final answer in
-    the text: the content of its last `\\boxed{…}`, or None if there is none.
-    `finish_reason` is None for a chain that was interrupted. `usage` has an entry for both roles of the pair, also for one that did
-    nothing. `seconds` is wall time. `degraded`: the role whose server died, if the other one finished the chain
-    (`Problem.degrade`).
+    Attributes:
+        text: the text after the thinking, for the user.
+        reasoning: the thinking.
+        answer: the short final answer: the content of the last `\\boxed{…}` of the text, or None without one.
+        finish_reason: the reason why the chain ended; None for an interrupted chain.
+        method: the method's name.
+        params: the method's parameters.
+        seed: the seed of the chain.
+        seconds: wall time.
+        usage: tokens and calls by role, always of both roles of the pair.
+        trace: all events of the chain.
+        degraded: the role whose server was lost, if the other one finished the chain (`Problem.degrade`).
     """
 
     text: str
@@ -63,13 +70,13 @@ class Result(Struct, frozen=True):
 
     @classmethod
     def from_trace(cls, trace: Trace) -> Result:
-        """Reads the result off a trace, also off one that was interrupted. Raises `TraceFormatError` if it has no beginning."""
+        """Computes the result of a trace, which may be of an interrupted chain. Raises `TraceFormatError` without a `started` event."""
         ledger, started, ended = trace.ledger, trace.started, trace.ended
         text = ledger.text("answer").strip()
         return cls(
             text=text,
             reasoning=ledger.text("thinking"),
-            answer=boxed(text),
+            answer=extract_boxed(text),
             finish_reason=ended.finish_reason if ended else None,
             method=started.method,
             params=started.params,
@@ -81,14 +88,14 @@ class Result(Struct, frozen=True):
         )
 
     def saved(self) -> SavedResult:
-        """Returns the same as plain values."""
+        """Returns the result as plain values."""
         own = {name: getattr(self, name) for name in Result.__struct_fields__ if name != "trace"}
         return SavedResult(trace=SavedTrace(VERSION, self.trace.events), **own)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the same as a dict of plain values."""
+        """Returns the result as a dict of plain values."""
         return to_builtins(self.saved())
 
     def to_json(self) -> str:
-        """Returns the same as one line of JSON."""
+        """Returns the result as one line of JSON."""
         return json.encode(self.saved()).decode()

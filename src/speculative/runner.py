@@ -1,4 +1,4 @@
-"""The runner: one problem, one method, one pair; its deadline, its errors, its result. And the synchronous door."""
+"""Runs one method on one problem with one pair: its deadline, its errors and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sysconfig import get_paths
 from traceback import FrameSummary, extract_tb
 from typing import Any, TypedDict, Unpack, cast, overload
 
-from speculative import version
+from speculative import __version__
 from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
@@ -47,7 +47,7 @@ class ProblemSettings(TypedDict, total=False):
 
 
 class SolveSettings(ProblemSettings, total=False):
-    """The same, with what runs the chain."""
+    """Settings of a problem, with the pair, the wrappers and the listener."""
 
     pair: Pair | None
     wrappers: str | Sequence[str]
@@ -69,16 +69,21 @@ async def asolve(
 ) -> Result:
     """Lets the pair write one chain by one method.
 
-    `problem`: its text, chat messages (`Message`, or dicts with `role` and `content`), or a `Problem`.
-    `settings` are the method's parameters (`switch_ratio=4`) and, for a problem given as text, the problem's own (`seed`,
-    `max_tokens`, `temperature`, …). Without a pair the bundled one is used. `listener` is called with every event and text
-    delta, on the event loop; the trace is the same without it.
+    After `max_seconds` the text so far is the result. It includes the call in progress, unless the method may take text back.
 
-    When `max_seconds` are over, what was written stays, the call under way included, unless the method may take its text back; where
-    nobody listens, a server may have held back its last few tokens.
+    Args:
+        problem: the problem as text, chat messages (`Message`, or dicts with `role` and `content`), or a `Problem`.
+        method: a method, or its name.
+        pair: the engines; the bundled pair unless given.
+        wrappers: wrappers around the method, the innermost first.
+        listener: is called with every event and text delta, on the event loop. The trace is the same without it.
+        settings: the method's parameters (`switch_ratio=4`). For a problem given as text also its settings (`seed`,
+            `max_tokens`, `temperature`, …).
 
-    Raises `UsageError` for what cannot be asked, `EngineError` when an engine fails, `MethodError` when the method does: their
-    `trace` is what was done so far.
+    Raises:
+        UsageError: The problem, the method or a setting is not valid.
+        EngineError: An engine failed; `trace` is the chain until then.
+        MethodError: The method failed; `trace` is the chain until then.
     """
     problem, params = _problem(problem, settings)
     _check_types(method, pair, wrappers, listener)
@@ -97,17 +102,17 @@ async def run(
     trace: Trace | None = None,
     prompts: Prompts | None = None,
 ) -> Result:
-    """Runs one problem after everything is checked.
+    """Runs a method on a problem that has been checked.
 
     Args:
-        trace: takes the chain's events, so that they are there after a cancellation too.
+        trace: takes the chain's events; they remain there after a cancellation.
         prompts: the problem's prompt in tokens, from `tokenize_prompts`; without it the chain tokenizes on the event loop.
     """
     pair.check_survivor(method, problem.degrade)
     chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace, prompts=prompts)
     cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
-    chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=version.VERSION))
+    chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=__version__))
     deadline = asyncio.timeout(problem.max_seconds)
     try:
         chain.parts.contexts.check_fits()
@@ -129,7 +134,7 @@ async def run(
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
-    """The engine's error itself, also out of a group of tasks; None if something else failed, or something else too."""
+    """Returns the engine's error, also from a group of tasks; None if any other error was raised."""
     if not isinstance(raised, BaseExceptionGroup):
         return raised if isinstance(raised, EngineError) else None
     found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
@@ -137,7 +142,7 @@ def engine_error(raised: BaseException) -> EngineError | None:
 
 
 def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
-    """What a method's own failure looks like to its user; the original is its cause."""
+    """Describes the failure of a method for its user, with the author's file and line."""
     leaf, frames = _leaf(raised), list[FrameSummary]()
     for error in (raised, leaf):
         frames += extract_tb(error.__traceback__)
@@ -151,14 +156,14 @@ def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
 
 
 def _is_authors(file: Path) -> bool:
-    """Whether a file may be the method's author's: it is none of this library's and none of Python's own."""
+    """Returns True if a file belongs neither to this library nor to Python: it may be the method author's."""
     if file.is_relative_to(Path(__file__).parent):
         return False
     return "site-packages" in file.parts or not file.is_relative_to(get_paths()["stdlib"])
 
 
 def _leaf(raised: BaseException) -> BaseException:
-    """The first error in a group of tasks that is no group."""
+    """Returns the first error in a group of tasks that is not a group itself."""
     while isinstance(raised, BaseExceptionGroup):
         raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
     return raised
@@ -169,20 +174,20 @@ async def stream(
 ) -> AsyncIterator[AnyEvent | TextDelta]:
     """Yields every event and text delta of one chain as it happens. The last event is `Ended`.
 
-    The arguments are those of `asolve`. Leaving the loop cancels the chain. A listener may be given, too.
+    The arguments are those of `asolve`. Leaving the loop cancels the chain.
     """
-    happened: asyncio.Queue[AnyEvent | TextDelta | None] = asyncio.Queue()
+    queue: asyncio.Queue[AnyEvent | TextDelta | None] = asyncio.Queue()
     listener: Listener | None = settings.pop("listener", None)
 
     def put(item: AnyEvent | TextDelta) -> None:
         if listener:
             listener(item)
-        happened.put_nowait(item)
+        queue.put_nowait(item)
 
     task = asyncio.create_task(asolve(problem, cast("Any", method), listener=put, **settings))
-    task.add_done_callback(lambda _: happened.put_nowait(None))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
     try:
-        while (item := await happened.get()) is not None:
+        while (item := await queue.get()) is not None:
             yield item
         await task
     finally:
@@ -195,18 +200,18 @@ def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: U
 @overload
 def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
-    """Runs `asolve` on an event loop of the library's own, for programs without a loop and for notebooks with one."""
+    """Runs `asolve` on the library's own event loop, for programs without a loop and for notebooks."""
     return run_in_background(asolve(problem, cast("Any", method), **settings))
 
 
 @cache
 def bundled_pair() -> Pair:
-    """The pair that ships, opened once for a process."""
+    """Opens the pair that ships, once for a process."""
     return Pair.open()
 
 
 def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:
-    """Raises `UsageError` for what is of another type than it has to be."""
+    """Raises `UsageError` for an argument of the wrong type."""
     if not isinstance(method, str | Method):
         raise UsageError(f"the method must be a name or a Method, got {method!r}")
     if pair is not None and not isinstance(pair, Pair):
@@ -219,17 +224,17 @@ def _check_types(method: object, pair: object, wrappers: object, listener: objec
 
 
 def _problem(problem: Problem | str | Sequence[Turn], settings: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
-    """The problem, and what of the settings is left for the method."""
+    """Returns the problem, and the settings that are left for the method."""
     own = {name: value for name, value in settings.items() if name in SETTINGS}
     sampling = {name: value for name, value in settings.items() if name in SAMPLING}
     params = {name: value for name, value in settings.items() if name not in SETTINGS | SAMPLING}
     if isinstance(problem, Problem):
         if own or sampling:
-            raise UsageError(f"{', '.join([*own, *sampling])}: a Problem brings its own settings; give them where it is made")
+            raise UsageError(f"{', '.join([*own, *sampling])} cannot be given beside a Problem; set them in the Problem")
         return problem, params
     if not isinstance(problem, str | list | tuple):
         raise UsageError(f"the problem must be a text, chat messages or a Problem, got {problem!r}")
     made = Problem(messages_of(problem), sampling=Sampling(**sampling), **own)
     if made.messages[-1].role == "assistant":
-        raise UsageError("the last message must be the user's, got one of the assistant")
+        raise UsageError("the last message must be of the role user, got assistant")
     return made, params

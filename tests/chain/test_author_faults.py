@@ -235,7 +235,7 @@ def test_a_think_that_gives_nothing_to_await_is_an_error(tmp_path: Path) -> None
         ([{"role": "user", "content": 5}], "message 1: content must be a text, got 5"),
         ([Message("user", 5)], "message 1: content must be a text, got 5"),  # type: ignore[arg-type]
         ([{"role": "user", "content": [{"type": "image_url"}]}], "message 1: content must be a text"),
-        ([{"role": "assistant", "content": "Hi"}], "the last message must be the user's, got one of the assistant"),
+        ([{"role": "assistant", "content": "Hi"}], "the last message must be of the role user, got assistant"),
     ],
 )
 def test_what_is_no_problem_is_refused(problem: Any, told: str) -> None:

@@ -238,13 +238,13 @@ async def test_a_judge_has_no_survivor() -> None:
 
 async def test_a_survivor_that_lacks_what_the_method_needs_is_refused_before_the_first_token() -> None:
     pair = Pair(ScriptedEngine("a", name="big"), ScriptedEngine("b", name="small", abilities=frozenset({"continue", "ids"})))
-    with pytest.raises(UnsupportedMethodError, match="degrade: small could not go on without big: logprob_subselect needs logprobs of it"):
+    with pytest.raises(UnsupportedMethodError, match="degrade=small cannot continue without big: logprob_subselect needs logprobs of it"):
         await asolve("6*7?", "logprob_subselect", pair=pair, degrade="small")
     await asolve("6*7?", "logprob_subselect", pair=pair, degrade="big")
 
 
 def test_what_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="degrade: 'large' is none of fail, big, small"):
+    with pytest.raises(UsageError, match="degrade must be one of fail, big, small, got 'large'"):
         Problem.of("6*7?", degrade="large")  # pyright: ignore[reportArgumentType]
 
 

@@ -168,7 +168,7 @@ async def test_off_by_default_without_room_and_after_a_loss() -> None:
     spent = chain_of(pair, every=10, max_produced=40)
     await spent.write("small")
     assert spent.produced <= 40
-    with pytest.raises(UsageError, match="prefill_every: -1 is out of range"):
+    with pytest.raises(UsageError, match="prefill_every must be at least 0, got -1"):
         Problem.of("6*7?", prefill_every=-1)
 
 

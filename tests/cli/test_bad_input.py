@@ -33,7 +33,7 @@ MISUSED = [
     (["ask", "--switch-ratio", "1", "--big-share", "0.5"], ["not both"]),
     (["ask", "--top-p", "2"], ["top_p", "at most 1"]),
     (["ask", "--max-tokens", "0"], ["max_tokens", "at least 1"]),
-    (["ask", "--seed", "1.5"], ["--seed", "whole number"]),
+    (["ask", "--seed", "1.5"], ["--seed", "must be an integer"]),
     (["ask", ""], ["the problem is empty"]),
     (["ask", "two", "words"], ["'words'", "quotes"]),
     (["ask", "--with", "vode"], ["'vode'", "'vote'", "early_exit"]),

@@ -194,7 +194,7 @@ def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
     ("argv", "told"),
     [
         (["aime"], "unknown task 'aime'; did you mean 'aime2"),
-        (["stories", "--limit", 0], "limit: 0 is out of range"),
+        (["stories", "--limit", 0], "invalid value for --limit: must be at least 1, got 0"),
         (["stories", "--method", "random_swich"], "did you mean 'random_switch'"),
         (["stories", "--method", "big_only", "--switch-ratio", 4], "it is a parameter of random_switch; name that with --method"),
         (["stories", "--switch-ratio", "-1"], "switch_ratio: '-1' is not valid"),
@@ -241,7 +241,7 @@ def test_mistakes_name_the_file_the_key_and_the_value(cli, here, text, told):
 def test_a_grid_has_its_own_methods_and_seeds(cli, here):
     (here / "grid.yaml").write_text("tasks: [stories]\nmethods: [big_only]\n")
     for more in (["--seed", 1], ["--method", "small_only"], ["--switch-ratio", 3], ["--with", "vote"]):
-        assert "a grid names its own data, methods and seeds" in cli("eval", "grid.yaml", *more).one_line()
+        assert "cannot be combined with data, methods or seeds" in cli("eval", "grid.yaml", *more).one_line()
 
 
 def test_a_failing_engine_is_told_and_what_is_done_stays(cli, here, monkeypatch):

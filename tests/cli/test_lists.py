@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy(process):
 
 def test_defaults_are_in_the_help_of_ask(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
-    assert "--temperature FLOAT 0 is greedy [default: 0.6]" in told
+    assert "--temperature FLOAT sampling temperature; 0 is greedy [default: 0.6]" in told
     assert "[default: 0.95]" in told
     assert "[default: bundled:big]" in told
 

@@ -73,7 +73,7 @@ def test_a_comparison_that_is_interrupted_shows_what_is_done(process, tmp_path, 
     assert b"interrupted" in err
     assert b"big_only" in out
     kept = len(file.read_bytes().splitlines())
-    assert f"note: stopped with {kept} of 50 chains: the figures are of the first problems".encode() in err
+    assert f"note: stopped after {kept} of 50 chains: the figures cover the first problems".encode() in err
     if more:
         assert json.loads(out)[0]["chains"] == kept
 

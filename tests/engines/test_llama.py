@@ -272,7 +272,7 @@ async def test_what_does_not_fit_is_said(llama_pair):
 
 async def test_a_key_is_asked_for_and_a_server_that_dies_leaves_the_chain_to_the_survivor(tmp_path, llama_pair, llamas, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    own = await asyncio.to_thread(starting.start, llama_launch("small", "--api-key sesame"))
+    own = await asyncio.to_thread(starting.start_and_wait, llama_launch("small", "--api-key sesame"))
     try:
         for wrong in (None, "simsim"):
             with pytest.raises(EngineRefusedError, match=r"401.*--big-key") as refused:

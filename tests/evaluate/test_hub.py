@@ -122,4 +122,4 @@ def test_what_cannot_be_had_is_told(hub, tmp_path, monkeypatch):
     assert "set HF_TOKEN" in gate
     offline = loaded(tmp_path, ["aime24"], HF_ENDPOINT=hub, HF_HUB_OFFLINE="1")["aime24"]
     assert "Maxwell-Jia/AIME_2024 cannot be had" in offline
-    assert "name a JSON-lines file with --data" in offline
+    assert "name a file with --data" in offline

@@ -57,7 +57,8 @@ def test_a_killed_evaluation_goes_on(tmp_path):
     print(f"{KILLS} kills, {len(samples)} samples, {len(begun) - len(samples)} chains begun twice")
     assert len(begun) - len(samples) <= KILLS * CHAINS
     found = Run(tmp_path / "run")
-    assert all(found.trace(sample).usage() == sample.usage for sample in found.samples)
+    for sample in found.samples:
+        assert {role: cost for role, cost in found.trace(sample).usage().items() if cost.requests} == sample.usage
     assert len(list((tmp_path / "run" / "traces").iterdir())) == len(samples)
     assert len(found.provenance) == KILLS + 1
 

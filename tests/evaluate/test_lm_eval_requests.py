@@ -115,9 +115,9 @@ def test_what_goes_before_the_arguments_is_told_once():
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
-        ({"max_gen_toks": 0}, "theirs, document 0: max_tokens: 0 is out of range"),
-        ({"max_gen_toks": "many"}, "theirs, document 0: max_tokens: 'many' is no whole number"),
-        ({"temperature": -1}, "theirs, document 0: temperature: -1 is out of range"),
+        ({"max_gen_toks": 0}, "theirs, document 0: max_tokens must be at least 1, got 0"),
+        ({"max_gen_toks": "many"}, "theirs, document 0: max_tokens must be an integer, got 'many'"),
+        ({"temperature": -1}, "theirs, document 0: temperature must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_names_the_task(kwargs, said):

@@ -11,7 +11,7 @@ from speculative import Problem, UsageError
 from speculative.errors import UnknownNameError
 from speculative.evaluate.grading.grade import grade
 from speculative.evaluate.problems import problems
-from speculative.evaluate.tasks import TASKS, data_hash, load, load_all, prompt_hash, task, told_of
+from speculative.evaluate.tasks import TASKS, data_hash, describe_data, load, load_all, prompt_hash, task
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -154,6 +154,6 @@ def test_all_golds_that_cannot_be_read_are_named_at_once_or_left_out(tmp_path):
     loaded.check(1)
     readable = loaded.readable()
     assert [one.answer for one in readable] == ["1", "3", "5", "6"]
-    told_of_them = told_of(readable, path, loaded.unreadable)
-    assert told_of_them["problems"] == 4
-    assert list(told_of_them["skipped_unreadable"].values()) == ["x^2", "y"]
+    described = describe_data(readable, path, loaded.unreadable)
+    assert described["problems"] == 4
+    assert list(described["skipped_unreadable"].values()) == ["x^2", "y"]

@@ -202,11 +202,11 @@ def test_a_file_that_was_edited_is_read_again_and_one_that_was_not_is_not(mine: 
 @pytest.mark.parametrize(
     ("code", "spec", "told"),
     [
-        (None, "gone.py:Mine", "there is no file"),
+        (None, "gone.py:Mine", "gone.py does not exist; name a Python file"),
         ("def broken(:", "bad.py", "cannot be loaded: SyntaxError"),
         ("raise RuntimeError('no luck')", "bad.py", "cannot be loaded: RuntimeError: no luck"),
-        ("x = 1", "bad.py", "the file holds 0 methods; write FILE.py:CLASS"),
-        (MINE + MINE.replace("TakeTurns", "Other"), "bad.py", "the file holds 2 methods; write FILE.py:CLASS"),
+        ("x = 1", "bad.py", "the file must hold one method, got 0; write FILE.py:CLASS"),
+        (MINE + MINE.replace("TakeTurns", "Other"), "bad.py", "the file must hold one method, got 2; write FILE.py:CLASS"),
         (MINE, "bad.py:TakeTurn", "unknown method class in bad.py 'TakeTurn'; did you mean 'TakeTurns'"),
         (MINE.replace("chunk", "seed"), "bad.py", "the field name seed belongs to the runner"),
         ("from speculative import Wrapper\nclass Around(Wrapper): ...", "bad.py", "is a wrapper; wrappers are named with --with"),
@@ -245,7 +245,7 @@ def test_a_method_of_an_installed_package_is_found_by_name(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("TakeTurns = 1", "the entry point 'take_turns' of the group speculative.methods is 1, which is no Method"),
+        ("TakeTurns = 1", "the entry point 'take_turns' of the group speculative.methods must be a subclass of Method, got 1"),
         ("import no_such_module", "the method 'take_turns' of the package bad_plugin cannot be loaded: No module named 'no_such_module'"),
         (
             MINE.replace("class TakeTurns", "class BigOnly") + "\nTakeTurns = BigOnly",

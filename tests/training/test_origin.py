@@ -84,7 +84,7 @@ def test_documents_are_told_apart_whatever_makes_them_differ() -> None:
     assert COURSE.sample(tokenizer) == told[0]
 
 
-def test_a_log_takes_back_what_was_told_of_steps_that_are_taken_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_takes_back_what_was_describe_data_steps_that_are_taken_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "small.jsonl"
     for step in (32, 64, 96, 64):
         tell(log, step, loss=step / 100)

@@ -17,7 +17,7 @@ from typing import Any, overload
 
 from msgspec import structs
 
-from speculative.answers import boxed
+from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
 from speculative.chain.options import AskOptions, WriteOptions
@@ -143,7 +143,7 @@ class Chain:
     @property
     def boxed(self) -> str | None:
         """The content of the answer's last box."""
-        return boxed(self.answer_text)
+        return extract_boxed(self.answer_text)
 
     @property
     def tokens(self) -> int:

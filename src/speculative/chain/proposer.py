@@ -72,6 +72,8 @@ class Proposer:
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
             self._check_ability("draft", acting, "top" if options.logprobs > 1 else None)
+            if asked:
+                await self._contexts.tokenize_question(acting, asked, parents[0])
             while True:
                 if not all(self._parts.drafts.can_attach(*base) for base in bases):
                     return acting, None
@@ -152,6 +154,7 @@ class Proposer:
     ) -> list[Reply]:
         self._check_ability("ask", role, "choices" if options.choices else "top" if options.logprobs > 1 else None)
         choices, budget = self._choice_ids(role, options.choices), self._parts.budget
+        await self._contexts.tokenize_question(role, question, after)
         while True:
             if pending.cancelled or (after and not self._parts.drafts.can_attach(after, after.node)):
                 return [Reply("", "cut")] * options.n

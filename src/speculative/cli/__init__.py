@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from speculative import __version__
 from speculative.cli._errors import check_streams, run_reporting_errors
 from speculative.cli._signals import SIGNALLED
 from speculative.cli.commands import COMMANDS, MODULES
-from speculative.version import VERSION
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
 
     def work() -> object:
         if list(argv) == ["--version"]:
-            sys.stdout.write(f"{VERSION}\n")
+            sys.stdout.write(f"{__version__}\n")
             return 0
         if argv[:1] == ["lm-eval"]:
             from speculative.cli.lm_eval import lm_eval
@@ -74,7 +74,7 @@ def build_app(command: str = "") -> App:
         help=ABOUT,
         help_epilogue=MORE,
         help_format="plaintext",
-        version=VERSION,
+        version=__version__,
         console=PipeAwareConsole(),
         exit_on_error=False,
         print_error=False,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from speculative.cli._signals import SIGNALLED, Interrupted
+from speculative.cli._signals import SIGNALLED, InterruptedWorkError
 from speculative.cli.commands import COMMANDS
 from speculative.errors import SpeculativeError, UnknownNameError
 
@@ -42,7 +42,7 @@ def run_reporting_errors(work: Callable[[], Any]) -> int:
             raise
         return _fail(_format_parse_error(error), MISUSED)
     except KeyboardInterrupt:
-        stopped = Interrupted((SIGNALLED.caught or [signal.SIGINT])[0])
+        stopped = InterruptedWorkError((SIGNALLED.caught or [signal.SIGINT])[0])
         return _fail(str(stopped), stopped.exit_code)
     return code if isinstance(code, int) else 0
 

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter, Token
 
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
-from speculative.engines.options import BUNDLED, ROLES, SHARED, EngineOptions, Spec, describe_engines, is_model_name
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, describe_engines, flat_fields, is_model_name
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
@@ -21,11 +21,19 @@ from speculative.stats.prices import Prices
 
 
 def parse_int(_: Any, tokens: Sequence[Token]) -> int:
-    """Reads a whole number, and refuses one that would have to be rounded."""
+    """Reads an integer. A number with a fraction is an error."""
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f"{tokens[0].value!r} must be a whole number") from None
+        raise ValueError(f"must be an integer, got {tokens[0].value!r}") from None
+
+
+def parse_count(kind: Any, tokens: Sequence[Token]) -> int:
+    """Reads an integer of at least 1."""
+    count = parse_int(kind, tokens)
+    if count < 1:
+        raise ValueError(f"must be at least 1, got {count}")
+    return count
 
 
 SERVERS = Group("Servers", sort_key=6)
@@ -33,36 +41,31 @@ SERVERS = Group("Servers", sort_key=6)
 T = TypeVar("T")
 
 
-def _add_role_flags(flags: type[T]) -> type[T]:
-    """Adds a field for each role and engine option: `big_model`, …
-
-    The help does not show those of the judge.
-    """
-    for role in ROLES:
-        for option, field in ((name, field) for name, field in EngineOptions.model_fields.items() if name not in SHARED):
-            text = (field.description or "").replace("{ROLE}", role.upper())
-            told = Parameter(help=text, group=SERVERS, show=role != "judge", allow_leading_hyphen=option == "args", show_default=False)
-            flags.__annotations__[f"{role}_{option}"] = Annotated[field.annotation | None, told]  # pyright: ignore[reportOptionalOperand]
-            setattr(flags, f"{role}_{option}", None)
+def _add_engine_options(flags: type[T]) -> type[T]:
+    """Adds a field for each engine option (`big_model`, …, `vllm`). The help hides those of the judge."""
+    for name, (kind, field) in flat_fields(without=("keep",)).items():
+        hyphen = name.endswith("_args")
+        flag = Parameter(
+            help=field.description, group=SERVERS, show=not name.startswith("judge_"), allow_leading_hyphen=hyphen, show_default=False
+        )
+        flags.__annotations__[name] = Annotated[kind | None, flag]
+        setattr(flags, name, None)
     return flags
 
 
 @dataclass(frozen=True)
-@_add_role_flags
+@_add_engine_options
 class ServerFlags:
-    """Holds the options of engines behind servers.
-
-    The fields of each role come from `EngineOptions`.
-    """
+    """Holds the options of engines behind servers. Most fields come from `EngineOptions`."""
 
     terminate_on_exit: Annotated[
         bool,
         Parameter(
-            help="end the servers that were started here with the command; if not, the next one uses them and `speculative down` ends them",
+            help="end the servers that this command started when it ends; otherwise the next command uses them, and "
+            "`speculative down` ends them",
             group=SERVERS,
         ),
     ] = True
-    vllm: Annotated[str | None, Parameter(help="the Python that has vLLM, to start servers with", group=SERVERS)] = None
 
     def options(self) -> dict[str, EngineOptions]:
         """Returns the engine options of each role."""
@@ -117,40 +120,36 @@ def join_specs(specs: tuple[str, ...]) -> Spec:
 class ProblemFlags:
     """How the models sample, and what a chain may cost."""
 
-    temperature: Annotated[float, Parameter(help="0 is greedy", group=LIMITS)] = Sampling().temperature
-    top_p: Annotated[float, Parameter(help="sample from the likeliest tokens that hold this share", group=LIMITS)] = Sampling().top_p
-    top_k: Annotated[int, Parameter(converter=parse_int, help="sample from so many of the likeliest tokens; 0 is all", group=LIMITS)] = (
+    temperature: Annotated[float, Parameter(help="sampling temperature; 0 is greedy", group=LIMITS)] = Sampling().temperature
+    top_p: Annotated[float, Parameter(help="sample from the likeliest tokens with this total probability", group=LIMITS)] = Sampling().top_p
+    top_k: Annotated[int, Parameter(converter=parse_int, help="sample from the N likeliest tokens; 0 is all", group=LIMITS)] = (
         Sampling().top_k
     )
-    seed: Annotated[int, Parameter(converter=parse_int, help="the same seed gives the same chain", group=LIMITS)] = 0
-    max_tokens: Annotated[int, Parameter(converter=parse_int, help="tokens of the chain and its answer at most", group=LIMITS)] = 8192
+    seed: Annotated[int, Parameter(converter=parse_int, help="seed; the same seed gives the same chain", group=LIMITS)] = 0
+    max_tokens: Annotated[int, Parameter(converter=parse_int, help="limit of tokens in the chain and its answer", group=LIMITS)] = 8192
     max_produced: Annotated[
-        int | None, Parameter(converter=parse_int, help="tokens produced at most, discarded ones included", group=LIMITS)
+        int | None, Parameter(converter=parse_int, help="limit of generated tokens, discarded ones included", group=LIMITS)
     ] = None
-    max_seconds: Annotated[float | None, Parameter(help="seconds at most", group=LIMITS)] = None
+    max_seconds: Annotated[float | None, Parameter(help="limit of wall time in seconds", group=LIMITS)] = None
     answer_instruction: Annotated[
-        str | None, Parameter(help="what is added to the problem to say how to answer [default: the model family's own]", group=LIMITS)
+        str | None, Parameter(help="text that tells the models how to answer [default: the model family's own]", group=LIMITS)
     ] = None
-
-    degrade: Annotated[Degrade, Parameter(help="who goes on alone when the other one's server dies", group=LIMITS)] = "fail"
+    degrade: Annotated[Degrade, Parameter(help="the role that continues alone if the other one's server is lost", group=LIMITS)] = "fail"
     prefill_every: Annotated[
         int,
-        Parameter(converter=parse_int, help="tokens after which the idle model is given what it has not seen; 0 is never", group=LIMITS),
+        Parameter(
+            name=("--prefill-every", "--warm-every"),
+            converter=parse_int,
+            help="the idle model reads the new text after every N tokens; 0 disables",
+            group=LIMITS,
+        ),
     ] = 0
 
     def problem(self, text: str) -> Problem:
         """Makes the problem of a text. Raises `UsageError`."""
-        return Problem.of(
-            text,
-            sampling=Sampling(self.temperature, self.top_p, self.top_k),
-            seed=self.seed,
-            max_tokens=self.max_tokens,
-            max_produced=self.max_produced,
-            max_seconds=self.max_seconds,
-            answer_instruction=self.answer_instruction,
-            degrade=self.degrade,
-            prefill_every=self.prefill_every,
-        )
+        sampling = {name: getattr(self, name) for name in Sampling.__struct_fields__}
+        limits = {name: value for name, value in vars(self).items() if name not in sampling}
+        return Problem.of(text, sampling=Sampling(**sampling), **limits)
 
 
 DEFAULT_ENGINES = EngineFlags()

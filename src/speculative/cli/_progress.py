@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from speculative.cli._errors import note, warn
+from speculative.cli._errors import warn
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -60,12 +60,6 @@ class Progress:
             self._bars.advance(self._tasks[label])
         elif (total := self._totals[label]) == self._counts[label]:
             sys.stderr.write(f"{label}: {total} chain{'' if total == 1 else 's'} done after {time.perf_counter() - self._began:.1f} s\n")
-
-
-def note_partial_run(done: int, total: int) -> None:
-    """Notes that figures of an interrupted run cover some of its problems."""
-    if 0 < done < total:
-        note(f"stopped with {done} of {total} chains: the figures are of the first problems of each method, which may be the easier ones")
 
 
 @contextmanager

@@ -24,8 +24,8 @@ CLEAR = b"\r\x1b[K"
 """Takes the line away that tells how far a server is."""
 
 
-class Interrupted(SpeculativeError):  # nothing went wrong
-    """A signal ended the work; what was done so far has been shown."""
+class InterruptedWorkError(SpeculativeError):
+    """A signal ended the work. The finished part has been shown."""
 
     def __init__(self, number: int) -> None:
         super().__init__("interrupted" if number == signal.SIGINT else "terminated")
@@ -54,9 +54,9 @@ class Signals:
         self.late = number
 
     def tell(self) -> None:
-        """Raises `Interrupted` for the signal that came late."""
+        """Raises `InterruptedWorkError` for the signal that came late."""
         if self.late:
-            raise Interrupted(self.late)
+            raise InterruptedWorkError(self.late)
 
     def _arrived(self, number: int, _: object) -> None:
         self.caught.append(number)
@@ -81,7 +81,7 @@ class Signals:
                 with suppress(Exception):
                     stream.flush()
         with suppress(OSError):
-            os.write(2, f"speculative: {Interrupted(number)}\n".encode())
+            os.write(2, f"speculative: {InterruptedWorkError(number)}\n".encode())
         os._exit(128 + number)
 
 
@@ -91,7 +91,7 @@ SIGNALLED = Signals()
 def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Runs the coroutine; a signal cancels it.
 
-    Raises `Interrupted` after a signal: the caller can still show the work so far.
+    Raises `InterruptedWorkError` after a signal: the caller can still show the work so far.
     """
     import asyncio
 
@@ -118,7 +118,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         if not SIGNALLED.caught:
             raise
-        raise Interrupted(SIGNALLED.caught[0]) from None
+        raise InterruptedWorkError(SIGNALLED.caught[0]) from None
     finally:
         SIGNALLED.first = SIGNALLED.note
     if SIGNALLED.caught:

@@ -17,7 +17,7 @@ from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PROBLEM, EngineFlags
 from speculative.cli._method_flags import add_method_flags, boolean_flags, find_method_flag
 from speculative.cli._output import check_writable, open_console, write_file, write_line
 from speculative.cli._progress import LoadingLine
-from speculative.cli._signals import Interrupted, run_interruptible
+from speculative.cli._signals import InterruptedWorkError, run_interruptible
 from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
 from speculative.files import read_stdin
@@ -130,7 +130,7 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
         except SpeculativeError as error:
             stopped = error
         if len(recorder.trace.events) > 1:
-            _show(recorder, json and (stopped is None or isinstance(stopped, Interrupted)), json, expected)
+            _show(recorder, json and (stopped is None or isinstance(stopped, InterruptedWorkError)), json, expected)
     if save and len(recorder.trace.events) > 1:
         write_file(save, recorder.trace.dump(), "trace")
     if stopped:

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import json as msgjson
 from msgspec import structs
 
-from speculative.answers import find_answer
+from speculative.answers import extract_answer
 from speculative.evaluate.controls import Rounds, Samples, controls
 from speculative.evaluate.grading.grade import Verdict, grade_async, vote_key
 from speculative.evaluate.problems import TaskProblem
@@ -378,7 +378,7 @@ def solver(pair: Pair) -> Solve:
 async def grade_result(one: PlannedSample, result: Result, concurrency: float, extract: Extract | None = None) -> Sample:
     """Returns the graded sample of a finished chain. `extract` is asked where the grader finds no answer in the text."""
     stated, kind = one.task_problem, one.task_problem.kind
-    found = await extract(stated.problem, result.text) if extract and not find_answer(result.text) else None
+    found = await extract(stated.problem, result.text) if extract and not extract_answer(result.text) else None
     text = found[0] if found else result.text
     more: dict[str, Any] = {"question": stated.problem, "tolerance": one.settings.get("tolerance", 0)}
     verdict = await grade_async(text, stated.answer, kind, **more) if kind else UNGRADED

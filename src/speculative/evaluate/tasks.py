@@ -230,7 +230,7 @@ def data_hash(stated: Sequence[TaskProblem]) -> str:
     return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
 
 
-def told_of(stated: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+def describe_data(stated: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
     """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
     task = TASKS[stated[0].task]
     hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}

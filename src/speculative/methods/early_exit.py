@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from speculative.answers import ballot, boxed
+from speculative.answers import extract_boxed, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Wrapper
 from speculative.prompts import Question
@@ -31,7 +31,8 @@ class EarlyExit(Wrapper):
             reply = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
             if not reply.given:
                 return
-            answers.append(ballot(boxed(f"\\boxed{{{reply}") or ""))  # its opening is the question's; one that is still open says nothing
+            # the box's opening is the question's; one that is still open says nothing
+            answers.append(normalize_answer(extract_boxed(f"\\boxed{{{reply}") or ""))
             last = answers[-self.agree :]
             if len(last) == self.agree and last[0] and len(set(last)) == 1:
                 watched.stop("the answer has settled")

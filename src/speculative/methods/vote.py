@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from speculative.answers import ballot, find_answer
+from speculative.answers import extract_answer, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
 
@@ -43,8 +43,8 @@ class Vote(Wrapper):
 
 def _vote(text: str) -> str:
     """What an answer is counted by, which is all of its text where no part says that it is the answer."""
-    found = find_answer(text)
-    return ballot(text if found is None else found)
+    found = extract_answer(text)
+    return normalize_answer(text if found is None else found)
 
 
 def answered_by(method: Method, role: str) -> Method:

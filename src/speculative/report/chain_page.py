@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative.answers import boxed, right
+from speculative.answers import extract_boxed, is_correct
 from speculative.report.terminal import FINISHES, INTERRUPTED
 from speculative.report.timeline import Span, Status, Timeline
 from speculative.trace.events import Phase
@@ -63,7 +63,7 @@ class PackedChain(Struct, frozen=True):
 
 
 class ChainPage(Struct, frozen=True):
-    """The data of the page. `right` is null if the right answer is unknown; `engines` has the names of the roles' models."""
+    """The data of the page. `is_correct` is null if the right answer is unknown; `engines` has the names of the roles' models."""
 
     problem: str
     method: str
@@ -80,7 +80,7 @@ class ChainPage(Struct, frozen=True):
     def of(cls, trace: Trace, expected: str | None = None) -> ChainPage:
         """Collects the data from a trace."""
         started, ended = trace.started, trace.ended
-        found = boxed(trace.ledger.text("answer"))
+        found = extract_boxed(trace.ledger.text("answer"))
         finish = f"finish reason {ended.finish_reason}: {FINISHES[ended.finish_reason]}" if ended else INTERRUPTED
         return cls(
             problem=started.problem.messages[-1].content,
@@ -90,7 +90,7 @@ class ChainPage(Struct, frozen=True):
             engines={role: engine.name for role, engine in started.engines.items()},
             boxed=found,
             expected=expected,
-            right=None if expected is None else right(found, expected),
+            right=None if expected is None else is_correct(found, expected),
             finish=f"{trace.seconds:.2f} s · {finish}",
             chain=PackedChain.of(trace),
         )

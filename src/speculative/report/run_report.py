@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct, structs
 
+from speculative import __version__
 from speculative.errors import SpeculativeError, UsageError
 from speculative.problem import Role
 from speculative.report.chain_page import PackedChain
@@ -21,7 +22,6 @@ from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
 from speculative.stats.summary import MethodSummary, summarize
 from speculative.trace.usage import Usage
-from speculative.version import VERSION
 from speculative.viewer.data import pack
 from speculative.viewer.page import block, head, tail
 
@@ -147,7 +147,7 @@ class Report:
 
     def _contents(self) -> Contents:
         return Contents(
-            library=VERSION,
+            library=__version__,
             summaries=self.summaries,
             frontiers=self.frontiers,
             problems=list(self._problems.values()),
@@ -275,19 +275,5 @@ def _number_epochs(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def _row(sample: Sample, name: str | None, missing: str) -> Row:
-    return Row(
-        task=sample.task,
-        label=sample.label,
-        problem=sample.problem,
-        epoch=sample.epoch,
-        correct=sample.correct,
-        found=sample.found,
-        why=sample.why,
-        finish_reason=sample.finish_reason,
-        seconds=sample.seconds,
-        usage=sample.usage,
-        block=name,
-        missing=missing,
-        answer="" if name else sample.answer,
-        degraded=sample.degraded,
-    )
+    copied = {name: getattr(sample, name) for name in Row.__struct_fields__ if name not in ("block", "missing", "answer")}
+    return Row(block=name, missing=missing, answer="" if name else sample.answer, **copied)

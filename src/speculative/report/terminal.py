@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.style import Style
 from rich.text import Text
 
-from speculative.answers import boxed, right
+from speculative.answers import extract_boxed, is_correct
 from speculative.report.tables import NOTE, shares, style_of, usage_table
 from speculative.report.timeline import Span, Timeline, TraceRecorder
 from speculative.trace.events import AnyEvent, Phase, Started, TextDelta
@@ -258,12 +258,12 @@ def _footer(trace: Trace, expected: str | None) -> RenderableType:
 
 def _verdict(trace: Trace, expected: str | None) -> list[Text]:
     """Returns the answer in the box, and the verdict where the right answer is known."""
-    found = boxed(trace.ledger.text("answer"))
+    found = extract_boxed(trace.ledger.text("answer"))
     if found is None and (expected is None or trace.ended is None):
         return []
     verdict = Text.assemble("answer ", (clean(found) if found is not None else "none in a box", "bold"))
     if expected is not None:
-        holds = right(found, expected)
+        holds = is_correct(found, expected)
         verdict.append("  ✓ right" if holds else f"  ✗ the right answer is {expected}", "green" if holds else "red")
     return [verdict]
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from speculative import __version__
 from speculative.engines.base import Engine
 from speculative.redaction import redact_command
 from speculative.trace.events import EngineCard
-from speculative.version import VERSION
 
 PACKAGES = ("aiohttp", "datasets", "inspect-ai", "lm-eval", "math-verify", "msgspec", "numpy", "onnxruntime", "tokenizers", "vllm")
 PROGRAM_TIMEOUT_S = 10.0
@@ -61,7 +61,7 @@ def describe_engine(engine: Engine) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python, this library, and the packages that a result may depend on."""
-    found = {"python": platform.python_version(), "speculative-reasoning": VERSION}
+    found = {"python": platform.python_version(), "speculative-reasoning": __version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)

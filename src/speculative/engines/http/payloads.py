@@ -37,7 +37,7 @@ class Reader(Protocol[T_co]):
         ...
 
 
-class LongLine(Exception):
+class LongLineError(Exception):
     """A line of an event stream is longer than `MAX_LINE`."""
 
 
@@ -49,7 +49,7 @@ class Payloads:
         self._begun = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Returns the payloads that are whole now. Raises `LongLine`."""
+        """Returns the payloads that are whole now. Raises `LongLineError`."""
         if not self._rest and data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and data[-1:] == b"\n":
             self._begun = True
             return [payload] if (payload := data[6:-2].strip()) else []  # one event, as it nearly always is while a text is written
@@ -70,7 +70,7 @@ class Payloads:
 
     def _check(self) -> None:
         if len(self._rest) > MAX_LINE:
-            raise LongLine(f"a line of more than {MAX_LINE} bytes")
+            raise LongLineError(f"a line of more than {MAX_LINE} bytes")
 
 
 def _payloads(lines: bytes) -> list[bytes]:

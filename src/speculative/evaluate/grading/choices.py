@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from speculative.answers import WINDOW, boxed, plain_signs
+from speculative.answers import WINDOW, extract_boxed, plain_signs
 
 Kind = Literal["math", "integer", "letter"]
 
@@ -64,7 +64,7 @@ def box_gsm8k(solution: str) -> str:
 
 def box_aime(solution: str) -> str:
     r"""An AIME solution as it is if it has a box; else with the last integer that ends a formula (`= 204$`) boxed behind it."""
-    if boxed(solution) is not None:
+    if extract_boxed(solution) is not None:
         return solution
     last = re.findall(r"=\s*([0-9]{1,3})\s*\$", solution)
     return f"{solution}\n\\boxed{{{last[-1]}}}" if last else solution

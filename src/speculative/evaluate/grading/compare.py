@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from speculative.answers import squeeze
+from speculative.answers import strip_spaces
 from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Rounded, Words
 from speculative.evaluate.grading.sandbox import Reply
 
@@ -34,7 +34,7 @@ class Mathematics:
         return "" if reply.yes else reply.why
 
     def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
-        """Returns True if two constants mismatch_reason by less than that, or one of them is no constant."""
+        """Returns True if two constants differ by less than that, or one of them is no constant."""
         return self._ask("close", one, other, str(absolute), str(relative)).yes
 
     def same_by_library(self, gold: str, answer: str) -> bool:
@@ -96,7 +96,7 @@ def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
 
 
 def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) -> bool:
-    """Returns False if both are known numbers that mismatch_reason by that or more."""
+    """Returns False if both are known numbers that differ by that or more."""
     if isinstance(one, Number) and isinstance(other, Number):
         difference = abs(one.value - other.value)
         return difference < Fraction(absolute) if absolute else not difference
@@ -146,7 +146,7 @@ def _values(gold: Number | Math, answer: Number | Math, mathematics: Mathematics
     if isinstance(gold, Number) and isinstance(answer, Number):
         near = mathematics.tolerance and abs(gold.value - answer.value) <= Fraction(mathematics.tolerance) * abs(gold.value)
         return "" if gold.value == answer.value or (near and _is_decimal(gold, answer)) else DIFFERENT
-    if isinstance(gold, Math) and isinstance(answer, Math) and squeeze(gold.latex) == squeeze(answer.latex):
+    if isinstance(gold, Math) and isinstance(answer, Math) and strip_spaces(gold.latex) == strip_spaces(answer.latex):
         return ""
     if any(isinstance(side, Math) and side.opaque for side in (gold, answer)):
         return "" if _as_text(gold) == _as_text(answer) else UNREAD
@@ -170,7 +170,7 @@ def _is_decimal(*sides: Number | Math) -> bool:
 
 
 def _as_text(value: Number | Math) -> str:
-    return squeeze(" ".join(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", latex(value)).lower().split()))
+    return strip_spaces(" ".join(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", latex(value)).lower().split()))
 
 
 def latex(value: Number | Math) -> str:

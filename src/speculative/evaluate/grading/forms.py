@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from speculative.answers import closing, number, squeeze
+from speculative.answers import matching_brace, parse_number, strip_spaces
 from speculative.evaluate.grading.units import split_unit
 
 
@@ -202,7 +202,7 @@ def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) ->
     """`x \approx 11` gives x a value; in `\\sqrt{66} \approx 8.12` the second side only shows the first one."""
     value = _read(parts[-1], commas, hints)
     if len(parts) == 2 and _NAME.fullmatch(parts[0]):
-        return Equation(squeeze(parts[0]), value, _math(text, hints))
+        return Equation(strip_spaces(parts[0]), value, _math(text, hints))
     exact = _read(parts[0], commas, hints)
     decimals = re.search(r"\.([0-9]+)", parts[-1])
     shown = Rounded(exact.value if isinstance(exact, Equation) else exact, value, len(decimals[1]) if decimals else 0)
@@ -231,7 +231,7 @@ def _without(holes: list[Form]) -> Form | None:
 
 def _unwrapped(text: str) -> str:
     text = text.strip()
-    while text.startswith("{") and closing(text, 0) == len(text) - 1:
+    while text.startswith("{") and matching_brace(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     return text
 
@@ -244,13 +244,13 @@ def _number(text: str, commas: bool, hints: QuestionHints) -> Form | None:
         base = base_named(spelled)
         digits = found[1].upper().lstrip("0") or "0"
         return _in_base(digits, base) if base else None
-    value = number(text, commas)
+    value = parse_number(text, commas)
     if value is not None and hints.base and re.fullmatch("[0-9]+", text):
         return _in_base(text, hints.base)
     if value is not None:
         return Number(value)
     rest, unit, factor = split_unit(text, hints.nouns)
-    value = number(rest, commas) if rest != text else None
+    value = parse_number(rest, commas) if rest != text else None
     if value is None:
         return None
     if unit == "%":
@@ -312,13 +312,13 @@ def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
         return Equation(member[0], _read(member[1], commas, hints), _math(text, hints))
     unequal = split(text, _NOT_EQUAL)
     if len(unequal) == 2 and _NAME.fullmatch(unequal[0]) and (rest := _without([_read(unequal[1], True, hints)])):
-        return Equation(squeeze(unequal[0]), rest, _math(text, hints))
+        return Equation(strip_spaces(unequal[0]), rest, _math(text, hints))
     sides = split(text, _EQUALS)
     if len(sides) > 1 and all(sides):
         if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
             sides.reverse()
         names = [side for side in sides[:-1] if _NAME.fullmatch(side)]
-        name = squeeze(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
+        name = strip_spaces(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
         others = tuple(_read(side, True, hints) for side in sides[:-1] if not _NAME.fullmatch(side))
         return Equation(name, _read(sides[-1], commas, hints), _math(text, hints), others)
     return _inequality(text, hints)
@@ -343,7 +343,7 @@ def _inequality(text: str, hints: QuestionHints) -> Form | None:
     low = _read(sides[0], True, hints) if sides[0] else _MINUS_INFINITY
     high = _read(sides[2], True, hints) if sides[2] else INFINITY
     interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
-    return Equation(squeeze(sides[1]), interval, _math(text, hints))
+    return Equation(strip_spaces(sides[1]), interval, _math(text, hints))
 
 
 def _sized(name: str, sides: list[str], signs: list[str], text: str, hints: QuestionHints) -> Form | None:

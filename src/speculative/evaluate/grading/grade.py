@@ -20,12 +20,12 @@ from typing import get_args
 
 from msgspec import Struct, structs
 
-from speculative.answers import WINDOW, ballot, find_answer, find_phrase, last_box, squeeze, tidy
+from speculative.answers import WINDOW, extract_answer, find_phrase, last_box, normalize_answer, normalize_latex, strip_spaces
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
 from speculative.evaluate.grading.forms import NO_HINTS, Equation, Form, Number, QuestionHints, Rounded, base_named, read
-from speculative.evaluate.grading.sandbox import GradingTimeout, Reply, checker, require
+from speculative.evaluate.grading.sandbox import GradingTimeoutError, Reply, checker, require
 from speculative.evaluate.grading.units import stem
 
 __all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
@@ -39,6 +39,8 @@ _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IG
 _ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 """Stands in texts that math-verify reads in a way that proves nothing: units and bases dropped, decimals rounded."""
+_CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
+"""An end of an interval at infinity that is written as if it belonged to it. math-verify reads it as an open one."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
@@ -77,7 +79,7 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
         return Verdict(False, answer, f"longer than any answer: {len(answer)} characters, {WINDOW} at most")
     try:
         why = _compared(answer, gold, kind, _question_hints(question), tolerance)
-    except GradingTimeout as late:
+    except GradingTimeoutError as late:
         return Verdict(False, answer, str(late), undecided=True)
     except (RecursionError, ValueError):  # nested too deeply; half a character
         why = "cannot be read"
@@ -86,7 +88,7 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
 
 def _located(text: str, kind: Kind) -> str | None:
     """The answer of a text. Where the last box holds no choice, an explicit answer behind it counts."""
-    answer = find_answer(text)
+    answer = extract_answer(text)
     if kind == "letter" and answer is not None and letter(answer) is None:
         box, _ = last_box(text)
         later = find_phrase(text[box.end :]) if box else None
@@ -95,14 +97,14 @@ def _located(text: str, kind: Kind) -> str | None:
 
 
 def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
-    """Empty if the answer is right, else the reason. Raises `GradingTimeout` if that is undecided, and `ValueError`."""
+    """Empty if the answer is right, else the reason. Raises `GradingTimeoutError` if that is undecided, and `ValueError`."""
     if kind == "letter":
         return _letter(answer, gold)
     if kind == "integer":
         return _integer(answer, gold, hints)
     try:
         return _mathematics(answer, gold, hints, tolerance)
-    except GradingTimeout:
+    except GradingTimeoutError:
         return _mathematics(answer, gold, hints, tolerance)
 
 
@@ -124,7 +126,7 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
             raise bad
         return
     require()
-    plain = tidy(gold.encode(errors="replace").decode())
+    plain = normalize_latex(gold.encode(errors="replace").decode())
     if not re.search(r"[A-Za-z0-9\\]", plain) or len(gold) > WINDOW:
         raise bad
     if _CHOICE_GOLD.fullmatch(plain):
@@ -140,16 +142,16 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
         with checker.session() as ask:
             try:
                 good = all(ask("parses", part.latex).yes for part in parts)
-            except GradingTimeout:
+            except GradingTimeoutError:
                 good = False
         if not good:
             raise bad
 
 
 def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str | None:
-    """What answers are counted by in a majority vote: a cheap common spelling (033 and 33, 5 m and 5; `B` and `(b)`), else the `ballot`.
+    """Returns the spelling by which a majority vote counts an answer: 33 for 033, 5 for 5 m, B for `(b)`; else `normalize_answer`.
 
-    None for what is no answer, as an empty box.
+    None stands for no answer, such as an empty box.
     """
     if answer is None:
         return None
@@ -157,14 +159,14 @@ def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str
         return letter(answer)
     try:
         if len(answer) > WINDOW:
-            return ballot(answer) or None
+            return normalize_answer(answer) or None
         hints = _question_hints(question)
         if kind == "integer" and (whole := _whole(answer, hints)) is not None:
             return str(whole)
-        form = read(tidy(answer), True, hints)
+        form = read(normalize_latex(answer), True, hints)
     except (RecursionError, ValueError):
         form = None
-    return str(form.value) if isinstance(form, Number) else ballot(answer) or None
+    return str(form.value) if isinstance(form, Number) else normalize_answer(answer) or None
 
 
 def close() -> None:
@@ -191,7 +193,7 @@ def _letter(answer: str, gold: str) -> str:
 
 def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
     """The integer that a text says, whatever its spelling (033, 33.0, 1,000, m+n = 33, 33 apples); None if it says another thing."""
-    form = read(tidy(text), True, hints)
+    form = read(normalize_latex(text), True, hints)
     value = form.value if isinstance(form, Equation) else form
     if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
         return None  # 43 = 42 says neither
@@ -225,17 +227,17 @@ def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
 
 
 def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float) -> str:
-    right, plain = tidy(gold), tidy(answer)
+    right, plain = normalize_latex(gold), normalize_latex(answer)
     if choice := _CHOICE_GOLD.fullmatch(right):
         wanted = choice[1] or choice[2] or choice[3]
         bare = re.sub(r"\\text\{|[{} ]", "", plain)
         half = bare in {f"({wanted}", f"{wanted})"}  # a bracket too few is no spelling of a gold answer
         return "" if letter(answer) == wanted and wanted in bare and not half else f"not the choice {wanted}"
-    if squeeze(right) == squeeze(plain):
+    if strip_spaces(right) == strip_spaces(plain):
         return ""
     pairs = [(one, other) for one in _readings(right, hints) for other in _readings(plain, hints)]
     with ExitStack() as stack:
-        # the process is hints, and started, only where shapes and exact numbers leave something open
+        # the process is started only where shapes and exact numbers leave something open
         session = cache(lambda: stack.enter_context(checker.session()))
 
         def ask(*request: str) -> Reply:
@@ -243,6 +245,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
 
         mathematics = Mathematics(ask, tolerance)
         why = min((mismatch_reason(one, other, mathematics) for one, other in pairs), key=bool)
-        if why in OPEN and not _VAGUE.search(right + plain) and mathematics.same_by_library(right, plain):
+        comparable = not _VAGUE.search(right + plain) and len(_CLOSED_INFINITY.findall(right)) == len(_CLOSED_INFINITY.findall(plain))
+        if why in OPEN and comparable and mathematics.same_by_library(right, plain):
             return ""
         return why

@@ -27,7 +27,7 @@ MEMORY = 1 << 30
 """Bytes of address space for the process. Idle it has 70 MB."""
 
 
-class GradingTimeout(Exception):
+class GradingTimeoutError(Exception):
     """The comparison took too long or too much memory, and its process was ended. The message is the verdict's reason."""
 
 
@@ -152,7 +152,7 @@ class Checker:
 
     @contextmanager
     def session(self) -> Generator[Callable[..., Reply]]:
-        """A function that asks, good for one grade; it raises `GradingTimeout`. Raises `UsageError` without math-verify."""
+        """A function that asks, good for one grade; it raises `GradingTimeoutError`. Raises `UsageError` without math-verify."""
         require()
         with self._turn:
             pool, left = self._started(), SECONDS
@@ -166,16 +166,16 @@ class Checker:
                     reply = pool.exchange(request, left)
                 if reply is None:
                     late = clock.late or pool.ended == "time"
-                    raise GradingTimeout("not decided in time" if late else "not decided within the memory limit")
+                    raise GradingTimeoutError("not decided in time" if late else "not decided within the memory limit")
                 left = max(0.01, left - reply.seconds)
                 if reply.undecided:
-                    raise GradingTimeout(reply.why)
+                    raise GradingTimeoutError(reply.why)
                 return reply
 
             try:
                 with clock:
                     yield ask
-            except GradingTimeout:
+            except GradingTimeoutError:
                 raise
             except BaseException:
                 self.close()  # a Ctrl-C, say, may have left half an exchange in the pipe

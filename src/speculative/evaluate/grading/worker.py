@@ -94,7 +94,7 @@ def equal(gold_latex: str, answer_latex: str) -> tuple[bool, str]:
 
 
 def close(one_latex: str, other_latex: str, absolute: float, relative: float) -> bool:
-    """Whether two constants mismatch_reason by less than that; what is no constant is not held against anybody."""
+    """Whether two constants differ by less than that; what is no constant is not held against anybody."""
     one, other = tree(one_latex), tree(other_latex)
     if not (constant(one) and constant(other)):
         return absolute < 1 and not relative

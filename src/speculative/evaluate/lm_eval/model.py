@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from speculative import version
+from speculative import __version__
 from speculative._sync import run_in_background
 from speculative.errors import UsageError
 from speculative.evaluate.lm_eval import arguments
@@ -127,7 +127,7 @@ class SpeculativeLM(LM):
 
     def get_model_info(self) -> dict[str, Any]:
         """Returns the method and the cost of all chains, for `config` in lm-eval's results."""
-        return {NAME: {"library": version.VERSION, **self.about, **self.runner.totals()}}
+        return {NAME: {"library": __version__, **self.about, **self.runner.totals()}}
 
     @property
     def about(self) -> dict[str, Any]:
