@@ -36,16 +36,16 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     path = Path(f"{file}.py").expanduser().resolve()
     if not path.is_file():
         raise UsageError(f"{noun} {spec!r}: {path} does not exist; name a Python file")
-    name = f"{FROM_FILE}{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
+    source = path.read_bytes()
+    name = f"{FROM_FILE}{path.stem}_{blake2b(source + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
     if module is None:
         made = importlib.util.spec_from_file_location(name, path)
         assert made
-        assert made.loader
         module = importlib.util.module_from_spec(made)
         sys.modules[name] = module
         try:
-            made.loader.exec_module(module)
+            exec(compile(source, path, "exec"), module.__dict__)  # not by the loader, whose bytecode may be that of a moment ago
         except Exception as error:
             del sys.modules[name]
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
