@@ -1,14 +1,14 @@
-"""Loads classes of users: from entry points of their packages, or from a Python file."""
+"""Loads classes of users from entry points or from a Python file."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Final, TypeVar
 
 from speculative.errors import UnknownNameError, UsageError
@@ -40,12 +40,10 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     name = f"{FROM_FILE}{path.stem}_{blake2b(source + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
     if module is None:
-        made = importlib.util.spec_from_file_location(name, path)
-        assert made
-        module = importlib.util.module_from_spec(made)
-        sys.modules[name] = module
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
         try:
-            exec(compile(source, path, "exec"), module.__dict__)  # not by the loader, whose bytecode may be that of a moment ago
+            exec(compile(source, path, "exec"), module.__dict__)  # the import system might take an older file from its cache
         except Exception as error:
             del sys.modules[name]
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
