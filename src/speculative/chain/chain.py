@@ -559,7 +559,8 @@ class Chain:
 
     def checkpoint(self) -> Checkpoint:
         """Returns the chain's end, to `rewind` to."""
-        return Checkpoint(len(self.parts.ledger.pieces), self.parts.drafts.end, self.steps.checkpoint, len(self._rewinds))
+        ledger = self.parts.ledger
+        return Checkpoint(len(ledger.pieces), len(ledger.entries), self.parts.drafts.end, self.steps.checkpoint, len(self._rewinds))
 
     @verb
     async def rewind(self, checkpoint: Checkpoint) -> None:
@@ -572,7 +573,7 @@ class Chain:
             self._check_final("rewind")
             if checkpoint.pieces > min((len(self.parts.ledger.pieces), *self._rewinds[checkpoint.rewinds :])):
                 raise ChainStateError("rewind: the text at the checkpoint was taken back already")
-            self.record(events.Rewound(pieces=checkpoint.pieces))
+            self.record(events.Rewound(pieces=checkpoint.pieces, entries=checkpoint.entries))
             self._rewinds.append(checkpoint.pieces)
             self.parts.prefills.forget(self.tokens)
             self.parts.drafts.end = checkpoint.node

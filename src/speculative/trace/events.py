@@ -163,9 +163,10 @@ class Inserted(Event, frozen=True, kw_only=True):
 
 
 class Rewound(Event, frozen=True, kw_only=True):
-    """Text was taken back; `pieces` is the number of pieces that are left."""
+    """Text was taken back; `pieces` is the number of pieces that are left, `entries` that of pieces and notes together."""
 
     pieces: int
+    entries: int | None = None
 
 
 class Prefilled(Event, frozen=True, kw_only=True):

@@ -96,6 +96,8 @@ class Ledger:
                 while len(self.pieces) > event.pieces:
                     self.kept -= self.pieces.pop().kept
                     del self.entries[self.places.pop() :]
+                if event.entries is not None:
+                    del self.entries[event.entries :]
             case events.Noted():
                 self.entries.append(Piece("method", event.text, (), 0, "answer" if self.answered else "thinking", note_for=event.role))
             case events.Answered():
