@@ -67,7 +67,7 @@ def test_lookahead_keeps_the_steps_that_bigs_own_confirm() -> None:
 def small_or_verdict(seen: str) -> str:
     if "Do both say the same?" not in seen:
         return small_after(seen)
-    one, other = seen.rpartition("with 0.\n\n")[2].split("<|im_end|>")[0].split("\n\n\n")
+    one, _, other = seen.rpartition("with 0.\n\n")[2].split("<|im_end|>")[0].partition("\n\n\n")
     return str(int(one.strip() == other.strip()))
 
 
