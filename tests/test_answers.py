@@ -1,4 +1,4 @@
-"""What a vote counts answers by. (The rest of `answers` is tested as a part of the grader, in tests/evaluate.)"""
+"""Spellings by which votes count answers. The grader's tests cover the rest of `answers`."""
 
 import pytest
 from hypothesis import example, given
@@ -21,7 +21,7 @@ from speculative.answers import WINDOW, is_correct, normalize_answer
     ],
     ids=lambda alike: alike[0],
 )
-def test_spellings_of_one_answer_are_one_ballot(alike):
+def test_spellings_of_one_answer_are_one_vote(alike):
     assert {normalize_answer(answer) for answer in alike} == {normalize_answer(alike[0])}
 
 
@@ -34,7 +34,7 @@ def test_other_answers_are_other_ballots(one, other):
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "$$", r"\text{}", "."])
-def test_nothing_is_no_ballot(nothing):
+def test_an_empty_answer_has_no_vote(nothing):
     assert normalize_answer(nothing) == ""
 
 
@@ -46,7 +46,7 @@ def test_nothing_is_no_ballot(nothing):
 @example("\\frac" * 3000)
 @example(", " * 3000 + "and")
 @example("\ud800")
-def test_whatever_a_model_writes_is_some_ballot(text):
+def test_any_text_has_a_vote(text):
     assert normalize_answer(text) == normalize_answer(text[-WINDOW:])
 
 

@@ -1,4 +1,4 @@
-"""Grading: where the answer stands, the three kinds, the rows written by hand, official solutions of real benchmarks."""
+"""Grading: the three kinds, hand-written rows, and official solutions of benchmarks."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_votes_are_counted_by_value() -> None:
     assert vote_key(None) is vote_key("") is vote_key("$$") is None  # an empty box is no vote
 
 
-def test_adapters_box_what_solutions_leave_open() -> None:
+def test_adapters_box_answers_of_solutions() -> None:
     assert box_gsm8k("4 + 5 = 9\n#### 9") == "4 + 5 = 9\n\\boxed{9}"
     assert box_gsm8k("no mark") == "no mark"
     assert box_aime(r"$\boxed{5}$ and $x = 6$") == r"$\boxed{5}$ and $x = 6$"

@@ -25,7 +25,7 @@ LONGEST_FIELD = 1 << 24
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yields the rows, each with its place in words.
+    """Yields the rows, each with a description of its place.
 
     Raises `UsageError` that names the file and the row.
     """

@@ -75,8 +75,8 @@ class Task(Struct, frozen=True):
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
             gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K has the answer after its solution
-        asked = self.prompt.format(problem=text, options=listed).strip()
-        return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+        prompt = self.prompt.format(problem=text, options=listed).strip()
+        return TaskProblem(self.name + "-" + digest(prompt), prompt, gold, _level(columns), self.name, self.kind)
 
 
 def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
@@ -195,7 +195,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields the rows of a task's data, each with its place in words."""
+    """Yields the rows of a task's data, each with a description of its place."""
     if data is None:
         assert task.dataset, "the bundled problems have no rows"
         for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
