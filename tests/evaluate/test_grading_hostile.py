@@ -96,6 +96,7 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
         deep = ["(" * n + "1" + ")" * n for n in (60, 900)] + ["{" * 900 + "1" + "}" * 900, "[" * 1000, "|" * 2000, r"\\langle" * 400]
         long = ["1 and " * 300, "=1" * 1000, r"\\approx 1" * 200, r"\\text{a}" * 250, r"\\boxed{1} and " * 3000, "answer is " * 3000]
+        long += [r"\\boxed " * 25_000, r"\\boxed\\a " * 20_000, "answer is" + " " * 200_000, "1 (" + "one " * 400 + ")", "5" + " of" * 600]
         for answer in [*EXPLOSIVE.values(), *MALFORMED.values(), *deep, *long]:
             for text in (answer, boxed(answer), f"The answer is {answer}"):
                 grade(text, "5", "integer"), grade(text, "B", "letter"), vote_key(answer)

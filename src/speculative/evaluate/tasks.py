@@ -6,10 +6,12 @@ Problems come from the public data set, or from a file (`data_files`) with the s
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -273,12 +275,13 @@ def _check_unlike(options: Sequence[str]) -> None:
 def _text(columns: Row, names: Sequence[str]) -> str:
     value = next((columns[name] for name in names if columns.get(name) is not None), None)
     if empty := [name for name in names if value is None and name in columns]:
-        raise UsageError(f"its column {empty[0]!r} cannot be empty; write a text or an integer")
+        raise UsageError(f"its column {empty[0]!r} cannot be empty; write a text or a number")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value)
+    if not number and not (isinstance(value, str) and value.strip()):
         wanted = " or ".join(map(repr, names))
-        there = "" if value is None else f" with a text or an integer, got {value!r}"
+        there = "" if value is None else f" with a text or a number, got {value!r}"
         raise UsageError(f"it must have a column {wanted}{there} (its columns: {', '.join(columns) or 'none'})")
     return str(value).strip()
 
