@@ -27,11 +27,12 @@ class Question(Struct, frozen=True):
     Attributes:
         kind: `answer` asks for the answer so far, `check` for a second computation of the last step, `judge` for a score of the
             last step from 0 to 9 (`parse_score` reads it), `rewrite` for a shorter text, and `free` asks `text`.
+            `alone` asks it without the problem and the chain.
         text: the text to rewrite, or the instruction of `free`.
         ask_follow_up: True if the rewritten text must end with a question.
     """
 
-    kind: Literal["answer", "check", "judge", "rewrite", "free"]
+    kind: Literal["answer", "check", "judge", "rewrite", "free", "alone"]
     text: str = ""
     ask_follow_up: bool = False
 
