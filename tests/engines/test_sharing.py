@@ -195,7 +195,7 @@ def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):
             line, told = second.communicate(timeout=100)
         assert second.returncode == 0
         assert line == first.stdout.readline() == f"speculative ask --big http://127.0.0.1:{launch.port}/v1\n"
-        assert told.splitlines()[-1] == "speculative: note: all of these servers run already, and are left to those who started them"
+        assert told.splitlines()[-1] == "speculative: note: all of these servers run already; the commands that started them will stop them"
         assert run(["down"]) == 0
         assert first.wait(100) == 0
 
@@ -219,7 +219,7 @@ def test_down_leaves_what_ends_with_its_command(stand_in, loading, capfd):
     with typed(stand_in, launch, "ask", "How many?") as asking:
         begins()
         assert run(["down"]) == 2
-        assert "no servers are held open" in capfd.readouterr().err
+        assert "there are no servers to stop" in capfd.readouterr().err
         assert asking.poll() is None
         asking.send_signal(signal.SIGINT)
         assert asking.wait(100) == 130
