@@ -29,10 +29,10 @@ class TreeNode(Struct, eq=False, gc=False):
 
 
 class Checkpoint:
-    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made."""
+    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made, `tree` is that of the chain."""
 
-    def __init__(self, pieces: int, node: TreeNode, steps: tuple[int, str], rewinds: int) -> None:
-        self.pieces, self.node, self.steps, self.rewinds = pieces, node, steps, rewinds
+    def __init__(self, pieces: int, node: TreeNode, steps: tuple[int, str], rewinds: int, tree: DraftTree) -> None:
+        self.pieces, self.node, self.steps, self.rewinds, self.tree = pieces, node, steps, rewinds, tree
 
 
 class Draft:

@@ -82,7 +82,7 @@ class Proposer:
             room, context = self._requests.thinking_limit(acting, max(prefixes, key=len), parents, n), self._contexts.of(acting)
             if self._parts.ending.finish is not None or room.tokens < 1:
                 await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
-                self._parts.ending.had_no_room("draft", room.reason)
+                self._parts.ending.had_no_room(room.reason)
                 return acting, (nothing, no_cost(acting))
             limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
             more: dict[str, Any] = {"temperature": temperature, "n": n, "stop": stops, "logprobs": logprobs}
@@ -114,7 +114,6 @@ class Proposer:
             if self._parts.ending.finish is None:
                 self._parts.ending.end("context")
             await asyncio.sleep(0)
-            self._parts.ending.did_nothing("score")
             return [[] for _ in drafts]
         name = digest(prefixes, given)
         found, cost = await self._parts.calls.score(role, context.engine, prefixes, given, seed_of(name))
@@ -133,7 +132,7 @@ class Proposer:
         limit = min(max_tokens, context.engine.context - len(prefix), self._parts.budget.remaining(n))
         if limit < 1:
             await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
-            self._parts.ending.had_no_room("ask", "length")
+            self._parts.ending.had_no_room("length")
             return ("",) * n
         decoding = self._requests.decoding(node, limit, temperature=temperature, n=n, stop=stop, stop_ids=context.stop_ids)
         with self._requests.call("ask", role, [prefix], decoding) as call:
@@ -146,7 +145,6 @@ class Proposer:
         context, prefix = self._contexts.of(role), self._contexts.prefix(role)
         if acting != role or context.engine.context <= len(prefix) or self._parts.budget.remaining() < 1:
             await asyncio.sleep(0)
-            self._parts.ending.did_nothing("prefill")
             return
         with self._requests.call(
             "prefill", role, [prefix], self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids)
@@ -163,6 +161,7 @@ class Proposer:
                 draft.state = "rejected"
             return
         self._parts.drafts.add(drafts)
+        self._parts.recorder.progress.reach(self._parts.ledger.kept + max((draft.depth for draft in drafts), default=0))
         self._parts.record(Drafted(call=call, seed=seed, proposals=tuple(draft.proposal for draft in drafts)))
         lost = [draft for draft in drafts if pending.cancelled or (draft.parent and draft.parent.state == "rejected")]
         self.reject(lost, "what it hangs off was rejected")

@@ -97,6 +97,7 @@ class Method(BaseModel):
         if not inspect.isawaitable(thinking):
             raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
         await thinking
+        chain.check_finished()
         if not chain.answered:
             await chain.answer(self.answer_by)
 
@@ -122,6 +123,19 @@ class Method(BaseModel):
                     f"{cls.__name__}.{name} must be `async def`, without `yield` "
                     f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
                 )
+            if inspect.isfunction(found) and not _takes_a_chain(found):
+                raise UsageError(
+                    f"{cls.__name__}.{name} must take a chain: `async def {name}(self, chain)` "
+                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
+                )
+
+
+def _takes_a_chain(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 @cache
