@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError
-from speculative.methods.base import Method, name_of, needs_of
+from speculative.methods.base import Method, asks_only_of, name_of, needs_of
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
 OF_THE_PAIR = ("big", "small")
+CHAT = "chat"
+"""The dialect that makes a server a chat endpoint: it only replies to conversations."""
 
 
 class Pair(Mapping[str, Engine]):
-    """The engines of the roles `big`, `small` and, optionally, `judge`. Leaving the `async with` block closes them."""
+    """The engines of the roles `big`, `small` and, optionally, `judge`.
+
+    Leaving the `async with` block closes them.
+    """
 
     def __init__(self, big: Engine, small: Engine, judge: Engine | None = None) -> None:
         self._engines = {"big": big, "small": small} | ({"judge": judge} if judge else {})
@@ -35,7 +40,9 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens engines and waits until their servers are ready. Programs with an event loop use `connect`.
+        """Opens engines and waits until their servers are ready.
+
+        Programs with an event loop use `connect`.
 
         Args:
             big: the spec of the big model's engine.
@@ -69,7 +76,10 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens engines as `open` does, for programs with an event loop. Cancelling it stops the opening."""
+        """Opens engines as `open` does, for programs with an event loop.
+
+        Cancelling it stops the opening.
+        """
         cancelled = threading.Event()
 
         def report(line: str) -> None:
@@ -103,14 +113,22 @@ class Pair(Mapping[str, Engine]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes all engines concurrently. One that fails to close does not keep the others open."""
+        """Closes all engines concurrently.
+
+        One that fails to close does not keep the others open.
+        """
         engines = {id(engine): engine for engine in self._engines.values()}.values()
         for failed in await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True):
             if failed is not None:
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnsupportedMethodError` if an engine lacks an ability that the method needs."""
+        """Raises `UnsupportedMethodError` if an engine lacks an ability."""
+        for role in self._chat_only() - asks_only_of(method):
+            raise UnsupportedMethodError(
+                f"{name_of(method)} writes with the {role} model, and {self._engines[role].name} cannot continue a text; "
+                f"these engines can run {', '.join(self.served()) or 'no method'}"
+            )
         for role, needs in needs_of(method).items():
             if role not in self._engines:
                 raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
@@ -118,11 +136,11 @@ class Pair(Mapping[str, Engine]):
             if missing:
                 raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
-                    f"lacks; these engines can run {', '.join(self._served()) or 'no method'}"
+                    f"lacks; these engines can run {', '.join(self.served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) lacks an ability that the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor lacks an ability."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
@@ -130,11 +148,16 @@ class Pair(Mapping[str, Engine]):
                     f"which {self._engines[survivor].name} lacks; leave degrade out, or choose another method"
                 )
 
-    def _served(self) -> list[str]:
-        """Returns the methods that these engines can run."""
+    def served(self) -> list[str]:
+        """Returns the names of the methods that these engines can run."""
         from speculative.methods.registry import names, registered
 
-        return [name for name in names() if self._meets(registered()[name].needs)]
+        chat, known = self._chat_only(), registered()
+        return [name for name in names() if chat <= known[name].asks_only and self._meets(known[name].needs)]
+
+    def _chat_only(self) -> frozenset[str]:
+        """Returns the roles of the pair whose engine cannot continue a text."""
+        return frozenset(role for role in OF_THE_PAIR if role in self._engines and "continue" not in self._engines[role].abilities)
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
         return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
@@ -157,14 +180,19 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
     if kind == "server":
         from speculative.engines.http.engine import OpenAIEngine
 
-        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_client_options(options))
+        client = _client_options(options)
+        if options.dialect == CHAT:
+            from speculative.engines.http.chat import ChatEngine
+
+            return ChatEngine.open(specs, tell=tell, model=options.model, **client)
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **client)
     from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_config(specs[0], options), tell, **_client_options(options))
 
 
 def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
-    """Returns the launch of a model's server: llama.cpp for a GGUF file, here or on the hub, else vLLM."""
+    """Returns the launch of a model's server: llama.cpp for GGUF, else vLLM."""
     from speculative.engines.llamacpp.models import find, names_gguf
     from speculative.engines.vllm.launch import LaunchConfig
 

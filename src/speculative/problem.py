@@ -24,7 +24,10 @@ ANSWER_TOKENS = 1024
 def _bounds(
     field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False, optional: bool = False
 ) -> None:
-    """Raises `UsageError` that names the field and the bound. NaN and infinity are out of every range."""
+    """Raises `UsageError` that names the field and the bound.
+
+    NaN and infinity are out of every range.
+    """
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
@@ -54,7 +57,10 @@ Turn = Message | Mapping[str, Any]
 
 
 def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
-    """Makes chat messages of a text, or of messages and dicts. Raises `UsageError` that names the message."""
+    """Makes chat messages of a text, or of messages and dicts.
+
+    Raises `UsageError` that names the message.
+    """
     if isinstance(given, str):
         return (Message("user", given),)
     return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
@@ -88,7 +94,10 @@ def _texts(field: str, given: object) -> tuple[str, ...]:
 
 
 class Sampling(Struct, frozen=True):
-    """The sampling of the models, unless a method sets its own. `top_k=0` switches that filter off."""
+    """The sampling of the models, unless a method sets its own.
+
+    `top_k=0` switches that filter off.
+    """
 
     temperature: float = 0.6
     top_p: float = 0.95

@@ -1,4 +1,4 @@
-"""Runs one method on one problem with one pair: its deadline, its errors and its result."""
+"""Runs one method on one problem with one pair."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLING = frozenset(Sampling.__struct_fields__)
 
 
 class ProblemSettings(TypedDict, total=False):
-    """Settings of a problem that is given as text or as chat messages, as `Problem` and `Sampling` have them."""
+    """The settings of a problem that is given as text or messages."""
 
     max_tokens: int
     max_produced: int | None
@@ -143,7 +143,7 @@ async def _run_method(method: Method, chain: Chain) -> None:
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
-    """Returns the engine's error, also from a group of tasks; None if any other error was raised."""
+    """Returns the engine's error, also from a group of tasks, or None."""
     if not isinstance(raised, BaseExceptionGroup):
         return raised if isinstance(raised, EngineError) else None
     found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
@@ -153,7 +153,9 @@ def engine_error(raised: BaseException) -> EngineError | None:
 async def stream(
     problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any
 ) -> AsyncIterator[AnyEvent | TextDelta]:
-    """Yields every event and text delta of one chain as it happens. The last event is `Ended`.
+    """Yields every event and text delta of one chain as it happens.
+
+    The last event is `Ended`.
 
     The arguments are those of `asolve`. Leaving the loop cancels the chain.
     """
@@ -181,7 +183,7 @@ def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: U
 @overload
 def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
-    """Runs `asolve` on the library's own event loop, for programs without a loop and for notebooks."""
+    """Runs `asolve` on the library's own event loop."""
     return run_in_background(asolve(problem, cast("Any", method), **settings))
 
 
