@@ -40,6 +40,7 @@ class ProblemSettings(TypedDict, total=False):
     degrade: Degrade
     prefill_every: int
     answer_tokens: int | None
+    max_thinking: int | None
     temperature: float
     top_p: float
     top_k: int
