@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
-from speculative.errors import ChainStateError, UsageError
+from speculative.errors import ChainStateError
+from speculative.methods.definition import check_definition
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
@@ -120,24 +121,8 @@ class Method(BaseModel):
             raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
-            if inspect.isfunction(found) and not inspect.iscoroutinefunction(found) and not hasattr(found, "__wrapped__"):
-                raise UsageError(
-                    f"{cls.__name__}.{name} must be `async def`, without `yield` "
-                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
-                )
-            if inspect.isfunction(found) and not _takes_a_chain(found):
-                raise UsageError(
-                    f"{cls.__name__}.{name} must take a chain: `async def {name}(self, chain)` "
-                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
-                )
-
-
-def _takes_a_chain(function: Any) -> bool:
-    try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
-        return False
-    return True
+            if inspect.isfunction(found):
+                check_definition(cls.__name__, found)
 
 
 @cache
