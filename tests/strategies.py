@@ -93,6 +93,52 @@ POLICIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
+POLICIES |= {
+    "cascade": st.fixed_dictionaries({"samples": st.integers(1, 3), "agree": st.sampled_from([0.3, 1.0])}),
+    "chunk_gate": st.fixed_dictionaries(
+        {
+            "chunk": st.integers(1, 9),
+            "turns": st.integers(1, 9),
+            "percentile": st.sampled_from([0.0, 0.5]),
+            "calibration": st.sampled_from(["", "1"]),
+        }
+    ),
+    "lead": st.fixed_dictionaries({"lead_tokens": st.integers(1, 9), "share": st.sampled_from([0.0, 0.5, 1.0])}),
+    "likelihood_verify": st.fixed_dictionaries(
+        {
+            "threshold": st.sampled_from([0.0, -0.1]),
+            "first_big_steps": st.integers(0, 2),
+            "step_tokens": st.integers(1, 40),
+        }
+    ),
+    "takeover": st.fixed_dictionaries(
+        {
+            "begin_tokens": st.integers(0, 5),
+            "look": st.integers(1, 20),
+            "choose": st.sampled_from(["big", "agree"]),
+            "check_tokens": st.integers(0, 5),
+            "doubts": st.integers(0, 2),
+            "doubt": st.just("wait; so"),
+            "checking": st.just("7"),
+        }
+    ),
+    "trigger": st.fixed_dictionaries(
+        {
+            "prime": st.integers(0, 2),
+            "direction": st.sampled_from(["over", "under"]),
+            "tau": st.sampled_from([0.5, 0.95]),
+            "hesitate": st.integers(0, 2),
+            "words": st.just("wait; so"),
+        }
+    ),
+}
+PIPELINES = st.fixed_dictionaries({"pipeline": st.sampled_from(["accept", "both"]), "step_tokens": st.integers(1, 40)})
+CONCURRENT: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "likelihood_verify": PIPELINES,
+    "lookahead": st.fixed_dictionaries({"depth": st.integers(1, 4), "step_tokens": st.integers(1, 40)}),
+}
+"""Methods with several calls of one chain under way: the order of their events depends on the speed of the engines."""
+
 LIMITS = (0.1, 1.0, 10.0, 60.0)
 """Seconds of `max_seconds`, one after the other, until one of them was enough for a busy machine to begin."""
 
@@ -100,10 +146,10 @@ WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)")
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> tuple[str, dict[str, Any], list[str]]:
+def policies(draw: st.DrawFn, known: Mapping[str, st.SearchStrategy[dict[str, Any]]] = POLICIES) -> tuple[str, dict[str, Any], list[str]]:
     """A method, its parameters, and wrappers around it."""
-    name = draw(st.sampled_from(sorted(POLICIES)))
-    return name, draw(POLICIES[name]), draw(st.lists(st.sampled_from(WRAPPERS), max_size=2))
+    name = draw(st.sampled_from(sorted(known)))
+    return name, draw(known[name]), draw(st.lists(st.sampled_from(WRAPPERS), max_size=2))
 
 
 def pairs(**settings: Any) -> st.SearchStrategy[Pair]:

@@ -35,13 +35,13 @@ class Vote(Wrapper):
         async with asyncio.TaskGroup() as group:
             for child in children:
                 group.create_task(inner.run(child))
-        votes = [_vote(child.answer_text) for child in children]
+        votes = [count_key(child.answer_text) for child in children]
         counted = Counter(vote for vote in votes if vote)
         winner = counted.most_common(1)[0][0] if counted else ""
         await chain.become(children[votes.index(winner)])
 
 
-def _vote(text: str) -> str:
+def count_key(text: str) -> str:
     """What an answer is counted by, which is all of its text where no part says that it is the answer."""
     found = extract_answer(text)
     return normalize_answer(text if found is None else found)

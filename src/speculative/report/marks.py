@@ -60,7 +60,10 @@ COLOURS = (
 GREY = Colour("#78828f", "#8b95a5")
 """Of `random_switch`, the line to beat."""
 
-OWN = ("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewrite", "early_exit", "vote")
+OWN = (
+    *("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewrite", "early_exit", "vote"),
+    *("likelihood_verify", "lead", "trigger", "takeover", "chunk_gate", "cascade", "lookahead"),
+)
 """The methods that ship; each has the colour and the symbol of its place here."""
 
 
