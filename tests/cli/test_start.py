@@ -74,6 +74,9 @@ def at_a_terminal(environment, argv, reply):
 
 
 def test_serve_greets_a_person_with_its_address_its_pages_and_an_example(environment):
-    written = at_a_terminal(environment, ["serve", "--port", "0"], b"'\r\n\r\n")
+    written = at_a_terminal(environment, ["serve", "--port", "0"], b"ready engines=")
     assert re.search(r"serves at http://127\.0\.0\.1:\d+/v1 \(its pages: http://127\.0\.0\.1:\d+/docs;", written)
     assert re.search(r"curl http://127\.0\.0\.1:\d+/v1/chat/completions", written)
+    assert written.count("serves at") == 1
+    assert re.search(r"^\d\d:\d\d:\d\d draining chains=0 seconds=30.0\r$", written, re.MULTILINE)
+    assert '{"time"' not in written

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,7 +12,8 @@ import pytest
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
 from speculative.engines.http import payloads
-from speculative.engines.http.client import Deadlines, retry_after
+from speculative.engines.http.busy import retry_after
+from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.payloads import LongLineError, Payloads
 from speculative.engines.http.replicas import Replicas
@@ -214,3 +216,33 @@ async def test_another_refusal_is_none_of_the_context():
         with pytest.raises(EngineServerError, match="out of memory"):
             await write(engine)
         await engine.aclose()
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("error", "status", "seconds"),
+    [
+        ({"code": 429, "type": "RateLimit", "message": "too many"}, 429, None),
+        ({"code": 429, "message": "too many", "retry_after": 7}, 429, 7.0),
+        ({"code": "rate_limit_exceeded", "type": "requests", "message": "too many", "retry_after": "60"}, 429, 60.0),
+        ({"code": 503, "type": "unavailable_error", "message": "loading", "retry_after": -1}, 503, None),
+        ({"code": "too_many_chains", "type": "rate_limit_error", "message": "all places are taken"}, 429, None),
+        ({"code": None, "type": "overloaded_error", "message": "later", "retry_after": 40}, 503, 40.0),
+    ],
+)
+async def test_an_error_event_of_a_busy_server_is_busy(monkeypatch, error, status, seconds, later):
+    """A server that has begun a stream can send no other status."""
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    token = b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\n' if later else b""
+    event = b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+    async with endless(EVENTS + token, event) as (engine, _):
+        with pytest.raises(EngineBusyError, match="turned the call away") as raised:
+            await write(engine)
+    assert (raised.value.status, raised.value.retry_after, raised.value.lost) == (status, seconds, status == 503)
+
+
+@pytest.mark.parametrize("error", [{"code": 500}, {"type": ["rate_limit_error"]}, {"code": True}, {"code": {"a": 1}}, "429", 429, ["503"]])
+async def test_another_error_event_is_a_fault(error):
+    async with endless(EVENTS, b"data: " + json.dumps({"error": error}).encode() + b"\n\n") as (engine, _):
+        with pytest.raises(EngineServerError):
+            await write(engine)

@@ -140,8 +140,8 @@ async def test_our_ids_are_the_servers_and_no_byte_is_lost(pair, role):
     for text in TEXTS:
         ids = engine.tokenizer.encode(text)
         assert engine.tokenizer.to_bytes(ids).decode() == text
-        answer = json.loads(await engine.link.post("/tokenize", {"content": text, "parse_special": False, "add_special": False}, ""))
-        told = json.loads(await engine.link.post("/detokenize", {"tokens": ids}, ""))
+        answer = json.loads(await engine.client.post("/tokenize", {"content": text, "parse_special": False, "add_special": False}, ""))
+        told = json.loads(await engine.client.post("/detokenize", {"tokens": ids}, ""))
         assert told["content"] == text
         assert ids == answer["tokens"]
 

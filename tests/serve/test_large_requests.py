@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from serving import ASK, TEXT, pair, serving
 
 import speculative
+from speculative.chain.context import tokenize_prompts
 from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+from speculative.methods.base import Method
 from speculative.pair import Pair
+from speculative.problem import Message, Problem
+from speculative.prompts import Question
+from speculative.runner import run
 from speculative.serve import app as service
 from speculative.serve.body import BodyMeter
 from speculative.serve.errors import ApiError
@@ -22,11 +27,11 @@ TOKENIZER = Path(speculative.__file__).parent / "bundled/big/tokenizer.json"
 
 
 class Watchdog:
-    """Counts the turns of a service's event loop, and tells whether it goes on turning."""
+    """Counts the turns of an event loop, and tells whether it goes on turning."""
 
-    def __init__(self, served):
+    def __init__(self, loop):
         self.turns = 0
-        self._loop = served.server.loop
+        self._loop = loop
         self._moved = threading.Condition()
         self._over = False
         self._loop.call_soon_threadsafe(self._turn)
@@ -77,7 +82,7 @@ def test_long_prompts_never_block_the_loop():
     """A 4 MB prompt, thirty of 200 kB and a body of 300,000 fields are under way, and the loop turns all the time."""
     engines, tokenizer = guarded()
     with serving(engines, max_body=1 << 23, max_prompt=1 << 22, max_chains=64) as served:
-        tokenizer.dog = dog = Watchdog(served)
+        tokenizer.dog = dog = Watchdog(served.server.loop)
         replies = {}
 
         def ask(number, body):
@@ -98,6 +103,28 @@ def test_long_prompts_never_block_the_loop():
     assert replies[0].json()["error"]["code"] == "context_length_exceeded"
     assert (replies[31].status_code, replies[31].json()["error"]["code"]) == (413, "too_many_values")
     assert tokenizer.long_texts == 31  # each prompt is encoded once, although both models read it
+    assert tokenizer.blocked == 0
+
+
+class Asks(Method):
+    """Asks both models about the problem, beside the chain and in a draft."""
+
+    async def think(self, chain):
+        question = Question("rewrite", "word")
+        await chain.ask("big", question)
+        await chain.draft("small", asked=question)
+        await chain.answer("big")
+
+
+async def test_side_questions_with_a_long_problem_never_block_the_loop():
+    """Such a question holds the whole problem, which is encoded once more for it."""
+    engines, tokenizer = guarded()
+    tokenizer.dog = Watchdog(asyncio.get_running_loop())
+    problem = Problem(messages=(Message("user", "word " * 5000),), max_tokens=64)
+    prompts = await asyncio.to_thread(tokenize_prompts, engines.values(), problem)
+    await run(problem, Asks(), engines, prompts=prompts)
+    tokenizer.dog.stop()
+    assert tokenizer.long_texts == 3
     assert tokenizer.blocked == 0
 
 
@@ -203,7 +230,7 @@ def test_the_models_tell_the_context_length():
 async def test_prompts_are_tokenized_once_for_all_choices():
     engines, tokenizer = guarded()
     with serving(pair()) as served:
-        tokenizer.dog = Watchdog(served)
+        tokenizer.dog = Watchdog(served.server.loop)
         with serving(engines) as other:
             body = {**ASK, "messages": [{"role": "user", "content": "word " * 5000}], "n": 8}
             assert (await asyncio.to_thread(other.post, json=body)).status_code == 200

@@ -10,7 +10,7 @@ from serving import ASK, Broken, Late, pair, serving
 
 from speculative.errors import EngineUnreachableError, UsageError
 from speculative.redaction import Redactor
-from speculative.serve import completion, logs
+from speculative.serve import chains, logs
 from speculative.serve.security import is_loopback
 from speculative.serve.server import make_server
 from speculative.settings import Settings
@@ -250,7 +250,7 @@ def test_a_bug_is_an_error_500_that_says_nothing(stream, monkeypatch):
     async def broken(*_, **__):
         raise ValueError("the hidden question")
 
-    monkeypatch.setattr(completion, "run", broken)
+    monkeypatch.setattr(chains, "run", broken)
     stream_out, handler = logged()
     try:
         with serving() as served:

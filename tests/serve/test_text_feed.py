@@ -12,7 +12,7 @@ from serving import TEXT, pair
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.problem import Message, Problem
-from speculative.serve.completion import RunningChains, raw_text, with_raw_budget
+from speculative.serve.chains import RunningChains, raw_text, with_raw_budget
 from speculative.serve.outcome import ChainOutcome, _union_s
 from speculative.serve.request import ChainRequest
 from speculative.serve.stops import StopFilter
@@ -45,11 +45,11 @@ def test_a_cut_holds_back_only_what_may_be_a_stop():
 async def streamed(engines, job):
     """All that a listener may take, and what the chain came to."""
     signal = Signal()
-    work = RunningChains(job, engines, signal, asyncio.Semaphore(1))
+    work = RunningChains(job, engines, signal.set)
     taken = []
     await work.start()
     while not work.is_done(0):
-        await signal.wait()
+        await signal.next()
         taken.append(work.feeds[0].take())
     outcome = work.outcome(0)
     taken.append(work.feeds[0].take())
@@ -101,10 +101,10 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     engines = pair(delay=0.01)
     job = ChainRequest(model="m", method=build("big_only"), problems=(Problem.of("Q"),), stream=True)
     signal = Signal()
-    work = RunningChains(job, engines, signal, asyncio.Semaphore(1))
+    work = RunningChains(job, engines, signal.set)
     await work.start()
     while engines["big"].produced < 5:
-        await signal.wait()
+        await signal.next()
     await work.close()
     signal.close()
     outcome = ChainOutcome.from_trace(next(work.traces()))

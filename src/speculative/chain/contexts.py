@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain as flatten
 
 from speculative.chain.context import Prompts, View
 from speculative.chain.drafts import Draft
+from speculative.chain.tokenizing import SHORT_TEXT, tokenize_off_loop
 from speculative.engines.base import Engine, Ids
 from speculative.errors import ChainStateError, ContextExceededError
 from speculative.problem import Problem
-from speculative.prompts import Question
+from speculative.prompts import Part, Question
 from speculative.trace.state import Ledger
 
 
@@ -20,6 +22,7 @@ class RoleContexts:
     def __init__(self, engines: Mapping[str, Engine], problem: Problem, ledger: Ledger, prompts: Prompts) -> None:
         self.engines, self.problem, self.ledger, self.prompts = engines, problem, ledger, prompts
         self._contexts: dict[str, View] = {}
+        self._questions: dict[str, tuple[Sequence[Part], list[int]]] = {}
 
     def of(self, role: str) -> View:
         """Returns a role's context. Raises `ChainStateError` for a role that the pair does not have."""
@@ -39,8 +42,17 @@ class RoleContexts:
         """Returns the prefix that asks a role a question, and the strings at which its reply stops."""
         context = self.of(role)
         asking = context.dialect.ask(question, self.problem.messages, self.last_text(after))
-        parts = context.parts(asking.parts)
-        return (self.prefix(role, after) + parts if asking.follows_chain else parts), asking.stop
+        known = self._questions.get(role)
+        ids = known[1] if known and known[0] == asking.parts else context.parts(asking.parts)
+        return (self.prefix(role, after) if asking.follows_chain else []) + ids, asking.stop
+
+    async def tokenize_question(self, role: str, question: Question, after: Draft | None) -> None:
+        """Tokenizes a long question beside the event loop, for the next `question`: it may hold the whole problem."""
+        context = self.of(role)
+        parts = context.dialect.ask(question, self.problem.messages, self.last_text(after)).parts
+        size = sum(len(part) for part in parts if isinstance(part, str))
+        if size > SHORT_TEXT:
+            self._questions[role] = parts, await tokenize_off_loop(size, partial(context.parts, parts))
 
     def last_text(self, after: Draft | None = None) -> str:
         """Returns the last text that is not empty, of the drafts down to `after`, else of the chain."""

@@ -70,6 +70,8 @@ class Proposer:
         pending, nothing = self._parts.pending.begin(parents), [Completion((), "length")] * len(nodes)
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
+            if asked:
+                await self._contexts.tokenize_question(acting, asked, parents[0])
             if not all(self._parts.drafts.can_attach(*base) for base in bases):
                 return acting, None
             asking = [
@@ -124,6 +126,7 @@ class Proposer:
     async def ask(
         self, node: TreeNode, question: Question, after: Draft | None, n: int, max_tokens: int, temperature: float | None, role: str
     ) -> tuple[str, ...]:
+        await self._contexts.tokenize_question(role, question, after)
         if after and not self._parts.drafts.can_attach(after, after.node):
             return ("",) * n
         context, (prefix, stop) = self._contexts.of(role), self._contexts.question(role, question, after)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -15,13 +13,6 @@ from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
 from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Settings
 from speculative.splitreason.service import SplitReasonService
-
-GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
-
-  curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
-    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens has she?"}}]}}'
-
-"""
 
 
 def _flags() -> type[BaseModel]:
@@ -53,22 +44,4 @@ def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = Non
     chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
     chosen = chosen.model_copy(update=given)
-    log, greeter = logging.getLogger("speculative.serve"), Greeter()
-    if sys.stderr.isatty():
-        log.addHandler(greeter)
-    try:
-        run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])
-    finally:
-        log.removeHandler(greeter)
-
-
-class Greeter(logging.Handler):
-    """Writes where the service listens, and an example, for a person at a terminal."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        if record.getMessage() == "listening":
-            url = str(fields["url"])
-            key = " -H 'Authorization: Bearer KEY'" if fields["authentication"] else ""
-            sys.stderr.write(GREETING.format(url=url, root=url.removesuffix("/v1"), key=key))
-            sys.stderr.flush()
+    run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])

@@ -8,22 +8,23 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.serve import schemas
+from speculative.serve import replies, schemas
 from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
+from speculative.serve.completion_writer import CompletionWriter, encode
 from speculative.serve.docs_page import docs_page
 from speculative.serve.errors import ApiError, api_error
 from speculative.serve.metrics import CONTENT_TYPE
-from speculative.serve.openapi import BODY_ERRORS, KEY_ERROR, describe_body, describe_stream, error_replies, service_schema
+from speculative.serve.openapi import describe_json, describe_post, error_replies, service_schema
 from speculative.serve.request_log import RequestLog
-from speculative.serve.responses import CompletionWriter
-from speculative.serve.responses_api import ResponsesWriter
+from speculative.serve.responses_writer import ResponsesWriter
 from speculative.serve.security import RequireKey, add_host_and_origin_checks
 from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
@@ -51,8 +52,12 @@ def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callabl
     )
     app.state.service = state
     app.openapi = lambda: service_schema(app)
-    _add_generation_routes(app, state)
-    _add_health_routes(app, state)
+    router = protected_router(state)
+    for prefix in ("/v1", ""):  # clients with an address without /v1 work too
+        _add_generation_routes(router, state, prefix)
+        _add_model_routes(router, state, prefix)
+    _add_service_routes(app, router, state)
+    app.include_router(router)
     _add_error_handlers(app, state)
     add_host_and_origin_checks(app, settings)
     app.add_middleware(RequestLog, metrics=state.metrics)
@@ -72,72 +77,57 @@ def protected_router(state: ServiceState) -> APIRouter:
     """Makes a router whose routes need a key, if the service has keys."""
     if not state.keys:
         return APIRouter()
-    return APIRouter(dependencies=[Security(RequireKey(state.keys))], responses=error_replies(*KEY_ERROR))
+    return APIRouter(dependencies=[Security(RequireKey(state.keys))], responses=error_replies(401))
 
 
-def _add_generation_routes(app: FastAPI, state: ServiceState) -> None:
-    router = protected_router(state)
+def _add_generation_routes(router: APIRouter, state: ServiceState, prefix: str) -> None:
+    async def body_of(request: Request, model: type[BaseModel]) -> Any:
+        return await read_body(request, model, state.settings, state.closing)
 
     async def chat_completions(request: Request) -> Response:
         """Write one chain of thought with two models, and its answer."""
-        body = await read_body(request, schemas.ChatRequest, state.settings, state.closing)
-        chains = state.reader.chat(body)
-        return await ChainReply(state, request, chains, CompletionWriter(chains)).respond()
+        chains = state.reader.chat(await body_of(request, schemas.ChatRequest))
+        return await ChainReply(state, request, CompletionWriter(chains)).respond()
 
     async def completions(request: Request) -> Response:
         """Continue raw text."""
-        body = await read_body(request, schemas.CompletionRequest, state.settings, state.closing)
-        chains = state.reader.completion(body)
-        return await ChainReply(state, request, chains, CompletionWriter(chains)).respond()
+        chains = state.reader.completion(await body_of(request, schemas.CompletionRequest))
+        return await ChainReply(state, request, CompletionWriter(chains)).respond()
 
     async def responses(request: Request) -> Response:
         """Write one chain of thought and its answer, in the form of the Responses API."""
-        body = await read_body(request, schemas.ResponsesRequest, state.settings, state.closing)
-        chains = state.reader.responses(body)
-        return await ChainReply(state, request, chains, ResponsesWriter(chains, body)).respond()
+        body = await body_of(request, schemas.ResponsesRequest)
+        return await ChainReply(state, request, ResponsesWriter(state.reader.responses(body), body)).respond()
 
-    async def list_models() -> Response:
+    described = (
+        ("chat/completions", chat_completions, describe_post(schemas.ChatRequest, replies.ChatCompletion, replies.Chunk)),
+        ("completions", completions, describe_post(schemas.CompletionRequest, replies.TextCompletion, replies.Chunk)),
+        ("responses", responses, describe_post(schemas.ResponsesRequest, replies.ResponsesReply, replies.ResponsesEvent)),
+    )
+    for path, endpoint, description in described:
+        router.add_api_route(f"{prefix}/{path}", endpoint, methods=["POST"], include_in_schema=bool(prefix), **description)
+
+
+def _add_model_routes(router: APIRouter, state: ServiceState, prefix: str) -> None:
+    @router.get(f"{prefix}/models", include_in_schema=bool(prefix), responses={200: describe_json(replies.ModelList)})
+    async def list_models() -> Response:  # pyright: ignore[reportUnusedFunction]
         """List an id for each method that the pair can serve, and for each preset."""
         return Response(state.models.page, media_type="application/json")
 
-    async def get_model(model: str) -> dict[str, Any]:
+    model_replies = {200: describe_json(replies.ModelCard), **error_replies(404)}
+
+    @router.get(f"{prefix}/models/{{model:path}}", include_in_schema=bool(prefix), responses=model_replies)
+    async def get_model(model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Describe one model."""
-        return state.models.one(model)
-
-    posts = (
-        ("chat/completions", chat_completions, schemas.ChatRequest, schemas.ChatCompletion, schemas.Chunk),
-        ("completions", completions, schemas.CompletionRequest, schemas.TextCompletion, schemas.Chunk),
-        ("responses", responses, schemas.ResponsesRequest, schemas.ResponsesReply, schemas.ResponsesEvent),
-    )
-    for prefix, shown in (("/v1", True), ("", False)):  # clients with an address without /v1 work too
-        for path, endpoint, body, reply, event in posts:
-            router.add_api_route(
-                f"{prefix}/{path}",
-                endpoint,
-                methods=["POST"],
-                include_in_schema=shown,
-                openapi_extra=describe_body(body),
-                responses={200: describe_stream(reply, event), **error_replies(*BODY_ERRORS)},
-            )
-        router.add_api_route(f"{prefix}/models", list_models, include_in_schema=shown, responses={200: {"model": schemas.ModelList}})
-        router.add_api_route(
-            f"{prefix}/models/{{model:path}}",
-            get_model,
-            include_in_schema=shown,
-            response_model=None,
-            responses={200: {"model": schemas.ModelCard}, **error_replies(404)},
-        )
-    app.include_router(router)
+        return Response(encode(state.models.one(model)), media_type="application/json")
 
 
-def _add_health_routes(app: FastAPI, state: ServiceState) -> None:
-    router = protected_router(state)
-
-    async def health() -> dict[str, str]:
+def _add_service_routes(app: FastAPI, router: APIRouter, state: ServiceState) -> None:
+    async def health() -> Response:
         """Answer while the process is alive."""
-        return {"status": "ok"}
+        return JSONResponse({"status": "ok"})
 
-    async def ready() -> JSONResponse:
+    async def ready() -> Response:
         """Answer whether both engines do, or the one that goes on alone (`degrade`)."""
         reason, missed = await state.readiness()
         if reason:
@@ -150,34 +140,33 @@ def _add_health_routes(app: FastAPI, state: ServiceState) -> None:
         return Response(state.metrics.page(), media_type=CONTENT_TYPE)
 
     @router.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+    async def docs() -> Response:  # pyright: ignore[reportUnusedFunction]
         return HTMLResponse(docs_page(app.openapi()), headers=PAGE_POLICY)
 
     @router.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def openapi() -> Response:  # pyright: ignore[reportUnusedFunction]
         return JSONResponse(app.openapi())
 
-    add_health_route(app, "/health", health, responses={200: {"model": schemas.Health}})
-    add_health_route(app, "/ready", ready, responses={status: {"model": schemas.Readiness} for status in (200, 503)})
-    app.include_router(router)
+    add_health_route(app, "/health", health, {200: describe_json(replies.Readiness)})
+    add_health_route(app, "/ready", ready, {status: describe_json(replies.Readiness) for status in (200, 503)})
 
 
-def add_health_route(app: FastAPI, path: str, endpoint: Callable[..., Any], **description: Any) -> None:
+def add_health_route(app: FastAPI, path: str, endpoint: Callable[..., Any], responses: dict[int | str, dict[str, Any]]) -> None:
     """Adds an open route that answers `HEAD` too, as load balancers ask."""
-    app.add_api_route(path, endpoint, methods=["GET"], response_model=None, **description)
-    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False, response_model=None)
+    app.add_api_route(path, endpoint, methods=["GET"], responses=responses)
+    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _add_error_handlers(app: FastAPI, state: ServiceState) -> None:
     async def reply(request: Request, error: Exception) -> Response:
         found = api_error(error, request.state.request_id)
         found.message = state.redact(found.message)
-        return JSONResponse(found.body, found.status, found.headers)
+        return found.response()
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        found = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", code=str(error.status_code))
-        return JSONResponse(found.body, found.status, {**found.headers, **(error.headers or {})})
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return ApiError(error.status_code, message, code=str(error.status_code)).response(headers=error.headers)
 
     async def disconnected(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # for the log: there is no client any more

@@ -1,13 +1,13 @@
-"""Errors of the API: what a client is told, and what stays in the log."""
+"""Errors of the API: the part that a client sees, while the rest stays in the log."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from fastapi.responses import JSONResponse
 from msgspec import structs
-from starlette.exceptions import HTTPException
 
 from speculative.errors import (
     ContextExceededError,
@@ -26,7 +26,7 @@ from speculative.redaction import without_address
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 MAX_MESSAGE = 1000
-"""Characters of an error's message at most: it may quote what the client sent."""
+"""Characters of an error's message at most: it may quote the request."""
 DEFAULT_WAIT_S = 5
 """`Retry-After` for a busy model server that named none."""
 MAX_WAIT_S = 3600
@@ -64,10 +64,11 @@ class ApiError(Exception):
         message = self.message.encode("utf-8", "replace").decode()
         return {"error": {"message": message, "type": self.kind, "param": self.param, "code": self.code}}
 
-    @property
-    def headers(self) -> dict[str, str]:
-        headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
-        return headers | ({"www-authenticate": "Bearer"} if self.status == 401 else {})
+    def response(self, *, body: Any = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+        """Makes the reply."""
+        more = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        more |= {"www-authenticate": "Bearer"} if self.status == 401 else {}
+        return JSONResponse(body or self.body, self.status, {**more, **(headers or {})})
 
 
 def unsupported_value(param: str, reason: str) -> ApiError:
@@ -88,13 +89,11 @@ def first_error(error: BaseException) -> BaseException:
 
 
 def api_error(error: BaseException, request_id: str) -> ApiError:
-    """Converts an exception into an error reply. A bug is only said to have happened: its message could hold a prompt."""
+    """Converts an exception into an error reply. A bug's own message is left out, since it could hold a prompt."""
     more = f"the service's log says more of the request {request_id}"
     match error := first_error(error):
         case ApiError():
             return error
-        case HTTPException(status_code=status, detail=detail):
-            return ApiError(status, str(detail), code=str(status))
         case UnknownNameError(kind="model"):
             return ApiError(404, str(error), code="model_not_found", param="model")
         case UnsupportedMethodError():
@@ -129,11 +128,8 @@ def _path(error: dict[str, Any]) -> list[str]:
     return [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
 
 
-# ---- redaction: a client learns the role, the model and the kind of failure, but no address and no words of a server ----
-
-
 def describe_failure(error: EngineError) -> str:
-    """Names the role of the engine that failed, and the kind of failure."""
+    """Names the role of the engine that failed, and the kind of failure: clients see no address and no words of a server."""
     model = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, ContextExceededError):
         return f"{model}: {error.what}; {error.advice}"

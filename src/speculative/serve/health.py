@@ -1,4 +1,4 @@
-"""Readiness: whether each engine answers, asked seldom however many want to know."""
+"""Readiness: asks each engine for a token, but seldom."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ class EngineProbe:
 
     def __init__(self, engine: Engine, redact: Callable[[str], str]) -> None:
         self._engine, self._redact = engine, redact
-        self._answers, self._logged = False, True
-        self._expires = 0.0
+        self._answers, self._expires = True, 0.0
         self._call: asyncio.Task[None] | None = None
 
     async def answers(self) -> bool:
-        """Returns whether the engine wrote a token when it was last asked."""
+        """Returns whether the engine wrote a token at the last probe."""
         if time.monotonic() >= self._expires:
-            self._call = self._call or asyncio.create_task(self._ask())
+            self._call = self._call or asyncio.create_task(self._probe())
             await asyncio.shield(self._call)  # other requests wait for it too
         return self._answers
 
@@ -38,19 +37,18 @@ class EngineProbe:
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
 
-    async def _ask(self) -> None:
+    async def _probe(self) -> None:
+        reason = None
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._engine.complete([self._engine.tokenizer.encode("1")], Decoding(1), key="ready", stats=CallStats())
-            reason = ""
         except TimeoutError:
             reason = f"no token within {PROBE_TIMEOUT_S:g} s"
         except EngineError as error:
             reason = self._redact(str(error))
         finally:
             self._call = None
-        self._answers, self._expires = not reason, time.monotonic() + PROBE_INTERVAL_S
-        if self._answers != self._logged:
-            self._logged = self._answers
+        before, self._answers, self._expires = self._answers, reason is None, time.monotonic() + PROBE_INTERVAL_S
+        if self._answers != before:
             event, level = ("a model answers again", 20) if self._answers else ("a model does not answer", 30)
-            log(event, level, engine=self._engine.name, reason=reason or None)
+            log(event, level, engine=self._engine.name, reason=reason)

@@ -1,9 +1,10 @@
-"""The log: one JSON object a line, without prompts and without secrets."""
+"""The log, without prompts and without secrets: JSON lines, or plain lines for a person at a terminal."""
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
 import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -12,9 +13,14 @@ from speculative.redaction import Redactor
 
 LOG = logging.getLogger("speculative.serve")
 LOGGERS = ("speculative", "uvicorn.error", "asyncio")
+GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
+
+  curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
+    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens does she have?"}}]}}'
+"""
 
 
-class JsonFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """Formats JSON lines. An exception is its type and the place that raised it: its message could hold a prompt."""
 
     def __init__(self, redact: Redactor) -> None:
@@ -31,7 +37,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["where"] = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(record.exc_info[2])]
-        return self._redact(json.dumps(line, default=str))
+        return self._redact(self.line(line))
+
+    def line(self, fields: dict[str, Any]) -> str:
+        """Writes the fields of one line."""
+        return json.dumps(fields, default=str)
+
+
+class TerminalFormatter(LineFormatter):
+    """Formats lines for a person. The first one says where the service listens, and shows a request."""
+
+    def line(self, fields: dict[str, Any]) -> str:
+        """Writes the time, the event and its fields."""
+        if fields["event"] == "listening":
+            url, key = fields["url"], " -H 'Authorization: Bearer KEY'" if fields["authentication"] else ""
+            return GREETING.format(url=url, root=url.removesuffix("/v1"), key=key)
+        time, level = datetime.fromisoformat(fields.pop("time")).astimezone(), fields.pop("level")
+        event = fields.pop("event") if level == "info" else f"{level}: {fields.pop('event')}"
+        more = (f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}" for name, value in fields.items())
+        return " ".join([f"{time:%H:%M:%S}", event, *more])
 
 
 def log(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:
@@ -43,8 +67,8 @@ def log(event: str, level: int = logging.INFO, *, error: BaseException | None = 
 
 def set_up(level: str, redact: Redactor, stream: TextIO | None = None) -> logging.Handler:
     """Sends the log to a stream (standard error). The caller removes the handler with `take_down`."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter(redact))
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter((TerminalFormatter if handler.stream.isatty() else LineFormatter)(redact))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -12,56 +12,30 @@ from speculative.serve.queue import ChainQueue
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 SMALL_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
-TOKEN_KINDS = {
-    "kept": "kept_tokens",
-    "discarded": "discarded_tokens",
-    "prompt": "prompt_tokens",
-    "cached": "cached_tokens",
-    "scored": "scored_tokens",
-}
+TOKEN_KINDS = ("kept", "discarded", "prompt", "cached", "scored")
 
 
 class Metrics:
     """Counts requests and chains, never single tokens. Metrics with labels are functions of their labels."""
 
     def __init__(self, queue: ChainQueue) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = cache(
-            Counter("speculative_requests", "Requests by route and status.", ["route", "status"], registry=registry).labels
-        )
-        self.chains = cache(
-            Counter("speculative_chains", "Finished chains by method and finish reason.", ["method", "finish"], registry=registry).labels
-        )
-        self.tokens = cache(Counter("speculative_tokens", "Tokens by role and fate.", ["role", "fate"], registry=registry).labels)
-        self.degraded = cache(
-            Counter(
-                "speculative_degraded_chains",
-                "Chains that one model finished alone, by the role whose server was lost.",
-                ["role"],
-                registry=registry,
-            ).labels
-        )
-        self.errors = cache(Counter("speculative_engine_errors", "Errors of engines, by kind.", ["kind"], registry=registry).labels)
-        self.cancelled = Counter("speculative_cancelled_requests", "Requests whose client went away.", registry=registry)
-        self.seconds = cache(
-            Histogram(
-                "speculative_phase_seconds",
-                "Seconds by phase: queue, first_text, engines, total.",
-                ["phase"],
-                buckets=SECONDS,
-                registry=registry,
-            ).labels
-        )
-        self.overhead = Histogram(
-            "speculative_overhead_seconds",
-            "Seconds of a request in which it neither waited nor an engine worked for it.",
-            buckets=SMALL_SECONDS,
-            registry=registry,
-        )
-        in_flight = Gauge("speculative_chains_in_flight", "Chains that are being written.", registry=registry)
-        in_flight.set_function(lambda: queue.running)
-        waiting = Gauge("speculative_requests_waiting", "Requests that wait for a place.", registry=registry)
-        waiting.set_function(lambda: queue.waiting)
+        self.registry = own = CollectorRegistry()
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"speculative_{name}", about, labels, registry=own)
+
+        self.requests = cache(counter("requests", "Requests by route and status.", "route", "status").labels)
+        self.chains = cache(counter("chains", "Finished chains by method and finish reason.", "method", "finish").labels)
+        self.tokens = cache(counter("tokens", "Tokens by role and fate.", "role", "fate").labels)
+        self.degraded = cache(counter("degraded_chains", "Chains that one model finished alone, by the lost role.", "role").labels)
+        self.errors = cache(counter("engine_errors", "Errors of engines, by kind.", "kind").labels)
+        self.cancelled = counter("cancelled_requests", "Requests whose client went away.")
+        phases = "Seconds by phase: queue, first_text, engines, total."
+        self.seconds = cache(Histogram("speculative_phase_seconds", phases, ["phase"], buckets=SECONDS, registry=own).labels)
+        about = "Seconds of a request in which it neither waited nor an engine worked for it."
+        self.overhead = Histogram("speculative_overhead_seconds", about, buckets=SMALL_SECONDS, registry=own)
+        Gauge("speculative_chains_in_flight", "Chains that are being written.", registry=own).set_function(lambda: queue.running)
+        Gauge("speculative_requests_waiting", "Requests that wait for a place.", registry=own).set_function(lambda: queue.waiting)
 
     def count_chain(self, method: str, outcome: ChainOutcome) -> None:
         """Counts a finished chain."""
@@ -74,8 +48,8 @@ class Metrics:
         if role := outcome.degraded:
             self.degraded(role).inc()
         for role, usage in outcome.usage.items():
-            for kind, field in TOKEN_KINDS.items():
-                self.tokens(role, kind).inc(getattr(usage, field))
+            for kind in TOKEN_KINDS:
+                self.tokens(role, kind).inc(getattr(usage, f"{kind}_tokens"))
 
     def page(self) -> bytes:
         """Renders all metrics as text."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from speculative.errors import UnknownNameError, UnsupportedMethodError
 from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.pair import Pair
+from speculative.serve.completion_writer import encode
+from speculative.serve.replies import ModelCard, ModelList
 from speculative.serve.request import OWNER, find_preset, innermost
-from speculative.serve.responses import encode
 from speculative.settings import Settings
 
 
@@ -23,39 +22,27 @@ class ModelCatalog:
         self._settings, self._created, self._pair = settings, created, pair
         cards = {name: self._card(name) for name in (*names(), *settings.presets)}
         self._cards = {name: card for name, card in cards.items() if card}
-        self.page = encode({"object": "list", "data": list(self._cards.values())})
+        self.page = encode(ModelList(list(self._cards.values())))
 
-    def one(self, model: str) -> dict[str, Any]:
+    def one(self, model: str) -> ModelCard:
         """Finds one model by its id. Raises `UnknownNameError`."""
         name = model.removeprefix(f"{OWNER}/")
         card = self._cards.get(self._settings.method if name == OWNER else name)
         if card is None:
-            raise UnknownNameError("model", model[:256], [card["id"] for card in self._cards.values()])
+            raise UnknownNameError("model", model[:256], [card.id for card in self._cards.values()])
         return card
 
-    def _card(self, name: str) -> dict[str, Any] | None:
+    def _card(self, name: str) -> ModelCard | None:
         """Describes a model, or returns None for a method that the pair cannot serve."""
         method = find_preset(self._settings, name).build()
-        context: dict[str, int] = {}
+        kind = type(innermost(method))
+        about = {"method": name_of(method), "params": params_of(method), "about": kind.summary()}
+        about |= {"append_only": append_only(method), "schema": kind.model_json_schema()}
+        card = ModelCard(id=f"{OWNER}/{name}", created=self._created, owned_by=OWNER, speculative=about)
         if self._pair is not None:
             try:
                 self._pair.check(method)
             except UnsupportedMethodError:
                 return None
-            length = min(engine.context for engine in self._pair.values())  # a problem has to fit into every model of the pair
-            context = {"max_model_len": length, "context_length": length}
-        kind = type(innermost(method))
-        return {
-            "id": f"{OWNER}/{name}",
-            "object": "model",
-            "created": self._created,
-            "owned_by": OWNER,
-            **context,
-            "speculative": {
-                "method": name_of(method),
-                "params": params_of(method),
-                "about": kind.summary(),
-                "append_only": append_only(method),
-                "schema": kind.model_json_schema(),
-            },
-        }
+            card.max_model_len = card.context_length = min(engine.context for engine in self._pair.values())
+        return card

@@ -6,21 +6,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from msgspec import Struct
+from msgspec.json import schema_components
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from speculative.serve import schemas
+from speculative.serve.replies import ErrorReply
 
-REFERENCE = "#/components/schemas/{model}"
-DOCUMENTED = (
-    schemas.ChatRequest,
-    schemas.CompletionRequest,
-    schemas.ResponsesRequest,
-    schemas.SplitReasonRequest,
-    schemas.Chunk,
-    schemas.ResponsesEvent,
-)
-"""Models that routes refer to and the framework does not collect."""
+REFERENCE = "#/components/schemas/{name}"
 ERRORS = {
     400: "A field cannot be honoured; the message names it.",
     401: "The key is missing or wrong.",
@@ -34,31 +27,31 @@ ERRORS = {
     503: "The models are loading, a model's server is busy, or the service is shutting down; `Retry-After` says when to come back.",
 }
 BODY_ERRORS = (400, 404, 408, 413, 415, 429, 500, 502, 503)
-KEY_ERROR = (401,)
 
 
-def error_replies(*statuses: int, model: type[BaseModel] = schemas.ErrorReply) -> dict[int | str, dict[str, Any]]:
+KNOWN: dict[str, type[Any]] = {}
+"""Types that a route refers to, by name."""
+
+
+def describe_json(reply: type[Any], description: str = "The reply.") -> dict[str, Any]:
+    """Describes a JSON reply by the type that the service writes."""
+    return {"description": description, "content": {"application/json": {"schema": _reference(reply)}}}
+
+
+def error_replies(*statuses: int, reply: type[Any] = ErrorReply) -> dict[int | str, dict[str, Any]]:
     """Describes error replies."""
-    return {status: {"model": model, "description": ERRORS[status]} for status in statuses}
+    return {status: describe_json(reply, ERRORS[status]) for status in statuses}
 
 
-def describe_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Describes a JSON body that the endpoint reads itself."""
-    schema = {"$ref": REFERENCE.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def describe_stream(reply: type[BaseModel], event: type[BaseModel]) -> dict[str, Any]:
-    """Describes a reply that is one JSON object, or with `stream: true` server-sent events."""
+def describe_post(body: type[BaseModel], reply: type[Any], event: type[Any] | None = None, error: type[Any] = ErrorReply) -> dict[str, Any]:
+    """Describes a route that reads a JSON body itself. With an `event` type its reply may be a stream."""
+    whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
+    if event:
+        data = {"type": "string", "description": f"events whose data is a {event.__name__} each"}
+        whole["content"]["text/event-stream"] = {"schema": data, "itemSchema": _reference(event)}
     return {
-        "model": reply,
-        "description": "The whole reply, or with `stream: true` server-sent events.",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string", "description": f"events whose data is a {event.__name__} each"},
-                "itemSchema": {"$ref": REFERENCE.format(model=event.__name__)},
-            }
-        },
+        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(body)}}}},
+        "responses": {200: whole, **error_replies(*BODY_ERRORS, reply=error)},
     }
 
 
@@ -66,13 +59,19 @@ def service_schema(app: FastAPI) -> dict[str, Any]:
     """Builds the schema of an application, once."""
     if not app.openapi_schema:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        models: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in DOCUMENTED]
-        definitions = models_json_schema(models, ref_template=REFERENCE)[1].get("$defs", {})
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions)
-        for name in ("HTTPValidationError", "ValidationError"):  # the framework's own, which is never sent
-            schema["components"]["schemas"].pop(name, None)
         for operations in schema["paths"].values():
             for operation in operations.values():
-                operation["responses"].pop("422", None)
+                operation["responses"].pop("422", None)  # the framework's own reply, which is never sent
+        requests: list[tuple[type[BaseModel], Any]] = [(kind, "validation") for kind in KNOWN.values() if issubclass(kind, BaseModel)]
+        replies = [kind for kind in KNOWN.values() if issubclass(kind, Struct)]
+        schema.setdefault("components", {})["schemas"] = {
+            **models_json_schema(requests, ref_template=REFERENCE.format(name="{model}"))[1]["$defs"],
+            **schema_components(replies, ref_template=REFERENCE)[1],
+        }
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _reference(kind: type[Any]) -> dict[str, str]:
+    KNOWN[kind.__name__] = kind
+    return {"$ref": REFERENCE.format(name=kind.__name__)}

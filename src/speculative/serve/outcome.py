@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 
 from speculative.answers import extract_boxed
+from speculative.result import Result
+from speculative.serve.replies import TokenCounts
 from speculative.serve.stops import StopFilter
-from speculative.trace.events import Call, Ended, Stopped
+from speculative.trace.events import Call, Stopped
 from speculative.trace.trace import Trace
 from speculative.trace.usage import Usage
 
@@ -26,14 +28,12 @@ class ChainOutcome(Struct, frozen=True):
     reasoning: str
     content: str
     finish: str
-    seed: int
-    seconds: float
     busy_s: float
-    usage: dict[str, Usage]
     kept: int
     reasoning_tokens: int
     prompt_tokens: int
     cached_tokens: int
+    usage: dict[str, Usage]
     degraded: str | None
     trace: Trace
 
@@ -45,8 +45,8 @@ class ChainOutcome(Struct, frozen=True):
             close: for a raw completion, whose thinking and answer are one text.
             finish: the reason where the service ended the chain.
         """
-        ledger, started, last = trace.ledger, trace.started, trace.events[-1]
-        stops, thinking, answer = started.problem.stop, ledger.text("thinking"), ledger.text("answer")
+        ledger, stops, result = trace.ledger, trace.started.problem.stop, Result.from_trace(trace)
+        thinking, answer = result.reasoning, ledger.text("answer")
         if close is None:
             content = StopFilter.cut(answer, stops, strip=True)
         else:
@@ -57,48 +57,41 @@ class ChainOutcome(Struct, frozen=True):
         return cls(
             reasoning=thinking,
             content=content,
-            finish=finish or (last.finish_reason if isinstance(last, Ended) else _stop_reason(trace)),
-            seed=started.problem.seed,
-            seconds=last.seconds if isinstance(last, Ended) else last.at,
+            finish=finish or result.finish_reason or _stop_reason(trace),
             busy_s=_union_s(calls),
-            usage=ledger.usage(),
             kept=ledger.kept,
             reasoning_tokens=sum(piece.kept for piece in ledger.pieces if piece.phase == "thinking"),
             prompt_tokens=first.prompt_tokens // max(1, first.requests) if first else 0,
             cached_tokens=first.cached_tokens // max(1, first.requests) if first else 0,
-            degraded=trace.degraded,
+            usage=result.usage,
+            degraded=result.degraded,
             trace=trace,
         )
 
     @property
-    def finish_reason(self) -> str:
+    def finish_reason(self) -> Literal["length", "stop"]:
         """The finish reason in the two words of the OpenAI API."""
         return "length" if self.finish in LENGTH else "stop"
 
     @property
-    def extension(self) -> dict[str, Any]:
-        """The fields under `speculative` beside a choice."""
+    def report(self) -> dict[str, Any]:
+        """The fields of the chain's `ChainReport`."""
         return {
             "finish_reason": self.finish,
-            "seed": self.seed,
-            "seconds": self.seconds,
+            "seed": self.trace.started.problem.seed,
+            "seconds": self.trace.seconds,
             "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
-            "usage": to_builtins(self.usage),
+            "usage": self.usage,
         }
 
 
-def openai_usage(outcomes: Sequence[ChainOutcome], chains_for_prompt: int) -> dict[str, Any]:
-    """Sums usage as the OpenAI API has it: a prompt counts once for all its choices, a completion as it was kept."""
+def count_tokens(outcomes: Sequence[ChainOutcome], chains_for_prompt: int) -> TokenCounts:
+    """Counts tokens as the OpenAI API does: a completion as it was kept."""
     prompts = outcomes[::chains_for_prompt]
     prompt, completion = sum(o.prompt_tokens for o in prompts), sum(o.kept for o in outcomes)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": sum(o.cached_tokens for o in prompts)},
-        "completion_tokens_details": {"reasoning_tokens": sum(o.reasoning_tokens for o in outcomes)},
-    }
+    cached, reasoning = sum(o.cached_tokens for o in prompts), sum(o.reasoning_tokens for o in outcomes)
+    return TokenCounts(prompt, completion, prompt + completion, {"cached_tokens": cached}, {"reasoning_tokens": reasoning})
 
 
 def _stop_reason(trace: Trace) -> str:

@@ -1,4 +1,4 @@
-"""The outermost layer of the application: request ids, a line in the log for each request, and errors that nothing else caught."""
+"""The outermost layer of the application: request ids, a line in the log for each request, and uncaught errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 import time
 from typing import Any
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speculative.serve.errors import api_error
@@ -54,8 +53,7 @@ class RequestLog:
         except Exception as error:  # noqa: BLE001  the client gets an answer, and the log has a line
             log("bug", 40, error=error, request=state["request_id"])
             if not status:
-                reply = api_error(error, state["request_id"])
-                await JSONResponse(reply.body, reply.status)(scope, receive, identified)
+                await api_error(error, state["request_id"]).response()(scope, receive, identified)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests(route, str(status or 499)).inc()

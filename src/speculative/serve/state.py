@@ -36,7 +36,6 @@ class ServiceState:
         self.redact = Redactor(self.keys)
         self.created = int(time.time())
         self.models = ModelCatalog(settings, self.created, None)
-        self.long_prompts = asyncio.Semaphore(1)
         self.closing = asyncio.Event()
         self.failure: Exception | None = None
         self._open_pair, self._on_failure = open_pair, on_failure

@@ -1,13 +1,14 @@
-"""Streams chains: a listener collects what is final of each chain's text, and the stream sends it as soon as it is there."""
+"""Collects the text of chains as soon as it is final, and streams it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
 import anyio
-import msgspec
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from speculative.serve.errors import redact_event
@@ -23,14 +24,14 @@ COMMENT = b": the chain is being written\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-class RawText:
-    """How a raw completion becomes one text.
+class RawText(Struct, frozen=True):
+    """Rules by which a raw completion becomes one text.
 
     `ends`: by role, the ids that end a text; None where the prompt opened the thinking, so that an answer follows.
     """
 
-    def __init__(self, close: CloseThinking, ends: Mapping[str, frozenset[int]] | None) -> None:
-        self.close, self.ends = close, ends
+    close: CloseThinking
+    ends: Mapping[str, frozenset[int]] | None
 
 
 class TextFeed:
@@ -57,36 +58,31 @@ class TextFeed:
         raw: RawText | None = None,
         watch: bool = False,
     ) -> None:
-        self.trace = trace
         self.live = False
         self.finish = ""
-        self._notify, self._stop = notify, stop
-        self._final = append_only
-        self._raw, self._watch = raw, watch
+        self._notify, self._stop, self._trace = notify, stop, trace
+        self._final, self._raw, self._watch = append_only, raw, watch
         self._filter = StopFilter(stops, strip=raw is None)
-        self._pieces = 0
-        self._early = 0
+        self._pieces = self._early = 0
         self._last_text: str = ""
         self._answering = False
         self._reasoning = self._content = ""
-        self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), self.trace.events, 0)]
+        self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
 
     def __call__(self, item: AnyEvent | TextDelta) -> None:
         """Takes an event of the chain, or a piece of text that is being written."""
-        if isinstance(item, TextDelta):
-            if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
-                if item.phase == "answer":
-                    self._begin_answer()
-                self._put(item.phase, item.text)
-                self._early += len(item.text)
-            if not self.live or self._watch:
-                self.live = True
-                self._notify()
-            return
         match item:
-            case events.Started():
+            case TextDelta():
+                if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
+                    if item.phase == "answer":
+                        self._begin_answer()
+                    self._put(item.phase, item.text)
+                    self._early += len(item.text)
+                if not self.live or self._watch:
+                    self.live = True
+                    self._notify()
                 return
-            case events.Cancelled():  # text that left early stays: nothing can call it back
+            case events.Started() | events.Cancelled():  # text that left early stays: nothing can call it back
                 return
             case events.Answered():
                 self._begin_answer()
@@ -109,22 +105,22 @@ class TextFeed:
         self._reasoning = self._content = ""
         return taken
 
+    def take_events(self) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """Yields new events of the chain and its children, each with the way to its chain."""
+        for place, (path, happened, sent) in enumerate(self._sent):  # grows while children are found
+            self._sent[place] = (path, happened, len(happened))
+            for event in happened[sent:]:
+                if isinstance(event, events.Child):  # its own events follow one by one
+                    self._sent.append(((*path, event.index), event.events, 0))
+                    yield path, {"event": "child", "at": event.at, "index": event.index, "seed": event.seed}
+                else:
+                    yield path, redact_event(event)
+
     def close(self) -> None:
         """Makes the held-back text final, since the chain is over."""
         self._final = True
         self._advance()
         self._content += self._filter.end()
-
-    def take_events(self) -> list[bytes]:
-        """Returns new events of the chain and its children as JSON, each with the chain that it belongs to."""
-        found: list[bytes] = []
-        for place, (path, happened, sent) in enumerate(self._sent):  # grows while children are found
-            for event in happened[sent:]:
-                if isinstance(event, events.Child):
-                    self._sent.append(((*path, event.index), event.events, 0))
-                found.append(_event_json(path, event))
-            self._sent[place] = (path, happened, len(happened))
-        return found
 
     def _begin_answer(self) -> None:
         if not self._final:
@@ -133,7 +129,7 @@ class TextFeed:
 
     def _advance(self) -> None:
         """Collects the ledger's new pieces; `_early` characters of them were collected as deltas."""
-        pieces = self.trace.ledger.pieces
+        pieces = self._trace.ledger.pieces
         for piece in pieces[self._pieces :]:
             skip = min(self._early, len(piece.text))
             self._early -= skip
@@ -157,17 +153,14 @@ class TextFeed:
         if self._raw and self._filter.done:  # not before the text with it is committed: until then it is in no trace
             self._end("stop")
         ends = self._raw.ends if self._raw else None
-        if not ends:
-            return
         match item:
-            case events.Wrote(call=call, proposal=proposal):
-                role, completion = call.role, proposal.completion
-            case events.Accepted(drafts=drafts):
-                role, proposal = self.trace.ledger.proposals[drafts[-1]]
-                completion = proposal.completion
+            case events.Wrote() if ends:
+                role, proposal = item.call.role, item.proposal
+            case events.Accepted() if ends:
+                role, proposal = self._trace.ledger.proposals[item.drafts[-1]]
             case _:
                 return
-        if completion.end_id in ends.get(role, ()):
+        if proposal.completion.end_id in ends.get(role, ()):
             self._end("stop")
 
     def _end(self, finish: str) -> None:
@@ -176,36 +169,29 @@ class TextFeed:
             self._stop()
 
 
-class Signal:
-    """Wakes the stream when there is something to send: new text, the end of a chain, or the time for a comment."""
+class Signal(asyncio.Event):
+    """Wakes a stream when there is text, a chain ended, or nothing was sent for a while (`silent`)."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._sent_at = self._loop.time()
-        self._timer = self._loop.call_later(KEEPALIVE_S, self._check_silence)
-        self.silent = False
-        self.set = self._event.set
+        super().__init__()
+        self.sent = True
+        self._check()
 
-    async def wait(self) -> None:
-        """Waits for the next thing to send. `silent`: the time for a comment has come."""
-        await self._event.wait()
-        self._event.clear()
-
-    def sent(self) -> None:
-        """Notes that something was sent."""
-        self._sent_at, self.silent = self._loop.time(), False
+    async def next(self) -> None:
+        """Waits for the next thing to send."""
+        await self.wait()
+        self.clear()
 
     def close(self) -> None:
         """Ends the timer."""
         self._timer.cancel()
 
-    def _check_silence(self) -> None:
-        left = self._sent_at + KEEPALIVE_S - self._loop.time()
-        if left <= 0:
-            self.silent, left = True, KEEPALIVE_S
-            self._event.set()
-        self._timer = self._loop.call_later(max(left, KEEPALIVE_S / 20), self._check_silence)
+    def _check(self) -> None:
+        """Sets `silent` if nothing was sent since the last check."""
+        self.silent, self.sent = not self.sent, False
+        self._timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._check)
+        if self.silent:
+            self.set()
 
 
 class EventStream(StreamingResponse):
@@ -223,10 +209,3 @@ class EventStream(StreamingResponse):
             with anyio.CancelScope(shield=True):
                 await self._chunks.aclose()
                 await self._finish()
-
-
-def _event_json(path: tuple[int, ...], event: AnyEvent) -> bytes:
-    """Encodes an event. The event of a child is sent without the child's events, which follow one by one."""
-    is_child = isinstance(event, events.Child)
-    shown = {"event": "child", "at": event.at, "index": event.index, "seed": event.seed} if is_child else redact_event(event)
-    return msgspec.json.encode({"chain": path, "event": shown})

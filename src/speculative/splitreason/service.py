@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from msgspec import Struct, structs
+from pydantic import BaseModel, ConfigDict
 
 from speculative import prompts
 from speculative.errors import SpeculativeError, UsageError
@@ -25,12 +26,13 @@ from speculative.redaction import without_address
 from speculative.serve.app import add_health_route, protected_router
 from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
+from speculative.serve.completion_writer import CompletionWriter, encode
 from speculative.serve.errors import ApiError, api_error
-from speculative.serve.openapi import BODY_ERRORS, describe_body, error_replies
+from speculative.serve.openapi import describe_post
 from speculative.serve.outcome import ChainOutcome
+from speculative.serve.replies import ChainReport
 from speculative.serve.request import ChainRequest
-from speculative.serve.responses import CompletionWriter, encode
-from speculative.serve.schemas import PlainError, SplitReasonReply, SplitReasonRequest
+from speculative.serve.schemas import Text
 from speculative.serve.security import is_loopback
 from speculative.serve.state import ServiceState
 from speculative.splitreason.modes import MODES, ending, params_of_mode
@@ -39,6 +41,28 @@ from speculative.trace.trace import Trace
 
 SHARED_FIELDS = ("Model", "PromptTokens", "CompletionTokens", "Latency")
 """Fields that the record of `placeholder` has for the small model too."""
+
+
+class SplitReasonRequest(BaseModel):
+    """Request of `POST /speculative_reason` in SplitReason's keys; unknown ones are ignored, as there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    question: Text | None = None
+
+
+class SplitReasonReply(Struct):
+    """Reply of `POST /speculative_reason`."""
+
+    final_answer: str
+    usage_records: list[dict[str, Any]]
+    speculative: ChainReport
+
+
+class PlainError(Struct):
+    """An error in the form of SplitReason."""
+
+    error: str
 
 
 class SplitReasonService(Struct, frozen=True):
@@ -68,10 +92,10 @@ class SplitReasonService(Struct, frozen=True):
             try:
                 fields = await read_body(request, SplitReasonRequest, state.settings, state.closing)
                 chains = self._read(state, fields)
-                return await ChainReply(state, request, chains, SplitReasonWriter(chains)).respond()
+                return await ChainReply(state, request, SplitReasonWriter(chains)).respond()
             except (ApiError, SpeculativeError) as error:
                 reply = api_error(error, request.state.request_id)
-                return JSONResponse({"error": state.redact(reply.message)}, reply.status, reply.headers)
+                return reply.response(body={"error": state.redact(reply.message)})
 
         async def shut_down(request: Request) -> PlainTextResponse:
             """End the service. Only a program on this machine may ask, never a page in a browser."""
@@ -80,13 +104,12 @@ class SplitReasonService(Struct, frozen=True):
             asyncio.get_running_loop().call_later(0.1, stop)
             return PlainTextResponse("Shutting down...")
 
-        add_health_route(app, "/ping", ping, responses={503: {"description": "The models are loading."}})
+        add_health_route(app, "/ping", ping, {503: {"description": "The models are loading."}})
         router.add_api_route(
             "/speculative_reason",
             speculative_reason,
             methods=["POST"],
-            openapi_extra=describe_body(SplitReasonRequest),
-            responses={200: {"model": SplitReasonReply}, **error_replies(*BODY_ERRORS, model=PlainError)},
+            **describe_post(SplitReasonRequest, SplitReasonReply, error=PlainError),
         )
         if self.shutdown:
             router.add_api_route("/shutdown", shut_down, methods=["POST"], response_class=PlainTextResponse, include_in_schema=False)
@@ -116,19 +139,14 @@ class SplitReasonService(Struct, frozen=True):
 class SplitReasonWriter(CompletionWriter):
     """Writes the reply in SplitReason's words."""
 
-    def __init__(self, request: ChainRequest) -> None:
-        super().__init__(request)
-        self._chains = request
-
     def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:
         """Writes the answer and a record of each call."""
         (outcome,) = outcomes
         records = list(usage_records(outcome.trace))
-        if self._chains.model == "placeholder_mode":  # there, one record was of both models
+        if self.request.model == "placeholder_mode":  # there, one record was of both models
             for small, big in pairwise(records[:2]):
                 big |= {f"{field}Small": small[field] for field in SHARED_FIELDS}
-        report = {**self._chains.about, **outcome.extension}
-        return encode({"final_answer": outcome.content, "usage_records": records, "speculative": report})
+        return encode(SplitReasonReply(outcome.content, records, ChainReport(**self.request.about, **outcome.report)))
 
 
 def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:

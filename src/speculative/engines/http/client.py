@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -20,6 +17,7 @@ from yarl import URL
 
 from speculative.engines.base import HAS_FALLBACK
 from speculative.engines.http import pool
+from speculative.engines.http.busy import RETRY_STATUSES, busy_error, retry_after
 from speculative.engines.http.payloads import DONE, LongLineError, Payloads, Reader
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
@@ -40,8 +38,6 @@ RETRY_FOR_S = 30.0
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
-
-RETRY_STATUSES = frozenset({502, 503, 504})
 
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -69,9 +65,6 @@ MAX_ANSWER = 1 << 26
 
 MAX_REFUSAL = 1 << 16
 """Bytes of an error's body that are read."""
-
-MAX_RETRY_AFTER_S = 7 * 86400.0
-"""Seconds beyond which a Retry-After is taken for nonsense."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -279,10 +272,7 @@ class ServerClient:
         said, status = told(body), response.status
         if status == 429 or status in RETRY_STATUSES:
             after = retry_after(response.headers)
-            error = EngineBusyError(f"{url}: {status} {said}; the server turned the call away, ask it less or later", after, status)
-            error.add_note("passing" if after is not None or status in RETRY_STATUSES else "lasting")
-            error.lost = status in RETRY_STATUSES
-            return error
+            return busy_error(f"{url}: {status} {said}", after, status)
         if status in (401, 403):
             return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
         if status >= 500:
@@ -358,22 +348,3 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bo
         if len(body) > limit:
             return bytes(body[:limit]), False
     return bytes(body), True
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Reads Retry-After: seconds, or the time until a date. None where it is missing, negative or nonsense."""
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said):
-        seconds = float(said)
-    else:
-        until, now = _date(said), _date(headers.get("Date", "")) or datetime.now(UTC)  # the server's own clock may be another
-        seconds = -1.0 if until is None else (until - now).total_seconds()
-    return seconds if 0 <= seconds <= MAX_RETRY_AFTER_S else None
-
-
-def _date(said: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from msgspec import Meta, Struct
 
 from speculative.engines.base import MIN_LOGPROB, Completion, Decoding, Ids, Tokenizer
+from speculative.engines.http.busy import busy_event
 from speculative.errors import ContextExceededError, EngineError, EngineServerError
 
 Count = Annotated[int, Meta(ge=0)]
@@ -98,7 +99,7 @@ class BadResponseError(Exception):
 
     def typed(self, name: str, payload: bytes) -> EngineError:
         """Makes the error of the server `name`, which sent that payload."""
-        refused = context_refusal(name, payload, str(self)) if self.said is not None else None
+        refused = (context_refusal(name, payload, str(self)) or busy_event(name, self.said)) if self.said is not None else None
         return refused or EngineServerError(f"{name}: {self}; it sent {payload[:80]!r}")
 
 
