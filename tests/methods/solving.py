@@ -56,7 +56,7 @@ def authors(result: Result) -> str:
 def counts(result: Result, name: str, role: str | None = None) -> int:
     """How many events of a kind there are, of a role's calls."""
     found = [event for event in result.trace.walk() if type(event).__name__ == name]
-    return sum(role is None or getattr(event, "call", None) is not None and event.call.role == role for event in found)  # type: ignore[union-attr]
+    return sum(role is None or (getattr(event, "call", None) is not None and event.call.role == role) for event in found)  # type: ignore[union-attr]
 
 
 def reasons(result: Result) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import CONCURRENT, POLICIES, Recorded, babble, check_books, check_result, pairs, problems
 
-from speculative import EngineError, Pair, Problem, Trace
+from speculative import EngineError, Method, Pair, Problem, Result, Trace
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
@@ -90,8 +90,13 @@ def test_a_cancelled_or_failed_chain_stops_its_calls(
         return say(seen, seed)
 
     broken = Pair(ScriptedEngine(failing), ScriptedEngine(failing))
+    outcome = asyncio.run(outcome_of(problem, method, broken))
+    assert outcome.trace
+    check_books(outcome.trace, broken)
+
+
+async def outcome_of(problem: Problem, method: Method, pair: Pair) -> Result | EngineError:
     try:
-        asyncio.run(run(problem, method, broken))
+        return await run(problem, method, pair)
     except EngineError as error:
-        assert error.trace
-        check_books(error.trace, broken)
+        return error
