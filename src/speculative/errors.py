@@ -127,7 +127,12 @@ class EngineBusyError(EngineError):
 
 
 class EngineRefusedError(EngineError):
-    """The server rejected the call: a wrong key, an unknown model, or an unsupported field."""
+    """The server rejected the call: a wrong key, an unknown model, or an unsupported field.
+
+    `status`: the HTTP status, 0 if there is none.
+    """
+
+    status: int = 0
 
 
 class EngineServerError(EngineError):

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from speculative.engines.base import MIN_LOGPROB, CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import CompletionBuilder
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
-from speculative.engines.http.response import ResponseReader, StreamingReader
+from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
 from speculative.errors import EngineServerError
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer

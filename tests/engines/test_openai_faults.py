@@ -10,9 +10,8 @@ import speculative
 from speculative.cli._flags import EngineFlags
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
-from speculative.engines.http.client import Deadlines, told
+from speculative.engines.http.client import Deadlines, EventParser, error_message
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.payloads import Payloads
 from speculative.engines.http.replicas import Replicas, address
 from speculative.errors import (
     EngineBusyError,
@@ -369,25 +368,25 @@ def test_events_that_come_one_by_one_are_cut_as_those_that_come_together():
         b"data: 6\n\ndata",
         b": 7\n\n",
     ]
-    payloads = Payloads()
+    payloads = EventParser()
     found = [payload for data in several for payload in payloads.feed(data)]
-    assert found == Payloads().feed(b"".join(several)) == [b"1", b"2", b"3", b"5", b"6", b"7"]
+    assert found == EventParser().feed(b"".join(several)) == [b"1", b"2", b"3", b"5", b"6", b"7"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_events_are_cut_wherever_reads_end(size):
     data = b': ping\n\ndata: {"a": 1}\n\nevent: x\r\ndata: {"b": 2}\r\n\r\ndata: [DONE]\n\n'
-    payloads, found = Payloads(), []
+    payloads, found = EventParser(), []
     for place in range(0, len(data), size):
         found += payloads.feed(data[place : place + size])
     assert found == [b'{"a": 1}', b'{"b": 2}', b"[DONE]"]
 
 
 def test_what_a_server_says_becomes_one_short_line():
-    assert told(b'{"error": {"message": "too\\n long"}}') == "too long"
-    assert told(b'{"detail": "Not Found"}') == "Not Found"
-    assert told(b"<html>" + b"x" * 1000).endswith("x…")
-    assert told(b"\xff") == "�"
+    assert error_message(b'{"error": {"message": "too\\n long"}}') == "too long"
+    assert error_message(b'{"detail": "Not Found"}') == "Not Found"
+    assert error_message(b"<html>" + b"x" * 1000).endswith("x…")
+    assert error_message(b"\xff") == "�"
 
 
 async def test_while_a_server_says_nothing_the_user_is_told_and_what_that_raises_ends_the_wait():

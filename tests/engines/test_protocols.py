@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from speculative.engines.base import Decoding
-from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, Piece, ServerRequest
+from speculative.engines.http.protocols.base import BadResponseError, Piece, ServerRequest
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
+from speculative.engines.http.response import CompletionBuilder
 from speculative.testing import ScriptedTokenizer
 
 TOKENIZER = ScriptedTokenizer()
@@ -50,14 +51,20 @@ def test_sglang_is_read_whether_it_sends_all_tokens_or_the_new_ones():
         assert ids == [1, 2, 3, 4, 5]
 
 
-def test_scores_that_are_not_those_asked_for():
+async def test_scores_of_other_tokens_are_a_bad_response():
+    def answering(answer):
+        async def ask(path, body):
+            return answer
+
+        return ask
+
     with pytest.raises(BadResponseError, match="1 log-probabilities for 3"):
-        VllmProtocol("m").scores_of(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}', [1], [2, 3])
+        await VllmProtocol("m", genuine=False).score(answering(b'{"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}'), [1], [2, 3], 0)
+    other = b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}'
     with pytest.raises(BadResponseError, match="not those"):
-        SglangProtocol().scores_of(b'{"meta_info": {"input_token_logprobs": [[null, 1, null], [-1.0, 9, null]]}}', [1], [2])
-    for ask in (lambda protocol: protocol.score_body([1], [2]), lambda protocol: protocol.scores_of(b"", [1], [2])):
-        with pytest.raises(BadResponseError, match="cannot score"):
-            ask(LlamaCppProtocol(TOKENIZER))
+        await SglangProtocol().score(answering(other), [1], [2], 0)
+    with pytest.raises(BadResponseError, match="cannot score"):
+        await LlamaCppProtocol(TOKENIZER).score(answering(b""), [1], [2], 0)
 
 
 def test_what_is_asked_of_each():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import speculative
 from speculative.engines.base import UnfinishedCharacter
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import CompletionBuilder, Piece
+from speculative.engines.http.protocols.base import Piece
+from speculative.engines.http.response import CompletionBuilder
 from speculative.engines.tokenizers import loader
 from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 from speculative.engines.tokenizers.sentencepiece import SentencePieceTokenizer

@@ -11,11 +11,9 @@ import pytest
 
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
-from speculative.engines.http import payloads
 from speculative.engines.http.busy import retry_after
-from speculative.engines.http.client import Deadlines
+from speculative.engines.http.client import Deadlines, EventParser, LineTooLongError
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.payloads import LongLineError, Payloads
 from speculative.engines.http.replicas import Replicas
 from speculative.errors import ContextExceededError, EngineBusyError, EngineRefusedError, EngineServerError, EngineTimeoutError
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
@@ -56,7 +54,7 @@ async def write(engine):
 
 @pytest.mark.parametrize("begin", [b"data: ", b": ", b"x", b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\ndata: '])
 async def test_a_line_without_end(monkeypatch, begin):
-    monkeypatch.setattr(payloads, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(http, "MAX_LINE", 1 << 20)
     async with endless(EVENTS + begin, b"x" * 65536) as (engine, sent):
         with pytest.raises(EngineServerError, match=r"127\.0\.0\.1.*a line of more than 1048576 bytes"):
             await write(engine)
@@ -97,7 +95,7 @@ async def test_an_answer_without_end(monkeypatch):
 
 
 def test_empty_lines_and_comments_are_not_cut_into_pieces():
-    events, flood = Payloads(), b"\n" * (1 << 20)
+    events, flood = EventParser(), b"\n" * (1 << 20)
     tracemalloc.start()
     try:
         assert events.feed(b": " + flood) == []
@@ -108,17 +106,17 @@ def test_empty_lines_and_comments_are_not_cut_into_pieces():
 
 
 def test_a_line_that_comes_in_pieces_is_bounded_as_one_that_comes_at_once(monkeypatch):
-    monkeypatch.setattr(payloads, "MAX_LINE", 100)
-    assert Payloads().feed(b"data: " + b"x" * 90 + b"\n") == [b"x" * 90]
+    monkeypatch.setattr(http, "MAX_LINE", 100)
+    assert EventParser().feed(b"data: " + b"x" * 90 + b"\n") == [b"x" * 90]
     for pieces in ([b"data: " + b"x" * 100], [b"data: ", *[b"x"] * 100], [b"data: 1\n\ndata: " + b"x" * 100]):
-        events = Payloads()
-        with pytest.raises(LongLineError):
+        events = EventParser()
+        with pytest.raises(LineTooLongError):
             _ = [events.feed(piece) for piece in pieces]
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
 def test_a_byte_order_mark_before_the_events_is_not_part_of_them(size):
-    data, events, found = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n", Payloads(), []
+    data, events, found = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n", EventParser(), []
     for place in range(0, len(data), size):
         found += events.feed(data[place : place + size])
     assert found == [b"1", b"2"]

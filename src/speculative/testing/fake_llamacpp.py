@@ -17,7 +17,8 @@ class LlamaCppStream:
 
     def __init__(self, tokenizer: Tokenizer, whole: Completion, stops: Sequence[str], prompt: int, *, cached: bool) -> None:
         self._ids = [*whole.ids, *([] if whole.end_id is None else [whole.end_id])]
-        self._values = [*(whole.logprobs or ()), -0.5] if whole.logprobs else []
+        self._values = [*(whole.logprobs or ()), -0.5] if whole.logprobs is not None else []
+        self._top = whole.top_logprobs or ()
         self._length = len(whole.ids)
         self._stops = [stop.encode() for stop in stops]
         self._word = ""
@@ -54,8 +55,11 @@ class LlamaCppStream:
 
     def _message(self, place: int, text: bytes) -> dict[str, Any]:
         message = {"content": text.decode("utf-8", "replace"), "tokens": [self._ids[place]], "stop": False, "tokens_predicted": place + 1}
-        scored = [{"id": self._ids[place], "logprob": self._values[place]}] if self._values else None
-        return message | ({"completion_probabilities": scored} if scored else {})
+        if not self._values:
+            return message
+        likely = [{"id": number, "logprob": logprob} for number, logprob in (self._top[place] if self._top else ())]
+        scored = {"id": self._ids[place], "logprob": self._values[place], "top_logprobs": likely}
+        return {**message, "completion_probabilities": [scored]}
 
 
 def progress_message(prompt: int) -> dict[str, Any]:

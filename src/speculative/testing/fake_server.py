@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.engines.base import CallStats, Completion, Decoding, Engine
 from speculative.errors import ContextExceededError, EngineError
@@ -51,6 +51,10 @@ class FakeServer:
     `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
     (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
     `dropped` how many clients left before their answer's end. While it is `silent` it takes connections and answers nothing.
+
+    As vLLM it serves `/inference/v1/generate` if `scale_out` is set: the first `in_cache` positions of a prompt then come from its cache,
+    and their rows are garbage, or are missing if `drops_rows` is set. If `pools` is set, it serves a reward model: `/pooling` alone, with
+    a number for each token if `pools_steps` is set.
     """
 
     def __init__(
@@ -63,7 +67,8 @@ class FakeServer:
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
-        self.speculates = self.silent = False
+        self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = False
+        self.in_cache = 0
         self._runner: web.AppRunner | None = None
 
     @property
@@ -115,7 +120,11 @@ class FakeServer:
         if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
             text = self.engine.tokenizer.to_bytes(body["tokens"]).decode("utf-8", "replace")
             return web.json_response({"prompt" if self.kind == "vllm" else "content": text})
-        if request.path != {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions"):
+        writes = {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions")
+        if self.kind == "vllm" and request.path == "/inference/v1/generate" and not self.scale_out:
+            return web.json_response({"detail": "The endpoint needs --enable-scale-out"}, status=403)
+        paths = {"/pooling"} if self.pools else {writes, "/inference/v1/generate"} if self.kind == "vllm" else {writes}
+        if request.path not in paths:
             return web.json_response({"detail": "Not Found"}, status=404)
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.kind == "status":
@@ -167,10 +176,16 @@ class FakeServer:
         if not body.get("stream"):
             if fault:
                 return await self._failed(request, None, fault)
-            return web.json_response(await self._scored(body))
+            answers = {"/pooling": self._pooled, "/inference/v1/generate": self._generated}
+            single = self._first_logprobs if "logprob_token_ids" in body else self._scored
+            return web.json_response(await answers.get(request.path, single)(body))
         prefixes, decoding = self._asked(body)
         found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
-        flat = [completion for several in found for completion in several]
+        flat = [
+            await self._with_end(prefix, completion, decoding)
+            for prefix, several in zip(prefixes, found, strict=True)
+            for completion in several
+        ]
         every = int((body.get("sampling_params") or body).get("stream_interval") or 1)
         speech = self._speech(flat[0], body) if self.kind == "llama.cpp" else None
         response: web.StreamResponse | None = None
@@ -181,7 +196,7 @@ class FakeServer:
                 if body.get("return_progress") and self.cached:
                     await self._tell(response, progress_message(len(prefixes[0])))
             for piece in pieces:
-                for said in speech.messages(*piece[2:]) if speech else [self._said(piece)]:
+                for said in speech.messages(*piece[2:]) if speech else [self._said(piece, decoding)]:
                     await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
@@ -196,6 +211,14 @@ class FakeServer:
             return response
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    async def _with_end(self, prefix: list[int], whole: Completion, decoding: Decoding) -> Completion:
+        """Returns the completion with the likely tokens at the place of its end, too."""
+        if whole.top_logprobs is None or whole.end_id is None:
+            return whole
+        seen = [*prefix, *whole.ids]
+        (scores,) = await self.engine.score([seen], [[whole.end_id]], key="", stats=CallStats(), top=decoding.top_logprobs)
+        return structs.replace(whole, top_logprobs=(*whole.top_logprobs, *(scores.top or ())))
 
     @staticmethod
     async def _tell(response: web.StreamResponse, said: dict[str, Any]) -> None:
@@ -257,9 +280,9 @@ class FakeServer:
         if self.kind == "sglang":
             given = body["sampling_params"]
             stops, limit, seed = (tuple(given["stop"]), tuple(given["stop_token_ids"])), given["max_new_tokens"], given["sampling_seed"]
-            return prefixes, Decoding(
-                limit, given["temperature"], given["top_p"], max(given["top_k"], 0), seed, 1, *stops, body["return_logprob"]
-            )
+            drawing = (given["temperature"], given["top_p"], max(given["top_k"], 0), seed, 1)
+            likely = (body.get("top_logprobs_num", 0), tuple(body.get("token_ids_logprob", ())))
+            return prefixes, Decoding(limit, *drawing, *stops, body["return_logprob"], *likely)
         if self.kind == "llama.cpp":
             limit, markers = min(body["n_predict"], self.engine.context - len(prefixes[0])), self.engine.tokenizer.special_tokens
             stops = (
@@ -267,44 +290,103 @@ class FakeServer:
                 tuple(markers[stop] for stop in body["stop"] if stop in markers),
             )
             drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
-            return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")))
+            return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")), body.get("n_probs", 0))
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
             raise ContextExceededError(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:
             raise EngineError("n must be 1 when using greedy sampling")
         stops = (tuple(body["stop"]), tuple(body["stop_token_ids"]))
         settings = (body["max_tokens"], body["temperature"], body["top_p"], body["top_k"], body["seed"], body["n"])
-        return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None)
+        likely = (body.get("logprobs") or 0, tuple(body.get("logprob_token_ids", ())))
+        return prefixes, Decoding(*settings, *stops, body.get("logprobs") is not None, *likely)
 
     def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaCppStream:
         return LlamaCppStream(self.engine.tokenizer, whole, body["stop"], len(body["prompt"]), cached=self.cached)
 
-    def _said(self, piece: Piece) -> dict[str, Any]:
+    def _said(self, piece: Piece, decoding: Decoding) -> dict[str, Any]:
         index, whole, start, end = piece
         last = end >= len(whole.ids)
         ending = [whole.end_id] if last and whole.end_id is not None else []
         ids, logprobs = [*whole.ids[start:end], *ending], [*(whole.logprobs or ())[start:end], *([-0.5] * len(ending))]
+        places = (whole.top_logprobs or ())[start : None if last else end]
         reason = None if not last else "length" if whole.finish in ("length", "context") else "stop"
         if self.kind == "sglang":  # everything so far, each time
             so_far = [*whole.ids[:end], *ending]
             values = [*(whole.logprobs or ())[:end], *([-0.5] * len(ending))] if whole.logprobs else []
             scored = [[value, number, None] for value, number in zip(values, so_far, strict=False)]
             finish = {"type": reason, "matched": whole.end_id} if reason else None
-            meta = {"completion_tokens": len(so_far), "finish_reason": finish, "cached_tokens": 0, "output_token_logprobs": scored or None}
+            meta: dict[str, Any] = {"completion_tokens": len(so_far), "finish_reason": finish, "cached_tokens": 0}
+            meta |= {"output_token_logprobs": scored or None, **_sglang_places(whole, len(so_far), decoding)}
             return {"output_ids": so_far, "meta_info": meta}
         choice: dict[str, Any] = {"index": index, "text": "", "finish_reason": reason, "stop_reason": whole.end_id if last else None}
         choice |= {"token_ids": ids} if self.ids else {}
-        choice |= {"logprobs": {"token_logprobs": logprobs}} if whole.logprobs is not None else {}
+        if whole.logprobs is not None:
+            named = [{f"token_id:{number}": value for number, value in place} for place in places]
+            if decoding.choices:  # they take the place of the likely ones
+                chosen = zip(decoding.choices, whole.choice_logprobs or (), strict=True)
+                named = [{f"token_id:{number}": value for number, value in chosen}] if start == 0 else []
+                named += [{} for _ in ids[len(named) :]]
+            choice["logprobs"] = {"token_logprobs": logprobs, "top_logprobs": named}
         return {"choices": [choice]}
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]
-        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", stats=CallStats())
+        top = body.get("top_logprobs_num", 0) if self.kind == "sglang" else body["logprobs"]
+        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", stats=CallStats(), top=top)
         if self.kind == "sglang":
             start = body["logprob_start_len"]
             scored = [
                 [None if place == start else value, number, None]
                 for place, (value, number) in enumerate(zip([None, *values], ids, strict=True))
             ]
-            return {"meta_info": {"input_token_logprobs": scored[start:], "cached_tokens": start}}
-        return {"choices": [{"index": 0, "token_ids": ids, "logprobs": {"token_logprobs": [None, *values]}}], "usage": {}}
+            likely = [None, *([[value, number, None] for number, value in place] for place in values.top or ())]
+            meta = {"input_token_logprobs": scored[start:], "cached_tokens": start, "completion_tokens": 0}
+            return {"meta_info": {**meta, "input_top_logprobs": likely[start:]}}
+        named = [None, *({f"token_id:{number}": value for number, value in place} for place in values.top or ())]
+        logprobs = {"token_logprobs": [None, *values], "top_logprobs": named}
+        return {"choices": [{"index": 0, "token_ids": ids, "logprobs": logprobs}], "usage": {}}
+
+    async def _first_logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers for one token after a prompt, with the log-probabilities of the ids that were asked for."""
+        wanted: list[int] = body["logprob_token_ids"]
+        prompt = body["prompt"]
+        scores = await self.engine.score([prompt] * len(wanted), [[number] for number in wanted], key="", stats=CallStats())
+        named = {f"token_id:{number}": value for number, (value,) in zip(wanted, scores, strict=True)}
+        choice = {"index": 0, "token_ids": [1], "logprobs": {"token_logprobs": [-1.0], "top_logprobs": [named]}}
+        return {"choices": [choice], "usage": {"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": len(prompt) - 1}}}
+
+    async def _generated(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers `/inference/v1/generate` as vLLM does, with garbage in the rows of `in_cache` positions, or without those rows."""
+        ids, count = body["token_ids"], body["sampling_params"]["prompt_logprobs"]
+        (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", stats=CallStats(), top=count)
+        rows: list[Any] = [None]
+        for place, (number, value) in enumerate(zip(ids[1:], values, strict=True)):
+            likely = dict(values.top[place]) if values.top else {}
+            rows.append({str(one): {"logprob": logprob, "rank": 1} for one, logprob in (likely | {number: value}).items()})
+        garbage = {"1": {"logprob": 4.6e-41, "rank": 1070032569}}
+        cached = min(self.in_cache, len(ids) - 1)
+        rows[1 : cached + 1] = [] if self.drops_rows else [garbage] * cached
+        usage = {"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": cached}}
+        return {"choices": [{"index": 0, "token_ids": [1]}], "prompt_logprobs": rows, "usage": usage}
+
+    async def _pooled(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers `/pooling`: a number for each text, or one for each of its tokens where the model pools by steps."""
+        engine: Any = self.engine
+        texts: list[list[int]] = body["input"]
+        rewards = await engine.reward(texts, key="", stats=CallStats())
+        each = zip(texts, rewards, strict=True)
+        found = [[[0.0]] * (len(text) - 1) + [[reward]] if self.pools_steps else [reward] for text, reward in each]
+        data = [{"index": place, "object": "pooling", "data": one} for place, one in enumerate(found)]
+        return {"object": "list", "data": data, "usage": {"prompt_tokens": sum(map(len, texts))}}
+
+
+def _sglang_places(whole: Completion, count: int, decoding: Decoding) -> dict[str, Any]:
+    """Returns the likely and the chosen tokens of the first `count` places."""
+    found: dict[str, Any] = {}
+    if decoding.top_logprobs:
+        places = (whole.top_logprobs or ())[:count]
+        found["output_top_logprobs"] = [[[value, number, None] for number, value in place] for place in places]
+    if decoding.choices:
+        chosen = [[value, number, None] for number, value in zip(decoding.choices, whole.choice_logprobs or (), strict=True)]
+        found["output_token_ids_logprobs"] = [chosen, *[[] for _ in range(count - 1)]]
+    return found

@@ -1,4 +1,4 @@
-"""The way to model servers: deadlines for everything, retries before the first token only."""
+"""Calls model servers: deadlines for everything, retries before the first token only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -16,9 +16,7 @@ from msgspec import Struct
 from yarl import URL
 
 from speculative.engines.base import HAS_FALLBACK
-from speculative.engines.http import pool
 from speculative.engines.http.busy import RETRY_STATUSES, busy_error, retry_after
-from speculative.engines.http.payloads import DONE, LongLineError, Payloads, Reader
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
 from speculative.errors import (
@@ -37,8 +35,27 @@ RETRY_FOR_S = 30.0
 """Seconds in which a call that nobody answered may be tried again."""
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
-"""What routers in front of vLLM and SGLang read to keep the calls of one chain on one server."""
+"""Headers by which routers in front of vLLM and SGLang keep the calls of one chain on one server."""
 
+KEEP_ALIVE_S = 3.0
+"""Seconds for which an idle connection is kept. Servers drop theirs after 5: a call must not meet a connection that is just closing."""
+
+LINGER_S = 0.2
+"""Seconds in which a server may end an answer after its last event: then the connection can be used again."""
+
+MAX_ANSWER = 1 << 26
+"""Bytes of an answer that is not streamed. The log-probabilities of a whole prompt are about 72 bytes a token."""
+
+MAX_REFUSAL = 1 << 16
+"""Bytes of an error's body that are read."""
+
+MAX_LINE = 1 << 24
+"""Bytes of one line of an event stream. The longest true ones hold all ids and log-probabilities of a completion: 100 bytes a token."""
+
+DONE, BOM = b"[DONE]", b"\xef\xbb\xbf"
+T = TypeVar("T")
+R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
 
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 """It tells of each retry; a program that sets up no logging should not find that on its terminal."""
@@ -57,84 +74,65 @@ class Deadlines(Struct, frozen=True):
     doubted: float = 10.0
 
 
-LINGER_S = 0.2
-"""Seconds in which a server may end an answer after its last event: then the connection can be used again."""
+class Reader(Protocol[T_co]):
+    """Reads the payloads of one streamed answer."""
 
-MAX_ANSWER = 1 << 26
-"""Bytes of an answer that is not streamed. The log-probabilities of a whole prompt are about 72 bytes a token."""
+    @property
+    def tokens(self) -> int:
+        """The number of token ids that came so far."""
+        ...
 
-MAX_REFUSAL = 1 << 16
-"""Bytes of an error's body that are read."""
+    @property
+    def over(self) -> bool:
+        """True if all that matters has come, however the answer ends."""
+        ...
 
-T = TypeVar("T")
-R = TypeVar("R")
+    def restart(self) -> None:
+        """Forgets an attempt that failed before its first token."""
+        ...
 
-
-class _Stream:
-    """A streamed answer, event by event. `over`: no more events come. `done`: the server said so."""
-
-    def __init__(self, response: aiohttp.ClientResponse, base: str) -> None:
-        self.response, self.base = response, base
-        self.over = self.done = False
-        self._events = Payloads()
-
-    async def read(self) -> list[bytes]:
-        """Returns the payloads of the next read."""
-        data = await self.response.content.readany()
-        try:
-            payloads = self._events.feed(data) if data else self._events.end()
-        except LongLineError as error:
-            raise EngineServerError(f"{self.response.url}: {error}; see whether a model server listens there") from None
-        self.done = DONE in payloads
-        if self.done:
-            del payloads[payloads.index(DONE) :]
-        self.over = self.done or not data
-        return payloads
-
-    async def linger(self) -> None:
-        """Waits a moment for the end of an answer that is over, so that its connection can be used again."""
-        with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
-            async with asyncio.timeout(LINGER_S):
-                await self.response.content.readany()
+    def take(self, payloads: Sequence[bytes]) -> T_co | None: ...
+    def end(self) -> T_co | None:
+        """Closes the answer. Raises if it should not be over."""
+        ...
 
 
 class ServerClient:
-    """The connection of one engine to the servers that run its model. A call stays on one server; `key` names the chain."""
+    """Connects one engine to the servers that run its model. A call stays on one server; `key` names the chain."""
 
     def __init__(self, urls: Sequence[str], *, secret: str | None = None, deadlines: Deadlines | None = None) -> None:
         self.replicas = Replicas(urls)
         if secret:
-            _check(secret, self.replicas.urls)
+            _check_key(secret, self.replicas.urls)
         self.deadlines = deadlines or Deadlines()
         self.secret = secret
         self.reuse_connection = True
         self.hint = ""
-        """What an error about the context tells to do, if not to shorten the problem."""
+        """The next step that an error about the context names, if not to shorten the problem."""
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     @property
     def name(self) -> str:
         return self.replicas.name
 
-    # ---- calls ------------------------------------------------------------------------------------------------------
-
     async def get(self, path: str) -> bytes:
         """Returns one page. Raises `EngineUnreachableError` at once: nothing is tried again."""
-        return await self._send("GET", self.replicas.pick(""), path, None, "", _page)
+        return await self._send("GET", self.replicas.pick(""), path, None, "", _read_page)
 
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
-        """Returns the whole answer to a call that writes nothing (its deadline is that of a first token)."""
-        return await self._send_with_retries(path, body, key, _page)
+        """Returns the whole answer to a call that writes nothing. It has the deadline of a first token."""
+        return await self._send_with_retries(path, body, key, _read_page)
 
     async def stream(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
-        """Yields what the reader makes of a streamed answer: something for a read, nothing, or its end.
+        """Yields the results of `reader.take` for a streamed answer, and that of `reader.end`.
 
         Only tokens renew the deadline between two. Leaving the loop early closes the connection. There is one generator
         between the socket and the listener: each more would be resumed for every token.
         """
 
-        async def begun(response: aiohttp.ClientResponse, base: str) -> tuple[_Stream, T | None]:
+        async def begin(response: aiohttp.ClientResponse, base: str) -> tuple[_EventStream, T | None]:
             reader.restart()
-            stream, made, events = _Stream(response, base), None, 0
+            stream, made, events = _EventStream(response, base), None, 0
             while not (reader.tokens or reader.over or stream.over):
                 if payloads := await stream.read():
                     events += len(payloads)
@@ -145,7 +143,8 @@ class ServerClient:
 
         clock = asyncio.get_running_loop().time
         ends = clock() + self.deadlines.whole
-        stream, made = await self._send_with_retries(path, body, key, begun)
+        stream, made = await self._send_with_retries(path, body, key, begin)
+        url = without_login(str(stream.response.url))
         try:
             while True:
                 if made is not None:
@@ -165,21 +164,23 @@ class ServerClient:
             if not late:
                 self.replicas.mark_failed(stream.base, silent=True)
             if not reader.over:
-                raise self._late(stream.response, late) from None
+                why = f"the call took longer than {self.deadlines.whole:g} s"
+                stuck = f"no further token for {self.deadlines.between:g} s; see whether the server is stuck"
+                raise EngineTimeoutError(f"{url}: {why if late else stuck}") from None
         except (aiohttp.ClientError, OSError) as error:
             if not reader.over:
-                url, name = without_login(str(stream.response.url)), type(error).__name__
-                raise EngineServerError(f"{url}: the answer was cut off ({name}); see whether the server died") from None
+                raise EngineServerError(f"{url}: the answer was cut off ({type(error).__name__}); see whether the server died") from None
         finally:
             stream.response.close()
         if (made := reader.end()) is not None:
             yield made
 
-    def _late(self, response: aiohttp.ClientResponse, whole: bool) -> EngineTimeoutError:
-        url = without_login(str(response.url))
-        if whole:
-            return EngineTimeoutError(f"{url}: the call took longer than {self.deadlines.whole:g} s")
-        return EngineTimeoutError(f"{url}: no further token for {self.deadlines.between:g} s; see whether the server is stuck")
+    async def aclose(self) -> None:
+        """Closes the connections that were opened in the running loop."""
+        if session := self._sessions.pop(asyncio.get_running_loop(), None):
+            await session.close()
+
+    # ---- one attempt after another ----------------------------------------------------------------------------------
 
     async def _send_with_retries(
         self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]
@@ -187,19 +188,19 @@ class ServerClient:
         """Makes a call and reads its answer. A failure that can pass is tried again, on another replica if there is one."""
         content = msgspec.json.encode(body)
 
-        def passing(error: Exception) -> bool | float:
+        def retry_delay(error: Exception) -> bool | float:
             return self.replicas.retry_delay(error, RETRY_FOR_S)
 
         try:
             return await self._send("POST", self.replicas.pick(key), path, content, key, read)
         except EngineError as error:
-            if passing(error) is False:
+            if retry_delay(error) is False:
                 raise
             failed = error
         timeout = RETRY_FOR_S + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
-        async for attempt in stamina.retry_context(passing, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
+        async for attempt in stamina.retry_context(retry_delay, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
             with attempt:
-                if attempt.num == 1:  # it was made above: what nearly always goes well is not watched
+                if attempt.num == 1:  # it was made above: stamina's own cost is not paid by a call that goes well
                     raise failed
                 return await self._send("POST", self.replicas.pick(key), path, content, key, read)
         raise AssertionError("a retry loop ends by returning or raising")
@@ -213,22 +214,23 @@ class ServerClient:
         key: str,
         read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]],
     ) -> R:
+        """Makes one attempt on one server. Raises the `EngineError` that fits its failure."""
         address, url = _address(base, path)
         patience = await self._first_token_timeout(base, verb)
+        limits = _limits(self.deadlines.connect)
+        settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
         try:
             async with asyncio.timeout(patience):
-                limits = _limits(self.deadlines.connect)
-                settings: dict[str, Any] = {"data": content, "headers": self._headers(key), "timeout": limits, "allow_redirects": False}
-                response = await pool.session(self).request(verb, address, **settings)
+                response = await self._session().request(verb, address, **settings)
                 try:
                     if response.status != 200:
                         if response.status in RETRY_STATUSES:
                             self.replicas.mark_failed(base)
                         raise await self._refusal(response, url)
-                    found = await read(response, base)
+                    result = await read(response, base)
                     if verb == "POST":
                         self.replicas.mark_alive(base)
-                    return found
+                    return result
                 except BaseException:
                     response.close()
                     raise
@@ -244,19 +246,42 @@ class ServerClient:
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
 
+    def _session(self) -> aiohttp.ClientSession:
+        """Returns the session of the running loop. Loops that were closed without `aclose` are forgotten."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._sessions:
+            self._sessions = {other: session for other, session in self._sessions.items() if not other.is_closed()}
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+            self._sessions[loop] = aiohttp.ClientSession(connector=connector, read_bufsize=1 << 18)
+        return self._sessions[loop]
+
+    def _headers(self, key: str) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if not self.reuse_connection:  # a call on a connection that the server has closed would wait to be tried again
+            headers["Connection"] = "close"
+        if self.secret:
+            headers["Authorization"] = f"Bearer {self.secret}"
+        if key:
+            headers.update(dict.fromkeys(SESSION_HEADERS, key))
+        return headers
+
     async def _first_token_timeout(self, base: str, verb: str) -> float:
-        """Seconds for the beginning of an answer. A server in doubt has few of them where another one, or the other model, can go
-        on; where nothing can, it has all of them as long as it says what it runs: it may have a long queue."""
+        """Returns the seconds for the beginning of an answer.
+
+        A server that was silent before has few of them where a replica or the other model can take over. Where none can, it has
+        all of them as long as it says what it runs: it may have a long queue.
+        """
         if not self.replicas.is_suspect(base):
             return self.deadlines.first_token
         if verb == "POST" and not HAS_FALLBACK.get() and not self.replicas.others(base):
             with suppress(EngineRefusedError, EngineServerError, EngineBusyError):  # which are answers
-                await self._send("GET", base, "models", None, "", _page)
+                await self._send("GET", base, "models", None, "", _read_page)
             return self.deadlines.first_token
         return min(self.deadlines.doubted, self.deadlines.first_token)
 
+    # ---- what went wrong --------------------------------------------------------------------------------------------
+
     def _silent(self, base: str, url: str, patience: float, what: str) -> EngineTimeoutError:
-        """The error for a server that let its time pass."""
         whole = patience >= self.deadlines.first_token
         self.replicas.mark_failed(base, silent=whole)
         before = "" if whole else " of a server that was silent before"
@@ -269,45 +294,104 @@ class ServerClient:
     async def _refusal(self, response: aiohttp.ClientResponse, url: str) -> EngineError:
         """Makes the error that a status other than 200 stands for."""
         body, _ = await _read(response, MAX_REFUSAL)
-        said, status = told(body), response.status
+        said, status = error_message(body), response.status
         if status == 429 or status in RETRY_STATUSES:
             after = retry_after(response.headers)
             return busy_error(f"{url}: {status} {said}", after, status)
-        if status in (401, 403):
-            return EngineRefusedError(f"{url}: {status} {said}; give the server's key (--big-key, --small-key)")
         if status >= 500:
             return EngineServerError(f"{url}: {status} {said}; look into the server's log")
-        return context_refusal(url, body, said, self.hint) or EngineRefusedError(f"{url}: {status} {said}")
-
-    def _headers(self, key: str) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if not self.reuse_connection:  # a call that met a connection which the server has closed would wait to be tried again
-            headers["Connection"] = "close"
-        if self.secret:
-            headers["Authorization"] = f"Bearer {self.secret}"
-        if key:
-            headers.update(dict.fromkeys(SESSION_HEADERS, key))
-        return headers
-
-    async def aclose(self) -> None:
-        """Leaves the pool of the running loop; the last one out closes it."""
-        await pool.leave(self)
+        if status not in (401, 403) and (too_long := context_refusal(url, body, said, self.hint)):
+            return too_long
+        step = "; give the server's key (--big-key, --small-key)" if status in (401, 403) else ""
+        refused = EngineRefusedError(f"{url}: {status} {said}{step}")
+        refused.status = status
+        return refused
 
 
-def _check(secret: str, urls: Sequence[str]) -> None:
-    """Raises `UsageError` for a key that no call could bear."""
+class LineTooLongError(Exception):
+    """A line of an event stream is longer than `MAX_LINE`."""
+
+
+class EventParser:
+    """Cuts server-sent events into their payloads. Comments, empty events and other fields give nothing."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._begun = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Returns the payloads that are whole now. Raises `LineTooLongError`."""
+        if not self._rest and data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 and data[-1:] == b"\n":
+            self._begun = True
+            return [payload] if (payload := data[6:-2].strip()) else []  # one event, as it nearly always is while a text is written
+        end = data.rfind(b"\n") + 1
+        lines = self._rest + data[:end] if end else bytearray()
+        if end:
+            self._rest.clear()
+        self._rest += data[end:]
+        if len(self._rest) > MAX_LINE:
+            raise LineTooLongError(f"a line of more than {MAX_LINE} bytes")
+        if lines and not self._begun:
+            self._begun, lines = True, lines.removeprefix(BOM)
+        return _payloads(bytes(lines))
+
+    def end(self) -> list[bytes]:
+        """Returns the payloads that the end of the stream makes whole."""
+        return self.feed(b"\n")
+
+
+def _payloads(lines: bytes) -> list[bytes]:
+    """Returns the payloads in whole lines. Lines that hold none are skipped without being cut out."""
+    payloads: list[bytes] = []
+    place = 0 if lines.startswith(b"data:") else lines.find(b"\ndata:") + 1 or -1
+    while place >= 0:
+        end = lines.index(b"\n", place)
+        if payload := lines[place + 5 : end].strip():
+            payloads.append(payload)
+        place = lines.find(b"\ndata:", end) + 1 or -1
+    return payloads
+
+
+class _EventStream:
+    """A streamed answer, event by event. `over`: no more events come. `done`: the server said so."""
+
+    def __init__(self, response: aiohttp.ClientResponse, base: str) -> None:
+        self.response, self.base = response, base
+        self.over = self.done = False
+        self._events = EventParser()
+
+    async def read(self) -> list[bytes]:
+        """Returns the payloads of the next read."""
+        data = await self.response.content.readany()
+        try:
+            payloads = self._events.feed(data) if data else self._events.end()
+        except LineTooLongError as error:
+            raise EngineServerError(f"{self.response.url}: {error}; see whether a model server listens there") from None
+        self.done = DONE in payloads
+        if self.done:
+            del payloads[payloads.index(DONE) :]
+        self.over = self.done or not data
+        return payloads
+
+    async def linger(self) -> None:
+        """Waits a moment for the end of an answer that is over, so that its connection can be used again."""
+        with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
+            async with asyncio.timeout(LINGER_S):
+                await self.response.content.readany()
+
+
+def _check_key(secret: str, urls: Sequence[str]) -> None:
+    """Raises `UsageError` for a key that no call could carry."""
     if not secret.isprintable():
         raise UsageError("the server's key holds a line's end or another control character; give it without (--big-key, --small-key)")
     for url in urls:
-        if without_login(url) != url:
-            raise UsageError(
-                f"{without_login(url)}: a login in its address and a key (--big-key, --small-key, or the environment); give one of them"
-            )
+        if (plain := without_login(url)) != url:
+            raise UsageError(f"{plain}: a login in its address and a key (--big-key, --small-key, or the environment); give one of them")
 
 
 @lru_cache(256)
 def _address(base: str, path: str) -> tuple[URL, str]:
-    """Where a call goes, and how that is told: without a password."""
+    """Returns the address of a call, and the same without a password for messages."""
     address = origin(base, path)
     return URL(address), without_login(address)
 
@@ -317,8 +401,8 @@ def _limits(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
-def told(body: bytes) -> str:
-    """What a server says in an error's body, in one short line."""
+def error_message(body: bytes) -> str:
+    """Returns the message in an error's body as one short line."""
     try:
         said: Any = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -330,18 +414,17 @@ def told(body: bytes) -> str:
     return line if len(line) <= 300 else f"{line[:300]}…"
 
 
-async def _page(response: aiohttp.ClientResponse, base: str) -> bytes:
+async def _read_page(response: aiohttp.ClientResponse, base: str) -> bytes:
     """Reads a whole answer. Raises `EngineServerError` for one that does not end."""
     body, whole = await _read(response, MAX_ANSWER)
     if not whole:
-        raise EngineServerError(
-            f"{without_login(str(response.url))}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there"
-        )
+        url = without_login(str(response.url))
+        raise EngineServerError(f"{url}: an answer of more than {MAX_ANSWER} bytes; see whether a model server listens there")
     return body
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """Reads a body up to so many bytes; says whether that was all of it."""
+    """Reads a body up to `limit` bytes, and returns whether that was all of it."""
     body = bytearray()
     while data := await response.content.readany():
         body += data

@@ -82,12 +82,12 @@ class Server(Struct, frozen=True):
             return LlamaCppProtocol(tokenizer)
         from speculative.engines.http.protocols.vllm import VllmProtocol
 
-        return VllmProtocol(self.model)
+        return VllmProtocol(self.model, genuine=self.kind == "vllm")
 
     @property
     def abilities(self) -> frozenset[Ability]:
         """What it can do, but for what only a call can tell (whether it reports cached tokens)."""
-        base: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "stream"})
+        base: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "stream"})
         scoring: frozenset[Ability] = frozenset({"score"}) if self.kind in ("vllm", "sglang") else frozenset()
         return base | scoring
 

@@ -16,24 +16,24 @@ from speculative._sync import run_in_thread
 from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores, Tokenizer
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
-from speculative.engines.http.protocols.base import BadResponseError, CompletionBuilder, ServerRequest
-from speculative.engines.http.response import ResponseReader, StreamingReader
+from speculative.engines.http.protocols.base import BadResponseError, ServerRequest
+from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
 from speculative.engines.tokenizers import loader
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.prompts import load_dialect
 from speculative.redaction import without_login
 
 STREAM_INTERVAL = 16
-"""Tokens that a server may hold back when nobody is listening: a wake-up for each token is what limits a server."""
+"""Tokens that a server may hold back when no listener waits: a wake-up for each token is what limits a server."""
 
 PROBE = "Ann has 3 pens and 42 more"
-"""What tells one vocabulary from another. Nothing in it is cleaned up by those who decode it."""
+"""A text that is not the same in two tokenizers. Nothing in it is cleaned up by a server that decodes it."""
 
 
 class OpenAIEngine:
     """`Engine` over HTTP. Any number of event loops may use one; each that did closes its connections with `aclose`.
 
-    Answers are streamed even when nobody listens: so a call that is cancelled has been counted, and one that stalls is
+    Answers are streamed even without a listener: so a call that is cancelled has been counted, and one that stalls is
     noticed. Cancelling closes the connection, at which servers stop the work.
     """
 
@@ -60,12 +60,21 @@ class OpenAIEngine:
         deadlines: Deadlines | None = None,
         phase: Callable[[str], object] = str,
     ) -> OpenAIEngine:
-        """Asks the servers what they are and has one write a token.
+        """Asks the servers for their model and has one write a token.
 
-        `model`: which one, if the server has several. `tokenizer`: a folder, a tokenizer.json or a hub name, if it is not
-        where the server says. `dialect`: a name or `FILE.py:CLASS`, if it cannot be told from the vocabulary. `context`: positions of
-        the model, if the server does not say them. `phase` is told what is being done.
-        Raises `EngineUnreachableError` for a dead address, `UsageError` for what has to be said.
+        Args:
+            urls: The address of the server, or of several that run the same model.
+            model: The model's name, if the server has several.
+            secret: The server's key.
+            tokenizer: A folder, a tokenizer.json or a hub name, if it is not where the server says; or the tokenizer itself.
+            dialect: A name or `FILE.py:CLASS`, if it cannot be told from the tokenizer.
+            context: Positions of the model, if the server does not say them.
+            deadlines: Other deadlines than the usual ones.
+            phase: Is called with the name of each phase of the work.
+
+        Raises:
+            EngineUnreachableError: No server answers at the address.
+            UsageError: An option is wrong, or one is needed that the server does not answer by itself.
         """
         addresses = [urls] if isinstance(urls, str) else urls
         client = ServerClient(addresses, secret=secret, deadlines=deadlines)
@@ -85,9 +94,9 @@ class OpenAIEngine:
 
     @classmethod
     def open(cls, urls: str | Sequence[str], *, tell: Callable[[str], None] | None = None, **options: Any) -> OpenAIEngine:
-        """`connect` for callers without an event loop, or in the middle of one: it waits in a thread of its own.
+        """Connects from outside of an event loop, or in the middle of one: it waits in a thread of its own.
 
-        `tell` is given a line while it waits; what it raises ends the wait.
+        `tell` is called with a line while it waits. An error that it raises ends the wait.
         """
 
         doing = ["", 0.0]
@@ -103,10 +112,16 @@ class OpenAIEngine:
         return run_in_thread(cls.connect(urls, phase=phase, **options), told)
 
     async def _probe_abilities(self) -> OpenAIEngine:
-        """What only a call can tell: whether ids come back, whether the server reports what its cache gave, whether it speculates."""
-        stats, job = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
-        reading = await self._read(job, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
-        if reading.cached is not None:
+        """Finds out by a call whether ids come back, whether the server reports its cache, and whether it speculates."""
+        stats, request = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
+        try:
+            reader = await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
+        except EngineRefusedError as error:
+            if error.status != 404 or self.server.kind != "vllm":
+                raise
+            await self._probe_reward()
+            return self
+        if reader.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
         if self.server.kind == "vllm" and await self._speculates():
@@ -115,8 +130,15 @@ class OpenAIEngine:
         await self._check_tokenizer_matches()
         return self
 
+    async def _probe_reward(self) -> None:
+        """Finds out whether the server, which writes no completions, has a reward model. Raises as `reward` does."""
+        rewards: frozenset[Ability] = frozenset({"ids", "reward"})
+        self.abilities = rewards
+        await self.reward([self.tokenizer.encode("1")], key="", stats=CallStats())
+        await self._check_tokenizer_matches()
+
     async def _check_tokenizer_matches(self) -> None:
-        """Raises `UsageError` where the server reads our token ids as another text: then all that is written would be nonsense."""
+        """Raises `UsageError` where the server reads our token ids as another text: all that it writes would be nonsense."""
         ids = self.tokenizer.encode(PROBE)
         try:
             answer = await self.client.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
@@ -129,7 +151,7 @@ class OpenAIEngine:
             raise UsageError(f"{told}; give the tokenizer of its own model (--big-tokenizer, --small-tokenizer)")
 
     async def _speculates(self) -> bool:
-        """Whether vLLM drafts tokens by itself: only then does it count them."""
+        """Returns whether vLLM drafts tokens by itself: only then does it count them."""
         try:
             return b"vllm:spec_decode_num_drafts" in await self.client.get("/metrics")
         except (EngineRefusedError, EngineServerError):
@@ -138,61 +160,106 @@ class OpenAIEngine:
     # ---- the protocol -----------------------------------------------------------------------------------------------
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
-        """`decoding.n` completions for each prefix, in order. Prefixes go together where that leaves each its own draws."""
+        """Returns `decoding.n` completions for each prefix. Prefixes go together where that leaves each its own draws."""
         if decoding.temperature <= 0 and decoding.n > 1:
             once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, stats=stats)
             return [several * decoding.n for several in once]
         rooms = [self._room(prefix, decoding) for prefix in prefixes for _ in range(decoding.n)]
-        writings = [CompletionBuilder(decoding, room, self.tokenizer) for room in rooms]
+        builders = [CompletionBuilder(decoding, room, self.tokenizer) for room in rooms]
         if decoding.max_tokens < 1:
             return [[Completion((), "length")] * decoding.n for _ in prefixes]
-        if len(writings) == 1:
-            stats.written = writings[0].ids
-        jobs = self._jobs(prefixes, rooms, decoding)
-        await gather_or_raise([self._read(job, decoding, [writings[slot] for slot in job.slots], key, stats) for job in jobs])
-        found = [writing.completion() for writing in writings]
+        if len(builders) == 1:
+            stats.written = builders[0].ids
+        requests = self._requests(prefixes, rooms, decoding)
+        calls = [self._read(one, decoding, [builders[slot] for slot in one.slots], key, stats) for one in requests]
+        await gather_or_raise(calls)
+        found = [builder.completion() for builder in builders]
         return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
 
     def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
-        """One completion, as it is written: the same ids that `complete` gives. What came in one read is one delta."""
+        """Yields one completion as it is written, with the ids that `complete` gives. One read makes one delta."""
         if decoding.n != 1:
             raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
         room = self._room(prefix, decoding)
         if decoding.max_tokens < 1:
             return _nothing()
-        (job,) = self._jobs([prefix], [room], decoding)
-        self._count(job, stats)
-        telling = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
-        return self.client.stream(self._protocol.path, self._protocol.body(job, decoding, 1), key, telling)
+        (request,) = self._requests([prefix], [room], decoding)
+        self._count(request, stats)
+        reader = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
+        return self.client.stream(self._protocol.path, self._protocol.body(request, decoding, 1), key, reader)
 
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
     ) -> list[Scores]:
-        """Log-probability (nats) of every token of each continuation after its own prefix. vLLM computes each prefix anew."""
+        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest at each place."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
         if len(prefixes) != len(continuations):
             raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
-        found = [Scores() for _ in prefixes]
+        found: list[Scores] = [Scores(top=() if top else None) for _ in prefixes]
 
-        async def one(place: int, prefix: Ids, continuation: Ids) -> None:
-            self._fits(prefix, len(continuation))
+        async def score_one(place: int, prefix: Ids, continuation: Ids) -> None:
+            self._check_length(prefix, len(continuation))
             if not len(continuation):
                 return
-            stats.requests += 1
-            stats.prompt_tokens += len(prefix)
             stats.scored_tokens += len(continuation)
-            answer = await self.client.post(self._protocol.score_path, self._protocol.score_body(prefix, continuation), key)
+            asked = 0
+
+            async def ask(path: str, body: dict[str, Any]) -> bytes:
+                nonlocal asked
+                asked += 1
+                stats.requests += 1
+                stats.prompt_tokens += len(prefix)
+                try:
+                    return await self.client.post(path, body, key)
+                except EngineRefusedError:  # no work was done
+                    asked -= 1
+                    stats.requests -= 1
+                    stats.prompt_tokens -= len(prefix)
+                    raise
+
             try:
-                logprobs, cached = self._protocol.scores_of(answer, prefix, continuation)
+                result = await self._protocol.score(ask, prefix, continuation, top)
             except (msgspec.DecodeError, BadResponseError) as error:
                 raise EngineServerError(f"{self.name}: scoring failed ({error}); look into the server's log") from None
-            found[place] = Scores(logprobs)
-            stats.cached_tokens += min(max(0, cached), len(prefix))
+            found[place] = result.scores
+            stats.cached_tokens += min(max(0, result.cached), asked * len(prefix))
+            stats.produced_tokens += result.produced
 
         pairs = zip(prefixes, continuations, strict=True)
-        await gather_or_raise([one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
+        await gather_or_raise([score_one(place, prefix, continuation) for place, (prefix, continuation) in enumerate(pairs)])
         return found
+
+    @property
+    def scores_flat(self) -> bool:
+        """True if a score costs no more for a long prefix that is in the cache, as far as is known."""
+        return self._protocol.flat is not False
+
+    @property
+    def reads_whole_texts(self) -> bool:
+        """True if each reward reads the whole text anew, as far as is known: the model pools by steps."""
+        return self._protocol.pools_steps
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
+        """Returns the reward of each text at its last token. `stats.scored_tokens` counts all tokens that were read."""
+        if "reward" not in self.abilities:
+            raise EngineError(f"{self.name}: the model gives no rewards; serve a reward model with vLLM")
+        for text in texts:
+            self._check_length(text, 0)
+        if not texts:
+            return []
+        size = sum(map(len, texts))
+        stats.requests += 1
+        stats.prompt_tokens += size
+        stats.scored_tokens += size
+
+        async def ask(path: str, body: dict[str, Any]) -> bytes:
+            return await self.client.post(path, body, key)
+
+        try:
+            return await self._protocol.reward(ask, texts)
+        except (msgspec.DecodeError, BadResponseError) as error:
+            raise EngineServerError(f"{self.name}: no reward came ({error}); look into the server's log") from None
 
     async def aclose(self) -> None:
         """Closes the connections that were opened in this event loop."""
@@ -201,18 +268,20 @@ class OpenAIEngine:
     # ---- under them -------------------------------------------------------------------------------------------------
 
     def _room(self, prefix: Ids, decoding: Decoding) -> int:
-        """Tokens that may be written: vLLM refuses a call that asks for more than its context holds."""
-        self._fits(prefix, 1 if decoding.max_tokens else 0)
+        """Returns the number of tokens that may be written: vLLM refuses a call for more than its context holds."""
+        self._check_length(prefix, 1 if decoding.max_tokens else 0)
         return min(decoding.max_tokens, self.context - len(prefix))
 
-    def _fits(self, prefix: Ids, room: int) -> None:
+    def _check_length(self, prefix: Ids, room: int) -> None:
+        if room and "continue" not in self.abilities:
+            raise EngineError(f"{self.name}: cannot write or score text, it is a reward model; use it as the judge")
         if len(prefix) + room > self.context:
             raise ContextExceededError(self.name, len(prefix) + room, self.context, hint=self.client.hint)
         if not len(prefix):
             raise EngineError(f"{self.name}: an empty prefix cannot be continued; begin with the prompt")
 
-    def _jobs(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[ServerRequest]:
-        """The calls that a batch becomes.
+    def _requests(self, prefixes: Sequence[Ids], rooms: Sequence[int], decoding: Decoding) -> list[ServerRequest]:
+        """Returns the requests that a batch becomes.
 
         Servers draw with one seed for a whole call, so prefixes that shared one would get the same random numbers, and
         equal ones the same text: only greedy completions go together, where there is nothing to draw.
@@ -234,37 +303,37 @@ class OpenAIEngine:
         ]
 
     async def _read(
-        self, job: ServerRequest, decoding: Decoding, writings: list[CompletionBuilder], key: str, stats: CallStats
+        self, request: ServerRequest, decoding: Decoding, builders: list[CompletionBuilder], key: str, stats: CallStats
     ) -> ResponseReader:
         """Reads one call's answer to its end."""
-        reading = ResponseReader(self.name, self._protocol, writings, stats, self._count(job, stats))
+        reader = ResponseReader(self.name, self._protocol, builders, stats, self._count(request, stats))
         async with aclosing(
-            self.client.stream(self._protocol.path, self._protocol.body(job, decoding, STREAM_INTERVAL), key, reading)
+            self.client.stream(self._protocol.path, self._protocol.body(request, decoding, STREAM_INTERVAL), key, reader)
         ) as nothing:
             async for _ in nothing:
                 pass
-        return reading
+        return reader
 
-    def _count(self, job: ServerRequest, stats: CallStats) -> int:
-        """Takes down that a call is made; says how many tokens its prompt has."""
-        prompt = sum(len(prefix) for prefix in job.prefixes)
+    def _count(self, request: ServerRequest, stats: CallStats) -> int:
+        """Counts a call, and returns the number of tokens of its prompt."""
+        prompt = sum(len(prefix) for prefix in request.prefixes)
         stats.requests += 1
         stats.prompt_tokens += prompt
         return prompt
 
 
 async def _nothing() -> AsyncGenerator[Delta]:
-    """What a stream of no tokens gives."""
+    """Yields the end of a stream of no tokens."""
     yield Delta((), Completion((), "length"))
 
 
 def derive_seed(*numbers: int) -> int:
-    """A seed of 48 bits out of several numbers: neighbouring ones must not meet in a server that counts seeds up."""
+    """Returns a seed of 48 bits for several numbers: neighbouring ones must not meet in a server that counts seeds up."""
     return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
 
 
 async def gather_or_raise(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
-    """Runs all of them; the first error cancels the rest and is raised as it is."""
+    """Runs coroutines together. The first error cancels the others and is raised as it is."""
     if len(work) == 1:
         await work[0]
         return

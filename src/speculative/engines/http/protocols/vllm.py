@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import Decoding, Ids
+from speculative.engines.base import Decoding, Ids, Scores, Top
 from speculative.engines.http.protocols.base import (
+    MAX_TOP,
+    Ask,
     BadResponseError,
     ChunkUpdate,
     Count,
     Piece,
     Read,
+    ScoreResult,
+    ServerProtocol,
     ServerRequest,
     TokenId,
+    cut_top,
     failure,
+    likeliest,
     logarithms,
 )
+from speculative.errors import EngineRefusedError
+
+FLAT_PATH, FLAT_FLAG = "/inference/v1/generate", "--enable-scale-out"
+"""The endpoint that scores a step with the prefix cache kept, and the flag that opens it."""
+
+POOLING_PATH = "/pooling"
+
+FLOOR = -9999.0
+"""The log-probability that vLLM writes for minus infinity: that of padding, too."""
 
 
 class _Logprobs(Struct, gc=False):
     token_logprobs: list[float | None] = []
+    top_logprobs: list[dict[str, float] | None] = []
 
 
 class _Choice(Struct, gc=False):
@@ -38,9 +55,13 @@ class _Details(Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Usage(Struct, gc=False):
+class _Usage(Struct, frozen=True, gc=False):
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+
+    @property
+    def cached(self) -> int | None:
+        return self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
 
 
 class _Answer(Struct, gc=False):
@@ -49,30 +70,48 @@ class _Answer(Struct, gc=False):
     error: Any = None
 
 
-class VllmProtocol:
+class _Value(Struct, gc=False):
+    logprob: float | None = None
+
+
+class _Pooled(Struct, gc=False):
+    data: list[Any]
+
+
+class _Pooling(Struct, gc=False):
+    data: list[_Pooled]
+
+
+class _Generated(Struct, gc=False):
+    prompt_logprobs: list[dict[str, _Value] | None] | None = None
+    usage: _Usage = _Usage()
+
+
+class VllmProtocol(ServerProtocol):
     """`POST /v1/completions` with token ids both ways.
 
-    Scoring is `echo`: the server computes the whole prefix again each time, past its cache.
+    Scoring takes `/inference/v1/generate` where the server has it open: there a prefix in the cache stays there. `echo` computes the
+    whole prefix again each time.
     """
 
     supports_batch = True
     supports_n = True
-    reuse_connection = True
-    withheld = 0
     path = "completions"
-    score_path = "completions"
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, *, genuine: bool = True) -> None:
+        """`genuine`: the server is vLLM itself, not another that speaks like it."""
+        self._model, self._genuine = model, genuine
+        self.flat: bool | None = None if genuine else False
         self._decoder = msgspec.json.Decoder(_Answer)
+        self._flat_decoder = msgspec.json.Decoder(_Generated)
 
-    def body(self, job: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
+    def body(self, request: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         # Penalties and min_p are spelled out: else the server takes them from the model's own folder.
         body: dict[str, Any] = {
             "model": self._model,
-            "prompt": list(job.prefixes) if len(job.prefixes) > 1 else job.prefixes[0],
-            "max_tokens": job.max_tokens,
-            "n": job.n,
+            "prompt": list(request.prefixes) if len(request.prefixes) > 1 else request.prefixes[0],
+            "max_tokens": request.max_tokens,
+            "n": request.n,
             "temperature": decoding.temperature,
             "top_p": decoding.top_p if decoding.temperature > 0 else 1.0,
             "top_k": decoding.top_k if decoding.temperature > 0 else 0,
@@ -80,7 +119,7 @@ class VllmProtocol:
             "repetition_penalty": 1.0,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
-            "seed": job.seed,
+            "seed": request.seed,
             "stop": list(decoding.stop),
             "include_stop_str_in_output": True,
             "stop_token_ids": list(decoding.stop_ids),
@@ -92,7 +131,14 @@ class VllmProtocol:
             "stream_options": {"include_usage": True},
             "stream_interval": every,
         }
-        return {**body, "logprobs": 0, "return_tokens_as_token_ids": True} if decoding.logprobs else body
+        if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
+            return body
+        likely = decoding.top_logprobs
+        if decoding.choices and self._genuine and not likely:
+            body["logprob_token_ids"] = list(decoding.choices)  # takes the place of the likely ones
+        elif decoding.choices:
+            likely = max(likely, MAX_TOP)
+        return {**body, "logprobs": likely, "return_tokens_as_token_ids": True}
 
     def reader(self) -> Read:
         return self._read
@@ -104,27 +150,98 @@ class VllmProtocol:
         pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
         if usage is None:
             return ChunkUpdate(pieces)
-        details = usage.prompt_tokens_details
-        return ChunkUpdate(pieces, details.cached_tokens if details else None, usage.completion_tokens)
+        return ChunkUpdate(pieces, usage.cached, usage.completion_tokens)
 
-    def score_body(self, prefix: Ids, continuation: Ids) -> dict[str, Any]:
-        return {
-            "model": self._model,
-            "prompt": [*prefix, *continuation],
-            "max_tokens": 0,
-            "echo": True,
-            "logprobs": 0,
-            "return_token_ids": True,
-            "return_tokens_as_token_ids": True,
-        }
+    # ---- scores -----------------------------------------------------------------------------------------------------
 
-    def scores_of(self, answer: bytes, prefix: Ids, continuation: Ids) -> tuple[list[float], int]:
-        found = self._decoder.decode(answer)
-        logprobs = found.choices[0].logprobs.token_logprobs if found.choices and found.choices[0].logprobs else []
-        if len(logprobs) < len(prefix) + len(continuation):
-            raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(prefix) + len(continuation)} tokens")
-        cached = found.usage.prompt_tokens_details.cached_tokens if found.usage and found.usage.prompt_tokens_details else None
-        return logarithms(logprobs[len(prefix) : len(prefix) + len(continuation)]), cached or 0
+    async def score(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> ScoreResult:
+        flat = ScoreResult(Scores())
+        if self.flat is not False:
+            flat = await self._score_flat(ask, prefix, continuation, top)
+            if len(flat.scores):
+                return flat
+        found = await self._score_echo(ask, prefix, continuation, top)
+        return ScoreResult(found.scores, flat.cached + found.cached, flat.produced + found.produced)
+
+    async def _score_flat(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> ScoreResult:
+        """Scores with the prefix cache kept. The result has no scores where that does not work for this step.
+
+        There are rows for computed positions only, or garbage stands in the places of the others, so the list is read from its end
+        and each row must hold our id. A row that is no number makes the answer an error (400).
+        """
+        sampling = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": top, "skip_reading_prefix_cache": False, "detokenize": False}
+        body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling}
+        try:
+            answer = self._flat_decoder.decode(await ask(FLAT_PATH, body))
+        except EngineRefusedError as error:
+            if error.status == 400:
+                return ScoreResult(Scores())
+            self.flat = False
+            return ScoreResult(Scores())
+        self.flat = True
+        cached, produced = answer.usage.cached or 0, answer.usage.completion_tokens or 0
+        size = len(continuation)
+        rows = [*[None] * size, *(answer.prompt_logprobs or [])][-size:]
+        values = [row[str(number)].logprob if row and str(number) in row else None for row, number in zip(rows, continuation, strict=True)]
+        missing = [place for place, value in enumerate(values) if value is None]
+        if missing == [0] and not top:  # its row is that of the prefix's last position, which lies in the cache
+            first = await self._first_token(ask, prefix, continuation[0])
+            values[0], cached, produced = first.scores[0], cached + first.cached, produced + first.produced
+        elif missing:
+            return ScoreResult(Scores(), cached, produced)
+        places = [likeliest((int(number), value.logprob) for number, value in (row or {}).items())[:top] for row in rows] if top else None
+        return ScoreResult(Scores(logarithms(values), places), cached, produced)
+
+    async def _first_token(self, ask: Ask, prefix: Ids, number: int) -> ScoreResult:
+        """Asks for the log-probability of one token after the prefix."""
+        sampling = {"max_tokens": 1, "temperature": 0, "logprobs": 0, "logprob_token_ids": [number]}
+        answer = self._decoder.decode(await ask(self.path, {"model": self._model, "prompt": [*prefix], **sampling, **_IDS}))
+        logprobs = answer.choices[0].logprobs if answer.choices else None
+        found = _tops(logprobs.top_logprobs) if logprobs else ()
+        value = dict(found[0]).get(number) if found else None
+        if value is None:
+            raise BadResponseError(f"no log-probability of token {number}, which was asked for")
+        usage = answer.usage or _Usage()
+        return ScoreResult(Scores([value]), usage.cached or 0, usage.completion_tokens or 0)
+
+    async def _score_echo(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> ScoreResult:
+        """Scores by the echo of the prompt, which the server computes anew."""
+        ids = [*prefix, *continuation]
+        body = {"model": self._model, "prompt": ids, "max_tokens": 0, "echo": True, "logprobs": top, **_IDS}
+        found = self._decoder.decode(await ask(self.path, body))
+        logprobs = found.choices[0].logprobs if found.choices and found.choices[0].logprobs else _Logprobs()
+        values, likely = logprobs.token_logprobs, _tops(logprobs.top_logprobs) if top else ()
+        if len(values) < len(ids) or (top and len(likely) < len(ids)):
+            raise BadResponseError(f"{min(len(values), len(likely) if top else len(values))} log-probabilities for {len(ids)} tokens")
+        span = slice(len(prefix), len(ids))
+        places = cut_top(likely[span], top) if top else None
+        return ScoreResult(Scores(logarithms(values[span]), places), (found.usage and found.usage.cached) or 0)
+
+    # ---- rewards ----------------------------------------------------------------------------------------------------
+
+    async def reward(self, ask: Ask, texts: Sequence[Ids]) -> list[float]:
+        """Returns the reward at each text's last token: the last value there, which of two classes is that of the good one.
+
+        A model that pools by steps computes the whole text anew each time, past its cache.
+        """
+        answer = await ask(POOLING_PATH, {"model": self._model, "input": [list(text) for text in texts]})
+        rows = [one.data for one in msgspec.json.decode(answer, type=_Pooling).data]
+        if len(rows) != len(texts):
+            raise BadResponseError(f"{len(rows)} rewards for {len(texts)} texts")
+        self.pools_steps = any(isinstance(row[-1], list) for row in rows if row)
+        return [_last_number(row) for row in rows]
+
+
+def _last_number(row: Any) -> float:
+    """Returns the last number of a list, or of the last list in it."""
+    while isinstance(row, list) and row:
+        row = row[-1]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(row, float | int) and not isinstance(row, bool):
+        return float(row)
+    raise BadResponseError(f"{str(row)[:60]!r} is no reward")  # pyright: ignore[reportUnknownArgumentType]
+
+
+_IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 
 
 def _piece(choice: _Choice) -> Piece:
@@ -140,4 +257,14 @@ def _piece(choice: _Choice) -> Piece:
         reason = "loop"
     if reason not in (None, "stop", "length", "loop"):
         raise BadResponseError(f"the server ended the text with {reason!r}")
-    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text)
+    top = _tops(choice.logprobs.top_logprobs) if choice.logprobs else ()
+    if top and len(top) != len(choice.token_ids):
+        raise BadResponseError(f"likely tokens at {len(top)} places for {len(choice.token_ids)} tokens")
+    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top)
+
+
+def _tops(places: Sequence[dict[str, float] | None]) -> Sequence[Top]:
+    """Returns the likely tokens of each place. None at all where the server names one by its text, not as `token_id:7`."""
+    if not all(name.startswith("token_id:") for place in places for name in place or ()):
+        return ()
+    return [likeliest((int(name[9:]), value) for name, value in (place or {}).items() if value > FLOOR) for place in places]
