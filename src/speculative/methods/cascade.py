@@ -38,10 +38,10 @@ class Cascade(Method):
         children = [chain.child(share=2 * self.samples) for _ in range(self.samples)]  # half is left for big
         async with asyncio.TaskGroup() as group:
             for child in children:
-                group.create_task(SmallOnly().run(child))
+                group.create_task(SmallOnly.model_validate({}).run(child))
         answers = [count_key(child.answer_text) for child in children]
         best, votes = Counter(filter(None, answers)).most_common(1)[0] if any(answers) else ("", 0)
         if votes >= self.agree * self.samples:
             await chain.become(children[answers.index(best)])
         else:
-            await BigOnly(answer_by=self.answer_by).run(chain)
+            await BigOnly.model_validate({"answer_by": self.answer_by}).run(chain)
