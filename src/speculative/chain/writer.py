@@ -154,6 +154,7 @@ class Writer:
         elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
             self._parts.ending.stopped_raw = True
             self._parts.ending.end("stop", "a stop string of the text")
+        self._parts.ending.check_progress(sum(draft.tokens for draft in path))
         self._parts.ending.check_loop(self._parts.steps, steps)
         self._parts.ending.check_budget()
         return steps
