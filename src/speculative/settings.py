@@ -1,5 +1,6 @@
-"""The settings of the service. The first source that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`,
-`speculative.toml`, the default.
+"""The settings of the service.
+
+The first source that has a value wins: flags, environment (`SPECULATIVE_PORT`), `.env`, `speculative.toml`, the default.
 
 Secrets of other programs (`OPENAI_API_KEY`, `HF_TOKEN`) are not settings: `speculative.redaction` reads one where it is needed.
 """
@@ -51,7 +52,7 @@ def _split(value: Any) -> Any:
 
 
 def _check_filed(options: EngineOptions) -> EngineOptions:
-    """Refuses options that a file may not hold: another user may have written it, and a path is code."""
+    """Refuses options that a file may not hold: another user may have written it."""
     if options.key:
         raise ValueError("a key must not stand in the settings; set SPECULATIVE_BIG_KEY (or _SMALL_, _JUDGE_) in the environment")
     if options.keep:
@@ -71,7 +72,10 @@ FiledOptions = Annotated[EngineOptions, AfterValidator(_check_filed)]
 
 
 class Preset(BaseModel):
-    """Names a method with parameters: `[presets.fast]` in the file, the model `speculative/fast` in the service."""
+    """Names a method with parameters.
+
+    `[presets.fast]` in the file is the model `speculative/fast` in the service.
+    """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -82,7 +86,7 @@ class Preset(BaseModel):
     reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
     def build(self) -> Method:
-        """Builds the method. Paths are not allowed, since another user may have written the file.
+        """Builds the method. Paths are refused, since another user may own the file.
 
         Raises:
             UnknownNameError: there is no such method or parameter.
@@ -92,7 +96,7 @@ class Preset(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Settings of `speculative serve`. Raises `UsageError` in one line that names the setting and the value."""
+    """Settings of `speculative serve`. A `UsageError` names setting and value."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", toml_file=FILE, extra="ignore", env_ignore_empty=True, populate_by_name=True
@@ -165,7 +169,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, file
 
     def pair(self, flags: Mapping[str, EngineOptions] | None = None, tell: Callable[[str], None] | None = None) -> Pair:
-        """Opens the engines and waits for their servers; `flags` win over the file. Raises the errors of `Pair.open`."""
+        """Opens the engines and waits for their servers. `flags` win over the file.
+
+        Raises the errors of `Pair.open`.
+        """
         options: dict[str, EngineOptions] = {}
         for role in ROLES:
             options[role] = (flags or {}).get(role, EngineOptions()).over(self.servers.get(role, EngineOptions()))
@@ -173,7 +180,11 @@ class Settings(BaseSettings):
         return Pair.open(big, small, judge or None, options=options, tell=tell)
 
     def keys(self) -> tuple[str, ...]:
-        """Reads the bearer keys from the environment and the key file. Raises `UsageError` if a source has no usable key."""
+        """Reads the bearer keys from the environment and the key file.
+
+        Raises:
+            UsageError: a source has no usable key.
+        """
         found: tuple[str, ...] = ()
         if self.api_key:
             found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
@@ -184,7 +195,7 @@ class Settings(BaseSettings):
 
 
 def _keys(where: str, given: list[str], unit: str, how: str) -> tuple[str, ...]:
-    """Parses keys and skips comments. Raises `UsageError` if none remain, since that would disable authentication."""
+    """Parses keys and skips comments. Raises `UsageError` if no key remains."""
     found = {number: key for number, text in enumerate(given, 1) if (key := text.strip()) and not key.startswith("#")}
     if not found:
         raise UsageError(f"{where} holds no key; {how}")

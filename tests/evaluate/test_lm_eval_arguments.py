@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speculative import Problem, UsageError
 from speculative.evaluate.lm_eval.arguments import CHAINS, read
 from speculative.methods.spec import contender
-from speculative.splitreason.lm_eval import KNOWN, translated
+from speculative.splitreason.lm_eval import KNOWN, translate_arguments
 from speculative.splitreason.modes import MODES
 
 SEED = {
@@ -119,7 +119,7 @@ def test_settings_leave_out_the_text_and_the_seed():
 
 
 def test_the_seed_s_own_command():
-    ours, unused = translated(SEED)
+    ours, unused = translate_arguments(SEED)
     asked = read(ours)
     assert unused == ["service_script_path"]
     assert asked.specs == {"big": "org/big", "small": "org/small"}
@@ -133,33 +133,33 @@ def test_the_seed_s_own_command():
 @pytest.mark.parametrize(("mode", "method"), MODES.items())
 def test_every_mode_with_the_keys_of_all_others(mode, method):
     told = {name: value for name, value in SEED.items() if name != "logprob_subselect"}
-    ours, _ = translated({**told, "switch_ratio": 4, "switch_chunk": 32, "thinking_n_ignore": 1, "full_rewrite": True, mode: True})
+    ours, _ = translate_arguments({**told, "switch_ratio": 4, "switch_chunk": 32, "thinking_n_ignore": 1, "full_rewrite": True, mode: True})
     assert read(ours).contender.name == method
 
 
 def test_its_defaults():
     (subselect, _), (switch, _), (rewrite, _) = (
-        translated({mode: True}) for mode in ("logprob_subselect", "random_switch", "spec_rewrite")
+        translate_arguments({mode: True}) for mode in ("logprob_subselect", "random_switch", "spec_rewrite")
     )
     assert read(subselect).contender.params["sgen"] == 256
     assert read(switch).contender.label == "random_switch"
     assert read(rewrite).contender.params["thinking_n_ignore"] == 2
     assert read(switch).problem.max_tokens == 16384
-    assert read(translated({"random_switch": True, "max_gen_toks": 512})[0]).problem.max_tokens == 512
-    assert read(translated({"logprob_subselect": True, "ltok": 0})[0]).contender.params["ltok"] == 16
+    assert read(translate_arguments({"random_switch": True, "max_gen_toks": 512})[0]).problem.max_tokens == 512
+    assert read(translate_arguments({"logprob_subselect": True, "ltok": 0})[0]).contender.params["ltok"] == 16
 
 
 def test_servers_stay_where_they_are_told_to():
     assert not read({}).options["big"].keep
     assert read({"terminate_on_exit": False}).options["big"].keep
-    ours, unused = translated({"random_switch": True, "terminate_on_exit": False})
+    ours, unused = translate_arguments({"random_switch": True, "terminate_on_exit": False})
     assert (read(ours).options["small"].keep, unused) == (True, [])
 
 
 def test_its_ending_of_the_problem_has_a_real_new_line():
-    ours, _ = translated({"random_switch": True, "terminating_string": r"\n Put your final answer within \boxed{}."})
+    ours, _ = translate_arguments({"random_switch": True, "terminating_string": r"\n Put your final answer within \boxed{}."})
     assert read(ours).problem.answer_instruction == r"Put your final answer within \boxed{}."
-    assert read(translated({"random_switch": True})[0]).problem.answer_instruction is None
+    assert read(translate_arguments({"random_switch": True})[0]).problem.answer_instruction is None
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ def test_its_ending_of_the_problem_has_a_real_new_line():
 )
 def test_its_mistakes_are_named(told, said):
     with pytest.raises(UsageError) as raised:
-        translated(told)
+        translate_arguments(told)
     assert said in str(raised.value)
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=8), st.none() | st.booleans() | st.integers() | st.text(max_size=8)))
 def test_whatever_is_told_is_taken_or_named(told):
-    for asked in (lambda: read(translated(told)[0]), lambda: read(told)):
+    for asked in (lambda: read(translate_arguments(told)[0]), lambda: read(told)):
         with suppress(UsageError):
             asked()

@@ -49,7 +49,7 @@ def until(client, found: bytes) -> bytes:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("sent", [b"", b"{", BODY[:-1]], ids=["none", "one", "all but one"])
-def test_a_body_that_stops_is_a_408(hasty, path, sent):
+def test_an_incomplete_body_gets_408(hasty, path, sent):
     with connected(hasty) as client:
         client.sendall(HEAD.replace(b"/v1/chat/completions", path) + sent)
         data = until(client, b"request-seconds")
@@ -59,7 +59,7 @@ def test_a_body_that_stops_is_a_408(hasty, path, sent):
     assert f'route="{path.decode()}",status="408"' in hasty.get("/metrics").text
 
 
-def test_trickling_a_body_does_not_help(hasty):
+def test_the_deadline_is_for_the_whole_body(hasty):
     """The deadline is the body's, not a piece's."""
     with connected(hasty) as client:
         client.sendall(HEAD)
@@ -105,7 +105,7 @@ def test_many_idle_connections_do_no_harm(served):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_client_that_hangs_up_in_the_middle_of_a_body_is_no_bug(path, caplog):
+def test_a_disconnect_in_the_middle_of_a_body_is_not_logged_as_a_bug(path, caplog):
     with serving() as served:
         with connected(served) as client:
             client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
@@ -114,7 +114,7 @@ def test_a_client_that_hangs_up_in_the_middle_of_a_body_is_no_bug(path, caplog):
     assert not [record for record in caplog.records if record.getMessage() == "bug"]
 
 
-def test_an_offer_of_another_protocol_is_told_what_to_do(served):
+def test_an_upgrade_offer_gets_advice(served):
     """Java's client offers HTTP/2 with every request, unless it is told not to."""
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\nhost:"
     with connected(served) as client:
@@ -124,7 +124,7 @@ def test_an_offer_of_another_protocol_is_told_what_to_do(served):
     assert b"HTTP_1_1" in got
 
 
-def test_a_body_for_an_unknown_path_is_not_waited_for(served):
+def test_an_unknown_path_gets_404_before_its_body_arrives(served):
     with connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat", b"/v1/nothing") + BODY[:5])
         assert until(client, b"\r\n").startswith(b"HTTP/1.1 404 ")
@@ -150,7 +150,7 @@ FAR = 70_000
     ],
     ids=["header", "headers", "path", "endless header", "endless path", "tls", "word", "no colon", "tunnel", "bad chunk", "lines"],
 )
-def test_a_broken_or_giant_request_leaves_the_service_well(served, sent):
+def test_the_service_survives_broken_and_giant_requests(served, sent):
     """What is too large is taken or refused; docs/serving.md shows the proxy that bounds it."""
     with connected(served) as client:
         with contextlib.suppress(ConnectionError):
@@ -161,7 +161,7 @@ def test_a_broken_or_giant_request_leaves_the_service_well(served, sent):
     assert served.post().status_code == 200
 
 
-def test_broken_http_after_a_request_does_not_get_into_its_reply():
+def test_malformed_http_after_a_request_leaves_its_reply_alone():
     stream = json.dumps({**ASK, "stream": True}).encode()
     with serving(pair(delay=0.05)) as served:
         with contextlib.closing(served.connect(stream)) as client:
@@ -192,7 +192,7 @@ def test_a_client_that_reads_nothing_loses_its_place(monkeypatch):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_body_on_its_way_is_not_waited_for_when_the_service_stops(path, caplog):
+def test_shutdown_does_not_wait_for_a_body(path, caplog):
     with serving(drain=300, request_seconds=300) as served, connected(served) as client:
         client.sendall(HEAD.replace(b"/v1/chat/completions", path) + BODY[:5])
         served.wait(lambda: served.server.server_state.tasks)

@@ -47,7 +47,7 @@ def test_metrics_add_up(served):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_who_has_a_reply_finds_it_counted(stream):
+def test_a_reply_is_counted_before_it_ends(stream):
     """On the same connection, where the next request is there at once."""
     with serving() as served, httpx2.Client(base_url=served.url) as client:
         for count in range(1, 21):
@@ -57,7 +57,7 @@ def test_who_has_a_reply_finds_it_counted(stream):
             assert value(told, "speculative_chains_in_flight") == 0
 
 
-def test_the_overhead_is_told(served):
+def test_replies_have_an_overhead_header(served):
     for stream in (False, True):
         assert float(served.post(json={**ASK, "stream": stream}).headers["x-speculative-overhead-ms"]) >= 0
 
@@ -69,7 +69,7 @@ def test_streams_are_not_buffered_by_proxies(served):
     assert headers["content-type"].startswith("text/event-stream")
 
 
-def test_alive_before_ready():
+def test_health_answers_while_the_models_load():
     gate = threading.Event()
 
     async def slow():
@@ -169,7 +169,7 @@ async def test_probes_at_once_and_soon_after_share_one_call(away):
         assert engines["big"].asked == 1
 
 
-async def test_the_log_says_why_and_only_what_is_new(monkeypatch):
+async def test_the_log_has_one_line_for_each_change_of_readiness(monkeypatch):
     monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
     out = io.StringIO()
     handler = logs.set_up("info", Redactor(), out)
@@ -198,7 +198,7 @@ async def test_a_probe_under_way_ends_with_the_service():
         await asked
 
 
-def test_ready_tells_strangers_no_address():
+def test_readiness_shows_no_address():
     engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
     with serving(engines) as served:
         for path in ("/ready", "/ping"):
@@ -206,7 +206,7 @@ def test_ready_tells_strangers_no_address():
             assert (reply.status_code, reply.json()["reason"]) == (503, "the big model does not answer")
 
 
-async def test_a_failure_to_open_tells_strangers_no_address():
+async def test_a_failure_to_open_shows_no_address():
     async def opener():
         raise EngineUnreachableError("http://10.1.2.3:8000 refused the connection")
 

@@ -200,7 +200,7 @@ def test_a_body_of_too_many_values_is_refused_while_it_is_read(body, size):
     assert raised.value.status == 413
 
 
-def test_commas_in_a_text_are_no_values(served):
+def test_commas_in_a_text_are_not_counted_as_values(served):
     assert served.post(json={**ASK, "messages": [{"role": "user", "content": "1,2:[{" * 30_000 + '"\\'}]}).status_code == 200
 
 
@@ -219,7 +219,7 @@ def test_the_models_are_described_once(monkeypatch):
     assert len({id(args[0]) for args in made}) == 1
 
 
-def test_the_models_tell_the_context_length():
+def test_model_cards_have_the_context_length():
     engines = Pair(ScriptedEngine(TEXT, name="B", context=4096), ScriptedEngine(TEXT, name="S", context=2048))
     with serving(engines, presets={}) as served:
         for model in served.get("/v1/models").json()["data"]:

@@ -125,7 +125,7 @@ def test_a_waiting_request_gets_the_free_place():
         served.wait(lambda: served.state.queue.running == 0)
 
 
-def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
+def test_comment_lines_are_sent_while_no_text_is_final(monkeypatch):
     monkeypatch.setattr(streaming, "KEEPALIVE_S", 0.05)
     with serving(pair(delay=0.005)) as served:
         text = served.post(json={**ASK, "stream": True, "with": ["vote(ballots=2)"]}).text
@@ -138,7 +138,7 @@ def test_a_comment_line_while_there_is_nothing_final(monkeypatch):
         assert "".join(delta.get("content", "") for delta in deltas) == ANSWER
 
 
-def test_text_leaves_as_it_is_written():
+def test_text_is_sent_while_it_is_written():
     with serving(pair(delay=0.01)) as served:
         client = served.connect(STREAM)
         got = b""

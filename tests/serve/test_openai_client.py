@@ -92,7 +92,7 @@ def test_a_stream(client):
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_without_include_usage_there_is_none(client):
+def test_usage_is_streamed_only_on_request(client):
     _, _, chunks = told(ask(client, stream=True))
     assert all(chunk.usage is None for chunk in chunks)
     assert chunks[-1].choices[0].finish_reason == "stop"
@@ -156,7 +156,7 @@ def test_method_params_with_and_events(client, served):
     assert voted.choices[0].message.content == ANSWER
 
 
-def test_events_in_a_stream_say_whose_they_are(client):
+def test_events_in_a_stream_name_their_chain(client):
     chunks = list(ask(client, stream=True, extra_body={"with": "vote(ballots=2)", "events": True}))
     events = [chunk.speculative for chunk in chunks if getattr(chunk, "speculative", None) and "event" in chunk.speculative]
     assert {tuple(event["chain"]) for event in events} == {(), (0,), (1,)}
@@ -200,7 +200,7 @@ def fine(seen, seed):
     return said[len(seen.partition(": ")[2]) :]
 
 
-def test_a_raw_prompt_that_opens_no_thinking_is_gone_on_with():
+def test_a_raw_prompt_without_thinking_is_continued():
     with serving(pair(fine)) as served, OpenAI(base_url=f"{served.url}/v1", api_key="x") as client:
         create = client.completions.create
         reply = create(model="speculative/random_switch", prompt="Once: ")
@@ -227,7 +227,7 @@ async def test_many_at_once(many):
 
 
 @pytest.mark.parametrize(("told", "seen"), [({}, "2 + 2?<|im_end|>"), ({"answer_instruction": "Say 7."}, "2 + 2?\nSay 7.<|im_end|>")])
-def test_what_is_added_to_the_problem(client, served, told, seen):
+def test_the_answer_instruction_is_added_to_the_problem(client, served, told, seen):
     ask(client, model="speculative/big_only", extra_body=told)
     assert seen in served.engines["big"].calls[-1][1]
 

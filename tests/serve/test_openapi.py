@@ -89,7 +89,7 @@ def test_two_thousand_requests_from_the_schema(hasty):
     assert found[200] > 100
 
 
-def test_keys_are_described_and_needed():
+def test_keys_are_described_and_required():
     """A service with keys says so of each route, and refuses requests without one as described."""
     with serving(api_key="sk-one-secret-key") as served:
         key = {"authorization": "Bearer sk-one-secret-key"}

@@ -33,7 +33,7 @@ def test_presets_are_models():
         assert "contradicts" in asked(model="speculative/sure", method="small_only")["error"]["message"]
 
 
-def test_a_default_that_there_is_not_is_named_as_it_was_given():
+def test_an_unknown_default_method_is_named_in_the_error():
     with pytest.raises(UnknownNameError, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: big_only, fast, ") as refused:
         make_server(Settings(presets=PRESETS, method="fsat"))
     assert "speculative/" not in str(refused.value)

@@ -47,7 +47,7 @@ def ready(url):
         time.sleep(0.05)
 
 
-def test_the_command_serves_the_bundled_pair_and_ends_in_good_order(tmp_path):
+def test_the_command_serves_the_bundled_pair_and_stops_cleanly(tmp_path):
     (tmp_path / "speculative.toml").write_text("[presets.fast]\nparams = {big_share = 0.2}\n")
     with process(COMMAND, tmp_path, SPECULATIVE_METHOD="fast") as (running, url):
         ready(url)
@@ -60,7 +60,7 @@ def test_the_command_serves_the_bundled_pair_and_ends_in_good_order(tmp_path):
         assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
-def test_told_to_stop_while_a_server_loads_it_stops(tmp_path):
+def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
     """Nothing waits for the server, and nothing of it is left."""
     python, model = tmp_path / "python", tmp_path / "model"
     python.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -78,7 +78,7 @@ def test_told_to_stop_while_a_server_loads_it_stops(tmp_path):
         assert not [pid for pid in tree if kept.began(pid)]
 
 
-def test_told_to_stop_while_a_server_says_nothing_it_stops(tmp_path):
+def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
     """One that takes the connection and never answers has minutes to say what it runs; the service that is to end has not."""
     with socket.create_server(("127.0.0.1", 0)) as stuck:
         url = f"http://127.0.0.1:{stuck.getsockname()[1]}"
@@ -89,7 +89,7 @@ def test_told_to_stop_while_a_server_says_nothing_it_stops(tmp_path):
             assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
-def test_the_first_librarys_script(tmp_path):
+def test_splitreasons_script(tmp_path):
     """Started and stopped as its own client does it."""
     flags = [
         "--big_model=bundled:big",
@@ -143,7 +143,7 @@ def test_the_first_librarys_script(tmp_path):
         (["--prot", "1"], "--port"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path, monkeypatch, capsys, flags, told):
+def test_bad_flags_are_reported_in_one_line(tmp_path, monkeypatch, capsys, flags, told):
     monkeypatch.chdir(tmp_path)
     assert run(["serve", "--port", "0", "--log-level", "error", *flags]) in (1, 2)
     said = capsys.readouterr().err

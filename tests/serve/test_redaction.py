@@ -78,7 +78,7 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
         assert all(line["reason"] == WORDS for line in failed)
 
 
-def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
+def test_an_exceeded_context_gets_400(failing):
     error = errors.ContextExceededError("B", 5000, 4096)
     error.role = "big"
     failing.engines["big"].error = error
@@ -99,7 +99,7 @@ def test_a_context_that_the_server_refuses_is_the_clients_error(failing):
         (None, 504, 502, None),
     ],
 )
-def test_a_busy_model_server_is_busy_here_too_and_says_when_to_come_back(failing, after, status, reply, retry):
+def test_a_busy_model_server_gets_its_own_status_and_retry_after(failing, after, status, reply, retry):
     failing.engines["big"].error = errors.EngineBusyError(WORDS, after, status)
     for body in (BIG, {**BIG, "stream": True}):
         refused = asked(failing, body)
@@ -108,7 +108,7 @@ def test_a_busy_model_server_is_busy_here_too_and_says_when_to_come_back(failing
 
 
 @pytest.mark.parametrize("context", [4096, None])
-def test_a_context_that_a_model_server_refuses_is_the_clients_mistake(failing, context):
+def test_a_context_refused_by_a_model_server_gets_400(failing, context):
     failing.engines["big"].error = errors.ContextExceededError(WORDS, None, context, "maximum context length is 4096")
     refused = asked(failing, BIG)
     assert refused.status_code == 400
@@ -138,7 +138,7 @@ class Gone(Mortal):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wrappers", [[], ["vote(ballots=2)"]])
-def test_events_do_not_tell_it_either(log, stream, wrappers):
+def test_events_show_no_address(log, stream, wrappers):
     pair = Pair(ScriptedEngine(TEXT, name=f"B at {URL}"), Gone(TEXT, name=f"S at {URL}", lives=9))
     body = {**ASK, "model": "speculative/small_only", "degrade": "big", "events": True, "with": wrappers, "stream": stream}
     with serving(pair) as served:
@@ -154,13 +154,13 @@ def test_events_do_not_tell_it_either(log, stream, wrappers):
     assert (line["request"], line["degraded"], line["reason"]) == (reply.headers["x-request-id"], "small", WORDS)
 
 
-def test_the_first_librarys_records_name_the_models_alone():
+def test_usage_records_show_no_address():
     with serving(engines()) as served:
         records = asked(served, {"question": "2 + 2?", "random_switch": True}, "/speculative_reason").json()["usage_records"]
     assert {record["Model"] for record in records} <= {"B", "S"}
 
 
-def test_what_cannot_be_asked_of_an_engine():
+def test_a_request_beyond_an_engines_abilities_gets_400():
     with serving(engines(abilities=frozenset({"continue", "ids", "stream"}))) as served:
         reply = asked(served, {**ASK, "model": "speculative/logprob_subselect"})
         assert (reply.status_code, "of the big model, which B does not have" in reply.json()["error"]["message"]) == (400, True)
@@ -173,5 +173,5 @@ def test_what_cannot_be_asked_of_an_engine():
 
 
 @pytest.mark.parametrize("name", ["bundled:big", "a model at home", "org/model at 7b"])
-def test_a_name_without_an_address_is_left_as_it_is(name):
+def test_a_name_without_an_address_stays(name):
     assert without_address(name) == name

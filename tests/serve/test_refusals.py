@@ -129,7 +129,7 @@ def nudged(change):
 
 
 @pytest.mark.parametrize(("change", "named"), REFUSED, ids=[named + str(number) for number, (_, named) in enumerate(REFUSED)])
-def test_refused_by_name(served, change, named):
+def test_unsupported_values_are_refused_by_name(served, change, named):
     reply = served.post(content=json.dumps(nudged(change)).encode(), headers={"content-type": "application/json"})
     assert reply.status_code == 400
     error = reply.json()["error"]
@@ -146,7 +146,7 @@ def test_every_field_that_would_change_the_reply_is_refused(served, field):
     assert "leave it out" in reply.json()["error"]["message"]
 
 
-def test_harmless_values_are_taken_and_hints_told(served):
+def test_harmless_values_are_accepted(served):
     reply = served.post(json=nudged(HARMLESS))
     assert reply.status_code == 200, reply.text
     assert reply.json()["speculative"]["ignored"] == ["metadata"]
@@ -233,7 +233,7 @@ def test_unknown_model_is_not_found(served):
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_bodies_that_are_none(served):
+def test_malformed_json_is_rejected_with_its_place(served):
     for content, kind, told in (
         (b"{", "application/json", "Expecting property name enclosed in double quotes at character 1"),
         (b"[1]", "application/json", "body: input should be an object"),
@@ -250,7 +250,7 @@ def test_bodies_that_are_none(served):
         assert told in reply.json()["error"]["message"]
 
 
-def test_a_body_that_is_not_said_to_be_json_is_told_how(served):
+def test_a_wrong_content_type_gets_415_with_advice(served):
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
         reply = served.post(content=json.dumps(ASK).encode(), headers={"content-type": kind})
         assert reply.status_code == 415
@@ -278,7 +278,7 @@ def test_an_encoded_body_is_refused(served):
         ({"answer_instruction": False}, "answer_instruction"),
     ],
 )
-def test_an_error_names_the_place_and_nothing_of_ours(served, change, place):
+def test_an_error_names_the_field_and_no_internal_name(served, change, place):
     reply = served.post(content=json.dumps(nudged(change)).encode(), headers={"content-type": "application/json"})
     error = reply.json()["error"]
     assert (reply.status_code, error["param"]) == (400, place)
@@ -286,7 +286,7 @@ def test_an_error_names_the_place_and_nothing_of_ours(served, change, place):
     assert not any(word in error["message"] for word in ("function", "0x", "Value error", "list["))
 
 
-def test_other_paths_and_verbs(served):
+def test_unknown_paths_and_methods(served):
     assert served.get("/v1/nothing").status_code == 404
     assert served.get("/v1/chat/completions").status_code == 405
     assert served.post("/shutdown", {}).status_code == 404
@@ -323,7 +323,7 @@ def test_a_body_with_many_mistakes_is_checked_down_to_the_first(field, bad, monk
     assert counts[0] < 10
 
 
-def test_more_prompts_than_the_service_takes_become_no_problems(monkeypatch):
+def test_too_many_prompts_are_rejected_before_problems_are_built(monkeypatch):
     made = []
     monkeypatch.setattr(RequestReader, "_problem", lambda *_, **__: made.append(1))
     with pytest.raises(ApiError, match="n: a request may have at most 16 chains, got 100"):

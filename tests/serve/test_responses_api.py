@@ -102,7 +102,7 @@ def test_turns_and_instructions_reach_the_models(client, served):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_used_up_budget_is_incomplete(client, stream):
+def test_a_reply_at_its_token_limit_is_incomplete(client, stream):
     made = ask(client, max_output_tokens=12, stream=stream)
     response = list(made)[-1].response if stream else made
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")

@@ -82,7 +82,7 @@ def named(served, host, path="/v1/models", **headers):
     return served.get(path, headers={"host": host.encode("latin-1"), **headers})
 
 
-def test_without_a_key_a_page_cannot_call_by_its_own_name(served):
+def test_without_a_key_only_local_host_names_are_allowed(served):
     """A page whose name was made to mean this machine would be at home here, for its reader's browser."""
     for host in OWN:
         assert named(served, host).status_code == 200, host
@@ -107,7 +107,7 @@ def test_allowed_hosts():
         assert named(served, "page.example").status_code == 200
 
 
-def test_a_service_with_keys_or_for_all_is_called_by_any_name():
+def test_with_keys_or_no_auth_any_host_name_is_allowed():
     with serving(api_key=KEY) as served:
         assert named(served, "page.example").status_code == 401
         assert named(served, "page.example", authorization=f"Bearer {KEY}").status_code == 200
@@ -119,7 +119,7 @@ def test_a_service_with_keys_or_for_all_is_called_by_any_name():
 
 
 @pytest.mark.parametrize("host", ["http://box.example", "box.example:80", "a b", "[::1"])
-def test_an_allowed_host_is_a_name_or_an_address(host):
+def test_allowed_host_must_be_a_name_or_an_address(host):
     with pytest.raises(UsageError, match=r"allowed_host.*without scheme and port"):
         make_server(Settings(allowed_host=[host]))
 
@@ -153,19 +153,19 @@ def test_cors_is_off_unless_given():
 @pytest.mark.parametrize(
     "origin", ["page.example", "https://page.example/", "https://page.example/chat", "", "https://a.example, https://b.example"]
 )
-def test_an_allowed_origin_is_one_that_browsers_send(origin):
+def test_cors_origin_must_be_an_origin_as_browsers_send_it(origin):
     with pytest.raises(UsageError, match=r"cors_origin.*like https://page\.example"):
         make_server(Settings(cors_origin=[origin]))
 
 
 @pytest.mark.parametrize("given", ["https://Page.example", "http://localhost:3000", "http://[::1]:3000", "null", "*"])
-def test_an_origin_is_known_as_browsers_send_it(given):
+def test_origins_are_compared_in_lower_case(given):
     sent = "https://page.example" if given == "*" else given.lower()
     with serving(cors_origin=[given]) as served:
         assert served.get("/health", headers={"origin": sent}).headers["access-control-allow-origin"] in (sent, "*")
 
 
-def test_a_page_that_may_call_can_read_why_it_is_refused():
+def test_errors_have_cors_headers_too():
     """Without the header that allows it, a browser shows a page nothing of a reply."""
     page = {"origin": "https://page.example"}
     key = {"authorization": f"Bearer {KEY}"}
@@ -211,7 +211,7 @@ def test_the_log_has_lines_and_prompts_only_when_asked(text):
     assert any(line["event"] == "request" and line["status"] == 400 for line in lines)
 
 
-def test_a_request_id_is_made_where_none_that_is_usable_is_given(served):
+def test_a_bad_request_id_is_replaced(served):
     for given in ("", "two words", "x" * 200, "ü"):
         made = served.get("/health", headers={"x-request-id": given.encode()}).headers["x-request-id"]
         assert made.startswith("req-")
@@ -246,7 +246,7 @@ def test_errors_of_engines_are_typed_and_keep_secrets(monkeypatch, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_bug_is_an_error_500_that_says_nothing(stream, monkeypatch):
+def test_a_bug_gets_500_without_details(stream, monkeypatch):
     async def broken(*_, **__):
         raise ValueError("the hidden question")
 
@@ -262,7 +262,7 @@ def test_a_bug_is_an_error_500_that_says_nothing(stream, monkeypatch):
     assert "ValueError" in stream_out.getvalue()
 
 
-def test_the_words_of_an_unforeseen_error_of_an_engine_stay_in_the_service():
+def test_the_message_of_an_unexpected_engine_error_is_not_shown():
     engines = pair()
     engines._engines["big"] = Broken(engines["big"], ValueError("the hidden question"))
     stream_out, handler = logged()
@@ -276,7 +276,7 @@ def test_the_words_of_an_unforeseen_error_of_an_engine_stay_in_the_service():
     assert "ValueError" in stream_out.getvalue()
 
 
-def test_an_error_in_the_middle_of_a_stream_is_told_in_it():
+def test_an_error_in_the_middle_of_a_stream_is_an_event():
     engines = pair()
     engines._engines["big"] = Late(engines["big"], EngineUnreachableError("it went away"))
     with serving(engines) as served:
@@ -286,7 +286,7 @@ def test_an_error_in_the_middle_of_a_stream_is_told_in_it():
         assert json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "EngineUnreachableError"
 
 
-def test_loggers_are_left_as_they_were():
+def test_loggers_are_restored():
     _, handler = logged()
     logs.take_down(handler)
     for name in logs.LOGGERS:

@@ -14,7 +14,7 @@ def mortal(lives=6):
     return Pair(ScriptedEngine(TEXT, name="B"), Mortal(TEXT, name="S", lives=lives))
 
 
-def test_the_survivor_finishes_and_the_reply_says_so():
+def test_the_survivor_finishes_and_the_reply_names_the_lost_model():
     with serving(mortal()) as served:
         asked = {**ASK, "model": "speculative/small_only", "degrade": "big"}
         reply = served.post(json=asked).json()
@@ -26,7 +26,7 @@ def test_the_survivor_finishes_and_the_reply_says_so():
 
 
 @pytest.mark.parametrize("lives", [0, 6, 40])
-def test_a_stream_that_the_survivor_finishes_loses_and_doubles_nothing(lives):
+def test_a_degraded_stream_has_each_text_once(lives):
     with serving(mortal(lives)) as served:
         asked = {**ASK, "model": "speculative/small_only", "stream": True, "degrade": "big"}
         lines = [line[6:] for line in served.post(json=asked).text.splitlines() if line.startswith("data: {")]
@@ -35,7 +35,7 @@ def test_a_stream_that_the_survivor_finishes_loses_and_doubles_nothing(lives):
         assert "".join(delta.get("content") or "" for delta in deltas) == ANSWER
 
 
-def test_ready_and_metrics_tell_who_is_missing():
+def test_ready_and_metrics_name_the_missing_model():
     def dead():
         return Pair(Mortal(TEXT, name="B", lives=10_000), Mortal(TEXT, name="S", lives=0))
 
@@ -53,7 +53,7 @@ def test_ready_and_metrics_tell_who_is_missing():
         assert 'speculative_degraded_chains_total{role="small"} 2.0' in served.get("/metrics").text
 
 
-def test_the_settings_say_it_for_requests_that_do_not():
+def test_the_settings_have_the_default_for_degrade():
     with serving(mortal(), degrade="big", prefill_every=4) as served:
         reply = served.post(json={**ASK, "model": "speculative/small_only"}).json()
         assert reply["choices"][0]["speculative"]["degraded"] == "small"

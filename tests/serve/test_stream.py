@@ -82,7 +82,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_it_in_order(every):
     assert all(tuple(parts) == (LONG, ANSWER) for parts in found.values())
 
 
-async def test_text_leaves_in_as_many_pieces_as_it_was_written():
+async def test_text_is_sent_piece_by_piece():
     """Not in one heap at the end: there are about as many writes as tokens."""
 
     async def quick(message):

@@ -25,7 +25,7 @@ METHODS = ["big_only", "small_only", "random_switch", "logprob_subselect", "spec
 
 
 @holds_for(st.lists(st.text(alphabet="abc \n", max_size=6), max_size=12), STOPS, st.booleans())
-def test_a_cut_does_not_depend_on_the_pieces(pieces, stops, strip):
+def test_stop_strings_are_found_however_the_text_is_split(pieces, stops, strip):
     cut = StopFilter(stops, strip=strip)
     found = "".join(cut.add(piece) for piece in pieces) + cut.end()
     whole = "".join(pieces)
@@ -35,7 +35,7 @@ def test_a_cut_does_not_depend_on_the_pieces(pieces, stops, strip):
         assert found == (whole.strip() if strip else whole)
 
 
-def test_a_cut_holds_back_only_what_may_be_a_stop():
+def test_only_a_possible_stop_string_is_held_back():
     cut = StopFilter(["END"], strip=False)
     assert [cut.add(text) for text in ("a", "b E", "N", "x", "END", "more")] == ["a", "b ", "", "ENx", "", ""]
     assert cut.done
@@ -69,7 +69,7 @@ async def streamed(engines, job):
     st.integers(0, 3),
     st.integers(6, 60),
 )
-def test_streamed_is_told(thought, answer, name, voting, stops, width, prompt, seed, budget):
+def test_streamed_text_equals_the_outcome(thought, answer, name, voting, stops, width, prompt, seed, budget):
     engines = pair(f"{thought}</think>\n\n{answer}<|im_end|>", width=width, small_width=4 - width)
     method = build(name, {"sgen": 2} if name == "logprob_subselect" else {}, ["vote(ballots=2)"] if voting else [], paths=False)
     raw = prompt is not None
@@ -114,7 +114,7 @@ async def test_an_outcome_of_a_chain_that_was_cut_short():
     assert TEXT.startswith(outcome.reasoning)
 
 
-async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
+async def test_a_raw_text_ends_at_its_limit():
     """What its chain would go on with, a cue for an answer, is no part of it."""
     problem = Problem(messages=(Message("user", "Once "),), raw=True, max_tokens=10)
     job = ChainRequest(model="m", method=build("big_only", {}, [], paths=False), problems=(problem,), stream=True, raw=True)
@@ -124,7 +124,7 @@ async def test_a_raw_text_that_is_cut_is_over_at_the_cut():
 
 
 @pytest.mark.parametrize("phase", ["thinking", "answer"])
-async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
+async def test_text_streamed_before_the_deadline_is_in_the_outcome(phase):
     """It left as final: the reply's figures count it, and its trace has it."""
     text = "word " * 4000 if phase == "thinking" else "a</think>\n\n" + "word " * 4000
     problem = Problem(messages=(Message("user", "Q"),), max_tokens=8192, max_seconds=3.0)
@@ -136,7 +136,7 @@ async def test_what_was_streamed_before_the_time_was_up_is_told(phase):
     assert outcome.kept > 0
 
 
-async def test_a_method_that_gives_up_on_a_write_loses_no_text():
+async def test_a_cancelled_write_loses_no_streamed_text():
     """What it writes afterwards follows what had left already."""
 
     engines = pair("word " * 400, delay=0.001, width=1, small_width=1)

@@ -1,4 +1,5 @@
-"""The service: an OpenAI-compatible door for "two models, one chain" (docs/serving.md).
+"""The service: the OpenAI API in front of two models that write one chain.
 
-`app.py` has the routes; `asked.py` what may be asked, `jobs.py` what that becomes, `reply.py` runs it; `feed.py` says what text is final.
+A request goes through `app.py` (routes), `body.py` and `schemas.py` (its fields), `request.py` (its problems and method), `completion.py`
+and `chains.py` (its chains), `streaming.py` (text that is final) and the writers of replies.
 """

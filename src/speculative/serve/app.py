@@ -33,7 +33,9 @@ PAGE_POLICY = {"content-security-policy": "default-src 'none'; style-src 'unsafe
 
 
 def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callable[[], None] | None = None) -> FastAPI:
-    """Makes the service as an ASGI application; `app.state.service` is its `ServiceState`. Raises `UsageError`."""
+    """Makes the service as an ASGI application. Raises `UsageError`.
+    `app.state.service` is its `ServiceState`.
+    """
     state = ServiceState(settings, open_pair, on_failure)
 
     @asynccontextmanager
@@ -85,17 +87,17 @@ def _add_generation_routes(router: APIRouter, state: ServiceState, prefix: str) 
         return await read_body(request, model, state.settings, state.closing)
 
     async def chat_completions(request: Request) -> Response:
-        """Write one chain of thought with two models, and its answer."""
+        """Writes one chain of thought with two models, and its answer."""
         chains = state.reader.chat(await body_of(request, schemas.ChatRequest))
         return await ChainReply(state, request, CompletionWriter(chains)).respond()
 
     async def completions(request: Request) -> Response:
-        """Continue raw text."""
+        """Continues raw text."""
         chains = state.reader.completion(await body_of(request, schemas.CompletionRequest))
         return await ChainReply(state, request, CompletionWriter(chains)).respond()
 
     async def responses(request: Request) -> Response:
-        """Write one chain of thought and its answer, in the form of the Responses API."""
+        """Writes one chain of thought and its answer, in the form of the Responses API."""
         body = await body_of(request, schemas.ResponsesRequest)
         return await ChainReply(state, request, ResponsesWriter(state.reader.responses(body), body)).respond()
 
@@ -111,24 +113,24 @@ def _add_generation_routes(router: APIRouter, state: ServiceState, prefix: str) 
 def _add_model_routes(router: APIRouter, state: ServiceState, prefix: str) -> None:
     @router.get(f"{prefix}/models", include_in_schema=bool(prefix), responses={200: describe_json(replies.ModelList)})
     async def list_models() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """List an id for each method that the pair can serve, and for each preset."""
+        """Lists an id for each method that the pair can serve, and for each preset."""
         return Response(state.models.page, media_type="application/json")
 
     model_replies = {200: describe_json(replies.ModelCard), **error_replies(404)}
 
     @router.get(f"{prefix}/models/{{model:path}}", include_in_schema=bool(prefix), responses=model_replies)
     async def get_model(model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Describe one model."""
+        """Describes one model."""
         return Response(encode(state.models.one(model)), media_type="application/json")
 
 
 def _add_service_routes(app: FastAPI, router: APIRouter, state: ServiceState) -> None:
     async def health() -> Response:
-        """Answer while the process is alive."""
+        """Answers while the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def ready() -> Response:
-        """Answer whether both engines do, or the one that goes on alone (`degrade`)."""
+        """Asks both engines for a token, or the one that goes on alone (`degrade`)."""
         reason, missed = await state.readiness()
         if reason:
             return JSONResponse({"status": "not ready", "reason": reason}, 503)
@@ -136,7 +138,7 @@ def _add_service_routes(app: FastAPI, router: APIRouter, state: ServiceState) ->
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Write the metrics for Prometheus."""
+        """Writes the metrics for Prometheus."""
         return Response(state.metrics.page(), media_type=CONTENT_TYPE)
 
     @router.get("/docs", include_in_schema=False)

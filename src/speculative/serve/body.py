@@ -69,7 +69,7 @@ class BodyMeter:
         self._in_string = self._escaped = False
 
     def add(self, data: bytes) -> None:
-        """Counts a chunk. Raises `ApiError` (413) when the body has too many bytes or values."""
+        """Counts a chunk. Raises `ApiError` (413) for too many bytes or values."""
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
             raise _too_large(self._max_bytes)

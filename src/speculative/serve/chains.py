@@ -94,7 +94,7 @@ class RunningChains:
         return (trace for trace in self._traces if trace.events)
 
     async def close(self) -> None:
-        """Cancels chains that still run, and their calls to engines, and waits until they are over."""
+        """Cancels chains that still run and waits until their calls are over."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -106,7 +106,7 @@ class RunningChains:
             task.cancel()
 
     def _feed(self, index: int) -> TextFeed | None:
-        """Makes the listener of a streamed chain, or of a raw text, which may be over before its chain is."""
+        """Makes the listener of a streamed chain, or of a raw text that may end early."""
         problem, raw = self._request.problems[index], self._raw[index]
         ends_early = raw is not None and (bool(problem.stop) or raw.ends is not None)
         if self._wake is None and not ends_early:
@@ -126,7 +126,7 @@ class RunningChains:
 
 
 def raw_text(pair: Pair, problem: Problem) -> RawText:
-    """Returns how a raw prompt's thinking is closed, and the ids that end a text without thinking."""
+    """Finds the rules by which a raw prompt's completion becomes one text."""
     dialect = prompts.find_dialect(pair["big"].dialect)
 
     def close(text: str) -> str:
@@ -140,5 +140,5 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
 
 def with_raw_budget(problem: Problem, raw: RawText | None) -> Problem:
-    """Gives a raw text without thinking all its tokens: there is no answer to keep tokens free for."""
+    """Gives a raw text without thinking all its tokens, since no answer follows."""
     return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0)

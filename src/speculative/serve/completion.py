@@ -40,7 +40,11 @@ class ChainReply:
         self._open = AsyncExitStack()
 
     async def respond(self) -> Response:
-        """Returns the whole reply, or the stream once there is something in it. Raises `ApiError`, and what the chains raise."""
+        """Returns the whole reply, or the stream once there is something in it.
+
+        Raises:
+            ApiError: the request failed, as the client may know it.
+        """
         try:
             return await unless_disconnected(self._request, self._begin_stream() if self._chains.stream else self._whole())
         except ClientDisconnect:
@@ -117,7 +121,10 @@ class ChainReply:
     # ---- chains, figures and the log --------------------------------------------------------------------------------
 
     async def _start(self, signal: Signal | None) -> RunningChains:
-        """Waits for places and starts the chains; closing `_open` ends both and counts their cost."""
+        """Waits for places and starts the chains.
+
+        Closing `_open` ends the chains, counts their cost and frees the places.
+        """
         pair = self._state.pair
         pair.check(self._chains.method)
         chains = RunningChains(self._chains, pair, signal.set if signal else None)
@@ -139,7 +146,7 @@ class ChainReply:
                 metrics.count_cost(ChainOutcome.from_trace(trace))
 
     def _report(self, error: Exception) -> ApiError:
-        """Converts an error, counts it, and logs the details that are kept from the client."""
+        """Converts an error, counts it, and logs the details that clients do not see."""
         self._request.state.failed = True
         reply, first = api_error(error, self._request_id), first_error(error)
         reply.message = self._state.redact(reply.message)
@@ -188,14 +195,17 @@ class ChainReply:
         return round(time.perf_counter() - self._began, 6)
 
     def _observe_overhead(self) -> float:
-        """Counts the seconds in which the request neither waited for a place nor an engine worked for its longest chain."""
+        """Counts the seconds that the service itself added to the request.
+
+        They are those without waiting for a place, and without an engine at work for its longest chain.
+        """
         overhead = max(0.0, self._elapsed() - self._queued - max(outcome.busy_s for outcome in self._outcomes))
         self._state.metrics.overhead.observe(overhead)
         return overhead
 
 
 async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Runs work and cancels it when the client goes away. Raises `ClientDisconnect` then."""
+    """Runs work, and raises `ClientDisconnect` when the client goes away."""
 
     async def wait_for_disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":

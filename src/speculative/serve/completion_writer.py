@@ -82,7 +82,7 @@ class CompletionWriter:
         return self._chunk(usage=count_tokens(outcomes, self.request.n), speculative=report) + DONE
 
     def error(self, error: ApiError) -> bytes:
-        """Writes an error in the middle of a stream. No `[DONE]` follows, so the reply is not whole."""
+        """Writes an error in the middle of a stream. No `[DONE]` follows."""
         return b"data: %b\n\n" % encode(error.body)
 
     def whole(self, outcomes: Sequence[ChainOutcome], seconds: float) -> bytes:

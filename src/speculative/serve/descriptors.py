@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows, and always some left for models, their servers and the log."""
+"""Limits connections so that file descriptors are left for models and the log."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ except ImportError:  # Windows has no such limit
     resource = None
 
 UNLIMITED = 1 << 20
-QUIET = 60.0
+LOG_INTERVAL_S = 60.0
 """Seconds between two lines in the log that say the same."""
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
-def descriptor_limit() -> int:
-    """Returns how many file descriptors this process may have open."""
+def raise_descriptor_limit() -> int:
+    """Raises the limit of open files to the system's own, and returns it."""
     if resource is None:
         return UNLIMITED
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS calls its limit infinite, and takes less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
     return UNLIMITED if soft == resource.RLIM_INFINITY else min(soft, UNLIMITED)
 
 
-def raise_descriptor_limit() -> None:
-    """Raises the limit to the most that the system allows without further rights."""
-    if resource is not None:
-        with suppress(OSError, ValueError):  # macOS calls its limit infinite, and takes less
-            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def connection_backlog() -> int:
+    """Returns how many connections may wait: they hold descriptors too."""
+    return min(2048, max(8, raise_descriptor_limit() // 4))
 
 
 class ServerState(Protocol):
-    """The connections that the server has open."""
+    """The open connections of the server."""
 
     @property
     def connections(self) -> Sized: ...
 
 
 class ConnectionLimit:
-    """Makes the protocol of each new connection; turns connections away when they would take the last file descriptors.
+    """Makes the protocol of each new connection, and closes connections above a limit.
 
     Half of the descriptors are for connections, and a quarter for those that the system has accepted and not handed over yet. The
     rest is for the models: loading them opens files, and each chain needs a connection to their servers.
@@ -53,17 +53,17 @@ class ConnectionLimit:
 
     def __init__(self, make: Callable[..., asyncio.Protocol]) -> None:
         self._make = make
-        self._most = max(8, descriptor_limit() // 2)
-        self.backlog = max(8, descriptor_limit() // 4)
-        self._told = -QUIET
+        self._descriptors = raise_descriptor_limit()
+        self._most = max(8, self._descriptors // 2)
+        self._log_after = 0.0
 
     def __call__(self, *, server_state: ServerState, **rest: Any) -> asyncio.Protocol:
         """Makes the protocol of one connection."""
         if len(server_state.connections) < self._most:
             return self._make(server_state=server_state, **rest)
-        if time.monotonic() - self._told >= QUIET:
-            self._told = time.monotonic()
-            log("too many connections", 30, open=self._most, descriptors=descriptor_limit())
+        if time.monotonic() >= self._log_after:
+            self._log_after = time.monotonic() + LOG_INTERVAL_S
+            log("too many connections", 30, open=self._most, descriptors=self._descriptors)
         return TurnedAway()
 
 

@@ -1,4 +1,4 @@
-"""The page at `/docs`: routes and fields from the service's own schema, in HTML that loads nothing."""
+"""The page at `/docs`: the service's schema as HTML that loads nothing."""
 
 from __future__ import annotations
 

@@ -89,7 +89,10 @@ def first_error(error: BaseException) -> BaseException:
 
 
 def api_error(error: BaseException, request_id: str) -> ApiError:
-    """Converts an exception into an error reply. A bug's own message is left out, since it could hold a prompt."""
+    """Converts an exception into an error reply.
+
+    The message of a bug is left out, since it could hold a prompt.
+    """
     more = f"the service's log says more of the request {request_id}"
     match error := first_error(error):
         case ApiError():
@@ -115,7 +118,10 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
 
 
 def validation_error(errors: Sequence[Any]) -> ApiError:
-    """Names the most deeply nested mistake in a body; a field of several types has an error for each of them."""
+    """Names the most deeply nested mistake in a body.
+
+    A field of several types has an error for each type.
+    """
     found: dict[str, Any] = max(errors, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
     place = ".".join(_path(found))
     is_object = found["type"] in ("model_type", "model_attributes_type")  # their own words name a class of ours
@@ -124,12 +130,15 @@ def validation_error(errors: Sequence[Any]) -> ApiError:
 
 
 def _path(error: dict[str, Any]) -> list[str]:
-    """Returns the fields and positions of a mistake, without the names of types, which have brackets."""
+    """Returns the fields and positions of a mistake, without the names of types."""
     return [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
 
 
 def describe_failure(error: EngineError) -> str:
-    """Names the role of the engine that failed, and the kind of failure: clients see no address and no words of a server."""
+    """Names the role of the engine that failed, and the kind of failure.
+
+    Clients see neither a server's address nor its own words.
+    """
     model = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, ContextExceededError):
         return f"{model}: {error.what}; {error.advice}"
@@ -137,7 +146,7 @@ def describe_failure(error: EngineError) -> str:
 
 
 def redact_event(event: AnyEvent) -> AnyEvent:
-    """Removes addresses and servers' own words from an event and from the events of a child in it."""
+    """Removes addresses and servers' own words from an event and its child events."""
     match event:
         case Started(engines=engines):
             cards = {role: structs.replace(card, name=without_address(card.name)) for role, card in engines.items()}

@@ -17,7 +17,10 @@ PROBE_INTERVAL_S = 5.0
 
 
 class EngineProbe:
-    """Asks one engine for a token. Its errors may name an address, so they go to the log alone."""
+    """Asks one engine for a token.
+
+    Errors go to the log alone, since they may name an address.
+    """
 
     def __init__(self, engine: Engine, redact: Callable[[str], str]) -> None:
         self._engine, self._redact = engine, redact

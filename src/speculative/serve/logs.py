@@ -1,4 +1,4 @@
-"""The log, without prompts and without secrets: JSON lines, or plain lines for a person at a terminal."""
+"""The log: JSON lines, or plain lines at a terminal; no prompts and no secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctr
 
 
 class LineFormatter(logging.Formatter):
-    """Formats JSON lines. An exception is its type and the place that raised it: its message could hold a prompt."""
+    """Formats JSON lines.
+
+    Of an exception it writes type and place; the message could hold a prompt.
+    """
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class LineFormatter(logging.Formatter):
 
 
 class TerminalFormatter(LineFormatter):
-    """Formats lines for a person. The first one says where the service listens, and shows a request."""
+    """Formats lines for a person. The first one shows the address and a request."""
 
     def line(self, fields: dict[str, Any]) -> str:
         """Writes the time, the event and its fields."""
@@ -66,7 +69,7 @@ def log(event: str, level: int = logging.INFO, *, error: BaseException | None = 
 
 
 def set_up(level: str, redact: Redactor, stream: TextIO | None = None) -> logging.Handler:
-    """Sends the log to a stream (standard error). The caller removes the handler with `take_down`."""
+    """Sends the log to a stream (standard error) until `take_down`."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter((TerminalFormatter if handler.stream.isatty() else LineFormatter)(redact))
     for name in LOGGERS:

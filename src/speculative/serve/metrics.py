@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. Each service has a registry of its own, so two in a process do not mix."""
+"""Metrics for Prometheus. Each service has a registry of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKEN_KINDS = ("kept", "discarded", "prompt", "cached", "scored")
 
 
 class Metrics:
-    """Counts requests and chains, never single tokens. Metrics with labels are functions of their labels."""
+    """Counts requests and chains. Metrics with labels are functions of their labels."""
 
     def __init__(self, queue: ChainQueue) -> None:
         self.registry = own = CollectorRegistry()

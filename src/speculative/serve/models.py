@@ -1,4 +1,4 @@
-"""The models that the service offers: one for each method that the pair can serve, and one for each preset."""
+"""The models that the service offers: one for each method and each preset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speculative.settings import Settings
 
 
 class ModelCatalog:
-    """Describes the models. Each list is computed once, since it holds the schema of every method.
+    """Describes the models, once, since the list holds the schema of every method.
 
     `pair`: None while it loads. Until then every method is listed, without a context length.
     """

@@ -1,4 +1,4 @@
-"""The service's own description: every request, reply and error, for people and for programs that test against it."""
+"""The service's own description: every request, reply and error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def error_replies(*statuses: int, reply: type[Any] = ErrorReply) -> dict[int | s
 
 
 def describe_post(body: type[BaseModel], reply: type[Any], event: type[Any] | None = None, error: type[Any] = ErrorReply) -> dict[str, Any]:
-    """Describes a route that reads a JSON body itself. With an `event` type its reply may be a stream."""
+    """Describes a route that reads a JSON body. With `event` it may stream."""
     whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
     if event:
         data = {"type": "string", "description": f"events whose data is a {event.__name__} each"}

@@ -23,7 +23,7 @@ CloseThinking = Callable[[str], str]
 
 
 class ChainOutcome(Struct, frozen=True):
-    """One chain in tokens and seconds. `busy_s`: the part of the seconds in which an engine worked for it."""
+    """One chain in tokens and seconds. `busy_s`: seconds with an engine at work."""
 
     reasoning: str
     content: str

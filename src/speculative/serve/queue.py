@@ -1,4 +1,4 @@
-"""The queue in front of the chains: how many run at once, and how long a request waits for a place."""
+"""The queue in front of the chains, with its limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ FIRST_ESTIMATE_S = 5.0
 
 
 class ChainQueue:
-    """Gives places to requests, first come, first served. `closed`: the service shuts down and begins nothing more."""
+    """Gives places to requests, first come, first served.
+
+    `closed`: the service shuts down and starts no more chains.
+    """
 
     def __init__(self, chains: int, waiting: int, seconds: float) -> None:
         self.max_chains, self.max_waiting, self.seconds = chains, waiting, seconds
@@ -33,7 +36,10 @@ class ChainQueue:
 
     @asynccontextmanager
     async def places(self, chains: int, abort: Callable[[], None]) -> AsyncGenerator[float]:
-        """Holds places for chains and yields the seconds waited. `abort` ends the chains when the drain is over.
+        """Holds places for chains and yields the seconds waited.
+
+        Args:
+            abort: ends the chains when the drain is over.
 
         Raises:
             ApiError: 429 when no place comes free in time, 503 when the service shuts down.

@@ -1,4 +1,4 @@
-"""Replies of the API: the types that the service writes, and that its schema describes."""
+"""Types of the replies: the service writes them, and its schema describes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ErrorReply(Struct):
 
 
 class ChainReport(Struct, kw_only=True):
-    """Fields of a chain, or of all chains of a reply, that the OpenAI API does not have."""
+    """Fields of one chain, or of all chains of a reply, beyond the OpenAI API."""
 
     finish_reason: str
     usage: dict[str, Usage]
@@ -224,7 +224,7 @@ class ModelList(Struct):
 
 
 class Readiness(Struct):
-    """Reply of `/health` and `/ready`: why the service is not ready, or which model it does without (`degrade`)."""
+    """Reply of `/health` and `/ready`. `degraded`: the model that is missing."""
 
     status: Literal["ok", "ready", "not ready"]
     reason: str | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""Turns a request into problems, one for each chain, and the method that writes them."""
+"""Turns a request into problems and the method that writes their chains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ REASONING = frozenset(("reasoning", "reasoning_content"))
 
 
 class ChainRequest(Struct, frozen=True):
-    """The chains of one request: `n` problems for each prompt. `raw`: thinking and answer are one text in the reply."""
+    """The chains of one request: `n` problems for each prompt.
+
+    `raw`: thinking and answer are one text in the reply.
+    """
 
     model: str
     method: Method
@@ -58,13 +61,17 @@ class ChainRequest(Struct, frozen=True):
     @property
     def about(self) -> dict[str, Any]:
         """The fields of a reply about the method."""
-        return {"method": name_of(self.method), "params": params_of(self.method)} | (
-            {"ignored": list(self.ignored)} if self.ignored else {}
-        )
+        about = {"method": name_of(self.method), "params": params_of(self.method)}
+        return about | ({"ignored": list(self.ignored)} if self.ignored else {})
 
 
 class RequestReader:
-    """Reads requests within the limits of the settings. Raises `UsageError` and `ApiError`, which name field and value."""
+    """Reads requests within the limits of the settings.
+
+    Raises:
+        ApiError: names the field and the reason.
+        UsageError: names a parameter of the method.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -85,7 +92,7 @@ class RequestReader:
         self._check_chains(request.n, 1)
         both = {request.max_tokens, request.max_completion_tokens} - {None}
         if len(both) > 1:
-            raise ApiError(400, "max_tokens and max_completion_tokens: they differ; give one of them", param="max_completion_tokens")
+            raise _refusal("max_tokens and max_completion_tokens", "they differ; give one of them", "max_completion_tokens")
         ignored: list[str] = []
         messages = self._messages("messages", request.messages, ignored)
         problem = self._problem(request, messages, next(iter(both), None))
@@ -122,53 +129,41 @@ class RequestReader:
     # ---- limits -----------------------------------------------------------------------------------------------------
 
     def limit_problem(self, problem: Problem) -> Problem:
-        """Adds the service's own limits to a problem. Raises `ApiError` for one that asks for more."""
-        size = sum(len(message.content.encode()) for message in problem.messages)
-        if size > self.settings.max_prompt:
-            raise ApiError(
-                400,
-                f"the prompt must have at most {self.settings.max_prompt} bytes (--max-prompt), got {size}; shorten it",
-                code="context_length_exceeded",
-            )
-        limits = self.settings
-        _check_limit("max_tokens", problem.max_tokens, limits.max_tokens)
-        _check_limit("max_produced", problem.max_produced, limits.max_produced)
-        _check_limit("max_seconds", problem.max_seconds, limits.max_seconds)
+        """Adds the service's own limits to a problem. Raises `ApiError` above them."""
+        limits, size = self.settings, sum(len(message.content.encode()) for message in problem.messages)
+        if size > limits.max_prompt:
+            message = f"the prompt must have at most {limits.max_prompt} bytes (--max-prompt), got {size}; shorten it"
+            raise ApiError(400, message, code="context_length_exceeded")
+        for field in ("max_tokens", "max_produced", "max_seconds"):
+            value, limit = getattr(problem, field), getattr(limits, field)
+            if value is not None and value > limit:
+                raise _refusal(field, f"{value} is more than the {limit} that the service allows")
         produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
-        if (produced, seconds) == (problem.max_produced, problem.max_seconds):
-            return problem
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
     def check_params(self, method: Method) -> Method:
-        """Raises `ApiError` where a parameter would make more things than the service can hold."""
+        """Raises `ApiError` if a parameter is larger than the service allows."""
         for name, value in method:
             if isinstance(value, Method):
                 self.check_params(value)
-            elif isinstance(value, int) and abs(value) > self.settings.max_param:
-                raise ApiError(
-                    400,
-                    f"params: {name}: {value} is more than the {self.settings.max_param} that the service allows (--max-param)",
-                    param=f"params.{name}",
-                )
+            elif isinstance(value, int) and abs(value) > (most := self.settings.max_param):
+                raise _refusal("params", f"{name}: {value} is more than the {most} that the service allows (--max-param)", f"params.{name}")
         return method
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
-        """Raises `ApiError` where all chains together ask an engine for more drafts at once than one request may have."""
+        """Raises `ApiError` if all chains together ask for too many drafts at once."""
         field, drafts = drafts_of(request.method)
-        most = self.settings.max_drafts
-        if field and drafts * request.chains > most:
-            times = f", in each of {request.chains} chains," if request.chains > 1 else ""
-            raise ApiError(
-                400,
-                f"params: {field}: {drafts} drafts in one call{times} are more than the {most} that a request may have (--max-drafts)",
-                param=f"params.{field}",
-            )
+        most, chains = self.settings.max_drafts, request.chains
+        if field and drafts * chains > most:
+            times = f", in each of {chains} chains," if chains > 1 else ""
+            reason = f"{drafts} drafts in one call{times} are more than the {most} that a request may have (--max-drafts)"
+            raise _refusal("params", f"{field}: {reason}", f"params.{field}")
         return request
 
     def _check_chains(self, n: int | None, prompts: int) -> None:
         chains = (n or 1) * prompts
         if chains > self.settings.max_n:
-            raise ApiError(400, f"n: a request may have at most {self.settings.max_n} chains, got {chains}; ask for fewer", param="n")
+            raise _refusal("n", f"a request may have at most {self.settings.max_n} chains, got {chains}; ask for fewer")
 
     # ---- parts of a request -----------------------------------------------------------------------------------------
 
@@ -201,18 +196,16 @@ class RequestReader:
         if budget is None and effort is None:
             budget, effort = preset.thinking_budget, preset.reasoning_effort
         elif budget is not None and effort is not None:
-            raise ApiError(400, "thinking_budget and reasoning_effort: both limit the thinking; give one of them", param="thinking_budget")
+            raise _refusal("thinking_budget and reasoning_effort", "both limit the thinking; give one of them", "thinking_budget")
         if effort == "none":
             raise unsupported_value("reasoning_effort", "the thinking cannot be switched off; give `minimal`, or a small `thinking_budget`")
         return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
 
     def _messages(self, field: str, turns: Sequence[ChatMessage] | Sequence[InputItem], ignored: list[str]) -> tuple[Message, ...]:
-        if len(turns) > self.settings.max_messages:
-            raise ApiError(
-                400, f"{field}: a request may have at most {self.settings.max_messages} turns, got {len(turns)}; send fewer", param=field
-            )
+        if len(turns) > (most := self.settings.max_messages):
+            raise _refusal(field, f"a request may have at most {most} turns, got {len(turns)}; send fewer")
         if turns[-1].role != "user":
-            raise ApiError(400, f"{field}: the last turn must be of 'user', got {turns[-1].role!r}", param=field)
+            raise _refusal(field, f"the last turn must be of 'user', got {turns[-1].role!r}")
         return tuple(self._message(f"{field}[{number}].", turn, ignored) for number, turn in enumerate(turns))
 
     def _message(self, where: str, turn: ChatMessage | InputItem, ignored: list[str]) -> Message:
@@ -220,9 +213,9 @@ class RequestReader:
         known = REASONING if turn.role == "assistant" else frozenset[str]()
         found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop)
         if turn.role is None:
-            raise ApiError(400, f"{where}role: it is missing", param=f"{where}role")
+            raise _refusal(f"{where}role", "it is missing")
         if turn.content is None and turn.role != "assistant":
-            raise ApiError(400, f"{where}content: it is missing", param=f"{where}content")
+            raise _refusal(f"{where}content", "it is missing")
         parts: Sequence[TextPart | InputPart] = [] if isinstance(turn.content, str) else turn.content or []
         for place, part in enumerate(parts):
             found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
@@ -264,7 +257,10 @@ class RequestReader:
         return self.check_drafts(chains)
 
     def _method(self, request: GenerationRequest) -> tuple[str, Method]:
-        """Builds the method of a request, and the model's id for the reply. Parameters are added to a preset's."""
+        """Builds the method of a request, and the model's id for the reply.
+
+        Parameters of the request are added to those of a preset.
+        """
         label, preset = self._preset(request)
         wrappers = [request.wrappers] if isinstance(request.wrappers, str) else request.wrappers or []
         method = build(preset.method, {**preset.params, **(request.params or {})}, [*preset.wrappers, *wrappers], paths=False)
@@ -276,11 +272,7 @@ class RequestReader:
         if label != OWNER:
             preset = find_preset(self.settings, label, shown=request.model)
             if request.method is not None and request.method != preset.method:
-                raise ApiError(
-                    400,
-                    f"method: {request.method!r} contradicts model {request.model!r}; use the model {OWNER!r} with `method`",
-                    param="method",
-                )
+                raise _refusal("method", f"{request.method!r} contradicts model {request.model!r}; use the model {OWNER!r} with `method`")
             return label, preset
         if request.method is not None:
             return request.method, Preset(method=request.method)
@@ -288,7 +280,7 @@ class RequestReader:
 
 
 def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """Finds a preset, or a method without parameters, by name. Raises `UnknownNameError`."""
+    """Finds a preset or a method by name. Raises `UnknownNameError`."""
     if name in settings.presets:
         return settings.presets[name]
     if name in names():
@@ -301,6 +293,5 @@ def innermost(method: Method) -> Method:
     return innermost(method.inner) if isinstance(method, Wrapper) else method
 
 
-def _check_limit(field: str, value: float | None, limit: float) -> None:
-    if value is not None and value > limit:
-        raise ApiError(400, f"{field}: {value} is more than the {limit} that the service allows", param=field)
+def _refusal(field: str, reason: str, param: str | None = None) -> ApiError:
+    return ApiError(400, f"{field}: {reason}", param=param or field)

@@ -56,7 +56,7 @@ class ResponsesWriter:
         return data + self._delta("message", content) if content else data
 
     def event(self, index: int, chain: Sequence[int], event: AnyEvent | dict[str, Any]) -> bytes:
-        """Writes nothing: the API has no place for an event. The last event of the stream holds all of them."""
+        """Writes nothing: the last event of the stream holds the events of the chain."""
         return b""
 
     def chain_end(self, index: int, outcome: ChainOutcome) -> bytes:

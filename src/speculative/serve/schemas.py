@@ -1,4 +1,7 @@
-"""Requests of the API: the fields that the service honours. `unsupported.py` decides about all others."""
+"""Types of the requests: the fields that the service honours.
+
+`unsupported.py` decides about all other fields.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ MAX_TOKENS: Any = Field(None, ge=1, lt=INT64, description="tokens of the chain a
 
 
 class RequestBase(BaseModel):
-    """Keeps unknown fields for `unsupported.py`. Types are strict: `"5"` and `true` are not numbers.
+    """Keeps unknown fields. Types are strict: `"5"` and `true` are not numbers.
 
     A list is checked down to its first mistake, since each mistake costs memory and a body has room for thousands.
     """
@@ -55,7 +58,7 @@ class TextPart(RequestBase):
 
 
 class ChatMessage(RequestBase):
-    """One turn. The reasoning of earlier replies is accepted and left out, as in the models' own templates."""
+    """One turn. The reasoning of earlier replies is accepted and left out."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | Annotated[list[TextPart], Field(fail_fast=True)] | None = None
@@ -117,7 +120,10 @@ class ChatRequest(GenerationRequest):
 
 
 class CompletionRequest(GenerationRequest):
-    """Request of `POST /v1/completions`: raw text for both models. Markers of each model's family are markers there."""
+    """Request of `POST /v1/completions`: raw text for both models.
+
+    Special tokens of each model's family keep their meaning.
+    """
 
     max_tokens: int | None = MAX_TOKENS
     n: int | None = Field(None, ge=1, lt=INT64)
@@ -133,7 +139,7 @@ class InputPart(RequestBase):
 
 
 class InputItem(RequestBase):
-    """A turn of the Responses API. Reasoning of earlier replies is accepted and left out."""
+    """A turn of the Responses API. Reasoning of earlier replies is left out."""
 
     type: Literal["message", "reasoning"] | None = None
     role: Literal["system", "developer", "user", "assistant"] | None = None

@@ -1,4 +1,4 @@
-"""Who may call the service: bearer keys, the names that it is called by, and pages of other sites."""
+"""Access to the service: bearer keys, host names, and pages of other sites."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,]+")
 
 
 class RequireKey(HTTPBearer):
-    """The dependency that lets requests with one of the keys in. It compares in constant time."""
+    """A dependency that requires one of the keys. It compares in constant time."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         super().__init__(scheme_name="key", description="a key of the service", auto_error=False)
@@ -43,7 +43,7 @@ class RequireKey(HTTPBearer):
 
 
 def check_bind(settings: Settings) -> tuple[str, ...]:
-    """Returns the keys. Raises `UsageError` where other machines could call without one."""
+    """Returns the keys. Raises `UsageError` if other machines need none to call."""
     keys = settings.keys()
     if not keys and not settings.no_auth and not is_loopback(settings.host):
         raise UsageError(

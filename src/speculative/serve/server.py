@@ -19,12 +19,11 @@ from speculative.errors import EngineClosedError, UsageError
 from speculative.pair import Pair
 from speculative.redaction import Redactor
 from speculative.serve.app import create_app
-from speculative.serve.descriptors import ConnectionLimit, descriptor_limit, raise_descriptor_limit
+from speculative.serve.descriptors import ConnectionLimit, connection_backlog
 from speculative.serve.logs import log, set_up, take_down
 from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
 GRACE_S = 2
@@ -34,8 +33,11 @@ Extension = Callable[[FastAPI, Callable[[], None]], None]
 """Adds routes to an application; the second argument stops the service."""
 
 
-class Server(uvicorn.Server):
-    """Drains when it is told to stop: nothing new begins, and running chains have `drain` seconds. A second signal ends them."""
+class DrainingServer(uvicorn.Server):
+    """Drains at a signal: running chains have `drain` seconds to finish.
+
+    No new chain begins. A second signal ends those that run.
+    """
 
     def __init__(self, config: uvicorn.Config, state: ServiceState) -> None:
         super().__init__(config)
@@ -43,12 +45,12 @@ class Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves until it is told to stop."""
+        """Serves until the process gets a signal."""
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Lets running chains finish, ends those that take too long, then closes the engines."""
+        """Lets running chains finish in time, then closes the engines."""
         log("draining", chains=self.state.queue.running, seconds=self.state.settings.drain)
         self.state.close()
         asyncio.get_running_loop().call_later(self.state.settings.drain, self.state.queue.abort)
@@ -60,15 +62,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handles a signal. It is not raised again at the end, since a drained service has done what it was asked to."""
+        """Handles a signal. After the drain the process ends without an error."""
         if self.should_exit and self.loop:
             self.loop.call_soon_threadsafe(self.state.queue.abort)
         self.should_exit = True
 
 
 def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> None:
-    """Runs the service until SIGTERM or Ctrl-C. Raises `UsageError` (settings, port), and the errors of opening the pair."""
-    raise_descriptor_limit()
+    """Runs the service until SIGTERM or Ctrl-C.
+
+    Raises:
+        UsageError: a setting is wrong, or the port is taken.
+        SpeculativeError: the pair cannot be opened.
+    """
     server = make_server(settings, open_pair, extensions=extensions)
     bound = bind(settings)
     host, port = bound.getsockname()[:2]
@@ -83,43 +89,45 @@ def serve(settings: Settings, open_pair: PairOpener | None = None, *, extensions
         raise server.state.failure
 
 
-def make_server(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> Server:
-    """Makes the server, not yet running. Without `open_pair` it opens the engines of the settings. Raises `UsageError`."""
-    servers: list[Server] = []
+def make_server(settings: Settings, open_pair: PairOpener | None = None, *, extensions: Sequence[Extension] = ()) -> DrainingServer:
+    """Makes the server, not yet running. Raises `UsageError`.
+
+    Without `open_pair` it opens the engines of the settings.
+    """
 
     def stop() -> None:
-        servers[0].stop()
+        server.stop()
 
     app = create_app(settings, open_pair or pair_opener(settings), on_failure=stop)
     for extend in extensions:
         extend(app, stop)
-    limit = ConnectionLimit(HttpToolsProtocol)
     config = uvicorn.Config(
         app,
-        http=cast("Any", limit),
-        backlog=min(BACKLOG, limit.backlog),
+        http=cast("Any", ConnectionLimit(HttpToolsProtocol)),
         log_config=None,
         access_log=False,
+        backlog=connection_backlog(),
         lifespan="on",
         ws="none",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.drain) + GRACE_S,
     )
-    servers.append(Server(config, app.state.service))
-    return servers[0]
+    server = DrainingServer(config, app.state.service)
+    return server
 
 
 def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = None) -> PairOpener:
-    """Makes the opener of the settings' engines. It works in a thread, since weights and servers take their time.
+    """Makes the opener of the settings' engines.
 
-    When it is cancelled, the thread ends the servers that it has started, the next time that it reports its progress.
+    It works in a thread, since weights and servers take their time. When it is cancelled, the thread ends the servers that it has
+    started, the next time that it reports its progress.
     """
     ended = threading.Event()
 
     def report(line: str) -> None:
         if ended.is_set():
-            raise EngineClosedError("the service was told to stop while its models were loading")
+            raise EngineClosedError("the service was stopped while its models were loading")
         log("loading", 10, progress=line)
 
     async def open_pair() -> Pair:
@@ -133,19 +141,17 @@ def pair_opener(settings: Settings, flags: Mapping[str, EngineOptions] | None = 
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Makes the socket to listen on. Raises `UsageError` where host or port cannot be used."""
+    """Makes the socket to listen on. Raises `UsageError` for a bad host or port.
+
+    From now on connections wait for the application.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
+        known = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise UsageError(f"host {settings.host!r}: {error.strerror or error}") from None
+    family, address = known[0][0], known[0][4]
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(min(BACKLOG, descriptor_limit() // 4))  # connections from now on wait for the application
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(cast("Any", address[:2]), family=family, backlog=connection_backlog(), dualstack_ipv6=both)
     except OSError as error:
-        bound.close()
         raise UsageError(f"port {settings.port} of {settings.host}: {error.strerror or error}; choose another with --port") from None
-    return bound

@@ -1,4 +1,4 @@
-"""What all requests of one service share: the settings, the pair, the queue, the metrics."""
+"""The state that all requests share: settings, pair, queue and metrics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ServiceState:
 
     @property
     def loaded(self) -> bool:
-        """Whether the models are loaded."""
+        """True once the models are loaded."""
         return self._pair is not None
 
     @property
@@ -62,7 +62,7 @@ class ServiceState:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Opens the pair in the background, so that `/health` answers at once, and closes it at the end."""
+        """Opens the pair in the background, and closes it at the end."""
         loading = asyncio.create_task(self._load())
         try:
             yield
@@ -76,12 +76,12 @@ class ServiceState:
                 await self._pair.aclose()
 
     def close(self) -> None:
-        """Begins nothing more: waiting requests are turned away, and bodies on their way are not waited for."""
+        """Turns away waiting requests, and stops waiting for bodies on their way."""
         self.queue.close()
         self.closing.set()
 
     async def readiness(self) -> tuple[str, str]:
-        """Returns why the service is not ready, and which model is missed although it is (`degrade`).
+        """Returns the reason why the service is not ready, and the missing model.
 
         Both are empty when both engines answer. Neither holds an address, since any client may ask; the log has it.
         """

@@ -19,7 +19,7 @@ from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.trace import Trace
 
 KEEPALIVE_S = 10.0
-"""Seconds of silence after which a comment line tells proxies and clients that the stream lives."""
+"""Seconds of silence at most: then a comment line shows proxies and clients that the stream lives."""
 COMMENT = b": the chain is being written\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -128,7 +128,7 @@ class TextFeed:
             self._advance()
 
     def _advance(self) -> None:
-        """Collects the ledger's new pieces; `_early` characters of them were collected as deltas."""
+        """Collects the ledger's new pieces, less the characters that came as deltas."""
         pieces = self._trace.ledger.pieces
         for piece in pieces[self._pieces :]:
             skip = min(self._early, len(piece.text))
@@ -149,7 +149,7 @@ class TextFeed:
         self._notify()
 
     def _check_end(self, item: AnyEvent) -> None:
-        """Ends a raw text at a stop string, and at a model's end-of-text where no thinking was opened."""
+        """Ends a raw text at a stop string, or at end-of-text without open thinking."""
         if self._raw and self._filter.done:  # not before the text with it is committed: until then it is in no trace
             self._end("stop")
         ends = self._raw.ends if self._raw else None
@@ -170,7 +170,7 @@ class TextFeed:
 
 
 class Signal(asyncio.Event):
-    """Wakes a stream when there is text, a chain ended, or nothing was sent for a while (`silent`)."""
+    """Wakes a stream: new text, a chain's end, or a while without output (`silent`)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class Signal(asyncio.Event):
     def _check(self) -> None:
         """Sets `silent` if nothing was sent since the last check."""
         self.silent, self.sent = not self.sent, False
-        self._timer = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._check)
+        self._timer = asyncio.get_running_loop().call_later(KEEPALIVE_S / 2, self._check)
         if self.silent:
             self.set()
 

@@ -1,110 +1,24 @@
-"""Fields of other servers' requests: ignored where they change nothing, and refused by name where they would."""
+"""Ignores or refuses fields of other servers, as `unsupported.toml` lists them."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from speculative.serve.errors import ApiError, unsupported_value
 
-TOOLS = "these models call no tools"
-ONE_CHAIN = "two models sample one chain, so this has no counterpart"
-LOGPROBS = "a chain of two models has no single distribution; `events` shows each model's own log-probabilities"
-TEXT = "only plain text is written"
-THINKING = "the thinking cannot be switched off; limit it with `thinking_budget` or `reasoning_effort`"
-PROMPT = "the service writes the models' own templates"
-REASONING_SHOWN = "the reasoning is always in the reply"
-IDS = "the two models' token ids differ"
-
-NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "tools": (TOOLS, ([],)),
-    "tool_choice": (TOOLS, ("none", "auto")),
-    "parallel_tool_calls": (TOOLS, (True, False)),
-    "functions": (TOOLS, ([],)),
-    "function_call": (TOOLS, ("none", "auto")),
-    "tool_calls": (TOOLS, ([],)),
-    "web_search_options": (TOOLS, ()),
-    "response_format": (TEXT, ({"type": "text"},)),
-    "structured_outputs": (TEXT, ({},)),
-    "text": (TEXT, ({}, {"format": {"type": "text"}}, {"verbosity": "medium"}, {"format": {"type": "text"}, "verbosity": "medium"})),
-    "modalities": (TEXT, (["text"],)),
-    "audio": (TEXT, ()),
-    "prediction": ("these models take no prediction", ()),
-    "presence_penalty": (ONE_CHAIN, (0,)),
-    "frequency_penalty": (ONE_CHAIN, (0,)),
-    "repetition_penalty": (ONE_CHAIN, (1,)),
-    "repeat_penalty": (ONE_CHAIN, (1,)),
-    "length_penalty": (ONE_CHAIN, (1,)),
-    "min_p": (ONE_CHAIN, (0,)),
-    "typical_p": (ONE_CHAIN, (1,)),
-    "min_tokens": (ONE_CHAIN, (0,)),
-    "mirostat": (ONE_CHAIN, (0,)),
-    "dry_multiplier": (ONE_CHAIN, (0,)),
-    "xtc_probability": (ONE_CHAIN, (0,)),
-    "logit_bias": (ONE_CHAIN, ({}, [])),
-    "bad_words": (ONE_CHAIN, ([],)),
-    "use_beam_search": (ONE_CHAIN, (False,)),
-    "ignore_eos": (ONE_CHAIN, (False,)),
-    "stop_token_ids": (IDS, ([],)),
-    "return_token_ids": (IDS, (False,)),
-    "return_tokens_as_token_ids": (IDS, (False,)),
-    "logprobs": (LOGPROBS, (False,)),
-    "top_logprobs": (LOGPROBS, (0,)),
-    "n_probs": (LOGPROBS, (0,)),
-    "verbosity": ("these models have no such setting", ("medium",)),
-    "enable_thinking": (THINKING, (True,)),
-    "thinking": (THINKING, (True,)),
-    "include_reasoning": (REASONING_SHOWN, (True,)),
-    "separate_reasoning": (REASONING_SHOWN, (True,)),
-    "stream_reasoning": (REASONING_SHOWN, (True,)),
-    "reasoning_format": (REASONING_SHOWN, ("auto", "deepseek")),
-    "add_generation_prompt": (PROMPT, (True,)),
-    "continue_final_message": (PROMPT, (False,)),
-    "add_special_tokens": (PROMPT, (False,)),
-    "documents": (PROMPT, ([],)),
-    "chat_template": (PROMPT, ()),
-    "skip_special_tokens": ("markers are no text", (True,)),
-    "spaces_between_special_tokens": ("markers are no text", (True,)),
-    "include_stop_str_in_output": ("a stop string is not in the reply", (False,)),
-    "store": ("replies are not stored", (False,)),
-    "background": ("replies are not stored", (False,)),
-    "previous_response_id": ("replies are not stored; send the earlier turns in `input`", ()),
-    "conversation": ("replies are not stored; send the earlier turns in `input`", ()),
-    "truncation": ("no turns are left out", ("disabled",)),
-    "include": ("replies have no such part", ([],)),
-    "max_tool_calls": (TOOLS, ()),
-    "prompt": (PROMPT, ()),
-    "service_tier": ("there is one tier", ("auto", "default")),
-    "suffix": ("text is only added at the end", ("",)),
-    "echo": ("the prompt is never in the reply", (False,)),
-    "best_of": ("use the wrapper vote in `with`", (1,)),
-    "refusal": ("a turn is text", ("",)),
-    "annotations": ("a turn is text", ([],)),
-    "include_obfuscation": ("chunks have the length of their text", (False,)),
+_TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+NEUTRAL: dict[str, tuple[str, list[Any]]] = {
+    name: (reason, values) for reason, fields in _TABLE["refused"].items() for name, values in fields.items()
 }
-"""Fields that cannot be honoured: why not, and the values that ask for what happens anyway."""
-
+"""Fields that cannot be honoured: the reason, and the values that ask for what happens anyway."""
+HINTS, TURN_HINTS, PART_HINTS = (frozenset[str](_TABLE["hints"][place]) for place in ("request", "turn", "part"))
+"""Fields that change no reply."""
 NESTED = frozenset(("chat_template_kwargs",))
 """Fields that hold other fields."""
-HINTS = frozenset(
-    (
-        "cache_prompt",
-        "cache_salt",
-        "metadata",
-        "priority",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "request_id",
-        "safety_identifier",
-        "session_id",
-    )
-)
-"""Fields that change no reply: the reply names them under `speculative.ignored`."""
-TURN_HINTS = frozenset(("id", "name", "reasoning_details", "status", "thinking_blocks"))
-"""The same in a turn."""
-PART_HINTS = frozenset(("annotations", "cache_control", "logprobs"))
-"""The same in a part of a turn."""
 
 
 def ignored_fields(
@@ -114,7 +28,7 @@ def ignored_fields(
 
     Args:
         where: the place of the fields in the request, for messages.
-        known: fields that somebody else reads.
+        known: fields that the caller reads.
         drop: ignore also what would change the reply (`drop_params`).
 
     Raises:

@@ -1,4 +1,4 @@
-"""`--model vllm_speculative`: the arguments of SplitReason's harness class, as those of ours.
+"""`--model vllm_speculative`: the arguments of SplitReason's harness class.
 
 One of its modes is true (`random_switch=True`); models are `big_model` and `small_model`, with `|` between GPUs. What its class
 needed to start a service of its own has no use here: the engines are opened in this process.
@@ -13,7 +13,7 @@ from speculative.engines.options import ROLES
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.lm_eval.arguments import NAMES, SERVICE
 from speculative.methods.registry import find
-from speculative.splitreason.modes import MODES, ending, params_of_mode
+from speculative.splitreason.modes import MODES, instruction_from, params_of_mode
 
 MAX_TOKENS = 16384
 DEFAULTS = {"sgen": 256}
@@ -52,9 +52,14 @@ _FIELDS = tuple(dict.fromkeys(field for name in MODES.values() for field in find
 KNOWN = (*MODES, *_FIELDS, *_ENGINES, "max_tokens", "max_gen_toks", "terminating_string", *OURS, *UNUSED)
 
 
-def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Its arguments as ours, and the names of those that have no use here. Raises `UsageError` and `UnknownNameError`."""
-    given = {name: value for name, value in told.items() if value is not None}
+def translate_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Translates its arguments to ours, and lists those that have no use here.
+
+    Raises:
+        UsageError: an argument is wrong.
+        UnknownNameError: an argument is unknown.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
         if name in LATER and value:
             raise UsageError(f"{name} is a mode that this version does not have; it has {', '.join(MODES)}")
@@ -65,7 +70,7 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if given.get("max_length") and given.get("max_model_len"):
         raise UsageError("max_length and max_model_len: give one of them")
     mode = _mode(given)
-    instruction = ending(given.get("terminating_string"))
+    instruction = instruction_from(given.get("terminating_string"))
     ours: dict[str, Any] = {
         "method": MODES[mode],
         **params_of_mode(mode, {**DEFAULTS, **given}),
@@ -79,7 +84,7 @@ def translated(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _mode(given: Mapping[str, Any]) -> str:
-    """The one that is true."""
+    """Finds the one mode that is true."""
     true = [mode for mode in MODES if given.get(mode) is True]
     if not true:
         raise UsageError(f"no mode is True; name one, as in random_switch=True (known: {', '.join(MODES)})")
@@ -89,7 +94,7 @@ def _mode(given: Mapping[str, Any]) -> str:
 
 
 def _engine(name: str) -> str:
-    """`big_model` is the engine itself, `big_model_gpus` an option of it."""
+    """Translates an option: `big_model` is the engine, `big_model_gpus` its GPUs."""
     role, _, option = name.partition("_")
     if name == "terminate_on_exit":
         return name

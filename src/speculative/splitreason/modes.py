@@ -1,4 +1,4 @@
-"""The words of SplitReason's library: its modes and keys, as its service, its scripts and its harness class spell them."""
+"""SplitReason's modes and keys, as its service and harness class spell them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,24 @@ LEADING = re.compile(r"^(?:\\n|\s)+")
 """Its client sends a backslash and an n where it means a new line."""
 
 
-def ending(told: Any) -> str | None:
-    """Its `terminating_string` as our `answer_instruction`; None if none is told. Raises `UsageError`."""
-    if told is None:
+def instruction_from(value: Any) -> str | None:
+    """Translates its `terminating_string` to our `answer_instruction`.
+
+    Raises:
+        UsageError: the value is not a text.
+    """
+    if value is None:
         return None
-    if not isinstance(told, str):
-        raise UsageError(f"terminating_string: {str(told)[:80]!r} is no text")
-    return LEADING.sub("", told)
+    if not isinstance(value, str):
+        raise UsageError(f"terminating_string must be a text, got {str(value)[:80]!r}")
+    return LEADING.sub("", value)
 
 
 def params_of_mode(mode: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that the mode's method has; all others are left out, as there. An `ltok` of 0 stands for the default."""
+    """Picks the keys that the mode's method has.
+
+    An `ltok` of 0 stands for the default.
+    """
     kind: type[Method] = find(MODES[mode], paths=False)
     taken = {name: value for name, value in fields.items() if name in kind.model_fields}
     if not taken.get("ltok", 1):

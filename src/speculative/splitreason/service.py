@@ -1,4 +1,4 @@
-"""SplitReason's service: `GET /ping`, `POST /speculative_reason`, and `POST /shutdown` where that was opened.
+"""SplitReason's service: `/ping`, `/speculative_reason` and `/shutdown`.
 
 Its fields, defaults and replies, so that its own client and harness class work unchanged. Mistakes of its replies (a prompt inside
 `final_answer`, an HTML page for an error) are not kept.
@@ -35,7 +35,7 @@ from speculative.serve.request import ChainRequest
 from speculative.serve.schemas import Text
 from speculative.serve.security import is_loopback
 from speculative.serve.state import ServiceState
-from speculative.splitreason.modes import MODES, ending, params_of_mode
+from speculative.splitreason.modes import MODES, instruction_from, params_of_mode
 from speculative.trace.events import Answered, Asked, Drafted, Wrote
 from speculative.trace.trace import Trace
 
@@ -44,7 +44,7 @@ SHARED_FIELDS = ("Model", "PromptTokens", "CompletionTokens", "Latency")
 
 
 class SplitReasonRequest(BaseModel):
-    """Request of `POST /speculative_reason` in SplitReason's keys; unknown ones are ignored, as there."""
+    """Request of `POST /speculative_reason`. Unknown keys are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -83,12 +83,12 @@ class SplitReasonService(Struct, frozen=True):
         router = protected_router(state)
 
         async def ping() -> JSONResponse:
-            """Answer whether the models are loaded."""
+            """Answers once the models are loaded."""
             reason, _ = await state.readiness()
             return JSONResponse({"message": "warming up", "reason": reason}, 503) if reason else JSONResponse({"message": "pong"})
 
         async def speculative_reason(request: Request) -> Response:
-            """Write one chain, in the form of SplitReason."""
+            """Writes one chain, in the form of SplitReason."""
             try:
                 fields = await read_body(request, SplitReasonRequest, state.settings, state.closing)
                 chains = self._read(state, fields)
@@ -98,7 +98,7 @@ class SplitReasonService(Struct, frozen=True):
                 return reply.response(body={"error": state.redact(reply.message)})
 
         async def shut_down(request: Request) -> PlainTextResponse:
-            """End the service. Only a program on this machine may ask, never a page in a browser."""
+            """Ends the service for a program on this machine, never for a page in a browser."""
             if not (request.client and is_loopback(request.client.host)) or {"origin", "sec-fetch-site"} & set(request.headers):
                 raise ApiError(403, "only a program on this machine may shut the service down")
             asyncio.get_running_loop().call_later(0.1, stop)
@@ -125,7 +125,7 @@ class SplitReasonService(Struct, frozen=True):
         if mode is None:
             raise ApiError(400, f"Invalid mode specified in JSON payload; one of {', '.join(MODES)} must be true")
         method = state.reader.check_params(build(MODES[mode], params_of_mode(mode, fields), paths=False))
-        problem = _problem(state.pair, request.question, ending(fields.get("terminating_string")))
+        problem = _problem(state.pair, request.question, instruction_from(fields.get("terminating_string")))
         problem = structs.replace(
             problem,
             sampling=Sampling(temperature=_number("temperature", fields.get("temperature", Sampling().temperature))),
@@ -150,7 +150,10 @@ class SplitReasonWriter(CompletionWriter):
 
 
 def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:
-    """Yields a record for each call that wrote something; `ThinkIter` counts them, `DraftVersion` the proposals of one call."""
+    """Yields a record for each call that wrote something.
+
+    `ThinkIter` counts the records, `DraftVersion` the proposals of one call.
+    """
     names = {role: without_address(card.name) for role, card in trace.started.engines.items()}
     for number, event in enumerate(event for event in trace.walk() if isinstance(event, Wrote | Drafted | Asked | Answered)):
         call = event.call
@@ -165,7 +168,10 @@ def usage_records(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _problem(pair: Pair, question: str, instruction: str | None) -> Problem:
-    """Makes the problem: a question in the big model's own template stays as it is, any other text is a message."""
+    """Makes the problem of a question.
+
+    A question in the big model's own template stays as it is; any other text is a message.
+    """
     dialect = prompts.find_dialect(pair["big"].dialect)
     if not dialect.is_templated(question):
         return Problem(messages=(Message("user", question),), answer_instruction=instruction)

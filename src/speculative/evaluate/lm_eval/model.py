@@ -150,7 +150,7 @@ class SplitReasonLM(SpeculativeLM):
 
     def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
         """Opens the engines, and logs the arguments that are not used. Raises `UsageError`."""
-        ours, unused = splitreason.translated(given)
+        ours, unused = splitreason.translate_arguments(given)
         if unused:
             log.info("%s: not used here: %s", SPLITREASON_NAME, ", ".join(unused))
         super().__init__(batch_size, max_batch_size, device, **ours)  # pyright: ignore[reportUnknownMemberType]
