@@ -53,9 +53,10 @@ def started(problem: Problem, pair: Mapping[str, Any], **settings: Any) -> Chain
 
 
 def chain_of(big: Any = "", small: Any = "", *, widths: tuple[int, int] = (1, 1), listener: Any = None, **problem: Any) -> Chain:
-    engines = {key: value for key, value in problem.items() if key in ("delay", "context", "abilities", "scores")}
-    rest = {key: value for key, value in problem.items() if key not in engines}
-    return started(Problem.of("What is 6*7?", **rest), scripted_pair(big, small, widths=widths, **engines), listener=listener)
+    engines = {key: value for key, value in problem.items() if key in ("delay", "context", "abilities", "scores", "top", "rewards")}
+    chain = {key: value for key, value in problem.items() if key in ("append_only", "max_drafts")}
+    rest = {key: value for key, value in problem.items() if key not in engines | chain}
+    return started(Problem.of("What is 6*7?", **rest), scripted_pair(big, small, widths=widths, **engines), listener=listener, **chain)
 
 
 def babble(salt: int, fragments: Sequence[str] = FRAGMENTS) -> Script:
@@ -176,6 +177,11 @@ class Recorded(list[AnyEvent | TextDelta]):
     @property
     def trace(self) -> Trace:
         return Trace([event for event in self if not isinstance(event, TextDelta)])
+
+    @property
+    def drafted(self) -> str:
+        """All text that was told as a proposal."""
+        return "".join(delta.text for delta in self if isinstance(delta, TextDelta) and not delta.committed)
 
     @property
     def told(self) -> str:

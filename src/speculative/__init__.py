@@ -8,6 +8,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from speculative.chain.chain import Chain
     from speculative.chain.drafts import Draft
+    from speculative.chain.reply import Reply
     from speculative.chain.steps import STEP
     from speculative.engines.base import Engine
     from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "chain.chain": ("Chain",),
     "chain.drafts": ("Draft",),
+    "chain.reply": ("Reply",),
     "chain.steps": ("STEP",),
     "engines.base": ("Engine",),
     "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),
@@ -51,6 +53,7 @@ __all__ = [
     "Pair",
     "Problem",
     "Question",
+    "Reply",
     "Result",
     "Role",
     "Sampling",

@@ -14,7 +14,8 @@ Role = Literal["big", "small", "judge"]
 ROLES: tuple[Role, ...] = ("big", "small")
 """The roles that every pair fills."""
 
-FinishReason = Literal["stop", "length", "loop", "context", "time"]
+FinishReason = Literal["stop", "length", "loop", "context", "time", "cancelled"]
+"""`cancelled` stands in the trace of a child only: its parent did not need it any more, or its work was cancelled."""
 Degrade = Literal["fail", "big", "small"]
 
 ANSWER_TOKENS = 1024

@@ -16,7 +16,7 @@ WORDS = ("so ", "é", "😀", "\n\n", "42 ")
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed: int) -> None:
     chance, script = random.Random(seed), babble(seed, WORDS * 9)
-    chain = chain_of(script, script, widths=(1, 1 + seed % 3), max_tokens=100_000)
+    chain = chain_of(script, script, widths=(1, 1 + seed % 3), max_tokens=100_000, append_only=False)
     drafts: list[Draft] = []
     for turn in range(REMEMBERED + 40):
         role, mark = chance.choice(["big", "small"]), chain.checkpoint()

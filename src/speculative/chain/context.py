@@ -15,8 +15,8 @@ from speculative.trace.state import Piece
 Prompts = dict[tuple[str, str], list[int]]
 """The ids of one problem's prompt, by dialect and fingerprint of the vocabulary."""
 
-REMEMBERED = 64
-"""Paths of drafts whose ids a view keeps."""
+REMEMBERED = 1 << 20
+"""Tokens of drafts' paths that a view keeps, so that a draft that follows another one does not begin at the chain's end."""
 
 
 class View:
@@ -36,6 +36,7 @@ class View:
         self._prefix = Prefix(self.tokenizer, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
+        self._grown_tokens = 0
         marker, dialect = self.tokenizer.special_token_id, self.dialect
         self.end_ids = tuple(marker(token) for token in dialect.stop_tokens)
         self.think_start_id = marker(dialect.think_start) if dialect.think_start else None
@@ -73,8 +74,9 @@ class View:
             self._extend(prefix, fresh)
         if new:
             self._grown[new[0].id] = prefix
-            if len(self._grown) > REMEMBERED:
-                del self._grown[next(iter(self._grown))]
+            self._grown_tokens += len(prefix.ids)
+            while self._grown_tokens > REMEMBERED and len(self._grown) > 1:
+                self._grown_tokens -= len(self._grown.pop(next(iter(self._grown))).ids)
         return prefix.ids
 
     def _closing(self, texts: Sequence[str]) -> list[int]:
@@ -106,6 +108,7 @@ class View:
         if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
             return
         self._grown.clear()
+        self._grown_tokens = 0
         while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
             for change in reversed(self._seen.pop()[1]):
                 self._prefix.undo(change)

@@ -62,7 +62,7 @@ class PendingCalls:
         self._all.pop(call, None)
 
     def cancel(self, is_lost: Callable[[Draft | None], bool]) -> list[asyncio.Task[Any]]:
-        """Cancels the calls whose parents are all lost. Returns their tasks."""
+        """Cancels the calls whose parents are all lost. Returns their tasks, to be waited for."""
         hit = [call for call in self._all if not call.cancelled and all(is_lost(parent) for parent in call.parents)]
         return [task for call in hit if (task := call.cancel())]
 

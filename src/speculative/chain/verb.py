@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -152,6 +152,31 @@ def check_type(verb: str, kind: type | tuple[type, ...], called: str, **values: 
     for name, value in values.items():
         if value is not None and not isinstance(value, kind):
             raise ChainStateError(f"{verb}: {name} must be {called}, got {show(value)}")
+
+
+def check_predicate(verb: str, **values: object) -> None:
+    """Raises `ChainStateError` for what is given and cannot be called with a text, or is asynchronous."""
+    for name, value in values.items():
+        if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+            raise ChainStateError(f"{verb}: {name} must be a plain function of a text, got {show(value)}")
+
+
+def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
+    """Returns several texts; those of one text are its characters. Raises `ChainStateError` for anything else."""
+    found = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (given,)
+    for text in found:
+        if not isinstance(text, str):
+            raise ChainStateError(f"{verb}: {name} must be texts, got {show(text)}")
+    return cast("tuple[str, ...]", found)
+
+
+def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
+    """Returns the strings that end a text: one, or several. Raises `ChainStateError` for anything else."""
+    if isinstance(stop, str) or stop is None:
+        return (stop,) if stop else ()
+    if not isinstance(stop, list | tuple):
+        raise ChainStateError(f"{verb}: stop must be a text, got {show(stop)}")
+    return tuple(text for text in texts_of(verb, "stop", cast("object", stop)) if text)
 
 
 def drafts_of(verb: str, name: str, given: object) -> list[Draft]:

@@ -84,6 +84,8 @@ class Dialect:
             case "rewrite":
                 instruction = f"Reasoning so far:\n\n{question.text.strip()}\n\n{self.rewrite_instruction}"
                 return self._ask_alone(messages, instruction + self.follow_up * question.ask_follow_up)
+            case "alone":
+                return self._ask_alone((), question.text)
             case "free":
                 return QuestionPrompt(self._next_turn(text, question.text), True)
 

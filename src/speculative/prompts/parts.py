@@ -26,10 +26,11 @@ class Question(Struct, frozen=True):
 
     `answer`: what would you answer now? `check`: compute the last step again. `judge`: how good is the last step, from 0
     to 9? (`parse_score` reads the reply.) `rewrite`: write the chain's text shorter (`text` is the text to rewrite;
-    `ask_follow_up`: end with a question). `free`: `text` is the instruction, in a turn of its own.
+    `ask_follow_up`: end with a question). `free`: `text` is the instruction, in a turn of its own. `alone`: the same, without
+    the problem and the chain before it.
     """
 
-    kind: Literal["answer", "check", "judge", "rewrite", "free"]
+    kind: Literal["answer", "check", "judge", "rewrite", "free", "alone"]
     text: str = ""
     ask_follow_up: bool = False
 

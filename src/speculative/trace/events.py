@@ -122,7 +122,10 @@ class Rewarded(Event, frozen=True, kw_only=True):
 
 
 class Asked(Event, frozen=True, kw_only=True):
-    """A side question. `after`: the draft that it was asked about, None for the chain's end."""
+    """A side question. `after`: the draft that it was asked about, None for the chain's end.
+
+    `choices`: the texts whose log-probabilities the completions tell as `choice_logprobs`.
+    """
 
     call: Call
     seed: int
@@ -130,13 +133,18 @@ class Asked(Event, frozen=True, kw_only=True):
     after: int | None
     replies: tuple[str, ...]
     completions: tuple[Completion, ...]
+    choices: tuple[str, ...] = ()
 
 
 class Accepted(Event, frozen=True, kw_only=True):
-    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one."""
+    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one.
+
+    `cut`: the tokens and the characters of the last one that entered; None for all of it.
+    """
 
     drafts: tuple[int, ...]
     judgement: Judgement | None = None
+    cut: tuple[int, int] | None = None
 
 
 class Rejected(Event, frozen=True, kw_only=True):

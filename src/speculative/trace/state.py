@@ -26,7 +26,11 @@ class Piece(Struct, frozen=True):
     ends: bool = False
 
     @classmethod
-    def of(cls, author: str, proposal: Proposal) -> Piece:
+    def of(cls, author: str, proposal: Proposal, cut: tuple[int, int] | None = None) -> Piece:
+        """Returns a proposal as it enters the text, or its beginning: so many tokens and characters."""
+        if cut:
+            tokens, characters = cut
+            return cls(author, proposal.text[:characters], proposal.completion.ids[:tokens], tokens, proposal.phase)
         completion, size = proposal.completion, len(proposal.completion.ids) - proposal.dropped
         ends = completion.end_id is not None
         return cls(author, proposal.text, completion.ids[:size], size + ends, proposal.phase, ends)
@@ -74,7 +78,7 @@ class Ledger:
                 self.proposals[proposal.id] = (event.call.role, proposal)
             case events.Accepted():
                 for draft in event.drafts:
-                    self._push(Piece.of(*self.proposals[draft]))
+                    self._push(Piece.of(*self.proposals[draft], event.cut if draft == event.drafts[-1] else None))
             case events.Inserted():
                 self.reopen()
                 self._push(Piece("method", event.text, (), 0, event.phase))
