@@ -7,8 +7,10 @@ import inspect
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import CodeType
 from typing import Final, TypeVar
 
 from speculative.errors import UnknownNameError, UsageError
@@ -17,6 +19,13 @@ T = TypeVar("T")
 
 FROM_FILE: Final = "speculative_file_"
 """The prefix of the names of modules that were loaded from a path."""
+
+
+class FileLoader(SourceFileLoader):
+    """Loads the source of a file, never its bytecode: an edit within a second may leave the old one there."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def is_path(spec: str) -> bool:
@@ -39,7 +48,7 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     name = f"{FROM_FILE}{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
     if module is None:
-        made = importlib.util.spec_from_file_location(name, path)
+        made = importlib.util.spec_from_file_location(name, path, loader=FileLoader(name, str(path)))
         assert made
         assert made.loader
         module = importlib.util.module_from_spec(made)

@@ -62,3 +62,8 @@ def counts(result: Result, name: str, role: str | None = None) -> int:
 def reasons(result: Result) -> list[str]:
     """The reasons of all rejections."""
     return [event.reason for event in result.trace.walk() if type(event).__name__ == "Rejected"]  # type: ignore[union-attr]
+
+
+def thought_of(seen: str) -> str:
+    """The thinking in what a model sees, whatever is asked behind it."""
+    return seen.partition("<think>\n")[2].partition("</think>")[0].removesuffix("\n")

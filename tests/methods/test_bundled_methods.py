@@ -12,13 +12,22 @@ from speculative.evaluate.problems import problems
 from speculative.runner import bundled_pair
 
 METHODS: dict[str, dict[str, Any]] = {
+    "best_step": {},
     "cascade": {"samples": 2},
     "chunk_gate": {"chunk": 30},
+    "confidence_route": {},
+    "cue_switch": {},
+    "draft_verify": {},
+    "entropy_switch": {"threshold": 0.3},
     "lead": {},
     "likelihood_verify": {},
     "lookahead": {},
+    "mentor": {"share": 1.0},
+    "step_verify": {},
+    "stitch": {},
     "takeover": {"begin_tokens": 20},
     "trigger": {"prime": 1, "direction": "under"},
+    "whole_draft": {},
 }
 """Methods with parameters that suit chains of a few steps."""
 

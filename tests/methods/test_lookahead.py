@@ -54,3 +54,15 @@ def test_whatever_small_says_big_gets_through(small: str) -> None:
     result = ahead(lambda seen, seed: small)
     assert "Five." in result.reasoning
     assert authors(result) in ("b", "bs")
+
+
+@pytest.mark.parametrize("asked", ["big", "judge"])
+@pytest.mark.parametrize(("reply", "kept"), [("1", "s"), ("0", "b")])
+def test_a_model_can_say_whether_two_steps_say_the_same(asked: str, reply: str, kept: str) -> None:
+    def top(seen: str) -> dict[str, float]:
+        return {reply: -0.01} if "Do they say the same" in seen else {}
+
+    judge = ScriptedEngine("", name="judge", top=top) if asked == "judge" else None
+    result = ahead(numbered("1.", "2.", "3.", "4.", "5."), ScriptedEngine(BIG, name="big", top=top), same=asked, judge=judge)
+    assert authors(result) == kept
+    assert counts(result, "Asked", asked) == 5

@@ -65,7 +65,7 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, point:
 
 
 def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
-    rooms = {"__init__", "base", "registry", "same_step", "spec", "step_loop", "words"}
+    rooms = {"__init__", "base", "registry", "choosing", "judging", "same_step", "spec", "step_loop", "words"}
     files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - rooms
     assert files == {*names(), *names(wrappers=True)}
     assert {"big_only", "logprob_subselect", "placeholder", "random_switch", "small_only", "spec_rewrite"} < set(names())
@@ -83,8 +83,8 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: big_only, "),
-        ("zzz", "unknown method 'zzz' \\(known: big_only"),
+        ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: advantage, "),
+        ("zzz", "unknown method 'zzz' \\(known: advantage"),
         ("vote", "unknown method 'vote'"),
     ],
 )
@@ -147,7 +147,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         "answer_by": "small",
         "sequential_scale": 1,
         "early_exit": {"answer_by": "small", "every": 2, "agree": 4, "probe_tokens": 20},
-        "vote": {"answer_by": "small", "ballots": 3},
+        "vote": {"answer_by": "small", "ballots": 3, "stop_early": False, "enough": None},
     }
     assert append_only(build("small_only", {}, ["early_exit"]))
     assert not append_only(method)
@@ -295,7 +295,7 @@ BEAMS = [{"sgen": sgen, "lbound": lbound, "sdecay": sdecay} for sgen in (2, 3, 8
 )
 def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params: dict[str, int]) -> None:
     """What a service bounds: one that asks for more would occupy a server with one request."""
-    pair = Pair(Counting("a b c.</think>42", name="B"), Counting("a b.\n\nc d e.</think>42", name="S"))
+    pair = Pair(Counting("a b c.</think>42", name="B"), Counting("a b.\n\nc d e.</think>42", name="S"), Counting("", name="J"))
     method = build(name, params)
     solve("?", method, pair=pair, seed=1)
     assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == drafts_of(method)[1]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from solving import authors, by, counts, numbered, reasons, solved, steps, texts
 
+from speculative import UsageError
 from speculative.engines.base import Completion, Decoding, Ids
+from speculative.methods.registry import build
 from speculative.testing import ScriptedEngine
 
 # ---- lead -----------------------------------------------------------------------------------------------------------
@@ -138,3 +140,31 @@ def test_many_doubts_lead_to_a_recap_by_big() -> None:
 
 def test_words_are_found_at_their_beginning_only() -> None:
     assert authors(taken(by("big"), steps("eyes and paycheck", "await"), look=30)) == "s"
+
+
+# ---- cue_switch -----------------------------------------------------------------------------------------------------
+
+SAID = "It is seven. So it is even? No! Thus odd.\n\nNow what. End.</think>42"
+
+
+def cued(whole: str = SAID, **settings: Any) -> Any:
+    return solved("cue_switch", whole, whole, **settings)
+
+
+def test_after_a_cue_small_ends_the_sentence() -> None:
+    result = cued(min_tokens=0)
+    assert texts(result) == ["b It is seven. So", "s  it is even? ", "b No! Thus", "s  odd.\n\n", "b Now", "s  what. ", "b End."]
+    assert sum(cost.discarded_tokens for cost in result.usage.values()) == 0
+    assert [segment.author for segment in result.trace.segments() if segment.phase == "answer"] == ["small"]
+
+
+def test_a_cue_that_comes_too_early_is_passed_over() -> None:
+    result = cued("So it is seven. Thus it is odd. Fine.</think>42", min_tokens=5)
+    assert texts(result) == ["b So it is seven. Thus", "s  it is odd. ", "b Fine."]
+
+
+def test_the_cues_and_the_author_of_the_answer_can_be_told() -> None:
+    result = cued(cues="No! ;End", min_tokens=0, answer_by="big")
+    assert texts(result) == ["b It is seven. So it is even? No!", "s  Thus odd.\n\n", "b Now what. End", "s ."]
+    with pytest.raises(UsageError, match=r"cue_switch: cues: .*at least one cue"):
+        build("cue_switch", {"cues": " ; "})

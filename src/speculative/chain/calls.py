@@ -269,6 +269,7 @@ class EngineCall:
                 break
             before, decoding = completion, self._resumed(0, 0, len(completion.ids), more)
         (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
+        completion = self._cut(0, completion)
         self._pass_on(kept_text(self.engine.tokenizer, completion)[0][self._told :], completion.ids)
         return completion
 

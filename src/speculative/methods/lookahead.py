@@ -22,15 +22,18 @@ class Lookahead(Method):
     and what was drafted beyond is thrown away.
 
     Cost: small's and big's step for each step of the chain, so big writes as many tokens as alone, in fewer rounds; and what was
-    drafted beyond a difference.
-    Needs: nothing. Source: Lookahead Reasoning (arXiv 2506.19830).
+    drafted beyond a difference. Unless `same=exact`, one question in one token for two steps whose texts differ.
+    Needs: `choices` of the model that is asked. Source: Lookahead Reasoning (arXiv 2506.19830).
     """
 
     parallel: ClassVar[bool] = True
 
     depth: int = Field(4, ge=1, description="steps that small drafts ahead")
     step_tokens: int = Field(100, ge=1, description="tokens of a step at most")
-    same: SameBy = Field("exact", description="how two steps are found to say the same: by their text")
+    same: SameBy = Field("exact", description="how two steps are found to say the same: by their text, or asked of big or of the judge")
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return {} if self.same == "exact" else {self.same: {"choices"}}
 
     async def think(self, chain: Chain) -> None:
         async with asyncio.TaskGroup() as group:

@@ -16,6 +16,7 @@ class Bundled(Dialect):
     answer_instruction = ""
     rewrite_instruction = "Rewrite the reasoning, shorter."
     judge_cue = "Score: "
+    judges_at_once = False
     follow_up = " End with a question."
 
     def _judge(self, text: str) -> QuestionPrompt:

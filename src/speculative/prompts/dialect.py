@@ -33,6 +33,8 @@ class Dialect:
         "steps before it. Reply with one digit from 0 (surely wrong) to 9 (surely right) within \\boxed{}."
     )
     judge_cue = "Score: \\boxed{"
+    judges_at_once = True
+    """Whether the score is the first token of the reply to a `judge` question."""
     follow_up = " Close with a question that asks for a deeper look at the weakest step."
 
     @property
