@@ -208,6 +208,8 @@ def test_thinking_that_is_too_long_is_ended_after_its_step() -> None:
 def test_each_ballot_of_a_vote_is_forced_and_an_early_exit_is_not_taken_back() -> None:
     result = solved(["a</think>", "b</think>", "c</think>", "d</think>", "42"], "vote(ballots=2)", "budget_forcing")
     assert result.reasoning in ("a\nWaitc", "b\nWaitd", "a\nWaitb", "a\nWaitd", "b\nWaitc")
+    twice = solved(["a</think>", "b</think>", "c</think>", "d</think>", "42"], "budget_forcing", "vote(ballots=1)", "budget_forcing")
+    assert twice.reasoning == "a\nWaitb\nWaitc\nWaitd"
     exited = solved(thinker("42"), "early_exit(agree=2)", "budget_forcing")
     assert exited.reasoning == "0.\n\n1.\n\n"
 

@@ -25,20 +25,31 @@ class BudgetForcing(Wrapper):
     @field_validator("inner")
     @classmethod
     def _check_inner(cls, inner: Method) -> Method:
-        if not isinstance(inner, Wrapper) and type(inner).run is not Method.run:
-            raise ValueError(f"it must be put around a method of one chain of thought, got {type(inner).name()}")
+        innermost = inner
+        while isinstance(innermost, Wrapper):
+            innermost = innermost.inner
+        if type(innermost).run is not Method.run:
+            raise ValueError(f"it must be put around a method of one chain of thought, got {type(innermost).name()}")
         return inner
 
     async def run(self, chain: Chain) -> None:
-        if isinstance(self.inner, Wrapper):  # a wrapper runs whole chains: each of them is forced
-            forced: dict[str, Any] = {"inner": self.model_copy(update={"inner": self.inner.inner})}
-            await self.inner.model_copy(update=forced).run(chain)
-            return
-        if self.most is not None:
-            chain.at_step(self._end_at_most)
-        await super(Wrapper, self).run(chain)
+        method = self._innermost()
+        if isinstance(method, BudgetForcing):
+            await Method.run(method, chain)
+        else:
+            await method.run(chain)
+
+    def _innermost(self) -> Method:
+        """Returns the same with this wrapper under all others: they run whole chains, and each of those is forced."""
+        inner = self.inner._innermost() if isinstance(self.inner, BudgetForcing) else self.inner
+        if isinstance(inner, Wrapper) and not isinstance(inner, BudgetForcing):
+            forced: dict[str, Any] = {"inner": self.model_copy(update={"inner": inner.inner})._innermost()}
+            return inner.model_copy(update=forced)
+        return self.model_copy(update={"inner": inner})
 
     async def think(self, chain: Chain) -> None:
+        if self.most is not None:
+            chain.at_step(self._end_at_most)
         await self.inner.think(chain)
         for _ in range(self.rounds):
             long_enough = self.least is not None and chain.tokens >= self.least

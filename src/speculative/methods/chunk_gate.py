@@ -46,10 +46,10 @@ class ChunkGate(Method):
             if not chain.thinking:
                 return
             chunk = await chain.draft("small", max_tokens=self.chunk)
-            scores = (await chain.score("big", [chunk]))[0] if chunk.text else []
+            scores = await chain.score("big", [chunk] if chunk.text else [])
             await chain.accept(chunk)
-            if scores and chain.thinking:
-                perplexity = exp(min(-fmean(scores), 700.0))
+            if scores and scores[0] and chain.thinking:
+                perplexity = exp(min(-fmean(scores[0]), 700.0))
                 if self._is_surprising(perplexity, known or earlier):
                     await chain.write("big", max_tokens=self.chunk)
                 earlier.append(perplexity)
