@@ -1,8 +1,9 @@
 """Holds names and English to the rules that a script can check.
 
 A docstring's first line is short, and neither a docstring nor an error opens with a relative clause. A function's docstring opens with a
-verb in the third person (`Returns`; so ruff's D401, which wants `Return`, is off). No two public classes have one name.
-`words-pending.txt` lists packages that are not held to the rules yet; their breaches are counted.
+verb in the third person (`Returns`; so ruff's D401, which wants `Return`, is off). Docstrings and errors avoid negated nouns (`is no
+name`) and vague actors (`nobody`). No function is named by a bare participle (`told`). No two public classes have one name.
+`words-pending.txt` lists packages that the rules do not cover yet; their breaches are counted.
 """
 
 import ast
@@ -18,6 +19,17 @@ LONGEST = 80
 
 OPENING = re.compile(r"\W*(What|Who|Whose|That|Those|Whether|Which)\b")
 
+UNCLEAR = re.compile(
+    r"(?<![Tt]here )\b(?:is|are|was|were) (?:no|none)\b(?! longer\b| more\b)"
+    r"|\b(?:[Nn]obody|[Ss]omebody|[Aa]nybody|[Ww]hoever|[Ww]hatever|so many)\b"
+)
+"""Negated nouns and vague actors: name the thing, and write "not" or "must"."""
+
+PARTICIPLES = set(
+    """asked found given heard held kept known lent looked made met named seen shown spelled taken told tried""".split()  # noqa: SIM905
+)
+"""Names that say nothing of what a function returns."""
+
 COMMANDS = "cli"
 """The package whose functions without an underscore are commands: their docstrings are help texts, which speak to the user."""
 
@@ -28,17 +40,25 @@ PENDING = set(Path(__file__).with_name("words-pending.txt").read_text(encoding="
 def breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yields the line of each breach, and the rule that it breaks."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_") in PARTICIPLES:
+            yield node.lineno, f"a function is named by a bare participle: {node.name}"
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
             first = text.splitlines()[0]
             line = getattr(node, "lineno", 1)
             if len(first) > LONGEST:
                 yield line, f"the first line of a docstring has {len(first)} characters, at most {LONGEST}: {first}"
+            if found := UNCLEAR.search(text):
+                yield line, f"a docstring has unclear words: {found[0]}"
             if OPENING.match(first):
                 yield line, f"a docstring opens with a relative clause: {first}"
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _speaks(node, first):
                 yield line, f"a function's docstring does not open with a verb in the third person: {first}"
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args and OPENING.match(_opening(node.exc.args[0])):
-            yield node.lineno, f"an error opens with a relative clause: {_opening(node.exc.args[0])}"
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            message = _text(node.exc.args[0])
+            if OPENING.match(message):
+                yield node.lineno, f"an error opens with a relative clause: {message}"
+            if found := UNCLEAR.search(message):
+                yield node.lineno, f"an error has unclear words: {found[0]}"
 
 
 def _speaks(node: ast.FunctionDef | ast.AsyncFunctionDef, first: str) -> bool:
@@ -47,11 +67,13 @@ def _speaks(node: ast.FunctionDef | ast.AsyncFunctionDef, first: str) -> bool:
     return bool(decorators & {"property", "cached_property"}) or first.split()[0].rstrip(",.").endswith("s")
 
 
-def _opening(message: ast.expr) -> str:
-    """Returns the text with which a message begins, as far as it is written out."""
-    if isinstance(message, ast.JoinedStr) and message.values:
-        message = message.values[0]
-    return message.value if isinstance(message, ast.Constant) and isinstance(message.value, str) else ""
+def _text(message: ast.expr) -> str:
+    """Returns the literal text of a message, with `{}` for its values."""
+    if isinstance(message, ast.JoinedStr):
+        return "".join(_text(part) for part in message.values)
+    if isinstance(message, ast.Constant):
+        return str(message.value)
+    return "{}"
 
 
 def main() -> int:

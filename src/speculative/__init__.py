@@ -1,4 +1,4 @@
-"""Speculative Reasoning: a big and a small reasoning model write one chain of thought together."""
+"""Lets a big and a small reasoning model write one chain of thought together."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first used: `speculative --help` needs none of them."""
+    """Loads a public name on first use, so that `speculative --help` needs none."""
     for module, public in _MODULES.items():
         if name in public:
             value = getattr(import_module(f"speculative.{module}"), name)

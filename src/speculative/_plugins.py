@@ -1,16 +1,14 @@
-"""Loads classes of users: from entry points of their packages, or from a Python file."""
+"""Loads classes of users from entry points or from a Python file."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import CodeType
+from types import ModuleType
 from typing import Final, TypeVar
 
 from speculative.errors import UnknownNameError, UsageError
@@ -19,13 +17,6 @@ T = TypeVar("T")
 
 FROM_FILE: Final = "speculative_file_"
 """The prefix of the names of modules that were loaded from a path."""
-
-
-class FileLoader(SourceFileLoader):
-    """Loads the source of a file, never its bytecode: an edit within a second may leave the old one there."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def is_path(spec: str) -> bool:
@@ -45,16 +36,14 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     path = Path(f"{file}.py").expanduser().resolve()
     if not path.is_file():
         raise UsageError(f"{noun} {spec!r}: {path} does not exist; name a Python file")
-    name = f"{FROM_FILE}{path.stem}_{blake2b(path.read_bytes() + bytes(path), digest_size=6).hexdigest()}"
+    source = path.read_bytes()
+    name = f"{FROM_FILE}{path.stem}_{blake2b(source + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
     if module is None:
-        made = importlib.util.spec_from_file_location(name, path, loader=FileLoader(name, str(path)))
-        assert made
-        assert made.loader
-        module = importlib.util.module_from_spec(made)
-        sys.modules[name] = module
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
         try:
-            made.loader.exec_module(module)
+            exec(compile(source, path, "exec"), module.__dict__)  # the import system might take an older file from its cache
         except Exception as error:
             del sys.modules[name]
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Runs asynchronous work for synchronous callers: on one background loop, or in a thread of its own."""
+"""Runs asynchronous work for synchronous callers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ REPORT_EVERY_S = 0.5
 
 
 def run_in_background(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the process's background loop and waits for it. Ctrl-C cancels it, and waits until it has stopped."""
+    """Runs a coroutine on the process's background loop and waits for it.
+
+    Ctrl-C cancels it, and waits until it has stopped.
+    """
     if _loop().is_running() and threading.current_thread().name == THREAD:
         work.close()
         raise RuntimeError("solve cannot be called from the library's own event loop, it would wait for itself; use asolve")
@@ -51,7 +54,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def run_in_thread(work: Awaitable[T], on_wait: Callable[[float], None] | None = None) -> T:
-    """Runs work in a thread and an event loop of its own and waits for it. An interrupted wait cancels the work.
+    """Runs work in a thread and an event loop of its own and waits for it.
+
+    An interrupted wait cancels the work.
 
     `on_wait` is called with the seconds so far; an error that it raises interrupts the wait, as Ctrl-C does.
     """

@@ -106,7 +106,9 @@ class Box(Struct, frozen=True):
 
 
 def extract_answer(text: str) -> str | None:
-    """Returns the answer of a text: its last box, else the sentence after the last "answer is" or "answer:", else None.
+    """Returns the answer of a text, or None.
+
+    It is the last box, else the sentence after the last "answer is" or "answer:".
 
     Several boxes in one sentence are one answer, a list. A text whose last box is not closed has no answer.
     """
@@ -118,13 +120,16 @@ def extract_answer(text: str) -> str | None:
 
 
 def extract_boxed(text: str) -> str | None:
-    r"""Returns the content of the last `\boxed{…}` of `text`, if it is closed; several in one sentence as a list."""
+    r"""Returns the content of the last closed `\boxed{…}`, or None."""
     box, opened = last_box(text)
     return None if opened or box is None else box.content
 
 
 def last_box(text: str) -> tuple[Box | None, bool]:
-    """Returns the last complete box, and True if an unclosed box follows it. Boxes of one sentence are joined."""
+    """Returns the last complete box, and True if an unclosed box follows it.
+
+    Boxes of one sentence are joined.
+    """
     boxes, opened = _boxes(text)
     if not boxes:
         return None, opened >= 0
@@ -138,7 +143,7 @@ def last_box(text: str) -> tuple[Box | None, bool]:
 
 
 def _boxes(text: str) -> tuple[list[Box], int]:
-    """Returns the innermost complete boxes in order, and the start of the last incomplete one (or -1)."""
+    """Returns the innermost complete boxes, and the start of the last open one or -1."""
     stack: list[re.Match[str] | None] = []
     boxes: list[Box] = []
     for token in _BOX_TOKEN.finditer(text):
@@ -168,7 +173,7 @@ def _one_sentence(between: str) -> bool:
 
 
 def find_phrase(text: str) -> str | None:
-    """Returns the sentence after the last "answer is", "answer:" or "####" of a text, or None."""
+    """Returns the sentence after the last "answer is", "answer:" or "####"."""
     start = max((marker.end() for marker in _MARKER.finditer(text)), default=-1)
     if start < 0:
         return None
@@ -182,12 +187,14 @@ def _whole_characters(text: str) -> str:
 
 
 def is_correct(found: str | None, answer: str) -> bool:
-    """Returns True if the answer that was found equals the right one after `normalize_answer`."""
+    """Returns True if the answer equals the right one after `normalize_answer`."""
     return found is not None and normalize_answer(found) == normalize_answer(answer)
 
 
 def normalize_answer(answer: str) -> str:
-    r"""Returns the spelling by which a vote counts an answer: 33 for 033, 1/2 for `\dfrac12`, B for `\text{(B)}`.
+    r"""Returns the spelling by which a vote counts an answer.
+
+    It is 33 for 033, 1/2 for `\dfrac12` and B for `\text{(B)}`.
 
     It is cheaper and less exact than the grader. The end of a long text counts. A text without content gives an empty string.
     """
@@ -204,7 +211,7 @@ def plain_signs(text: str) -> str:
 
 
 def normalize_latex(text: str) -> str:
-    """Brings LaTeX into one spelling: spaces, fonts, bracket sizes, fractions, Unicode signs and the ends of sentences."""
+    """Brings LaTeX into one spelling of spaces, fonts, brackets, fractions and signs."""
     text = text.translate(_UNICODE).strip(" \t\n*`")
     if text.count("$") - text.count("\\$") > 1:
         text = re.sub(r"(?<!\\)\$", "", text)
@@ -215,7 +222,7 @@ def normalize_latex(text: str) -> str:
 
 
 def _unfonted(text: str) -> str:
-    r"""Removes `\text{…}` around content that is not only words, such as numbers or mathematics in bold."""
+    r"""Removes `\text{…}` around content that is not only words."""
     start = text.find("\\text{")
     while start >= 0:
         end = matching_brace(text, start + 5)
@@ -228,7 +235,7 @@ def _unfonted(text: str) -> str:
 
 
 def _arguments(text: str) -> str:
-    r"""Adds the braces to `\frac12` and `\sqrt3`: without a brace LaTeX takes one sign as the argument."""
+    r"""Adds the braces to `\frac12` and `\sqrt3`."""
     for command, count in (("\\frac", 2), ("\\sqrt", 1)):
         head, *tails = text.split(command)
         for tail in tails:
@@ -250,7 +257,10 @@ def _arguments(text: str) -> str:
 
 
 def matching_brace(text: str, start: int) -> int:
-    r"""Returns the place of the brace that closes the one at `start`, or -1. `\{` and `\}` do not count."""
+    r"""Returns the place of the brace that closes the one at `start`, or -1.
+
+    `\{` and `\}` do not count.
+    """
     depth = 0
     for place in range(start, len(text)):
         if text[place] in "{}" and text[place - 1 : place] != "\\":

@@ -1,4 +1,7 @@
-"""The errors of the library. A message is one line with the thing, the value and the next step."""
+"""The errors of the library.
+
+A message is one line with the thing, the value and the next step.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class SpeculativeError(Exception):
-    """Base of all errors of this library. `exit_code` is the exit code of the command line."""
+    """Base of all errors of this library.
+
+    `exit_code` is the exit code of the command line.
+    """
 
     exit_code = 1
 
@@ -43,7 +49,7 @@ class MissingExtraError(UsageError):
 
 
 def _install(extra: str) -> str:
-    """Returns the command that installs an extra: from the checkout of this library, or from the registry."""
+    """Returns the command that installs an extra."""
     import os
     import shlex
     import sys
@@ -60,7 +66,7 @@ def _install(extra: str) -> str:
 
 
 def _checkout() -> Path | None:
-    """Returns the checkout from which this library was installed, or None if it is gone."""
+    """Returns the checkout of this library, or None."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution
     from pathlib import Path
@@ -110,7 +116,7 @@ class EngineUnreachableError(EngineError):
 
 
 class EngineTimeoutError(EngineError):
-    """The engine exceeded a timeout: for its first token, between two tokens, or for the whole call."""
+    """The engine exceeded a timeout."""
 
     lost = True
 
@@ -127,7 +133,7 @@ class EngineBusyError(EngineError):
 
 
 class EngineRefusedError(EngineError):
-    """The server rejected the call: a wrong key, an unknown model, or an unsupported field.
+    """The server rejected the call, for example for a wrong key or model.
 
     `status`: the HTTP status, 0 if there is none.
     """
@@ -149,7 +155,9 @@ CONTEXT_FLAGS = "--big-context (--small-context, --judge-context)"
 
 
 class ContextExceededError(EngineError):
-    """The prefix does not fit into the model's context. `tokens` and `context` are None if a server did not report them.
+    """The prefix does not fit into the model's context.
+
+    `tokens` and `context` are None if a server did not report them.
 
     `said`: the message of a server that rejected the call.
     """
@@ -180,7 +188,7 @@ class UnsupportedMethodError(UsageError):
 
 
 class ReplayMismatchError(EngineError):
-    """A replay needs a call that the trace does not hold: method, parameters or version differ."""
+    """A replay needs a call that the trace lacks."""
 
 
 class ChainStateError(RuntimeError):
@@ -193,7 +201,7 @@ class ChainStateError(RuntimeError):
 
 
 def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = "") -> UsageError:
-    """Turns a validation error into one line: the first wrong field, its bound and its value.
+    """Turns a validation error into one line about its first wrong field.
 
     `names`: the user's names of the fields, or a prefix for them. The value of a key is not shown.
     """

@@ -27,7 +27,9 @@ CONVERT = "convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`"
 
 
 def read_text(path: Path, name: str = "", hint: str = "name another file") -> str:
-    """Reads a file, or standard input for `-`, as UTF-8 or in the encoding of its byte order mark.
+    """Reads a file, or standard input for `-`, as text.
+
+    The encoding is UTF-8, or that of the byte order mark.
 
     Args:
         path: the file.
@@ -58,7 +60,10 @@ def read_bytes(path: Path, name: str = "", hint: str = "name another file") -> b
 
 
 def decode(data: bytes, name: str) -> str:
-    """Decodes the bytes of a file, without its byte order mark. Raises `UsageError` that names the byte and its line."""
+    """Decodes the bytes of a file, without its byte order mark.
+
+    Raises `UsageError` that names the byte and its line.
+    """
     mark, codec = next(((mark, codec) for mark, codec in MARKS if data.startswith(mark)), (b"", "utf-8"))
     data = data[len(mark) :]
     try:
@@ -74,7 +79,9 @@ def decode(data: bytes, name: str) -> str:
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Writes a whole file or nothing: it writes a temporary file and renames it. Raises `OSError` with the file's name.
+    """Writes a whole file or nothing: it writes a temporary file and renames it.
+
+    Raises `OSError` with the file's name.
 
     `data` may be an iterable of parts, so that the whole does not have to fit into memory.
     """

@@ -20,7 +20,10 @@ OF_THE_PAIR = ("big", "small")
 
 
 class Pair(Mapping[str, Engine]):
-    """The engines of the roles `big`, `small` and, optionally, `judge`. Leaving the `async with` block closes them."""
+    """The engines of the roles `big`, `small` and, optionally, `judge`.
+
+    Leaving the `async with` block closes them.
+    """
 
     def __init__(self, big: Engine, small: Engine, judge: Engine | None = None) -> None:
         self._engines = {"big": big, "small": small} | ({"judge": judge} if judge else {})
@@ -35,7 +38,9 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens engines and waits until their servers are ready. Programs with an event loop use `connect`.
+        """Opens engines and waits until their servers are ready.
+
+        Programs with an event loop use `connect`.
 
         Args:
             big: the spec of the big model's engine.
@@ -69,7 +74,10 @@ class Pair(Mapping[str, Engine]):
         options: Mapping[str, EngineOptions] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> Pair:
-        """Opens engines as `open` does, for programs with an event loop. Cancelling it stops the opening."""
+        """Opens engines as `open` does, for programs with an event loop.
+
+        Cancelling it stops the opening.
+        """
         cancelled = threading.Event()
 
         def report(line: str) -> None:
@@ -103,14 +111,17 @@ class Pair(Mapping[str, Engine]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes all engines concurrently. One that fails to close does not keep the others open."""
+        """Closes all engines concurrently.
+
+        One that fails to close does not keep the others open.
+        """
         engines = {id(engine): engine for engine in self._engines.values()}.values()
         for failed in await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True):
             if failed is not None:
                 raise failed
 
     def check(self, method: Method) -> None:
-        """Raises `UnsupportedMethodError` if an engine lacks an ability that the method needs."""
+        """Raises `UnsupportedMethodError` if an engine lacks an ability."""
         for role, needs in needs_of(method).items():
             if role not in self._engines:
                 raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
@@ -122,7 +133,7 @@ class Pair(Mapping[str, Engine]):
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
-        """Raises `UnsupportedMethodError` if the survivor (`Problem.degrade`) lacks an ability that the method needs of the other role."""
+        """Raises `UnsupportedMethodError` if the survivor lacks an ability."""
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
@@ -164,7 +175,7 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
 
 
 def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
-    """Returns the launch of a model's server: llama.cpp for a GGUF file, here or on the hub, else vLLM."""
+    """Returns the launch of a model's server: llama.cpp for GGUF, else vLLM."""
     from speculative.engines.llamacpp.models import find, names_gguf
     from speculative.engines.vllm.launch import LaunchConfig
 

@@ -23,7 +23,10 @@ ANSWER_TOKENS = 1024
 
 
 def _bounds(field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False) -> None:
-    """Raises `UsageError` that names the field and the bound. NaN and infinity are out of every range."""
+    """Raises `UsageError` that names the field and the bound.
+
+    NaN and infinity are out of every range.
+    """
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
@@ -48,7 +51,10 @@ Turn = Message | Mapping[str, Any]
 
 
 def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
-    """Makes chat messages of a text, or of messages and dicts. Raises `UsageError` that names the message."""
+    """Makes chat messages of a text, or of messages and dicts.
+
+    Raises `UsageError` that names the message.
+    """
     if isinstance(given, str):
         return (Message("user", given),)
     return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
@@ -82,7 +88,10 @@ def _texts(field: str, given: object) -> tuple[str, ...]:
 
 
 class Sampling(Struct, frozen=True):
-    """The sampling of the models, unless a method sets its own. `top_k=0` switches that filter off."""
+    """The sampling of the models, unless a method sets its own.
+
+    `top_k=0` switches that filter off.
+    """
 
     temperature: float = 0.6
     top_p: float = 0.95

@@ -70,7 +70,10 @@ class Result(Struct, frozen=True):
 
     @classmethod
     def from_trace(cls, trace: Trace) -> Result:
-        """Computes the result of a trace, which may be of an interrupted chain. Raises `TraceFormatError` without a `started` event."""
+        """Computes the result of a trace, which may be of an interrupted chain.
+
+        Raises `TraceFormatError` without a `started` event.
+        """
         ledger, started, ended = trace.ledger, trace.started, trace.ended
         text = ledger.text("answer").strip()
         return cls(

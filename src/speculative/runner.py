@@ -1,4 +1,4 @@
-"""Runs one method on one problem with one pair: its deadline, its errors and its result."""
+"""Runs one method on one problem with one pair."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLING = frozenset(Sampling.__struct_fields__)
 
 
 class ProblemSettings(TypedDict, total=False):
-    """Settings of a problem that is given as text or as chat messages, as `Problem` and `Sampling` have them."""
+    """The settings of a problem that is given as text or messages."""
 
     max_tokens: int
     max_produced: int | None
@@ -134,7 +134,7 @@ async def run(
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
-    """Returns the engine's error, also from a group of tasks; None if any other error was raised."""
+    """Returns the engine's error, also from a group of tasks, or None."""
     if not isinstance(raised, BaseExceptionGroup):
         return raised if isinstance(raised, EngineError) else None
     found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
@@ -156,7 +156,7 @@ def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
 
 
 def _is_authors(file: Path) -> bool:
-    """Returns True if a file belongs neither to this library nor to Python: it may be the method author's."""
+    """Returns True if a file may be the method author's own."""
     if file.is_relative_to(Path(__file__).parent):
         return False
     return "site-packages" in file.parts or not file.is_relative_to(get_paths()["stdlib"])
@@ -172,7 +172,9 @@ def _leaf(raised: BaseException) -> BaseException:
 async def stream(
     problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any
 ) -> AsyncIterator[AnyEvent | TextDelta]:
-    """Yields every event and text delta of one chain as it happens. The last event is `Ended`.
+    """Yields every event and text delta of one chain as it happens.
+
+    The last event is `Ended`.
 
     The arguments are those of `asolve`. Leaving the loop cancels the chain.
     """
@@ -200,7 +202,7 @@ def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: U
 @overload
 def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
 def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
-    """Runs `asolve` on the library's own event loop, for programs without a loop and for notebooks."""
+    """Runs `asolve` on the library's own event loop."""
     return run_in_background(asolve(problem, cast("Any", method), **settings))
 
 

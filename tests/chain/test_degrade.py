@@ -301,7 +301,7 @@ async def test_the_picture_shows_who_was_lost_where() -> None:
     result = await asolve("6*7?", "small_only", pair=pair, degrade="big", listener=recorder)
     spans = [(span.author, span.status, span.text) for span in recorder.timeline.spans]
     assert spans == [
-        ("big", "note", f"small is lost, big goes on in its place: {GONE}"),
+        ("big", "note", f"small is lost, big continues: {GONE}"),
         ("small", "kept", "one "),
         ("big", "kept", "two three"),
         ("big", "kept", "4"),

@@ -41,7 +41,7 @@ MISUSED = [
     (["ask", "--method", "./none.py:Mine"], ["none.py"]),
     (["methods", "vot"], ["'vot'", "'vote'", "random_switch"]),
     (["problems", "--level", "11"], ["level", "from 1 to 10"]),
-    (["problems", "--n", "0"], ["n: 0", "at least 1"]),
+    (["problems", "--n", "0"], ["n must be at least 1, got 0"]),
     (["problems", "--set", "train"], ["benchmark", "tuning"]),
     (["show"], ["TRACE"]),
     (["compare", "--methods", "big_only(x=1)"], ["'x'", "sequential_scale"]),
@@ -147,7 +147,7 @@ def test_a_trace_that_is_not_there(cli, tmp_path):
 
 def test_a_flag_of_another_method_names_that_method_and_nothing_else(cli):
     line = cli("ask", "--method", "small_only", "--switch-ratio", "2").one_line()
-    assert line == "speculative: unknown flag '--switch-ratio': it is a parameter of random_switch; name that with --method\n"
+    assert line == "speculative: unknown flag '--switch-ratio': it is a parameter of random_switch; choose that with --method\n"
 
 
 @pytest.mark.parametrize(

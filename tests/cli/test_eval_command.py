@@ -90,7 +90,7 @@ class TestOneMethod:
         command = ["eval", "gsm8k", "--data", "rows.jsonl", "--method", "big_only", "--json"]
         ran = cli(*command)
         assert ran.code == 2
-        assert "2 of 4 gold answers cannot be read, the 4 problems asked for need 2 of them" in ran.err
+        assert "2 of 4 gold answers cannot be read, 2 of them are among the 4 chosen problems" in ran.err
         assert "line 2: the gold answer 'a lot'" in ran.err
         assert "line 4: the gold answer 'some'" in ran.err
         assert not (here / "runs").exists()
@@ -196,10 +196,10 @@ def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
         (["aime"], "unknown task 'aime'; did you mean 'aime2"),
         (["stories", "--limit", 0], "invalid value for --limit: must be at least 1, got 0"),
         (["stories", "--method", "random_swich"], "did you mean 'random_switch'"),
-        (["stories", "--method", "big_only", "--switch-ratio", 4], "it is a parameter of random_switch; name that with --method"),
+        (["stories", "--method", "big_only", "--switch-ratio", 4], "it is a parameter of random_switch; choose that with --method"),
         (["stories", "--switch-ratio", "-1"], "switch_ratio: '-1' is not valid"),
         (["none.yaml"], "the grid none.yaml: No such file or directory; name a YAML file"),
-        (["stories", "--extract-with", "gpt"], "extract-with: 'gpt' is no address"),
+        (["stories", "--extract-with", "gpt"], "extract-with must be MODEL@URL, got 'gpt'"),
     ],
 )
 def test_mistakes_are_told_in_one_line(cli, argv, told):
@@ -216,17 +216,17 @@ def test_mistakes_are_told_in_one_line(cli, argv, told):
         ("tasks: stories\nmethods: [big_only]", "tasks: 'stories' is not valid: input should be a valid list"),
         ("tasks: [storys]\nmethods: [big_only]", "unknown task 'storys'; did you mean 'stories'"),
         ("tasks: [stories]\nmethods: [big]", "unknown method 'big'"),
-        ("tasks: [stories]\nmethods: [{switch_ratio: 4}]", "names no method; write `method: NAME` in it"),
+        ("tasks: [stories]\nmethods: [{switch_ratio: 4}]", "an entry must name its method"),
         ("tasks: [stories]\nmethods: [{method: random_switch, switch_ratio: -4}]", "switch_ratio: '-4' is not valid"),
         ("tasks: [{task: stories, limt: 3}]\nmethods: [big_only]", "tasks.0.limt: '3' is not valid"),
         ("tasks: [stories]\nmethods: [big_only]\nepoch: 3", "unknown key 'epoch'; did you mean 'epochs'"),
         ("tasks: [stories]\nmethods: [big_only]\nepochs: many", "epochs: 'many' is not valid"),
-        ("tasks: [stories]\nmethods: [big_only]\ntasks: [gsm8k]", "the key 'tasks' comes twice"),
-        ("tasks: [stories]\nmethods: [big_only, big_only]", "'big_only' comes twice"),
-        ("tasks: [stories]\nmethods: [big_only]\nseeds: [1, 0, 1]", "seeds: 1 comes twice"),
-        ("tasks: [stories, {task: stories, limit: 3}]\nmethods: [big_only]", "tasks: 'stories' comes twice"),
-        ("tasks: [", "is no YAML"),
-        ("", "has no keys"),
+        ("tasks: [stories]\nmethods: [big_only]\ntasks: [gsm8k]", "the key 'tasks' must be unique"),
+        ("tasks: [stories]\nmethods: [big_only, big_only]", "methods must be unique, got 'big_only' twice"),
+        ("tasks: [stories]\nmethods: [big_only]\nseeds: [1, 0, 1]", "seeds must be unique, got 1 twice"),
+        ("tasks: [stories, {task: stories, limit: 3}]\nmethods: [big_only]", "tasks must be unique, got 'stories' twice"),
+        ("tasks: [", "must be YAML"),
+        ("", "must have the keys `tasks` and `methods`"),
     ],
 )
 def test_mistakes_name_the_file_the_key_and_the_value(cli, here, text, told):

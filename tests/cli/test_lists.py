@@ -79,6 +79,6 @@ def test_version(cli):
 
 def test_help_says_what_is_quoted_and_whose_key_is_meant(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
-    assert "a name of `speculative methods`" in told
+    assert "a method of `speculative methods`" in told
     assert "SPECULATIVE_SMALL_KEY" in told.partition("--small-key")[2][:150]
     assert "levels 2 and 3" in told

@@ -77,7 +77,7 @@ def test_an_empty_folder_is_told_and_does_not_hide_the_others(cli, folder, tmp_p
     assert "no sample yet" in ran.one_line()
     ran = cli("report", folder, tmp_path / "empty")
     assert ran.code == 0
-    assert "empty holds no sample yet" in ran.one_line()
+    assert "empty has no samples yet" in ran.one_line()
 
 
 def test_damaged_samples_stop_and_damaged_traces_are_told(cli, folder):
@@ -130,7 +130,12 @@ def test_plot_names_the_methods_that_it_leaves_out(cli, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("[]", "of 0 tasks"), ('[{"label": "x"}]', "not what `speculative compare --json` prints"), ("no", "not what")]
+    ("text", "told"),
+    [
+        ("[]", "must be of one task, got none"),
+        ('[{"label": "x"}]', "must be the output of `speculative compare --json`"),
+        ("no", "must be the output"),
+    ],
 )
 def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
     results = tmp_path / "all.json"
@@ -143,4 +148,4 @@ def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
 def test_chains_that_somebody_else_graded_are_told(cli, tmp_path):
     with RunFolder(tmp_path / "ungraded") as made:
         made.append(sample(gold="", correct=False, why="graded elsewhere"))
-    assert "1 of 1 chains were graded elsewhere" in cli("report", tmp_path / "ungraded").one_line()
+    assert "1 of 1 chains were graded by a harness" in cli("report", tmp_path / "ungraded").one_line()

@@ -67,13 +67,13 @@ def test_the_kept_share_is_matched_within_a_point(target, answers, bend, answer_
         assert off <= CLOSE + 1e-4
         assert not [note for note in notes if "random_switch" in note]
     elif off > CLOSE + 1e-4:
-        assert any(f"within {100 * off:.1f} points" in note for note in notes)
+        assert any(f"differs by {100 * off:.1f} points" in note for note in notes)
 
 
 def test_shares_that_come_in_steps_are_sought_and_then_told():
     asked, (note, *_) = run("spec_rewrite", {"spec_rewrite": chains("x", 0.5)}, lambda share: 0.47 if share < 0.52 else 0.54)
     assert len(set(shares(asked))) == TRIES
-    assert note.startswith("spec_rewrite: random_switch came within 3.0 points of its kept share, not within 1")
+    assert note.startswith("spec_rewrite: the closest random_switch differs by 3.0 points in kept share, more than 1")
 
 
 def test_controls_are_labelled_and_spelled_as_what_they_are():
@@ -135,7 +135,7 @@ def test_where_one_model_keeps_all_chance_is_a_baseline():
 def test_small_casts_as_many_ballots_as_cost_the_same(produced, ballots):
     asked, notes = run("placeholder", {"placeholder": chains("x", 1.0, produced)})
     assert asked[-1][-1].params["vote"]["ballots"] == ballots
-    assert any("ballots would cost the same, 64 were cast" in note for note in notes) == (ballots == MOST_BALLOTS)
+    assert any("ballots would cost the same; 64, the limit, were used" in note for note in notes) == (ballots == MOST_BALLOTS)
 
 
 def test_small_is_not_run_again_if_it_is_there():
@@ -158,5 +158,5 @@ def test_the_same_samples_ask_for_the_same_controls():
 
 
 def test_what_is_said_of_token_speculation():
-    assert "not available here" in speculation(ScriptedEngine("x"))
-    assert "speculates on tokens" in speculation(ScriptedEngine("x", abilities=frozenset({"speculates"})))
+    assert "is not available" in speculation(ScriptedEngine("x"))
+    assert "uses token speculation" in speculation(ScriptedEngine("x", abilities=frozenset({"speculates"})))

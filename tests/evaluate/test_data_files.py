@@ -59,22 +59,22 @@ def test_standard_input_is_a_data_file(monkeypatch):
 def test_the_published_file_of_gpqa_is_read(tmp_path):
     path = tmp_path / "gpqa_diamond.csv"
     path.write_text(GPQA)
-    (stated,) = load(task("gpqa_diamond"), path)
-    assert stated.problem.startswith("Which, of these?")
-    assert f"({stated.answer}) A quark" in stated.problem
-    assert stated.level == "Physics"
+    (problem,) = load(task("gpqa_diamond"), path)
+    assert problem.problem.startswith("Which, of these?")
+    assert f"({problem.answer}) A quark" in problem.problem
+    assert problem.level == "Physics"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("rows.csv", "problem,answer\nn?,1,2\n", "line 2: a row must have at most 2 cells, as the header has"),
-        ("rows.csv", 'problem,answer\n"n?,1\n', "is no CSV"),
-        ("rows.csv", "problem,problem\nn?,1\n", "the column 'problem' comes twice"),
-        ("rows.csv", "problem,answer\nn?,\n", "row 1: its column 'answer' is empty; it needs a text or a whole number"),
-        ("rows.json", '[{"problem": "n?", "answer": 1}, 7]', "row 2 is no object but '7'"),
-        ("rows.json", '[{"problem": "n?"', "begins with [ and is no JSON list"),
-        ("rows.jsonl", '{"problem": "n?", "answer": null}', "line 1: its column 'answer' is empty; it needs a text or a whole number"),
+        ("rows.csv", 'problem,answer\n"n?,1\n', "must be CSV"),
+        ("rows.csv", "problem,problem\nn?,1\n", "the column 'problem' must be unique"),
+        ("rows.csv", "problem,answer\nn?,\n", "row 1: its column 'answer' cannot be empty; write a text or an integer"),
+        ("rows.json", '[{"problem": "n?", "answer": 1}, 7]', "row 2 must be an object, got '7'"),
+        ("rows.json", '[{"problem": "n?"', "begins with [ and must be a JSON list"),
+        ("rows.jsonl", '{"problem": "n?", "answer": null}', "line 1: its column 'answer' cannot be empty; write a text or an integer"),
     ],
 )
 def test_a_bad_file_is_an_error_with_its_name_and_the_row(tmp_path, name, text, message):

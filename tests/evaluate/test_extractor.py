@@ -66,7 +66,7 @@ async def test_what_does_not_stand_in_the_text_does_not_count(pointing, reply):
 async def test_a_reply_that_is_none_is_told(pointing):
     pointing.reply = {"error": "no"}
     async with Extractor(pointing.url) as finder:
-        with pytest.raises(EngineError, match="its reply is no chat completion"):
+        with pytest.raises(EngineError, match="its reply must be a chat completion"):
             await finder("How many?", "174")
 
 

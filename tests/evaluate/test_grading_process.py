@@ -97,7 +97,7 @@ def test_a_forked_process_has_its_own() -> None:
 def test_a_program_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(SpeculativeError, match="the grading process does not start"):
+    with pytest.raises(SpeculativeError, match="the grading process cannot start"):
         grade(*RIGHT)
     monkeypatch.undo()
     assert grade(*RIGHT).correct

@@ -83,7 +83,7 @@ async def test_a_tasks_instruction_reaches_the_prompt(monkeypatch):
 
 
 async def test_wrong_uses_are_told(scripted):
-    with pytest.raises(UsageError, match="calls no tools"):
+    with pytest.raises(UsageError, match="cannot call tools"):
         await provider("big_only").generate(
             [ChatMessageUser(content="n?")], [ToolInfo(name="t", description="d")], "auto", GenerateConfig()
         )

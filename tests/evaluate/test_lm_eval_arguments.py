@@ -172,7 +172,7 @@ def test_its_ending_of_the_problem_has_a_real_new_line():
         ({"random_switch": True, "swich_chunk": 4}, "unknown model argument 'swich_chunk'; did you mean 'switch_chunk'"),
         ({"random_switch": True, "max_length": 1, "max_model_len": 2}, "max_length and max_model_len: give one of them"),
         ({"random_switch": True, "service": "http://localhost:8080"}, "--model local-chat-completions"),
-        ({"random_switch": True, "terminating_string": 3}, "terminating_string: '3' is no text"),
+        ({"random_switch": True, "terminating_string": 3}, "terminating_string must be a text, got '3'"),
     ],
 )
 def test_its_mistakes_are_named(told, said):

@@ -229,7 +229,7 @@ def test_local_data(tmp_path, monkeypatch):
     monkeypatch.setenv("SPECULATIVE_DATA", str(file.parent))
     assert len(rows("aime24_nofigures")) == 3
     assert len(rows("stories")) == 500
-    with pytest.raises(UsageError, match=r"the folder has no openai_math\.jsonl"):
+    with pytest.raises(UsageError, match=r"must hold openai_math\.jsonl"):
         rows("openai_math")
     with pytest.raises(UsageError, match="No such file"):
         rows("openai_math", tmp_path / "none.jsonl")

@@ -46,15 +46,15 @@ def file_of(folder, *rows):
     ],
 )
 def test_a_row_becomes_a_problem(name, row, problem, answer, level):
-    stated = task(name).state(row)
+    stated = task(name).problem_of(row)
     assert (stated.problem, stated.answer, stated.level, stated.task, stated.kind) == (problem, answer, level, name, TASKS[name].kind)
 
 
 def test_options_are_shuffled_by_the_question_alone(tmp_path):
-    stated = task("gpqa_diamond").state(GPQA)
+    stated = task("gpqa_diamond").problem_of(GPQA)
     assert f"({stated.answer}) Neon" in stated.problem
     assert stated.problem.startswith("Which of them is a noble gas?\n\n(A) ")
-    assert task("gpqa_diamond").state({**GPQA, "Incorrect Answer 1": "Lead", "Incorrect Answer 3": "Iron"}) == stated
+    assert task("gpqa_diamond").problem_of({**GPQA, "Incorrect Answer 1": "Lead", "Incorrect Answer 3": "Iron"}) == stated
     found = load(task("gpqa_diamond"), file_of(tmp_path, *({**GPQA, "Question": f"Is it {number}?"} for number in range(80))))
     assert {one.answer for one in found} == set("ABCD")
     assert max(sum(one.answer == letter for one in found) for letter in "ABCD") < 40
@@ -64,10 +64,10 @@ def test_options_are_shuffled_by_the_question_alone(tmp_path):
 def test_ids_are_a_hash_of_the_problem(text, gold):
     if not text.strip() or "\x00" in text:
         return
-    one, other = (task("aime24").state({"problem": text, "answer": answer}) for answer in (gold, 7))
+    one, other = (task("aime24").problem_of({"problem": text, "answer": answer}) for answer in (gold, 7))
     assert one.id == other.id
-    assert one.id == task("aime24").state({"Problem": f"  {text}\n", "Answer": gold}).id
-    assert one.id != task("aime24").state({"problem": f"{text}x", "answer": gold}).id
+    assert one.id == task("aime24").problem_of({"Problem": f"  {text}\n", "Answer": gold}).id
+    assert one.id != task("aime24").problem_of({"problem": f"{text}x", "answer": gold}).id
 
 
 def test_a_problem_that_comes_twice_has_two_ids(tmp_path):
@@ -84,15 +84,15 @@ def test_a_file_may_have_a_mark_in_front_and_other_line_ends_within(tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("[" * 100_000, "line 2 is no JSON"),
-        ("not json", "line 2 is no JSON"),
-        ("[1]", "line 2 is no object but '[1]'"),
-        ('{"answer": 1}', "line 2: it needs a column 'problem' or 'question' (it has answer)"),
-        ('{"problem": "Find n."}', "line 2: it needs a column 'answer' (it has problem)"),
-        ('{"problem": "", "answer": 1}', "it needs a column 'problem' or 'question' with a text or a whole number, it is ''"),
-        ('{"problem": "n?", "answer": true}', "with a text or a whole number, it is True"),
+        ("[" * 100_000, "line 2 must be JSON"),
+        ("not json", "line 2 must be JSON"),
+        ("[1]", "line 2 must be an object, got '[1]'"),
+        ('{"answer": 1}', "line 2: it must have a column 'problem' or 'question' (its columns: answer)"),
+        ('{"problem": "Find n."}', "line 2: it must have a column 'answer' (its columns: problem)"),
+        ('{"problem": "", "answer": 1}', "it must have a column 'problem' or 'question' with a text or an integer, got ''"),
+        ('{"problem": "n?", "answer": true}', "with a text or an integer, got True"),
         ('{"problem": "n?", "answer": "x^2"}', "line 2: the gold answer 'x^2' cannot be read as integer"),
-        ('{"problem": "n?", "answer": 1, "Correct Answer": 3, "Incorrect Answer 1": {}}', "needs a column 'incorrect answer 1'"),
+        ('{"problem": "n?", "answer": 1, "Correct Answer": 3, "Incorrect Answer 1": {}}', "must have a column 'incorrect answer 1'"),
     ],
 )
 def test_a_bad_row_is_named_before_anything_runs(tmp_path, line, told):
@@ -147,7 +147,7 @@ def test_all_golds_that_cannot_be_read_are_named_at_once_or_left_out(tmp_path):
     with pytest.raises(UsageError) as raised:
         loaded.check(3)
     told = str(raised.value)
-    assert "2 of 6 gold answers cannot be read, the 3 problems asked for need 1 of them" in told
+    assert "2 of 6 gold answers cannot be read, 1 of them are among the 3 chosen problems" in told
     assert "--skip-unreadable" in told
     assert "line 2: the gold answer 'x^2'" in told
     assert "line 4: the gold answer 'y'" in told

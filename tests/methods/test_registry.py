@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,9 +198,11 @@ def test_a_new_method_of_15_lines_runs_by_path(mine: str) -> None:
 
 
 def test_a_file_that_was_edited_is_read_again_and_one_that_was_not_is_not(mine: str) -> None:
+    written = Path(mine).stat().st_mtime
     first = find(mine)
     assert find(f"{mine}:TakeTurns") is first
     Path(mine).write_text(MINE.replace("Field(2", "Field(3"))
+    os.utime(mine, (written, written))  # Python's own cache goes by time and size
     assert find(mine).model_fields["chunk"].default == 3
 
 

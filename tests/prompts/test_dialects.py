@@ -161,8 +161,8 @@ def test_a_dialect_by_path_is_known_under_its_name(tmp_path, known):
         ("1/0", "x.py", "cannot be loaded: ZeroDivisionError"),
         (MINE, "x.py:Yours", "unknown dialect class in x.py 'Yours'"),
         ("", "x.py", "must hold one dialect, got 0"),
-        (MINE.replace('"mine"', '"qwen3"'), "x.py", "the dialect 'qwen3' of .* has the name of another one"),
-        (MINE + "\n    def __init__(self, size): ...", "x.py", "cannot be made without arguments"),
+        (MINE.replace('"mine"', '"qwen3"'), "x.py", "the dialect 'qwen3' of .* must have a unique name"),
+        (MINE + "\n    def __init__(self, size): ...", "x.py", "must take no arguments"),
     ],
 )
 def test_a_path_that_gives_no_dialect_says_why(code, spec, message, tmp_path, known):

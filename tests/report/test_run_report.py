@@ -125,7 +125,7 @@ def test_the_folder_of_each_label_is_known(tmp_path):
 def test_a_folder_without_samples_is_left_out_and_named(tmp_path):
     full, empty = folder(tmp_path / "a", sample()), folder(tmp_path / "b")
     assert gather([full, empty]).empty == [empty]
-    with pytest.raises(UsageError, match=r"b: no sample yet"):
+    with pytest.raises(UsageError, match=r"b: there is no sample yet"):
         gather([empty])
 
 

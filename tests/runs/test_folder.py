@@ -70,7 +70,7 @@ def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
 def test_traces_outside_the_folder_are_not_read(tmp_path, trace):
     with RunFolder(tmp_path) as folder:
         folder.append(sample(trace=trace))
-    with pytest.raises(SpeculativeError, match="in another folder and is not read"):
+    with pytest.raises(SpeculativeError, match="cannot be read, it is in another folder"):
         Run(tmp_path).trace(sample(trace=trace))
 
 

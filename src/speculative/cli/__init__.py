@@ -1,4 +1,4 @@
-"""The command line: one file a command, imported when that command is run."""
+"""The command line, with one file for each command."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ MORE = "Start with: speculative ask      Every command has its own --help."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command line of this process, and ends it with its exit code.
-
-    Signals come first: the imports take long enough for a Ctrl-C.
-    """
+    """Runs the command line of this process and exits with its code."""
     SIGNALLED.install()
     code = check_streams() or run(sys.argv[1:] if argv is None else argv)
     SIGNALLED.first = None
@@ -30,10 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code.
-
-    A user's mistake gives one line on standard error.
-    """
+    """Runs one command line and returns its exit code."""
 
     def work() -> object:
         if list(argv) == ["--version"]:
@@ -61,9 +55,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def build_app(command: str = "") -> App:
-    """Builds the parser. No command is imported yet.
+    """Builds the parser without importing the commands.
 
-    `command` is about to run: its own docstring is its help. The others have a line of the list.
+    The help of `command` is its own docstring; the others show their line of the list.
     """
     from cyclopts import App
 

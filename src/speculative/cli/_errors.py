@@ -1,4 +1,4 @@
-"""The one place where exceptions become a line on standard error and an exit code."""
+"""Turns exceptions into a line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED = 1, 2
 QUIET_PIPE = 128 + 13
-"""What a shell reports of a program that wrote to a closed pipe."""
+"""The exit code that a shell reports for a write to a closed pipe."""
 
 
 def run_reporting_errors(work: Callable[[], Any]) -> int:
     """Runs a command and returns its exit code.
 
-    A user's mistake, a failing engine or a failing disk gives one line on standard error. A bug of this library gives its traceback.
+    A mistake of the user, or a failing engine or disk, gives one line on standard error. A bug of this library gives a traceback.
     """
     try:
         code = work()
@@ -48,18 +48,15 @@ def run_reporting_errors(work: Callable[[], Any]) -> int:
 
 
 def _is_parse_error(error: Exception) -> TypeGuard[CycloptsError]:
-    """Returns whether the parser refused the command line.
-
-    Where the parser was not imported, it did not.
-    """
+    """Returns True if the parser refused the command line."""
     cyclopts: Any = sys.modules.get("cyclopts")
     return cyclopts is not None and isinstance(error, cyclopts.CycloptsError)
 
 
 def check_streams() -> int:
-    """Replaces a closed standard error, and returns an exit code.
+    """Replaces a closed standard error.
 
-    The code is not 0 where standard output is closed: then no command can do anything useful.
+    Returns a nonzero exit code if standard output is closed.
     """
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  it stays open
@@ -69,20 +66,17 @@ def check_streams() -> int:
 
 
 def warn(message: str) -> None:
-    """Writes a warning to standard error; the work goes on."""
+    """Writes a warning to standard error; the work continues."""
     sys.stderr.write(f"speculative: warning: {_line(message)}\n")
 
 
 def note(message: str) -> None:
-    """Writes a note to standard error; the user need not act on it."""
+    """Writes a note to standard error, which needs no action."""
     sys.stderr.write(f"speculative: note: {_line(message)}\n")
 
 
 def _line(message: str) -> str:
-    """Returns a message as one line without control characters.
-
-    It may quote text of a model or of a server.
-    """
+    """Returns a message as one line without control characters."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
@@ -92,10 +86,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _abandon_output() -> None:
-    """Discards the rest of the output after its reader has gone.
-
-    Without this, the interpreter's flush at exit would fail again.
-    """
+    """Discards the rest of the output, so that the flush at exit does not fail."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -113,14 +104,14 @@ def _format_parse_error(error: CycloptsError) -> str:
         return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
     if isinstance(error, exceptions.UnknownCommandError):
         return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
-    told = str(error)
-    return told[:1].lower() + told[1:]
+    message = str(error)
+    return message[:1].lower() + message[1:]
 
 
 def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
     """Describes an unknown flag: its owner, or the closest known flag."""
     if owners := _owners(flag, command):
-        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; name that with --method"
+        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; choose that with --method"
     close = UnknownNameError("flag", flag, [*known, "--help"]).closest
     hint = f"; did you mean {close!r}?" if close else ""
     return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"

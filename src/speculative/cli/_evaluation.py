@@ -17,7 +17,7 @@ from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError
 from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
-from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, Store, undecided_notes
+from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, SampleStore, undecided_notes
 from speculative.pair import Pair
 from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
@@ -38,14 +38,16 @@ Origin = Callable[[Sequence[EvalCell], Pair], dict[str, Any]]
 def run_schedule(
     plan: Callable[[], ControlSchedule],
     engines: EngineFlags,
-    store: Store,
+    store: SampleStore,
     origin: Origin,
     *,
     chains: int,
     label: Callable[[EvalCell], str],
     extractor: Extractor | None = None,
 ) -> tuple[ControlSchedule, SpeculativeError | None]:
-    """Runs the chains that the store lacks, round after round. Without any, no engine is opened.
+    """Runs the chains that the store lacks, round after round.
+
+    Without any, no engine is opened.
 
     Returns the schedule, and the error that ended it early: the caller shows the finished part and raises the error then.
     """
@@ -78,7 +80,10 @@ def run_schedule(
 
 
 def show(schedule: ControlSchedule, prices: Prices | None, view: View, *, json: bool, headings: bool) -> None:
-    """Shows the finished part of a schedule as tables or JSON, and its notes. `headings` name the tasks."""
+    """Shows the finished part of a schedule as tables or JSON, and its notes.
+
+    `headings` name the tasks.
+    """
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
     rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.contender.label for cell in schedule.cells], prices)]
     if json:
@@ -95,7 +100,7 @@ def show(schedule: ControlSchedule, prices: Prices | None, view: View, *, json: 
 
 
 def check_finished(schedule: ControlSchedule, stopped: SpeculativeError | None) -> None:
-    """Raises the error that ended a schedule early, and notes how many chains its figures cover."""
+    """Raises the error that ended a schedule early, and notes the finished part."""
     if stopped:
         done, total = sum(len(cell.done) for cell in schedule.cells), sum(cell.size for cell in schedule.cells)
         if 0 < done < total:

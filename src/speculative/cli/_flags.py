@@ -42,7 +42,10 @@ T = TypeVar("T")
 
 
 def _add_engine_options(flags: type[T]) -> type[T]:
-    """Adds a field for each engine option (`big_model`, …, `vllm`). The help hides those of the judge."""
+    """Adds a field for each engine option (`big_model`, …, `vllm`).
+
+    The help hides those of the judge.
+    """
     for name, (kind, field) in flat_fields(without=("keep",)).items():
         hyphen = name.endswith("_args")
         flag = Parameter(
@@ -56,7 +59,10 @@ def _add_engine_options(flags: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_add_engine_options
 class ServerFlags:
-    """Holds the options of engines behind servers. Most fields come from `EngineOptions`."""
+    """Holds the options of engines behind servers.
+
+    Most fields come from `EngineOptions`.
+    """
 
     terminate_on_exit: Annotated[
         bool,
@@ -68,13 +74,13 @@ class ServerFlags:
     ] = True
 
     def options(self) -> dict[str, EngineOptions]:
-        """Returns the engine options of each role."""
+        """Returns the engine options by role."""
         return {role: EngineOptions.of(role, vars(self)) for role in ROLES}
 
 
 SPEC = (
     "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
-    "or a GGUF file, here or on the hub (starts llama.cpp)"
+    "or a GGUF file, local or on the hub (starts llama.cpp)"
 )
 
 ENGINES = Group("Engines", sort_key=4)
@@ -89,20 +95,20 @@ class EngineFlags(ServerFlags):
 
     big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}]", **MANY)] = (BUNDLED["big"],)
     small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}]", **MANY)] = (BUNDLED["small"],)
-    judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that ask for one", **MANY)] = ()
+    judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that need one", **MANY)] = ()
 
     @property
     def bundled(self) -> bool:
-        """Is true if one of the models ships with the library."""
+        """True if one of the models ships with the library."""
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:
-        """The engine of each role and its options, as they are kept with samples."""
+        """The engine of each role and its options, as samples keep them."""
         return describe_engines({"big": self.big, "small": self.small, "judge": self.judge}, self.options())
 
     def open(self) -> Pair:
-        """Opens the pair. While servers load, a line shows how far they are."""
+        """Opens the pair. A line shows the progress of loading servers."""
         with raise_on_signal() if any(map(is_model_name, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
             return self._open(tell)
 
@@ -118,7 +124,7 @@ def join_specs(specs: tuple[str, ...]) -> Spec:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ProblemFlags:
-    """How the models sample, and what a chain may cost."""
+    """Holds the sampling and the limits of a chain."""
 
     temperature: Annotated[float, Parameter(help="sampling temperature; 0 is greedy", group=LIMITS)] = Sampling().temperature
     top_p: Annotated[float, Parameter(help="sample from the likeliest tokens with this total probability", group=LIMITS)] = Sampling().top_p
@@ -158,9 +164,9 @@ DEFAULT_PROBLEM = ProblemFlags()
 
 COSTS = Group("Costs and controls", sort_key=2)
 CONTROLS = (
-    "beside each method that is no baseline, on the same problems: random_switch with the same kept share of the big model (its share "
-    "is sought: 1 to 6 chains for each chain of the method, mostly 2), and small_only's vote at equal cost (as many chains of small as "
-    "cost what the method does, 64 at most; and 5 of small, for all methods together, to learn what they cost)"
+    "run controls beside each method, except baselines: random_switch with the same kept share of the big model (the search takes 1 to 6 "
+    "chains for each chain of the method, mostly 2), and small_only's vote at the same cost (at most 64 ballots; 5 more chains of the "
+    "small model measure their cost)"
 )
 
 
@@ -172,7 +178,7 @@ class PriceFlags:
     prices: Annotated[
         Path | None,
         Parameter(
-            help="a TOML file: prices of tokens and of devices, and the models' parameters (docs/statistics.md) "
+            help="a TOML file with prices of tokens and devices, and the models' parameters (docs/statistics.md) "
             "[default: an example for the bundled pair]",
             group=COSTS,
             show_default=False,
@@ -190,17 +196,17 @@ class PriceFlags:
         roles = {"big": engines.big, "small": engines.small, "judge": engines.judge} if engines else {}
         lacking = found.lacking({role: " ".join(specs) for role, specs in roles.items() if specs})
         if lacking:
-            raise UsageError(f"prices {self.prices}: {lacking[0]} is missing; give it, or leave that view out of the file")
+            raise UsageError(f"prices {self.prices}: {lacking[0]} is missing; add it, or remove that view from the file")
         return found
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ControlFlags:
-    """Holds which controls run beside the methods."""
+    """Holds the choice of controls."""
 
     controls: Annotated[bool, Parameter(help=CONTROLS, group=COSTS)] = True
-    equal_cost: Annotated[View, Parameter(help="the view in which small's vote costs what the method does", group=COSTS)] = "flops"
+    equal_cost: Annotated[View, Parameter(help="price view in which the small model's vote costs the same", group=COSTS)] = "flops"
 
 
 DEFAULT_PRICES = PriceFlags()

@@ -17,7 +17,7 @@ BOUNDS = {"minimum": "at least {}", "exclusiveMinimum": "above {}", "maximum": "
 
 
 class MethodParameter(Struct, frozen=True):
-    """One field of a method, as users see it."""
+    """One field of a method, as help texts show it."""
 
     name: str
     type: str
@@ -38,10 +38,7 @@ class MethodParameter(Struct, frozen=True):
 
 
 def parameters(kind: type[Method]) -> list[MethodParameter]:
-    """Returns the parameters of a method in the order of its fields.
-
-    Its own come first, those of every method last.
-    """
+    """Returns the parameters of a method: its own, then those of every method."""
     schemas = kind.model_json_schema()["properties"]
     everyone = [name for name in Method.model_fields if name in kind.model_fields]
     own = [name for name in kind.model_fields if name not in everyone and name != "inner"]
@@ -51,7 +48,7 @@ def parameters(kind: type[Method]) -> list[MethodParameter]:
 def add_method_flags(command: Callable[..., int], kind: type[Method]) -> Callable[..., int]:
     """Replaces a command's `**params` by the method's parameters.
 
-    Only parameters that were given arrive at the command.
+    The command gets those that the user gave.
     """
 
     def run(*args: Any, **given: Any) -> int:
@@ -107,10 +104,7 @@ def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
 
 
 def _read_as(annotation: Any) -> Any:
-    """Returns the type as which the command line reads a field.
-
-    It reads booleans and choices itself. Everything else is text, which the method validates.
-    """
+    """Returns the type of a flag: bool, a choice, or str."""
     members = _members(annotation)
     return members[0] if len(members) == 1 and (members[0] is bool or get_origin(members[0]) is Literal) else str
 
@@ -124,10 +118,10 @@ def _members(annotation: Any) -> list[Any]:
 def _type(annotation: Any) -> str:
     """Returns the name of a type, or the choices of a Literal."""
 
-    def named(part: Any) -> str:
+    def name_of(part: Any) -> str:
         return " | ".join(map(str, get_args(part))) if get_origin(part) is Literal else getattr(part, "__name__", str(part))
 
-    return " | ".join(map(named, _members(annotation)))
+    return " | ".join(map(name_of, _members(annotation)))
 
 
 def _plain(value: Any) -> str:

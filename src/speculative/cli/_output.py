@@ -1,4 +1,4 @@
-"""Standard output and files: text, tables, JSON, and files written whole."""
+"""Writes to standard output (text, tables, JSON), and writes whole files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rich.console import Console, RenderableType
 from speculative.errors import SpeculativeError, UsageError
 
 CHAIN_WIDTH = 100
-"""Columns of a chain at most: longer lines are hard to read."""
+"""The largest width of a chain in columns."""
 
 TABLE_WIDTH = 80
-"""Columns of a table of numbers at least."""
+"""The smallest width of a table in columns."""
 
 
 class PipeAwareConsole(Console):
@@ -28,10 +28,7 @@ class PipeAwareConsole(Console):
 
 
 def open_console() -> Console:
-    """Returns the console of standard output.
-
-    Without a terminal it writes no control codes.
-    """
+    """Returns the console of standard output."""
     _replace_unencodable()
     console = PipeAwareConsole(highlight=False, markup=False, emoji=False)
     console.width = min(console.width, CHAIN_WIDTH) if console.is_terminal else CHAIN_WIDTH
@@ -39,17 +36,14 @@ def open_console() -> Console:
 
 
 def print_uncropped(console: Console, part: RenderableType) -> None:
-    """Prints a table, beyond the screen's edge if necessary.
-
-    A number that is cut off would read as another number.
-    """
+    """Prints a table without cutting off its numbers."""
     width, console.width = console.width, max(console.width, TABLE_WIDTH)
     console.print(part, crop=False)
     console.width = width
 
 
 def write_line(text: str) -> None:
-    """Writes a line to standard output as it is."""
+    """Writes a line to standard output."""
     _replace_unencodable()
     sys.stdout.write(f"{text}\n")
 
@@ -62,14 +56,11 @@ def write_json(value: Any) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Checks that a file can be written, before any token is spent.
-
-    Raises `SpeculativeError`.
-    """
+    """Raises `SpeculativeError` if a file cannot be written."""
     if str(path) == "-":
         raise UsageError("a file to write must have a name, got -; name a file")
     if path.is_dir():
-        raise SpeculativeError(f"{path} is a folder; name a file in it")
+        raise SpeculativeError(f"{path} must be a file, got a folder; name a file in it")
     try:
         if path.exists():
             with path.open("ab"):
@@ -81,16 +72,16 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes], content: str) -> None:
-    """Writes the whole file or nothing.
+    """Writes a whole file or nothing.
 
-    `content` names it in the error. Raises `SpeculativeError`.
+    Raises `SpeculativeError` that names the `content`.
     """
     from speculative import files
 
     try:
         files.write_file(path, data)
     except OSError as error:
-        raise SpeculativeError(f"{path}: {error.strerror}; the {content} is not saved, nothing was written there") from None
+        raise SpeculativeError(f"{path}: {error.strerror}; the {content} is not saved") from None
 
 
 def _replace_unencodable() -> None:

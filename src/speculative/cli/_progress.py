@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, a line now and then elsewhere."""
+"""Shows progress on standard error, as bars or occasional lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PAUSE = 15.0
-"""Seconds between two lines about one piece of work, where lines do not replace each other."""
+"""Seconds between two lines about the same work, if standard error is not a terminal."""
 
 ENGINES = logging.getLogger("speculative.engines")
 
@@ -26,7 +26,7 @@ class Progress:
     """Counts finished chains by method or cell."""
 
     def __init__(self, labels: Sequence[str] = (), each: int | Mapping[str, int] = 0, done: Sequence[str] = ()) -> None:
-        """Takes the arguments of `expect`, if they are known already."""
+        """Takes the arguments of `expect`, if they are known."""
         self._began = time.perf_counter()
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
@@ -37,7 +37,10 @@ class Progress:
     def expect(self, labels: Sequence[str], each: int | Mapping[str, int], done: Sequence[str]) -> None:
         """Adds work to the count.
 
-        `each`: chains of one label. `done`: one label for each chain that an earlier run finished.
+        Args:
+            labels: the methods or cells.
+            each: the number of chains of a label.
+            done: the label of each chain that an earlier run finished.
         """
         for label in labels:
             self._totals[label] = each if isinstance(each, int) else each[label]
@@ -64,10 +67,7 @@ class Progress:
 
 @contextmanager
 def count_progress(things: str, total: int) -> Generator[Callable[[], None]]:
-    """Shows a count up to `total`.
-
-    Each call of the function that it yields adds one.
-    """
+    """Shows a count up to `total`. Each call of the yielded function adds one."""
     if bars := _bars():
         with bars:
             task = bars.add_task(things, total=total)
@@ -86,10 +86,9 @@ def count_progress(things: str, total: int) -> Generator[Callable[[], None]]:
 
 
 class LoadingLine(logging.Handler):
-    """Shows how far a server has loaded.
+    """Shows the progress of loading servers on standard error.
 
-    On a terminal this is one line, which is gone at the end. Elsewhere it is a line now and then.
-    Warnings of the engines are shown as every warning is.
+    It also shows warnings of the engines.
     """
 
     def __init__(self) -> None:
@@ -108,7 +107,7 @@ class LoadingLine(logging.Handler):
     def __call__(self, line: str) -> None:
         if sys.stderr.isatty():
             self._shown = True
-            sys.stderr.write(f"\r\033[K{line[: get_terminal_size().columns - 1]}")  # a line that wraps could not be taken away again
+            sys.stderr.write(f"\r\033[K{line[: get_terminal_size().columns - 1]}")  # a wrapped line cannot be cleared
             sys.stderr.flush()
         elif time.monotonic() - self._last >= PAUSE:
             self._last = time.monotonic()

@@ -1,7 +1,7 @@
-"""Handles Ctrl-C and SIGTERM, from the entry point on.
+"""Handles Ctrl-C and SIGTERM from the start of the process.
 
-The first signal ends the work in good order. The second ends the process at once, whatever the main thread is busy with.
-This module imports nothing heavy: the first second of a command is spent on imports.
+The first signal cancels the work; the second ends the process at once. This module imports no heavy packages, so that signals are
+handled during the imports of a command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = b"\x1b[?25h"
 CLEAR = b"\r\x1b[K"
-"""Takes the line away that tells how far a server is."""
+"""Clears the line with the progress of a server."""
 
 
 class InterruptedWorkError(SpeculativeError):
@@ -33,28 +33,28 @@ class InterruptedWorkError(SpeculativeError):
 
 
 class Signals:
-    """Holds the signals that have arrived.
+    """Holds the caught signals.
 
-    `first` is called with the first one. Without it the first one ends the process too.
+    `first` is called with the first signal; without it the first signal ends the process.
     """
 
     def __init__(self) -> None:
         self.caught: list[int] = []
         self.late: int | None = None
-        """A signal that came when the work was done already: all of it is shown, and then the process says that it was signalled."""
+        """A signal that arrived after the work: the output is complete, and the exit code reports the signal."""
         self.first: Callable[[int], None] | None = None
         self._ending = False
 
     def install(self) -> None:
         for number in SIGNALS:
             signal.signal(number, self._arrived)
-        atexit.register(_deafen)
+        atexit.register(_ignore_signals)
 
     def note(self, number: int) -> None:
         self.late = number
 
     def tell(self) -> None:
-        """Raises `InterruptedWorkError` for the signal that came late."""
+        """Raises `InterruptedWorkError` for a late signal."""
         if self.late:
             raise InterruptedWorkError(self.late)
 
@@ -65,14 +65,11 @@ class Signals:
         self.first(number)
 
     def _end(self, number: int) -> NoReturn:
-        """Ends the process without the interpreter's own steps.
-
-        The interpreter may hang in an import, or in a method that never waits.
-        """
-        for server in _servers():  # asked to end, and then left alone, they end at once
+        """Ends the process at once, even if the interpreter hangs."""
+        for server in _servers():  # without a parent they end at once
             with suppress(Exception):
                 server.ask_to_end()
-        if not self._ending:  # a flush may wait for a reader: another signal does not
+        if not self._ending:  # a flush may block, so another signal skips it
             self._ending = True
             with suppress(Exception):
                 if sys.stdout.isatty():
@@ -89,9 +86,10 @@ SIGNALLED = Signals()
 
 
 def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the coroutine; a signal cancels it.
+    """Runs a coroutine, which a signal cancels.
 
-    Raises `InterruptedWorkError` after a signal: the caller can still show the work so far.
+    Raises:
+        InterruptedWorkError: A signal cancelled it; the caller can show the finished part.
     """
     import asyncio
 
@@ -99,8 +97,8 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task
 
-        def called_off() -> None:
-            sys.stderr.write(_told())
+        def cancel() -> None:
+            sys.stderr.write(_ending_message())
             sys.stderr.flush()
             task.cancel()
 
@@ -108,7 +106,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
             if loop.is_closed():
                 SIGNALLED.note(number)
             else:
-                loop.call_soon_threadsafe(called_off)  # which wakes a loop that waits
+                loop.call_soon_threadsafe(cancel)  # wakes a waiting loop
 
         SIGNALLED.first = stop
         return await work
@@ -128,10 +126,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def raise_on_signal() -> Generator[None]:
-    """Makes the first signal raise `KeyboardInterrupt` inside the block.
-
-    It stands around code that has servers to stop on the way out.
-    """
+    """Makes the first signal raise `KeyboardInterrupt` in the block."""
     before, SIGNALLED.first = SIGNALLED.first, _throw
     try:
         yield
@@ -139,30 +134,27 @@ def raise_on_signal() -> Generator[None]:
         SIGNALLED.first = before
 
 
-def _deafen() -> None:
-    """Ignores signals from here on.
-
-    The interpreter is ending: a signal would change the exit code of a command that has done its work.
-    """
+def _ignore_signals() -> None:
+    """Ignores signals during the exit, so that they cannot change the exit code."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _throw(_: int) -> None:
-    with suppress(OSError):  # (not by `sys.stderr`: it may have been interrupted in the middle of a line)
-        os.write(2, (CLEAR if os.isatty(2) else b"") + _told().encode())
+    with suppress(OSError):  # `sys.stderr` may be interrupted in the middle of a line
+        os.write(2, (CLEAR if os.isatty(2) else b"") + _ending_message().encode())
     raise KeyboardInterrupt
 
 
 def _servers() -> list[Any]:
-    """Returns the servers that this process has started and must end.
+    """Returns the servers that this process must end.
 
-    Without any, their module is not imported for this.
+    Without any, their module is not imported.
     """
     running = sys.modules.get("speculative.engines.vllm.process")
     return running.ending() if running else []
 
 
-def _told() -> str:
-    """Returns the answer to a first signal, where the end takes a while."""
-    return "speculative: ending the servers that were started here (a second Ctrl-C ends them at once)\n" if _servers() else ""
+def _ending_message() -> str:
+    """Returns the message after a first signal, if servers have to end."""
+    return "speculative: ending the servers of this command (a second Ctrl-C ends them at once)\n" if _servers() else ""

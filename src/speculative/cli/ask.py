@@ -34,17 +34,17 @@ from speculative.trace.trace import Trace
 
 DEFAULT_METHOD = "random_switch"
 STDIN = "\0-"
-"""Stands for a lone `-`, which the parser takes for a flag; no argument can hold a NUL."""
+"""The replacement of a lone `-`, which the parser would take for a flag; no argument can hold a NUL."""
 
 FOREIGN = (
-    "the bundled pair only knows short stories that end in a question `How many … ?` (docs/data-card.md); "
+    "the bundled pair solves only short stories that end in a question `How many … ?` (docs/data-card.md); "
     "name real models with --big and --small"
 )
 
 EASY = (2, 3)
-"""The levels that a problem is taken from when none is given: the pair solves most of them, and their chains are short."""
+"""The levels of the problem that is chosen without an argument. The pair solves most of them, with short chains."""
 PROBLEM = (
-    "the problem; - reads standard input; without one the seed picks a bundled problem of the levels "
+    "the problem; - reads standard input; by default the seed chooses a bundled problem of the levels "
     f"{EASY[0]} and {EASY[1]} of 10, most of which the bundled pair can solve"
 )
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
@@ -53,41 +53,35 @@ OUTPUT = Group("Output", sort_key=5)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Adds the flags of the method that the command line names.
-
-    Returns the command line as the parser takes it.
-    """
+    """Adds the flags of the chosen method. Returns the command line for the parser."""
     kind = find(find_method_flag(argv, DEFAULT_METHOD))
     about = f"{ask.__doc__}\n\nThese are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
     del app["ask"]
     app.command(add_method_flags(ask, kind), name="ask", help=about, group_arguments=Group("Problem", sort_key=0))
-    return _dashed(argv, {"--json", "--help", "-h", *boolean_flags(kind)})
+    return _replace_dash(argv, {"--json", "--help", "-h", *boolean_flags(kind)})
 
 
-def _dashed(argv: list[str], switches: set[str]) -> list[str]:
-    """Rewrites a lone `-`, which the parser would take for a flag.
-
-    As the problem it becomes a mark. As a flag's value it is joined to its flag.
-    """
-    told: list[str] = []
+def _replace_dash(argv: list[str], switches: set[str]) -> list[str]:
+    """Replaces a lone `-`, which the parser would take for a flag."""
+    tokens: list[str] = []
     positional = False
     for token in argv:
-        last = told[-1] if told else ""
+        last = tokens[-1] if tokens else ""
         if token != "-":
-            told.append(token)
+            tokens.append(token)
         elif not positional and last.startswith("--") and "=" not in last and last not in switches:
-            told[-1] = f"{last}=-"
+            tokens[-1] = f"{last}=-"
         else:
-            told.append(STDIN)
+            tokens.append(STDIN)
         positional = positional or token == "--"
-    return told
+    return tokens
 
 
 def ask(
     problem: Annotated[str | None, Parameter(help=PROBLEM)] = None,
     /,
     *,
-    method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
+    method: Annotated[str, Parameter(help="a method of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
     settings: ProblemFlags = DEFAULT_PROBLEM,
     engines: EngineFlags = DEFAULT_ENGINES,
@@ -101,7 +95,7 @@ def ask(
     asked = settings.problem(text)
     if trace:
         check_writable(trace)
-    if engines.bundled and not problems.of_their_kind(text):
+    if engines.bundled and not problems.is_similar(text):
         warn(FOREIGN)
     known = problems.find(text)
     return _run(asked, made, engines, known.answer if known else None, json, trace)
@@ -109,17 +103,14 @@ def ask(
 
 def _text(problem: str | None, seed: int) -> str:
     if problem is None:
-        return random.Random(seed).choice([stated for stated in problems.problems() if stated.level in EASY]).problem
+        return random.Random(seed).choice([one for one in problems.problems() if one.level in EASY]).problem
     if problem != STDIN:
         return problem
     return read_stdin()
 
 
 def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
-    """Shows the chain while it is written, or when it is over.
-
-    A chain that was interrupted, or whose engine or method failed, is shown too.
-    """
+    """Runs the chain and shows it, also if it was interrupted or failed."""
     console = open_console()
     recorder = _open_recorder(console, json, append_only(method))
     stopped: SpeculativeError | None = None
@@ -144,17 +135,14 @@ async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceReco
 
 
 def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceRecorder:
-    """Returns a recorder that shows as much as the terminal allows."""
+    """Returns a recorder that shows progress as the terminal allows."""
     if console.is_terminal and not json and not console.is_dumb_terminal:
         return LivePainter(console, append_only)
     return CountingRecorder() if sys.stderr.isatty() and not console.is_terminal else TraceRecorder()
 
 
 class CountingRecorder(TraceRecorder):
-    """A recorder that shows a count at a terminal on standard error.
-
-    It is for a chain that is shown only at its end.
-    """
+    """A recorder that counts pieces of text on standard error."""
 
     def __init__(self) -> None:
         super().__init__()

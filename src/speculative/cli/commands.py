@@ -1,4 +1,4 @@
-"""The names of the commands, and what each does."""
+"""The names of the commands, with a description of each."""
 
 COMMANDS = {
     "ask": "Let the pair write one chain of thought, and its answer, for a problem.",
@@ -6,15 +6,15 @@ COMMANDS = {
     "problems": "List the bundled problems.",
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",
-    "eval": "Run methods on benchmarks, kept sample by sample; go on after an interruption.",
+    "eval": "Run methods on benchmarks; the same command continues an interrupted run.",
     "report": "Write one page with the methods, problems and chains of run folders; also tables and figures.",
-    "plot": "Draw what `compare --json` printed: accuracy against the share that the big model wrote.",
+    "plot": "Draw the output of `compare --json`: accuracy against cost.",
     "export-inspect": "Write a run folder as log files of inspect-ai, for its viewer.",
-    "lm-eval": "Run the lm-evaluation-harness with chains of the pair; all that follows is its own, --help too.",
-    "doctor": "Look at the engines: reachable, version, model, template, context, abilities, and what to change.",
-    "serve": "Serve the pair over HTTP, in the words of the OpenAI API.",
-    "up": "Start servers for a pair of models and hold them open.",
-    "down": "End the servers that `speculative up` holds open.",
+    "lm-eval": "Run the lm-evaluation-harness with chains of the pair; it reads all that follows, also --help.",
+    "doctor": "Check the engines: reachability, version, model, template, context and abilities.",
+    "serve": "Serve the pair over HTTP with the OpenAI API.",
+    "up": "Start servers for a pair of models and keep them running.",
+    "down": "Stop the servers of `speculative up`.",
     "completion": "Print the completion script of a shell.",
 }
 

@@ -62,10 +62,10 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, stated = contenders(methods), problems.problems(set)
-    if limit > len(stated):
-        warn(f"--limit {limit}: the set {set} has {len(stated)} problems; all of them are used")
-    chosen, price_list, problem = problems.spread(stated, limit), prices.load(engines), settings.problem("each bundled problem")
+    rivals, available = contenders(methods), problems.problems(set)
+    if limit > len(available):
+        warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
+    chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")
     cells = [EvalCell(TASKS["stories"], rival, chosen, problem, epochs=epochs, engines=engines.specs) for rival in rivals]
 
     def origin(_: Sequence[EvalCell], __: Pair) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def compare(
 
     with RunFolder(out) if out else nullcontext() as folder:
         if folder:
-            folder.admit("stories", [one.id for one in stated])
+            folder.admit("stories", [one.id for one in available])
         store = folder or MemoryStore()
         plan = partial(ControlSchedule, cells, store.samples, price_list, control.equal_cost if control.controls else None)
         schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.contender.label)

@@ -24,19 +24,19 @@ HEAD = """# The command line
 
 This page is generated from `--help` by `python -m speculative.cli.docs`; a test holds them together.
 
-A user's mistake is one line on standard error. Exit codes: 0 done, 1 something failed (an engine, a method, a disk, a damaged
-file), 2 the command line was wrong, 130 Ctrl-C, 143 SIGTERM, 141 nobody read the output to its end. What was done before an
-interruption or a failure is shown; a second Ctrl-C ends the command at once. Without a terminal no control codes are written, and
-authors are told by labels instead of colours; `NO_COLOR` does that at a terminal too.
+An error is one line on standard error. Exit codes: 0 success, 1 failure (of an engine, a method, a disk, or a damaged file),
+2 wrong command line, 130 Ctrl-C, 143 SIGTERM, 141 closed output. After an interruption or a failure the finished part is shown. A
+second Ctrl-C ends the command at once. Without a terminal there are no control codes, and labels instead of colours name the
+authors; `NO_COLOR` does the same at a terminal.
 
-A problem that is not of the bundled problems' kind gets a warning on the bundled pair. Of their kind is a text that holds a
-number, ends in a question `How many … ?`, and nine of ten of whose words occur in the bundled problems.
+The bundled pair solves texts like the bundled problems: with a number, a question `How many … ?` at the end, and nine of ten words
+that occur in them. Other problems get a warning.
 """
 COMPARISON = """
 ## Schema of `compare --json` and `eval --json`
 
-A list with one object a method, in the order of `--methods` or of the grid, each followed by its controls; [statistics.md](statistics.md)
-says what the numbers are. What `ask --json` prints is in [trace.md](trace.md).
+A list with one object for each method, in the order of `--methods` or of the grid, each followed by its controls.
+[statistics.md](statistics.md) explains the numbers, and [trace.md](trace.md) describes the output of `ask --json`.
 """
 LISTENING = """# Listening to a chain
 
@@ -48,13 +48,13 @@ with a `TextDelta` for every piece of text as it arrives. The trace is the same 
 ```python
 {example}```
 
-- The listener runs on the event loop, between two tokens: it must return quickly. Put the events into a queue to do more with them.
+- The listener runs on the event loop, between two tokens: it must return quickly. For longer work, put the events into a queue.
 - An exception in the listener ends the chain with an error.
-- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number that the text has in later events.
-  `committed` is false while the text is only proposed: an `Accepted` or `Rejected` event with that number decides. `chain` is `()` for
+- `TextDelta`: `role` wrote `text` in `phase` (`thinking` or `answer`). `draft` is the number of the text in later events.
+  `committed` is false for proposed text: an `Accepted` or `Rejected` event with its number decides. `chain` is `()` for
   the chain itself and `(0,)` for its first child.
 - The events of a child chain (one ballot of a vote) arrive inside its `Child` event; its text arrives as it is written.
-- `at` is seconds since the chain began; `call` is what an engine was asked for and what it cost.
+- `at` is seconds since the chain began; `call` is a call of an engine with its cost.
 
 | event | meaning |
 |---|---|
@@ -63,8 +63,8 @@ Fields and types are in [trace.md](trace.md): a trace is these events.
 """
 TRACES = f"""# Traces and `--json`
 
-A trace is all that happened to one chain, in order. Usage, text and pictures are computed from it and from nothing else
-(`speculative.Trace`). `speculative ask --trace FILE` saves one, `speculative show FILE` draws it again, `Trace.load(FILE)` reads it.
+A trace holds all events of one chain, in order. Usage, text and pictures are computed from it alone
+(`speculative.Trace`). `speculative ask --trace FILE` saves one, `speculative show FILE` draws it, `Trace.load(FILE)` reads it.
 
 This page is generated from the types by `python -m speculative.cli.docs`; a test holds them together.
 
@@ -76,28 +76,27 @@ one event; its key `event` names its kind. The first event is `started`, the las
 that was interrupted. `at` is the time when an event was recorded, in seconds since the chain began; a call began at `began` and
 ended `seconds` later. The events of a `child` (a chain on the same problem, as in a vote) are nested in it.
 
-Text is made by applying the events in order: `wrote` and `answered` append the text of their proposal, `drafted` proposes without
-appending, `accepted` appends the drafts it names, `inserted` appends text that no model wrote, `rewound` cuts back to so many
-pieces, `became` takes over a child's text. `cancelled` is a call that ended before it gave anything; what had been written of it is its
-`proposal`, which is discarded unless `accepted` names it: so it is when `degraded` says that the role's server is gone and the
-survivor goes on behind that text, and at the end of a chain whose time is up. `prefilled` with seed 0 happened in the background,
-when the clock said so.
+The events in order give the text: `wrote` and `answered` append the text of their proposal, `drafted` proposes without
+appending, `accepted` appends the drafts it names, `inserted` appends text of the method, `rewound` cuts back to a number of
+pieces, and `became` takes over a child's text. `cancelled` is a call that was cut off; its partial text is its `proposal`, which is
+discarded unless `accepted` names it. `accepted` does so after `degraded`, when the survivor continues that text, and at the end of a
+chain that reached its time limit. `prefilled` with seed 0 happened in the background, at a time that depends on the clock.
 
-Every call to an engine is in exactly one event, as `call`: so the sum over all `call`s, children included, is what the chain cost.
+Every call to an engine is in exactly one event, as `call`. The sum over all `call`s, children included, is the cost of the chain.
 
 ## What `ask --json` and `show --json` print
 
 One object. `trace` holds the version and the events of the file; `usage` is by role, in tokens, and
 `produced_tokens = kept_tokens + discarded_tokens`; `seconds` is wall time, `usage[role].seconds` the sum of that role's calls.
-`finish_reason` is null when the chain was interrupted. `text` is what a reader sees, `answer` the content of its last
+`finish_reason` is null if the chain was interrupted. `text` is the text after the thinking, `answer` the content of its last
 `\\boxed{{…}}` (null if there is none).
 
 """
 
 WIDTH = "100"
 
-THEIRS = {"lm-eval": "All that follows is the lm-evaluation-harness's own: `speculative lm-eval run --help`. Ours is in docs/lm-eval.md."}
-"""Commands whose help is not ours to print."""
+OTHER_HELP = {"lm-eval": "The lm-evaluation-harness reads all that follows: `speculative lm-eval run --help`. See also docs/lm-eval.md."}
+"""Commands with a help of another program."""
 
 
 def help_of(*command: str) -> str:
@@ -110,7 +109,7 @@ def help_of(*command: str) -> str:
 
 def command_page() -> str:
     """Returns docs/cli.md."""
-    parts = [("speculative", help_of())] + [(f"speculative {name}", THEIRS.get(name) or help_of(name)) for name in COMMANDS]
+    parts = [("speculative", help_of())] + [(f"speculative {name}", OTHER_HELP.get(name) or help_of(name)) for name in COMMANDS]
     samples = pretty(msgspec.json.schema(list[MethodSummary]))
     return HEAD + "".join(f"\n## `{title}`\n\n```text\n{text}\n```\n" for title, text in parts) + f"{COMPARISON}\n```json\n{samples}\n```\n"
 
@@ -136,7 +135,7 @@ def pretty(schema: dict[str, Any]) -> str:
 
 
 def _portable(part: Any) -> Any:
-    """Removes what versions of msgspec do differently: indents of docstrings, and the names that keys may have."""
+    """Removes the differences between versions of msgspec from a schema."""
     if isinstance(part, list):
         return [_portable(value) for value in cast("list[Any]", part)]
     if not isinstance(part, dict):

@@ -26,13 +26,13 @@ def doctor(
     engines: EngineFlags = DEFAULT_ENGINES,
     json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
 ) -> int:
-    """Check the engines of the roles, and tell what to change.
+    """Check the engines of the roles, and advise changes.
 
-    It shows for each whether it answers, its version, model, template, vocabulary, context and abilities.
+    For each it shows the status, version, model, template, tokenizer, context and abilities.
     """
     given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
-    findings = [_looked(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
+    findings = [_check(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         write_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
@@ -41,20 +41,20 @@ def doctor(
     return 1 if any(finding.error for finding in findings) else 0
 
 
-def _looked(role: str, spec: Spec, options: EngineOptions) -> Finding:
-    """Opens one engine by itself and checks it.
+def _check(role: str, spec: Spec, options: EngineOptions) -> Finding:
+    """Opens and checks one engine.
 
-    An engine that is dead does not hide the others.
+    A dead engine does not keep the others from being checked.
     """
     try:
         with raise_on_signal(), LoadingLine() as tell:
             opened = open_engine(spec, options, tell)
     except SpeculativeError as error:
         return broken(role, error)
-    return run_interruptible(_seen(role, opened))
+    return run_interruptible(_look_and_close(role, opened))
 
 
-async def _seen(role: str, opened: Engine) -> Finding:
+async def _look_and_close(role: str, opened: Engine) -> Finding:
     try:
         return await look(role, opened)
     finally:
@@ -80,9 +80,9 @@ def _show(console: Console, findings: list[Finding], same: bool) -> None:
     if len(findings) > 1 and not any(finding.error for finding in findings):
         console.print(
             Text(
-                "one vocabulary: token ids are handed over as they are"
+                "equal tokenizers: token ids are handed over as they are"
                 if same
-                else "unlike vocabularies: text is encoded anew at each hand-over"
+                else "different tokenizers: text is encoded again at each hand-over"
             )
         )
     for finding in findings:

@@ -1,4 +1,4 @@
-"""`speculative eval`: a method on a benchmark, or a grid of them, kept sample by sample."""
+"""`speculative eval`: runs methods on benchmarks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ WORK = Group("Evaluation", sort_key=1)
 
 
 def prepare(app: App, argv: list[str]) -> list[str]:
-    """Gives the command the flags of its method. The settings of a grid file fill the flags that the command line leaves out."""
+    """Gives the command the flags of its method.
+
+    The settings of a grid file fill the flags that the command line leaves out.
+    """
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
     kind = find(find_method_flag(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
@@ -70,7 +73,7 @@ def prepare(app: App, argv: list[str]) -> list[str]:
 
 
 def file_settings() -> dict[str, Any]:
-    """Returns the settings that a grid file may have: the fields of the command's flags, with their types, but no keys of servers."""
+    """Returns the names and types of the settings that a grid file may have."""
     own = get_type_hints(eval)
     found = {name: own[name] for name in ("epochs", "chains", "extract_with", "skip_unreadable", "tolerance", "out")}
     for flags in (PriceFlags, ControlFlags, ProblemFlags, EngineFlags):
@@ -80,7 +83,7 @@ def file_settings() -> dict[str, Any]:
 
 
 def eval(  # noqa: A001  the command's name
-    what: Annotated[str, Parameter(help=TARGET)],
+    target: Annotated[str, Parameter(help=TARGET)],
     /,
     *,
     method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
@@ -105,7 +108,7 @@ def eval(  # noqa: A001  the command's name
     out: Annotated[Path | None, Parameter(help=OUT, group=OUTPUT)] = None,
     **params: Any,
 ) -> int:
-    """Run a method on a benchmark, or a grid of methods and benchmarks, and show accuracy and costs.
+    """Run methods on benchmarks, and show accuracy and costs.
 
     Every chain is kept with its trace as it ends. After an interruption the same command continues.
     """
@@ -114,12 +117,12 @@ def eval(  # noqa: A001  the command's name
     extractor, price_list = Extractor(extract_with) if extract_with else None, prices.load(engines)
     problem = settings.problem("each problem of the task")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})
-    if what.endswith(grid.ENDINGS):
+    if target.endswith(grid.ENDINGS):
         if data or params or with_ or settings.seed or method != DEFAULT_METHOD:
-            raise UsageError(f"{what} cannot be combined with data, methods or seeds on the command line; write them into the grid")
-        chosen = grid.read(Path(what), file_settings()).cells(Path(what).parent)
+            raise UsageError(f"{target} cannot be combined with data, methods or seeds on the command line; write them into the grid")
+        chosen = grid.read(Path(target), file_settings()).cells(Path(target).parent)
     else:
-        chosen = [(tasks.task(what), data, None, _contender(method, params, with_), settings.seed)]
+        chosen = [(tasks.task(target), data, None, _contender(method, params, with_), settings.seed)]
     load = cache(tasks.load_all)
 
     @cache
@@ -142,9 +145,9 @@ def eval(  # noqa: A001  the command's name
     ]
     if show_prompt:
         return _print_prompts(cells, engines.open())
-    with RunFolder(out or Path("runs") / Path(what).stem) as folder:
+    with RunFolder(out or Path("runs") / Path(target).stem) as folder:
         for task, file, *_ in chosen:
-            folder.admit(task.name, [one.id for one in load(task, file).stated])
+            folder.admit(task.name, [one.id for one in load(task, file).problems])
         plan = partial(ControlSchedule, cells, folder.samples, price_list, control.equal_cost if control.controls else None)
         before = len(folder.samples)
         origin = partial(_origin, engines=engines, extractor=extractor)
@@ -167,19 +170,20 @@ def _problems(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) ->
     if not skip_unreadable:
         loaded.check(limit)
     elif loaded.unreadable:
-        warn(
-            f"--skip-unreadable: {len(loaded.unreadable)} of {len(loaded.stated)} problems are left out; their gold answers cannot be read"
-        )
-    stated = loaded.readable() if skip_unreadable else loaded.stated
-    if not stated:
+        warn(f"--skip-unreadable: {len(loaded.unreadable)} of {len(loaded.problems)} problems are left out, with unreadable gold answers")
+    available = loaded.readable() if skip_unreadable else loaded.problems
+    if not available:
         raise UsageError(f"{loaded.source} must have a problem with a readable gold answer; name another file with --data")
-    if limit and limit > len(stated):
-        warn(f"--limit {limit}: {loaded.source} has {len(stated)} problems; all of them are used")
-    return spread(stated, limit)
+    if limit and limit > len(available):
+        warn(f"--limit {limit}: {loaded.source} has {len(available)} problems; all of them are used")
+    return spread(available, limit)
 
 
 def _origin(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, extractor: Extractor | None) -> dict[str, Any]:
-    """Returns the entries of the provenance. `prompts` are hashes of the first problem's prompts."""
+    """Returns the entries of the provenance.
+
+    `prompts` are hashes of the first problem's prompts.
+    """
     flags: dict[str, Any] = {name: value for name, value in vars(engines).items() if value and not name.endswith("key")}
     return {
         "door": "eval",

@@ -1,4 +1,4 @@
-"""`speculative export-inspect`: a run folder as log files of inspect-ai."""
+"""`speculative export-inspect`: exports a run folder as log files of inspect-ai."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError
 from speculative.runs.folder import Run
 
 
@@ -21,10 +21,10 @@ def export_inspect(
 ) -> int:
     """Write a run folder as inspect-ai log files, one for each task and method.
 
-    `inspect view --log-dir FOLDER/inspect` shows them. Later exports replace them; the run folder stays the truth.
+    `inspect view --log-dir FOLDER/inspect` shows them. A later export replaces them.
     """
     if find_spec("inspect_ai") is None:
-        raise UsageError("export-inspect needs inspect-ai; install it with: pip install 'speculative-reasoning[inspect]'")
+        raise MissingExtraError("export-inspect", "inspect-ai", "inspect")
     run = Run(folder)
     from speculative.evaluate.inspect_export import export
 
@@ -35,5 +35,5 @@ def export_inspect(
         raise SpeculativeError(f"{logs} cannot be written: {error.strerror}; name another folder with --out") from None
     for path in paths:
         sys.stdout.write(f"{path}\n")
-    sys.stderr.write(f"{len(paths)} logs; look at them with: inspect view --log-dir {logs}\n")
+    sys.stderr.write(f"{len(paths)} logs; show them with: inspect view --log-dir {logs}\n")
     return 0

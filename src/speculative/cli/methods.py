@@ -1,4 +1,4 @@
-"""`speculative methods`: what there is, and what each takes."""
+"""`speculative methods`: lists methods and wrappers, and describes one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def methods(
 ) -> int:
     """List the methods and wrappers, or describe one with its parameters."""
     if name is not None:
-        kind = _found(name)
+        kind = _find(name)
         write_json(described(kind)) if json else _describe(open_console(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
@@ -36,7 +36,7 @@ def methods(
 
 
 def described(kind: type[Method]) -> dict[str, Any]:
-    """A method as plain values."""
+    """Returns the description of a method as plain values."""
     return {
         "name": kind.name(),
         "wrapper": issubclass(kind, Wrapper),
@@ -52,7 +52,7 @@ def described(kind: type[Method]) -> dict[str, Any]:
 
 
 def _schema(kind: type[Method]) -> dict[str, Any]:
-    """The JSON schema of the parameters; what a wrapper is put around is none of them."""
+    """Returns the JSON schema of the parameters, without the method inside a wrapper."""
     schema = kind.model_json_schema()
     schema["properties"].pop("inner", None)
     required = [name for name in schema.pop("required", []) if name != "inner"]
@@ -60,8 +60,8 @@ def _schema(kind: type[Method]) -> dict[str, Any]:
     return schema | ({"required": required} if required else {})
 
 
-def _found(name: str) -> type[Method]:
-    """The method or wrapper of that name, or at that path."""
+def _find(name: str) -> type[Method]:
+    """Finds the method or wrapper of a name or path."""
     for wrapper in (False, True):
         try:
             return find(name, wrapper=wrapper)
@@ -78,13 +78,13 @@ def _list(console: Console, kinds: list[type[Method]]) -> None:
     for wrappers, title in ((False, "methods (--method)"), (True, "wrappers (--with)")):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column(title, no_wrap=True, style="bold", min_width=20)
-        table.add_column("what it does", ratio=1)
+        table.add_column("description", ratio=1)
         table.add_column("traits")
         for kind in kinds:
             if issubclass(kind, Wrapper) == wrappers:
                 table.add_row(kind.name(), kind.summary(), ", ".join(_traits(kind)))
         console.print(table)
-    console.print("`speculative methods NAME` shows the parameters of one. append-only: nothing that it writes is taken back.")
+    console.print("`speculative methods NAME` shows the parameters of one. append-only: it takes no text back.")
 
 
 def _describe(console: Console, kind: type[Method], name: str) -> None:
@@ -94,17 +94,17 @@ def _describe(console: Console, kind: type[Method], name: str) -> None:
     aliases = [f"also called {', '.join(kind.aliases)}"] if kind.aliases else []
     console.print(Text(" · ".join([*aliases, *_traits(kind)])))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("parameter", "type", "bounds", "default", "what it is"):
+    for heading in ("parameter", "type", "bounds", "default", "description"):
         table.add_column(heading, no_wrap=heading == "parameter")
     for parameter in parameters(kind):
         default = "required" if parameter.required else parameter.default
         table.add_row(parameter.name, parameter.type, parameter.bounds, default, parameter.description)
     console.print(table)
-    console.print(Text(f"On the command line: {_spelled(kind, name if '.py' in name else kind.name())}"))
+    console.print(Text(f"On the command line: {_example(kind, name if '.py' in name else kind.name())}"))
 
 
-def _spelled(kind: type[Method], name: str) -> str:
-    """Returns an example of the flags that name it, with a parameter."""
+def _example(kind: type[Method], name: str) -> str:
+    """Returns an example of its flags, with a parameter."""
     first = parameters(kind)[0]
     if issubclass(kind, Wrapper):
         return f"--with {quote(f'{name}({first.name}=…)')}"
@@ -112,7 +112,7 @@ def _spelled(kind: type[Method], name: str) -> str:
 
 
 def _traits(kind: type[Method]) -> list[str]:
-    """Returns the traits that matter for the choice of a method."""
+    """Returns the traits of a method."""
     flags = {"append-only": kind.append_only, "parallel": kind.parallel, "needs trained models": kind.training}
     needs = [f"needs {', '.join(sorted(abilities))} of {role}" for role, abilities in kind.needs.items()]
     return [name for name, holds in flags.items() if holds] + needs

@@ -1,4 +1,4 @@
-"""`speculative plot`: what `compare --json` printed, as a picture."""
+"""`speculative plot`: draws the output of `compare --json`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from speculative.stats.summary import MethodSummary
 
 
 def plot(
-    results: Annotated[Path, Parameter(help="a file with what `speculative compare --json` printed")],
+    results: Annotated[Path, Parameter(help="a file with the output of `speculative compare --json`")],
     /,
     *,
-    axis: Annotated[
-        AxisKey | None, Parameter(help="what accuracy is drawn against: flops unless given, and big_tokens where a method has none")
-    ] = None,
-    out: Annotated[Path, Parameter(help="the picture to write; its ending says the kind: svg, png or pdf")] = Path("frontier.svg"),
+    axis: Annotated[AxisKey | None, Parameter(help="the axis of cost [default: flops, or big_tokens if a method has no flops]")] = None,
+    out: Annotated[Path, Parameter(help="the picture to write, as svg, png or pdf by its ending")] = Path("frontier.svg"),
 ) -> int:
     """Draw accuracy against cost, the frontier, and the line to beat.
 
@@ -34,12 +32,10 @@ def plot(
     try:
         rows = msgspec.json.decode(read_text(results), type=list[MethodSummary])
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{results} is not what `speculative compare --json` prints: {error}") from None
+        raise UsageError(f"{results} must be the output of `speculative compare --json`: {error}") from None
     tasks = list(dict.fromkeys(row.task for row in rows))
     if len(tasks) != 1:
-        raise UsageError(
-            f"{results} is of {len(tasks)} tasks ({', '.join(tasks)}): a picture is of one; `speculative report` draws several"
-        )
+        raise UsageError(f"{results} must be of one task, got {', '.join(tasks) or 'none'}; `speculative report` draws several")
     axis = axis or usual_axis(rows)
     drawn = frontier(rows, axis)
     if not drawn.points:

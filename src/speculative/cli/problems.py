@@ -1,4 +1,4 @@
-"""`speculative problems`: what ships to try methods on."""
+"""`speculative problems`: lists the bundled problems."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from speculative.evaluate.problems import Set, chosen
 
 def problems(
     *,
-    level: Annotated[int | None, Parameter(converter=parse_int, help="only problems of this level, 1 (about one step) to 10")] = None,
-    n: Annotated[int | None, Parameter(converter=parse_int, help="so many at most")] = None,
-    seed: Annotated[int | None, Parameter(converter=parse_int, help="in the random order of this seed")] = None,
-    set: Annotated[Set, Parameter(help="benchmark: what methods are compared on; tuning: what settings are chosen on")] = "benchmark",
+    level: Annotated[int | None, Parameter(converter=parse_int, help="only problems of this level, from 1 (about one step) to 10")] = None,
+    n: Annotated[int | None, Parameter(converter=parse_int, help="limit of their number")] = None,
+    seed: Annotated[int | None, Parameter(converter=parse_int, help="seed of a random order")] = None,
+    set: Annotated[Set, Parameter(help="benchmark for comparing methods, tuning for choosing settings")] = "benchmark",
     json: Annotated[bool, Parameter(help="print a JSON list of objects", negative=(), show_default=False)] = False,
 ) -> int:
     """List the bundled problems: id, problem, answer, level."""
@@ -31,7 +31,7 @@ def problems(
     table.add_column("level", justify="right")
     table.add_column("problem")
     table.add_column("answer", justify="right")
-    for stated in found:
-        table.add_row(stated.id, str(stated.level), stated.problem, stated.answer)
+    for problem in found:
+        table.add_row(problem.id, str(problem.level), problem.problem, problem.answer)
     open_console().print(table)
     return 0

@@ -1,4 +1,4 @@
-"""`speculative report`: run folders as one page, as tables and as figures."""
+"""`speculative report`: writes a page, tables and figures of run folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speculative.report.frontier import Frontier
 from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
-DIRS = "run folders, as `speculative compare --out DIR` and `speculative eval --out DIR` write them"
+DIRS = "run folders of `speculative compare --out DIR` or `speculative eval --out DIR`"
 NAME = "report.html"
 
 
@@ -25,20 +25,20 @@ def report(
     folders: Annotated[list[Path], Parameter(help=DIRS, negative=())],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help=f"the page to write; {NAME} in the first folder unless told", group=OUTPUT)] = None,
-    csv: Annotated[Path | None, Parameter(help="write the samples as a table, too: a row each", group=OUTPUT)] = None,
+    out: Annotated[Path | None, Parameter(help=f"the page to write [default: {NAME} in the first folder]", group=OUTPUT)] = None,
+    csv: Annotated[Path | None, Parameter(help="also write the samples as a table with a row for each", group=OUTPUT)] = None,
     parquet: Annotated[Path | None, Parameter(help="the same as Parquet (needs the extra `tables`)", group=OUTPUT)] = None,
     figures: Annotated[
         Path | None, Parameter(help="a folder for figures, SVG and PNG: one for each task and axis (needs the extra `plots`)", group=OUTPUT)
     ] = None,
     prices: PriceFlags = DEFAULT_PRICES,
     json: Annotated[
-        bool, Parameter(help="print JSON: a list, an object a task and method", group=OUTPUT, negative=(), show_default=False)
+        bool, Parameter(help="print a JSON list with an object for each task and method", group=OUTPUT, negative=(), show_default=False)
     ] = False,
 ) -> int:
     """Write one page about methods: accuracy against cost, problems, chains.
 
-    The page needs no network and nothing beside it. Folders may be of different tasks, and may still be written to: what is there is shown.
+    The page needs no network and no other files. Folders may be of different tasks, and of runs that are not finished.
     """
     page = out or folders[0] / NAME
     gathered = gather(folders)
@@ -47,17 +47,17 @@ def report(
     if parquet:
         export.check()
     for folder in gathered.empty:
-        warn(f"{folder} holds no sample yet; it is left out")
+        warn(f"{folder} has no samples yet; it is left out")
     made = Report(gathered, prices.load())
     samples = [sample for sample, _ in made.samples]
     if elsewhere := sum(not sample.gold for sample in samples):
-        warn(f"{elsewhere} of {len(samples)} chains were graded elsewhere, as by lm-eval's own tasks: here they stand as wrong")
+        warn(f"{elsewhere} of {len(samples)} chains were graded by a harness, such as lm-eval; here they count as wrong")
     if figures:
         _draw(made.frontiers, figures)
     with count_progress("chains", len(samples)) as advance:
         write_file(page, made.parts(advance), "report")
     if made.missing:
-        warn(f"{len(made.missing)} of {len(samples)} chains are without their text: {made.missing[0]}")
+        warn(f"{len(made.missing)} of {len(samples)} chains have no text: {made.missing[0]}")
     if csv:
         write_file(csv, export.csv(samples, made.folders), "table")
     if parquet:
@@ -79,9 +79,9 @@ def _draw(frontiers: list[Frontier], folder: Path) -> None:
             for kind in ("svg", "png"):
                 figure.draw(frontier, folder / f"{_file(frontier)}.{kind}")
     except FileExistsError:
-        raise UsageError(f"{folder} is a file; name a folder for the figures") from None
+        raise UsageError(f"{folder} must be a folder, got a file; name a folder for the figures") from None
     except OSError as error:
-        raise SpeculativeError(f"{error.filename or folder}: {error.strerror or error}; the figures are not all saved") from None
+        raise SpeculativeError(f"{error.filename or folder}: {error.strerror or error}; some figures are not saved") from None
 
 
 def _file(frontier: Frontier) -> str:

@@ -16,7 +16,7 @@ from speculative.splitreason.service import SplitReasonService
 
 
 def _flags() -> type[BaseModel]:
-    """Makes the flags of the settings; `Settings` itself checks their values."""
+    """Makes the flags of the settings. `Settings` checks their values."""
     groups = {name: Group(title, sort_key=place) for place, (title, names) in enumerate(FLAG_GROUPS.items(), 3) for name in names}
     fields: dict[str, Any] = {}
     for name, setting in Settings.model_fields.items():
@@ -39,7 +39,7 @@ else:
 def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = None, engines: EngineFlags = DEFAULT_ENGINES) -> None:
     """Serve the pair over HTTP with the OpenAI API, until Ctrl-C or SIGTERM.
 
-    Every setting can also stand in the environment (SPECULATIVE_PORT), in .env, or in speculative.toml, which holds the presets too.
+    Settings can also come from the environment (SPECULATIVE_PORT), from .env, or from speculative.toml, which also holds the presets.
     """
     chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}

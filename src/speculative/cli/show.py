@@ -1,4 +1,4 @@
-"""`speculative show`: a saved trace, drawn again."""
+"""`speculative show`: draws a saved trace."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from speculative.trace.trace import Trace
 
 
 def show(
-    trace: Annotated[Path, Parameter(help="a file that `speculative ask --trace` wrote")],
+    trace: Annotated[Path, Parameter(help="a trace file of `speculative ask --trace`")],
     /,
     *,
-    json: Annotated[bool, Parameter(help="print what `ask --json` printed of it", negative=(), show_default=False)] = False,
-    svg: Annotated[Path | None, Parameter(help="save the drawing as a picture instead")] = None,
-    web: Annotated[bool, Parameter(help="save it as a page for a browser instead", negative=(), show_default=False)] = False,
-    out: Annotated[Path | None, Parameter(help="the page to write, with --web; beside the trace unless told")] = None,
+    json: Annotated[bool, Parameter(help="print the JSON object of `ask --json`", negative=(), show_default=False)] = False,
+    svg: Annotated[Path | None, Parameter(help="save the drawing as an SVG picture")] = None,
+    web: Annotated[bool, Parameter(help="save it as a page for a browser", negative=(), show_default=False)] = False,
+    out: Annotated[Path | None, Parameter(help="the page to write, with --web [default: beside the trace]")] = None,
 ) -> int:
-    """Draw a saved trace again, exactly as `speculative ask` drew it at the end."""
+    """Draw a saved trace, exactly as `speculative ask` drew it at the end."""
     loaded = Trace.load(trace, warn=warn)
     started = loaded.started
     known = problems.find(started.problem.messages[-1].content)
     expected = known.answer if known else None
     if out and not web:
-        raise UsageError(f"--out {out} is where a page goes: ask for one with --web")
+        raise UsageError(f"--out {out} can only be given with --web")
     if web:
         page = out or trace.with_suffix(".html")
         check_writable(page)

@@ -1,4 +1,4 @@
-"""`speculative up` and `down`: servers that stay open between commands."""
+"""`speculative up` and `down`: start and stop servers that several commands use."""
 
 from __future__ import annotations
 
@@ -17,72 +17,72 @@ from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import UsageError
 from speculative.pair import launch_config
 
-WAIT = 60.0
-"""Seconds in which `down` expects the servers to be gone."""
+STOP_TIMEOUT_S = 60.0
+"""Seconds that `down` waits for the end of servers."""
 
 
 def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
-    """Start servers for the models and hold them open.
+    """Start servers (vLLM or llama.cpp) for the models and keep them running.
 
-    They are vLLM or llama.cpp, and end with Ctrl-C or `speculative down`.
+    Ctrl-C or `speculative down` stops them.
     """
     given = {role: specs for role, specs in (("big", engines.big), ("small", engines.small), ("judge", engines.judge)) if specs}
     options = engines.options()
     launches = {role: launch_config(specs[0], options[role]) for role, specs in given.items() if engine_kind(specs) == "model"}
     if not launches:
-        raise UsageError("there is no server to start; name models with --big and --small (a hub name, a folder or a GGUF file)")
+        raise UsageError("up must have a model to start; name one with --big or --small (a hub name, a folder or a GGUF file)")
     with raise_on_signal():
-        return _held(launches, {role: specs for role, specs in given.items() if role not in launches})
+        return _start_and_hold(launches, {role: specs for role, specs in given.items() if role not in launches})
 
 
-def _held(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
+def _start_and_hold(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[ServerProcess] = []
     try:
         with LoadingLine() as tell:
             for launch in launches.values():
-                begun.append(start(launch, held=True))  # noqa: PERF401 (if the second fails, the first one is known)
+                begun.append(start(launch, held=True))  # noqa: PERF401  if the second fails, the first is known
             for running, launch in zip(begun, launches.values(), strict=True):
                 wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
         flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
-        with suppress(KeyboardInterrupt):  # which is how it is meant to end; before, the servers were not open yet
+        with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
             sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
             sys.stdout.flush()
-            return _watched([running for running in begun if running.process])
+            return _wait_for_end([running for running in begun if running.process])
         return 0
     finally:
         end_all(begun)
 
 
-def _watched(ours: list[ServerProcess]) -> int:
-    """Holds the servers open until one of them is told to end."""
+def _wait_for_end(ours: list[ServerProcess]) -> int:
+    """Waits until one of the servers is stopped."""
     if not ours:
-        note("all of these servers run already, and are left to those who started them")
+        note("all of these servers run already; the commands that started them will stop them")
         return 0
     while not (ended := {running: code for running in ours if (code := running.process and running.process.poll()) is not None}):
         time.sleep(0.5)
     if not set(ended.values()) <= set(TOLD):
-        raise UsageError(f"a server ended by itself; its log: {', '.join(str(running.log) for running in ended)}")
+        raise UsageError(f"a server ended unexpectedly; see its log: {', '.join(str(running.log) for running in ended)}")
     return 0
 
 
 def down() -> int:
-    """End the servers that `speculative up` holds open.
+    """Stop the servers that other commands left running.
 
-    Those that a command with `--no-terminate-on-exit` left running end too.
+    They are those of `speculative up` and of commands with `--no-terminate-on-exit`.
     """
     kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
     held = {file: one for file, one in kept.notes().items() if one.held}
     if not held:
-        raise UsageError("no servers are held open; start some with `speculative up`")
+        raise UsageError("there are no servers to stop; `speculative up` starts some")
     for one in held.values():
         kept.ask_to_end(one)
-    ends = time.monotonic() + WAIT
+    ends = time.monotonic() + STOP_TIMEOUT_S
     while left := [one for file, one in kept.notes().items() if file in held]:
         if time.monotonic() > ends:
             numbers = ", ".join(str(one.pid) for one in left)
-            raise UsageError(f"the servers of process {numbers} have not ended within {WAIT:g} s")
+            raise UsageError(f"the servers with process number {numbers} must end within {STOP_TIMEOUT_S:g} s, and are still running")
         time.sleep(0.1)
-    for file in held:  # they were ended in good order: their logs have nothing to tell
+    for file in held:  # their logs are not needed after a normal end
         kept.log_of(file).unlink(missing_ok=True)
     return 0

@@ -1,4 +1,4 @@
-"""Rows of a data file: JSON lines, a JSON list, CSV or Parquet."""
+"""Reads the rows of a data file: JSON lines, a JSON list, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ Row = Mapping[str, Any]
 
 KINDS = "JSON lines, a JSON list, CSV (its name ends in .csv or .tsv) or Parquet"
 HINT = f"name a file of {KINDS}"
-NEEDED = "a row is an object with `problem` and `answer`"
+NEEDED = "a row must be an object with `problem` and `answer`"
 PARQUET = b"PAR1"
-"""How a Parquet file begins."""
+"""The first bytes of a Parquet file."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LONGEST_FIELD = 1 << 24
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yields the rows, each with the words for where it stands. Raises `UsageError` that names the file and the row."""
+    """Yields the rows, each with its place in words.
+
+    Raises `UsageError` that names the file and the row.
+    """
     name = "data from standard input" if str(path) == "-" else f"data {path}"
     data = read_bytes(path, name, HINT)
     if data.startswith(PARQUET):
@@ -50,7 +53,7 @@ def _json_list(text: str, name: str) -> list[Row]:
     try:
         rows: list[Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{name} begins with [ and is no JSON list: {error}; {HINT}") from None
+        raise UsageError(f"{name} begins with [ and must be a JSON list: {error}; {HINT}") from None
     return [_object(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
 
 
@@ -58,24 +61,24 @@ def _json_row(line: str, place: str) -> Row:
     try:
         return _object(json.loads(line), place, line)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place} is no JSON: {error}; {NEEDED}, and a data file is {KINDS}") from None
+        raise UsageError(f"{place} must be JSON: {error}; {NEEDED}, and a data file is {KINDS}") from None
 
 
 def _object(row: Any, place: str, source: str = "") -> Row:
     if not isinstance(row, dict):
-        raise UsageError(f"{place} is no object but {(source or json.dumps(row))[:60]!r}; {NEEDED}")
+        raise UsageError(f"{place} must be an object, got {(source or json.dumps(row))[:60]!r}; {NEEDED}")
     return row  # pyright: ignore[reportUnknownVariableType]
 
 
 def _csv(text: str, delimiter: str, name: str) -> list[Row]:
-    """An empty cell is null. A quoted cell may hold line ends."""
+    """Reads CSV. An empty cell is null; a quoted cell may hold line ends."""
     before = csv.field_size_limit(LONGEST_FIELD)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     try:
         columns = list(reader.fieldnames or [])
         if twice := next((column for column in columns if columns.count(column) > 1), None):
-            raise UsageError(f"{name}: the column {twice!r} comes twice; name one of them otherwise")
+            raise UsageError(f"{name}: the column {twice!r} must be unique; rename one of the two")
         for row in reader:
             if None in row:
                 raise UsageError(
@@ -83,7 +86,7 @@ def _csv(text: str, delimiter: str, name: str) -> list[Row]:
                 )
             rows.append({column: cell or None for column, cell in row.items()})
     except csv.Error as error:
-        raise UsageError(f"{name}, line {reader.line_num} is no CSV: {error}; a quote within a quoted cell is written twice") from None
+        raise UsageError(f"{name}, line {reader.line_num} must be CSV: {error}; a quote within a quoted cell is written twice") from None
     finally:
         csv.field_size_limit(before)
     return rows
@@ -94,9 +97,9 @@ def _parquet(data: bytes, name: str) -> list[Row]:
         polars: Any = import_module("polars")
     except ImportError:
         raise UsageError(
-            f"{name} is Parquet, which needs polars: pip install 'speculative-reasoning[tables]', or give JSON lines"
+            f"{name} is Parquet, which needs polars; install it with: pip install 'speculative-reasoning[tables]', or give JSON lines"
         ) from None
     try:
         return polars.read_parquet(io.BytesIO(data)).to_dicts()
-    except Exception as error:  # noqa: BLE001  the package has an error of its own for each part of the format
+    except Exception as error:  # noqa: BLE001  the package has many kinds of errors
         raise UsageError(f"{name} is damaged Parquet: {str(error).splitlines()[0][:200]}; write it again") from None

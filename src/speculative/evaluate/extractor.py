@@ -1,6 +1,6 @@
-"""A model that finds the answer in a text (`--extract-with`), for texts in which the grader sees none.
+"""Finds answers with a model, where the grader finds none (`--extract-with`).
 
-It may only point: what it replies counts if those very words stand in the text. It never sees the gold answer.
+A reply counts only if its very words stand in the text. The model never sees the gold answer.
 """
 
 from __future__ import annotations
@@ -30,37 +30,49 @@ Text:
 
 
 class Extractor:
-    """A model behind an OpenAI-compatible server. `name` is how samples and provenance tell of it."""
+    """A model behind an OpenAI-compatible server.
+
+    `name` is its name in samples and provenance.
+    """
 
     def __init__(self, spec: str) -> None:
-        """`MODEL@URL`, or the URL of a server with one model. Its key is `OPENAI_API_KEY`, of the environment or `.env`.
+        """Takes `MODEL@URL`, or the URL of a server with one model.
 
-        Raises `UsageError`.
+        Its key is `OPENAI_API_KEY` of the environment or `.env`.
+
+        Raises:
+            UsageError: The spec has no address.
         """
         self.name, _, url = spec.rpartition("@") if "@http" in spec else ("", "", spec)
         if not url.startswith(("http://", "https://")):
-            raise UsageError(f"extract-with: {spec!r} is no address; write it as gpt-4o-mini@https://api.openai.com/v1")
-        self._link = ServerClient([url], secret=read_secret(KEY), deadlines=Deadlines(first_token=60.0))
+            raise UsageError(f"extract-with must be MODEL@URL, got {spec!r}; write it as gpt-4o-mini@https://api.openai.com/v1")
+        self._client = ServerClient([url], secret=read_secret(KEY), deadlines=Deadlines(first_token=60.0))
 
     async def __aenter__(self) -> Extractor:
-        """Asks the server which model it has, where none is named. Raises the errors of engines."""
-        self.name = self.name or (await inspect(self._link)).model
+        """Asks the server for its model, if the spec names none.
+
+        Raises the errors of engines.
+        """
+        self.name = self.name or (await inspect(self._client)).model
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._link.aclose()
+        await self._client.aclose()
 
     async def __call__(self, question: str, text: str) -> tuple[str, str] | None:
-        """The answer as a box, and who found it; None if there is none. Raises the errors of engines."""
+        """Returns the boxed answer and the model that found it, or None.
+
+        Raises the errors of engines.
+        """
         tail = text[-2 * WINDOW :]
         asked = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
         body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
-        reply = _content(await self._link.post("chat/completions", body, "extract"), self._link.name)
-        return (f"\\boxed{{{reply}}}", self.name) if reply and _stands(" ".join(reply.split()), " ".join(tail.split())) else None
+        reply = _content(await self._client.post("chat/completions", body, "extract"), self._client.name)
+        return (f"\\boxed{{{reply}}}", self.name) if reply and _is_quoted(" ".join(reply.split()), " ".join(tail.split())) else None
 
 
-def _stands(words: str, text: str) -> bool:
-    """Whether the words are in the text as they are, and no part of a longer word or number."""
+def _is_quoted(words: str, text: str) -> bool:
+    """Returns True if the text holds the words as whole words."""
     before, after = (r"(?<![\w.,-])" if words[0].isalnum() else ""), (r"(?![\w]|[.,][0-9])" if words[-1].isalnum() else "")
     return bool(re.search(before + re.escape(words) + after, text))
 
@@ -70,4 +82,4 @@ def _content(data: bytes, server: str) -> str:
         body: dict[str, Any] = msgspec.json.decode(data)
         return str(body["choices"][0]["message"]["content"] or "").strip()
     except (msgspec.DecodeError, LookupError, TypeError) as error:
-        raise EngineServerError(f"{server}: its reply is no chat completion: {error}; name another server with --extract-with") from None
+        raise EngineServerError(f"{server}: its reply must be a chat completion: {error}; name another --extract-with") from None

@@ -1,4 +1,7 @@
-"""A grid: tasks, methods with parameters, and seeds in one YAML file; every combination is a cell."""
+"""Reads a grid: tasks, methods with parameters, and seeds in one YAML file.
+
+Every combination is a cell.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ PLAIN = str | int | float | bool
 
 
 class TaskEntry(BaseModel):
-    """A task with what is its own: `data` is a JSON-lines file beside the grid, `limit` so many problems."""
+    """A task with its own data file and number of problems."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,9 +33,11 @@ class TaskEntry(BaseModel):
 
 
 class Grid(BaseModel):
-    """A grid file. A list where a method's parameter has one value stands for each of them in turn.
+    """A grid file.
 
-    Its other keys are settings: flags of `speculative eval`, spelled with `_`. On the command line they win.
+    A list as the value of a method's parameter stands for each of its items.
+
+    The other keys are flags of `speculative eval`, spelled with `_`. Flags on the command line override them.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -43,32 +48,33 @@ class Grid(BaseModel):
     limit: int | None = Field(default=None, ge=1)
 
     def settings(self) -> dict[str, Any]:
-        """Returns the settings that the file has, by the name of their flag's field."""
+        """Returns the settings of the file by the name of their flag's field."""
         return {name: value for name, value in self if name not in Grid.model_fields and value is not None}
 
     def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
-        """Every combination: task (with its data and its limit), method, seed; in this order."""
-        _once("seeds", self.seeds)
+        """Returns every combination of task, method and seed."""
+        _check_unique("seeds", self.seeds)
         return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
-        """The tasks, each with its data and its limit, or the grid's. Raises `UnknownNameError`."""
+        """Returns the tasks, each with its data and its limit. Raises `UnknownNameError`."""
         entries = [TaskEntry(task=entry) if isinstance(entry, str) else entry for entry in self.tasks]
         found = [(task(entry.task), folder / entry.data if entry.data else None, entry.limit or self.limit) for entry in entries]
-        _once("tasks", [chosen.name for chosen, _, _ in found])  # whose samples would be counted together
+        _check_unique("tasks", [chosen.name for chosen, _, _ in found])  # samples of equal tasks would be mixed
         return found
 
     def contenders(self) -> list[Contender]:
-        """The methods, lists of parameters swept. Raises `UsageError`."""
+        """Returns the methods, one for each value of a list. Raises `UsageError`."""
         specs = [spec for entry in self.methods for spec in ([entry] if isinstance(entry, str) else _swept(entry))]
-        _once("methods", specs)
+        _check_unique("methods", specs)
         return [contender(spec) for spec in specs]
 
 
 def read(path: Path, settings: Mapping[str, Any]) -> Grid:
-    """Returns the grid of a file. `settings` are the keys that it may have beside those of a grid, with their types.
+    """Reads a grid file. `settings` are the names and types of its further keys.
 
-    Raises `UsageError` that names the file, the key and the value.
+    Raises:
+        UsageError: The file is not a grid; the error names the key and the value.
     """
     try:
         import yaml
@@ -78,12 +84,12 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
         text = read_text(path, f"the grid {path}", "name a YAML file, see examples/seed.yaml")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"the grid {path} is no YAML: {error}; see examples/seed.yaml") from None
+        raise UsageError(f"the grid {path} must be YAML: {error}; see examples/seed.yaml") from None
     if not isinstance(values, dict):
-        raise UsageError(f"the grid {path} has no keys; it needs `tasks` and `methods`, see examples/seed.yaml")
-    keys: list[str] = [key.value for key, _ in top.value]  # which the loader would take the last of
+        raise UsageError(f"the grid {path} must have the keys `tasks` and `methods`; see examples/seed.yaml")
+    keys: list[str] = [key.value for key, _ in top.value]  # the loader would keep the last of equal keys
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise UsageError(f"the grid {path}: the key {twice!r} comes twice; join them")
+        raise UsageError(f"the grid {path}: the key {twice!r} must be unique; join the two")
     model = _with_settings(settings)
     known = list(model.model_fields)
     for key in values:  # pyright: ignore[reportUnknownVariableType]
@@ -93,14 +99,17 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
         grid = model.model_validate(values)
         grid.cells(path.parent)
     except ValidationError as error:
-        raise UsageError(f"the grid {path}: {_told(error)}; see examples/seed.yaml") from None
+        raise UsageError(f"the grid {path}: {_describe(error)}; see examples/seed.yaml") from None
     except SpeculativeError as error:
         raise UsageError(f"the grid {path}: {error}") from None
     return grid
 
 
 def _with_settings(settings: Mapping[str, Any]) -> type[Grid]:
-    """Returns the model of a grid file with these settings. A flag that may be repeated takes a list, or one value."""
+    """Returns the schema of a grid file with these settings.
+
+    A repeatable flag takes one value or a list.
+    """
     fields: dict[str, Any] = {}
     for name, kind in settings.items():
         one = get_args(kind)[0] if get_origin(kind) is tuple else None
@@ -108,18 +117,18 @@ def _with_settings(settings: Mapping[str, Any]) -> type[Grid]:
     return create_model("GridWithSettings", __base__=Grid, **fields)
 
 
-def _once(key: str, values: Sequence[Any]) -> None:
-    """Raises `UsageError` for what comes twice: its samples would be counted twice."""
+def _check_unique(key: str, values: Sequence[Any]) -> None:
+    """Raises `UsageError` for equal values, whose samples would be counted twice."""
     if twice := [value for value in values if values.count(value) > 1]:
-        raise UsageError(f"{key}: {twice[0]!r} comes twice")
+        raise UsageError(f"{key} must be unique, got {twice[0]!r} twice")
 
 
 def _swept(entry: dict[str, Any]) -> list[str]:
-    """`random_switch(switch_ratio=4)` for each combination of the values of an entry."""
+    """Returns a method spec for each combination of the values of an entry."""
     values = dict(entry)
     name = values.pop("method", None)
     if not isinstance(name, str):
-        raise UsageError(f"methods: {entry} names no method; write `method: NAME` in it")
+        raise UsageError(f"methods: an entry must name its method, got {entry}; write `method: NAME` in it")
     wrappers = values.pop("with", [])
     around = [wrappers] if isinstance(wrappers, str) else list(wrappers)
     choices: list[list[tuple[str, Any]]] = [
@@ -129,8 +138,8 @@ def _swept(entry: dict[str, Any]) -> list[str]:
     return [spell(name, dict(chosen), around) for chosen in product(*choices)]
 
 
-def _told(error: ValidationError) -> str:
-    """What is wrong, of several readings the one that came furthest: which key, which value, and why."""
+def _describe(error: ValidationError) -> str:
+    """Names the key, the value and the reason of the most deeply nested error."""
     first = max(error.errors(), key=lambda detail: len(detail["loc"]))
     names = {"TaskEntry", "str", "int", "float", "bool"}
     place = ".".join(str(part) for part in first["loc"] if not (str(part) in names or str(part).startswith(("dict[", "list["))))

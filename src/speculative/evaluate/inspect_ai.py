@@ -1,4 +1,4 @@
-"""inspect-ai's entry point: our model provider, tasks, scorer and reducer.
+"""Registers our model provider, tasks, scorer and reducer with inspect-ai.
 
 inspect eval speculative/stories --model speculative/random_switch -M switch_ratio=4
 """
@@ -65,8 +65,8 @@ REASONS: dict[str, StopReason] = {"stop": "stop", "length": "max_tokens", "conte
 class SpeculativeModel(ModelAPI):
     """A method on a pair, as a model of inspect-ai.
 
-    From the command line of inspect-ai the pair is made from `-M big=…`, `-M small=…` and their options (`-M big_gpus=0`);
-    `-M with=…` are wrappers, all others are the method's parameters.
+    On the command line of inspect-ai, `-M big=…`, `-M small=…` and their options (`-M big_gpus=0`) open the pair, `-M with=…` are
+    wrappers, and all others are the method's parameters.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SpeculativeModel(ModelAPI):
     ) -> ModelOutput:
         """Runs one chain. Raises `UsageError` and the errors of engines."""
         if tools:
-            raise UsageError(f"speculative/{self.model_name} calls no tools; use it on tasks without")
+            raise UsageError(f"speculative/{self.model_name} cannot call tools; use it on tasks without tools")
         posed: dict[str, Any] = (input[-1].metadata or {}).get(POSED, {})
         pair = await self._opened()
         problem = _problem(input, config, self._seed(input, config, posed=bool(posed)), posed.get("instruction"))
@@ -105,7 +105,7 @@ class SpeculativeModel(ModelAPI):
             await pair.aclose()
 
     def connection_key(self) -> str:
-        """Returns one key for all models, since they share the engines and so the limit of concurrent chains."""
+        """Returns one key for all models, since they share the engines."""
         return POSED
 
     async def _opened(self) -> Pair:
@@ -116,7 +116,7 @@ class SpeculativeModel(ModelAPI):
             return self._pair
 
     def _seed(self, input: list[ChatMessage], config: GenerateConfig, *, posed: bool) -> int:
-        """Returns the solver's seed, else a seed for each repetition of a prompt, so that epochs differ."""
+        """Returns the solver's seed, else a seed for each repetition of a prompt."""
         if posed and config.seed is not None:
             return config.seed
         prompt = digest("\n".join(message.text for message in input))
@@ -129,7 +129,10 @@ provider: Callable[..., ModelAPI] = modelapi(name="speculative")(SpeculativeMode
 
 
 def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> ModelOutput:
-    """Returns a chain as inspect-ai's output. Its wall time stands in the metadata, since inspect-ai overwrites its own field."""
+    """Returns a chain as inspect-ai's output.
+
+    The metadata holds the wall time, since inspect-ai overwrites its own field.
+    """
     segments = trace.segments() if trace else []
     thinking = "".join(segment.text for segment in segments if segment.phase == "thinking")
     answering = sum(segment.tokens for segment in segments if segment.phase == "answer")
@@ -157,7 +160,10 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
 
 
 def _open_pair(given: dict[str, Any]) -> Pair:
-    """Opens the pair of the `-M` arguments. Raises `UnknownNameError` and the errors of `Pair.open`."""
+    """Opens the pair of the `-M` arguments.
+
+    Raises `UnknownNameError` and the errors of `Pair.open`.
+    """
     fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
     known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
     for name in given:
@@ -179,7 +185,7 @@ def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int, instru
     messages: list[Message] = []
     for message in input:
         if message.role == "tool":
-            raise UsageError("a message of a tool cannot be put to the pair; use it on tasks without tools")
+            raise UsageError("a message must be of system, user or assistant, got one of a tool; use tasks without tools")
         messages.append(Message(message.role, message.text))
     given = {name: getattr(config, name) for name in Sampling.__struct_fields__ if getattr(config, name) is not None}
     limits: dict[str, Any] = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
@@ -188,13 +194,19 @@ def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int, instru
 
 
 def qualified_name(name: str) -> str:
-    """Returns the name with its package, which inspect-ai itself adds only where the package is installed from a wheel."""
+    """Returns the name with its package.
+
+    inspect-ai adds it only to packages that are installed from a wheel.
+    """
     return name if "/" in registry_name(qualified_name, name) else f"speculative/{name}"
 
 
 @solver(name=qualified_name("pose"))
 def pose(task_name: str, seed: int = 0) -> Solver:
-    """Poses a problem, with a seed of its own for each epoch. Other models get our answer instruction as text."""
+    """Asks a problem, with its own seed in each epoch.
+
+    Other models get the answer instruction as text.
+    """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         problem, epoch = str(state.sample_id), state.epoch - 1
@@ -221,7 +233,7 @@ def graded(kind: Kind = "math") -> Scorer:
 
 @score_reducer(name=qualified_name("maj"))
 def maj(k: int = 0) -> ScoreReducer:
-    """Computes the chance that the most common answer of k epochs (all, without a k) is right: a vote on answers, not on verdicts."""
+    """Computes the chance that the majority of k epochs is right."""
 
     def reduce(scores: list[Score]) -> Score:
         tries = [((one.metadata or {}).get("vote"), one.value in (CORRECT, 1)) for one in scores]
@@ -231,10 +243,12 @@ def maj(k: int = 0) -> ScoreReducer:
     return reduce
 
 
-def build_inspect_task(task: Task, stated: Sequence[TaskProblem], *, seed: int = 0, epochs: int | None = None, **more: Any) -> InspectTask:
+def build_inspect_task(
+    task: Task, problems: Sequence[TaskProblem], *, seed: int = 0, epochs: int | None = None, **more: Any
+) -> InspectTask:
     """Returns one of our tasks as a task of inspect-ai."""
     rows = [
-        InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in stated
+        InspectSample(input=one.problem, target=one.answer, id=one.id, metadata={"level": one.level, "kind": one.kind}) for one in problems
     ]
     ks = available_ks([epochs or 1])
     reducers = ["mean", *(f"pass_at_{k}" for k in ks), *(f"{qualified_name('maj')}_{k}" for k in ks)]

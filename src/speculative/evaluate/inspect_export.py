@@ -1,4 +1,4 @@
-"""Writes a run folder as inspect-ai's log files, which its viewer and its reader open: a log for each task, method and setting."""
+"""Exports a run folder as log files of inspect-ai."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ from speculative.trace.trace import Trace
 
 
 def export(run: Run, folder: Path) -> list[Path]:
-    """Writes the logs into the folder and returns their paths; logs of an earlier export are replaced.
+    """Writes the logs into the folder and returns their paths.
 
-    Raises `TraceFormatError` and `SpeculativeError` for a trace that cannot be read, and `OSError`.
+    Raises:
+        SpeculativeError: A trace cannot be read.
+        OSError: A log cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     created = datetime.fromtimestamp((run.path / SAMPLES).stat().st_mtime, UTC)
@@ -48,7 +50,10 @@ def export(run: Run, folder: Path) -> list[Path]:
 
 
 def _groups(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """Yields the samples of one task, method and setting; samples that repeat a problem's epoch, as other seeds do, come apart."""
+    """Yields the samples of each task, method and setting.
+
+    Other seeds of the same epoch form a group of their own.
+    """
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     times: dict[tuple[Any, ...], int] = {}
     for sample in samples:

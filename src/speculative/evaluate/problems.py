@@ -21,14 +21,14 @@ SIZE = 500
 REINSTALL = "install speculative-reasoning again"
 
 KNOWN_WORDS = 0.9
-"""The share of a text's words that must occur in the bundled problems for it to be of their kind."""
+"""The share of a text's words that must occur in the bundled problems."""
 
 
 class TaskProblem(msgspec.Struct, frozen=True):
-    """A problem as it is put to the models, with its gold answer.
+    """A problem of a task, with its gold answer.
 
-    `level` is the task's own grouping: for stories how many steps it takes, roughly. `kind` says how an answer is graded; None: by
-    somebody else.
+    `level` is the task's own grouping; for stories it is about the number of steps. `kind` is the kind of grading; None stands for
+    grading by a harness.
     """
 
     id: str
@@ -41,9 +41,12 @@ class TaskProblem(msgspec.Struct, frozen=True):
 
 @cache
 def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
-    """Returns all problems of a set, by level. Methods are compared on `benchmark`, settings are chosen on `tuning`.
+    """Returns all problems of a set, by level.
 
-    Raises `SpeculativeError` when the file that ships is missing or damaged.
+    Methods are compared on `benchmark`, settings are chosen on `tuning`.
+
+    Raises:
+        SpeculativeError: The bundled file is missing or damaged.
     """
     path = files("speculative").joinpath("bundled", FILES[name])
     try:
@@ -58,27 +61,30 @@ def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
 
 
 def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[TaskProblem]:
-    """Returns the first `n` problems of a set or level, or `n` random ones with a seed. Raises `UsageError`."""
+    """Returns the first `n` problems of a set, or `n` random ones with a seed.
+
+    Raises `UsageError`.
+    """
     found = list(problems(name))
     levels = sorted({problem.level for problem in found})
     if level is not None and level not in levels:
-        raise UsageError(f"level: {level} is out of range, it must be from {levels[0]} to {levels[-1]}")
+        raise UsageError(f"level must be from {levels[0]} to {levels[-1]}, got {level}")
     if n is not None and n < 1:
-        raise UsageError(f"n: {n} is out of range, it must be at least 1")
+        raise UsageError(f"n must be at least 1, got {n}")
     found = [problem for problem in found if level is None or problem.level == level]
     if seed is not None:
         random.Random(seed).shuffle(found)
     return found[:n]
 
 
-def spread(stated: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
+def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
     """Returns `limit` problems spread evenly over the levels. Raises `UsageError`."""
-    if limit is None or limit >= len(stated):
-        return list(stated)
+    if limit is None or limit >= len(problems):
+        return list(problems)
     if limit < 1:
-        raise UsageError(f"limit: {limit} is out of range, it must be at least 1")
+        raise UsageError(f"limit must be at least 1, got {limit}")
     by_level: dict[int | str, list[TaskProblem]] = {}
-    for problem in stated:
+    for problem in problems:
         by_level.setdefault(problem.level, []).append(problem)
     levels = sorted(by_level, key=lambda level: (isinstance(level, str), level))
     each, rest = divmod(limit, len(levels))
@@ -91,10 +97,10 @@ def find(text: str) -> TaskProblem | None:
     return next((problem for name in SETS for problem in problems(name) if problem.problem == text.strip()), None)
 
 
-def of_their_kind(text: str) -> bool:
-    """Returns True for a text of the bundled problems' kind, which the bundled pair may solve.
+def is_similar(text: str) -> bool:
+    """Returns True if the bundled pair may solve a text.
 
-    It holds a number, ends in a question `How many … ?`, and nine of ten of its words occur in the bundled problems.
+    Such a text holds a number, ends in a question `How many … ?`, and shares nine of ten words with the bundled problems.
     """
     words = re.findall(r"[^\W\d_]+", text.lower())
     asks = re.search(r"\bhow many\b[^.?!]*\?\s*$", text.lower())

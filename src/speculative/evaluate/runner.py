@@ -1,7 +1,7 @@
-"""The evaluation loop behind `compare`, `eval` and lm-eval: plan, run, resume, controls.
+"""Runs evaluations for `compare`, `eval` and lm-eval: plan, run, resume, controls.
 
-An `EvalCell` is one method on one task with one seed, and plans its samples. The `EvalRunner` runs what no earlier run has left in
-its store, and keeps each sample as its chain ends. A `ControlSchedule` asks for the controls, round after round.
+An `EvalCell` plans the samples of one method on one task with one seed. The `EvalRunner` runs the samples that its store lacks, and
+keeps each as its chain ends. A `ControlSchedule` adds the controls, round after round.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ from speculative.trace.trace import Trace
 T = TypeVar("T")
 
 UNGRADED = Verdict(False, None, "graded elsewhere")
-"""Verdict of samples whose problem has no `kind`."""
+"""The verdict of samples whose problem has no `kind`."""
 
 Extract = Callable[[str, str], Awaitable[tuple[str, str] | None]]
-"""Finds the answer in a text where the grader finds none, given question and text: the answer, boxed, and the model that found it."""
+"""Takes a question and a text without a box. Returns the boxed answer and the model that found it, or None."""
 
 Solve = Callable[[Problem, Method], Awaitable[Result]]
 """Runs one chain."""
 
 
-class Store(Protocol):
-    """Samples that are kept: a run folder, or `MemoryStore`."""
+class SampleStore(Protocol):
+    """Keeps samples: a run folder, or a `MemoryStore`."""
 
     samples: list[Sample]
 
     def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
-        """Keeps a sample with its trace, and returns it as it is kept."""
+        """Keeps a sample with its trace, and returns the stored sample."""
         ...
 
 
@@ -75,8 +75,14 @@ class MemoryStore:
 class PlannedSample:
     """One chain to run: a method on a problem, in one epoch.
 
-    `problem` carries sampling, budget and the seed from which all seeds are derived; `settings` are those on which the sample depends
-    beside its method and problem. `messages` is the conversation, where that is more than the problem's text.
+    Attributes:
+        contender: the method.
+        task_problem: the problem.
+        epoch: the number of the try, from 0.
+        problem: sampling, budget, and the seed from which all seeds are derived.
+        settings: the other settings on which the sample depends.
+        messages: the conversation, if it is more than the problem's text.
+        doc_id: the number of the problem in a harness.
     """
 
     contender: Contender
@@ -94,12 +100,12 @@ class PlannedSample:
 
     @cached_property
     def seed(self) -> int:
-        """The chain's seed, the same for every method."""
+        """The seed of the chain. It is the same for every method."""
         return derive_seed(self.problem.seed, self.task_problem.id, self.epoch)
 
     @cached_property
     def identity(self) -> bytes:
-        """Everything on which the chain and its verdict depend: two samples with one identity are the same chain."""
+        """A key of everything on which the chain and its verdict depend."""
         one, method = self.task_problem, self.contender
         return _identity(one.task, method.name, method.params, self.settings, one.id, self.seed, one.answer)
 
@@ -110,10 +116,9 @@ class PlannedSample:
 
 
 class EvalCell:
-    """One method on one task with one seed. `done` holds its finished samples by problem and epoch (from 0).
+    """One method on one task with one seed.
 
-    `problem` carries sampling, budget and seed; `engines` are described as samples keep them. `data` is the file of the problems, if
-    there is one, `skipped` are problems of it that were left out, and `tolerance` is the grader's.
+    `done` holds the finished samples by problem and epoch.
     """
 
     def __init__(
@@ -129,6 +134,19 @@ class EvalCell:
         skipped: Sequence[Unreadable] = (),
         tolerance: float = 0,
     ) -> None:
+        """Plans the samples.
+
+        Args:
+            task: the task.
+            contender: the method.
+            problems: the problems of the task.
+            problem: sampling, budget and seed.
+            epochs: the number of tries of each problem.
+            engines: the engines, as samples describe them.
+            data: the file of the problems, if it is not the public data set.
+            skipped: problems that were left out.
+            tolerance: the grader's tolerance.
+        """
         self.task, self.contender, self.problems, self.epochs = task, contender, tuple(problems), epochs
         self.problem, self.engines, self.data = task.with_instruction(problem), dict(engines or {}), data
         self.skipped, self.tolerance = tuple(skipped), tolerance
@@ -140,17 +158,17 @@ class EvalCell:
 
     @property
     def name(self) -> str:
-        """`aime24 random_switch(switch_ratio=4)`, with the seed where it is not 0."""
+        """The task, the method and a seed other than 0."""
         return f"{self.task.name} {self.contender.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
 
     @property
     def size(self) -> int:
-        """The number of its chains."""
+        """The number of chains."""
         return len(self.planned)
 
     @property
     def left(self) -> int:
-        """The number of chains that are not done."""
+        """The number of unfinished chains."""
         return self.size - len(self.done)
 
     def like(self, contender: Contender) -> EvalCell:
@@ -160,11 +178,11 @@ class EvalCell:
         return EvalCell(self.task, contender, self.problems, self.problem, **more)
 
     def resume(self, samples: Iterable[Sample]) -> None:
-        """Takes over the samples that this cell would produce."""
+        """Takes over kept samples that belong to this cell."""
         self.done = {(sample.problem, sample.epoch): sample for sample in matching(samples, self.planned).values()}
 
     def prompts(self, pair: Pair) -> dict[str, str]:
-        """Returns the prompt of the first problem as each role gets it, markers included."""
+        """Returns the first problem's prompt for each role, with its special tokens."""
         problem = self.contender.method.prepare(self.planned[0].build_problem())
         given = problem.answer_instruction
         families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
@@ -175,29 +193,38 @@ class EvalCell:
 
 
 class EvalRunner:
-    """Runs planned samples, at most `chains` at once. A chain whose sample is kept already, under whatever label, is not run again."""
+    """Runs planned samples, at most `chains` concurrently.
+
+    A chain that a store has, under any label, is not run again.
+    """
 
     def __init__(
         self,
         solve: Solve,
-        store_of: Callable[[PlannedSample], Store],
+        store_of: Callable[[PlannedSample], SampleStore],
         *,
         chains: int,
         extract: Extract | None = None,
         check: Callable[[Method], None] = lambda method: None,
     ) -> None:
-        """`check` raises for a method that the engines cannot run; it is called for all of them before the first chain."""
+        """Takes the stores of samples.
+
+        `check` raises for a method that the engines cannot run; it is called before the first chain.
+        """
         self._solve, self._store_of, self._chains, self._extract, self._check = solve, store_of, chains, extract, check
         self._meter = ConcurrencyMeter()
         self._stores: dict[int, dict[bytes, Sample]] = {}
 
     @classmethod
-    def on(cls, pair: Pair, store: Store, *, chains: int, extract: Extract | None = None) -> EvalRunner:
-        """Returns a runner on a pair, with one store for all samples."""
+    def on(cls, pair: Pair, store: SampleStore, *, chains: int, extract: Extract | None = None) -> EvalRunner:
+        """Makes a runner on a pair, with one store for all samples."""
         return cls(solver(pair), lambda _: store, chains=chains, extract=extract, check=pair.check)
 
     async def run_cells(self, cells: Sequence[EvalCell], on_sample: Callable[[EvalCell, Sample], None] | None = None) -> None:
-        """Runs what is left of the cells, in their order. Raises the first error of a chain."""
+        """Runs the unfinished chains of the cells in their order.
+
+        Raises the first error of a chain.
+        """
         of = {id(one): cell for cell in cells for one in cell.planned}
 
         def take(one: PlannedSample, sample: Sample) -> None:
@@ -209,19 +236,23 @@ class EvalRunner:
         await self.run([one for cell in cells for one in cell.planned if (one.task_problem.id, one.epoch) not in cell.done], take)
 
     async def run(self, planned: Sequence[PlannedSample], on_sample: Callable[[PlannedSample, Sample], None]) -> None:
-        """Runs the samples that no store has. `on_sample` is called for each of the plan; samples of one identity are run once and copied.
+        """Runs the samples that the stores lack.
+
+        `on_sample` is called for each sample of the plan.
+
+        Samples of one identity are run once and copied.
 
         Raises:
             EngineError, MethodError: A chain failed. Nothing of it is kept.
         """
-        kept = self.kept(planned)
+        kept = self.find_kept(planned)
         for place, sample in kept.items():
             on_sample(planned[place], sample)
         first: list[PlannedSample] = []
         copies: list[PlannedSample] = []
         met: set[bytes] = set()
         for one in [planned[place] for place in range(len(planned)) if place not in kept]:
-            known = one.identity in met or one.identity in self._kept(one)
+            known = one.identity in met or one.identity in self._index(one)
             (copies if known else first).append(one)
             met.add(one.identity)
 
@@ -234,11 +265,11 @@ class EvalRunner:
 
         await run_concurrently(first, run_one, self._chains)
         for one in copies:
-            there, method = self._kept(one)[one.identity], one.contender
+            there, method = self._index(one)[one.identity], one.contender
             copied = structs.replace(there, label=method.label, control_of=method.control_of, epoch=one.epoch, doc_id=one.doc_id)
             on_sample(one, self._keep(one, copied, None))
 
-    def kept(self, planned: Sequence[PlannedSample]) -> dict[int, Sample]:
+    def find_kept(self, planned: Sequence[PlannedSample]) -> dict[int, Sample]:
         """Returns the samples that the stores have, by place in the plan."""
         stores = {id(store): store for store in map(self._store_of, planned)}
         return matching([sample for store in stores.values() for sample in store.samples], planned)
@@ -250,7 +281,7 @@ class EvalRunner:
             result = await self._solve(one.build_problem(), method)
         return await grade_result(one, result, concurrency(), self._extract), result.trace
 
-    def _kept(self, one: PlannedSample) -> dict[bytes, Sample]:
+    def _index(self, one: PlannedSample) -> dict[bytes, Sample]:
         """Returns the samples of the store by identity."""
         store = self._store_of(one)
         if id(store) not in self._stores:
@@ -259,15 +290,15 @@ class EvalRunner:
 
     def _keep(self, one: PlannedSample, sample: Sample, trace: Trace | None) -> Sample:
         kept = self._store_of(one).append(sample, trace)
-        self._kept(one)[one.identity] = kept
+        self._index(one)[one.identity] = kept
         return kept
 
 
 class ControlSchedule:
-    """Rounds of cells: those that were asked for, then their controls. `cells` are all so far, `notes` say what could not be had.
+    """Plans rounds of cells: the user's cells, then their controls.
 
-    The controls depend on the samples of the round before and on nothing else, so a run that is resumed gets the same rounds.
-    `view` is the price view in which a control costs what its method does; None is for no controls.
+    `cells` are all cells so far, and `notes` name missing controls. The controls depend only on the samples of earlier rounds, so a
+    resumed run gets the same rounds. `view` is the price view of controls at equal cost; None plans no controls.
     """
 
     def __init__(self, asked: Sequence[EvalCell], samples: Sequence[Sample], prices: Prices | None, view: View | None) -> None:
@@ -279,21 +310,24 @@ class ControlSchedule:
         self._last: list[tuple[EvalCell, Rounds, list[EvalCell]]] = []
 
     def next(self) -> list[EvalCell]:
-        """Returns the next round, resumed from the samples; empty when all is done. The round before has to be run first."""
+        """Returns the next round, resumed from the samples; empty at the end.
+
+        The previous round must be finished.
+        """
         if not self.cells:
-            return self._give(self._asked)
+            return self._add(self._asked)
         if self._view and not self._started:
             self._started = True
-            return self._give(self._first_controls(self._view))
+            return self._add(self._first_controls(self._view))
         last, self._last = self._last, []
-        return self._give([cell for first, rounds, cells in last for cell in self._follow(first, rounds, _by_label(cells))])
+        return self._add([cell for first, rounds, cells in last for cell in self._follow(first, rounds, _by_label(cells))])
 
     @property
     def controlled(self) -> bool:
-        """True if a control was asked for."""
+        """True if the schedule has a control."""
         return len(self.cells) > len(self._asked)
 
-    def _give(self, cells: list[EvalCell]) -> list[EvalCell]:
+    def _add(self, cells: list[EvalCell]) -> list[EvalCell]:
         for cell in cells:
             cell.resume(self._samples)
         self.cells += cells
@@ -323,7 +357,10 @@ class ControlSchedule:
 
 
 class ConcurrencyMeter:
-    """Divides the time in which chains run among those that run at once: the parts of all add up to the whole."""
+    """Measures how many chains share the engines.
+
+    The time shares of all chains add up to the elapsed time.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock, self._running = clock, 0
@@ -331,7 +368,10 @@ class ConcurrencyMeter:
 
     @contextmanager
     def running(self, parts: int = 1) -> Generator[Callable[[], float]]:
-        """Counts a chain of `parts` branches. The function that it yields returns, afterwards, the mean number of concurrent chains."""
+        """Counts a chain of `parts` branches.
+
+        Yields a function that returns the mean concurrency afterwards.
+        """
         self._pass()
         began, had, shared = self._since, self._each, 1.0
         self._running += parts
@@ -351,7 +391,10 @@ class ConcurrencyMeter:
 
 
 async def run_concurrently(items: Sequence[T], work: Callable[[T], Awaitable[None]], limit: int) -> None:
-    """Runs the work for all items in their order, at most `limit` at once. The first failure ends it and is raised alone."""
+    """Runs the work for all items in their order, at most `limit` concurrently.
+
+    Raises the first failure.
+    """
     left = iter(items)
     try:
         async with asyncio.TaskGroup() as group:
@@ -376,26 +419,29 @@ def solver(pair: Pair) -> Solve:
 
 
 async def grade_result(one: PlannedSample, result: Result, concurrency: float, extract: Extract | None = None) -> Sample:
-    """Returns the graded sample of a finished chain. `extract` is asked where the grader finds no answer in the text."""
-    stated, kind = one.task_problem, one.task_problem.kind
-    found = await extract(stated.problem, result.text) if extract and not extract_answer(result.text) else None
+    """Grades a finished chain.
+
+    `extract` looks for the answer if the grader finds none in the text.
+    """
+    asked, kind = one.task_problem, one.task_problem.kind
+    found = await extract(asked.problem, result.text) if extract and not extract_answer(result.text) else None
     text = found[0] if found else result.text
-    more: dict[str, Any] = {"question": stated.problem, "tolerance": one.settings.get("tolerance", 0)}
-    verdict = await grade_async(text, stated.answer, kind, **more) if kind else UNGRADED
+    more: dict[str, Any] = {"question": asked.problem, "tolerance": one.settings.get("tolerance", 0)}
+    verdict = await grade_async(text, asked.answer, kind, **more) if kind else UNGRADED
     return Sample(
-        task=stated.task,
+        task=asked.task,
         label=one.contender.label,
         method=result.method,
         params=result.params,
         settings=dict(one.settings),
-        problem=stated.id,
-        level=str(stated.level),
+        problem=asked.id,
+        level=str(asked.level),
         epoch=one.epoch,
         seed=result.seed,
-        gold=stated.answer,
+        gold=asked.answer,
         answer=result.text,
         found=verdict.answer,
-        vote=vote_key(verdict.answer, kind, stated.problem) if kind else None,
+        vote=vote_key(verdict.answer, kind, asked.problem) if kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
         finish_reason=result.finish_reason or "",
@@ -411,7 +457,7 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
 
 
 def undecided_notes(samples: Iterable[Sample]) -> list[str]:
-    """Returns a line for the user if answers could not be decided: they count as not right, and must not do so in silence."""
+    """Returns a line for the user about undecided answers, which count as not right."""
     undecided = [sample for sample in samples if sample.undecided]
     if not undecided:
         return []
@@ -420,18 +466,21 @@ def undecided_notes(samples: Iterable[Sample]) -> list[str]:
 
 
 def derive_seed(seed: int, problem: str, epoch: int) -> int:
-    """Returns the seed of a problem in an epoch: the same for every method, whatever else is run."""
+    """Derives the seed of a problem in an epoch. It is the same for every method."""
     return int.from_bytes(blake2b(f"{seed}/{problem}/{epoch}".encode(), digest_size=6).digest(), "big")
 
 
 def sample_settings(problem: Problem, engines: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the settings on which a sample depends beside its method, problem and seed, as they read back from a file."""
+    """Returns the settings on which a sample depends, as plain values."""
     values: dict[str, Any] = msgjson.decode(msgjson.encode(problem))
     return {name: value for name, value in values.items() if name not in ("messages", "seed")} | dict(engines)
 
 
 def matching(samples: Iterable[Sample], planned: Sequence[PlannedSample]) -> dict[int, Sample]:
-    """Returns the samples that the plan would produce, by place in the plan: same key, method, parameters, settings, seed and answer."""
+    """Finds the samples of a plan, by place in the plan.
+
+    Key and identity must be equal.
+    """
     wanted = {(one.key, one.identity): place for place, one in enumerate(planned)}
     keys = {one.key for one in planned}
     found: dict[int, Sample] = {}

@@ -1,7 +1,6 @@
-"""Tasks: public benchmarks, and the problems that ship, as they are put to the models.
+"""Tasks: public benchmarks and the bundled problems, with their prompts.
 
-A task's prompt stands here and nowhere else. Problems come from the public data set, or from a file (`data_files`) whose rows have
-its columns, or simply `problem` and `answer`.
+Problems come from the public data set, or from a file (`data_files`) with the same columns, or with `problem` and `answer`.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from speculative.problem import Problem
 from speculative.redaction import read_secret
 
 PROBLEM, ANSWER, LEVEL = ("problem", "question"), ("answer",), ("level", "subject", "high-level domain")
-"""The columns of each, in any spelling of capitals; the first that is there."""
+"""The columns of each, in upper or lower case; the first one that a row has counts."""
 
 RIGHT, WRONG = "correct answer", "incorrect answer {}"
-"""Where options stand in columns of their own."""
+"""The columns of options."""
 
 OFFLINE = "fetch it where there is a network, or name a file with --data"
 
@@ -40,11 +39,15 @@ CHOOSE = "Please reason step by step, and put the letter of the right option wit
 
 
 class Task(Struct, frozen=True):
-    """A set of problems and how they are put to the models and graded.
+    """A set of problems with their prompt and grading.
 
-    `prompt` is what the user says: `{problem}`, and `{options}` where there are any. `instruction` follows it; None stands
-    for the model family's own. `kind` says how an answer is graded. `dataset` is the public id, with its `config` and
-    `split`; None stands for the problems that ship.
+    Attributes:
+        name: the task's name.
+        about: a description.
+        kind: the kind of grading.
+        dataset: the id of the public data set, with its `config` and `split`; None stands for the bundled problems.
+        prompt: the user's message, with `{problem}` and, for choices, `{options}`.
+        instruction: the answer instruction after the prompt; None stands for the model family's own.
     """
 
     name: str
@@ -57,12 +60,12 @@ class Task(Struct, frozen=True):
     instruction: str | None = None
 
     def with_instruction(self, problem: Problem) -> Problem:
-        """The settings with this task's instruction, unless they have one."""
+        """Returns the problem with this task's instruction, unless it has its own."""
         given = problem.answer_instruction is not None
         return problem if given else structs.replace(problem, answer_instruction=self.instruction)
 
-    def state(self, row: Row) -> TaskProblem:
-        """The problem of a row. Raises `UsageError` that names the column."""
+    def problem_of(self, row: Row) -> TaskProblem:
+        """Makes the problem of a row. Raises `UsageError` that names the column."""
         columns = {str(name).lower(): value for name, value in row.items()}
         text = _text(columns, PROBLEM)
         options = [_text(columns, (name,)) for name in _option_columns(columns)]
@@ -71,7 +74,7 @@ class Task(Struct, frozen=True):
             shown = shuffle_options(text, options)
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
-            gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K's stands behind its solution
+            gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K has the answer after its solution
         asked = self.prompt.format(problem=text, options=listed).strip()
         return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
 
@@ -104,65 +107,69 @@ TASKS: dict[str, Task] = {task.name: task for task in ALL}
 
 
 def task(name: str) -> Task:
-    """The task of that name, `-` or `_` in it. Raises `UnknownNameError`."""
+    """Finds a task by name; `-` and `_` are equal. Raises `UnknownNameError`."""
     if name.replace("-", "_") not in TASKS:
         raise UnknownNameError("task", name, list(TASKS))
     return TASKS[name.replace("-", "_")]
 
 
 class Unreadable(Struct, frozen=True):
-    """A problem whose gold answer cannot be graded against: where it stands, and the reason."""
+    """A problem with an unreadable gold answer, its place and the reason."""
 
     place: str
-    stated: TaskProblem
+    problem: TaskProblem
     why: str
 
 
 class Loaded(Struct, frozen=True):
-    """The problems of a task in their order, and those among them whose gold answer cannot be read."""
+    """The problems of a task in their order, and those with unreadable gold answers."""
 
     source: str
-    stated: list[TaskProblem]
+    problems: list[TaskProblem]
     unreadable: list[Unreadable]
 
     def readable(self) -> list[TaskProblem]:
         """Returns the problems that can be graded."""
-        bad = {one.stated.id for one in self.unreadable}
-        return [one for one in self.stated if one.id not in bad]
+        bad = {one.problem.id for one in self.unreadable}
+        return [one for one in self.problems if one.id not in bad]
 
     def check(self, limit: int | None = None) -> None:
-        """Raises `UsageError` that names the gold answers which cannot be read, if the first `limit` problems have one."""
-        needed = {one.id for one in spread(self.stated, limit)}
-        bad = [one for one in self.unreadable if one.stated.id in needed]
+        """Raises `UsageError` for unreadable gold answers in the first problems."""
+        needed = {one.id for one in spread(self.problems, limit)}
+        bad = [one for one in self.unreadable if one.problem.id in needed]
         if not bad:
             return
         first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
         more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
         if len(self.unreadable) == 1 and limit is None:
             raise UsageError(f"{first[0]}, or leave it out with --skip-unreadable")
-        counted = f"{len(self.unreadable)} of {len(self.stated)} gold answers cannot be read"
-        wanted = f"the {len(needed)} problems asked for need {len(bad)} of them; leave them out with --skip-unreadable"
+        counted = f"{len(self.unreadable)} of {len(self.problems)} gold answers cannot be read"
+        wanted = f"{len(bad)} of them are among the {len(needed)} chosen problems; leave them out with --skip-unreadable"
         raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
 
 
 NAMED = 20
-"""So many gold answers that cannot be read are named; of the others the number."""
+"""The number of unreadable gold answers that an error names."""
 
 
 def load(task: Task, data: Path | None = None) -> list[TaskProblem]:
-    """The problems of a task, from a file or its public data set, in its order; every gold answer can be graded against.
+    """Loads the problems of a task, from a file or its public data set.
 
-    Raises `UsageError` that names the rows, and `SpeculativeError` for a data set that cannot be had.
+    Raises:
+        UsageError: A row is not a problem, or its gold answer cannot be read.
+        SpeculativeError: The data set cannot be loaded.
     """
     loaded = load_all(task, data)
     loaded.check()
-    return loaded.stated
+    return loaded.problems
 
 
 def load_all(task: Task, data: Path | None = None) -> Loaded:
-    """Returns all problems of a task, those too whose gold answer cannot be read.
+    """Loads the problems of a task, with those whose gold answer cannot be read.
 
-    Raises `UsageError` for a row that is no problem, and `SpeculativeError` for a data set that cannot be had.
+    Raises:
+        UsageError: A row is not a problem.
+        SpeculativeError: The data set cannot be loaded.
     """
     source = f"data {data}" if data else task.dataset or task.name
     if data is None and task.dataset is None:
@@ -172,25 +179,25 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
     met: Counter[str] = Counter()
     for place, row in rows(task, data):
         try:
-            stated = task.state(row)
+            problem = task.problem_of(row)
         except UsageError as error:
             raise UsageError(f"{place}: {error}") from None
-        met[stated.id] += 1
-        again = f"-{met[stated.id]}" if met[stated.id] > 1 else ""
-        found.append(structs.replace(stated, id=stated.id + again))
+        met[problem.id] += 1
+        again = f"-{met[problem.id]}" if met[problem.id] > 1 else ""
+        found.append(structs.replace(problem, id=problem.id + again))
         try:
-            check_gold(stated.answer, task.kind)
+            check_gold(problem.answer, task.kind)
         except UsageError as error:
             unreadable.append(Unreadable(place, found[-1], str(error)))
     if not found:
-        raise UsageError(f"{data or task.dataset} holds no problem; name another file with --data")
+        raise UsageError(f"{data or task.dataset} must hold a problem; name another file with --data")
     return Loaded(source, found, unreadable)
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
-    """The rows of a task's data, each with the words for where it stands."""
+    """Yields the rows of a task's data, each with its place in words."""
     if data is None:
-        assert task.dataset, "the problems that ship are no rows"
+        assert task.dataset, "the bundled problems have no rows"
         for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
             yield f"{task.dataset}, row {number}", row
         return
@@ -198,53 +205,55 @@ def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
 
 
 def _dataset_rows(dataset: str, config: str | None, split: str) -> Iterator[Row]:
-    """Yields the rows of a public data set, through the package `datasets`, which keeps what it fetched for runs without a network.
+    """Yields the rows of a public data set, from the package `datasets`.
 
-    Raises `UsageError` without the package, and `SpeculativeError` that names the data set if it cannot be had.
+    Raises:
+        UsageError: The package is missing.
+        SpeculativeError: The data set cannot be loaded.
     """
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if unreachable():
-        os.environ["HF_HUB_OFFLINE"] = "1"  # the package looks into its cache only, and does not retry for half a minute
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the package then uses its cache, without retries
     try:
         import datasets
     except ImportError:
         raise MissingExtraError(f"the data set {dataset}", "the package datasets", "eval", " (or give a file with --data)") from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try, five in half a minute
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     try:
         found: Any = datasets.load_dataset(dataset, config, split=split, token=read_secret("HF_TOKEN"))  # pyright: ignore[reportUnknownMemberType]
-    except Exception as error:  # noqa: BLE001  the package, its network and its file formats each have errors of their own
-        cause = error.__cause__ or error  # which a dataset's reader wraps
+    except Exception as error:  # noqa: BLE001  the package raises many kinds of errors
+        cause = error.__cause__ or error  # a reader wraps it
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        gate = "; it is behind a gate: accept its terms on the hub and set HF_TOKEN" if "gated" in reason.lower() else ""
-        raise SpeculativeError(f"the data set {dataset} cannot be had: {reason[:300]}{gate}; {OFFLINE}") from None
+        gate = "; it is gated: accept its terms on the hub and set HF_TOKEN" if "gated" in reason.lower() else ""
+        raise SpeculativeError(f"the data set {dataset} cannot be loaded: {reason[:300]}{gate}; {OFFLINE}") from None
     yield from found
 
 
 def digest(text: str) -> str:
-    """What a text is known by, its spaces and line ends aside."""
+    """Returns a short hash of a text, apart from its spaces and line ends."""
     return blake2b(" ".join(text.split()).encode(errors="replace"), digest_size=5).hexdigest()
 
 
-def data_hash(stated: Sequence[TaskProblem]) -> str:
-    """What a set of problems with their gold answers is known by."""
-    return digest("\n".join(f"{one.id} {one.answer}" for one in stated))
+def data_hash(problems: Sequence[TaskProblem]) -> str:
+    """Returns a hash of problems with their gold answers."""
+    return digest("\n".join(f"{one.id} {one.answer}" for one in problems))
 
 
-def describe_data(stated: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
-    """What the provenance of a run says of its problems, which may be those of a file, and of those that were left out."""
-    task = TASKS[stated[0].task]
-    hashes = {"data_hash": data_hash(stated), "prompt_hash": prompt_hash(task)}
-    left_out = {"skipped_unreadable": {one.place: one.stated.answer for one in skipped}} if skipped else {}
-    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(stated), **hashes, **left_out}
+def describe_data(problems: Sequence[TaskProblem], data: Path | None = None, skipped: Sequence[Unreadable] = ()) -> dict[str, Any]:
+    """Describes the problems of a run for its provenance."""
+    task = TASKS[problems[0].task]
+    hashes = {"data_hash": data_hash(problems), "prompt_hash": prompt_hash(task)}
+    left_out = {"skipped_unreadable": {one.place: one.problem.answer for one in skipped}} if skipped else {}
+    return {"dataset": f"file {data.name}" if data else task.dataset or "bundled", "problems": len(problems), **hashes, **left_out}
 
 
 def prompt_hash(task: Task) -> str:
-    """What a task's prompt is known by."""
+    """Returns a hash of a task's prompt."""
     return digest(f"{task.prompt} {task.instruction}")
 
 
 def _option_columns(columns: Row) -> list[str]:
-    """The columns of the options, the right one first; none if the row has no options."""
+    """Returns the columns of the options, the right one first; empty without options."""
     if RIGHT not in columns:
         return []
     names = [WRONG.format(number) for number in range(1, len(LETTERS))]
@@ -252,7 +261,7 @@ def _option_columns(columns: Row) -> list[str]:
 
 
 def _check_unlike(options: Sequence[str]) -> None:
-    """Raises `UsageError` for equal options: no letter would be the right one, or two."""
+    """Raises `UsageError` for equal options, since no single letter would be right."""
     met: dict[str, int] = {}
     for place, option in enumerate(options):
         other = met.setdefault(" ".join(option.split()), place)
@@ -264,13 +273,13 @@ def _check_unlike(options: Sequence[str]) -> None:
 def _text(columns: Row, names: Sequence[str]) -> str:
     value = next((columns[name] for name in names if columns.get(name) is not None), None)
     if empty := [name for name in names if value is None and name in columns]:
-        raise UsageError(f"its column {empty[0]!r} is empty; it needs a text or a whole number")
+        raise UsageError(f"its column {empty[0]!r} cannot be empty; write a text or an integer")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
         wanted = " or ".join(map(repr, names))
-        there = "" if value is None else f" with a text or a whole number, it is {value!r}"
-        raise UsageError(f"it needs a column {wanted}{there} (it has {', '.join(columns) or 'none'})")
+        there = "" if value is None else f" with a text or an integer, got {value!r}"
+        raise UsageError(f"it must have a column {wanted}{there} (its columns: {', '.join(columns) or 'none'})")
     return str(value).strip()
 
 

@@ -1,7 +1,9 @@
-"""Dialects: how a problem becomes a model's prompt, and how a method's questions are put to that model.
+"""Builds prompts.
 
-Only this package knows the special tokens of a model family. A prompt is a list of parts: a `SpecialToken`, or a str, which
-stays text whatever it says.
+A dialect turns problems and a method's questions into the prompts of one model family.
+
+Only this package knows the special tokens of model families. A prompt is a list of parts: a `SpecialToken`, or a str, which always
+stays text.
 """
 
 from speculative.prompts.dialect import Dialect

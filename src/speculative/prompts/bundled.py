@@ -1,4 +1,4 @@
-"""The dialect of the pair that ships."""
+"""The dialect of the bundled pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from speculative.prompts.parts import Question, QuestionPrompt
 
 
 class Bundled(Dialect):
-    """The dialect of the pair that ships: its questions are those of its training data, word for word (docs/data-card.md)."""
+    """The dialect of the bundled pair.
+
+    Its questions are those of the training data (docs/data-card.md).
+    """
 
     name = "bundled"
     answer_instruction = ""

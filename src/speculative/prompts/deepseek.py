@@ -1,4 +1,4 @@
-"""DeepSeek-R1 and its distills."""
+"""The dialect of DeepSeek-R1 and its distilled models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speculative.prompts.qwen3 import Qwen3
 
 
 class DeepSeekR1(Dialect):
-    """DeepSeek-R1 and its distills, Qwen and Llama alike: turns without newlines, system texts before the first of them."""
+    """DeepSeek-R1 and its distilled models: turns without newlines."""
 
     name = "deepseek-r1"
     begin = "<\uff5cbegin\u2581of\u2581sentence\uff5c>"

@@ -1,4 +1,4 @@
-"""The base of all dialects: ChatML with thinking, and what every dialect can do."""
+"""The base of all dialects: ChatML with thinking."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialTok
 
 
 class Dialect:
-    """ChatML with `<think>`, as Qwen-like models use it: earlier answers are given without their thinking.
+    """ChatML with `<think>`, as Qwen-like models use it.
 
-    Other families override what differs. A model without special tokens for its thinking has empty `think_start` and
-    `think_end`: it thinks in its turn, and `answer_opening` leads over to the answer.
+    Earlier answers come without their thinking.
+
+    Other families override parts of it. A model without special tokens for its thinking has an empty `think_start` and `think_end`:
+    it thinks in its turn, and `answer_opening` begins the answer.
     """
 
     name = "chatml"
@@ -39,16 +41,16 @@ class Dialect:
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """The special tokens that are recognised where a prompt is given raw."""
+        """The special tokens that are recognized in a raw prompt."""
         return tuple(token for token in (self.begin, self.think_start, self.think_end, *self.stop_tokens) if token)
 
     def prompt(self, messages: Sequence[Message], instruction: str) -> list[Part]:
-        """Builds the prompt up to the opening of the thinking; `instruction` joins the user's last message."""
+        """Builds the prompt up to the opening of the thinking."""
         turns = [part for message in instructed(messages, instruction) for part in self._turn(message.role, message.content)]
         return [*turns, *self._reply(), *self._thinking("\n")]
 
     def raw(self, text: str) -> list[Part]:
-        """Splits a prompt that is given as the model sees it: spelled-out special tokens become special tokens."""
+        """Splits a raw prompt: special tokens in its text become `SpecialToken`s."""
         pieces = re.split(f"({'|'.join(map(re.escape, self.special_tokens))})", text)
         return [SpecialToken(piece) if piece in self.special_tokens else piece for piece in pieces if piece]
 
@@ -66,16 +68,16 @@ class Dialect:
         return bool(self.think_start) and text.rfind(self.think_start) > text.rfind(self.think_end)
 
     def close(self, text: str) -> list[Part]:
-        """Closes the thinking after `text` (its last characters are enough)."""
+        """Closes the thinking after `text`, of which the last characters are enough."""
         end = [SpecialToken(self.think_end)] if self.think_end else []
         return [*self._newline(text), *end, self.answer_opening]
 
     def resume(self, text: str) -> str:
-        """Returns the cue that makes a model go on thinking after `text`."""
+        """Returns the cue that makes a model continue thinking after `text`."""
         return ("\n" if self._newline(text) else "") + self.wait
 
     def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
-        """Puts a question after a chain that ends in `text`."""
+        """Builds the prompt of a question after a chain that ends in `text`."""
         match question.kind:
             case "answer":
                 return QuestionPrompt((*self.close(text), self.answer_cue), True, ("}",))
@@ -92,11 +94,11 @@ class Dialect:
                 return QuestionPrompt(self._next_turn(text, question.text), True)
 
     def _judge(self, text: str) -> QuestionPrompt:
-        """Asks in a turn of its own whose reply has begun: the score is next, and the box closes behind it."""
+        """Asks in a separate turn and begins the reply, so that the score is next."""
         return QuestionPrompt((*self._next_turn(text, self.judge_instruction), self.judge_cue), True, ("}",))
 
     def _next_turn(self, text: str, content: str) -> tuple[Part, ...]:
-        """Ends the turn of a chain that ends in `text`, asks in another, and opens the reply."""
+        """Ends the chain's turn, asks in another, and opens the reply."""
         return (*self._end_turn(text), *self._turn("user", content), *self._reply(), *self._empty_thinking())
 
     def _end_turn(self, text: str) -> list[Part]:
@@ -112,7 +114,7 @@ class Dialect:
         return [SpecialToken(self.think_start), text] if self.think_start else []
 
     def _empty_thinking(self) -> list[Part]:
-        """Closes the thinking at once: the reply is an answer."""
+        """Opens and closes the thinking, so that the reply is an answer."""
         return [*self._thinking("\n\n"), SpecialToken(self.think_end), "\n\n"] if self.think_end else []
 
     def _reply(self) -> list[Part]:
@@ -134,7 +136,7 @@ class Dialect:
 
 
 def instructed(messages: Sequence[Message], instruction: str) -> list[Message]:
-    """Adds the instruction, on a line of its own, to the user's last message (to the last one, if the user has none)."""
+    """Adds the instruction to the user's last message."""
     by_user = [place for place, message in enumerate(messages) if message.role == "user"] or [len(messages) - 1]
     last = messages[by_user[-1]]
     whole = structs.replace(last, content=f"{last.content}\n{instruction}") if instruction else last

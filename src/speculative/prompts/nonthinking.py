@@ -1,4 +1,4 @@
-"""Models without special tokens for their thinking: they think in their turn, and are then led over to the answer."""
+"""The dialects of models without special tokens for their thinking."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ChatMLPlain(Dialect):
 
 
 class Gemma(ChatMLPlain):
-    """Gemma 2 and 3: the assistant is called model, and a system text stands before the first message."""
+    """Gemma 2 and 3: the role of the assistant is `model`."""
 
     name = "gemma"
     begin = "<bos>"

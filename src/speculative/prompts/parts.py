@@ -1,4 +1,4 @@
-"""The parts of a prompt, and the questions that methods ask a model about a chain."""
+"""The parts of a prompt, and the questions of methods about a chain."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ class SpecialToken(Struct, frozen=True):
 
 
 Part = str | SpecialToken
-"""A str is text that stays text, whatever it says."""
+"""A str is always text, also if it spells a special token."""
 
 
 class Question(Struct, frozen=True):
-    """A question that a method asks a model about a chain.
+    """A question of a method about a chain.
 
-    `answer`: what would you answer now? `check`: compute the last step again. `judge`: how good is the last step, from 0
-    to 9? (`parse_score` reads the reply.) `rewrite`: write the chain's text shorter (`text` is the text to rewrite;
-    `ask_follow_up`: end with a question). `free`: `text` is the instruction, in a turn of its own. `alone`: the same, without
-    the problem and the chain before it.
+    Attributes:
+        kind: `answer` asks for the answer so far, `check` for a second computation of the last step, `judge` for a score of the
+            last step from 0 to 9 (`parse_score` reads it), `rewrite` for a shorter text, and `free` asks `text`.
+            `alone` asks it without the problem and the chain.
+        text: the text to rewrite, or the instruction of `free`.
+        ask_follow_up: True if the rewritten text must end with a question.
     """
 
     kind: Literal["answer", "check", "judge", "rewrite", "free", "alone"]
@@ -36,7 +38,7 @@ class Question(Struct, frozen=True):
 
 
 class QuestionPrompt(Struct, frozen=True):
-    """A question as a dialect puts it: its parts, whether they follow the chain or stand alone, and where the reply stops."""
+    """The prompt of a question, and the stop strings of the reply."""
 
     parts: tuple[Part, ...]
     follows_chain: bool
@@ -44,25 +46,28 @@ class QuestionPrompt(Struct, frozen=True):
 
 
 SCORE: Final = re.compile(r"\s*(?:([0-9])\s*\}|[0-9]+, ([0-9])\.)")
-"""A box that closes behind one digit; or, from the pair that ships, a value and one digit that a full stop follows."""
+"""Matches a box with one digit; or, from the bundled pair, a value and one digit before a full stop."""
 
 
 def parse_score(reply: str) -> int | None:
-    """Reads the score, 0 (wrong) to 9 (right), out of the reply to a `judge` question; None where it gives none.
+    """Reads the score of a reply to `judge`, from 0 to 9, or None.
 
-    A digit counts only with the character that ends the score: the `1` of a `10`, or of a reply that was cut off, does not.
+    A digit counts only with the character that ends the score, so the `1` of `10` or of a truncated reply does not.
     """
     found = SCORE.match(reply)
     return int(found[1] or found[2]) if found else None
 
 
 def render(parts: Sequence[Part]) -> str:
-    """Returns the parts as one text, special tokens spelled out."""
+    """Returns the parts as one text with the special tokens spelled out."""
     return "".join(part.text if isinstance(part, SpecialToken) else part for part in parts)
 
 
 def encode_parts(tokenizer: Tokenizer, parts: Sequence[Part]) -> list[int]:
-    """Encodes the parts. Neighbouring texts are joined first, so that the ids do not depend on how a prompt was put together."""
+    """Encodes the parts.
+
+    Adjacent texts are joined first, so that the ids do not depend on the split.
+    """
     ids: list[int] = []
     text = ""
     for part in (*parts, None):

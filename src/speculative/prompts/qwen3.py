@@ -1,4 +1,4 @@
-"""Qwen3 and its kin."""
+"""The dialect of Qwen3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from speculative.prompts.dialect import Dialect
 
 
 class Qwen3(Dialect):
-    """Qwen3, and others with its tokens (QwQ)."""
+    """Qwen3, and models with the same tokens (QwQ)."""
 
     name = "qwen3"
     answer_instruction = "Please reason step by step, and put your final answer within \\boxed{}."

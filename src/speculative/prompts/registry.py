@@ -1,4 +1,4 @@
-"""Finds dialects: by name, by entry point, by path, and by the special tokens of a vocabulary."""
+"""Finds dialects by name, entry point, path or special tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DETECTABLE: Final = (
     ChatMLPlain(),
     Gemma(),
 )
-"""The dialects that can be told by a vocabulary, in the order in which they are tried."""
+"""The dialects that a tokenizer reveals, in the order in which they are tried."""
 
 DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), *DETECTABLE)}
 """The built-in dialects by name."""
@@ -34,24 +34,27 @@ DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dia
 
 @cache
 def known_dialects() -> dict[str, Dialect]:
-    """Returns all dialects by name: the built-in ones, those of installed packages, and those that were loaded from a file.
+    """Returns the dialects of this library, of packages and of files, by name.
 
     Raises:
         UsageError: An installed dialect cannot be loaded, or has the name of another one.
     """
     found = dict(DIALECTS)
     for kind, origin in installed_classes(GROUP, Dialect, "dialect"):
-        _add(found, _made(kind, origin), origin)
+        _add(found, _instantiate(kind, origin), origin)
     return found
 
 
 def detect_dialect(tokenizer: Tokenizer) -> str:
-    """Returns the name of the first dialect whose special tokens the vocabulary has. Raises `UsageError`."""
+    """Returns the name of the first dialect whose special tokens the vocabulary has.
+
+    Raises `UsageError`.
+    """
     for dialect in DETECTABLE:
         if tokenizer.special_tokens.keys() >= set(dialect.special_tokens):
             return dialect.name
     names = ", ".join(known_dialects())
-    raise UsageError(f"the model's family cannot be told from its tokens; name its dialect (known: {names}), or give a file of your own")
+    raise UsageError(f"the model's family cannot be detected by its tokens; name its dialect (known: {names}), or a file with one")
 
 
 def find_dialect(name: str) -> Dialect:
@@ -63,7 +66,7 @@ def find_dialect(name: str) -> Dialect:
 
 
 def load_dialect(spec: str) -> str:
-    """Returns the name of the dialect that a user gives: a name, or `FILE.py:CLASS`, which is loaded.
+    """Returns the name of a dialect, and loads it from `FILE.py:CLASS`.
 
     Paths are code: they come from the command line or from Python only.
 
@@ -72,20 +75,20 @@ def load_dialect(spec: str) -> str:
     """
     if not is_path(spec):
         return find_dialect(spec).name
-    dialect = _made(load_class(spec, Dialect, "dialect"), spec)
+    dialect = _instantiate(load_class(spec, Dialect, "dialect"), spec)
     _add(known_dialects(), dialect, spec)
     return dialect.name
 
 
-def _made(kind: type[Dialect], origin: str) -> Dialect:
+def _instantiate(kind: type[Dialect], origin: str) -> Dialect:
     try:
         return kind()
     except TypeError as error:
-        raise UsageError(f"the dialect {kind.__name__} of {origin} cannot be made without arguments ({error})") from None
+        raise UsageError(f"the dialect {kind.__name__} of {origin} must take no arguments ({error})") from None
 
 
 def _add(known: dict[str, Dialect], dialect: Dialect, origin: str) -> None:
     other = known.get(dialect.name)
-    if other and not type(other).__module__.startswith(FROM_FILE):  # a file may have been edited
-        raise UsageError(f"the dialect {dialect.name!r} of {origin} has the name of another one; give it a name of its own")
+    if other and not type(other).__module__.startswith(FROM_FILE):  # the same file, edited
+        raise UsageError(f"the dialect {dialect.name!r} of {origin} must have a unique name; rename it")
     known[dialect.name] = dialect

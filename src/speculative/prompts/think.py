@@ -1,4 +1,4 @@
-"""Models of no known family that think between special tokens."""
+"""The dialect of unknown model families that think between special tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from speculative.prompts.parts import Part, QuestionPrompt, SpecialToken
 
 
 class Think(Dialect):
-    """A model of no known family that has `<think>`: its turns are plain text, as a written dialogue has them."""
+    """An unknown model family with `<think>`.
+
+    Its turns are plain text, as in a written dialogue.
+    """
 
     def __init__(self, name: str, begin: str, end: str) -> None:
         self.name, self.begin, self.stop_tokens = name, begin, (end,)

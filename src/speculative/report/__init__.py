@@ -1,1 +1,1 @@
-"""What a trace looks like: drawn on a terminal, as tables, as JSON. Reads traces and nothing else."""
+"""Shows chains and comparisons, on a terminal, as tables, pictures and pages."""

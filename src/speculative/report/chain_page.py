@@ -1,4 +1,4 @@
-"""One chain as a page of its own: the output of `speculative show --web`."""
+"""Writes a page of one chain, for `speculative show --web`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ class PackedChain(Struct, frozen=True):
 
 
 class ChainPage(Struct, frozen=True):
-    """The data of the page. `is_correct` is null if the right answer is unknown; `engines` has the names of the roles' models."""
+    """The data of the page.
+
+    `right` is null if the right answer is unknown; `engines` has the models by role.
+    """
 
     problem: str
     method: str
@@ -97,7 +100,9 @@ class ChainPage(Struct, frozen=True):
 
 
 def chain_page(trace: Trace, expected: str | None = None) -> bytes:
-    """Returns the page of a trace. Raises `TraceFormatError` for a trace without a `started` event.
+    """Returns the page of a trace.
+
+    Raises `TraceFormatError` for a trace without a `started` event.
 
     Args:
         trace: the chain.

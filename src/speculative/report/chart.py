@@ -1,4 +1,4 @@
-"""A frontier as a figure for a paper or a slide. Needs the extra `plots`."""
+"""Draws a frontier as a figure. Needs the extra `plots`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from speculative.report.marks import GREY, Mark, spread
 INK, PAPER, GRID = "#30363d", "white", "#e5e8eb"
 SIZE = (9, 5.6)
 NEAR, RADIUS = 9.0, 9.0
-"""Screen points within which symbols would cover each other, and how far they then stand from their middle."""
+"""The distance in screen points within which symbols cover each other, and the radius on which they are then placed."""
 LINE_HEIGHT, LETTER = 10.0, 4.6
 """The height of a label's line and the width of a letter, in screen points."""
 LONGEST = 40
-"""Letters of a line of a label."""
+"""The largest number of letters in a line of a label."""
 
 Box = tuple[float, float, float, float]
 
@@ -29,14 +29,16 @@ def check() -> None:
 
 
 def draw(frontier: Frontier, path: Path) -> None:
-    """Writes the figure; the file's ending says which kind (svg, png, pdf). Raises `UsageError`, OSError.
+    """Writes the figure as svg, png or pdf, by the ending of the file.
 
-    Both axes begin at zero. Points that coincide stand around their place, joined with it by a thin line, each with its label.
+    Raises `UsageError` and `OSError`.
+
+    Both axes begin at zero. Coinciding points are moved apart; a thin line leads to their true place.
     """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
     _frame(axes, frontier)
-    figure.canvas.draw()  # the layout is known from here on
+    figure.canvas.draw()  # computes the layout
     figure.set_layout_engine("none")
     _line_to_beat(axes, frontier)
     _front(axes, frontier)
@@ -71,7 +73,7 @@ def _front(axes: Any, frontier: Frontier) -> None:
 
 
 def _methods(axes: Any, frontier: Frontier) -> None:
-    """Draws each method by its mark with its label beside it; the points of a line share one label."""
+    """Draws the mark and the label of each method."""
     on_lines = {place for line in frontier.lines for place in line}
     scale = axes.figure.dpi / 72
     true = [tuple(float(v) / scale for v in axes.transData.transform((point.x, 100 * point.accuracy))) for point in frontier.points]
@@ -108,7 +110,10 @@ def _symbol(axes: Any, at: Sequence[float], mark: Mark, size: float) -> None:
 
 
 def _labels(axes: Any, wanted: Sequence[tuple[tuple[float, float], str, str]], taken: list[Box]) -> None:
-    """Writes each label near its point where it covers nothing, else where it covers least; a line leads there from far away."""
+    """Writes each label near its point, at the place where it covers least.
+
+    A line leads to a distant label.
+    """
     scale = axes.figure.dpi / 72
     corners = axes.get_window_extent().get_points() / scale
     frame = (float(corners[0][0]), float(corners[0][1]), float(corners[1][0]) + 8, float(corners[1][1]) + 6)
@@ -125,7 +130,7 @@ def _labels(axes: Any, wanted: Sequence[tuple[tuple[float, float], str, str]], t
 
 
 def _wrapped(label: str) -> list[str]:
-    """Breaks a label after a comma or a star where it is longer than a line."""
+    """Breaks a long label after a comma or a star."""
     lines = [""]
     for piece in label.replace(",", ",\0").replace("*", "*\0").split("\0"):
         lines = [*lines[:-1], lines[-1] + piece] if len(lines[-1] + piece) <= LONGEST else [*lines, piece]
@@ -133,7 +138,7 @@ def _wrapped(label: str) -> list[str]:
 
 
 def _spots(x: float, y: float, wide: float, high: float) -> list[Box]:
-    """Boxes around a point, the nearest first."""
+    """Returns boxes around a point, the nearest first."""
     found: list[Box] = []
     for far in (0.0, 12.0, 26.0, 44.0, 66.0, 92.0):
         lefts, rises = (x + 8 + far / 3, x - 8 - far / 3 - wide), (-high / 2, -high / 2 + far, -high / 2 - far)
@@ -143,7 +148,7 @@ def _spots(x: float, y: float, wide: float, high: float) -> list[Box]:
 
 
 def _penalty(box: Box, point: tuple[float, float], taken: Sequence[Box], frame: Box) -> float:
-    """Returns what is covered, or lies outside of the frame, in square points; and a little for the distance."""
+    """Returns the covered area of a box, with an addition for its distance."""
     inside = _common(box, frame)
     outside = (box[2] - box[0]) * (box[3] - box[1]) - inside
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)

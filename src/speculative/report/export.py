@@ -1,7 +1,9 @@
-"""Samples as a flat table with a row each: every figure of the other tables can be computed from it alone.
+"""Exports samples as a flat table with one row each.
 
-The tokens of each role stand in columns of their own, as `big_kept_tokens`. `big_shared_cache_tokens` are the tokens of its prompts that
-were found in the cache and that another chain had computed: costs count them as computed. `vote` is what a majority counts the answer by.
+All figures of the other tables follow from it.
+
+The tokens of each role have their own columns, such as `big_kept_tokens`. `big_shared_cache_tokens` are cached prompt tokens that
+another chain computed; costs count them as computed. `vote` is the spelling by which a majority counts the answer.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _NUMBER = re.compile(r"[+-]?[\d.,]+")
 
 
 def rows(samples: Sequence[Sample], folders: Folders | None = None) -> list[dict[str, Any]]:
-    """Makes one row a sample, all with the same columns; those of a role are empty where it did not work.
+    """Makes one row for each sample, all with the same columns.
+
+    Those of a role without calls are empty.
 
     `folders`: the name of the run folder of each task and label.
     """
@@ -88,7 +92,7 @@ def _row(sample: Sample, roles: Sequence[str], folders: Folders) -> dict[str, An
 
 
 def _safe(value: Any) -> Any:
-    """Returns the value with a quote before text that a spreadsheet would take for a formula."""
+    """Returns the value, with a quote if a spreadsheet would read a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(value)
     return f"'{value}" if formula else value
 

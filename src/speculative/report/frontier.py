@@ -1,7 +1,7 @@
-"""Accuracy against cost: the points of a picture, the best of them, and the line to beat.
+"""Computes accuracy against cost, the Pareto front, and the line to beat.
 
-The line to beat is `random_switch` at several shares with equal other settings. A point is best (on the Pareto front) if no other point on
-the same problems is at least as cheap and as accurate, and better in one of the two.
+The line to beat is `random_switch` at several shares with equal other settings. A point is `best` (on the front) if no other point on
+the same problems dominates it in cost and accuracy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ TIMED: tuple[AxisKey, ...] = ("seconds", "gpu")
 
 
 class Axis(Struct, frozen=True):
-    """The axis of cost. `name` is short, `title` is complete, `unit` follows its numbers."""
+    """The axis of cost.
+
+    `name` is short, `title` is complete, `unit` follows its numbers.
+    """
 
     key: AxisKey
     name: str
@@ -37,7 +40,7 @@ class Axis(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """One method: `x` in the axis' unit, accuracy and its 95 % interval from 0 to 1, and its mark."""
+    """One method: cost `x`, accuracy with its interval, and its mark."""
 
     label: str
     method: str
@@ -94,7 +97,7 @@ def _axis(rows: Sequence[MethodSummary], key: AxisKey) -> Axis:
 
 
 def usual_axis(summaries: Sequence[MethodSummary]) -> AxisKey:
-    """Returns the axis of a single picture: operations if every method has them, else tokens of the big model."""
+    """Returns the usual axis: operations, or tokens of the big model."""
     return "flops" if all("flops" in row.costs for row in summaries) else "big_tokens"
 
 

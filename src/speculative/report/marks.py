@@ -1,6 +1,6 @@
-"""Marks of methods in pictures: one table of colours and symbols for the report's page and for figures.
+"""Chooses colours and symbols of methods for the report's page and for figures.
 
-A mark depends on the method's label alone, so a method looks the same in every picture, whatever it is drawn beside.
+A mark depends on the method's label alone, so a method looks the same in every picture.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from speculative.stats.summary import CHANCE, MethodSummary
 
 
 class Symbol(Struct, frozen=True):
-    """A shape: a path of about 11 units around the origin for the page, and matplotlib's name of the same."""
+    """A shape, as a path for the page and as matplotlib's name."""
 
     path: str
     marker: str
@@ -58,7 +58,7 @@ COLOURS = (
     Colour("#5f4437", "#c9a593"),
 )
 GREY = Colour("#78828f", "#8b95a5")
-"""Of `random_switch`, the line to beat."""
+"""The colour of `random_switch`, the line to beat."""
 
 OWN = (
     *("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewrite", "early_exit", "vote"),
@@ -66,11 +66,14 @@ OWN = (
     *("step_verify", "best_step", "whole_draft", "mentor", "cue_switch", "entropy_switch", "stitch", "confidence_route"),
     *("reward_guided", "tilted_best", "advantage", "draft_verify", "budget_forcing"),
 )
-"""The methods that ship; each has the colour and the symbol of its place here."""
+"""The built-in methods; each has the colour and the symbol of its place here."""
 
 
 def mark_of(label: str, method: str) -> Mark:
-    """Returns the mark of a label. Variants of a method share its colour; their symbol comes from the label."""
+    """Returns the mark of a label.
+
+    Variants of a method share its colour; their symbol comes from the label.
+    """
     if method == CHANCE:
         return Mark(GREY, CIRCLE, hollow=True)
     name = method.partition("(")[0]
@@ -80,7 +83,10 @@ def mark_of(label: str, method: str) -> Mark:
 
 
 def marks_of(rows: Iterable[MethodSummary]) -> dict[str, Mark]:
-    """Returns the marks by label. A control has the colour of its method: a circle for chance, a diamond for a vote."""
+    """Returns the marks by label.
+
+    A control has the colour of its method: a circle for chance, a diamond for a vote.
+    """
     known = list(rows)
     marks = {row.label: mark_of(row.label, row.method) for row in known if not row.control_of}
     for row in known:
@@ -91,9 +97,9 @@ def marks_of(rows: Iterable[MethodSummary]) -> dict[str, Mark]:
 
 
 def spread(places: Sequence[tuple[float, float]], near: float, radius: float) -> list[tuple[float, float]]:
-    """Moves points that would cover each other apart: those closer than `near` stand on a circle around their middle.
+    """Moves points apart that would cover each other, onto a circle.
 
-    Returns where each is drawn, in the units of `places`.
+    Returns the new places, in the same units.
     """
     groups: list[list[int]] = []
     for number, (x, y) in enumerate(places):

@@ -1,4 +1,4 @@
-"""The report of run folders: their samples with a label for each method, and one page with every problem and chain."""
+"""Writes the report of run folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INDEX = "index"
 
 
 class Arm(Struct, frozen=True):
-    """The samples that may share a label: one method with its parameters and settings in one run folder."""
+    """One method with its parameters and settings in one run folder."""
 
     task: str
     label: str
@@ -62,7 +62,10 @@ class Gathered(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """A sample on the page. `block` names the block of its chain; without one `missing` says why, and `answer` is shown instead."""
+    """A sample on the page.
+
+    `block` names the block of its chain; without one `missing` says why, and `answer` is shown instead.
+    """
 
     task: str
     label: str
@@ -103,13 +106,16 @@ class Contents(Struct, frozen=True):
 
 
 class Report:
-    """Writes the page, reading one trace at a time. `missing` holds the errors of traces that could not be read."""
+    """Writes the page, reading one trace at a time.
+
+    `missing` holds the errors of traces that could not be read.
+    """
 
     def __init__(self, gathered: Gathered, prices: Prices | None = None) -> None:
         self.summaries = summarize([sample for sample, _ in gathered.samples], prices=prices, folders=gathered.folders)
         self.frontiers = frontiers(self.summaries)
         self.missing: list[str] = []
-        shown = {(row.task, row.label) for row in self.summaries}  # not the tries for a control that were further off
+        shown = {(row.task, row.label) for row in self.summaries}  # without control runs that are not the closest
         self.samples = [(sample, run) for sample, run in gathered.samples if (sample.task, sample.label) in shown]
         self.folders = gathered.folders
         self._runs = gathered.runs
@@ -127,7 +133,7 @@ class Report:
 
     def _chain(self, name: str, sample: Sample, run: Run) -> bytes:
         """Returns the block of a sample's chain; a damaged trace costs its own chain only."""
-        missing = "its trace was not kept"
+        missing = "the trace was not kept"
         try:
             trace = run.trace(sample)
             text = trace.started.problem.messages[-1].content if trace else ""
@@ -165,16 +171,18 @@ def frontiers(rows: Sequence[MethodSummary]) -> list[Frontier]:
 
 
 def gather(folders: Sequence[Path]) -> Gathered:
-    """Reads run folders. Raises `UsageError` for a folder that is no run, and if there is no sample at all.
+    """Reads run folders.
 
-    Samples of one label that differ in parameters, settings or folder get labels that name the difference. A label on fewer
-    problems than others of the task names that, too. Tries of one problem with different seeds become further epochs. A try that was
-    graded again counts once, with the last verdict.
+    Raises `UsageError` for other folders, and if there is no sample at all.
+
+    Samples of one label with different parameters, settings or folders get labels that name the difference. A label with fewer
+    problems than others of its task names that too. Tries of one problem with different seeds become further epochs. A try that was
+    graded again counts once, with its last verdict.
     """
     unique = list(dict.fromkeys(folder.resolve() for folder in folders))
     runs = [Run(folder) for folder in unique]
     if not any(run.samples for run in runs):
-        raise UsageError(f"{', '.join(map(str, folders))}: no sample yet; run it again when the first chains are done")
+        raise UsageError(f"{', '.join(map(str, folders))}: there is no sample yet; run it again after the first chain")
     every = [(sample, run, Arm.of(sample, number)) for number, run in enumerate(runs) for sample in run.samples]
     found = list({(arm, sample.problem, sample.epoch, sample.seed): (sample, run, arm) for sample, run, arm in every}.values())
     first: dict[Arm, Sample] = {}
@@ -197,7 +205,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
 
 
 def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]:
-    """Returns a label for each arm, given a sample of each: its own label if no other arm has the same."""
+    """Returns a unique label for each arm, given a sample of each."""
     rivals: dict[tuple[str, str], list[Arm]] = {}
     for arm in first:
         rivals.setdefault((arm.task, arm.label), []).append(arm)
@@ -211,7 +219,10 @@ def _labels(first: Mapping[Arm, Sample], names: Sequence[str]) -> dict[Arm, str]
 
 
 def _label(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Sequence[str]) -> str:
-    """Returns the label with the folder and the settings that differ. Engines that differ by folder are covered by its name."""
+    """Returns the label with the folder and the settings that differ.
+
+    Engines that differ by folder are covered by its name.
+    """
     own, differing = _values(first[arm]), list[str]()
     for name, value in own.items():
         rivals = [other for other in arms if other.folder == arm.folder or not _is_engine(name, first[arm])]
@@ -223,7 +234,7 @@ def _label(arm: Arm, arms: Sequence[Arm], first: Mapping[Arm, Sample], names: Se
 
 
 def _remarks(found: Iterable[tuple[Sample, Run, Arm]]) -> dict[Arm, str]:
-    """Returns a remark for each arm that has fewer problems than its task, or uneven tries; empty for the others."""
+    """Returns a remark for arms with fewer problems, or uneven tries."""
     tries: dict[Arm, Counter[str]] = {}
     whole: dict[str, set[str]] = {}
     for sample, _, arm in found:
@@ -263,7 +274,7 @@ def _folder_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _number_epochs(samples: Iterable[Sample]) -> list[Sample]:
-    """Gives every try of a problem an epoch of its own, the same for all methods: chains are paired by it."""
+    """Numbers the tries of each problem in the same way for all methods."""
     epochs: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
     numbered: list[Sample] = []
     for sample in samples:

@@ -1,4 +1,4 @@
-"""The drawing of a chain as an SVG picture without external files."""
+"""Draws a chain as an SVG picture without external files."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ TEXT = re.compile(
     r"(?P<after>[^>]*)>(?P<text>[^<]*)</text>"
 )
 WORD = re.compile("─{1,8}|[╭╮╰╯│]|[^\\s╭╮╰╯│─]+(?:\xa0[^\\s╭╮╰╯│─]+)*")
-"""Text without two spaces in a row. Box lines are short, so that they meet the corners in a narrower font."""
+"""Matches text without two spaces in a row. Box lines are short, so that they meet the corners in a narrower font."""
 
 
 def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> str:
     """Returns the SVG of the drawing of `terminal.draw`."""
     console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor", highlight=False)
-    console.no_color = False  # whatever the environment says of the terminal
+    console.no_color = False  # independent of the environment
     draw(console, trace, expected)
     method = trace.started.method
     drawn = console.export_svg(title=f"speculative ask --method {method}", theme=THEME, code_format=FORMAT, unique_id="speculative")
@@ -55,7 +55,7 @@ def picture(trace: Trace, expected: str | None = None, width: int = WIDTH) -> st
 
 
 def _placed(found: re.Match[str]) -> str:
-    """Splits a text of the picture into words at their own columns: viewers drop spaces and use other fonts."""
+    """Splits a text into words at their own columns, for other fonts."""
     start, text = float(found["x"]), unescape(found["text"])
     words: list[str] = []
     for word in WORD.finditer(text):

@@ -36,14 +36,14 @@ def style_of(author: str) -> Style:
 
 
 def usage_table(usage: Mapping[str, Usage]) -> Table:
-    """Returns tokens by role and kind, without the columns of cached and scored tokens if they are zero."""
+    """Returns a table of tokens by role and kind."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     shown = [place for place, name in enumerate(NUMBERS) if name not in ("cached_tokens", "scored_tokens") or all_roles(usage, name)]
     table.add_column("tokens of")
     for place in shown:
         table.add_column(HEADINGS[place], justify="right")
     table.add_column("seconds", justify="right")
-    for role, cost in sorted(usage.items()):  # which puts big before small, whoever began
+    for role, cost in sorted(usage.items()):  # big before small
         numbers = [f"{getattr(cost, NUMBERS[place]):,}" for place in shown]
         table.add_row(Text(role, style_of(role)), *numbers, f"{cost.seconds:.2f}")
     if len(usage) > 1:
@@ -58,12 +58,14 @@ def shares(usage: Mapping[str, Usage]) -> str:
     kept, spent = big_model_share(usage, "kept_tokens"), big_model_share(usage, "produced_tokens")
     if kept is None or spent is None:
         return "nothing was kept" if spent is not None else "nothing was produced"
-    told = f"big wrote {100 * kept:.0f} % of the chain's tokens"
-    return told if round(kept, 2) == round(spent, 2) else f"{told} and {100 * spent:.0f} % of all that were produced"
+    text = f"big wrote {100 * kept:.0f} % of the chain's tokens"
+    return text if round(kept, 2) == round(spent, 2) else f"{text} and {100 * spent:.0f} % of all that were produced"
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[RenderableType]:
-    """Returns tables with a line for each method, and a legend; the rows are those of `speculative compare --json`.
+    """Returns tables with a line for each method, and a legend.
+
+    The rows are those of `speculative compare --json`.
 
     `view` is the price view in which costs of methods are compared.
     """
@@ -72,7 +74,10 @@ def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[
 
 
 class Label:
-    """A method's label that breaks after a bracket, a comma or a star where it is too long for its column."""
+    """A method's label.
+
+    It breaks after a bracket, a comma or a star if it is too long for its column.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -90,18 +95,21 @@ class Label:
             yield Text(line, overflow="fold")
 
     def _pieces(self, width: int) -> list[str]:
-        """Splits the label where a line may end; within a name only if that is too long for a line."""
+        """Splits the label at possible line breaks.
+
+        A name is split only if it is too long for a line.
+        """
         whole = BREAK.split(self.text)
         return [part for piece in whole for part in (BREAK_WORD.split(piece) if len(piece) > width else [piece])]
 
 
 BREAK, BREAK_WORD = re.compile(r"(?<=[(,*])|(?<=\S )"), re.compile(r"(?<=_)")
 SHORTEST = 12
-"""The least number of columns of a label."""
+"""The smallest number of columns of a label."""
 
 
-def _named(row: Mapping[str, Any]) -> Label:
-    """Returns the method of a row; for a control its short name, since it stands below its method."""
+def _method_label(row: Mapping[str, Any]) -> Label:
+    """Returns the label of a row, which is short for controls."""
     return Label(row["label"] if row["control_of"] is None else f"  {_control(row)}")
 
 
@@ -126,7 +134,13 @@ def _right(rows: Sequence[Mapping[str, Any]]) -> Table:
         speed = NONE if row["speed"] is None else f"{row['speed']:.2f}x"
         accuracy = f"{100 * row['accuracy']:.1f} %"
         table.add_row(
-            _named(row), accuracy, _interval(row["interval"]), str(row["problems"]), str(row["chains"]), f"{row['seconds']:.2f}", speed
+            _method_label(row),
+            accuracy,
+            _interval(row["interval"]),
+            str(row["problems"]),
+            str(row["chains"]),
+            f"{row['seconds']:.2f}",
+            speed,
         )
     return table
 
@@ -141,12 +155,12 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 
         shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
         tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
-        table.add_row(_named(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
+        table.add_row(_method_label(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
     return table
 
 
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
-    """Returns the differences to the baseline and the controls, on the problems that both have."""
+    """Returns the differences to the baseline and to the controls."""
     known = {row["label"]: _control(row) if row["control_of"] else row["label"] for row in rows}
     table = _table("points", "95 % interval", "p", "here", "big kept", f"{VIEWS[view]} cost")
     for row in rows:
@@ -169,7 +183,7 @@ def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
 
 
 def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Returns pass@k and maj@k in per cent with their intervals, at most four k in a table."""
+    """Returns pass@k and maj@k with their intervals."""
     ks = sorted({int(k) for row in rows for k in row["pass_at"]})
     each = len(ks) if len(ks) <= MOST_KS else ceil(len(ks) / 2)
     return [_repeated(rows, ks[start : start + each]) for start in range(0, len(ks), each)] if ks else []
@@ -184,7 +198,7 @@ def _repeated(rows: Sequence[Mapping[str, Any]], ks: Sequence[int]) -> Table:
         for name, found in (("pass", row["pass_at"]), ("maj", row["maj_at"])):
             by = {int(k): made for k, made in found.items()}
             cells = [_estimate(by[k]) if k in by else NONE for k in ks]
-            table.add_row(_named(row) if name == "pass" else "", name, *cells)
+            table.add_row(_method_label(row) if name == "pass" else "", name, *cells)
     return table
 
 
@@ -195,7 +209,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table(*(part for view in views for part in (_heading(view, units[view]), "right")))
     for row in rows if views else ():
         cells = [_amount(row["costs"].get(view, {}).get(field)) for view in views for field in ("chain", "right")]
-        table.add_row(_named(row), *cells)
+        table.add_row(_method_label(row), *cells)
     return table
 
 
@@ -235,24 +249,24 @@ def _amount(amount: float | None) -> str:
 SCALES = {1e18: " E", 1e15: " P", 1e12: " T", 1e9: " G", 1e6: " M"}
 
 RIGHT = (
-    "seconds: mean wall time of a chain, {concurrency}. speed: big_only's seconds over the method's, if the numbers of chains at once "
-    "differ at most by a factor of two."
+    "seconds: mean wall time of a chain, {concurrency}. speed: big_only's seconds over the method's, if their numbers of concurrent "
+    "chains differ at most by a factor of two."
 )
 SPENT = (
     "big kept, big spent: the big model's share of the kept and of the produced tokens. Tokens produced and seconds of calls are "
     "means for a chain, by role."
 )
 DIFFERENCES = (
-    "points: difference in accuracy on the same problems, in points. p: p-value of no difference on all problems like these; here: on "
-    "these very problems with other seeds. big kept: in per cent, of both. cost: the method's over the other's."
+    "points: difference in accuracy on the same problems, in points. p: p-value of no difference on all similar problems; here: on "
+    "these problems with other seeds. big kept: of both, in per cent. cost: the method's over the other's."
 )
 REPEATS = "pass, maj: the chance that one of k tries, or their majority, is right, in per cent with 95 % intervals."
-UNLIKE = "Their accuracies cannot be compared; differences are on the problems that both have."
+UNLIKE = "Their accuracies cannot be compared; differences are on common problems."
 COSTS = "Costs are of 1,000 chains; right: of 1,000 right answers."
 
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
-    told = [
+    parts = [
         (_degraded(rows), True),
         (_unlike(rows), True),
         (RIGHT.format(concurrency=_concurrency(rows)), True),
@@ -261,7 +275,7 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
         (REPEATS, any(row["pass_at"] for row in rows)),
         (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
     ]
-    return " ".join(text for text, needed in told if text and needed).strip()
+    return " ".join(text for text, needed in parts if text and needed).strip()
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -274,7 +288,7 @@ def _concurrency(rows: Sequence[Mapping[str, Any]]) -> str:
     """Describes the mean concurrency of the methods."""
     had = [row["mean_concurrency"] for row in rows]
     few, many = (f"{one:.1f}".removesuffix(".0") for one in (min(had, default=1), max(had, default=1)))
-    return f"of {few} at once" if few == many else f"of {few} to {many} at once"
+    return f"{few} concurrent" if few == many else f"{few} to {many} concurrent"
 
 
 def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -282,8 +296,8 @@ def _unlike(rows: Sequence[Mapping[str, Any]]) -> str:
     had: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         had.setdefault(row["problem_set"], []).append(row)
-    told = [f"{_problems(alike[0])}: {', '.join(row['label'] for row in alike)}" for alike in had.values()]
-    return f"Not on the same problems: {'; '.join(told)}. {UNLIKE}" if len(told) > 1 else ""
+    sets = [f"{_problems(alike[0])}: {', '.join(row['label'] for row in alike)}" for alike in had.values()]
+    return f"Not on the same problems: {'; '.join(sets)}. {UNLIKE}" if len(sets) > 1 else ""
 
 
 def _problems(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A chain on the terminal: the problem, the text by author, and its cost; drawn once, or while it is written."""
+"""Draws a chain on the terminal, at its end or live."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from speculative.report.timeline import Span, Timeline, TraceRecorder
 from speculative.trace.events import AnyEvent, Phase, Started, TextDelta
 from speculative.trace.trace import Trace
 
-INTERRUPTED = "not finished: this is what was done so far"
+INTERRUPTED = "not finished: this is the part so far"
 FINISHES = {
-    "stop": "the pair came to its end",
-    "length": "the budget ran out",
-    "loop": "the same steps came again and again",
-    "context": "the model's context was full",
-    "time": "the time was up",
+    "stop": "the pair finished",
+    "length": "the token budget is used up",
+    "loop": "the same steps repeat",
+    "context": "the model's context is full",
+    "time": "the time limit is reached",
 }
 DISCARDED = Style(dim=True, strike=True, bold=False)
 
@@ -62,7 +62,7 @@ WAITING = Text("… waiting for the first text", NOTE)
 
 
 class LivePainter(TraceRecorder):
-    """A listener that draws a chain while it is written; at the end the screen shows the same as `draw`.
+    """A listener that draws a chain while it is written.
 
     Final lines scroll by, and the lines that may still change are repainted below them. `append_only`: True if the method takes
     nothing back. Otherwise only the end of the chain is shown until the chain is over.
@@ -111,7 +111,7 @@ class LivePainter(TraceRecorder):
         self._live.update(self._below(lines[self._printed :]), refresh=True)
 
     def _below(self, lines: list[Text]) -> RenderableType:
-        """Returns the part that may still change, cut to the screen: the chain's end and the open drafts."""
+        """Returns the lines that may still change, cut to the screen."""
         height = max(4, self._console.height - 3)
         open_drafts = [delta for place, delta in self.timeline.writing.items() if place[0] or not delta.committed]
         drafts = [self._draft_line(delta) for delta in open_drafts[-height // 2 :]]
@@ -128,7 +128,7 @@ class LivePainter(TraceRecorder):
 
 
 class Lines:
-    """Lays spans out. `done` holds lines that no later span changes, `open` the one that grows."""
+    """Lays out spans as lines. `done` holds final lines, `open` the growing one."""
 
     def __init__(self, labels: bool = False) -> None:
         self.done: list[Text] = []
@@ -160,7 +160,7 @@ class Lines:
 
     def _write(self, author: str, line: str) -> None:
         if self._labels and author != self._author:
-            self.open.append(f"[{author}]")  # no blank: without its labels a line is the chain's very text
+            self.open.append(f"[{author}]")  # no blank: without labels a line is the chain's text
         self._author = author
         self.open.append(line, style_of(author))
 
@@ -185,7 +185,7 @@ class Lines:
         self._block(line)
 
     def _block(self, line: Text) -> None:
-        """Adds a line of its own; the chain's text goes on below it."""
+        """Adds a separate line; the chain's text continues below it."""
         self._end_line()
         self.done.append(line)
 
@@ -197,7 +197,7 @@ class Lines:
 
 
 def lay_out(spans: Iterable[Span], labels: bool = False) -> list[Text]:
-    """Returns the lines of the spans; equal drafts discarded one after another share a line."""
+    """Returns the lines of the spans; equal discarded drafts share one."""
     lines = Lines(labels)
     for _, same in groupby(spans, key=lambda span: (span.status, span.author, span.text, span.phase, span.depth)):
         alike = list(same)
@@ -210,7 +210,7 @@ def lay_out(spans: Iterable[Span], labels: bool = False) -> list[Text]:
 
 
 def clean(text: str) -> str:
-    """Replaces the characters that steer a terminal, so that a model's text cannot move the cursor."""
+    """Replaces control characters, so that a model's text cannot move the cursor."""
     return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
@@ -261,7 +261,7 @@ def _verdict(trace: Trace, expected: str | None) -> list[Text]:
     found = extract_boxed(trace.ledger.text("answer"))
     if found is None and (expected is None or trace.ended is None):
         return []
-    verdict = Text.assemble("answer ", (clean(found) if found is not None else "none in a box", "bold"))
+    verdict = Text.assemble("answer ", (clean(found) if found is not None else "not found", "bold"))
     if expected is not None:
         holds = is_correct(found, expected)
         verdict.append("  ✓ right" if holds else f"  ✗ the right answer is {expected}", "green" if holds else "red")

@@ -1,4 +1,4 @@
-"""The timeline of a chain: spans of text with an author and a status, in the order in which their status was decided."""
+"""Computes the timeline of a chain from its events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Span(Struct, frozen=True):
     """A run of text with one author and one status.
 
     Attributes:
-        status: `kept`, `discarded`, or `note` for a remark that is no text of the chain.
+        status: `kept`, `discarded`, or `note` for a remark beside the text of the chain.
         depth: the number of rejected drafts that it follows.
         tokens: the kept tokens of kept text, and the produced tokens of other text.
         verdict: the reason why a draft was kept or discarded.
@@ -37,7 +37,7 @@ class Span(Struct, frozen=True):
     mean_logprob: float | None = None
 
 
-ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "never decided on"
+ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "undecided"
 
 
 class Timeline:
@@ -113,13 +113,13 @@ class Timeline:
                 self._become(event.index)
             case events.Asked():
                 replies = " · ".join(" ".join(reply.split()) for reply in event.replies)
-                self._note(event.call.role, f"{event.call.role} is asked aside ({event.question}): {replies}", event.call.produced_tokens)
+                self._note(event.call.role, f"question to {event.call.role} ({event.question}): {replies}", event.call.produced_tokens)
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
             case events.Cancelled():
                 self._cut_off(event)
             case events.Degraded():
-                self._note(event.survivor, f"{event.role} is lost, {event.survivor} goes on in its place: {event.error}")
+                self._note(event.survivor, f"{event.role} is lost, {event.survivor} continues: {event.error}")
             case events.Ended():
                 self.close()
             case _:
@@ -134,7 +134,7 @@ class Timeline:
         self._children = {}
 
     def _settle(self, event: AnyEvent) -> None:
-        """Forgets unfinished text whose event came, whose call was cut off, or that another draft replaced."""
+        """Forgets unfinished text that is finished, cut off or replaced."""
         proposals: Sequence[Proposal] = getattr(event, "proposals", ())
         if isinstance(event, events.Wrote | events.Answered | events.Cancelled) and event.proposal:
             proposals = (event.proposal,)
@@ -217,7 +217,7 @@ class Timeline:
         self._children = {}
 
     def _leave(self, children: dict[int, Sequence[AnyEvent]]) -> None:
-        """Adds the text of children that were not taken over as discarded, without their notes."""
+        """Adds the text of children that were not taken over."""
         for number, happened in children.items():
             self._note("method", f"chain {number + 1} on the same problem:")
             child = Timeline(happened)
@@ -243,7 +243,7 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 class TraceRecorder:
-    """A listener that keeps the events of one chain as a trace and as a timeline, also of a chain that is interrupted."""
+    """A listener that keeps the events and the timeline of one chain."""
 
     def __init__(self) -> None:
         self.trace = Trace([])

@@ -1,10 +1,10 @@
-"""A run folder: the samples of comparisons and evaluations, with their traces and where they come from.
+"""Reads and writes run folders.
 
-    DIR/samples.jsonl      a sample a line, appended as each chain ends
-    DIR/traces/NAME.jsonl  the trace of a sample, there before its sample is
-    DIR/provenance.jsonl   an object for each command that wrote here
+    DIR/samples.jsonl      one sample a line, appended as each chain ends
+    DIR/traces/NAME.jsonl  the trace of a sample, written before the sample
+    DIR/provenance.jsonl   one object for each command that wrote here
 
-A process may be killed at any moment: every file is whole except for a last line, which the next process removes.
+A process may be killed at any time: only the last line of a file may then be cut off, and the next process removes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROVENANCE = "provenance.jsonl"
 TRACES = "traces"
 
 BEGINNING = b'{"task":'
-"""The beginning of every sample. A cut-off last line with another beginning is not removed: the file is not ours."""
+"""The beginning of every sample. A cut-off last line with another beginning shows that the file is not ours."""
 
 IDENTITY = ("model", "weights", "fingerprint")
 """The fields of an engine's description that identify its model (`provenance.describe_engine`)."""
@@ -43,15 +43,18 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / SAMPLES).is_file():
-            raise UsageError(f"{path} must be a run folder, and has no {SAMPLES}; `speculative compare --out DIR` writes one")
+            raise UsageError(f"{path} must be a run folder with {SAMPLES}; `speculative compare --out DIR` writes one")
         self.samples, self._whole = _samples(path / SAMPLES)
 
     def trace(self, sample: Sample) -> Trace | None:
-        """Returns the sample's trace, or None if it was not kept. Raises `TraceFormatError`, and `SpeculativeError` for a missing file."""
+        """Returns the sample's trace, or None if it was not kept.
+
+        Raises `TraceFormatError`, and `SpeculativeError` for a missing file.
+        """
         if sample.trace is None:
             return None
         if Path(sample.trace).is_absolute() or ".." in Path(sample.trace).parts:
-            raise SpeculativeError(f"{self.path}: the trace {sample.trace} of a sample is in another folder and is not read")
+            raise SpeculativeError(f"{self.path}: the trace {sample.trace} of a sample cannot be read, it is in another folder")
         try:
             return Trace.load(self.path / sample.trace)
         except OSError as error:
@@ -72,13 +75,16 @@ class RunFolder(Run):
     """A run folder for writing, by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Makes the folder if it is missing. Raises `UsageError` if other files are there, and `SpeculativeError`."""
+        """Opens or makes the folder.
+
+        Raises `UsageError` if it holds other files, and `SpeculativeError` if it cannot be written.
+        """
         if str(path) == "-":
-            raise UsageError("the folder cannot be -; name a folder")
+            raise UsageError("the folder must have a name, got -; name a folder")
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} must be a folder, and is a file; name a folder")
+            raise UsageError(f"{path} must be a folder, got a file; name a folder")
         if path.is_dir() and any(path.iterdir()) and not (path / SAMPLES).is_file():
-            raise UsageError(f"{path} must be empty or a run folder, and holds other files; name a new folder")
+            raise UsageError(f"{path} must be empty or a run folder, got other files; name a new folder")
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._file = (path / SAMPLES).open("ab")
@@ -90,11 +96,11 @@ class RunFolder(Run):
             super().__init__(path)
             self._file.truncate(self._whole)
             (path / TRACES).mkdir(exist_ok=True)
-            for unfinished in (path / TRACES).glob(".*"):  # left by a process that was killed
+            for unfinished in (path / TRACES).glob(".*"):  # from a killed process
                 unfinished.unlink()
         except Timeout:
             self._file.close()
-            raise UsageError(f"{path} is being written by another process; wait for it, or name another folder") from None
+            raise UsageError(f"{path} is being written by another process; wait for its end, or name another folder") from None
         except BaseException:
             self.close()
             raise
@@ -106,7 +112,10 @@ class RunFolder(Run):
         self.close()
 
     def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
-        """Writes a sample, its trace first. Raises `SpeculativeError` with the file's name."""
+        """Writes a sample, its trace first.
+
+        Raises `SpeculativeError` with the file's name.
+        """
         try:
             if trace is not None:
                 sample = structs.replace(sample, trace=f"{TRACES}/{_name(sample)}.jsonl")
@@ -131,7 +140,7 @@ class RunFolder(Run):
             file.write(msgspec.json.encode(provenance) + b"\n")
 
     def admit(self, task: str, problems: Collection[str]) -> None:
-        """Raises `UsageError` if samples of the task are of other problems than these: their right answers would be counted together.
+        """Raises `UsageError` if the folder has samples of other problems of the task.
 
         `problems` are all problems of the task's data. Either set may be a subset of the other.
         """
@@ -152,7 +161,7 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
     whole = _whole(data)
     cut = data[whole:]
     if not (cut.startswith(BEGINNING) or BEGINNING.startswith(cut)):
-        raise UsageError(f"{path} must end in a sample; the file was changed, or is another file")
+        raise UsageError(f"{path} must end in a sample, got other text; the file was changed, or is not of a run folder")
     samples: list[Sample] = []
     methods: dict[bytes, tuple[str, dict[str, Any]]] = {}
     for number, line in enumerate(data[:whole].splitlines(), 1):
@@ -164,7 +173,7 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
 
 
 def _restored(sample: Sample, known: dict[bytes, tuple[str, dict[str, Any]]]) -> Sample:
-    """The sample with its method as this version writes it: a run that an older version began goes on."""
+    """Returns the sample with its method in this version's spelling."""
     kept = msgspec.json.encode((sample.method, sample.params))
     if kept not in known:
         known[kept] = restored(sample.method, sample.params)
@@ -178,7 +187,7 @@ def _whole(data: bytes) -> int:
 
 
 def _changed_models(before: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the engines of the same name that are another model now, with the old and the new value."""
+    """Yields the engines whose model changed, with both values."""
     for role, card in now.get("engines", {}).items():
         settings = _engine_settings(now, role)
         alike = [note for note in before if _engine_settings(note, role) == settings]
@@ -194,7 +203,7 @@ def _engine_settings(note: Mapping[str, Any], role: str) -> dict[str, Any]:
 
 
 def _name(sample: Sample) -> str:
-    """Returns a readable file name that is unique to the sample's method, settings, problem and try."""
+    """Returns a readable and unique file name for a sample."""
     chosen = [sample.task, sample.label, sample.problem, sample.epoch, sample.seed, sample.settings]
     chosen += [sample.method, sample.params, sample.gold]
     digest = blake2b(msgspec.json.encode(chosen), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The provenance of a run, written into its folder before it starts: command, versions, engines and hardware."""
+"""Collects the provenance of a run: command, versions, engines and hardware."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAM_TIMEOUT_S = 10.0
 
 
 def provenance(pair: Mapping[str, Engine], *, command: Sequence[str] | None = None, **more: Any) -> dict[str, Any]:
-    """Returns the provenance of a run that is about to start, as `RunFolder.note` takes it.
+    """Returns the provenance of a run, for `RunFolder.note`.
 
     It has `at` (UTC), `command` (without secrets), `versions`, `git` (commits of the working folder and of the library), `engines` by
     role and `hardware` (of this machine; the hardware behind an address is not known).
@@ -49,7 +49,7 @@ def provenance(pair: Mapping[str, Engine], *, command: Sequence[str] | None = No
 
 
 def describe_engine(engine: Engine) -> dict[str, Any]:
-    """Returns the description of an engine, and of the server behind it as it reports itself."""
+    """Describes an engine, and the server behind it."""
     server: Any = getattr(engine, "server", None)
     server_info = {"server": f"{server.kind} {server.version}".strip(), "model": server.model} if server else {"server": "in this process"}
     folder: Path | None = getattr(engine, "folder", None)
@@ -60,7 +60,7 @@ def describe_engine(engine: Engine) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python, this library, and the packages that a result may depend on."""
+    """Returns the versions of Python, this library and its packages."""
     found = {"python": platform.python_version(), "speculative-reasoning": __version__}
     for name in PACKAGES:
         try:
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
 
 
 def commits() -> dict[str, str]:
-    """Returns the git commits of the working folder (`folder`) and of the library (`library`), as far as they are checkouts."""
+    """Returns the git commits of the working folder and of the library."""
     here, library = Path.cwd(), Path(__file__)
     found = {"folder": _commit(here)}
     if _run_program("git", "-C", str(library.parent), "ls-files", "--error-unmatch", library.name):
@@ -80,7 +80,7 @@ def commits() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """Describes this machine: `16 CPU cores (x86_64), 128 GiB of memory, 2 GPUs: NVIDIA H200, NVIDIA H200`."""
+    """Describes this machine: its cores, memory and GPUs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     words = [f"{cores} CPU core{'s' * (cores != 1)} ({platform.machine()})"]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -97,7 +97,7 @@ def _commit(folder: Path) -> str:
 
 
 def _run_program(program: str, *args: str) -> str:
-    """Returns the output of a program; empty if it is missing, fails or takes too long."""
+    """Returns the output of a program, or an empty text."""
     if not shutil.which(program):
         return ""
     try:

@@ -71,5 +71,5 @@ class Sample(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
-        """The identity of the try; a run folder holds one sample of a key for each setting and seed."""
+        """The identity of the try, apart from settings and seed."""
         return (self.task, self.label, self.problem, self.epoch)

@@ -1,4 +1,4 @@
-"""Cached prompt tokens that another chain computed."""
+"""Counts cached prompt tokens that another chain computed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from speculative.trace.trace import Trace
 
 
 def shared_cache_tokens(trace: Trace) -> dict[str, int]:
-    """Sums, by role, the cached tokens that other chains had computed: those that no call of this chain had sent or got back before.
+    """Sums cached tokens that no earlier call of this chain sent or got.
 
-    Each call counts them when it is made (`PrefixMemory`), by the very tokens that it sends; so a method that branches, goes back or
-    asks side questions is charged for what it computes alone. Children share what their parent has sent.
+    Each call counts them by the tokens that it sends (`PrefixMemory`). So a method that branches, rewinds or asks questions pays for
+    all tokens that it would compute alone. Children share the sent tokens of their parent.
     """
     found: dict[str, int] = {}
     for event in trace.walk():

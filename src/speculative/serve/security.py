@@ -55,7 +55,7 @@ def check_bind(settings: Settings) -> tuple[str, ...]:
 def add_host_and_origin_checks(app: FastAPI, settings: Settings) -> None:
     """Adds the framework's checks of the `Host` header and of other sites' pages.
 
-    Without a key, whoever reaches the port may call. On loopback a browser reaches it, also for a page whose name was made to mean this
+    Without a key, every client may call. On loopback a browser reaches it, also for a page whose name was made to mean this
     machine (DNS rebinding). Such a page's requests carry its own name, so only this machine's names are allowed there.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Costs of chains in three price views: money for an API, time on devices, and floating-point operations."""
+"""Computes costs of chains in three price views."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Cost(Struct, frozen=True):
 
 
 def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View, Cost]:
-    """Computes the costs of one method's samples in each view that prices every role that worked.
+    """Computes the costs of a method's samples, by price view.
 
-    Without `prices` the bundled pair's own count.
+    `prices` are those of the bundled pair unless given.
 
     `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
-    In each view a chain pays for its whole text, also for text that another chain had left in the cache.
+    In each view a chain pays for its whole text, also for cached text of other chains.
     """
     if not samples:
         return {}
@@ -65,14 +65,14 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
 
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
-    """Returns the usage of all, as if no chain had found in the cache what another one had computed."""
+    """Returns the usage without cache hits on tokens of other chains."""
     usage = total_usage(sample.usage for sample in samples)
     shared = {role: sum(sample.shared_cache_tokens.get(role, 0) for sample in samples) for role in usage}
     return {role: structs.replace(cost, cached_tokens=max(0, cost.cached_tokens - shared[role])) for role, cost in usage.items()}
 
 
 Names = Mapping[str, tuple[str, str]]
-"""By role: the names that a price may have, the model's first."""
+"""The names that a price may have by role, the model's first."""
 
 Total = tuple[str, dict[str, float], dict[str, str]]
 """The unit, the cost of the parts, and the hardware."""

@@ -1,4 +1,7 @@
-"""Intervals and tests for what methods are compared by. Problems are the clusters: tries of one problem are alike."""
+"""Computes intervals and tests of accuracy.
+
+Problems are clusters, since tries of one problem are alike.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
 TAIL = 0.025
-"""The probability that a 95 % interval leaves out on each side."""
+"""The probability outside of a 95 % interval on each side."""
 
 MIN_P = 1e-12
-"""The smallest p-value that is reported: the sums behind it are not more exact."""
+"""The smallest reported p-value; the sums behind it are not more exact."""
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +34,7 @@ class Estimate(Struct, frozen=True):
 def wilson(p: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Computes Wilson's score interval of a proportion `p` of `n` independent trials.
 
-    It is a 95 % interval unless `z` says otherwise; `n` may be a fraction. It never leaves [0, 1], and is never a point.
+    It is a 95 % interval unless `z` is given; `n` may be a fraction. It stays within [0, 1] and always has a width.
     Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
     """
     if n <= 0:
@@ -42,16 +45,16 @@ def wilson(p: float, n: float, z: float = Z95) -> tuple[float, float]:
 
 
 class ProblemSample(Struct, frozen=True):
-    """The problems that were tried: of each the sum of its tries' values, and the number of its tries.
+    """Problems with the sum and the number of their tries' values.
 
-    A try's value lies between `lowest` and `highest`. `mean` is over all tries. The distribution of the mean over all problems like
-    these is the Bayesian bootstrap's: each problem weighs as much as a random number of the unit exponential distribution. Two more
-    problems are added, one with the lowest value and one with the highest: they stand for kinds of problems that the sample lacks, and
-    keep the error rate for every distribution of the values, however skewed. The more a problem's value, the higher is every
-    quantile, so intervals are monotone. Nothing is drawn: the distribution is integrated.
+    The value of a try lies between `lowest` and `highest`. `mean` is over all tries. The distribution of the mean over all similar
+    problems is that of the Bayesian bootstrap: the weight of each problem is a unit exponential random number. Two pseudo-problems
+    with the lowest and the highest value stand for kinds of problems that the sample lacks. They keep the error rate for every
+    distribution of the values, however skewed. A higher value raises every quantile, so intervals are monotone. The distribution
+    is integrated, not sampled.
 
     Sources: Rubin 1981, "The Bayesian bootstrap", Annals of Statistics 9; Gaffke 2005, "Three test statistics for a nonparametric
-    one-sided hypothesis on the mean of a nonnegative variable", for the extreme value in the sample. One at both ends is ours.
+    one-sided hypothesis on the mean of a nonnegative variable", for the extreme value in the sample. The value at both ends is our choice.
     """
 
     totals: Floats
@@ -61,7 +64,7 @@ class ProblemSample(Struct, frozen=True):
 
     @classmethod
     def of(cls, totals: ArrayLike, tries: ArrayLike, lowest: float, highest: float) -> ProblemSample:
-        """Takes the problems that were tried at least once."""
+        """Makes a sample of the problems that have a try."""
         sums, counts = np.asarray(totals, dtype=float), np.asarray(tries, dtype=float)
         return cls(sums[counts > 0], counts[counts > 0], lowest, highest)
 
@@ -76,7 +79,7 @@ class ProblemSample(Struct, frozen=True):
         return _probability_negative(np.concatenate([self.totals - bound * self.tries, ends]))
 
     def interval(self) -> tuple[float, float]:
-        """Computes the 95 % interval of the mean; it holds the mean of the sample."""
+        """Computes the 95 % interval of the mean. It contains the mean of the sample."""
         if not len(self.tries):
             return (self.lowest, self.highest)
         low = min(self.mean, self._quantile(TAIL, -Z95))
@@ -84,7 +87,10 @@ class ProblemSample(Struct, frozen=True):
         return (low, high)
 
     def _quantile(self, probability: float, z: float) -> float:
-        """Finds the bound with that probability below it, which is about `z` standard deviations from the mean."""
+        """Finds the quantile of a probability.
+
+        It is about `z` standard deviations from the mean.
+        """
         size = float(self.tries.mean())
         rests = np.concatenate([self.totals - self.mean * self.tries, size * np.array([self.lowest, self.highest]) - size * self.mean])
         guess = self.mean + z * float(np.sqrt(rests @ rests)) / (size * len(rests))
@@ -95,16 +101,15 @@ class ProblemSample(Struct, frozen=True):
         return _root(excess, self.lowest, self.highest, guess)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Returns the two-sided p-value of the hypothesis that the mean over all problems is `null`."""
+        """Returns the two-sided p-value of a mean over all problems."""
         below = self.probability_below(null)
         return min(1.0, max(MIN_P, 2 * min(below, 1 - below)))
 
 
 def accuracy_interval(outcomes: Sequence[Sequence[bool]]) -> tuple[float, float]:
-    """Computes a 95 % interval of the accuracy over problems like these; each inner sequence holds a problem's tries.
+    """Computes a 95 % interval of the accuracy, given each problem's tries.
 
-    It is `ProblemSample.interval`, and never narrower than Wilson's interval of as many independent trials as there were tries.
-    A problem that is solved more often raises both bounds or leaves them: no better result looks less certain to be good.
+    It is `ProblemSample.interval`, and at least as wide as Wilson's interval of independent tries. A better result never lowers a bound.
     """
     sample = ProblemSample.of([sum(tries) for tries in outcomes], [len(tries) for tries in outcomes], 0.0, 1.0)
     if not len(sample.tries):
@@ -123,12 +128,12 @@ def mean_estimate(values: ArrayLike) -> Estimate:
 
 
 def _logit(probability: float) -> float:
-    """Returns the logarithm of the odds, which is nearly straight where a distribution is searched."""
+    """Returns the logarithm of the odds, which is nearly linear near the quantiles."""
     return float(np.log(max(probability, 1e-300)) - np.log(max(1 - probability, 1e-300)))
 
 
 def _root(function: Callable[[float], float], low: float, high: float, guess: float) -> float:
-    """Finds where a rising function is 0 between `low` and `high`: by secants, and by halving where a secant leads astray."""
+    """Finds the zero of a rising function by secants or bisection."""
     scale = high - low
     at = min(max(guess, low + 1e-3 * scale), high - 1e-3 * scale)
     before: tuple[float, float] | None = None
@@ -154,10 +159,10 @@ _STEPS = np.linspace(0, 14, 71)
 
 
 def _probability_negative(slopes: Floats) -> float:
-    """Returns the probability that the sum of slope x unit exponential, one for each slope, is at most 0.
+    """Returns the probability that a weighted sum of exponentials is at most 0.
 
     Inverts the moment generating function along a path of steepest descent from the saddle point, where the integrand has one
-    peak and nothing cancels. Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
+    peak and no cancellation. Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
     """
     slopes, counts = np.unique(slopes[slopes != 0], return_counts=True)
     if not len(slopes) or slopes[0] >= 0:
@@ -172,7 +177,7 @@ def _probability_negative(slopes: Floats) -> float:
 def _probability_negative_of_positive_mean(slopes: Floats, counts: NDArray[np.int64]) -> float:
     spread = float(np.sqrt(counts @ slopes**2))
     low, high, point = 1 / float(slopes.min()), 0.0, 0.0
-    for _ in range(MAX_STEPS):  # the saddle point, where the derivative of the logarithm is 0; it need not be exact
+    for _ in range(MAX_STEPS):  # the saddle point, approximately
         rates = slopes / (1 - slopes * point)
         steepness, curvature = counts @ rates, counts @ rates**2
         low, high = (low, point) if steepness >= 0 else (point, high)

@@ -1,4 +1,4 @@
-"""Two methods on the same problems: the difference in accuracy, and the evidence for it."""
+"""Compares two methods on the same problems."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from speculative.trace.usage import big_model_share, total_usage
 
 
 class Contrast(Struct, frozen=True):
-    """Compares `label` with `against` on the same problems with the same seeds (`paired`).
+    """The comparison of `label` with `against` on common problems and seeds.
 
-    `difference` is the accuracy of the one less that of the other. `interval` (95 %) and `p` (of no difference) speak of all problems
-    like these (`stats.ProblemSample`); `p_here` speaks of these very problems, with other seeds (`exact_p`). `share_kept`: the big
-    model's share of kept tokens, of both. `costs`: the cost of the one over that of the other, in each price view that prices both.
+    Attributes:
+        difference: the accuracy of `label` minus that of `against`.
+        interval: its 95 % interval, for all similar problems (`stats.ProblemSample`).
+        p: the p-value of no difference, for all similar problems.
+        share_kept: the big model's shares of kept tokens.
+        costs: the cost of `label` over that of `against`, by price view.
+        p_here: the p-value of no difference on these very problems with other seeds (`exact_p`).
     """
 
     task: str
@@ -36,7 +40,7 @@ class Contrast(Struct, frozen=True):
 
 
 def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | None = None) -> Contrast | None:
-    """Compares the samples of two methods on the same task; returns None if they have no problem in common."""
+    """Compares the samples of two methods; None without a common problem."""
     pairs = paired(ours, theirs)
     if not pairs:
         return None
@@ -61,7 +65,10 @@ def contrast(ours: Sequence[Sample], theirs: Sequence[Sample], prices: Prices | 
 
 
 def paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
-    """Pairs chains of each problem by epoch and seed, or in that order if none are in common."""
+    """Pairs the chains of each problem by epoch and seed.
+
+    Without common ones they are paired in that order.
+    """
     found: dict[str, tuple[dict[Place, Sample], dict[Place, Sample]]] = {}
     for side, samples in enumerate((ours, theirs)):
         for sample in samples:
@@ -86,10 +93,10 @@ def kept_shares(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float | None, f
 
 
 def exact_p(leads: ArrayLike) -> float:
-    """Returns the two-sided p-value of McNemar's exact test: of pairs that differ, each side is equally likely to be the right one.
+    """Returns the two-sided p-value of McNemar's exact test.
 
-    `leads`: 1, 0 or -1 for each pair of tries, by which of the two is right. The problems are taken as they are: were the methods'
-    chances the same on average over these problems, p would be at most 0.05 in at most 5 of 100 repetitions with other seeds.
+    `leads`: 1, 0 or -1 for each pair of tries, by which of the two is right. The test is about these problems: without a difference,
+    p is at most 0.05 in at most 5 of 100 repetitions with other seeds.
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12.
     """
     pairs = np.asarray(leads, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""pass@k and maj@k of problems that were tried several times, over all choices of k tries."""
+"""Computes pass@k and maj@k over all choices of k tries of a problem."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from speculative.stats.intervals import Estimate, mean_estimate
 
 KS = (2, 4, 8, 16, 32, 64)
-"""The k of pass@k and maj@k, as far as there are tries."""
+"""The values of k; those above the number of tries are left out."""
 
 Attempt = tuple[str | None, bool]
-"""The form of the answer by which a majority counts it (None without an answer), and True if it is right."""
+"""The vote of a try (None without an answer), and True if its answer is right."""
 
 
 def available_ks(tries: Iterable[int]) -> list[int]:
@@ -26,11 +26,11 @@ def available_ks(tries: Iterable[int]) -> list[int]:
 
 
 def pass_at(tried: Sequence[Sequence[bool]]) -> dict[int, Estimate]:
-    """Computes pass@k, the chance that one of k tries is right; each inner sequence holds a problem's tries.
+    """Computes pass@k, the chance that one of k tries is right.
 
     It is the mean over problems of 1 - C(n - c, k) / C(n, k), with c of n tries right, which is unbiased. The interval takes problems as
     clusters (`intervals.mean_estimate`). Source: Chen et al. 2021, "Evaluating large language models trained on code",
-    arXiv 2107.03374, formula 1; the harness of SplitReason calls it cov@k, and takes the first k tries.
+    arXiv 2107.03374, formula 1; SplitReason's harness calls it cov@k and uses the first k tries.
     """
     n = np.array([len(tries) for tries in tried])
     right = np.array([sum(tries) for tries in tried])
@@ -43,7 +43,7 @@ def pass_at(tried: Sequence[Sequence[bool]]) -> dict[int, Estimate]:
 
 
 def maj_at(tried: Sequence[Sequence[Attempt]]) -> dict[int, Estimate]:
-    """Computes maj@k, the chance that the most common answer of k tries is right; each inner sequence holds a problem's tries.
+    """Computes maj@k, the chance that the majority of k tries is right.
 
     It is the mean over problems of `majority`; the interval takes problems as clusters. Source: Wang et al. 2022,
     "Self-consistency improves chain of thought reasoning in language models", arXiv 2203.11171.
@@ -54,10 +54,10 @@ def maj_at(tried: Sequence[Sequence[Attempt]]) -> dict[int, Estimate]:
 
 
 def majority(tries: Sequence[Attempt], ks: Sequence[int]) -> list[float]:
-    """Returns for each k the chance that a majority among k tries is right; all choices of k tries count alike.
+    """Returns for each k the chance that the majority is right.
 
-    Answers that tie for the most votes win equally often. A try without an answer has no vote, and k tries without any answer
-    are wrong. If only some of the tries with one answer are right, the answer is right in their proportion.
+    Answers with equally many votes win equally often. A try without an answer has no vote, and k tries without an answer are wrong.
+    An answer that is right in some tries only is right in their proportion.
     """
     votes = Counter(vote for vote, _ in tries if vote is not None)
     rights = Counter(vote for vote, right in tries if vote is not None and right)
@@ -71,10 +71,10 @@ def majority(tries: Sequence[Attempt], ks: Sequence[int]) -> list[float]:
 
 @lru_cache(maxsize=1 << 16)
 def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) -> tuple[float, ...]:
-    """Returns for each k the chance that an answer with `own` votes wins against the others, with ties split evenly.
+    """Returns for each k the chance that an answer wins against the others.
 
-    Counts the choices in which it has t votes and no other has more, for all t that another can reach: `ways[t - 1, m, s]` counts
-    the choices of s votes of the others of which m tie with it. Above that, every choice wins.
+    It counts the choices in which the answer has t votes and no other has more. `ways[t - 1, m, s]` is the number of choices of s
+    votes of the others with m ties. With more votes than any other can have, every choice wins.
     """
     most, rest, n = max(ks, default=0), sum(others) + blank, own + sum(others) + blank
     reached = min(own, most, max(others, default=0))
@@ -91,7 +91,7 @@ def _wins(own: int, others: tuple[int, ...], blank: int, ks: tuple[int, ...]) ->
 
 
 def _joined(ways: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Adds another answer with `count` votes, of which s are chosen: fewer than t, or t, which ties."""
+    """Adds another answer with `count` votes."""
     joined = np.zeros_like(ways)
     for s in range(min(count, len(ways)) + 1):
         chosen, room = comb(count, s), ways.shape[2] - s

@@ -1,4 +1,4 @@
-"""Prices of tokens, devices and parameters, from a TOML file of the user (docs/statistics.md)."""
+"""Reads prices of tokens, devices and parameters from a TOML file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class TokenPrices(_Table):
 
 
 class Api(_Table):
-    """`[api]`: prices by model or by role; the model's name goes first."""
+    """The table `[api]`: prices by model or by role.
+
+    A model's price goes before a role's.
+    """
 
     currency: Currency
     prices: dict[str, TokenPrices]
@@ -47,7 +50,10 @@ class Device(_Table):
 
 
 class Gpu(_Table):
-    """`[gpu]`: the devices, and the devices that each model or role occupies; several may share one."""
+    """The table `[gpu]`: the devices, and those that each model or role occupies.
+
+    Several may share one.
+    """
 
     currency: Currency
     devices: dict[str, Device]
@@ -64,7 +70,7 @@ class Gpu(_Table):
 
 
 class Flops(_Table):
-    """`[flops]`: the parameters that are used for a token, by model or by role."""
+    """The table `[flops]`: the parameters that a token uses, by model or by role."""
 
     parameters: dict[str, Annotated[float, Field(gt=0)]]
 
@@ -78,7 +84,7 @@ class Prices(_Table):
 
     @classmethod
     def load(cls, path: Path) -> Prices:
-        """Reads a file. Raises `UsageError` with the file, the key and the value."""
+        """Reads a file. Raises `UsageError` that names the file, the key and the value."""
         try:
             text = read_text(path, f"prices {path}", "name a TOML file, docs/statistics.md shows one")
             return cls.model_validate(tomllib.loads(text))
@@ -88,7 +94,7 @@ class Prices(_Table):
             raise UsageError(f"prices {path}: {'; '.join(map(_describe, error.errors()))}") from None
 
     def lacking(self, roles: Mapping[str, str]) -> list[str]:
-        """Returns the missing entries, as `api.prices.judge`; `roles` holds the model of each role."""
+        """Returns the missing entries of roles, as `api.prices.judge`."""
         tables: list[tuple[str, Iterable[str]]] = []
         tables += [("api.prices", self.api.prices)] if self.api else []
         tables += [("gpu.occupies", self.gpu.occupies)] if self.gpu else []
@@ -98,7 +104,10 @@ class Prices(_Table):
 
 @cache
 def default_prices() -> Prices:
-    """Returns the prices of the bundled pair; they are by model and price no other model."""
+    """Returns the prices of the bundled pair.
+
+    They name its models, so they price no others.
+    """
     return Prices.model_validate(tomllib.loads(files("speculative").joinpath("bundled", "prices.toml").read_text(encoding="utf-8")))
 
 

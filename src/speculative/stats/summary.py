@@ -1,4 +1,4 @@
-"""A method's samples summed up: one row of every comparison."""
+"""Summarizes the samples of a method: one row of a comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_CONCURRENCY_RATIO = 2
 
 
 class MethodSummary(Struct, frozen=True):
-    """The samples of a method on a task, summed up.
+    """The summary of a method's samples on a task.
 
     Attributes:
         accuracy: the share of the chains whose answer is right.
@@ -86,7 +86,7 @@ def summarize(
 
     Args:
         samples: graded chains of any tasks and methods.
-        labels: the order of the methods; others follow as they come.
+        labels: the order of the methods; others follow in the order of their samples.
         prices: the price views; the bundled pair's unless given.
         folders: the run folder of each task and label.
     """
@@ -94,7 +94,10 @@ def summarize(
 
 
 def problem_set(problems: Iterable[str]) -> str:
-    """Returns a hash of the problems of chains; it is the same however often each was tried, if all were tried equally often."""
+    """Returns a hash of problems.
+
+    It does not depend on the number of tries, if all problems have equally many.
+    """
     tries = Counter(problems)
     least = gcd(*tries.values())
     return blake2b(repr(sorted((problem, times // least) for problem, times in tries.items())).encode(), digest_size=5).hexdigest()
@@ -137,10 +140,10 @@ def _baseline(samples: Sequence[Sample], baselines: Sequence[list[Sample]], fold
 
 
 def closest_controls(samples: Sequence[Sample], controls: Sequence[list[Sample]]) -> list[list[Sample]]:
-    """Returns the controls of a method with only the closest runs of `random_switch` by kept share.
+    """Returns the controls of a method with the closest `random_switch`.
 
-    A run with fewer chains in common with the method gives way to one that has more, unless several such runs, each closer, have all
-    of its chains together: a method with several seeds has a run for each seed.
+    A run with more chains in common with the method goes before one with fewer. The exception are several closer runs that together
+    have all of its chains: a method with several seeds has a run for each seed.
     """
     runs: list[ControlRun] = []
     for control in controls:
@@ -151,7 +154,7 @@ def closest_controls(samples: Sequence[Sample], controls: Sequence[list[Sample]]
 
 
 class ControlRun(Struct, frozen=True):
-    """A run of `random_switch`, the method's chains that it is paired with, and how far its kept share is from theirs."""
+    """A run of `random_switch` and the distance of its kept share."""
 
     samples: list[Sample]
     chains: set[tuple[str, int, int]]
@@ -212,7 +215,7 @@ def _summary(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: l
 
 
 def similar_concurrency(one: float, other: float) -> bool:
-    """Returns True if two mean concurrencies differ at most by a factor of two, so that wall times can be compared."""
+    """Returns True if two mean concurrencies allow comparing wall times."""
     return 1 / MAX_CONCURRENCY_RATIO <= one / other <= MAX_CONCURRENCY_RATIO
 
 

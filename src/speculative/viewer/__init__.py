@@ -1,1 +1,1 @@
-"""The page that shows chains and reports in a browser: its modules, its style, and how data gets into it."""
+"""The page that shows chains and reports in a browser."""

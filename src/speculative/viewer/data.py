@@ -1,6 +1,6 @@
-"""Data in a page: deflated JSON in base64, unpacked when it is looked at.
+"""Packs data into a page, as deflated JSON in base64.
 
-A page holds thousands of chains and shows a few at a time, so each chain is a block of its own.
+A page holds thousands of chains and shows a few, so each chain is a block of its own.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import Any
 import msgspec
 
 LEVEL = 9
-"""The compression level of zlib: a page is written once and kept."""
+"""The compression level of zlib."""
 
 
 def pack(value: Any) -> bytes:
-    """Returns base64 of the deflated JSON, which is safe in a page whatever the value holds."""
+    """Returns base64 of the deflated JSON, which is safe in a page for every value."""
     return binascii.b2a_base64(zlib.compress(msgspec.json.encode(value), LEVEL), newline=False)
 
 
 def unpack(block: bytes, type: Any = Any) -> Any:
-    """Returns the packed value. Raises `zlib.error`, `binascii.Error` and `msgspec.MsgspecError` for other data."""
+    """Returns the packed value.
+
+    Raises `zlib.error`, `binascii.Error` and `msgspec.MsgspecError` for other data.
+    """
     return msgspec.json.decode(zlib.decompress(binascii.a2b_base64(block)), type=type)

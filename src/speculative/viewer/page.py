@@ -1,7 +1,7 @@
-"""A page in one file that needs no network: the modules of this folder as one script, with the data that they show.
+"""Builds a page in one file that needs no network.
 
-Model text is hostile. It stands only in blocks of base64, the modules put it only into text nodes, and the page's content security
-policy allows its own script and style and no request.
+Model text is not trusted. It stands in blocks of base64, the modules put it into text nodes only, and the content security policy
+allows only the page's own script and style, without requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEAD = """<!doctype html>
 <body>
 <main id="page">
 <p id="wait" role="status">Unpacking …</p>
-<noscript><p>This page is drawn by JavaScript, which is switched off.</p></noscript>
+<noscript><p>This page needs JavaScript, which is switched off.</p></noscript>
 </main>
 """
 BLOCK = '<script type="text/plain" id="{name}">'
@@ -62,7 +62,7 @@ def page(module: str, blocks: Mapping[str, bytes]) -> bytes:
 
 
 def bundle(module: str) -> str:
-    """Joins a module and its imports into one script: imports come first, each in its own scope."""
+    """Joins a module and its imports into one script."""
     return "\n".join(_modules(module.removesuffix(".js"), set()))
 
 

@@ -12,7 +12,7 @@ const page = document.getElementById("page");
 function verdict({ boxed, expected, right }) {
   if (boxed === null && right === null) return null;
   const told = right === null ? "" : right ? "✓ right" : `✗ the right answer is ${expected}`;
-  const box = h("b", { class: "found", text: boxed ?? "none in a box" });
+  const box = h("b", { class: "found", text: boxed ?? "not found" });
   return h("p", { class: `outcome ${right === null ? "" : right ? "right" : "wrong"}` }, "answer ", box, " ", h("span", { text: told }));
 }
 

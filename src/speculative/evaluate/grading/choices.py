@@ -1,4 +1,4 @@
-"""Where the answer stands in a text, and how a reference solution or a choice is brought into that shape."""
+"""Reads choices, shuffles options, and boxes the answers of reference solutions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def letter(answer: str) -> str | None:
-    r"""The one choice that an answer names, as a capital: `B`, `(b)`, `\text{B}`, `B) 5 m`, `Option B`; None if none or several.
+    r"""Returns the one choice of an answer as a capital, or None.
 
-    A letter that begins a word or a sentence ("A cat") is no choice, and neither is a second one ("B or C", "A, B").
+    Examples are `B`, `(b)`, `\text{B}`, `B) 5 m` and `Option B`.
+
+    A letter that begins a word or a sentence ("A cat") does not count, nor do two choices ("B or C", "A, B").
     """
     plain = re.sub(r"[${}*~`_\"']|\\[,;!()\[\] ]|\\q?quad(?![a-z])", " ", _FONT.sub("", plain_signs(answer[-WINDOW:])))
     plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:])", "", plain).strip(" \n\t.!")
@@ -37,14 +39,14 @@ def letter(answer: str) -> str | None:
 
 
 class Choices(NamedTuple):
-    """Options in the order in which they are shown, and the letter of the right one."""
+    """Options in their shown order, and the letter of the right one."""
 
     options: list[str]
     gold: str
 
 
 def shuffle_options(question: str, options: Sequence[str], correct: int = 0) -> Choices:
-    """The options in an order fixed by a hash of question and option: the same on every machine, whatever the data's own order.
+    """Orders options by a hash of question and option.
 
     `correct` is the index of the right one in `options`.
     """
@@ -57,13 +59,13 @@ def shuffle_options(question: str, options: Sequence[str], correct: int = 0) -> 
 
 
 def box_gsm8k(solution: str) -> str:
-    r"""A GSM8K solution with its last `#### n` written as `\boxed{n}`."""
+    r"""Writes the last `#### n` of a GSM8K solution as `\boxed{n}`."""
     before, mark, answer = solution.rpartition("####")
     return f"{before}\\boxed{{{answer.strip()}}}" if mark else solution
 
 
 def box_aime(solution: str) -> str:
-    r"""An AIME solution as it is if it has a box; else with the last integer that ends a formula (`= 204$`) boxed behind it."""
+    r"""Boxes the last integer that ends a formula in an AIME solution."""
     if extract_boxed(solution) is not None:
         return solution
     last = re.findall(r"=\s*([0-9]{1,3})\s*\$", solution)

@@ -1,6 +1,8 @@
-"""Compares two forms. The mathematics is left to `Mathematics`, which asks the grading process.
+"""Compares two forms of answers.
 
-Where the process calls two answers equal, a shape says no only for a reason of its own: see `OPEN`.
+`Mathematics` asks the grading process about formulas.
+
+If the process finds two answers equal, it overrules the reasons in `OPEN` only.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ UNREAD = "not equal, compared as text"
 SHAPE = "another kind of answer"
 MISSING = "one of the values is missing"
 OPEN = frozenset({UNREAD, SHAPE, MISSING})
-"""Reasons that the process may overrule. Every other one stands: units, brackets, numbers of values, undone arithmetic, words."""
+"""Reasons that the process may overrule. Units, brackets, numbers of values, undone arithmetic and words stay different."""
 
 
 class Mathematics:
-    """Compares mathematics in LaTeX. `tolerance`: the relative difference that a rounded decimal may have, 0 for none."""
+    """Compares mathematics in LaTeX.
+
+    `tolerance`: the relative difference that a rounded decimal may have, 0 for none.
+    """
 
     def __init__(self, ask: Callable[..., Reply], tolerance: float = 0) -> None:
         self._ask = ask
@@ -34,7 +39,7 @@ class Mathematics:
         return "" if reply.yes else reply.why
 
     def close(self, one: str, other: str, absolute: float, relative: float = 0) -> bool:
-        """Returns True if two constants differ by less than that, or one of them is no constant."""
+        """Returns True if two constants differ by less than a bound."""
         return self._ask("close", one, other, str(absolute), str(relative)).yes
 
     def same_by_library(self, gold: str, answer: str) -> bool:
@@ -43,7 +48,7 @@ class Mathematics:
 
 
 def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
-    """Returns an empty text if the two are the same answer, else why not."""
+    """Returns an empty text if the two are the same answer, else the reason."""
     if isinstance(gold, Bag) and len(gold.items) == 1 and not isinstance(answer, Bag):
         return mismatch_reason(gold.items[0], answer, mathematics)
     if isinstance(answer, Bag) and len(answer.items) == 1 and not isinstance(gold, Bag):
@@ -65,26 +70,26 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
         # a short word without \\text looks like a product of variables
-        return "" if _spelled(gold) == _spelled(answer) else "words for a formula, or a formula for words"
+        return "" if _words(gold) == _words(answer) else "words instead of a formula, or vice versa"
     return _shapes(gold, answer)
 
 
 def _shapes(gold: Form, answer: Form) -> str:
-    """Returns why forms of two kinds are not the same answer."""
+    """Returns the reason why forms of two kinds differ."""
     kinds = {type(gold), type(answer)}
     if Words in kinds:
-        return "words for a value, or a value for words"
+        return "words instead of a value, or vice versa"
     if Based in kinds:
         return "a number in another base"
     if Group in kinds and kinds & {Bag, Number}:
-        return "a point or an interval for a list or a number, or the other way round"
+        return "a point or an interval instead of a list or a number, or vice versa"
     if kinds == {Bag, Number}:
-        return "one value where several are right, or the other way round"
+        return "one value instead of several, or vice versa"
     return SHAPE
 
 
 def _rounded(gold: Form, answer: Form, mathematics: Mathematics) -> str:
-    r"""`\sqrt{66} \approx 8.12` is either of its sides, if they agree."""
+    r"""Compares values with their rounding, as `\sqrt{66} \approx 8.12`."""
     if isinstance(gold, Rounded):
         first = mismatch_reason(gold.exact, answer, mathematics)
         return first and mismatch_reason(gold.shown, answer, mathematics) and first
@@ -110,7 +115,10 @@ def _agree(one: Form, other: Form, absolute: float, mathematics: Mathematics) ->
 
 
 def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
-    """x = 5 and 5 are the same, x = 5 and y = 5 are not; where only the answer has an equation, its last side counts."""
+    """Compares equations: x = 5 equals 5, but not y = 5.
+
+    If only the answer is an equation, its last side counts.
+    """
     if not isinstance(gold, Equation):
         assert isinstance(answer, Equation)
         return mismatch_reason(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
@@ -124,18 +132,21 @@ def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
 
 
 def _contradiction(answer: Equation, mathematics: Mathematics) -> str:
-    """43 = 42 is no way to say 42."""
+    """Returns a reason if the sides of an answer differ, as in 43 = 42."""
     value = answer.value.shown if isinstance(answer.value, Rounded) else answer.value
     agree = all(_agree(other, value, 0, mathematics) for other in answer.others)
     return "" if agree or isinstance(answer.value, Rounded) else "the answer contradicts itself"
 
 
-def _spelled(form: Words | Math) -> str:
+def _words(form: Words | Math) -> str:
     return form.text if isinstance(form, Words) else form.latex.lower()
 
 
 def _same_name(gold: str, answer: str) -> bool:
-    """Returns True for one name, also where a function's variable has another letter or words stand for the name."""
+    """Returns True for equal names.
+
+    A function's variable may have another letter, and words equal any name.
+    """
     argument = re.compile(r"(?<=[a-zA-Z])\([a-zA-Z]\)$")
     return argument.sub("()", gold) == argument.sub("()", answer) or "text" in gold or "text" in answer
 
@@ -157,7 +168,7 @@ def _values(gold: Number | Math, answer: Number | Math, mathematics: Mathematics
 
 
 def _is_decimal(*sides: Number | Math) -> bool:
-    """Returns True if one side is a number that may be a rounded decimal: no whole one, and nothing but 2 and 5 below the line."""
+    """Returns True if one side may be a rounded decimal."""
     for side in sides:
         if isinstance(side, Number):
             below = side.value.denominator
@@ -182,7 +193,7 @@ def latex(value: Number | Math) -> str:
 
 
 def _distinct(bag: Bag) -> list[Form]:
-    """The items of a bag; a point that is named twice is one."""
+    """Returns the items of a bag, without repeated points."""
     items: list[Form] = []
     for item in bag.items:
         if not (isinstance(item, Group) and item in items):

@@ -1,7 +1,7 @@
-r"""The forms of an answer (number, words, tuple or interval, list or set, equation, mathematics), and their reader.
+r"""Reads the form of an answer, such as a number, a list or an equation.
 
-math-verify takes (1,2) for 1,2 and 52_8 for 52, and does not see that 2<=x<5 is [2,5). So the shape is read here and
-compared strictly (`compare`), and only what has no shape of its own (`Math`) is left to math-verify.
+math-verify reads (1,2) as 1,2 and 52_8 as 52, and does not recognize 2<=x<5 as [2,5). So forms are read here and compared strictly
+(`compare`); math-verify compares only answers without a form of their own (`Math`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Number(Struct, frozen=True):
 
 
 class Based(Struct, frozen=True):
-    """Digits in a base that is written beside them: 52_8."""
+    """Digits with their base: 52_8."""
 
     digits: str
     base: int
@@ -39,7 +39,7 @@ class Words(Struct, frozen=True):
 
 
 class Math(Struct, frozen=True):
-    """LaTeX to be compared as mathematics; an `opaque` one can only be compared as text."""
+    """LaTeX that is compared as mathematics, or as text if it is `opaque`."""
 
     latex: str
     unit: str | None = None
@@ -47,7 +47,7 @@ class Math(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """Ordered, in brackets: a point, an interval, a matrix (`left` is then "matrix") and its rows."""
+    """An ordered group in brackets: a point, an interval, a matrix or its row."""
 
     left: str
     right: str
@@ -55,15 +55,19 @@ class Group(Struct, frozen=True):
 
 
 class Bag(Struct, frozen=True):
-    """Unordered: a list of solutions, a set, a union."""
+    """An unordered group: a list of solutions, a set, a union."""
 
     items: tuple[Form, ...]
 
 
 class Equation(Struct, frozen=True):
-    """`name` = `value` if the left side is a name ("" otherwise; `value` is then the last side). `whole` is all of it.
+    """An equation.
 
-    `others`: the sides between the name and the value, which have to agree with it.
+    Attributes:
+        name: the left side if it is a name, else "".
+        value: the last side.
+        whole: the whole equation.
+        others: the sides between the name and the value, which must equal it.
     """
 
     name: str
@@ -73,7 +77,7 @@ class Equation(Struct, frozen=True):
 
 
 class Rounded(Struct, frozen=True):
-    """An exact value and the decimal that is shown for it, with `digits` after the point: sqrt(66) or 8.12."""
+    """An exact value and its rounding: sqrt(66) and 8.12."""
 
     exact: Form
     shown: Form
@@ -84,11 +88,11 @@ Form: TypeAlias = Number | Based | Words | Math | Group | Bag | Equation | Round
 
 
 DEPTH = 64
-"""Brackets in brackets that are read. An answer has a handful; thousands would cost seconds."""
+"""The limit of nested brackets. An answer has a few; thousands would cost seconds."""
 
 
 class QuestionHints(Struct, frozen=True):
-    """What the question settles: that numbers are percentages, the base in which they are to be written, the things it counts."""
+    """The hints of a question: percents, a number base, and counted nouns."""
 
     percent: bool = False
     base: int | None = None
@@ -101,7 +105,7 @@ _MINUS_INFINITY = Math(r"-\infty")
 _ATOM = (
     r"(?:\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
     r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)|\\text\{[^{}]*\}"
-    # what has a name of several letters: a segment, an angle, a size, a function's value
+    # names of several letters: a segment, an angle, a size, the value of a function
     r"|(?:\\(?:angle|overline|triangle|widehat|vec) ?)?\{?[A-Z]{2,5}\}?(?: ?_ ?\{?[A-Za-z0-9]+\}?)?"
     r"|[a-zA-Z] ?\( ?-?[0-9]+ ?\)|P ?\( ?[A-Z] ?\)"
 )
@@ -109,7 +113,7 @@ _SIZED = rf"(?:{_ATOM})|\| ?(?:{_ATOM}) ?\||\\frac\{{ ?(?:{_ATOM}) ?\}}\{{ ?(?:{
 _NAME = re.compile(rf"(?:{_SIZED})(?: ?[:/] ?(?:{_SIZED}))*")
 _RELATION = re.compile(r"(?<!\\)(?:\\le(?![a-z])|\\ge(?![a-z])|<|>)")
 _BASES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-# digits with a base beside them; the digits may stand in a pair of round brackets, and in no half of one
+# digits with their base; both round brackets may surround the digits, or none
 _DIGITS = r"[0-9][0-9A-Fa-f]*|[A-F]{2,}[0-9A-F]*|[A-F][0-9][0-9A-F]*"
 _BASED = re.compile(
     rf"(?=[^()]*_|\([^()]*\) ?_)\(?({_DIGITS})\)? ?_ ?(?:\{{ ?(?:\\text\{{)? ?([0-9]+|[a-z]+) ?\}}?\}}?|([0-9])|\\text\{{([a-z]+)\}})"
@@ -130,13 +134,13 @@ _OPAQUE = re.compile(
     r"[:']|[-+] ?[-+]|\\circ|\\text\{[^{}]{2,}\}|[0-9)] ?_|\\%|%|\$|\\ne|\\mid|(?<![_^])[0-9] [0-9]|\\begin|\\operatorname|^\{ ?\}"
     r"|\\(?:wedge|vee|neg|sim|rightarrow|Rightarrow|leftrightarrow|iff|cap|subset|equiv|pmod|partial|nabla|forall|exists|perp|parallel)(?![a-z])"
 )
-"""What the grammar cannot read, or reads as something else: compared as text, before math-verify is hints."""
+"""Matches LaTeX that the grammar misreads. It is compared as text."""
 _BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
 _CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
 def split(text: str, mark: re.Pattern[str]) -> list[str]:
-    """The parts of `text` between the marks that stand in no bracket of any kind."""
+    """Splits a text at the marks outside of all brackets."""
     parts, depth, start = [""], 0, 0
     while start < len(text):
         found = mark.match(text, start) if not depth else None
@@ -158,9 +162,11 @@ _ABOUT, _PLUS_MINUS = re.compile(r"\\approx(?![a-z])"), re.compile(r"\\(?:pm|mp)
 
 
 def read(text: str, commas: bool = True, hints: QuestionHints = NO_HINTS) -> Form:
-    """Returns the form of a tidy answer. `commas` reads 1,234 as one number and not as a list of two.
+    """Returns the form of a tidy answer.
 
-    Raises `ValueError` for what is nested more than `DEPTH` times.
+    `commas` reads 1,234 as one number and not as a list of two.
+
+    Raises `ValueError` for more than `DEPTH` nested brackets.
     """
     depth = 0
     for sign in text:
@@ -199,7 +205,7 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
 
 
 def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) -> Form:
-    """`x \approx 11` gives x a value; in `\\sqrt{66} \approx 8.12` the second side only shows the first one."""
+    """Reads `x \\approx 11` and `\\sqrt{66} \\approx 8.12`."""
     value = _read(parts[-1], commas, hints)
     if len(parts) == 2 and _NAME.fullmatch(parts[0]):
         return Equation(strip_spaces(parts[0]), value, _math(text, hints))
@@ -210,7 +216,7 @@ def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) ->
 
 
 def _difference(text: str, hints: QuestionHints) -> Form | None:
-    r"""`\mathbb{R} \setminus \{2, 3\}` as the intervals that are left."""
+    r"""Reads `\mathbb{R} \setminus \{2, 3\}` as the remaining intervals."""
     parts = split(text, _SETMINUS)
     if len(parts) != 2 or not all(parts):
         return None
@@ -221,7 +227,7 @@ def _difference(text: str, hints: QuestionHints) -> Form | None:
 
 
 def _without(holes: list[Form]) -> Form | None:
-    """The real numbers without some, if it is known in which order these are."""
+    """Returns the real numbers without some, if their order is known."""
     numbers = [hole for hole in holes if isinstance(hole, Number)]
     if len(holes) > 1 and len(numbers) < len(holes):
         return None
@@ -259,12 +265,12 @@ def _number(text: str, commas: bool, hints: QuestionHints) -> Form | None:
 
 
 def _flat(forms: Iterable[Form]) -> tuple[Form, ...]:
-    """A bag in a bag (1 and -1 for a plus-minus) is no value of its own."""
+    """Returns the items of nested bags: a plus-minus has two values."""
     return tuple(item for form in forms for item in (form.items if isinstance(form, Bag) else (form,)))
 
 
 def base_named(name: str) -> int | None:
-    """The base that is written as 8 or as eight."""
+    """Returns the base that is written as 8 or as eight, or None."""
     base = int(name[:3]) if name.isdigit() else _BASES.index(name.lower()) if name.lower() in _BASES else 0
     return base if base > 1 else None
 
@@ -274,7 +280,7 @@ def _in_base(digits: str, base: int) -> Form:
 
 
 def _words(text: str) -> Words | None:
-    """Words are what stands in \\text{…}; bare, one of them has at least four letters (abc may be a product)."""
+    """Reads words in \\text{…}, or bare ones of at least four letters."""
     inner = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
     plain = " ".join(inner.split()).rstrip(".")
     if not (_PLAIN_WORDS if inner != text else _WORDS).fullmatch(plain):
@@ -325,7 +331,10 @@ def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
 
 
 def _inequality(text: str, hints: QuestionHints) -> Form | None:
-    """x < a, a <= x < b and their mirror images as intervals of x; other inequalities are no form of their own."""
+    """Reads x < a, a <= x < b and their mirror images as intervals of x.
+
+    Other inequalities give None.
+    """
     sides, signs = split(text, _RELATION), [sign.strip() for sign in _RELATION.findall(text)]
     if len(signs) != len(sides) - 1 or len(sides) not in {2, 3} or not all(sides):
         return None
@@ -347,7 +356,7 @@ def _inequality(text: str, hints: QuestionHints) -> Form | None:
 
 
 def _sized(name: str, sides: list[str], signs: list[str], text: str, hints: QuestionHints) -> Form | None:
-    """|x| < a, a <= |x| <= b and |x| > a as intervals of x, for numbers."""
+    """Reads |x| < a, a <= |x| <= b and |x| > a with numbers as intervals of x."""
     low, high = ((_read(side, True, hints) if side else None) for side in (sides[0], sides[2]))
     if not isinstance(low, Number | None) or not isinstance(high, Number | None):
         return None
@@ -368,7 +377,10 @@ def _plus_minus(text: str, hints: QuestionHints) -> Form | None:
 
 
 def _balanced(text: str, mixed: bool = True) -> bool:
-    """Whether every bracket is closed by one of its kind; ( and [ are of a kind in `mixed` text, which may hold intervals."""
+    """Returns True if all brackets match.
+
+    In `mixed` text, which may hold intervals, ( and [ match each other.
+    """
     open_ones: list[str] = []
     for sign in text:
         if sign in "([{":
@@ -388,12 +400,12 @@ def _math(text: str, hints: QuestionHints) -> Math:
     latex = re.sub(r"([0-9]+|\\frac\{[0-9]+\}\{[0-9]+\}) ?\^ ?(?:\{ ?\\circ ?\}|\\circ)", r"(\\frac{\1 \\pi}{180})", latex)
     latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
     latex = _DECIMAL.sub(_exact, latex)
-    latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is no constant
+    latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is a variable
     sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
     return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
 
 
 def _exact(found: re.Match[str]) -> str:
-    """A decimal as a fraction: math-verify compares floats to six places only."""
+    """Writes a decimal as a fraction, which math-verify compares exactly."""
     fraction = f"\\frac{{{int(found[2] + found[3])}}}{{{10 ** len(found[3])}}}"
     return f"{found[1]}{{{fraction}}}" if found[1] else fraction

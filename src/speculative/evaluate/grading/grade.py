@@ -1,12 +1,11 @@
-r"""One grader for all doors: `grade(text, gold)` says whether a text's answer is the right one, and why.
+r"""Grades answers by `grade(text, gold)`.
 
     >>> grade(r"So it is $\boxed{033}$.", "33", kind="integer").correct
     True
 
-It is given what stands after the thinking, and nothing else; it knows no markers. The answer is in the last box. Three kinds:
-`integer` (AIME, GSM8K) and `letter` (choices) need no package; `math` is for all else and needs the extra `eval`. The
-text is a stranger's: it is never evaluated as code. A comparison that takes too much processor time or memory is undecided, which is
-a verdict of its own; it does not depend on what else the machine does.
+The text is the part after the thinking, and its answer is the last box. There are three kinds of grading: `integer` (AIME, GSM8K)
+and `letter` (choices) need no package; `math` is for all others and needs the extra `eval`. The text is not trusted and is never
+evaluated as code. A comparison that exceeds its limits of processor time or memory is undecided; other load on the machine has no effect.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _PERCENT = re.compile(
 _BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IGNORECASE)
 _ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
-"""Stands in texts that math-verify reads in a way that proves nothing: units and bases dropped, decimals rounded."""
+"""Matches texts that math-verify reads inexactly: it drops units and bases, and rounds decimals."""
 _CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
 """An end of an interval at infinity that is written as if it belonged to it. math-verify reads it as an open one."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
@@ -48,9 +47,13 @@ PERCENT = QuestionHints(percent=True)
 
 
 class Verdict(Struct, frozen=True):
-    """Whether the answer is right, the answer as it was written (None if there is none), and why.
+    """The result of a grade.
 
-    `undecided`: the comparison had no end within its limits, so it is not known whether the answer is right.
+    Attributes:
+        correct: True if the answer is right.
+        answer: the answer as it was written, or None without one.
+        why: the reason.
+        undecided: True if the comparison exceeded its limits, so that the answer may be right or wrong.
     """
 
     correct: bool
@@ -60,14 +63,21 @@ class Verdict(Struct, frozen=True):
 
 
 def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
-    """Grades `text`, which is all that stands after the thinking. Never raises for what a text or a gold holds.
+    """Grades a text.
 
-    With the `question`, a percent sign may be left out or added where percents are hints for, and the base where one base is;
-    without it 50% is one half, and 52 is not 52 in base 8. `tolerance`: the relative difference that a decimal may have which is
-    rounded (`math` only). Raises `UsageError` for `math` without math-verify. What is undecided is tried once more, in a fresh process.
-    May be called from any thread; answers are compared one after the other.
+    It may be called from any thread; comparisons run one after the other.
+
+    Args:
+        text: the text after the thinking. No content of it raises an error.
+        gold: the reference answer.
+        kind: the kind of grading.
+        question: the question, which settles percents and number bases. Without it 50% is one half, and 52 is not 52 in base 8.
+        tolerance: the allowed relative difference of a rounded decimal (`math` only).
+
+    Raises:
+        UsageError: math-verify is missing, for `math`.
     """
-    _known(kind)
+    _check_kind(kind)
     if kind == "math":
         require()
     answer = _located(text, kind)
@@ -76,18 +86,21 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
     if not answer:
         return Verdict(False, answer, "the box is empty")
     if len(answer) > WINDOW and kind != "letter":
-        return Verdict(False, answer, f"longer than any answer: {len(answer)} characters, {WINDOW} at most")
+        return Verdict(False, answer, f"too long for an answer: {len(answer)} characters, more than {WINDOW}")
     try:
         why = _compared(answer, gold, kind, _question_hints(question), tolerance)
     except GradingTimeoutError as late:
         return Verdict(False, answer, str(late), undecided=True)
-    except (RecursionError, ValueError):  # nested too deeply; half a character
+    except (RecursionError, ValueError):  # nested too deeply, or half a character
         why = "cannot be read"
     return Verdict(not why, answer, why or "equal to the gold answer")
 
 
 def _located(text: str, kind: Kind) -> str | None:
-    """The answer of a text. Where the last box holds no choice, an explicit answer behind it counts."""
+    """Returns the answer of a text.
+
+    If the last box holds no choice, an explicit answer after it counts.
+    """
     answer = extract_answer(text)
     if kind == "letter" and answer is not None and letter(answer) is None:
         box, _ = last_box(text)
@@ -97,7 +110,10 @@ def _located(text: str, kind: Kind) -> str | None:
 
 
 def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
-    """Empty if the answer is right, else the reason. Raises `GradingTimeoutError` if that is undecided, and `ValueError`."""
+    """Returns an empty text for a right answer, else the reason.
+
+    Raises `GradingTimeoutError` if it is undecided, and `ValueError`.
+    """
     if kind == "letter":
         return _letter(answer, gold)
     if kind == "integer":
@@ -109,13 +125,16 @@ def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, toleranc
 
 
 async def grade_async(text: str, gold: str, kind: Kind = "math", *, question: str = "", tolerance: float = 0) -> Verdict:
-    """`grade` for asynchronous callers: the event loop goes on meanwhile."""
+    """Grades in a thread, as `grade` does, without blocking the event loop."""
     return await asyncio.to_thread(grade, text, gold, kind, question=question, tolerance=tolerance)
 
 
 def check_gold(gold: str, kind: Kind = "math") -> None:
-    """Raises `UsageError` for a gold answer that cannot be graded against: called for all of them before a run starts."""
-    _known(kind)
+    """Raises `UsageError` for an unreadable gold answer.
+
+    All are checked before a run starts.
+    """
+    _check_kind(kind)
     bad = UsageError(f"the gold answer {gold!r} cannot be read as {kind}; correct the data, or choose another kind of grading")
     if kind == "letter":
         if letter(gold) is None:
@@ -149,7 +168,9 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
 
 
 def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str | None:
-    """Returns the spelling by which a majority vote counts an answer: 33 for 033, 5 for 5 m, B for `(b)`; else `normalize_answer`.
+    """Returns the spelling by which a majority vote counts an answer.
+
+    It is 33 for 033, 5 for 5 m and B for `(b)`; else `normalize_answer`.
 
     None stands for no answer, such as an empty box.
     """
@@ -170,11 +191,11 @@ def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str
 
 
 def close() -> None:
-    """Ends the grading process, if there is one; the interpreter's exit does so too."""
+    """Ends the grading process. The exit of the interpreter ends it too."""
     checker.close()
 
 
-def _known(kind: str) -> None:
+def _check_kind(kind: str) -> None:
     if kind not in get_args(Kind):
         raise UnknownNameError("kind of grading", kind, list(get_args(Kind)))
 
@@ -192,11 +213,11 @@ def _letter(answer: str, gold: str) -> str:
 
 
 def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
-    """The integer that a text says, whatever its spelling (033, 33.0, 1,000, m+n = 33, 33 apples); None if it says another thing."""
+    """Returns the integer of a text in any spelling (033, 1,000), or None."""
     form = read(normalize_latex(text), True, hints)
     value = form.value if isinstance(form, Equation) else form
     if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
-        return None  # 43 = 42 says neither
+        return None  # 43 = 42 is neither
     if isinstance(value, Rounded):
         return None
     return int(value.value) if isinstance(value, Number) and value.value.denominator == 1 else None
@@ -211,7 +232,7 @@ def _integer(answer: str, gold: str, hints: QuestionHints) -> str:
 
 @cache
 def _question_hints(question: str) -> QuestionHints:
-    """What the question settles, by the sentence that asks."""
+    """Finds the hints of a question in the sentence that asks."""
     base = _BASE.findall(question)
     sentences = re.split(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+", question.strip())
     asking = next((sentence for sentence in reversed(sentences) if _ASKS.search(sentence)), sentences[-1])
@@ -220,7 +241,10 @@ def _question_hints(question: str) -> QuestionHints:
 
 
 def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
-    """100,200 is a number or a list: both are tried, and both are read where the gold is written so."""
+    """Yields the forms of a text.
+
+    100,200 may be a number or a list, so both are tried.
+    """
     yield read(text, True, hints)
     if re.search("[0-9],[0-9]", text):
         yield read(text, False, hints)
@@ -231,13 +255,13 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
     if choice := _CHOICE_GOLD.fullmatch(right):
         wanted = choice[1] or choice[2] or choice[3]
         bare = re.sub(r"\\text\{|[{} ]", "", plain)
-        half = bare in {f"({wanted}", f"{wanted})"}  # a bracket too few is no spelling of a gold answer
+        half = bare in {f"({wanted}", f"{wanted})"}  # a missing bracket is not a spelling of the gold answer
         return "" if letter(answer) == wanted and wanted in bare and not half else f"not the choice {wanted}"
     if strip_spaces(right) == strip_spaces(plain):
         return ""
     pairs = [(one, other) for one in _readings(right, hints) for other in _readings(plain, hints)]
     with ExitStack() as stack:
-        # the process is started only where shapes and exact numbers leave something open
+        # the process starts only if shapes and exact numbers do not decide
         session = cache(lambda: stack.enter_context(checker.session()))
 
         def ask(*request: str) -> Reply:

@@ -1,4 +1,4 @@
-"""The process in which mathematics is compared: replaced when its processor time is over, ends with us, never holds up an exit."""
+"""Compares mathematics in a process with limits of time and memory."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ import msgspec
 from speculative.errors import MissingExtraError, SpeculativeError
 
 SECONDS = 3.0
-"""Seconds of processor time for one grade: so the verdict does not depend on what else the machine does."""
+"""Seconds of processor time for one grade; the verdict does not depend on other load."""
 PATIENCE = 300.0
-"""Seconds of the clock for one grade, for a process that does not get on at all."""
+"""Seconds of wall time for one grade, for a process that hangs."""
 START = 120.0
-"""Seconds of the clock for the program's start, which takes half of one on an idle machine."""
+"""Seconds of wall time for the start of the program, which takes 0.5 s on an idle machine."""
 MEMORY = 1 << 30
-"""Bytes of address space for the process. Idle it has 70 MB."""
+"""The limit of the process's address space in bytes; an idle process uses 70 MB."""
 
 
 class GradingTimeoutError(Exception):
-    """The comparison took too long or too much memory, and its process was ended. The message is the verdict's reason."""
+    """The comparison exceeded its limits, and its process was ended.
+
+    The message is the verdict's reason.
+    """
 
 
 class Reply(msgspec.Struct):
-    """What a process says: whether it is so, and if not, why; or, once and at first, who it is and how the one before it ended.
+    """A reply of the process.
 
-    `seconds` is the processor time that the reply took.
+    Its first reply has only its `pid`, and how the process before it `ended`.
+
+    `seconds` is the processor time of the reply.
     """
 
     yes: bool = False
@@ -46,10 +51,10 @@ class Reply(msgspec.Struct):
 
 
 class WorkerPool:
-    """A program that has everything imported and forks the process that works, so that a killed one is replaced at once.
+    """A program that forks working processes with all imports done.
 
-    It is a program of its own and not `multiprocessing`: it imports neither the caller's main module nor this package, and
-    what comes back through the pipe is plain data. `pid` is the working process, 0 until the next has said that it is ready.
+    Unlike `multiprocessing`, it imports neither the caller's main module nor this package, and it returns plain data only. `pid` is
+    the working process, or 0 until the next one is ready.
     """
 
     def __init__(self) -> None:
@@ -60,11 +65,11 @@ class WorkerPool:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            start_new_session=True,  # a Ctrl-C at the terminal is ours alone, and all of it can be killed together
+            start_new_session=True,  # Ctrl-C at the terminal does not reach it, and its group can be killed
         )
         self.pid = self.killed = 0
         self.ended = ""
-        """How the working process before this one ended: "time" at its limit of processor time, "killed" otherwise."""
+        """The end of the previous working process: "time" at its limit of processor time, else "killed"."""
 
     @property
     def alive(self) -> bool:
@@ -76,19 +81,22 @@ class WorkerPool:
             os.killpg(self._program.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """`kill`, and frees the pipes."""
+        """Kills the program and frees the pipes."""
         self.kill()
         self._program.communicate()
 
     def kill_worker(self) -> None:
-        """Kills the working process, if one is ready; the program forks the next."""
+        """Kills the working process; the program forks the next one."""
         if pid := self.pid:
             self.killed = pid
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def wait(self) -> bool:
-        """Waits until a working process is ready, past what a killed one may have said; False if there will be none."""
+        """Waits until a working process is ready, and skips late replies of a killed one.
+
+        Returns False if none will start.
+        """
         while not self.pid:
             reply = self._read()
             if reply is None:
@@ -97,7 +105,10 @@ class WorkerPool:
         return True
 
     def exchange(self, request: tuple[str, ...], seconds: float) -> Reply | None:
-        """Sends a request with its processor time and waits for the reply; None when the working process has ended instead."""
+        """Sends a request with its limit of processor time.
+
+        Returns the reply, or None if the working process ended.
+        """
         stdin = self._program.stdin
         assert stdin is not None
         try:
@@ -119,7 +130,7 @@ class WorkerPool:
 
 
 class Clock:
-    """Kills something after some seconds, unless left before; the wait for it then ends."""
+    """Kills a process after some seconds, unless the block ends before."""
 
     def __init__(self, seconds: float, kill: Callable[[], None]) -> None:
         self.late = False
@@ -141,7 +152,10 @@ class Clock:
 
 
 class Checker:
-    """Holds the one pool. Callers, from whatever thread, take turns; each has the whole deadline."""
+    """Holds the one pool.
+
+    Callers of all threads take turns, each with the whole time limit.
+    """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -152,7 +166,7 @@ class Checker:
 
     @contextmanager
     def session(self) -> Generator[Callable[..., Reply]]:
-        """A function that asks, good for one grade; it raises `GradingTimeoutError`. Raises `UsageError` without math-verify."""
+        """Yields a function that sends requests for one grade."""
         require()
         with self._turn:
             pool, left = self._started(), SECONDS
@@ -162,7 +176,7 @@ class Checker:
                 nonlocal left
                 reply = pool.exchange(request, left)
                 if reply is None and not clock.late and pool.wait() and pool.ended != "time":
-                    # it ended by itself: a stranger may have killed it, and then the next one has the answer
+                    # another program may have killed it, so the next process is asked once more
                     reply = pool.exchange(request, left)
                 if reply is None:
                     late = clock.late or pool.ended == "time"
@@ -178,11 +192,11 @@ class Checker:
             except GradingTimeoutError:
                 raise
             except BaseException:
-                self.close()  # a Ctrl-C, say, may have left half an exchange in the pipe
+                self.close()  # Ctrl-C may have left half an exchange in the pipe
                 raise
             finally:
                 if pool.pid == pool.killed:
-                    pool.pid = 0  # killed just as it replied: the next one has yet to speak
+                    pool.pid = 0  # killed just after its reply
 
     def _started(self) -> WorkerPool:
         if self._pool is None or not self._pool.alive:
@@ -193,23 +207,26 @@ class Checker:
             ready = pool.wait()
         if not ready:
             self.close()
-            raise SpeculativeError(f"the grading process does not start; see what this says: {sys.executable} -c 'import math_verify'")
+            raise SpeculativeError(f"the grading process cannot start; see the reason with: {sys.executable} -c 'import math_verify'")
         return pool
 
     def close(self) -> None:
-        """Ends the processes. A later grade starts others."""
+        """Ends the processes. A later grade starts new ones."""
         pool, self._pool = self._pool, None
         if pool:
             pool.close()
 
     def _forget(self) -> None:
-        """In a forked process: the pool is the parent's. (Kept, since dropping a running program would warn.)"""
+        """Forgets the parent's pool in a forked process.
+
+        A reference stays, since dropping a running program warns.
+        """
         self._inherited.append(self._pool)
         self._turn, self._pool = threading.Lock(), None
 
 
 def require() -> None:
-    """Raises `UsageError` that names the extra, unless math-verify is there."""
+    """Raises `UsageError` that names the extra if math-verify is missing."""
     if importlib.util.find_spec("math_verify") is None:
         raise MissingExtraError("grading mathematics", "math-verify", "eval")
 

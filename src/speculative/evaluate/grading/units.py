@@ -1,7 +1,7 @@
-r"""The unit at the end (or, for money, at the front) of an answer: `864 \text{ inches}^2`, `\$18.90`, `30^\circ`, `5 km/h`.
+r"""Splits the unit from an answer: `\$18.90`, `30^\circ`, `5 km/h`.
 
-A question fixes its unit, so a number without one is right; another unit is wrong, and so is another power of it. There is no
-conversion: the question asked for this unit. A percent sign is no unit but a factor: 50% is 1/2.
+A question fixes its unit, so a number without one is right. Another unit, or another power of it, is wrong and is not converted.
+A percent sign is a factor: 50% is 1/2.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_UNIT = frozenset(
     infinite solutions
     """.split()  # noqa: SIM905
 )
-"""Words that change what a number says: an answer that ends with one is not that number with a unit."""
+"""Words that change the meaning of a number, so that they cannot be its unit."""
 
 _FRONT = re.compile(r"([-+]?) ?(\\\$|[$\u20ac\u00a3\u00a5\u20b9]) ?(?=[0-9.(\\-])")
 _PERCENT = re.compile(
@@ -51,7 +51,7 @@ _BARE_MONEY = re.compile(r"(.*[0-9]) ?(\\\$|\$|\u20ac|\u00a3)", re.DOTALL)
 
 
 def split_unit(text: str, nouns: frozenset[str] = frozenset()) -> tuple[str, str | None, Fraction]:
-    """Returns what stands before the unit, the unit under its one name ("%" for percent) or None, and a factor (5 million: 10**6).
+    """Returns the text before the unit, the unit's name or None, and a factor.
 
     `nouns`: words of the question, which are units also without `\\text`.
     """
@@ -89,9 +89,9 @@ def _scaled(rest: str, words: str, power: int) -> tuple[str, str | None, Fractio
 
 
 def _is_bare_unit(words: str, spaced: bool, nouns: frozenset[str]) -> bool:
-    """Returns True if bare letters after a number are a unit and no variable, sentence or remark.
+    """Returns True if bare letters after a number are a unit.
 
-    The last word has to be a known unit, a plural, or a word of the question; one letter has to stand apart from the number.
+    The last word must be a known unit, a plural, or a word of the question. A single letter must follow a space.
     """
     tokens = words.replace("/", " ").replace(".", " ").split()
     named = [token for token in tokens if token.lower() not in _MODIFIERS and token.lower() not in _SCALES]

@@ -1,9 +1,8 @@
-"""The program that compares two LaTeX expressions with math-verify: one JSON line in, one JSON line out.
+"""Compares two LaTeX expressions with math-verify, in its own program.
 
-It is a program of its own, started by `sandbox`: it imports what it needs, once, and forks the process that works,
-under a memory limit. Each request brings its limit of processor time, at which the system ends the process, and the next one
-is forked. Text is parsed by a grammar only, `math_verify.parse` too: it is never allowed to read plain arithmetic, which it hands to
-sympy's `parse_expr`, which evaluates code.
+`sandbox` starts it. It imports its packages once and forks a working process with a memory limit. Each request has a limit of
+processor time; a process that exceeds it is ended and replaced. Text is parsed by a grammar only. `math_verify.parse` must not read
+plain arithmetic, since sympy's `parse_expr` would evaluate it as code.
 """
 
 from __future__ import annotations
@@ -25,26 +24,29 @@ grammar: Any = import_module("latex2sympy2_extended.latex2sympy2")
 
 
 def tree(latex: str) -> Any:
-    """The expression as sympy has it, not evaluated. Raises whatever the grammar raises."""
+    """Parses LaTeX into sympy without evaluation. Raises the errors of the grammar."""
     # r and R are different; 2(3) is a product
     config = grammar.ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
     return grammar.latex2sympy(latex, is_real=True, normalization_config=None, conversion_config=config)
 
 
 def flat(node: Any, kind: type) -> list[Any]:
-    """The terms of a sum, or the factors of a product, through nested ones."""
+    """Returns the terms of a sum or the factors of a product, nested ones included."""
     return [leaf for part in node.args for leaf in (flat(part, kind) if isinstance(part, kind) else [part])]
 
 
 def plain(node: Any) -> bool:
-    """Whether it is made of rational numbers alone, by products and whole powers."""
+    """Returns True for products and integer powers of rational numbers."""
     if isinstance(node, sympy.Pow):
         return plain(node.base) and bool(node.exp.is_Integer)
     return isinstance(node, sympy.Number) or (isinstance(node, sympy.Mul) and all(plain(part) for part in node.args))
 
 
 def unfinished(expression: Any) -> bool:
-    """Whether arithmetic was left undone: 30+3, 3*11, 10+8+2*pi. A denominator and a power of ten are part of a number."""
+    """Returns True if arithmetic is left to do: 30+3, 3*11, 10+8+2*pi.
+
+    Denominators and powers of ten do not count.
+    """
     for node in sympy.preorder_traversal(expression):
         if isinstance(node, sympy.Add) and sum(plain(term) for term in flat(node, sympy.Add)) > 1:
             return True
@@ -58,21 +60,23 @@ def unfinished(expression: Any) -> bool:
 
 
 def constant(node: Any) -> bool:
-    """Whether it is a finite number, once worked out."""
+    """Returns True if an expression has a finite numeric value."""
     return isinstance(node, sympy.Expr) and bool(node.is_number) and node.is_finite is not False
 
 
 def coincide(gold: Any, answer: Any) -> bool:
-    """Whether two constants agree to fifty places of their own size. (math-verify takes 15 places after the point.)
+    """Returns True if two constants agree in fifty significant digits.
 
-    Decimals were made fractions before, so a rounded value does not come near.
+    (math-verify compares 15 decimals.)
+
+    Decimals are exact fractions here, so a rounded value differs.
     """
     difference, size = abs((gold - answer).doit().evalf(60)), abs(gold.doit().evalf(60))
     return bool(difference <= size * sympy.Float("1e-50", 60))
 
 
 def equal(gold_latex: str, answer_latex: str) -> tuple[bool, str]:
-    """Whether the two are the same, and if not, why."""
+    """Returns True if the two are equal, and the reason if not."""
     gold, answer = tree(gold_latex), tree(answer_latex)
     if not isinstance(gold, sympy.Basic) or not isinstance(answer, sympy.Basic):
         return math_verify.verify(gold, answer, timeout_seconds=None), "not equal"
@@ -94,7 +98,10 @@ def equal(gold_latex: str, answer_latex: str) -> tuple[bool, str]:
 
 
 def close(one_latex: str, other_latex: str, absolute: float, relative: float) -> bool:
-    """Whether two constants differ by less than that; what is no constant is not held against anybody."""
+    """Returns True if two constants differ by less than that.
+
+    Other expressions pass a comparison of rounded values.
+    """
     one, other = tree(one_latex), tree(other_latex)
     if not (constant(one) and constant(other)):
         return absolute < 1 and not relative
@@ -105,7 +112,10 @@ def close(one_latex: str, other_latex: str, absolute: float, relative: float) ->
 
 
 def library(gold_latex: str, answer_latex: str) -> bool:
-    """Whether math-verify calls two answers equal that it reads by itself; constants are not left to its rounding."""
+    """Returns True if math-verify parses two answers itself and finds them equal.
+
+    It does not decide on constants.
+    """
     config = [math_verify.LatexExtractionConfig()]
     gold, answer = (
         math_verify.parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
@@ -117,7 +127,11 @@ def library(gold_latex: str, answer_latex: str) -> bool:
 
 
 def reply(request: list[str]) -> dict[str, Any]:
-    """The answer to `["equal" or "library", gold, answer]`, `["close", one, other, absolute, relative]` or `["parses", latex]`."""
+    """Replies to one request.
+
+    Requests are `["equal" or "library", gold, answer]`, `["close", one, other, absolute, relative]` and `["parses",
+    latex]`.
+    """
     try:
         match request[0]:
             case "parses":
@@ -131,22 +145,23 @@ def reply(request: list[str]) -> dict[str, Any]:
                 return {"yes": bool(yes), "why": "" if yes else why}
     except MemoryError:
         return {"yes": False, "undecided": True, "why": "cannot be compared (MemoryError)"}
-    except (Exception, RecursionError) as error:  # noqa: BLE001  what cannot be read or compared is not equal
+    except (Exception, RecursionError) as error:  # noqa: BLE001  unreadable expressions are not equal
         return {"yes": False, "why": f"cannot be compared ({type(error).__name__})"}
 
 
 def confine(memory: int) -> None:
     """Limits the address space, and writes no core file."""
     for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        with suppress(OSError, ValueError):  # a system that has no such limit
+        with suppress(OSError, ValueError):  # the system lacks this limit
             resource.setrlimit(limit, (value, value))
 
 
 def serve(out: BinaryIO, ended: str) -> None:
-    """Answers line by line until the pipe closes; first it says who it is, and how the one before it ended.
+    """Replies line by line until the pipe closes.
 
-    A line holds the seconds of processor time that the request may take, and the request. At the limit SIGPROF ends the process,
-    in the middle of whatever it computes.
+    The first line has the pid, and how the previous process ended.
+
+    A request line holds its limit of processor time in seconds, and the request. At the limit SIGPROF ends the process.
     """
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     out.write(json.dumps({"pid": os.getpid(), "ended": ended}).encode() + b"\n")
@@ -162,11 +177,11 @@ def serve(out: BinaryIO, ended: str) -> None:
 
 
 def main(memory: int) -> None:
-    """Forks a process that serves, and another one for each that is killed, until one has come to the end of its input."""
+    """Forks working processes until one reaches the end of the input."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the replies
+    os.dup2(2, 1)  # the output of libraries must not mix with the replies
     confine(memory)
-    # what the first comparison loads and caches (the grammar's tables are half a second of it), each fork then has
+    # each fork inherits the caches of these first comparisons (the grammar's tables take half a second)
     reply(["equal", r"\frac{x+1}{2} - \sqrt{3}\pi", r"\frac{x}{2} + \frac{1}{2} - \sqrt{3}\pi"])
     reply(["library", r"x \in (1,2) \cup (2,3)", r"1 < x < 3, x \ne 2"])
     code, ended = 1, ""

@@ -1,4 +1,4 @@
-"""The second door: the lm-evaluation-harness with our chains behind it. Nothing of it is patched or copied.
+"""Runs our chains under the unchanged lm-evaluation-harness.
 
-`model.py` is its model, `tasks/` its task files. Importing `model` registers it; only that and `data.py` need the package lm-eval.
+Importing `model` registers the models. `task_files` holds the tasks. Only `model` needs the package lm-eval.
 """

@@ -1,4 +1,4 @@
-"""Parses `--model_args`: the method with its parameters, the engines, the limits, and the run folder.
+"""Parses `--model_args`.
 
 lm-eval splits at commas, so `|` stands for the comma inside a value: `big_gpus=0|1`, `with=early_exit|vote(ballots=3)`,
 `big=http://one/v1|http://another/v1`.
@@ -37,7 +37,7 @@ METHOD, CHAINS = "random_switch", 16
 
 
 class Arguments(Struct, frozen=True):
-    """One run: `problem` carries sampling, budget and seed; `given` are the names that the user gave."""
+    """The arguments of a run; `given` are the names that the user gave."""
 
     contender: Contender
     problem: Problem
@@ -48,12 +48,14 @@ class Arguments(Struct, frozen=True):
     out: Path | None = None
 
     def settings(self, problem: Problem) -> dict[str, Any]:
-        """Returns the settings on which a sample depends beside its method, problem and seed."""
+        """Returns the settings on which a sample depends."""
         return sample_settings(problem, describe_engines(self.specs, self.options))
 
 
 def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Arguments:
-    """Reads the arguments. A `batch_size` of lm-eval above 1 is the number of concurrent chains.
+    """Reads the arguments.
+
+    A `batch_size` of lm-eval above 1 is the number of concurrent chains.
 
     Raises:
         UsageError: A value is wrong, or a name is unknown; the error names it.

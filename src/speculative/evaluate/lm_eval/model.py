@@ -1,4 +1,7 @@
-"""The models `speculative` and `vllm_speculative` of lm-eval. Importing this module registers them; it needs the package lm-eval."""
+"""The models `speculative` and `vllm_speculative` of lm-eval.
+
+Importing this module registers them; it needs the package lm-eval.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ class SpeculativeLM(LM):
     """
 
     def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
-        """Opens the engines. `device` is not used: engines have their own. Raises `UsageError`, and the engines' own errors."""
+        """Opens the engines.
+
+        `device` is not used: engines have their own. Raises `UsageError`, and the engines' own errors.
+        """
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.batch_size = batch_size
         self.arguments = arguments.read(given, batch_size)
@@ -73,7 +79,10 @@ class SpeculativeLM(LM):
         self._pair.check(self.arguments.contender.method)
 
     def close(self) -> None:
-        """Closes the engines and the run folder. lm-eval never does; the command or the end of the process does."""
+        """Closes the engines and the run folder.
+
+        lm-eval never does; the command or the end of the process does.
+        """
         if self not in OPEN:
             return
         OPEN.remove(self)
@@ -82,7 +91,7 @@ class SpeculativeLM(LM):
             run_in_background(self._pair.aclose())
 
     def generate_until(self, requests: Sequence[Request]) -> list[str]:
-        """Returns the text after the thinking of each chain; empty where the thinking did not end.
+        """Returns the text after the thinking of each chain, which may be empty.
 
         Raises:
             EngineError, MethodError: A chain failed. Finished chains are kept.
@@ -107,7 +116,7 @@ class SpeculativeLM(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """The name under which lm-eval caches requests; they hold turns, and no template of a model."""
+        """The name under which lm-eval caches requests."""
         return NAME
 
     def loglikelihood(self, requests: Sequence[Request]) -> NoReturn:
@@ -121,12 +130,12 @@ class SpeculativeLM(LM):
     loglikelihood_rolling = loglikelihood
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Refuses `--use_cache`: its key holds neither method nor model, and repeats would become one answer."""
+        """Refuses `--use_cache`, whose key holds neither method nor model."""
         if cache_hook.dbdict is not None:
             raise UsageError("--use_cache would give one method the answers of another; leave it out, the run folder resumes (out=DIR)")
 
     def get_model_info(self) -> dict[str, Any]:
-        """Returns the method and the cost of all chains, for `config` in lm-eval's results."""
+        """Returns the method and the cost of all chains for lm-eval's results."""
         return {NAME: {"library": __version__, **self.about, **self.runner.totals()}}
 
     @property
@@ -146,10 +155,13 @@ class SpeculativeLM(LM):
 
 @register_model(SPLITREASON_NAME)
 class SplitReasonLM(SpeculativeLM):
-    """The same model under the name and with the arguments of SplitReason's harness class."""
+    """The model under SplitReason's name, with SplitReason's arguments."""
 
     def __init__(self, batch_size: Any = None, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
-        """Opens the engines, and logs the arguments that are not used. Raises `UsageError`."""
+        """Opens the engines, and logs the arguments that are not used.
+
+        Raises `UsageError`.
+        """
         ours, unused = splitreason.translate_arguments(given)
         if unused:
             log.info("%s: not used here: %s", SPLITREASON_NAME, ", ".join(unused))

@@ -14,7 +14,7 @@ from msgspec import structs, to_builtins
 from speculative.errors import EngineError, MethodError, UsageError
 from speculative.evaluate.lm_eval.arguments import SAMPLING, Arguments
 from speculative.evaluate.problems import TaskProblem
-from speculative.evaluate.runner import EvalRunner, MemoryStore, PlannedSample, Store, solver
+from speculative.evaluate.runner import EvalRunner, MemoryStore, PlannedSample, SampleStore, solver
 from speculative.evaluate.tasks import TASKS, data_hash, digest
 from speculative.methods.base import Method
 from speculative.pair import Pair
@@ -55,7 +55,10 @@ class Conversation(str):
 
     @classmethod
     def of(cls, history: Iterable[Mapping[str, Any]]) -> Conversation:
-        """Reads lm-eval's turns. The beginning of a reply joins the last question, since the thinking comes before the reply."""
+        """Reads lm-eval's turns.
+
+        The beginning of a reply joins the last question, since the thinking comes before the reply.
+        """
         turns = [Message(turn["role"], str(turn["content"])) for turn in history]
         if len(turns) > 1 and turns[-1].role == "assistant":
             turns[-2:] = [structs.replace(turns[-2], content=f"{turns[-2].content}\n{turns[-1].content}")]
@@ -63,13 +66,13 @@ class Conversation(str):
 
 
 class RequestRunner:
-    """Runs the chains of requests, and keeps their samples in the run folder `out` or, without one, in memory."""
+    """Runs the chains of requests, and keeps their samples."""
 
     def __init__(self, arguments: Arguments, out: Path | None) -> None:
         self.arguments, self.out = arguments, out
         self.samples: list[Sample] = []
         """All samples so far."""
-        self._stores: dict[bool, Store] = {}
+        self._stores: dict[bool, SampleStore] = {}
         self._store(graded=True)
 
     def close(self) -> None:
@@ -99,7 +102,7 @@ class RequestRunner:
             advance()
 
         runner = EvalRunner(_without_stops(pair), self._store_of, chains=self.arguments.chains)
-        kept = runner.kept(planned)
+        kept = runner.find_kept(planned)
         for store in {
             id(store): store for place, one in enumerate(planned) if place not in kept and (store := self._store_of(one))
         }.values():
@@ -124,17 +127,17 @@ class RequestRunner:
             "run_folder": str(self.out) if self.out else None,
         }
 
-    def _store_of(self, one: PlannedSample) -> Store:
+    def _store_of(self, one: PlannedSample) -> SampleStore:
         return self._store(graded=bool(one.task_problem.kind))
 
-    def _store(self, *, graded: bool) -> Store:
+    def _store(self, *, graded: bool) -> SampleStore:
         if graded not in self._stores:
             self._stores[graded] = RunFolder(self.out if graded else self.out / UNGRADED) if self.out else MemoryStore()
         return self._stores[graded]
 
 
 def _without_stops(pair: Pair) -> Callable[[Problem, Method], Any]:
-    """Returns a function that runs chains on the pair and drops the stop string which ended an answer."""
+    """Returns a function that runs chains and drops their stop strings."""
     solve = solver(pair)
 
     async def solve_and_cut(problem: Problem, method: Method) -> Result:
@@ -146,7 +149,9 @@ def _without_stops(pair: Pair) -> Callable[[Problem, Method], Any]:
 
 
 def plan_requests(requests: Sequence[Request], arguments: Arguments) -> tuple[list[PlannedSample], list[str]]:
-    """Returns the requests as planned samples, in their order, and warnings. A repeat is the same object again.
+    """Returns the requests as planned samples, in their order, and warnings.
+
+    A repeat is the same object again.
 
     Raises:
         UsageError: A request has no prompt, or its `generation_kwargs` are out of range.
@@ -182,7 +187,7 @@ def plan_requests(requests: Sequence[Request], arguments: Arguments) -> tuple[li
 
 
 def tasks_of(planned: Iterable[PlannedSample]) -> dict[str, Any]:
-    """Describes each task: its number of problems, its epochs, and the hash of its data."""
+    """Describes the problems, epochs and data of each task."""
     tasks: dict[str, dict[str, TaskProblem]] = {}
     epochs: Counter[str] = Counter()
     for one in planned:
@@ -193,7 +198,10 @@ def tasks_of(planned: Iterable[PlannedSample]) -> dict[str, Any]:
 
 
 def _task_problem(request: Request) -> tuple[TaskProblem, int]:
-    """Returns the problem: one of our tasks, or one that lm-eval grades, named by its prompt's hash as in lm-eval's log."""
+    """Returns the problem of a request and its number.
+
+    A problem that lm-eval grades is named by the hash of its prompt, as in lm-eval's log.
+    """
     task, doc = request.task_name or "", request.doc
     if isinstance(doc, Mapping) and doc.get("origin") in TASKS:  # pyright: ignore[reportUnknownMemberType]
         return structs.replace(msgspec.convert(doc, TaskProblem), task=task), int(doc["doc_id"])  # pyright: ignore[reportUnknownArgumentType]
@@ -202,7 +210,7 @@ def _task_problem(request: Request) -> tuple[TaskProblem, int]:
 
 
 def _problem(request: Request, arguments: Arguments, one: TaskProblem) -> tuple[Problem, list[str]]:
-    """Returns a problem with the task's sampling and budget, else those of the arguments; and warnings."""
+    """Returns a problem with the task's sampling and budget, and warnings."""
     kwargs: Mapping[str, Any] = {name: value for name, value in request.args[1].items() if value is not None}
     problem, wanted = arguments.problem, {name: kwargs[name] for name in SAMPLING if name in kwargs}
     if kwargs.get("do_sample") is False:
