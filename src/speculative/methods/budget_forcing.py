@@ -33,17 +33,17 @@ class BudgetForcing(Wrapper):
         return inner
 
     async def run(self, chain: Chain) -> None:
-        method = self._innermost()
+        method = self.under_others()
         if isinstance(method, BudgetForcing):
             await Method.run(method, chain)
         else:
             await method.run(chain)
 
-    def _innermost(self) -> Method:
+    def under_others(self) -> Method:
         """Returns the same with this wrapper under all others: they run whole chains, and each of those is forced."""
-        inner = self.inner._innermost() if isinstance(self.inner, BudgetForcing) else self.inner
+        inner = self.inner.under_others() if isinstance(self.inner, BudgetForcing) else self.inner
         if isinstance(inner, Wrapper) and not isinstance(inner, BudgetForcing):
-            forced: dict[str, Any] = {"inner": self.model_copy(update={"inner": inner.inner})._innermost()}
+            forced: dict[str, Any] = {"inner": self.model_copy(update={"inner": inner.inner}).under_others()}
             return inner.model_copy(update=forced)
         return self.model_copy(update={"inner": inner})
 
