@@ -113,6 +113,17 @@ POLICIES |= {
     "entropy_switch": st.fixed_dictionaries(
         {"threshold": st.sampled_from([0.0, 0.5]), "ahead": st.booleans(), "step_tokens": st.integers(1, 40)}
     ),
+    "handoff": st.fixed_dictionaries({"tag": st.sampled_from(["so", "7*6"])}),
+    "offload": st.fixed_dictionaries(
+        {
+            "open_tag": st.sampled_from(["so", "7"]),
+            "close_tag": st.sampled_from(["Wait", "4"]),
+            "max_span": st.integers(1, 20),
+            "chunk": st.integers(1, 9),
+            "probe_tokens": st.integers(1, 20),
+        }
+    ),
+    "relay": st.fixed_dictionaries({"open_tag": st.just("*"), "close_tag": st.just("="), "max_calls": st.integers(0, 3)}),
     "lead": st.fixed_dictionaries({"lead_tokens": st.integers(1, 9), "share": st.sampled_from([0.0, 0.5, 1.0])}),
     "likelihood_verify": st.fixed_dictionaries(
         {
