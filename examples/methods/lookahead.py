@@ -17,12 +17,9 @@ class Lookahead(Method):
                 own.append(asyncio.create_task(chain.draft("big", after=ahead[-1], stop=STEP)))
                 ahead.append(await chain.draft("small", after=ahead[-1], stop=STEP))
             for guess, step in zip(ahead[1:], own, strict=True):
-                if (mine := await step).ended or not await self.same(chain, guess.text, mine.text):
-                    await chain.accept(mine)
+                question = f"Do both say the same? Reply with 1 if they do, else with 0.\n\n{guess.text}\n{(mine := await step).text}"
+                reply = await chain.ask("small", Question("alone", question), choices="01")
+                agrees = not mine.ended and reply.probabilities.get("1", 0) > 0.5
+                await chain.accept(guess if agrees else mine, keep_descendants=agrees)
+                if not agrees:
                     break
-                await chain.accept(guess, keep_descendants=True)
-
-    async def same(self, chain: Chain, one: str, other: str) -> bool:
-        question = f"Do both say the same? Reply with 1 if they do, else with 0.\n\n{one.strip()}\n\n{other.strip()}"
-        reply = await chain.ask("small", Question("alone", question), choices="01")
-        return one.split() == other.split() or reply.probabilities.get("1", 0) > 0.5

@@ -1,7 +1,5 @@
 """Steps of small that a reward model judges, after RSD (arXiv 2501.19324)."""
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from speculative import STEP, Chain, Method
@@ -10,7 +8,7 @@ from speculative import STEP, Chain, Method
 class RewardSteps(Method):
     """Small writes steps; a step whose reward is below `floor` big writes itself."""
 
-    needs: ClassVar = {"judge": {"reward"}}
+    needs = {"judge": {"reward"}}
     floor: float = Field(0.7, description="reward that a step needs")
 
     async def think(self, chain: Chain) -> None:

@@ -1,7 +1,6 @@
 """Steps of small that big scores while small goes on, after SpecReason (arXiv 2504.07891)."""
 
 import asyncio
-from typing import ClassVar
 
 from speculative import STEP, Chain, Method, Question
 
@@ -9,7 +8,7 @@ from speculative import STEP, Chain, Method, Question
 class StepCheck(Method):
     """Small writes steps; a step whose expected score (0 to 9) is below `floor` big writes itself."""
 
-    needs: ClassVar = {"big": {"choices"}}
+    needs = {"big": {"choices"}}
     floor: float = 7
 
     async def think(self, chain: Chain) -> None:

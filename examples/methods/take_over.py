@@ -6,7 +6,7 @@ from pydantic import Field
 
 from speculative import STEP, Chain, Method
 
-DOUBT = r"(?i)\b(wait|hmm|hold on|alternatively|not sure)\b.?"
+DOUBT = r"(?i)\b(wait|hmm|hold on|alternatively|not sure)\W"
 
 
 class TakeOver(Method):

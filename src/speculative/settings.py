@@ -187,7 +187,7 @@ class Settings(BaseSettings):
         """
         found: tuple[str, ...] = ()
         if self.api_key:
-            found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "commas part them")
+            found += _keys("SPECULATIVE_API_KEY", self.api_key.get_secret_value().split(","), "key", "separate keys by commas")
         if self.key_file:
             lines = read_text(self.key_file, f"key file {self.key_file}").splitlines()
             found += _keys(f"key file {self.key_file}", lines, "line", "put one a line")
@@ -198,9 +198,9 @@ def _keys(where: str, given: list[str], unit: str, how: str) -> tuple[str, ...]:
     """Parses keys and skips comments. Raises `UsageError` if no key remains."""
     found = {number: key for number, text in enumerate(given, 1) if (key := text.strip()) and not key.startswith("#")}
     if not found:
-        raise UsageError(f"{where} holds no key; {how}")
+        raise UsageError(f"{where} must hold a key; {how}")
     if odd := next((number for number, key in found.items() if key.split() != [key]), None):
-        raise UsageError(f"{where}, {unit} {odd}: there is white space in a key, which no request could send; {how}")
+        raise UsageError(f"{where}, {unit} {odd}: a key cannot hold white space; {how}")
     return tuple(found.values())
 
 

@@ -163,7 +163,7 @@ def test_usage_records_show_no_address():
 def test_a_request_beyond_an_engines_abilities_gets_400():
     with serving(engines(abilities=frozenset({"continue", "ids", "stream"}))) as served:
         reply = asked(served, {**ASK, "model": "speculative/logprob_subselect"})
-        assert (reply.status_code, "of the big model, which B does not have" in reply.json()["error"]["message"]) == (400, True)
+        assert (reply.status_code, "of the big model, which B lacks" in reply.json()["error"]["message"]) == (400, True)
     with serving(engines(context=40)) as served:
         for body in (ASK, {**ASK, "stream": True}):
             reply = asked(served, {**body, "messages": [{"role": "user", "content": "two and two " * 20}]})

@@ -240,7 +240,7 @@ def test_malformed_json_is_rejected_with_its_place(served):
         (b"null", "application/json", "body: input should be an object"),
         (b'{"messages": ["a"]}', "application/json", "messages.0: input should be an object"),
         (b"", "application/json", "Expecting value at character 0"),
-        (b'{"a": "\xff"}', "application/json", "no utf-8, invalid start byte at byte 7"),
+        (b'{"a": "\xff"}', "application/json", "not utf-8, invalid start byte at byte 7"),
         (b"[" * 30_000, "application/json", "nested too deep"),
         (b'{"seed": ' + b"9" * 5000 + b"}", "application/json", "too many digits"),
         (b"{]", "application/vnd.ours+json; charset=utf-8", "at character 1"),

@@ -55,10 +55,10 @@ def test_other_machines_need_a_key(tmp_path):
         make_server(Settings(host=host, api_key=KEY))
     (tmp_path / "empty").write_text("\n# nothing\n  # indented\n")
     (tmp_path / "beside").write_text("sk-one # of the team\n")
-    for file, told in (("empty", "holds no key"), ("missing", "No such file"), ("beside", "line 1.*white space")):
+    for file, told in (("empty", "must hold a key"), ("missing", "No such file"), ("beside", "line 1.*white space")):
         with pytest.raises(UsageError, match=told):
             make_server(Settings(key_file=tmp_path / file))
-    with pytest.raises(UsageError, match="SPECULATIVE_API_KEY holds no key"):
+    with pytest.raises(UsageError, match="SPECULATIVE_API_KEY must hold a key"):
         make_server(Settings(api_key=" , "))
     with pytest.raises(UsageError, match=r"SPECULATIVE_API_KEY.*white space") as raised:
         make_server(Settings(api_key="sk-one sk-two"))

@@ -45,9 +45,9 @@ from speculative.chain.writer import Writer
 from speculative.engines.base import Engine, Scores
 from speculative.errors import ChainStateError, UsageError
 from speculative.problem import FinishReason, Problem, Role
-from speculative.prompts import Question
+from speculative.prompts import Dialect, Question
 from speculative.trace import events
-from speculative.trace.events import AnyEvent, Phase
+from speculative.trace.events import AnyEvent, Judgement, Phase
 from speculative.trace.trace import Trace
 
 Watcher = Callable[["Chain"], Awaitable[None]]
@@ -159,6 +159,10 @@ class Chain:
     def left(self) -> int | None:
         """Tokens that the thinking may still produce, waste included; None when `max_produced` is not set."""
         return self.parts.budget.left
+
+    def dialect(self, role: Role) -> Dialect:
+        """Returns the dialect of the model that serves a role."""
+        return self.parts.contexts.of(self.parts.failover.role_for(role)).dialect
 
     @property
     def elapsed(self) -> float:
@@ -416,7 +420,7 @@ class Chain:
             n: The number of replies.
             max_tokens: The most tokens of each; None for 256, or for 1 if there are choices.
             temperature: In place of the problem's.
-            logprobs: True for `Reply.logprobs`.
+            logprobs: True for `Reply.logprobs`; K also for `Reply.top`.
             choices: Texts of one token each, whose log-probabilities as the first token `Reply.choices` gives.
 
         Returns:
@@ -456,7 +460,13 @@ class Chain:
 
     @verb
     async def accept(
-        self, draft: Draft, *, upto: int | None = None, upto_character: int | None = None, keep_descendants: bool = False
+        self,
+        draft: Draft,
+        *,
+        upto: int | None = None,
+        upto_character: int | None = None,
+        keep_descendants: bool = False,
+        judgement: Judgement | None = None,
     ) -> None:
         """Commits the draft and the drafts before it. Every other open draft is rejected, and its work cancelled.
 
@@ -465,7 +475,9 @@ class Chain:
             upto: Commits only so many of its tokens, and no part of a character. The rest of it is discarded.
             upto_character: The same for so many characters: the tokens that end there or before.
             keep_descendants: Drafts that follow the accepted one stay open, and so does the work on them, unless the draft was cut.
+            judgement: The score that is the reason, for the trace.
         """
+        check_type("accept", Judgement, "a judgement", judgement=judgement)
         check_whole("accept", 0, upto=upto, upto_character=upto_character)
         with self._exclusive("accept"):
             if not isinstance(draft, Draft):  # pyright: ignore[reportUnnecessaryIsInstance]  of a method that is not typed
@@ -474,7 +486,7 @@ class Chain:
                 raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
             path = draft.path()
             cut = self.writer.cut(draft, upto, upto_character)
-            self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path), cut=cut))
+            self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path), judgement=judgement, cut=cut))
             kept = self.parts.drafts.with_descendants([draft]) if keep_descendants and not cut else set[Draft]()
             decided = set(path)
             self.parts.drafts.take(path)
@@ -492,15 +504,22 @@ class Chain:
             await wait_cancelled(cancelled)
         await self._call_watchers(steps)
 
-    def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
-        """Rejects drafts and the drafts that follow them. Work on them is cancelled."""
+    def reject(self, draft: Draft | Sequence[Draft], reason: str = "", *, judgement: Judgement | None = None) -> None:
+        """Rejects drafts and the drafts that follow them. Work on them is cancelled.
+
+        Args:
+            draft: One draft, or several.
+            reason: The reason, for the trace.
+            judgement: The score behind the reason, for the trace.
+        """
         self.check_awaited()
+        check_type("reject", Judgement, "a judgement", judgement=judgement)
         drafts = drafts_of("reject", "draft", draft)
         check_type("reject", str, "a text", reason=reason)
         lost = self.parts.drafts.with_descendants(drafts)
         for pending in (self.parts.pending, self.parts.questions):
             pending.cancel(lambda other: other in lost)
-        self.proposer.reject([other for other in self.parts.drafts.open.values() if other in lost], reason)
+        self.proposer.reject([other for other in self.parts.drafts.open.values() if other in lost], reason, judgement)
 
     # ---- text that no model writes, and text that is taken back ------------------------------------------------------
 
@@ -528,9 +547,20 @@ class Chain:
         """Inserts the dialect's cue to go on thinking ("Wait"), whether or not the thinking had ended."""
         await self.insert(self.parts.contexts.of(next(iter(self.engines))).dialect.resume(self.parts.contexts.last_text()))
 
+    def note(self, role: Role, text: str) -> None:
+        """Adds text to the prompt of one role, at the chain's end, that is no text of the chain: a hint, or advice.
+
+        It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
+        """
+        self.check_awaited()
+        check_type("note", str, "a text", text=text)
+        tokens = len(self.parts.contexts.of(role).tokenizer.encode(text))
+        self.record(events.Noted(role=role, text=text, tokens=tokens))
+
     def checkpoint(self) -> Checkpoint:
         """Returns the chain's end, to `rewind` to."""
-        return Checkpoint(len(self.parts.ledger.pieces), self.parts.drafts.end, self.steps.checkpoint, len(self._rewinds))
+        ledger = self.parts.ledger
+        return Checkpoint(len(ledger.pieces), len(ledger.entries), self.parts.drafts.end, self.steps.checkpoint, len(self._rewinds))
 
     @verb
     async def rewind(self, checkpoint: Checkpoint) -> None:
@@ -543,7 +573,7 @@ class Chain:
             self._check_final("rewind")
             if checkpoint.pieces > min((len(self.parts.ledger.pieces), *self._rewinds[checkpoint.rewinds :])):
                 raise ChainStateError("rewind: the text at the checkpoint was taken back already")
-            self.record(events.Rewound(pieces=checkpoint.pieces))
+            self.record(events.Rewound(pieces=checkpoint.pieces, entries=checkpoint.entries))
             self._rewinds.append(checkpoint.pieces)
             self.parts.prefills.forget(self.tokens)
             self.parts.drafts.end = checkpoint.node
@@ -561,21 +591,28 @@ class Chain:
             raise ChainStateError(f"at_step: watcher must be an async function, got {show(watcher)}")
         self.watchers.append(watcher)
 
-    def child(self, seed: int | None = None, *, share: int = 1) -> Chain:
+    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "") -> Chain:
         """Returns an empty chain on the same problem. Its events are nested in this one's, and its cost counts here too.
 
-        It may produce one of `share` equal parts of what is left of `max_produced`: so children that work at the same time
-        do not depend on each other's speed.
+        Args:
+            seed: The seed of its tokens; None for one of its place.
+            share: It may produce one of so many equal parts of what is left of `max_produced`: so children that work at the same
+                time do not depend on each other's speed.
+            instruction: Text that is added to the problem for this child alone, such as a strategy.
         """
         self.check_awaited()
+        check_type("child", str, "a text", instruction=instruction)
+        if instruction and self.problem.raw:
+            raise ChainStateError("child: a raw prompt must stay as it is; leave the instruction out")
         check_whole("child", None, seed=seed)
         check_whole("child", share=share)
         index = len(self.children)
         seed = self.parts.drafts.end.new_child("child").key if seed is None else seed
         nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self._max_drafts}
-        child = Chain(self.problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)
+        problem = self.problem.with_instruction(instruction) if instruction else self.problem
+        child = Chain(problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)
         self.children.append(child)
-        self.record(events.Child(index=index, seed=seed, events=child.trace.events))
+        self.record(events.Child(index=index, seed=seed, events=child.trace.events, instruction=instruction))
         return child
 
     @verb

@@ -22,11 +22,12 @@ REMEMBERED = 1 << 20
 class View:
     """The prefix of one role. Built once, then only appended to; a rewind takes the tail back.
 
-    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already.
+    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already. The pieces that it is
+    given are the ledger's entries: text of the chain, and notes, of which it sees its own.
     """
 
-    def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
-        self.engine = engine
+    def __init__(self, role: str, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
+        self.role, self.engine = role, engine
         self.same = same
         self.dialect = find_dialect(engine.dialect)
         self.tokenizer = engine.tokenizer
@@ -58,7 +59,7 @@ class View:
         ids = self._after(draft.parent_draft)
         if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
             return ids
-        return ids + self._closing([*(piece.text for piece in pieces), *(above.text for above in draft.path()[:-1])])
+        return ids + self._closing([*_texts(pieces), *(above.text for above in draft.path()[:-1])])
 
     def _after(self, draft: Draft | None) -> list[int]:
         """Ids down to the end of a thought, to be read only. Those of the last few are kept: drafts grow from drafts."""
@@ -115,12 +116,21 @@ class View:
         for place in range(len(self._seen), len(pieces)):
             piece, before = pieces[place], pieces[place - 1] if place else None
             changes: list[Change] = []
+            if piece.note_for:
+                if piece.note_for == self.role:
+                    changes.append(self._prefix.add_text(piece.text))
+                self._seen.append((piece, changes))
+                continue
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
-                changes.append(self._prefix.open_phase(self._closing([piece.text for piece in pieces[:place]])))
+                changes.append(self._prefix.open_phase(self._closing(_texts(pieces[:place]))))
             elif piece.phase == "thinking" and before and before.phase == "answer":
                 changes.append(self._prefix.open_phase(self.parts(self.reopening)))
             changes.append(self._extend(self._prefix, piece))
             self._seen.append((piece, changes))
+
+
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    return [piece.text for piece in pieces if not piece.note_for]
 
 
 def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:

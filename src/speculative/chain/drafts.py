@@ -38,8 +38,8 @@ class TreeNode(Struct, eq=False, gc=False):
 class Checkpoint:
     """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made."""
 
-    def __init__(self, pieces: int, node: TreeNode, steps: tuple[int, str], rewinds: int) -> None:
-        self.pieces, self.node, self.steps, self.rewinds = pieces, node, steps, rewinds
+    def __init__(self, pieces: int, entries: int, node: TreeNode, steps: tuple[int, str], rewinds: int) -> None:
+        self.pieces, self.entries, self.node, self.steps, self.rewinds = pieces, entries, node, steps, rewinds
 
 
 class Draft:

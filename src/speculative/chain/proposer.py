@@ -17,7 +17,7 @@ from speculative.chain.text_stream import end_rule
 from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
 from speculative.errors import ChainStateError
 from speculative.prompts import Question
-from speculative.trace.events import Asked, Call, Drafted, Prefilled, Rejected, Rewarded, Scored
+from speculative.trace.events import Asked, Call, Drafted, Judgement, Prefilled, Rejected, Rewarded, Scored
 
 CallResult = tuple[list[Completion], Call] | None
 """The completions of a call and its cost; None if `accept` or `reject` cancelled it."""
@@ -209,10 +209,10 @@ class Proposer:
         self._parts.prefills.saw(role, self._parts.ledger.kept)
         self._parts.record(Prefilled(call=cost, seed=node.key, completion=completion))
 
-    def reject(self, drafts: Sequence[Draft], reason: str) -> None:
+    def reject(self, drafts: Sequence[Draft], reason: str, judgement: Judgement | None = None) -> None:
         if drafts:
             self._parts.drafts.drop(drafts)
-            self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason))
+            self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
 
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
         """Opens the drafts of a call; without a call (it was cancelled) they are rejected, as are those whose parent was lost."""
@@ -229,7 +229,7 @@ class Proposer:
     def _texts(self, role: str, drafts: Sequence[Draft]) -> tuple[list[list[int]], list[tuple[int, ...]]]:
         """Returns what each draft follows, and its own text, as the role's tokens."""
         context = self._contexts.of(role)
-        return [context.before(self._parts.ledger.pieces, draft) for draft in drafts], [tuple(context.ids_of(draft)) for draft in drafts]
+        return [context.before(self._parts.ledger.entries, draft) for draft in drafts], [tuple(context.ids_of(draft)) for draft in drafts]
 
     async def _fit(self, verb: str, role: str, prefixes: Sequence[Ids], given: Sequence[Ids]) -> bool:
         """Returns whether texts fit into the role's context. If not, the thinking is over."""
@@ -245,8 +245,12 @@ class Proposer:
     def _reply(self, role: str, completion: Completion, choices: Sequence[str]) -> Reply:
         values = completion.choice_logprobs or ()
         found = dict(zip(choices, values, strict=True)) if values else {}
-        text = self._contexts.of(role).text_of(completion)
-        return Reply(text, completion.finish, completion.ids, completion.logprobs or (), found)
+        text, to_bytes = self._contexts.of(role).text_of(completion), self._contexts.of(role).tokenizer.to_bytes
+        top = tuple(
+            tuple((to_bytes((token,)).decode("utf-8", "replace"), value) for token, value in likely)
+            for likely in completion.top_logprobs or ()
+        )
+        return Reply(text, completion.finish, completion.ids, completion.logprobs or (), found, top)
 
     def _choice_ids(self, role: str, choices: Sequence[str]) -> tuple[int, ...]:
         """Returns the token of each choice. Raises `ChainStateError` for a choice that is not one token."""

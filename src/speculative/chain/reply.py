@@ -11,7 +11,8 @@ from msgspec import Struct, field
 class Reply(Struct, frozen=True, gc=False):
     """The reply of a model to a side question; it never enters the chain.
 
-    `ids` are the tokens of `text`, `logprobs` (nats) theirs if they were asked for. `choices`: the log-probability of each choice of
+    `ids` are the tokens of `text`, `logprobs` (nats) theirs if they were asked for; `top`, with `logprobs=K`, the texts of the K most
+    likely tokens at each place with their log-probabilities, the likeliest first. `choices`: the log-probability of each choice of
     the question as the reply's first token. `finish` is `stop`, `end`, `length`, `context` or `loop`; `no room` if there was no
     room to ask; `cut` if the draft that it was about was accepted or rejected meanwhile.
     """
@@ -21,6 +22,7 @@ class Reply(Struct, frozen=True, gc=False):
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     choices: Mapping[str, float] = field(default_factory=dict[str, float])
+    top: tuple[tuple[tuple[str, float], ...], ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -26,7 +26,7 @@ async def read_body(request: Request, model: type[Model], settings: Settings, cl
     """Reads and validates a body.
 
     Args:
-        closing: set when the service shuts down; a body that is still on its way is not waited for then.
+        closing: set when the service shuts down; the rest of a body is not waited for then.
 
     Raises:
         ApiError: 400 (not JSON, or not of this form), 408, 413 or 415.
@@ -58,8 +58,8 @@ def parse_body(data: bytes, model: type[Model]) -> Model:
 class BodyMeter:
     """Counts the bytes and the JSON values of one body.
 
-    It finds where strings begin and end and counts what separates values outside them. A streaming parser would also work, but it
-    would have to agree with the parser that reads the body afterwards, or a body that only one of them takes would slip through.
+    It skips strings and counts the marks that separate values. A streaming parser would have to agree in every case with the parser
+    that reads the body afterwards.
     """
 
     def __init__(self, max_bytes: int, max_values: int = MAX_VALUES) -> None:
@@ -103,7 +103,7 @@ def _check_headers(request: Request, max_bytes: int) -> None:
     encoding = headers.get("content-encoding", "").strip()
     if encoding.lower() not in ("", "identity"):
         raise ApiError(415, f"the body must not be encoded, got Content-Encoding {encoding[:40]!r}; send it plain", code="encoded_body")
-    if "upgrade" in headers:  # the HTTP parser takes what follows for the other protocol's, so the body is lost
+    if "upgrade" in headers:  # the HTTP parser gives the body to the other protocol, so it is lost
         raise ApiError(
             400,
             f"the request must stay HTTP/1.1, got an offer to change to {headers['upgrade'][:40]!r}; "
@@ -129,7 +129,7 @@ def _json_mistake(error: Any) -> str:
         case json.JSONDecodeError():
             return f"{error.msg} at character {error.pos}"
         case UnicodeDecodeError():
-            return f"no {error.encoding}, {error.reason} at byte {error.start}"
+            return f"not {error.encoding}, {error.reason} at byte {error.start}"
         case RecursionError():
             return "it is nested too deep"
         case _:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from speculative.serve.logs import log
 
@@ -17,7 +17,7 @@ except ImportError:  # Windows has no such limit
 
 UNLIMITED = 1 << 20
 LOG_INTERVAL_S = 60.0
-"""Seconds between two lines in the log that say the same."""
+"""Seconds between two equal lines in the log."""
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
@@ -37,13 +37,6 @@ def connection_backlog() -> int:
     return min(2048, max(8, raise_descriptor_limit() // 4))
 
 
-class ServerState(Protocol):
-    """The open connections of the server."""
-
-    @property
-    def connections(self) -> Sized: ...
-
-
 class ConnectionLimit:
     """Makes the protocol of each new connection, and closes connections above a limit.
 
@@ -57,7 +50,7 @@ class ConnectionLimit:
         self._most = max(8, self._descriptors // 2)
         self._log_after = 0.0
 
-    def __call__(self, *, server_state: ServerState, **rest: Any) -> asyncio.Protocol:
+    def __call__(self, *, server_state: Any, **rest: Any) -> asyncio.Protocol:
         """Makes the protocol of one connection."""
         if len(server_state.connections) < self._most:
             return self._make(server_state=server_state, **rest)

@@ -9,19 +9,8 @@ from typing import Any, cast
 from fastapi.responses import JSONResponse
 from msgspec import structs
 
-from speculative.errors import (
-    ContextExceededError,
-    EngineBusyError,
-    EngineClosedError,
-    EngineError,
-    EngineRefusedError,
-    EngineServerError,
-    EngineTimeoutError,
-    EngineUnreachableError,
-    UnknownNameError,
-    UnsupportedMethodError,
-    UsageError,
-)
+from speculative import errors
+from speculative.errors import EngineError
 from speculative.redaction import without_address
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
@@ -32,30 +21,28 @@ DEFAULT_WAIT_S = 5
 MAX_WAIT_S = 3600
 """The longest `Retry-After`."""
 FAILURES: dict[type[EngineError], str] = {
-    EngineUnreachableError: "'s server cannot be reached",
-    EngineTimeoutError: "'s server did not answer in time",
-    EngineBusyError: "'s server turned the call away for now",
-    EngineRefusedError: "'s server refused the call",
-    EngineServerError: "'s server broke",
-    EngineClosedError: " was closed",
+    errors.EngineUnreachableError: "'s server cannot be reached",
+    errors.EngineTimeoutError: "'s server did not answer in time",
+    errors.EngineBusyError: "'s server turned the call away for now",
+    errors.EngineRefusedError: "'s server refused the call",
+    errors.EngineServerError: "'s server broke",
+    errors.EngineClosedError: " was closed",
 }
 
 
+KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "internal_error", 502: "upstream_error", 503: "service_unavailable"}
+"""The `type` of an error by its status; of any other it is `invalid_request_error`."""
+
+
 class ApiError(Exception):
-    """An error reply: status, type, code and one line. `retry_after` is in seconds."""
+    """An error reply: status, code and one line. `retry_after` is in seconds."""
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "invalid_request_error",
-        code: str | None = None,
-        param: str | None = None,
-        retry_after: int | None = None,
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None, retry_after: int | None = None
     ) -> None:
         super().__init__(message)
-        self.status, self.kind, self.code, self.param, self.retry_after = status, kind, code, param and param[:80], retry_after
+        self.status, self.code, self.param, self.retry_after = status, code, param and param[:80], retry_after
+        self.kind = KINDS.get(status, "invalid_request_error")
         self.message = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
 
     @property
@@ -78,7 +65,7 @@ def unsupported_value(param: str, reason: str) -> ApiError:
 
 def shutting_down(message: str = "the service is shutting down and begins no more chains") -> ApiError:
     """Makes the error for requests during the shutdown."""
-    return ApiError(503, message, kind="service_unavailable", code="draining", retry_after=5)
+    return ApiError(503, message, code="draining", retry_after=5)
 
 
 def first_error(error: BaseException) -> BaseException:
@@ -93,36 +80,35 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
 
     The message of a bug is left out, since it could hold a prompt.
     """
-    more = f"the service's log says more of the request {request_id}"
+    more = f"the service's log has details of the request {request_id}"
     match error := first_error(error):
         case ApiError():
             return error
-        case UnknownNameError(kind="model"):
+        case errors.UnknownNameError(kind="model"):
             return ApiError(404, str(error), code="model_not_found", param="model")
-        case UnsupportedMethodError():
+        case errors.UnsupportedMethodError():
             return ApiError(400, without_address(str(error)))
-        case UsageError():
+        case errors.UsageError():
             return ApiError(400, str(error))
-        case ContextExceededError():
+        case errors.ContextExceededError():
             return ApiError(400, describe_failure(error), code="context_length_exceeded")
-        case EngineBusyError(retry_after=after, status=429 | 503 as status):
+        case errors.EngineBusyError(retry_after=after, status=429 | 503 as status):
             wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
-            kind = "rate_limit_error" if status == 429 else "service_unavailable"
-            return ApiError(status, f"{describe_failure(error)}; {more}", kind=kind, code="EngineBusyError", retry_after=wait)
-        case EngineClosedError():
-            return ApiError(503, f"{describe_failure(error)}; {more}", kind="service_unavailable", code="engine_closed", retry_after=1)
+            return ApiError(status, f"{describe_failure(error)}; {more}", code="EngineBusyError", retry_after=wait)
+        case errors.EngineClosedError():
+            return ApiError(503, f"{describe_failure(error)}; {more}", code="engine_closed", retry_after=1)
         case EngineError():
-            return ApiError(502, f"{describe_failure(error)}; {more}", kind="upstream_error", code=type(error).__name__)
+            return ApiError(502, f"{describe_failure(error)}; {more}", code=type(error).__name__)
         case _:
-            return ApiError(500, f"an error inside the service; {more}", kind="internal_error")
+            return ApiError(500, f"an error inside the service; {more}")
 
 
-def validation_error(errors: Sequence[Any]) -> ApiError:
+def validation_error(mistakes: Sequence[Any]) -> ApiError:
     """Names the most deeply nested mistake in a body.
 
     A field of several types has an error for each type.
     """
-    found: dict[str, Any] = max(errors, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
+    found: dict[str, Any] = max(mistakes, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
     place = ".".join(_path(found))
     is_object = found["type"] in ("model_type", "model_attributes_type")  # their own words name a class of ours
     reason = "Input should be an object" if is_object else str(found["msg"]).removeprefix("Value error, ")
@@ -140,7 +126,7 @@ def describe_failure(error: EngineError) -> str:
     Clients see neither a server's address nor its own words.
     """
     model = f"the {error.role} model" if error.role else "a model"
-    if isinstance(error, ContextExceededError):
+    if isinstance(error, errors.ContextExceededError):
         return f"{model}: {error.what}; {error.advice}"
     return model + FAILURES.get(type(error), " failed")
 

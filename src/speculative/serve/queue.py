@@ -111,7 +111,6 @@ class ChainQueue:
         return ApiError(
             429,
             f"all {self.running} places for chains are taken; try again in {wait} s",
-            kind="rate_limit_error",
             code="too_many_chains",
             retry_after=wait,
         )

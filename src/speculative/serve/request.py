@@ -13,18 +13,8 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
+from speculative.serve import schemas
 from speculative.serve.errors import ApiError, unsupported_value
-from speculative.serve.schemas import (
-    ChatMessage,
-    ChatRequest,
-    CompletionRequest,
-    GenerationRequest,
-    InputItem,
-    InputPart,
-    ResponsesRequest,
-    StreamOptions,
-    TextPart,
-)
 from speculative.serve.unsupported import PART_HINTS, TURN_HINTS, ignored_fields
 from speculative.settings import Preset, Settings
 
@@ -87,7 +77,7 @@ class RequestReader:
 
     # ---- the endpoints ----------------------------------------------------------------------------------------------
 
-    def chat(self, request: ChatRequest) -> ChainRequest:
+    def chat(self, request: schemas.ChatRequest) -> ChainRequest:
         """Reads a request for a chat completion."""
         self._check_chains(request.n, 1)
         both = {request.max_tokens, request.max_completion_tokens} - {None}
@@ -98,7 +88,7 @@ class RequestReader:
         problem = self._problem(request, messages, next(iter(both), None))
         return self._chains(request, [problem], ignored, n=request.n, options=request.stream_options)
 
-    def completion(self, request: CompletionRequest) -> ChainRequest:
+    def completion(self, request: schemas.CompletionRequest) -> ChainRequest:
         """Reads a request for a raw completion."""
         if request.answer_instruction is not None:
             raise unsupported_value("answer_instruction", "a raw prompt is taken as it is; put it into the prompt")
@@ -107,7 +97,7 @@ class RequestReader:
         problems = [self._problem(request, (Message("user", prompt),), request.max_tokens, raw=True) for prompt in prompts]
         return self._chains(request, problems, [], n=request.n, options=request.stream_options, raw=True)
 
-    def responses(self, request: ResponsesRequest) -> ChainRequest:
+    def responses(self, request: schemas.ResponsesRequest) -> ChainRequest:
         """Reads a request of the Responses API."""
         ignored: list[str] = []
         if isinstance(request.input, str):
@@ -167,7 +157,9 @@ class RequestReader:
 
     # ---- parts of a request -----------------------------------------------------------------------------------------
 
-    def _problem(self, request: GenerationRequest, messages: tuple[Message, ...], max_tokens: int | None, *, raw: bool = False) -> Problem:
+    def _problem(
+        self, request: schemas.GenerationRequest, messages: tuple[Message, ...], max_tokens: int | None, *, raw: bool = False
+    ) -> Problem:
         usual, settings = Sampling(), self.settings
         sampling = Sampling(
             temperature=usual.temperature if request.temperature is None else request.temperature,
@@ -189,7 +181,7 @@ class RequestReader:
         )
         return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
 
-    def _thinking_budget(self, request: GenerationRequest, problem: Problem) -> int | None:
+    def _thinking_budget(self, request: schemas.GenerationRequest, problem: Problem) -> int | None:
         """Reads the limit on thinking tokens from the request, else from its preset."""
         preset = self._preset(request)[1]
         budget, effort = request.thinking_budget, request.reasoning_effort
@@ -201,22 +193,24 @@ class RequestReader:
             raise unsupported_value("reasoning_effort", "the thinking cannot be switched off; give `minimal`, or a small `thinking_budget`")
         return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
 
-    def _messages(self, field: str, turns: Sequence[ChatMessage] | Sequence[InputItem], ignored: list[str]) -> tuple[Message, ...]:
+    def _messages(
+        self, field: str, turns: Sequence[schemas.ChatMessage] | Sequence[schemas.InputItem], ignored: list[str]
+    ) -> tuple[Message, ...]:
         if len(turns) > (most := self.settings.max_messages):
             raise _refusal(field, f"a request may have at most {most} turns, got {len(turns)}; send fewer")
         if turns[-1].role != "user":
             raise _refusal(field, f"the last turn must be of 'user', got {turns[-1].role!r}")
         return tuple(self._message(f"{field}[{number}].", turn, ignored) for number, turn in enumerate(turns))
 
-    def _message(self, where: str, turn: ChatMessage | InputItem, ignored: list[str]) -> Message:
+    def _message(self, where: str, turn: schemas.ChatMessage | schemas.InputItem, ignored: list[str]) -> Message:
         drop = self.settings.drop_params
         known = REASONING if turn.role == "assistant" else frozenset[str]()
         found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop)
         if turn.role is None:
-            raise _refusal(f"{where}role", "it is missing")
+            raise _refusal(f"{where}role", "a value is required")
         if turn.content is None and turn.role != "assistant":
-            raise _refusal(f"{where}content", "it is missing")
-        parts: Sequence[TextPart | InputPart] = [] if isinstance(turn.content, str) else turn.content or []
+            raise _refusal(f"{where}content", "a value is required")
+        parts: Sequence[schemas.TextPart | schemas.InputPart] = [] if isinstance(turn.content, str) else turn.content or []
         for place, part in enumerate(parts):
             found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
         ignored += [NUMBER.sub("", name) for name in found]
@@ -225,12 +219,12 @@ class RequestReader:
 
     def _chains(
         self,
-        request: GenerationRequest,
+        request: schemas.GenerationRequest,
         problems: list[Problem],
         ignored: list[str],
         *,
         n: int | None = None,
-        options: StreamOptions | None = None,
+        options: schemas.StreamOptions | None = None,
         raw: bool = False,
     ) -> ChainRequest:
         drop = self.settings.drop_params
@@ -238,7 +232,7 @@ class RequestReader:
         if options:
             ignored += ignored_fields(options.others, "stream_options.", drop=drop)
             if not request.stream and not drop:
-                raise unsupported_value("stream_options", "there is no stream to apply it to; add stream: true")
+                raise unsupported_value("stream_options", "it needs a stream; add stream: true")
             ignored += [] if request.stream else ["stream_options"]
         model, method = self._method(request)
         copies = n or 1
@@ -256,7 +250,7 @@ class RequestReader:
         )
         return self.check_drafts(chains)
 
-    def _method(self, request: GenerationRequest) -> tuple[str, Method]:
+    def _method(self, request: schemas.GenerationRequest) -> tuple[str, Method]:
         """Builds the method of a request, and the model's id for the reply.
 
         Parameters of the request are added to those of a preset.
@@ -266,7 +260,7 @@ class RequestReader:
         method = build(preset.method, {**preset.params, **(request.params or {})}, [*preset.wrappers, *wrappers], paths=False)
         return f"{OWNER}/{label}", self.check_params(method)
 
-    def _preset(self, request: GenerationRequest) -> tuple[str, Preset]:
+    def _preset(self, request: schemas.GenerationRequest) -> tuple[str, Preset]:
         """Finds the method or preset that `model` or `method` names."""
         label = (request.model or OWNER).removeprefix(f"{OWNER}/")
         if label != OWNER:

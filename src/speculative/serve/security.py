@@ -34,11 +34,9 @@ class RequireKey(HTTPBearer):
         """Checks the `Authorization` header. Raises `ApiError` (401)."""
         credentials = await super().__call__(request)
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them, so that time tells nothing
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them: constant time
         if not any(matches):
-            raise ApiError(
-                401, "a key is needed: send the header `Authorization: Bearer KEY`", kind="authentication_error", code="invalid_api_key"
-            )
+            raise ApiError(401, "a key is needed: send the header `Authorization: Bearer KEY`", code="invalid_api_key")
         return credentials
 
 
@@ -47,7 +45,7 @@ def check_bind(settings: Settings) -> tuple[str, ...]:
     keys = settings.keys()
     if not keys and not settings.no_auth and not is_loopback(settings.host):
         raise UsageError(
-            f"host {settings.host!r} can be reached from other machines: set SPECULATIVE_API_KEY or --key-file, or say --no-auth"
+            f"host {settings.host!r} can be reached from other machines: set SPECULATIVE_API_KEY or --key-file, or give --no-auth"
         )
     return keys
 
@@ -55,11 +53,11 @@ def check_bind(settings: Settings) -> tuple[str, ...]:
 def add_host_and_origin_checks(app: FastAPI, settings: Settings) -> None:
     """Adds the framework's checks of the `Host` header and of other sites' pages.
 
-    Without a key, every client may call. On loopback a browser reaches it, also for a page whose name was made to mean this
-    machine (DNS rebinding). Such a page's requests carry its own name, so only this machine's names are allowed there.
+    Without a key, every program that reaches the port may call. On loopback that includes a browser, also for a page whose name was
+    made to mean this machine (DNS rebinding). Such requests carry the page's name, so only this machine's names are allowed.
 
     Raises:
-        UsageError: a setting names no host or no origin.
+        UsageError: a setting is not a host, or not an origin.
     """
     if allowed := _allowed_hosts(settings):
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False)

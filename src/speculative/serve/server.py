@@ -25,9 +25,9 @@ from speculative.serve.state import PairOpener, ServiceState
 from speculative.settings import Settings
 
 KEEP_ALIVE_S = 75
-"""Seconds that an idle connection stays open: longer than clients keep theirs, or one would be closed under their next request."""
+"""Seconds that an idle connection stays open. Clients close theirs earlier, so no request meets a closed connection."""
 GRACE_S = 2
-"""Seconds after the drain in which cancelled chains may say so to their clients."""
+"""Seconds after the drain in which cancelled chains may send their error."""
 
 Extension = Callable[[FastAPI, Callable[[], None]], None]
 """Adds routes to an application; the second argument stops the service."""

@@ -53,8 +53,7 @@ class ServiceState:
         if self._pair is None:
             raise ApiError(
                 503,
-                "the models are still loading; GET /ready tells when they are there",
-                kind="service_unavailable",
+                "the models are still loading; GET /ready says when they are loaded",
                 code="loading",
                 retry_after=2,
             )
@@ -98,7 +97,7 @@ class ServiceState:
         began = time.perf_counter()
         try:
             pair = await self._open_pair()
-        except Exception as error:  # noqa: BLE001  a service that loads for ever would say nothing
+        except Exception as error:  # noqa: BLE001  else the service would load for ever
             expected = isinstance(error, SpeculativeError | OSError)
             self.failure = error
             log("the models cannot be opened", 40, reason=self.redact(str(error)), error=None if expected else error)

@@ -163,9 +163,10 @@ class Inserted(Event, frozen=True, kw_only=True):
 
 
 class Rewound(Event, frozen=True, kw_only=True):
-    """Text was taken back; `pieces` is the number of pieces that are left."""
+    """Text was taken back; `pieces` is the number of pieces that are left, `entries` that of pieces and notes together."""
 
     pieces: int
+    entries: int | None = None
 
 
 class Prefilled(Event, frozen=True, kw_only=True):
@@ -198,12 +199,24 @@ class Degraded(Event, frozen=True, kw_only=True):
     error: str
 
 
+class Noted(Event, frozen=True, kw_only=True):
+    """Text was added to the prompt of one role that is no text of the chain: so many `tokens` of that role's model."""
+
+    role: str
+    text: str
+    tokens: int
+
+
 class Child(Event, frozen=True, kw_only=True):
-    """A child chain on the same problem began; its events are nested and grow with it."""
+    """A child chain on the same problem began; its events are nested and grow with it.
+
+    `instruction` was added to the problem for this child alone.
+    """
 
     index: int
     seed: int
     events: list[AnyEvent]
+    instruction: str = ""
 
 
 class Became(Event, frozen=True, kw_only=True):
@@ -246,6 +259,7 @@ AnyEvent = (
     | Rejected
     | Inserted
     | Rewound
+    | Noted
     | Prefilled
     | Cancelled
     | Degraded

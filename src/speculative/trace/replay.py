@@ -47,7 +47,7 @@ class ReplayEngine:
         self.tokenizer: Tokenizer = like.tokenizer
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
         self._scores: dict[int, list[tuple[events.Call, list[Scores]]]] = {}
-        self._rewards: dict[int, tuple[events.Call, list[float]]] = {}
+        self._rewards: dict[int, list[tuple[events.Call, list[float]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
         self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
@@ -86,13 +86,13 @@ class ReplayEngine:
         return scores
 
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
-        """Returns the rewards of the trace."""
         name = seed_of(digest(texts, []))
         if not (found := self._rewards.get(name)):
             await self._cut_short(name, stats)
             raise ReplayMismatchError(f"the trace does not hold the rewards that the method asks {self.name} for")
-        _charge(stats, found[0])
-        return found[1]
+        call, rewards = found.pop(0) if len(found) > 1 else found[0]
+        _charge(stats, call)
+        return rewards
 
     async def aclose(self) -> None:
         """Does nothing: a replay holds no resources."""
@@ -135,7 +135,7 @@ class ReplayEngine:
                 found = [Scores(*one) for one in zip(event.logprobs, tops, strict=True)]
                 self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
             case events.Rewarded() if event.call.role == role:
-                self._rewards[seed_of(event.digest)] = (event.call, list(event.rewards))
+                self._rewards.setdefault(seed_of(event.digest), []).append((event.call, list(event.rewards)))
             case events.Cancelled() if event.call.role == role:
                 self._cut[event.seed] = event
             case _:

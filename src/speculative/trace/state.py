@@ -16,7 +16,10 @@ from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
-    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase."""
+    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase.
+
+    `note_for`: the role in whose prompt alone it stands; then it is no text of the chain.
+    """
 
     author: str
     text: str
@@ -24,6 +27,7 @@ class Piece(Struct, frozen=True):
     kept: int
     phase: Phase
     ends: bool = False
+    note_for: str = ""
 
     @classmethod
     def of(cls, author: str, proposal: Proposal, cut: tuple[int, int] | None = None) -> Piece:
@@ -46,10 +50,16 @@ class Segment(Struct, frozen=True):
 
 
 class Ledger:
-    """The state of one chain. `pieces` is its text, `kept` the number of its tokens that models wrote."""
+    """The state of one chain.
+
+    `pieces` is its text, `kept` the number of its tokens that models wrote. `entries` are the pieces and the notes between them.
+    """
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
+        self.entries: list[Piece] = []
+        self.places: list[int] = []
+        """The places of the pieces among the entries."""
         self.proposals: dict[int, tuple[str, Proposal]] = {}
         self.children: dict[int, Sequence[events.AnyEvent]] = {}  # their events: they grow with the children
         self.kept = 0
@@ -85,6 +95,11 @@ class Ledger:
             case events.Rewound():
                 while len(self.pieces) > event.pieces:
                     self.kept -= self.pieces.pop().kept
+                    del self.entries[self.places.pop() :]
+                if event.entries is not None:
+                    del self.entries[event.entries :]
+            case events.Noted():
+                self.entries.append(Piece("method", event.text, (), 0, "answer" if self.answered else "thinking", note_for=event.role))
             case events.Answered():
                 if event.cue:
                     self._push(Piece("method", event.cue, (), 0, "answer"))
@@ -94,6 +109,7 @@ class Ledger:
             case events.Became():
                 child = Ledger.of(self.children[event.index])
                 self.pieces, self.kept = list(child.pieces), child.kept
+                self.entries, self.places = list(child.entries), list(child.places)
             case _:
                 pass
         return call.produced_tokens if call else 0
@@ -114,7 +130,7 @@ class Ledger:
         last = self._last()
         if last is not None and self.pieces[last].ends:
             piece = self.pieces[last]
-            self.pieces[last] = structs.replace(piece, ends=False, kept=piece.kept - 1)
+            self.pieces[last] = self.entries[self.places[last]] = structs.replace(piece, ends=False, kept=piece.kept - 1)
             self.kept -= 1
 
     def _last(self) -> int | None:
@@ -151,6 +167,8 @@ class Ledger:
         return totals
 
     def _push(self, piece: Piece) -> None:
+        self.places.append(len(self.entries))
+        self.entries.append(piece)
         self.pieces.append(piece)
         self.kept += piece.kept
 

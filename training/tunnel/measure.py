@@ -1,0 +1,309 @@
+"""Quick figures of exported models, on the device that trains: for choosing and for freezing, not for the data card.
+
+python -m training.tunnel.measure --pair build/tunnel/pair --json figures.json --chains chains.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from training.decode import Cached, score, write
+from training.model import Model, Shape
+from training.tunnel.base import Problem
+from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
+from training.tunnel.moves import DeadEndError
+from training.tunnel.problems import held_out
+from training.tunnel.reading import Read, boxed, read
+
+TEMPERATURE = 0.6
+LIMIT = 2400
+LENGTHS = (0, 200, 400, 700, 1100, LIMIT + 1)
+END_OF_STEP = ".ĊĊ"  # as the vocabulary spells it
+Figures = dict[str, Any]
+
+
+def share(hits: Sequence[bool]) -> float:
+    """The part that is true."""
+    return round(sum(hits) / len(hits), 4) if hits else 0.0
+
+
+def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
+    """Chance that a wrong one scores above a right one, ties half."""
+    if not wrong or not right:
+        return 0.0
+    a, b = torch.tensor(wrong), torch.tensor(right).sort().values
+    below, upto = torch.searchsorted(b, a), torch.searchsorted(b, a, right=True)
+    return round(((below + upto).double() / 2).mean().item() / len(b), 4)
+
+
+def load(folder: Path) -> tuple[Model, Tokenizer]:
+    """An exported model, as it ships."""
+    config = json.loads((folder / "config.json").read_text())
+    shape = Shape(
+        config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"], config["num_attention_heads"],
+        config["num_key_value_heads"], config["vocab_size"],
+    )  # fmt: skip
+    model = Model(shape)
+    model.load_state_dict({name: w.float() for name, w in load_file(folder / "model.safetensors").items()})
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+@torch.inference_mode()
+def last_logs(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """Log-probabilities of what follows each text, (texts, vocabulary)."""
+    device = model.model.embed_tokens.weight.device
+    encoded = [e.ids for e in tokenizer.encode_batch(list(texts))]
+    found: list[Tensor] = [torch.empty(0)] * len(texts)
+    order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
+    for first in range(0, len(order), 64):
+        rows = order[first : first + 64]
+        length = max(len(encoded[i]) for i in rows)
+        padding = torch.tensor([length - len(encoded[i]) for i in rows], device=device)
+        ids = torch.tensor([[0] * (length - len(encoded[i])) + encoded[i] for i in rows], device=device)
+        hidden = model(ids, torch.arange(length, device=device), Cached(model.shape.layers, padding, length))[:, -1]
+        for row, logs in zip(rows, torch.log_softmax(model.logits(hidden), -1).cpu(), strict=True):
+            found[row] = logs
+    return torch.stack(found)
+
+
+def soft_verdict(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> list[float]:
+    """The share of right against wrong in the next token."""
+    logs = last_logs(model, tokenizer, texts)
+    right, wrong = (logs[:, tokenizer.token_to_id(mark)].double() for mark in (RIGHT, WRONG))
+    return (right - wrong).tolist()
+
+
+class Pair:
+    """Models by name, and the problems."""
+
+    def __init__(self, folder: Path, problems: Sequence[Problem]) -> None:
+        self.models = {
+            name: load(folder / name) for name in ("big", "small", "asking", "reward") if (folder / name / "config.json").exists()
+        }
+        self.problems = problems
+
+    def think(self, name: str, heads: Sequence[str], temperature: float = 0.0, seed: int = 0, limit: int = LIMIT) -> list[str]:
+        """What a model writes behind each head."""
+        model, tokenizer = self.models[name]
+        written = write(model, tokenizer, heads, temperature=temperature, limit=limit, seed=seed)
+        return [tokenizer.decode(ids, skip_special_tokens=False) for ids in written]
+
+
+def by(problems: Sequence[Problem], hits: Sequence[float], attribute: str) -> dict[str, float]:
+    """The mean of the hits by level or family."""
+    groups: dict[Any, list[float]] = defaultdict(list)
+    for problem, hit in zip(problems, hits, strict=True):
+        groups[getattr(problem, attribute)].append(hit)
+    return {str(key): round(mean(group), 3) for key, group in groups.items()}
+
+
+def solving(pair: Pair, name: str, temperature: float = 0.0) -> tuple[Figures, list[str]]:
+    """Accuracy, tokens and steps."""
+    tokenizer = pair.models[name][1]
+    texts = pair.think(name, [prompt(p.text) for p in pair.problems], temperature)
+    hits = [boxed(text) == p.answer for text, p in zip(texts, pair.problems, strict=True)]
+    tokens = [len(e.ids) for e in tokenizer.encode_batch([text.partition("</think>")[0] for text in texts])]
+    return {
+        "accuracy": share(hits), "level": by(pair.problems, hits, "level"), "family": by(pair.problems, hits, "family"),
+        "tokens_median": median(tokens), "tokens_mean": round(mean(tokens)), "tokens_max": max(tokens),
+        "wait": share([WAIT in text for text in texts]), "ends": share(["</think>" in text for text in texts]),
+        "by_length": by_length(hits, tokens),
+    }, texts  # fmt: skip
+
+
+def by_length(hits: Sequence[bool], tokens: Sequence[int]) -> dict[str, list[float]]:
+    """Accuracy, and the number of chains, by tokens of thinking."""
+    groups = {(low, high): [h for h, t in zip(hits, tokens, strict=True) if low <= t < high] for low, high in pairwise(LENGTHS)}
+    return {f"{low}-{high}": [share(group), len(group)] for (low, high), group in groups.items()}
+
+
+def stepping(pair: Pair, texts: Sequence[str]) -> tuple[Figures, list[Read]]:
+    """Steps of small up to its first wrong one: how many are right, and where the wrong ones stand."""
+    steps = [step for p, text in zip(pair.problems, texts, strict=True) for step in read(p, text)]
+    wrong = [s for s in steps if not s.right]
+    return {"right": len(steps) - len(wrong), "wrong": len(wrong), "share_right": share([s.right for s in steps])}, steps
+
+
+def entropies(pair: Pair, steps: Sequence[Read]) -> Figures:
+    """Small's entropy on the first token of steps, and its confidence within them."""
+    model, tokenizer = pair.models["small"]
+    logs = last_logs(model, tokenizer, [prompt(s.problem.text) + s.chain for s in steps])
+    entropy = (-(logs.exp() * logs).sum(-1)).tolist()
+    heads = [e.ids for e in tokenizer.encode_batch([prompt(s.problem.text) + s.chain for s in steps])]
+    tails = [e.ids for e in tokenizer.encode_batch([s.text for s in steps])]
+    values = score(model, heads, tails)
+    confident = [mean(v > -0.0488 for v in row) for row in values]
+    figures: Figures = {}
+    for name, which in (("wrong", False), ("right", True)):
+        rows = [i for i, s in enumerate(steps) if s.right is which]
+        figures[name] = {
+            "first_token_entropy": round(mean(entropy[i] for i in rows), 4),
+            "confident_tokens": round(mean(confident[i] for i in rows), 4),
+        }
+    bad = [i for i, s in enumerate(steps) if not s.right]
+    good = [i for i, s in enumerate(steps) if s.right]
+    figures["auc_of_entropy"] = auc([entropy[i] for i in bad], [entropy[i] for i in good])
+    figures["auc_of_overconfidence"] = auc([confident[i] for i in bad], [confident[i] for i in good])
+    figures["auc_of_least_likely"] = auc([-min(values[i]) for i in bad], [-min(values[i]) for i in good])
+    order = sorted(range(len(steps)), key=lambda i: min(values[i]))
+    first = set(order[: len(order) // 5])
+    figures["errors_in_least_likely_fifth"] = share([i in first for i in bad])
+    return figures
+
+
+def judging(pair: Pair, steps: Sequence[Read]) -> Figures:
+    """Verdicts of every model on small's steps."""
+    figures: Figures = {}
+    heads = [prompt(s.problem.text) + s.chain + s.text for s in steps]
+    for name, cue in (("big", SCORE), ("small", SCORE), ("reward", "")):
+        if name in pair.models:
+            values = soft_verdict(*pair.models[name], [head + cue for head in heads])
+            wrong, right = ([v for v, s in zip(values, steps, strict=True) if s.right is which] for which in (False, True))
+            figures[name] = {"auc": auc([-v for v in wrong], [-v for v in right]),
+                             "wrong_low": share([v < 0 for v in wrong]), "right_low": share([v < 0 for v in right])}  # fmt: skip
+    model, tokenizer = pair.models["big"]
+    befores = [e.ids for e in tokenizer.encode_batch([prompt(s.problem.text) + s.chain for s in steps])]
+    tails = [e.ids for e in tokenizer.encode_batch([s.text for s in steps])]
+    values = [mean(row) for row in score(model, befores, tails)]
+    wrong, right = ([v for v, s in zip(values, steps, strict=True) if s.right is which] for which in (False, True))
+    figures["log_probability_of_big"] = auc([-v for v in wrong], [-v for v in right])
+    return figures
+
+
+def correcting(pair: Pair, steps: Sequence[Read]) -> Figures:
+    """Checks with a cue and without."""
+    figures: Figures = {}
+    heads = [prompt(s.problem.text) + s.chain + s.text for s in steps]
+    inner = [i for i, s in enumerate(steps) if not s.truth.startswith("So the answer")]
+    for name in ("big", "small"):
+        model, tokenizer = pair.models[name]
+        cued = [tokenizer.decode(ids) for ids in write(model, tokenizer, [heads[i] + CHECK for i in inner], limit=60, stop=END_OF_STEP)]
+        same = {i: reply == f" {steps[i].short}" for i, reply in zip(inner, cued, strict=True)}
+        free = pair.think(name, heads, limit=LIMIT)
+        wrong = [i for i, s in enumerate(steps) if not s.right]
+        figures[name] = {
+            "check_right_after_wrong": share([same[i] for i in wrong if i in same]),
+            "check_right_after_right": share([same[i] for i in inner if steps[i].right]),
+            "wait_after_wrong": share([free[i].startswith(WAIT) for i in wrong]),
+            "wait_after_right": share([free[i].startswith(WAIT) for i, s in enumerate(steps) if s.right]),
+            "answer_right_after_wrong": share([boxed(free[i]) == steps[i].problem.answer for i in wrong]),
+        }
+    return figures
+
+
+def hinting(pair: Pair) -> Figures:
+    """Small with big's hints, of three lengths, from the beginning."""
+    figures: Figures = {}
+    heads = [prompt(p.text) for p in pair.problems]
+    for cue in HINTS:
+        model, tokenizer = pair.models["big"]
+        hints = [tokenizer.decode(ids) for ids in write(model, tokenizer, [h + cue for h in heads], limit=120, stop=END_OF_STEP)]
+        texts = pair.think("small", [f"{h}{cue}{hint}" for h, hint in zip(heads, hints, strict=True)])
+        figures[cue] = {"small": share([boxed(t) == p.answer for t, p in zip(texts, pair.problems, strict=True)]),
+                        "tokens": round(mean(len(tokenizer.encode(h).ids) for h in hints))}  # fmt: skip
+    return figures
+
+
+def closing(pair: Pair) -> Figures:
+    """Cut right chains in the middle and ask for the answer: is it what is known?"""
+    figures: Figures = {}
+    heads: list[str] = []
+    wanted: list[int] = []
+    for place, problem in enumerate(pair.problems):
+        walked = list(problem.walk())
+        cut = walked[: 1 + place % len(walked)]
+        heads.append(prompt(problem.text) + "".join(step.text for _, step in cut) + CLOSE)
+        state, step = cut[-1]
+        wanted.append(problem.guess({**state, **step.update}))
+    for name in ("big", "small"):
+        model, tokenizer = pair.models[name]
+        texts = [tokenizer.decode(ids) for ids in write(model, tokenizer, heads, limit=8)]
+        figures[name] = share([text.partition("}")[0] == str(value) for text, value in zip(texts, wanted, strict=True)])
+    return figures
+
+
+def tries(pair: Pair, name: str, problems: Sequence[Problem], count: int) -> Figures:
+    """How often a model solves each problem at a temperature."""
+    texts = pair.think(name, [prompt(p.text) for p in problems for _ in range(count)], TEMPERATURE, seed=1)
+    rates = [mean(boxed(t) == p.answer for t in texts[i * count : (i + 1) * count]) for i, p in enumerate(problems)]
+    return {
+        "mean": round(mean(rates), 4),
+        "between_20_and_80": share([0.2 <= r <= 0.8 for r in rates]),
+        "level": by(problems, rates, "level"),
+    }
+
+
+def asking(pair: Pair) -> Figures:
+    """How the asking model asks when nobody answers: how often, and how often it is right all the same."""
+    figures: Figures = {}
+    for method in INSTRUCTIONS:
+        texts = pair.think("asking", [prompt(instructed(p.text, method)) for p in pair.problems], limit=700)
+        asks = [sum(text.count(tag) for tag in TAGS if not tag.startswith("</")) for text in texts]
+        figures[method] = {"asks_at_all": share([a > 0 for a in asks]), "asks_a_chain": round(mean(asks), 2),
+                           "right_alone": share([boxed(t) == p.answer for t, p in zip(texts, pair.problems, strict=True)])}  # fmt: skip
+    return figures
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", type=Path, default=Path("build/tunnel/pair"))
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--chains", type=Path, help="write all chains here")
+    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
+    parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
+    options = parser.parse_args()
+    problems = held_out("benchmark")
+    problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
+    pair = Pair(options.pair, problems)
+    figures: Figures = {}
+    chains: dict[str, list[str]] = {}
+    began = time.monotonic()
+
+    def put(name: str, value: object) -> None:
+        figures[name] = value
+        print(f"[{time.monotonic() - began:.0f} s] {name}: {json.dumps(value)}", flush=True)
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+    for name in ("big", "small"):
+        value, chains[name] = solving(pair, name)
+        put(name, value)
+    value, sampled = solving(pair, "small", TEMPERATURE)
+    put("small_sampled", value)
+    chains["small_sampled"] = sampled
+    if options.chains:
+        rows = [
+            {"problem": p.text, "answer": p.answer, **{name: texts[i] for name, texts in chains.items()}} for i, p in enumerate(problems)
+        ]
+        options.chains.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    value, steps = stepping(pair, sampled)
+    put("steps", value)
+    for name, call in (("entropies", entropies), ("judging", judging), ("correcting", correcting)):
+        if any(s.right for s in steps) and not all(s.right for s in steps):
+            try:
+                put(name, call(pair, steps[:6000]))
+            except DeadEndError:
+                put(name, "dead end")
+    put("hinting", hinting(pair))
+    put("closing", closing(pair))
+    if "asking" in pair.models:
+        put("asking", asking(pair))
+    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
+    put("big_16_tries", tries(pair, "big", few, 16))
+
+
+if __name__ == "__main__":
+    main()
