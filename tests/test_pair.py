@@ -49,7 +49,7 @@ async def test_every_engine_is_closed_once_even_if_it_has_two_roles_or_another_f
 
 
 def test_a_method_without_needs_takes_any_pair() -> None:
-    scripted_pair(abilities=frozenset()).check(build("random_switch", {}, ["vote"]))
+    scripted_pair(abilities=frozenset({"continue"})).check(build("random_switch", {}, ["vote"]))
 
 
 @pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])

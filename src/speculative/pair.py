@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError
-from speculative.methods.base import Method, name_of, needs_of
+from speculative.methods.base import Method, asks_only_of, name_of, needs_of
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
 OF_THE_PAIR = ("big", "small")
+CHAT = "chat"
+"""The dialect that makes a server a chat endpoint: it only replies to conversations."""
 
 
 class Pair(Mapping[str, Engine]):
@@ -122,6 +124,11 @@ class Pair(Mapping[str, Engine]):
 
     def check(self, method: Method) -> None:
         """Raises `UnsupportedMethodError` if an engine lacks an ability."""
+        for role in self._chat_only() - asks_only_of(method):
+            raise UnsupportedMethodError(
+                f"{name_of(method)} writes with the {role} model, and {self._engines[role].name} cannot continue a text; "
+                f"these engines can run {', '.join(self.served()) or 'no method'}"
+            )
         for role, needs in needs_of(method).items():
             if role not in self._engines:
                 raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
@@ -129,7 +136,7 @@ class Pair(Mapping[str, Engine]):
             if missing:
                 raise UnsupportedMethodError(
                     f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
-                    f"lacks; these engines can run {', '.join(self._served()) or 'no method'}"
+                    f"lacks; these engines can run {', '.join(self.served()) or 'no method'}"
                 )
 
     def check_survivor(self, method: Method, survivor: str) -> None:
@@ -141,11 +148,16 @@ class Pair(Mapping[str, Engine]):
                     f"which {self._engines[survivor].name} lacks; leave degrade out, or choose another method"
                 )
 
-    def _served(self) -> list[str]:
-        """Returns the methods that these engines can run."""
+    def served(self) -> list[str]:
+        """Returns the names of the methods that these engines can run."""
         from speculative.methods.registry import names, registered
 
-        return [name for name in names() if self._meets(registered()[name].needs)]
+        chat, known = self._chat_only(), registered()
+        return [name for name in names() if chat <= known[name].asks_only and self._meets(known[name].needs)]
+
+    def _chat_only(self) -> frozenset[str]:
+        """Returns the roles of the pair whose engine cannot continue a text."""
+        return frozenset(role for role in OF_THE_PAIR if role in self._engines and "continue" not in self._engines[role].abilities)
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
         return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
@@ -168,7 +180,12 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
     if kind == "server":
         from speculative.engines.http.engine import OpenAIEngine
 
-        return OpenAIEngine.open(specs, tell=tell, model=options.model, **_client_options(options))
+        client = _client_options(options)
+        if options.dialect == CHAT:
+            from speculative.engines.http.chat import ChatEngine
+
+            return ChatEngine.open(specs, tell=tell, model=options.model, **client)
+        return OpenAIEngine.open(specs, tell=tell, model=options.model, **client)
     from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_config(specs[0], options), tell, **_client_options(options))

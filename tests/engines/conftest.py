@@ -28,7 +28,7 @@ def lent(start):
     running, tree = {}, []
     try:
         start(running)
-        tree = [pid for one in running.values() for pid in guard.family(one.process.pid)]
+        tree = [pid for one in running.values() for pid in guard.process_tree(one.process.pid)]
         yield running
     finally:
         end_all(list(running.values()))

@@ -213,7 +213,7 @@ async def through_doors(servers, kind=OpenAIEngine):
 
 def group(running):
     """Signals go to the server and its workers, not to what guards them."""
-    return guard.family(running.process.pid)[1]
+    return guard.process_tree(running.process.pid)[1]
 
 
 @contextlib.contextmanager

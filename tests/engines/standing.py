@@ -40,6 +40,7 @@ class Stand(ScriptedEngine):
         return [[Completion(tuple(self.tokenizer.encode("7")), "length")] * decoding.n for _ in prefixes]
 async def main():
     server = FakeServer(Stand(""), model=flag("--served-model-name") or flag("--model"), source=flag("--model"))
+    server.scale_out = "--enable-scale-out" in args
     await server.start(int(flag("--port")))
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -59,7 +60,12 @@ def build(folder):
     """A command that stands for the Python that has vLLM, and a model's folder."""
     script, python = folder / "stand_in.py", folder / "python"
     script.write_text(SCRIPT.format(sources=str(Path(speculative.__file__).parents[1])))
-    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
+    flags = folder / "site" / "vllm" / "entrypoints" / "launchers" / "cli_args.py"  # it is asked for its flags, by `-c`
+    flags.parent.mkdir(parents=True)
+    flags.write_text("enable_scale_out: bool = False\n")
+    (folder / "site" / "vllm" / "__init__.py").touch()
+    asked = f'if [ "$1" = -c ]; then PYTHONPATH={folder}/site exec {sys.executable} "$@"; fi'
+    python.write_text(f'#!/bin/sh\n{asked}\nshift 2\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     unlike.byte_level(folder / "model")
     return str(python), str(folder / "model")

@@ -45,14 +45,36 @@ async def test_a_server_is_looked_at(opened):
     again = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="think-endoftext")
     found = await look("big", again)
     assert found.template.startswith("differs from ours")
-    assert [line.partition(" ")[0] for line in found.advice] == (["start", "name"] if server.kind == "vllm" else ["name", "methods"])
+    expected = {"vllm": ["start", "start", "name"], "llama.cpp": ["name", "methods"]}[server.kind]
+    assert [line.partition(" ")[0] for line in found.advice] == expected
     await again.aclose()
+
+
+@pytest.mark.parametrize("scale_out", [False, True])
+async def test_the_doctor_names_the_flag_for_scores_at_flat_cost(scale_out):
+    async with FakeServer(ScriptedEngine("One.")) as server:
+        server.scale_out = scale_out
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
+        advice = "\n".join((await look("big", engine)).advice)
+        assert ("--enable-scale-out" in advice) is not scale_out
+        await engine.aclose()
+
+
+@pytest.mark.parametrize("steps", [False, True])
+async def test_the_doctor_knows_a_reward_model_and_says_what_step_pooling_costs(steps):
+    async with FakeServer(ScriptedEngine("One.", rewards=lambda text: 0.25)) as server:
+        server.pools, server.pools_steps = True, steps
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
+        found = await look("judge", engine)
+        assert (found.error, found.reply, found.abilities) == (None, "a reward of 0.25", ["ids", "reward"])
+        assert ["pools by steps" in line for line in found.advice] == [True] * steps
+        await engine.aclose()
 
 
 async def test_what_a_server_cannot_do_names_the_methods_that_it_can_serve():
     async with FakeServer(ScriptedEngine("One."), kind="llama.cpp") as server:
         engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
-        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*it can serve .*big_only.*random_switch"):
+        with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*can run .*big_only.*random_switch"):
             Pair(engine, engine).check(Judging())
 
 
@@ -90,7 +112,7 @@ def test_the_doctor_reports_the_dead_and_the_living(capsys):
     assert run(["doctor", "--big", f"http://127.0.0.1:9/{'long' * 50}"]) == 1
     assert "…" not in capsys.readouterr().out  # what has no room in a line goes on in the next one
     assert run(["doctor", "--big", "bundled:small"]) == 0
-    assert "one vocabulary" in capsys.readouterr().out
+    assert "equal tokenizers" in capsys.readouterr().out
 
 
 class Losing(ScriptedTokenizer):

@@ -15,7 +15,7 @@ from speculative.cli import run as command
 from speculative.engines.llamacpp import launch, models, server
 from speculative.engines.llamacpp.launch import LlamaLaunch
 from speculative.engines.options import EngineOptions, engine_kind
-from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import guard, records
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.launch import LaunchConfig, cause
 from speculative.errors import EngineUnreachableError, UsageError
@@ -103,9 +103,9 @@ def test_a_program_on_the_path_comes_first(tmp_path, monkeypatch):
 def test_a_note_of_one_program_is_not_that_of_the_other(tmp_path, monkeypatch):
     """A server is found again by how it was started."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    kept.write(kept.state() / "a.log", os.getpid(), "http://127.0.0.1:1/v1", LlamaLaunch("/m", keep=True))
-    assert kept.find(LlamaLaunch("/m", keep=True))
-    assert kept.find(LaunchConfig("/m", keep=True)) is None
+    records.write_record(records.state_folder() / "a.log", os.getpid(), "http://127.0.0.1:1/v1", LlamaLaunch("/m", keep=True))
+    assert records.find_record(LlamaLaunch("/m", keep=True))
+    assert records.find_record(LaunchConfig("/m", keep=True)) is None
 
 
 class Hub:
@@ -202,7 +202,7 @@ async def test_a_file_is_served_asked_and_its_server_ended():
     options = {role: EngineOptions(tokenizer=str(SHIPPED / role), args="--threads 1") for role in files}
     said = []
     pair = await asyncio.to_thread(Pair.open, files["big"], files["small"], options=options, tell=said.append)
-    tree = [pid for engine in pair.values() for pid in guard.family(engine.running.process.pid)]
+    tree = [pid for engine in pair.values() for pid in guard.process_tree(engine.running.process.pid)]
     async with pair:
         assert pair["big"].server.kind == "llama.cpp"
         assert pair["big"].server.model == "big"
@@ -210,7 +210,7 @@ async def test_a_file_is_served_asked_and_its_server_ended():
         result = await speculative.asolve(PROBLEMS[0]["problem"], "random_switch", pair=pair, max_tokens=300, seed=1)
         assert result.usage["big"].produced_tokens > 0
     assert gone(tree)
-    assert not list(kept.state().iterdir())  # all went well: there is nothing to read
+    assert not list(records.state_folder().iterdir())  # all went well: there is nothing to read
 
 
 @pytest.mark.llama
@@ -261,4 +261,4 @@ def test_up_holds_servers_that_down_ends(monkeypatch, capsys):
         assert {role["server"].partition(" ")[0] for role in found} == {"llama.cpp"}
         assert command(["down"]) == 0
         assert up.wait(30) == 0
-    assert not [file for file in kept.state().iterdir() if Path(file).suffix == ".json"]
+    assert not [file for file in records.state_folder().iterdir() if Path(file).suffix == ".json"]

@@ -12,7 +12,7 @@ from msgspec import structs
 from standing import command, gone, until
 
 from speculative.cli import run
-from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import guard, records
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.launch import LaunchConfig
 from speculative.engines.vllm.process import end_all
@@ -44,14 +44,14 @@ def test_a_server_that_another_command_loads_is_waited_for(loading):
         assert starting.answers(first.url)
     finally:
         first.end()
-    assert not kept.notes()
+    assert not records.read_records()
 
 
 def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_the_same_way(stand_in, loading):
     launch, file = structs.replace(loading[0], port=0), loading[1]
     with typed(stand_in, launch, "up") as first:
         begins()
-        ((_, note),) = kept.notes().items()
+        ((_, note),) = records.read_records().items()
         again = starting.start(launch)
         assert (again.url, again.process) == (note.url, None)
         file.touch()
@@ -59,7 +59,7 @@ def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_t
         assert first.stdout.readline() == f"speculative ask --big {note.url}\n"
         assert run(["down"]) == 0
         assert first.wait(100) == 0
-    assert not kept.notes()
+    assert not records.read_records()
 
 
 def test_two_roles_of_one_model_have_a_server_each(loading):
@@ -164,7 +164,7 @@ def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
         finally:
             server.shutdown()
     assert said[0].startswith("waiting for what listens at")
-    assert not list(kept.state().iterdir())  # nothing was started
+    assert not list(records.state_folder().iterdir())  # nothing was started
 
 
 def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
@@ -183,7 +183,7 @@ def typed(stand_in, launch, what, *more):
 
 def begins():
     """Waits until a server loads, and is noted."""
-    assert until(lambda: kept.notes() and any("args" in log.read_text() for log in kept.state().glob("*.log")))
+    assert until(lambda: records.read_records() and any("args" in log.read_text() for log in records.state_folder().glob("*.log")))
 
 
 def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):
@@ -205,13 +205,13 @@ def test_down_ends_what_is_still_loading(stand_in, loading, what):
     launch, _ = loading
     with typed(stand_in, launch, *what) as first:
         begins()
-        tree = guard.family(first.pid)
+        tree = guard.process_tree(first.pid)
         assert run(["down"]) == 0
         assert first.wait(100) == 1
         said = first.stderr.read()
     assert said.splitlines()[-1] == f"speculative: vLLM was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}"
     assert gone(tree)
-    assert not list(kept.state().iterdir())
+    assert not list(records.state_folder().iterdir())
 
 
 def test_down_leaves_what_ends_with_its_command(stand_in, loading, capfd):

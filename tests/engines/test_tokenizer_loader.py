@@ -98,7 +98,7 @@ def test_a_family_that_is_not_known_has_to_be_named(tmp_path):
     spec = json.loads(SHIPPED.read_text())
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] == "<|endoftext|>"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
-    with pytest.raises(UsageError, match="cannot be told"):
+    with pytest.raises(UsageError, match="cannot be detected"):
         detect_dialect(loader.read(tmp_path / "tokenizer.json"))
 
 

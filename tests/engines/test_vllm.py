@@ -26,7 +26,7 @@ async def test_the_servers_are_known_for_what_they_are(pair, local):
         assert found.error is None
         assert found.server == "vllm 0.32.0"
         assert found.template == "the same as ours"
-        assert set(found.abilities) == {"cached", "continue", "ids", "logprobs", "score", "stream"}
+        assert set(found.abilities) == {"cached", "choices", "continue", "ids", "logprobs", "score", "stream", "top"}
         assert pair[role].tokenizer.fingerprint == local[role].tokenizer.fingerprint
         assert pair[role].context == 8192
 
@@ -73,7 +73,41 @@ async def test_scores_are_those_of_the_bundled_engine(pair, local):
         for one, other in zip(theirs, ours, strict=True):
             assert one == pytest.approx(other, abs=2e-2)
         assert stats.scored_tokens == sum(map(len, given))
-        assert stats.cached_tokens == 0
+        assert pair[role].scores_flat
+
+
+async def test_a_step_is_scored_with_the_cache_kept_for_any_length_of_the_prefix(pair, local):
+    """Around a whole block of the cache (128 tokens), too: there the row of the step's first token is missing."""
+    engine = pair["small"]
+    text = (prompt(engine, PROBLEMS[0]["problem"]) * 30)[:700]
+    step = engine.tokenizer.encode("So 3 * 4 = 12.\n\n")
+    for length in (383, 384, 385, 500, 512, 700):
+        prefix, stats = text[:length], CallStats()
+        await engine.complete([prefix], Decoding(1), key="", stats=CallStats())
+        for again in range(2):  # the second time the step itself may lie in the cache
+            (theirs,) = await engine.score([prefix], [step], key="", stats=stats, top=0)
+            (ours,) = await local["small"].score([prefix], [step], key="", stats=CallStats())
+            assert theirs == pytest.approx(ours, abs=2e-2), (length, again)
+        assert stats.cached_tokens >= length // 128 * 128
+        assert stats.scored_tokens == 2 * len(step)
+
+
+async def test_likely_tokens_and_choices_are_those_of_the_bundled_engine(pair, local):
+    engine, prefix = pair["small"], prompt(pair["small"], PROBLEMS[1]["problem"])
+    step = engine.tokenizer.encode("So 3")
+    digits = tuple(engine.tokenizer.encode(digit)[0] for digit in "0123456789")
+    for decoding in (Decoding(12, top_logprobs=4, logprobs=True), Decoding(1, choices=digits)):
+        theirs, ours = [(await one.complete([prefix], decoding, key="", stats=CallStats()))[0][0] for one in (engine, local["small"])]
+        assert theirs.ids == ours.ids
+        for one, other in zip(theirs.top_logprobs or (), ours.top_logprobs or (), strict=True):
+            assert [number for number, _ in one][:2] == [number for number, _ in other][:2]
+            assert [value for _, value in one] == pytest.approx([value for _, value in other], abs=5e-2)
+        if decoding.choices:
+            assert theirs.choice_logprobs == pytest.approx(ours.choice_logprobs, abs=5e-2)
+    theirs, ours = [(await one.score([prefix], [step], key="", stats=CallStats(), top=3))[0] for one in (engine, local["small"])]
+    assert theirs == pytest.approx(ours, abs=2e-2)
+    for one, other in zip(theirs.top, ours.top, strict=True):
+        assert [value for _, value in one] == pytest.approx([value for _, value in other], abs=5e-2)
 
 
 async def test_our_ids_are_the_servers_ids_for_any_text(pair):

@@ -199,7 +199,7 @@ async def test_a_stopped_server_is_survived(servers, pair, endless, monkeypatch)
 async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_leaves_the_other_to_the_survivor(servers, pair, endless):
     """The last test: it takes the small server away."""
     small, engines = servers["small"], Pair(pair["big"], endless["small"])
-    members, settings = guard.family(small.process.pid), {"max_tokens": 4000, "temperature": 1.0}
+    members, settings = guard.process_tree(small.process.pid), {"max_tokens": 4000, "temperature": 1.0}
     one, other = Listener(), Listener()
     async with company(small, "small"):
         tasks = [
@@ -224,4 +224,4 @@ async def test_a_server_that_is_killed_in_the_middle_of_chains_fails_one_and_lea
     with pytest.raises(EngineError, match=small.url):
         await endless["small"].complete([[1, 2]], Decoding(1), key="", stats=CallStats())
     await asyncio.to_thread(small.process.wait, 20)
-    assert not [pid for pid in members if guard.began(pid)]
+    assert not [pid for pid in members if guard.start_time(pid)]

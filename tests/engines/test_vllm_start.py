@@ -16,7 +16,7 @@ from speculative.engines.diagnostics import look
 from speculative.engines.http import client as http
 from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader
-from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import guard, records
 from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.engine import VllmEngine
 from speculative.engines.vllm.launch import LaunchConfig, cause, last_line
@@ -37,17 +37,30 @@ async def test_a_server_is_started_used_and_ended_with_its_children(stand_in):
         tell=said.append,
     )
     processes = [pair[role].running.process.pid for role in ("big", "small")]
-    tree = [pid for process in processes for pid in guard.family(process)]
+    tree = [pid for process in processes for pid in guard.process_tree(process)]
     assert len(tree) >= 6
     assert pair["big"].dialect == "qwen3"
     assert pair["big"].running.url != pair["small"].running.url
     assert any("loading" in line for line in said)
     log = pair["big"].running.log.read_text()
     assert "--enable-prefix-caching" in log
+    assert "--enable-scale-out" in log
     assert "'--seed', '3'" in log
     await pair.aclose()
     assert gone(tree)
-    assert not list(kept.state().iterdir())  # all went well: there is nothing to read
+    assert not list(records.state_folder().iterdir())  # all went well: there is nothing to read
+
+
+@pytest.mark.parametrize(("args", "flat"), [("", True), ("--host 0.0.0.0", False), ("--host 0.0.0.0 --api-key k", True)])
+def test_a_server_is_started_so_that_scores_have_a_flat_cost_unless_strangers_could_use_the_endpoint(stand_in, args, flat):
+    python, model = stand_in
+    assert ("--enable-scale-out" in LaunchConfig(model, python, args=args).run(8000)) is flat
+
+
+async def test_a_vllm_without_the_endpoint_is_started_without_the_flag(stand_in, tmp_path):
+    python, model = stand_in
+    (tmp_path / "site/vllm/entrypoints/launchers/cli_args.py").unlink()
+    assert "--enable-scale-out" not in LaunchConfig(model, python).run(8000)
 
 
 def test_a_server_that_breaks_names_its_log(stand_in):
@@ -69,20 +82,20 @@ def test_logs_that_nobody_needs_go(stand_in):
     """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
     python, model = stand_in
     running = starting.start_and_wait(LaunchConfig(model, python))
-    old, new = (kept.state() / f"vllm-{name}.log" for name in "12")
+    old, new = (records.state_folder() / f"vllm-{name}.log" for name in "12")
     for file in (old, new):
         file.write_text("out of memory")
     for file in (old, running.log):
         os.utime(file, (1, 1))
     starting.start_and_wait(LaunchConfig(model, python)).stop()
-    assert sorted(kept.state().iterdir()) == sorted([new, running.log])
+    assert sorted(records.state_folder().iterdir()) == sorted([new, running.log])
     running.stop()
 
 
 def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     python, model = stand_in
     running = starting.start_and_wait(LaunchConfig(model, python))
-    os.kill(guard.family(running.process.pid)[1], signal.SIGKILL)
+    os.kill(guard.process_tree(running.process.pid)[1], signal.SIGKILL)
     running.process.wait(100)
     running.stop()
     assert running.log.exists()
@@ -91,18 +104,18 @@ def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
 def test_one_that_breaks_ends_the_other(stand_in):
     python, model = stand_in
     options = {"big": EngineOptions(vllm=python), "small": EngineOptions(vllm=python, args="--broken")}
-    before = set(guard.family(os.getpid()))
+    before = set(guard.process_tree(os.getpid()))
     with pytest.raises(EngineUnreachableError):
         Pair.open(model, model, options=options)
-    assert gone(set(guard.family(os.getpid())) - before)
+    assert gone(set(guard.process_tree(os.getpid())) - before)
 
 
 def test_loading_has_a_deadline(stand_in):
     python, model = stand_in
-    before = set(guard.family(os.getpid()))
+    before = set(guard.process_tree(os.getpid()))
     with pytest.raises(EngineUnreachableError, match="did not load"):
         VllmEngine.serve(LaunchConfig(model, python, args="--slow", deadline=0.3))
-    assert gone(set(guard.family(os.getpid())) - before)
+    assert gone(set(guard.process_tree(os.getpid())) - before)
 
 
 def test_a_server_that_loads_beside_another_has_begun_when_it_did(stand_in):
@@ -199,7 +212,7 @@ def test_what_cannot_be_started_is_said():
     for port in (-1, 65536):
         with pytest.raises(UsageError, match=f"big_port must be .*, got '{port}'"):
             EngineOptions.of("big", {"big_port": port})
-        with pytest.raises(UsageError, match=f"port {port}: there is none"):
+        with pytest.raises(UsageError, match=f"port must be at most 65535, got {port}"):
             starting.start_and_wait(LaunchConfig("someone/model", sys.executable, port=port))
     with pytest.raises(UsageError, match="no closing quotation"):
         open_engine("someone/model", EngineOptions(vllm=sys.executable, args="--name 'x"))
@@ -212,10 +225,10 @@ def test_what_cannot_be_started_is_said():
 
 def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatch):
     python, model = stand_in
-    before = set(guard.family(os.getpid()))
+    before = set(guard.process_tree(os.getpid()))
     with pytest.raises(UsageError, match="--vllm PYTHON"):
         Pair.open(model, model, options={"big": EngineOptions(vllm=python)})
-    assert gone(set(guard.family(os.getpid())) - before)
+    assert gone(set(guard.process_tree(os.getpid())) - before)
 
 
 async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monkeypatch):

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from speculative.cli import run
-from speculative.engines.vllm import guard, kept
+from speculative.engines.vllm import guard
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "speculative.cli", "serve"]
@@ -70,12 +70,12 @@ def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
     with process([*COMMAND, *flags], tmp_path, XDG_STATE_HOME=str(tmp_path)) as (running, url):
         assert httpx2.get(f"{url}/ready").json()["reason"] == "the models are loading"
         end = time.monotonic() + 100
-        while len(tree := guard.family(running.pid)) < 5:  # two guards, two servers
+        while len(tree := guard.process_tree(running.pid)) < 5:  # two guards, two servers
             assert time.monotonic() < end
             time.sleep(0.05)
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=100) == 0
-        assert not [pid for pid in tree if kept.began(pid)]
+        assert not [pid for pid in tree if guard.start_time(pid)]
 
 
 def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):

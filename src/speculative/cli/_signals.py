@@ -68,7 +68,7 @@ class Signals:
         """Ends the process at once, even if the interpreter hangs."""
         for server in _servers():  # without a parent they end at once
             with suppress(Exception):
-                server.ask_to_end()
+                server.request_end()
         if not self._ending:  # a flush may block, so another signal skips it
             self._ending = True
             with suppress(Exception):

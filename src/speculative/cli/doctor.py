@@ -33,6 +33,9 @@ def doctor(
     given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
     findings = [_check(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
+    for finding in findings:
+        if not finding.error and not {"continue", "reward"} & set(finding.abilities):
+            finding.advice.append(f"it only replies to conversations; it can serve {_methods_that_ask(finding.role) or 'no method'}")
     same = len({finding.fingerprint for finding in findings}) == 1
     if json:
         write_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
@@ -52,6 +55,13 @@ def _check(role: str, spec: Spec, options: EngineOptions) -> Finding:
     except SpeculativeError as error:
         return broken(role, error)
     return run_interruptible(_look_and_close(role, opened))
+
+
+def _methods_that_ask(role: str) -> str:
+    """Returns the names of the methods that only put questions to a role."""
+    from speculative.methods.registry import registered
+
+    return ", ".join(sorted(name for name, method in registered().items() if role in method.asks_only))
 
 
 async def _look_and_close(role: str, opened: Engine) -> Finding:

@@ -11,8 +11,8 @@ from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
 from speculative.engines.options import BUNDLED, engine_kind
-from speculative.engines.vllm import kept
-from speculative.engines.vllm.launch import TOLD, LaunchConfig, start, wait_ready
+from speculative.engines.vllm import records
+from speculative.engines.vllm.launch import SIGTERM_CODES, LaunchConfig, start, wait_ready
 from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import UsageError
 from speculative.pair import launch_config
@@ -61,7 +61,7 @@ def _wait_for_end(ours: list[ServerProcess]) -> int:
         return 0
     while not (ended := {running: code for running in ours if (code := running.process and running.process.poll()) is not None}):
         time.sleep(0.5)
-    if not set(ended.values()) <= set(TOLD):
+    if not set(ended.values()) <= set(SIGTERM_CODES):
         raise UsageError(f"a server ended unexpectedly; see its log: {', '.join(str(running.log) for running in ended)}")
     return 0
 
@@ -71,18 +71,17 @@ def down() -> int:
 
     They are those of `speculative up` and of commands with `--no-terminate-on-exit`.
     """
-    kept.check("`speculative down`", "end `speculative up` with Ctrl-C")
-    held = {file: one for file, one in kept.notes().items() if one.held}
+    held = {file: one for file, one in records.read_records().items() if one.held}
     if not held:
         raise UsageError("there are no servers to stop; `speculative up` starts some")
     for one in held.values():
-        kept.ask_to_end(one)
+        records.request_stop(one)
     ends = time.monotonic() + STOP_TIMEOUT_S
-    while left := [one for file, one in kept.notes().items() if file in held]:
+    while left := [one for file, one in records.read_records().items() if file in held]:
         if time.monotonic() > ends:
             numbers = ", ".join(str(one.pid) for one in left)
             raise UsageError(f"the servers with process number {numbers} must end within {STOP_TIMEOUT_S:g} s, and are still running")
         time.sleep(0.1)
     for file in held:  # their logs are not needed after a normal end
-        kept.log_of(file).unlink(missing_ok=True)
+        records.log_of(file).unlink(missing_ok=True)
     return 0

@@ -1,13 +1,14 @@
-"""What `speculative doctor` looks at: whether an engine opens, what it is, what it can do, and what to change."""
+"""Checks the engines of a pair for `speculative doctor`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import CallStats, Decoding, Engine
+from speculative.engines.base import CallStats, Decoding, Engine, RewardEngine
+from speculative.engines.http.protocols.vllm import FLAT_FLAG
 from speculative.engines.tokenizers.base import check_round_trip
 from speculative.errors import EngineError, SpeculativeError
 from speculative.problem import Message
@@ -17,7 +18,10 @@ QUESTION = [Message("user", "What is 1+1?")]
 
 
 class Finding(Struct):
-    """What was found of one role. `template` says whether our prompt is what the server's own chat template gives."""
+    """The findings of one role.
+
+    `template` says whether our prompt is that of the server's own chat template.
+    """
 
     role: str
     error: str | None = None
@@ -33,25 +37,31 @@ class Finding(Struct):
 
 
 async def look(role: str, engine: Engine) -> Finding:
-    """Asks an open engine everything, and has it write a few tokens."""
+    """Describes an open engine, and has it write, score or reward a few tokens."""
     server: Any = getattr(engine, "server", None)
     found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
     found.fingerprint, found.context, found.abilities = engine.tokenizer.fingerprint, engine.context, sorted(engine.abilities)
     try:
         check_round_trip(engine.tokenizer, engine.name)
         prompt = encode_parts(engine.tokenizer, find_dialect(engine.dialect).prompt(QUESTION, ""))
-        ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", stats=CallStats())
-        found.reply = engine.tokenizer.to_bytes(completion.ids).decode("utf-8", "replace")
-        if server and server.kind in ("vllm", "llama.cpp"):
+        if "reward" not in engine.abilities or "continue" in engine.abilities:
+            ((completion,),) = await engine.complete([prompt], Decoding(8), key="doctor", stats=CallStats())
+            found.reply = engine.tokenizer.to_bytes(completion.ids).decode("utf-8", "replace")
+        if "score" in engine.abilities:
+            await engine.score([prompt], [engine.tokenizer.encode("1")], key="doctor", stats=CallStats())
+        if "reward" in engine.abilities:
+            (reward,) = await cast("RewardEngine", engine).reward([prompt], key="doctor", stats=CallStats())
+            found.reply = found.reply or f"a reward of {reward:g}"
+        if "continue" in engine.abilities and server and server.kind in ("vllm", "llama.cpp"):
             found.template = await _template(engine, prompt)
     except SpeculativeError as error:  # one of ours too: a dialect of another model
         found.error = str(error)
-    found.advice = [line for line, needed in _advice(found, server) if needed]
+    found.advice = [line for line, needed in _advice(found, server, engine) if needed]
     return found
 
 
 async def _template(engine: Any, prompt: list[int]) -> str:
-    """Holds our prompt against the one that the server makes of the same messages."""
+    """Compares our prompt with the one that the server makes of the same messages."""
     body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}
     try:
         if engine.server.kind == "llama.cpp":  # its `/tokenize` takes text
@@ -68,16 +78,24 @@ async def _template(engine: Any, prompt: list[int]) -> str:
     return f"differs from ours at token {same} of {len(prompt)}"
 
 
-def _advice(found: Finding, server: Any) -> list[tuple[str, bool]]:
-    """What to change, and whether it is needed."""
-    kind = server.kind if server else ""
+def _advice(found: Finding, server: Any, engine: Any) -> list[tuple[str, bool]]:
+    """Returns possible changes, and whether each is needed."""
+    kind, writes = server.kind if server else "", "continue" in found.abilities
     return [
         (
             "start the server with --enable-prompt-tokens-details, so that cached tokens are counted",
-            kind == "vllm" and "cached" not in found.abilities,
+            kind == "vllm" and writes and "cached" not in found.abilities,
+        ),
+        (
+            f"start vLLM with {FLAT_FLAG}: a step is then scored at flat cost, else with its whole prefix each time",
+            kind == "vllm" and "score" in found.abilities and not engine.scores_flat,
+        ),
+        (
+            "the reward model pools by steps, so each reward reads the whole text again; one that pools the last token keeps its cache",
+            kind == "vllm" and engine.reads_whole_texts,
         ),
         (f"name the model's dialect (--{found.role}-dialect): the server's chat template is another", found.template.startswith("differs")),
-        ("methods that score need vLLM or SGLang", "score" not in found.abilities and not found.error),
+        ("methods that score need vLLM or SGLang", writes and "score" not in found.abilities and not found.error),
         (
             f"{found.context} positions are few for a chain of thought; start the server with more"
             + (" (-c, which its slots share)" if kind == "llama.cpp" else " (--max-model-len)"),
@@ -87,5 +105,5 @@ def _advice(found: Finding, server: Any) -> list[tuple[str, bool]]:
 
 
 def broken(role: str, error: SpeculativeError) -> Finding:
-    """An engine that did not open."""
+    """Makes the finding of an engine that did not open."""
     return Finding(role, str(error))

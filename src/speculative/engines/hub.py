@@ -1,4 +1,7 @@
-"""Tells at once whether the Hugging Face hub can be reached. Its own package retries for half a minute, a line for each try."""
+"""Tells at once whether the Hugging Face hub can be reached.
+
+Its own package retries for half a minute, a line for each try.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ def unreachable() -> str:
 
 
 def _failure(address: str) -> str:
-    """Asks for one page. Any answer will do, and so will a certificate that only the hub's own package trusts."""
+    """Asks for one page.
+
+    Any answer will do, and so will a certificate that only the hub's own package trusts.
+    """
     try:
         urlopen(Request(address, method="HEAD"), timeout=DEADLINE).close()
     except HTTPError:

@@ -1,4 +1,4 @@
-"""Engine specs and options, said once: flags, settings, grid keys and harness arguments derive from `EngineOptions`."""
+"""Engine specs and options. Flags, settings and grid keys derive from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ WRITING = ("model", "tokenizer", "dialect", "context", "args")
 
 
 class EngineOptions(BaseModel):
-    """What an engine may need besides its spec. The descriptions are the help of the flags.
+    """Options of an engine besides its spec.
+
+    The descriptions are the help of the flags.
 
     `key`: if it is missing, `SPECULATIVE_BIG_KEY` (and its like for the other roles) or `SPECULATIVE_KEY` of the environment or
     `.env` is used.
@@ -66,7 +68,7 @@ class EngineOptions(BaseModel):
 
     @classmethod
     def of(cls, role: str, values: Mapping[str, Any]) -> EngineOptions:
-        """Picks the options of one role out of flat values (`big_model`, `vllm`, `terminate_on_exit`).
+        """Picks the options of one role out of flat values such as `big_model`.
 
         Values of None count as not given. `terminate_on_exit` is how users say the opposite of `keep`.
 
@@ -89,7 +91,7 @@ class EngineOptions(BaseModel):
 
 
 def flat_fields(*, roles: Sequence[str] = ROLES, without: Sequence[str] = ()) -> dict[str, tuple[Any, FieldInfo]]:
-    """Returns the type and the field of every option by its flat name (`big_model`, …, `vllm`).
+    """Returns the type and the field of every option by its flat name.
 
     It is what `pydantic.create_model` takes, and what flags are made of.
     """
@@ -119,7 +121,7 @@ def engine_kind(specs: Sequence[str]) -> EngineKind:
 
 
 def is_model_name(spec: str) -> bool:
-    """True if a spec names a model that a server has to be started for."""
+    """Returns whether a spec names a model that a server has to be started for."""
     from speculative.engines.llamacpp.models import names_gguf
 
     return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and expand(spec).is_dir())
@@ -131,13 +133,13 @@ def expand(path: str) -> Path:
 
 
 def describe_engines(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
-    """Describes the engines for a run's records: each role's spec, and the options that decide what it writes, without secrets."""
+    """Describes the engines for a run's records, without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in WRITING}
     return {name: redact(str(value)) for name, value in (told | more).items() if value}
 
 
 def with_api_key(role: str, options: EngineOptions) -> EngineOptions:
-    """Returns the options with the role's key from the environment or `.env`, if none is given."""
+    """Returns the options with a key: the given one, or that of the environment."""
     key = options.key or read_secret(f"SPECULATIVE_{role.upper()}_KEY") or read_secret("SPECULATIVE_KEY")
     return options.model_copy(update={"key": key})

@@ -61,6 +61,8 @@ class Method(BaseModel):
 
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
+    asks_only: ClassVar[frozenset[str]] = frozenset()
+    """Roles that it only puts questions to, so that a chat endpoint can fill them."""
     append_only: ClassVar[bool] = True
     """Whether committed text is final: a service may send it on at once."""
     parallel: ClassVar[bool] = False
@@ -159,6 +161,12 @@ class Wrapper(Method):
 def needs_of(method: Method) -> dict[str, set[str]]:
     """What a method, and all that it is put around, needs of the engines."""
     return method.needs_of()
+
+
+def asks_only_of(method: Method) -> frozenset[str]:
+    """Returns the roles to which a method, and all that it is put around, only puts questions."""
+    own = type(method).asks_only
+    return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
 
 
 def drafts_of(method: Method) -> tuple[str, int]:

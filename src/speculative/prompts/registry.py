@@ -9,6 +9,7 @@ from speculative._plugins import FROM_FILE, installed_classes, is_path, load_cla
 from speculative.engines.base import Tokenizer
 from speculative.errors import UnknownNameError, UsageError
 from speculative.prompts.bundled import Bundled
+from speculative.prompts.chat import Chat
 from speculative.prompts.deepseek import DeepSeekR1
 from speculative.prompts.dialect import Dialect
 from speculative.prompts.nonthinking import ChatMLPlain, Gemma
@@ -28,7 +29,7 @@ DETECTABLE: Final = (
 )
 """The dialects that a tokenizer reveals, in the order in which they are tried."""
 
-DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), *DETECTABLE)}
+DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), Chat(), *DETECTABLE)}
 """The built-in dialects by name."""
 
 

@@ -24,7 +24,7 @@ from speculative.problem import Message
 from speculative.prompts import Part, encode_parts, find_dialect, render
 from speculative.testing.fake_llamacpp import LlamaCppStream, progress_message
 
-Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
+Kind = Literal["vllm", "sglang", "llama.cpp", "chat", "other"]
 Piece = tuple[int, Completion, int, int]
 """Which completion, the whole of it, and which of its tokens are sent now: from, up to."""
 
@@ -54,7 +54,8 @@ class FakeServer:
 
     As vLLM it serves `/inference/v1/generate` if `scale_out` is set: the first `in_cache` positions of a prompt then come from its cache,
     and their rows are garbage, or are missing if `drops_rows` is set. If `pools` is set, it serves a reward model: `/pooling` alone, with
-    a number for each token if `pools_steps` is set.
+    a number for each token if `pools_steps` is set. As `chat` it only replies to conversations; if `renames_limit` is set, it refuses
+    `max_tokens` for `max_completion_tokens`.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class FakeServer:
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
-        self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = False
+        self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = self.renames_limit = False
         self.in_cache = 0
         self._runner: web.AppRunner | None = None
 
@@ -120,12 +121,15 @@ class FakeServer:
         if request.path == "/detokenize" and self.kind in ("vllm", "llama.cpp"):
             text = self.engine.tokenizer.to_bytes(body["tokens"]).decode("utf-8", "replace")
             return web.json_response({"prompt" if self.kind == "vllm" else "content": text})
-        writes = {"sglang": "/generate", "llama.cpp": "/completion"}.get(self.kind, "/v1/completions")
+        writes = {"sglang": "/generate", "llama.cpp": "/completion", "chat": "/v1/chat/completions"}.get(self.kind, "/v1/completions")
         if self.kind == "vllm" and request.path == "/inference/v1/generate" and not self.scale_out:
             return web.json_response({"detail": "The endpoint needs --enable-scale-out"}, status=403)
         paths = {"/pooling"} if self.pools else {writes, "/inference/v1/generate"} if self.kind == "vllm" else {writes}
         if request.path not in paths:
             return web.json_response({"detail": "Not Found"}, status=404)
+        if self.renames_limit and "max_tokens" in body:
+            said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return web.json_response({"error": {"message": said}}, status=400)
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.kind == "status":
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
@@ -176,7 +180,7 @@ class FakeServer:
         if not body.get("stream"):
             if fault:
                 return await self._failed(request, None, fault)
-            answers = {"/pooling": self._pooled, "/inference/v1/generate": self._generated}
+            answers = {"/v1/chat/completions": self._replied, "/pooling": self._pooled, "/inference/v1/generate": self._generated}
             single = self._first_logprobs if "logprob_token_ids" in body else self._scored
             return web.json_response(await answers.get(request.path, single)(body))
         prefixes, decoding = self._asked(body)
@@ -354,6 +358,19 @@ class FakeServer:
         named = {f"token_id:{number}": value for number, (value,) in zip(wanted, scores, strict=True)}
         choice = {"index": 0, "token_ids": [1], "logprobs": {"token_logprobs": [-1.0], "top_logprobs": [named]}}
         return {"choices": [choice], "usage": {"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": len(prompt) - 1}}}
+
+    async def _replied(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers a chat with a reply to the whole conversation. Its tokens are not told, but counted."""
+        prompt = encode_parts(self.engine.tokenizer, self._templated(body))
+        limit = body["max_completion_tokens" if self.renames_limit else "max_tokens"]
+        end = self.engine.tokenizer.special_token_id("<|im_end|>")
+        decoding = Decoding(limit, body["temperature"], body["top_p"], seed=body["seed"], stop_ids=(end,))
+        ((reply,),) = await self.engine.complete([prompt], decoding, key="", stats=CallStats())
+        text = self.engine.tokenizer.to_bytes(reply.ids).decode("utf-8", "replace")
+        reason = "stop" if reply.finish == "end" else "length"
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": reply.produced, "prompt_tokens_details": {"cached_tokens": 0}}
+        return {"choices": [choice], "usage": usage}
 
     async def _generated(self, body: dict[str, Any]) -> dict[str, Any]:
         """Answers `/inference/v1/generate` as vLLM does, with garbage in the rows of `in_cache` positions, or without those rows."""

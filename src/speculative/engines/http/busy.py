@@ -24,7 +24,10 @@ EVENT_STATUSES: dict[int | str, int] = {
 
 
 def busy_error(message: str, after: float | None, status: int) -> EngineBusyError:
-    """Makes the error for a call that was turned away. Its note says whether another attempt may succeed soon."""
+    """Makes the error for a call that was turned away.
+
+    Its note says whether another attempt may succeed soon.
+    """
     error = EngineBusyError(f"{message}; the server turned the call away, ask it less or later", after, status)
     error.add_note("passing" if after is not None or status in RETRY_STATUSES else "lasting")
     error.lost = status in RETRY_STATUSES
@@ -32,7 +35,10 @@ def busy_error(message: str, after: float | None, status: int) -> EngineBusyErro
 
 
 def busy_event(name: str, said: Any) -> EngineBusyError | None:
-    """Makes the error for an error event in a stream that turns the call away. Returns None for any other event."""
+    """Makes the error for an error event in a stream that turns the call away.
+
+    Returns None for any other event.
+    """
     fields = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
     words = [word for word in (fields.get("code"), fields.get("type")) if isinstance(word, int | str)]
     status = next((EVENT_STATUSES[word] for word in words if word in EVENT_STATUSES), None)
@@ -43,7 +49,10 @@ def busy_event(name: str, said: Any) -> EngineBusyError | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Reads Retry-After: seconds, or the time until a date. None where it is missing, negative or nonsense."""
+    """Reads Retry-After: seconds, or the time until a date.
+
+    None where it is missing, negative or nonsense.
+    """
     said = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said):
         seconds = float(said)

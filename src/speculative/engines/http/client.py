@@ -1,4 +1,4 @@
-"""Calls model servers: deadlines for everything, retries before the first token only."""
+"""Calls model servers, with deadlines, and retries before the first token."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class Deadlines(Struct, frozen=True):
-    """Seconds: to connect, to the first token, between two tokens, and for a call in all.
+    """Deadlines of a call in seconds, from its connection to its end.
 
     `doubted`: for an answer of a server that was silent before, and has not answered since.
     """
@@ -98,7 +98,10 @@ class Reader(Protocol[T_co]):
 
 
 class ServerClient:
-    """Connects one engine to the servers that run its model. A call stays on one server; `key` names the chain."""
+    """Connects one engine to the servers that run its model.
+
+    A call stays on one server; `key` names the chain.
+    """
 
     def __init__(self, urls: Sequence[str], *, secret: str | None = None, deadlines: Deadlines | None = None) -> None:
         self.replicas = Replicas(urls)
@@ -116,15 +119,21 @@ class ServerClient:
         return self.replicas.name
 
     async def get(self, path: str) -> bytes:
-        """Returns one page. Raises `EngineUnreachableError` at once: nothing is tried again."""
+        """Returns one page.
+
+        Raises `EngineUnreachableError` at once: nothing is tried again.
+        """
         return await self._send("GET", self.replicas.pick(""), path, None, "", _read_page)
 
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
-        """Returns the whole answer to a call that writes nothing. It has the deadline of a first token."""
+        """Returns the whole answer to a call that writes nothing.
+
+        It has the deadline of a first token.
+        """
         return await self._send_with_retries(path, body, key, _read_page)
 
     async def stream(self, path: str, body: dict[str, Any], key: str, reader: Reader[T]) -> AsyncGenerator[T]:
-        """Yields the results of `reader.take` for a streamed answer, and that of `reader.end`.
+        """Yields the results of `reader.take` for a streamed answer, then of `reader.end`.
 
         Only tokens renew the deadline between two. Leaving the loop early closes the connection. There is one generator
         between the socket and the listener: each more would be resumed for every token.
@@ -185,7 +194,10 @@ class ServerClient:
     async def _send_with_retries(
         self, path: str, body: dict[str, Any], key: str, read: Callable[[aiohttp.ClientResponse, str], Awaitable[R]]
     ) -> R:
-        """Makes a call and reads its answer. A failure that can pass is tried again, on another replica if there is one."""
+        """Makes a call and reads its answer.
+
+        A failure that can pass is tried again, on another replica if there is one.
+        """
         content = msgspec.json.encode(body)
 
         def retry_delay(error: Exception) -> bool | float:
@@ -247,7 +259,10 @@ class ServerClient:
             raise self._lost(base, url, f"the connection was closed ({type(error).__name__})") from None
 
     def _session(self) -> aiohttp.ClientSession:
-        """Returns the session of the running loop. Loops that were closed without `aclose` are forgotten."""
+        """Returns the session of the running loop.
+
+        Loops that were closed without `aclose` are forgotten.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._sessions:
             self._sessions = {other: session for other, session in self._sessions.items() if not other.is_closed()}
@@ -313,7 +328,10 @@ class LineTooLongError(Exception):
 
 
 class EventParser:
-    """Cuts server-sent events into their payloads. Comments, empty events and other fields give nothing."""
+    """Cuts server-sent events into their payloads.
+
+    Comments, empty events and other fields give nothing.
+    """
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -341,7 +359,10 @@ class EventParser:
 
 
 def _payloads(lines: bytes) -> list[bytes]:
-    """Returns the payloads in whole lines. Lines that hold none are skipped without being cut out."""
+    """Returns the payloads in whole lines.
+
+    Lines that hold none are skipped without being cut out.
+    """
     payloads: list[bytes] = []
     place = 0 if lines.startswith(b"data:") else lines.find(b"\ndata:") + 1 or -1
     while place >= 0:
@@ -353,7 +374,10 @@ def _payloads(lines: bytes) -> list[bytes]:
 
 
 class _EventStream:
-    """A streamed answer, event by event. `over`: no more events come. `done`: the server said so."""
+    """A streamed answer, event by event.
+
+    `over`: no more events come. `done`: the server said so.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, base: str) -> None:
         self.response, self.base = response, base
@@ -374,7 +398,7 @@ class _EventStream:
         return payloads
 
     async def linger(self) -> None:
-        """Waits a moment for the end of an answer that is over, so that its connection can be used again."""
+        """Waits a moment for the end of a complete answer, to reuse its connection."""
         with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
             async with asyncio.timeout(LINGER_S):
                 await self.response.content.readany()

@@ -1,4 +1,4 @@
-"""What a server is and can do: vLLM, SGLang, llama.cpp or another, asked once."""
+"""Asks a server once for its kind, its model and its abilities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ LOG = logging.getLogger("speculative.engines")
 
 
 class _Card(Struct):
-    """A model in a server's list. `parent`: the card of the model that it adapts (LoRA). Servers spell its positions in many ways."""
+    """A model in a server's list.
+
+    `parent`: the card of the model that it adapts (LoRA). Servers spell its positions in many ways.
+    """
 
     id: str
     owned_by: str | None = None
@@ -71,7 +74,7 @@ class Server(Struct, frozen=True):
     assumed: bool = False
 
     def protocol(self, tokenizer: Tokenizer) -> ServerProtocol:
-        """How to speak with it."""
+        """Returns the protocol of this kind of server."""
         if self.kind == "sglang":
             from speculative.engines.http.protocols.sglang import SglangProtocol
 
@@ -86,14 +89,16 @@ class Server(Struct, frozen=True):
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """What it can do, but for what only a call can tell (whether it reports cached tokens)."""
+        """Abilities that are known without a call."""
         base: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "stream"})
         scoring: frozenset[Ability] = frozenset({"score"}) if self.kind in ("vllm", "sglang") else frozenset()
         return base | scoring
 
 
 async def inspect(client: ServerClient, model: str | None = None, context: int | None = None) -> Server:
-    """Asks the servers of a client what they are. All have to run the same model. `context` counts instead of what they say.
+    """Asks the servers of a client what they are.
+
+    All have to run the same model. `context` counts instead of what they say.
 
     Raises `EngineError` and `UsageError`.
     """
@@ -137,7 +142,10 @@ async def _inspect(client: ServerClient, model: str | None, context: int | None)
 
 
 async def _of_kind(client: ServerClient, card: _Card, base: _Card) -> Server:
-    """Asks a server of each kind in its own way. `base`: the card of the model that `card` adapts, or `card` itself."""
+    """Asks a server of each kind in its own way.
+
+    `base`: the card of the model that `card` adapts, or `card` itself.
+    """
     source, context = base.root or base.id, card.context or base.context or 0
     match OWNERS.get((card.owned_by or base.owned_by or "").lower(), "other"):
         case "vllm":
@@ -200,7 +208,7 @@ def _chosen(cards: list[_Card], model: str | None, name: str) -> _Card:
 
 
 def _base(card: _Card, cards: list[_Card]) -> _Card:
-    """Returns the card of the model that an adapter belongs to: it has the tokenizer and the context."""
+    """Returns the card of an adapter's model, which has the tokenizer and the context."""
     return next((other for other in cards if other.id == card.parent and other is not card), card)
 
 

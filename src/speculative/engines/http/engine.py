@@ -1,4 +1,4 @@
-"""An engine over HTTP: a model behind vLLM, SGLang, llama.cpp's server, or another that speaks as they do."""
+"""Runs a model behind vLLM, SGLang, llama.cpp's server or one that speaks like the"""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ PROBE = "Ann has 3 pens and 42 more"
 
 
 class OpenAIEngine:
-    """`Engine` over HTTP. Any number of event loops may use one; each that did closes its connections with `aclose`.
+    """`Engine` over HTTP.
+
+    Any number of event loops may use one; each that did closes its connections with `aclose`.
 
     Answers are streamed even without a listener: so a call that is cancelled has been counted, and one that stalls is
     noticed. Cancelling closes the connection, at which servers stop the work.
@@ -94,7 +96,7 @@ class OpenAIEngine:
 
     @classmethod
     def open(cls, urls: str | Sequence[str], *, tell: Callable[[str], None] | None = None, **options: Any) -> OpenAIEngine:
-        """Connects from outside of an event loop, or in the middle of one: it waits in a thread of its own.
+        """Connects in a thread of its own, for callers outside of an event loop.
 
         `tell` is called with a line while it waits. An error that it raises ends the wait.
         """
@@ -104,15 +106,15 @@ class OpenAIEngine:
         def phase(what: str) -> None:
             doing[:] = what, time.monotonic()
 
-        def told(_: float) -> None:
+        def report(_: float) -> None:
             if tell:
                 what, since = doing
                 tell(f"{what} ({time.monotonic() - float(since):.0f} s)")
 
-        return run_in_thread(cls.connect(urls, phase=phase, **options), told)
+        return run_in_thread(cls.connect(urls, phase=phase, **options), report)
 
     async def _probe_abilities(self) -> OpenAIEngine:
-        """Finds out by a call whether ids come back, whether the server reports its cache, and whether it speculates."""
+        """Finds out by a call whether ids come back, cached tokens are told, and more."""
         stats, request = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
         try:
             reader = await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
@@ -131,14 +133,17 @@ class OpenAIEngine:
         return self
 
     async def _probe_reward(self) -> None:
-        """Finds out whether the server, which writes no completions, has a reward model. Raises as `reward` does."""
+        """Finds out whether the server, which writes no completions, has a reward model.
+
+        Raises as `reward` does.
+        """
         rewards: frozenset[Ability] = frozenset({"ids", "reward"})
         self.abilities = rewards
         await self.reward([self.tokenizer.encode("1")], key="", stats=CallStats())
         await self._check_tokenizer_matches()
 
     async def _check_tokenizer_matches(self) -> None:
-        """Raises `UsageError` where the server reads our token ids as another text: all that it writes would be nonsense."""
+        """Raises `UsageError` where the server reads our token ids as another text."""
         ids = self.tokenizer.encode(PROBE)
         try:
             answer = await self.client.post("/detokenize", {"model": self.server.model, "tokens": ids}, "")
@@ -160,7 +165,10 @@ class OpenAIEngine:
     # ---- the protocol -----------------------------------------------------------------------------------------------
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
-        """Returns `decoding.n` completions for each prefix. Prefixes go together where that leaves each its own draws."""
+        """Returns `decoding.n` completions for each prefix.
+
+        Prefixes go together where that leaves each its own draws.
+        """
         if decoding.temperature <= 0 and decoding.n > 1:
             once = await self.complete(prefixes, structs.replace(decoding, n=1), key=key, stats=stats)
             return [several * decoding.n for several in once]
@@ -177,7 +185,10 @@ class OpenAIEngine:
         return [found[i * decoding.n : (i + 1) * decoding.n] for i in range(len(prefixes))]
 
     def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
-        """Yields one completion as it is written, with the ids that `complete` gives. One read makes one delta."""
+        """Yields one completion as it is written, with the ids that `complete` gives.
+
+        One read makes one delta.
+        """
         if decoding.n != 1:
             raise EngineError(f"{self.name}: a stream gives one completion, not n={decoding.n}; call `complete`")
         room = self._room(prefix, decoding)
@@ -191,7 +202,7 @@ class OpenAIEngine:
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
     ) -> list[Scores]:
-        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest at each place."""
+        """Returns the log-probability (nats) of every token of each continuation."""
         if "score" not in self.abilities:
             raise EngineError(f"{self.name}: {self.server.kind} cannot score given text; vLLM and SGLang can")
         if len(prefixes) != len(continuations):
@@ -232,16 +243,19 @@ class OpenAIEngine:
 
     @property
     def scores_flat(self) -> bool:
-        """True if a score costs no more for a long prefix that is in the cache, as far as is known."""
+        """True if a score keeps a cached prefix in the cache, as far as is known."""
         return self._protocol.flat is not False
 
     @property
     def reads_whole_texts(self) -> bool:
-        """True if each reward reads the whole text anew, as far as is known: the model pools by steps."""
+        """True if each reward was seen to read the whole text anew (pooling by steps)."""
         return self._protocol.pools_steps
 
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
-        """Returns the reward of each text at its last token. `stats.scored_tokens` counts all tokens that were read."""
+        """Returns the reward of each text at its last token.
+
+        `stats.scored_tokens` counts all tokens that were read.
+        """
         if "reward" not in self.abilities:
             raise EngineError(f"{self.name}: the model gives no rewards; serve a reward model with vLLM")
         for text in texts:
@@ -268,7 +282,7 @@ class OpenAIEngine:
     # ---- under them -------------------------------------------------------------------------------------------------
 
     def _room(self, prefix: Ids, decoding: Decoding) -> int:
-        """Returns the number of tokens that may be written: vLLM refuses a call for more than its context holds."""
+        """Returns the number of tokens that may be written within the context."""
         self._check_length(prefix, 1 if decoding.max_tokens else 0)
         return min(decoding.max_tokens, self.context - len(prefix))
 
@@ -328,12 +342,15 @@ async def _nothing() -> AsyncGenerator[Delta]:
 
 
 def derive_seed(*numbers: int) -> int:
-    """Returns a seed of 48 bits for several numbers: neighbouring ones must not meet in a server that counts seeds up."""
+    """Returns a seed of 48 bits for several numbers, far from their neighbours' seeds."""
     return int.from_bytes(blake2b("/".join(map(str, numbers)).encode(), digest_size=6).digest(), "big")
 
 
 async def gather_or_raise(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
-    """Runs coroutines together. The first error cancels the others and is raised as it is."""
+    """Runs coroutines together.
+
+    The first error cancels the others and is raised as it is.
+    """
     if len(work) == 1:
         await work[0]
         return

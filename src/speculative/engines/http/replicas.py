@@ -1,4 +1,4 @@
-"""Several servers that run the same model: a chain stays on one, and moves when that one dies."""
+"""Chooses one of several servers with the same model for each chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SUSPECT_FOR_S = 1800.0
 
 
 class Replicas:
-    """The servers of one engine. Which one a chain is on is a function of its key and of which servers live."""
+    """The servers of one engine.
+
+    Which one a chain is on is a function of its key and of which servers live.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         if not urls:
@@ -35,30 +38,36 @@ class Replicas:
         return first if len(self.urls) == 1 else f"{first} (and {len(self.urls) - 1} more)"
 
     def pick(self, key: str) -> str:
-        """The server for a chain: the highest hash of key and address among those that live."""
+        """Returns the living server with the highest hash of key and address."""
         return max(self._living() or self.urls, key=lambda url: blake2b(f"{key} {url}".encode(), digest_size=8).digest())
 
     def mark_failed(self, url: str, *, silent: bool = False) -> None:
-        """A server did not answer. `silent`: it held the connection, and let all of its time pass."""
+        """Records that a server did not answer.
+
+        `silent`: it held the connection, and let all of its time pass.
+        """
         self._fell[url] = time.monotonic()
         if silent:
             self._silent[url] = time.monotonic()
 
     def mark_alive(self, url: str) -> None:
-        """A server answered a call."""
+        """Records that a server answered a call."""
         self._fell.pop(url, None)
         self._silent.pop(url, None)
 
     def is_suspect(self, url: str) -> bool:
-        """Whether a server was silent, and has not answered a call since."""
+        """Returns whether a server was silent, and has not answered a call since."""
         return url in self._silent and time.monotonic() - self._silent[url] < SUSPECT_FOR_S
 
     def others(self, url: str) -> bool:
-        """Whether another server that lives could do its work."""
+        """Returns whether another server that lives could do its work."""
         return any(one != url for one in self._living())
 
     def retry_delay(self, error: Exception, patience: float) -> bool | float:
-        """Whether a failed call is worth another attempt: in how many seconds, or True for a growing pause with jitter."""
+        """Returns the seconds before another attempt.
+
+        True stands for a growing pause with jitter, False for no further attempt.
+        """
         others = bool(self._living()) and len(self.urls) > 1
         if isinstance(error, EngineUnreachableError):
             return 0.0 if others else True
@@ -80,7 +89,7 @@ ENDPOINTS = re.compile(r"/((chat/)?completions?|generate|models|responses|embedd
 
 
 def address(url: str) -> str:
-    """Returns the base of a server's OpenAI endpoints: `http://host:8000` and `HTTP://host:8000//v1/` are the same server."""
+    """Returns the base of a server's OpenAI endpoints, spelled in one way."""
     try:
         parts = urlsplit(url.strip())
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", parts.netloc)
@@ -96,5 +105,5 @@ def address(url: str) -> str:
 
 
 def origin(base: str, path: str) -> str:
-    """An address under `/v1`, or beside it when the path begins with `/`."""
+    """Returns an address under `/v1`, or beside it when the path begins with `/`."""
     return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"

@@ -1,4 +1,4 @@
-"""Reads one call's answer: its payloads into completions, their cost into the call's stats."""
+"""Reads one call's answer into completions, and its cost into the call's stats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ResponseReader:
         self._produced: int | None = None
 
     def restart(self) -> None:
-        """Forgets an attempt that failed before its first token: the next one may be on another server."""
+        """Forgets an attempt that failed before its first token."""
         self._stats.cached_tokens -= self.cached or 0
         self._read, self.cached, self._produced = self._protocol.reader(), None, None
 
@@ -78,7 +78,10 @@ class ResponseReader:
         return None
 
     def _check_count(self, unsent: int, ends: int) -> None:
-        """Compares the server's count of tokens with those that came. Raises `EngineServerError`."""
+        """Compares the server's count of tokens with those that came.
+
+        Raises `EngineServerError`.
+        """
         cut = sum(builder.finish in ("length", "context") for builder in self._builders) * self._protocol.withheld
         if not 0 <= unsent <= ends + cut:
             raise EngineServerError(f"{self._name}: {self.tokens} tokens came, but the server counts {self._produced}; {STEP}")
@@ -104,7 +107,7 @@ class ResponseReader:
 
 
 class StreamingReader(ResponseReader):
-    """Reads one streamed completion: a delta for each read that brings tokens, and one with the whole of it."""
+    """Reads one streamed completion: a delta for each read with tokens, and its end."""
 
     def __init__(self, name: str, protocol: ServerProtocol, builder: CompletionBuilder, stats: CallStats, prompt: int) -> None:
         super().__init__(name, protocol, [builder], stats, prompt)
@@ -119,7 +122,10 @@ class StreamingReader(ResponseReader):
 
 
 class CompletionBuilder:
-    """Builds one completion as it arrives. It ends where `Decoding` says, whatever more the server sends."""
+    """Builds one completion as it arrives.
+
+    It ends where `Decoding` says, even if the server sends more.
+    """
 
     def __init__(self, decoding: Decoding, room: int, tokenizer: Tokenizer) -> None:
         self.room, self._decoding, self._tokenizer = room, decoding, tokenizer
@@ -232,7 +238,7 @@ class CompletionBuilder:
         return any(stop in window for stop in self._stops)
 
     def _end(self, piece: Piece) -> None:
-        """Takes the end that the server gave the text: its own end of text, or one for which we saw no reason."""
+        """Takes over the end that the server gave the text."""
         if piece.reason == "length":
             self.finish = "length" if self.room >= self._decoding.max_tokens else "context"
             return

@@ -1,4 +1,4 @@
-"""How llama.cpp's server is started on a GGUF file."""
+"""Starts llama.cpp's server on a GGUF file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ CONTEXT = 8192
 
 
 class LlamaLaunch(LaunchConfig, frozen=True, tag="llama.cpp"):
-    """How a GGUF file is served with llama.cpp. `python` is not used: the server is a program, or that of this Python's package."""
+    """How a GGUF file is served with llama.cpp.
+
+    `python` is not used: the server is a program, or that of this Python's package.
+    """
 
     program: ClassVar[str] = "llama.cpp"
 
     def run(self, port: int) -> list[str]:
-        """Returns the command that serves the model on a port. Words of `args` come last, so they win."""
+        """Returns the command that serves the model on a port.
+
+        Words of `args` come last, so they win.
+        """
         own = ["--model", self.model, "--host", "127.0.0.1", "--port", str(port), "--alias", self.name or Path(self.model).stem]
         sizes = ["--ctx-size", str(CONTEXT * SLOTS), "--parallel", str(SLOTS), "--metrics"]
         return [*_program(), *own, *sizes, *self.more()]
@@ -38,7 +44,7 @@ class LlamaLaunch(LaunchConfig, frozen=True, tag="llama.cpp"):
 
 
 def _program() -> list[str]:
-    """Returns the program that serves: `llama-server` on the PATH, else the server of the package xllamacpp."""
+    """Returns the program `llama-server`, else the server of the package xllamacpp."""
     if found := shutil.which(PROGRAM):
         return [found]
     if find_spec("xllamacpp") is not None:

@@ -1,4 +1,4 @@
-"""GGUF files: which specs name one, and where it is found on this machine or on the hub."""
+"""Finds GGUF files on this machine or on the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 
 
 def names_gguf(spec: str) -> bool:
-    """Whether a spec names a GGUF file, here or on the hub: PATH.gguf, OWNER/NAME/FILE.gguf, OWNER/NAME-GGUF, OWNER/NAME:QUANT."""
+    """Returns whether a spec names a GGUF file, here or on the hub.
+
+    It does as PATH.gguf, OWNER/NAME/FILE.gguf, OWNER/NAME-GGUF and OWNER/NAME:QUANT.
+    """
     if "://" in spec:
         return False
     if spec.lower().endswith(SUFFIX):
@@ -31,7 +34,7 @@ def names_gguf(spec: str) -> bool:
 
 
 def find(spec: str) -> Path:
-    """Returns the GGUF file that a spec names; one of the hub is fetched, unless it is in this machine's cache.
+    """Returns the GGUF file that a spec names. One of the hub is fetched.
 
     Raises:
         UsageError: There is no such file, here or on the hub.
@@ -63,7 +66,7 @@ def _listed(repo: str) -> list[str]:
     import huggingface_hub
 
     _reach(repo)
-    return _asked(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=read_secret("HF_TOKEN")))
+    return _call_hub(repo, lambda: cast("Any", huggingface_hub).HfApi().list_repo_files(repo, token=read_secret("HF_TOKEN")))
 
 
 def _fetch(repo: str, name: str) -> Path:
@@ -82,7 +85,7 @@ def _fetch(repo: str, name: str) -> Path:
 
     part = PART.search(name)
     names = [f"{name[: part.start()]}-{place:05}-of-{part[2]}{SUFFIX}" for place in range(1, int(part[2]) + 1)] if part else [name]
-    return _asked(repo, lambda: [one(file) for file in names])[0]
+    return _call_hub(repo, lambda: [one(file) for file in names])[0]
 
 
 def _reach(repo: str) -> None:
@@ -91,8 +94,11 @@ def _reach(repo: str) -> None:
         raise UsageError(f"the model {repo} is not in this machine's cache of the hub, and {why}; name a file of this machine")
 
 
-def _asked(repo: str, call: Any) -> Any:
-    """Returns what the hub says. Raises `UsageError` in one line where it cannot be asked, or has no such thing."""
+def _call_hub(repo: str, call: Any) -> Any:
+    """Returns what the hub says.
+
+    Raises `UsageError` in one line where it cannot be asked, or has no such thing.
+    """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

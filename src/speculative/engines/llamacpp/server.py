@@ -1,4 +1,4 @@
-"""Runs llama.cpp's own server out of the package xllamacpp, until Ctrl-C or SIGTERM.
+"""Runs llama.cpp's server out of the package xllamacpp until Ctrl-C or SIGTERM.
 
     PYTHON server.py --model model.gguf --port 8811
 

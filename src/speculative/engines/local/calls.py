@@ -156,7 +156,7 @@ class Sequence:
 
     @property
     def inspects(self) -> bool:
-        """True if more of the logits is wanted than the log-probability of the token that is drawn next."""
+        """True if the likely tokens or the choices of the next place are wanted."""
         return self.top is not None or (bool(self.call.decoding.choices) and not self.ids)
 
     def inspect(self, logits: Array) -> None:

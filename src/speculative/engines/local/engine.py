@@ -104,7 +104,7 @@ class BundledEngine:
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
     ) -> list[Scores]:
-        """Returns the log-probability (nats) of every token of each continuation, and of the `top` likeliest."""
+        """Returns the log-probability (nats) of every token of each continuation."""
         from speculative.engines.local.calls import Scoring
 
         if len(prefixes) != len(continuations):
@@ -119,7 +119,7 @@ class BundledEngine:
         return await self._result(call)
 
     async def aclose(self) -> None:
-        """Fail what is in flight with `EngineClosedError` and end the thread."""
+        """Fails the calls in flight with `EngineClosedError` and ends the thread."""
         await asyncio.to_thread(self._worker.close)
 
     async def _result(self, call: Completing | Scoring) -> Any:
@@ -141,7 +141,10 @@ class BundledEngine:
                 await call.gone
 
     def _checked(self, prefix: Ids, room: int) -> Any:
-        """The prefix as an array. Raises `ContextExceededError` unless `room` more tokens fit, `EngineError` for what no model can read."""
+        """Returns the prefix as an array.
+
+        Raises `ContextExceededError` unless `room` more tokens fit, `EngineError` for what no model can read.
+        """
         if len(prefix) + room > self.context:
             raise ContextExceededError(self.name, len(prefix) + room, self.context)
         if not len(prefix):

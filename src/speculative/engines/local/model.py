@@ -47,7 +47,10 @@ class Rows:
 
 
 class Model:
-    """Wraps the ONNX session and its bindings. `kv` is [2 x layers, rows, kv heads, positions, head size] float32."""
+    """Wraps the ONNX session and its bindings.
+
+    `kv` is [2 x layers, rows, kv heads, positions, head size] float32.
+    """
 
     def __init__(self, folder: Path, positions: int | None = None, threads: int = 1) -> None:
         self.shape = Shape.read(folder)

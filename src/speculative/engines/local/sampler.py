@@ -123,7 +123,7 @@ class Sampler:
 
 
 def top_logprobs(logits: Array, count: int) -> Top:
-    """Returns the most likely tokens of one row [V] with their log-probabilities, before temperature; ties by token."""
+    """Returns the likeliest tokens of one row [V], before temperature; ties by token."""
     values = all_logprobs(logits)
     found = np.argpartition(-values, min(count, len(values)) - 1)[:count]
     found = found[np.lexsort((found, -values[found]))]

@@ -35,7 +35,11 @@ class Shape(Struct, frozen=True):
 
     @staticmethod
     def read(folder: Path) -> Shape:
-        """Raises `WeightsError` when the file is missing, damaged, or of a network that the graph does not describe."""
+        """Reads `config.json`.
+
+        Raises:
+            WeightsError: The file is missing, damaged, or of a network that the graph does not describe.
+        """
         path = folder / "config.json"
         try:
             config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -91,21 +95,24 @@ def read_tensors(path: Path) -> dict[str, Array]:
 
 
 def initializers(folder: Path, shape: Shape) -> dict[str, Array]:
-    """Name in the graph -> its values, C-contiguous; matrices are [out, in]. Raises `WeightsError`."""
+    """Returns the values by their name in the graph. Matrices are [out, in].
+
+    Raises `WeightsError`.
+    """
     path = folder / "model.safetensors"
     tensors = read_tensors(path)
     try:
-        found = named(tensors, shape)
+        found = rename_tensors(tensors, shape)
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{path}: tensor {error} is missing or has another shape than config.json says; {AGAIN}") from error
     with np.errstate(all="ignore"):
         wrong = [name for name, values in found.items() if not np.isfinite(values.sum())]
     if wrong:
-        raise WeightsError(f"{path}: {wrong[0]} holds a value that is no number; {AGAIN}")
+        raise WeightsError(f"{path}: {wrong[0]} holds a value that is not finite; {AGAIN}")
     return {**found, **rotary(shape)}
 
 
-def named(tensors: dict[str, Array], shape: Shape) -> dict[str, Array]:
+def rename_tensors(tensors: dict[str, Array], shape: Shape) -> dict[str, Array]:
     """Renames the weights to the graph's names; joins the attention inputs."""
     found = {"embed": tensors["model.embed_tokens.weight"].reshape(shape.vocabulary, shape.hidden)}
     if not shape.tied:

@@ -39,7 +39,10 @@ class Worker:
         self._post(call, True)
 
     def cancel(self, call: Completing | Scoring) -> None:
-        """Ends a call's work within one turn, and resolves its `gone`. Raises `EngineClosedError`."""
+        """Ends a call's work within one turn, and resolves its `gone`.
+
+        Raises `EngineClosedError`.
+        """
         self._post(call, False)
 
     def _post(self, call: Completing | Scoring, begins: bool) -> None:

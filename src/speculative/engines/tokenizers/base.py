@@ -1,4 +1,4 @@
-"""The base of every tokenizer that is read from a file: the bytes of its tokens, and its special tokens."""
+"""The base of all tokenizers that are read from a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LONG_TEXT = 4096
 
 
 class TokenTable:
-    """The tokens of one tokenizer: `_bytes` holds the bytes of each id, `special_tokens` the ids of its special tokens.
+    """The tokens of one tokenizer, with the bytes of each.
 
     An added token is a special token if the file says so, or if it is a tag that is not HTML. All other added tokens
     (newlines, runs of spaces) are text.
@@ -58,7 +58,10 @@ class TokenTable:
     _fingerprint: str = ""
 
     def read_added(self, spec: Spec) -> None:
-        """Sorts the added tokens of a file into special tokens and text. Raises what a damaged file raises."""
+        """Sorts the added tokens of a file into special tokens and text.
+
+        Raises what a damaged file raises.
+        """
         self.special_tokens, self.texts = {}, {}
         for entry in cast("list[dict[str, Any]]", spec.get("added_tokens") or []):
             content, number = str(entry["content"]), int(entry["id"])
@@ -141,7 +144,7 @@ def check_round_trip(tokenizer: Tokenizer, name: str) -> None:
 
 
 def _some(special_tokens: dict[str, int], text: str) -> str:
-    """Lists a dozen special tokens, the most alike first: a vocabulary may have thousands."""
+    """Lists a dozen special tokens, the most alike first."""
     alike = get_close_matches(text, special_tokens, SHOWN, 0.0)
     more = len(special_tokens) - len(alike)
     return (", ".join(alike) or "none") + (f", and {more} more" if more else "")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def byte_alphabet() -> dict[str, int]:
-    """Returns the byte of each character of byte-level BPE: printable Latin-1 stands for itself, the rest moves above 255."""
+    """Returns the byte of each character of byte-level BPE.
+
+    Printable Latin-1 stands for itself, the rest moves above 255.
+    """
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in set(plain)]
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(moved)}
@@ -58,7 +61,7 @@ class ByteBpeTokenizer(TokenTable):
         self._lacking = frozenset(range(256)) - {token[0] for token in self._bytes.values() if len(token) == 1}
 
     def _plain(self, spec: Spec) -> HfTokenizer:
-        """Returns the tokenizer without special tokens, normalizer, added spaces or templates."""
+        """Returns a tokenizer without special tokens, normalizer, spaces and templates."""
         from tokenizers import Tokenizer
 
         nothing: dict[str, Any] = {"normalizer": None, "post_processor": None, "truncation": None, "padding": None}

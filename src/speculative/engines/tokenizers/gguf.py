@@ -79,7 +79,10 @@ BYTE_LEVEL: Final[dict[str, Any]] = {"type": "ByteLevel", "add_prefix_space": Fa
 
 
 def _splitter(path: Path, name: str) -> dict[str, Any]:
-    """Returns the pre-tokenizer of that name. Raises `WeightsError` for an unknown one."""
+    """Returns the pre-tokenizer of that name.
+
+    Raises `WeightsError` for an unknown one.
+    """
     patterns = next((patterns for names, patterns in SPLITTERS.items() if name in names), None)
     if patterns is None:
         raise WeightsError(f"{path}: cannot split words as {name!r} does; give the model's tokenizer.json ({OPTIONS})")
@@ -88,7 +91,7 @@ def _splitter(path: Path, name: str) -> dict[str, Any]:
 
 
 def merges_of(tokens: Sequence[str], scores: Sequence[float], kinds: Sequence[int]) -> list[tuple[str, str]]:
-    """Returns the merges that SentencePiece's scores stand for: it joins the pair whose token has the highest score."""
+    """Returns the merges of SentencePiece, which joins the pair with the best score."""
     plain = {token: number for number, token in enumerate(tokens) if kinds[number] == NORMAL}
     merges: list[tuple[str, str]] = []
     for token in sorted(plain, key=lambda token: (-scores[plain[token]], plain[token])):

@@ -1,4 +1,4 @@
-"""Where the tokenizer of a model behind a server comes from: its tokenizer's file, which is looked for near and far."""
+"""Finds and reads the tokenizer of a model, here or on the hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).parents[2] / "bundled" / "big" / FILE
 
 
 def find(source: str) -> Path:
-    """Finds a tokenizer's file: a tokenizer.json or a GGUF file, a folder's, or that of a model's name.
+    """Finds the tokenizer's file of a path, a folder or a model's name.
 
     A name is looked up in this machine's Hugging Face cache, then on the hub. Raises `UsageError` that says what to give instead.
     """
@@ -50,7 +50,7 @@ def read(path: Path) -> Tokenizer:
 
 
 def dialect_of(tokenizer: Tokenizer) -> str:
-    """The dialect that belongs to a tokenizer: the shipped models' own, or that of a known family. Raises `UsageError`."""
+    """Returns the dialect that belongs to a tokenizer. Raises `UsageError`."""
     from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
     if SHIPPED.is_file() and ByteBpeTokenizer(SHIPPED).fingerprint == tokenizer.fingerprint:

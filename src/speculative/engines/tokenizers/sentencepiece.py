@@ -1,4 +1,4 @@
-"""The tokenizer of a BPE that falls back to bytes (SentencePiece, as Llama 2, Mistral and Gemma have it)."""
+"""The tokenizer of a BPE with byte fallback, as Llama 2 and Gemma have it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class SentencePieceTokenizer(TokenTable):
-    """The `Tokenizer` of a model folder. No space is put before a text, nothing is normalised, no text becomes a special token.
+    """The `Tokenizer` of a model folder.
+
+    No space is put before a text, nothing is normalised, no text becomes a special token.
 
     `spec` is the contents of a `tokenizer.json`; without it, `path` is read.
     Raises `WeightsError` when the file is missing or damaged.
@@ -56,7 +58,7 @@ class SentencePieceTokenizer(TokenTable):
         return byte_ids
 
     def _plain(self, spec: Spec) -> HfTokenizer:
-        """Returns the tokenizer without special tokens, templates and added spaces: its normalizer only spells the spaces."""
+        """Returns a tokenizer without special tokens, templates and added spaces."""
         from tokenizers import AddedToken, Tokenizer, models, normalizers
 
         # Runs of spaces that are spelled as the vocabulary spells them are reached by merges; a text never holds their spelling.

@@ -24,12 +24,12 @@ class VllmEngine(OpenAIEngine):
 
     @classmethod
     def serve(cls, launch: LaunchConfig, tell: Tell | None = None, **options: Any) -> VllmEngine:
-        """Starts the server and opens the engine on it; if that fails, the server is ended."""
+        """Starts a server and opens the engine on it. A failure ends the server."""
         return cls.serve_all([(launch, options)], tell)[0]
 
     @classmethod
     def serve_all(cls, launches: Sequence[tuple[LaunchConfig, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
-        """Several at once: they load side by side."""
+        """Starts several servers at once, which load side by side."""
         begun: list[ServerProcess] = []
         engines: list[VllmEngine] = []
         try:
@@ -47,7 +47,7 @@ class VllmEngine(OpenAIEngine):
         return engines
 
     def warn_wrong_model(self, launch: LaunchConfig) -> None:
-        """A server that answered on the port is used as it is, but not without a word when it runs another model."""
+        """Warns if the server that answered on the port runs another model."""
         if self.running.process is None and not {self.server.model, self.server.source} & {launch.model, launch.name}:
             served, meant = self.server.model, launch.model
             told = "%s runs %s, not %s: %s is used as it is; for %s end that server, or choose another port (--big-port, --small-port)"
@@ -75,7 +75,7 @@ class VllmEngine(OpenAIEngine):
 
     @contextmanager
     def _naming_the_log(self) -> Generator[None]:
-        """A server of ours that died says why in its log."""
+        """Adds the log of a server of ours that died to the error."""
         try:
             yield
         except EngineError as error:
@@ -95,5 +95,5 @@ class VllmEngine(OpenAIEngine):
 
 
 def _tokenizer(launch: LaunchConfig) -> str | None:
-    """The folder itself when the model is one."""
+    """Returns the folder itself if the model is one."""
     return launch.model if Path(launch.model).expanduser().is_dir() else None

@@ -1,10 +1,10 @@
-"""Runs one command, and ends it with all its children when the program that asked for it is gone, however it went.
+"""Runs a command, and ends it with all its children when its starter is gone.
 
-    python guard.py SECONDS LOG COMMAND…
+    python guard.py PATH SECONDS LOG COMMAND…
 
-It is a program of its own, so that no crash can skip it: it reads its standard input, which closes when the other side ends. There it is
-also asked to end the command; when the other side is gone after that, nobody waits, and the command is killed at once. Or it is told to
-keep the command: that goes on when the other side ends, and only a signal to us ends it, or being asked.
+It is a program of its own, so that no crash can skip it. PATH is the folder that holds psutil. It reads its standard input, which closes
+when the other side ends: then the command is ended. A word there asks for the end (E), or to keep the command (K). A kept command goes on
+when the other side ends, and ends by a signal to the guard. Once the end was asked for, a closed input kills the command at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ASK, KEEP = b"E", b"K"
-"""What is said to it."""
+if __name__ == "__main__":
+    sys.path.append(sys.argv.pop(1))
+
+import psutil
+
+END, KEEP = b"E", b"K"
+"""The words that it reads."""
 
 DEATH_SIGNAL, SUBREAPER = 1, 36
 """`PR_SET_PDEATHSIG` and `PR_SET_CHILD_SUBREAPER` of Linux."""
@@ -31,65 +36,49 @@ GRACE = 10.0
 """Seconds between asking the command to end and killing it."""
 
 
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it, as far as `/proc` tells (elsewhere: the process alone)."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            after = entry.read_text().rpartition(")")[2].split()
-            parents[int(entry.parent.name)] = int(after[1])
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
+def process_tree(pid: int) -> list[int]:
+    """Returns a process and all its descendants."""
+    with contextlib.suppress(psutil.Error):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return [pid]
 
 
-def began(pid: int) -> str | None:
-    """When a process began, in the system's ticks: its number may be another one's by now. None: it does not run, or cannot be known."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+def start_time(pid: int) -> float | None:
+    """Returns when a process began, which tells it from a later one with its number.
 
-
-def adopt() -> None:
-    """Whatever our command leaves without a parent becomes our child (where the system can do that), so that it is found at the end."""
-    _prctl(SUBREAPER, 1)
-
-
-def follow() -> None:
-    """In the command, before it begins: it is asked to end when we are killed."""
-    _prctl(DEATH_SIGNAL, signal.SIGTERM)
+    None if it does not run.
+    """
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return None if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else process.create_time()
+    return None
 
 
 def _prctl(option: int, value: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError):  # another system
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, now: Callable[[], bool] = bool) -> None:
-    """Asks the command and its descendants to end, waits, and kills what is left. Nothing else is touched.
+def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, cut_short: Callable[[], bool] = bool) -> None:
+    """Asks a command and its descendants to end, waits, and kills those that are left.
 
-    `alone`: this process has no other children, so what it has adopted is the command's. `now`: whether the waiting is to be cut short.
+    `alone`: this process has no other children, so those that it has adopted are the command's. `cut_short`: returns True to end the wait.
     """
 
-    def ours() -> dict[int, str]:
-        found = [*family(command.pid), *(family(os.getpid())[1:] if alone else ())]
-        return {pid: start for pid in found if (start := began(pid))}
+    def running() -> dict[int, float]:
+        pids = [*process_tree(command.pid), *(process_tree(os.getpid())[1:] if alone else ())]
+        return {pid: began for pid in pids if (began := start_time(pid))}
 
     def left() -> list[int]:
-        return [pid for pid, start in members.items() if pid != command.pid and began(pid) == start]
+        return [pid for pid, began in members.items() if pid != command.pid and start_time(pid) == began]
 
-    members = ours()
+    members = running()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while command.poll() is None or left():
-        if time.monotonic() >= deadline or now():
-            break
+    while (command.poll() is None or left()) and time.monotonic() < deadline and not cut_short():
         time.sleep(0.05)
-        members |= ours()
+        members |= running()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(command.pid, signal.SIGKILL)
     for pid in left():
@@ -98,8 +87,8 @@ def end(command: subprocess.Popen[bytes], grace: float, *, alone: bool = False, 
     command.wait()
 
 
-def reap(seconds: float = 5.0) -> None:
-    """Takes leave of adopted children that are dead: nobody else may do so, and they would be listed for ever."""
+def _reap(seconds: float = 5.0) -> None:
+    """Waits for adopted children that are dead, so that the system forgets them."""
     deadline = time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
@@ -108,23 +97,32 @@ def reap(seconds: float = 5.0) -> None:
 
 
 def main(grace: str, log: str, *command: str) -> int:
-    """Runs the command until it ends, a signal or standard input asks for its end, or that does end; then it has `grace` seconds.
+    """Runs a command until it ends, or a signal or standard input asks for its end.
 
-    Gives the command's exit code back, after a signal that one.
+    It has `grace` seconds to end when asked.
+
+    Returns the command's exit code, or after a signal that of the signal.
     """
-    adopt()
-    asked, left = threading.Event(), threading.Event()
-    told, again = list[int](), list[int]()
+    _prctl(SUBREAPER, 1)  # descendants that lose their parent become our children, so that they are found at the end
+    asked, gone = threading.Event(), threading.Event()
+    first, later = list[int](), list[int]()
 
-    def leave(number: int, frame: object) -> None:  # (setting an event that the same thread waits for may lock it up)
-        (again if told or asked.is_set() else told).append(number)
+    def note(number: int, frame: object) -> None:  # (setting an event that the same thread waits for may lock it up)
+        (later if first or asked.is_set() else first).append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, leave)
+        signal.signal(number, note)
     with Path(log).open("ab") as out:
         fcntl.flock(out, fcntl.LOCK_SH)  # as long as it, or one of its children, may write there
         try:
-            started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=follow)
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=lambda: _prctl(DEATH_SIGNAL, signal.SIGTERM),  # it is asked to end if the guard is killed
+            )
         except OSError as error:
             out.write(f"{command[0]} cannot be run: {error.strerror}\n".encode())
             return 127
@@ -133,19 +131,19 @@ def main(grace: str, log: str, *command: str) -> int:
         keep = False
         while said := os.read(0, 4096):
             keep = keep or KEEP in said
-            if ASK in said:
+            if END in said:
                 asked.set()
-        if told or asked.is_set():
-            left.set()
+        if first or asked.is_set():
+            gone.set()
         elif not keep:
             asked.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    while started.poll() is None and not told and not asked.wait(0.2):
+    while started.poll() is None and not first and not asked.wait(0.2):
         pass
-    signalled = 128 + told[0] if told and started.poll() is None else 0
-    end(started, float(grace), alone=True, now=lambda: bool(again) or left.is_set())
-    reap()
+    signalled = 128 + first[0] if first and started.poll() is None else 0
+    end(started, float(grace), alone=True, cut_short=lambda: bool(later) or gone.is_set())
+    _reap()
     return signalled or (started.returncode if started.returncode >= 0 else 128 - started.returncode)
 
 

@@ -1,4 +1,7 @@
-"""vLLM, started for the user: a server for a model's name or folder, which ends when we do."""
+"""Starts vLLM for a model's name or folder.
+
+The server ends when we do, unless it is to be kept.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +28,22 @@ from urllib.request import ProxyHandler, build_opener
 
 from msgspec import Struct, structs
 
-from speculative.engines.vllm import guard, kept
-from speculative.engines.vllm.process import ServerProcess, loading, sweep
+from speculative.engines.http.protocols.vllm import FLAT_FLAG
+from speculative.engines.vllm import records
+from speculative.engines.vllm.process import ServerProcess, delete_old_logs, loading
 from speculative.errors import EngineUnreachableError, UsageError
 from speculative.redaction import read_secret
 
 MODULE = "vllm.entrypoints.openai.api_server"
+HAS_FLAG = """
+from importlib.util import find_spec
+from pathlib import Path
+spec = find_spec("vllm")
+flags = Path(spec.origin).parent.glob("entrypoints/**/cli_args.py") if spec and spec.origin else ()
+print(any("enable_scale_out" in file.read_text() for file in flags))
+"""
+"""A program that tells whether a Python's vLLM has the flag of `FLAT_FLAG`. It does not import vLLM, which takes seconds."""
+
 LOADING_TIMEOUT_S = 1800.0
 """Seconds in which a server has to have loaded its model."""
 
@@ -53,18 +67,19 @@ TAIL = 16384
 """Bytes at the end of a log in which its last line is looked for."""
 
 Tell = Callable[[str], None]
-TOLD = (-signal.SIGTERM, 128 + signal.SIGTERM)
-"""How a guard ends that was asked to by a signal, before or after it began."""
+SIGTERM_CODES = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""Exit codes of a guard that was asked to end by a signal, before or after it began."""
 
 _DIRECT = build_opener(ProxyHandler({}))
 """No proxy stands between this machine and itself."""
 
 
 class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
-    """How a model is served with vLLM. `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are.
+    """The settings with which a model is served with vLLM.
 
-    `python` is the one that has vLLM. `port` 0 takes a free one. `name`: what the server calls the model. `keep`: the server
-    outlives us, and the next command that would start the same one uses it (`kept`).
+    `gpus`: numbers, joined by commas (one: no parallelism). `args` are passed on as they are. `python` is the one that has vLLM.
+    `port` 0 takes a free one. `name`: the server's name for the model. `keep`: the server outlives us, and the next command that
+    would start the same one uses it.
     """
 
     model: str
@@ -78,8 +93,12 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
     program: ClassVar[str] = "vLLM"
 
     def run(self, port: int) -> list[str]:
-        """Returns the command that serves the model on a port. Raises `UsageError` where the program is missing."""
-        return self.command(_python(self.python), port)
+        """Returns the command that serves the model on a port.
+
+        Raises `UsageError` where the program is missing.
+        """
+        python = _python(self.python)
+        return self.command(python, port, *self._scoring_flags(python))
 
     def more(self) -> list[str]:
         """Returns the words of `args`. Raises `UsageError` for what cannot be passed on."""
@@ -91,87 +110,94 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
             raise UsageError(f"arguments for {self.program}, {self.args!r}: name the port with --big-port or --small-port")
         return more
 
-    def command(self, python: str, port: int) -> list[str]:
-        """What is run; what `args` say comes last, and so wins. Raises `UsageError` for what cannot be passed on."""
-        own = [
-            "--model",
-            self.model,
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--enable-prefix-caching",
-            "--enable-prompt-tokens-details",
-        ]
+    def command(self, python: str, port: int, *flags: str) -> list[str]:
+        """Returns the command.
+
+        The words of `args` come last, so they win. Raises `UsageError` for unusable ones.
+        """
+        own = ["--model", self.model, "--host", "127.0.0.1", "--port", str(port)]
+        caching = ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
         count = len(self.gpus.split(",")) if self.gpus else 1
         parallel = ["--tensor-parallel-size", str(count)] if count > 1 else []
         named = ["--served-model-name", self.name] if self.name else []
-        return [python, "-m", MODULE, *own, *parallel, *named, *self.more()]
+        return [python, "-m", MODULE, *own, *caching, *flags, *parallel, *named, *self.more()]
+
+    def _scoring_flags(self, python: str) -> list[str]:
+        """Returns the flag for scores at flat cost, if this version of vLLM has it.
+
+        The endpoint takes any sampling parameter from any client, so an address that others can reach needs a key.
+        """
+        words = [word.partition("=")[0] for word in self.more()]
+        if "--host" in words and "--api-key" not in words:
+            return []
+        with suppress(OSError, subprocess.TimeoutExpired):
+            found = subprocess.run([python, "-c", HAS_FLAG], capture_output=True, text=True, timeout=30, env=self.environment())
+            return [FLAT_FLAG] if found.stdout.strip() == "True" else []
+        return []
 
     def environment(self) -> dict[str, str]:
-        """Ours, with the GPUs chosen and the key to gated models; vLLM reports to nobody. Another Python has packages of its own."""
+        """Returns our environment with the GPUs, the hub's key and vLLM's reports off.
+
+        Another Python finds its packages itself.
+        """
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": read_secret("HF_TOKEN")}
         own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
         return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
 
 
 def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
-    """Starts a server and waits until it answers; one that answers on the port already, or that another command loads, is used as it is.
+    """Starts a server and waits until it answers.
 
-    Raises `UsageError` when there is no Python with vLLM, `EngineUnreachableError` (with the log's path) when it ends or takes too long.
+    One that answers on the port, or that another command loads, is used as it is.
+
+    Raises:
+        UsageError: There is no Python with vLLM.
+        EngineUnreachableError: The server ended, or takes too long; the error names its log.
     """
     return wait_ready(start(launch), launch, tell)
 
 
 def start(launch: LaunchConfig, *, held: bool = False) -> ServerProcess:
-    """Starts a server, if there is none to be used, and does not wait. `held`: other commands may use it, and `speculative down` end it."""
-    if launch.keep:
-        kept.check("a server that stays (--no-terminate-on-exit)", "leave that flag out")
+    """Starts a server, unless there is one to be used, and does not wait.
+
+    `held`: other commands may use it, and `speculative down` may end it.
+    """
     if not 0 <= launch.port < 1 << 16:
-        raise UsageError(f"port {launch.port}: there is none; a port is at most {(1 << 16) - 1} (--big-port, --small-port)")
+        raise UsageError(f"port must be at most {(1 << 16) - 1}, got {launch.port} (--big-port, --small-port)")
     held = held or launch.keep
     url = address(launch.port) if launch.port else None
-    with kept.alone():
-        if found := kept.find(structs.replace(launch, keep=True), url, loading()):
-            return _found(launch, *found)
-        if url and (answers(url) or _taken(launch.port)):
+    with records.start_lock():
+        if found := records.find_record(structs.replace(launch, keep=True), url, loading()):
+            return _use(launch, *found)
+        if url and (answers(url) or _is_taken(launch.port)):
             return ServerProcess(url, None, None)
-        return _begun(launch, held)
+        return _start(launch, held)
 
 
-def _found(launch: LaunchConfig, file: Path, note: kept.Note) -> ServerProcess:
-    """One that is noted: another command's, or of this one, where a port is given twice."""
+def _use(launch: LaunchConfig, file: Path, record: records.ServerRecord) -> ServerProcess:
+    """Returns a server that has a record, of another command or of this one."""
     if file in loading():
-        if note.launch["model"] != launch.model:
-            raise UsageError(f"port {launch.port} is for {note.launch['model']} already; name another for {launch.model}")
-    elif not note.held:
-        LOG.warning("%s was started by another command and ends with it", note.url)
-    running = ServerProcess(note.url, None, None)
-    running.note = file
+        if record.launch["model"] != launch.model:
+            raise UsageError(f"port {launch.port} is for {record.launch['model']} already; name another for {launch.model}")
+    elif not record.held:
+        LOG.warning("%s was started by another command and ends with it", record.url)
+    running = ServerProcess(record.url, None, None)
+    running.record = file
     return running
 
 
-def _begun(launch: LaunchConfig, held: bool) -> ServerProcess:
+def _start(launch: LaunchConfig, held: bool) -> ServerProcess:
     port = launch.port or free_port()
-    command = launch.run(port)
-    sweep(kept.state())
-    opened, name = tempfile.mkstemp(
-        ".log", f"{launch.program.lower()}-{port}-", kept.state()
-    )  # of its own: an error may have named an older one
+    command, folder = launch.run(port), records.state_folder()
+    delete_old_logs(folder)
+    opened, name = tempfile.mkstemp(".log", f"{launch.program.lower()}-{port}-", folder)  # a new one: an error may have named an older one
     os.close(opened)
-    # A session of its own: Ctrl-C reaches us alone, and we end the server in order.
-    process = subprocess.Popen(
-        [sys.executable, "-I", guard.__file__, str(guard.GRACE), name, *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=launch.environment(),
-        start_new_session=True,
-    )
-    running = ServerProcess(address(port), Path(name), process, launch.keep)
-    if (held or launch.port) and kept.able():
+    running = ServerProcess.start(address(port), Path(name), command, launch.environment(), launch.keep)
+    assert running.process
+    if held or launch.port:
         try:
-            running.note = kept.write(Path(name), process.pid, running.url, structs.replace(launch, keep=True), held=held)
+            launched = structs.replace(launch, keep=True)
+            running.record = records.write_record(Path(name), running.process.pid, running.url, launched, held=held)
         except BaseException:
             running.end()
             raise
@@ -181,13 +207,16 @@ def _begun(launch: LaunchConfig, held: bool) -> ServerProcess:
 
 
 def wait_ready(running: ServerProcess, launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
-    """Waits until the server answers. Whatever goes wrong meanwhile, Ctrl-C included, a server of ours is ended."""
+    """Waits until the server answers.
+
+    A server of ours is ended if anything goes wrong meanwhile, Ctrl-C included.
+    """
     begun = running.begun if running.process else time.monotonic()  # ours may have loaded beside another one
-    look = _ours if running.process else _anothers if running.note else _strangers
+    progress = _own_progress if running.process else _progress_of_another if running.record else _progress_of_unknown
     try:
         while True:
             seconds = time.monotonic() - begun
-            doing = look(running, launch, seconds)
+            doing = progress(running, launch, seconds)
             if answers(running.url):
                 break
             if tell:
@@ -200,11 +229,14 @@ def wait_ready(running: ServerProcess, launch: LaunchConfig, tell: Tell | None =
     return running
 
 
-def _ours(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """What a server of ours is doing. Raises `EngineUnreachableError` when it has ended, or its time is over."""
+def _own_progress(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
+    """Describes the loading of a server of ours.
+
+    Raises `EngineUnreachableError` when it has ended, or its time is over.
+    """
     assert running.process
     code = running.process.poll()
-    if code in TOLD:
+    if code in SIGTERM_CODES:
         raise EngineUnreachableError(f"{launch.program} was ended (SIGTERM, as `speculative down` sends it) while it loaded {launch.model}")
     if code is not None:
         raise EngineUnreachableError(
@@ -215,24 +247,30 @@ def _ours(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
     return f"loading {launch.model} ({seconds:.0f} s): {last_line(running.log)}"
 
 
-def _anothers(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """The same for one that another command started."""
-    assert running.note
-    log, note = kept.log_of(running.note), kept.notes().get(running.note)
-    if note is None:
+def _progress_of_another(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
+    """Describes the loading of a server that another command started.
+
+    Raises as `_own_progress`.
+    """
+    assert running.record
+    log, record = records.log_of(running.record), records.read_records().get(running.record)
+    if record is None:
         why = f"its log: {log}" if log.exists() else "it was told to end"
         raise EngineUnreachableError(f"the server that another command started at {running.url} has ended; {why}")
-    model = note.launch["model"]
+    model = record.launch["model"]
     if seconds > launch.deadline:
         raise EngineUnreachableError(
             f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s; wait for it, "
-            f"end it (process {note.pid}), or name another port (--big-port, --small-port); its log: {log}"
+            f"end it (process {record.pid}), or name another port (--big-port, --small-port); its log: {log}"
         )
     return f"waiting for {model}, which another command started ({seconds:.0f} s): {last_line(log)}"
 
 
-def _strangers(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
-    """The same for what listens on the port and was not started here."""
+def _progress_of_unknown(running: ServerProcess, launch: LaunchConfig, seconds: float) -> str:
+    """Describes the wait for a program on the port that was not started here.
+
+    Raises as `_own_progress`.
+    """
     if seconds > min(STRANGER_TIMEOUT_S, launch.deadline):
         raise EngineUnreachableError(
             f"what listens at {running.url} did not answer as a model server does within {min(STRANGER_TIMEOUT_S, launch.deadline):g} s; "
@@ -242,12 +280,12 @@ def _strangers(running: ServerProcess, launch: LaunchConfig, seconds: float) -> 
 
 
 def address(port: int) -> str:
-    """Where a server of this machine answers."""
+    """Returns the address of a server of this machine."""
     return f"http://127.0.0.1:{port}/v1"
 
 
-def _taken(port: int) -> bool:
-    """Whether somebody listens there."""
+def _is_taken(port: int) -> bool:
+    """Returns whether a program listens on a port."""
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: what is left of old connections does not count
         try:
@@ -258,7 +296,10 @@ def _taken(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether a server lists its models there, and has loaded them: llama.cpp's server may list a model that it still loads."""
+    """Returns whether a server lists its models there and has loaded them.
+
+    llama.cpp lists a model that it still loads.
+    """
     return _status(f"{url}/models") in (200, 401, 403) and _status(f"{url.removesuffix('/v1')}/health") != 503
 
 
@@ -274,7 +315,7 @@ def _status(url: str) -> int | None:
 
 
 def last_line(log: Path | None) -> str:
-    """The last line of a log that says something, shortened."""
+    """Returns the last line of a log that is not blank, shortened."""
     if log is None or not log.is_file():
         return "no log"
     with log.open("rb") as file:
@@ -285,7 +326,7 @@ def last_line(log: Path | None) -> str:
 
 
 def cause(log: Path | None) -> str:
-    """Why a server ended: the first error that it logged (its last line says "see above", or where to read on), else the last line."""
+    """Returns the first error that a server logged, else its last line."""
     found = _LOGGED.search(log.read_text(errors="replace")) if log and log.is_file() else None
     return found[1].strip()[:300] if found else last_line(log)
 
@@ -301,7 +342,7 @@ def _python(given: str | None) -> str:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+    """Returns a port of this machine that is free now."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])

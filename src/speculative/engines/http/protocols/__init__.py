@@ -1,1 +1,1 @@
-"""What each kind of server is sent, and how its answers are read: one file a kind."""
+"""Requests and answers of model servers: one file for each kind of server."""

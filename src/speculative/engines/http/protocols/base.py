@@ -1,4 +1,4 @@
-"""The parts that all kinds of servers have in common: requests, answers and their errors."""
+"""Requests, answers and errors that all kinds of servers have in common."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ MAX_TOP = 20
 
 
 class ServerRequest(Struct, frozen=True):
-    """One call of a server: `n` completions for each of `prefixes`; completion j of prefix i goes to `slots[i * n + j]`."""
+    """One call of a server.
+
+    It asks for `n` completions for each of `prefixes`. Completion j of prefix i goes to `slots[i * n + j]`.
+    """
 
     prefixes: Sequence[Ids]
     slots: Sequence[int]
@@ -49,7 +52,10 @@ class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made f
 
 
 class ChunkUpdate(Struct, frozen=True, gc=False):
-    """The contents of one payload. `cached` and `produced` are the server's own counts for the whole call, when it gives them."""
+    """The contents of one payload.
+
+    `cached` and `produced` are the server's own counts for the whole call, when it gives them.
+    """
 
     pieces: Sequence[Piece] = ()
     cached: int | None = None
@@ -57,7 +63,10 @@ class ChunkUpdate(Struct, frozen=True, gc=False):
 
 
 class ScoreResult(Struct, frozen=True):
-    """The scores of one continuation, and the server's counts: prompt tokens from its cache, and tokens that it wrote for it."""
+    """The scores of one continuation, and the server's own counts.
+
+    `cached`: prompt tokens from its cache. `produced`: tokens that it wrote for this.
+    """
 
     scores: Scores
     cached: int = 0
@@ -89,15 +98,24 @@ class ServerProtocol:
     pools_steps: bool = False
 
     def body(self, request: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
-        """Returns the request's body. The server may hold back `every` tokens before it sends them."""
+        """Returns the request's body.
+
+        The server may hold back `every` tokens before it sends them.
+        """
         raise NotImplementedError
 
     def reader(self) -> Read:
-        """Returns a reader of one streamed answer's payloads. It raises `msgspec.DecodeError` and `BadResponseError`."""
+        """Returns a reader of one streamed answer's payloads.
+
+        It raises `msgspec.DecodeError` and `BadResponseError`.
+        """
         raise NotImplementedError
 
     async def score(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> ScoreResult:
-        """Scores a continuation after its prefix. Raises `msgspec.DecodeError`, `BadResponseError` and the errors of `ask`."""
+        """Scores a continuation after its prefix.
+
+        Raises `msgspec.DecodeError`, `BadResponseError` and the errors of `ask`.
+        """
         raise BadResponseError("the server cannot score given text")
 
     async def reward(self, ask: Ask, texts: Sequence[Ids]) -> list[float]:
@@ -106,7 +124,10 @@ class ServerProtocol:
 
 
 class BadResponseError(Exception):
-    """A server's answer says that it failed, or lacks something that was asked for. `said`: its own error, if it gave one."""
+    """A server's answer says that it failed, or lacks something that was asked for.
+
+    `said`: its own error, if it gave one.
+    """
 
     def __init__(self, message: str, said: Any = None) -> None:
         super().__init__(message)
@@ -132,7 +153,7 @@ _LIMIT = re.compile(rb'(?:context (?:length|size|window)|maximum model length|ma
 
 
 def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> ContextExceededError | None:
-    """Returns the error for an answer that refuses a call for its length, or None for any other answer."""
+    """Returns the error if an answer refuses a call for its length, else None."""
     if not _TOO_LONG.search(body):
         return None
     limit = _LIMIT.search(body)
@@ -140,22 +161,28 @@ def context_refusal(name: str, body: bytes, said: str, hint: str = "") -> Contex
 
 
 def logarithms(values: Iterable[float | None]) -> list[float]:
-    """Checks log-probabilities, and puts `MIN_LOGPROB` for unknown ones. Raises `BadResponseError` for one above zero."""
+    """Checks log-probabilities, and puts `MIN_LOGPROB` for unknown ones.
+
+    Raises `BadResponseError` for one above zero.
+    """
     found = [MIN_LOGPROB if value is None else value for value in values]
     if found and (highest := max(found)) > 0:
         if highest > ROUNDING:
-            raise BadResponseError(f"{highest:g} is no log-probability")
+            raise BadResponseError(f"a log-probability must be at most 0, got {highest:g}")
         return [min(value, 0.0) for value in found]
     return found
 
 
 def likeliest(found: Iterable[tuple[int, float | None]]) -> Top:
-    """Returns the tokens of one place with the likeliest first. Raises `BadResponseError` for a value above zero."""
+    """Returns the tokens of one place with the likeliest first.
+
+    Raises `BadResponseError` for a value above zero.
+    """
     pairs = [*found]
     values = logarithms(value for _, value in pairs)
     return tuple(sorted(zip((number for number, _ in pairs), values, strict=True), key=lambda one: (-one[1], one[0])))
 
 
 def cut_top(top: Sequence[Top], count: int) -> tuple[Top, ...]:
-    """Returns the `count` likeliest tokens of each place: servers may add the written token and others."""
+    """Returns the `count` likeliest tokens of each place, as servers may add others."""
     return tuple(place[:count] for place in top)

@@ -57,7 +57,9 @@ class _Answer(Struct):
 
 
 class LlamaCppProtocol(ServerProtocol):
-    """Token ids both ways, one text a call. It knows no stop ids: their texts are stop strings for it.
+    """Token ids both ways, one text a call.
+
+    It knows no stop ids: their texts are stop strings for it.
 
     A seeded call gives the same text again only where the server computes it in the same way: with as much of its prompt in the cache,
     and with no other call beside it.
@@ -105,7 +107,9 @@ class LlamaCppProtocol(ServerProtocol):
 
 
 class _Reading:
-    """Reads one streamed answer. The server sends text late: not inside a character, nor while it may begin a stop string.
+    """Reads one streamed answer.
+
+    The server sends text late: not inside a character, nor while it may begin a stop string.
 
     `_counted`: tokens that it says it has written. `_passed`: tokens that were passed on. `_late`: text that is still due of ids that
     were passed on. `_held`: ids that came since some were lost; until their text is here, nothing is passed on. `_special`: a special

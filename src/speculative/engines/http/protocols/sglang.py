@@ -1,4 +1,7 @@
-"""SGLang's own `/generate`. Written from its published request and response; not run against a live server."""
+"""SGLang's own `/generate`.
+
+Written from its published request and response; not run against a live server.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class _Answer(Struct):
 
 
 class SglangProtocol(ServerProtocol):
-    """Token ids both ways. Scoring (`logprob_start_len`) keeps the server's cache of the prefix."""
+    """Token ids both ways.
+
+    Scoring (`logprob_start_len`) keeps the server's cache of the prefix.
+    """
 
     path = "/generate"
 
@@ -105,7 +111,10 @@ class SglangProtocol(ServerProtocol):
 
 
 class _Reading:
-    """Reads one streamed answer. Servers send all tokens so far each time or, as newer ones may, only the new ones."""
+    """Reads one streamed answer.
+
+    Servers send all tokens so far each time or, as newer ones may, only the new ones.
+    """
 
     def __init__(self, decoder: msgspec.json.Decoder[_Answer]) -> None:
         self._decoder = decoder
@@ -134,7 +143,7 @@ class _Reading:
 
 
 def _likely(meta: _Meta, count: int) -> Sequence[Top]:
-    """Returns the likely and the chosen tokens at the places of the last `count` tokens."""
+    """Returns the likely and the chosen tokens of the last `count` places."""
     kinds = [_last(places, count) for places in (meta.output_top_logprobs, meta.output_token_ids_logprobs) if places]
     return [_top([one for part in several for one in part or ()]) for several in zip(*kinds, strict=True)]
 

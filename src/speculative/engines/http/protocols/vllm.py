@@ -1,4 +1,4 @@
-"""vLLM's completions, and those of any server that speaks them and gives token ids back."""
+"""vLLM's completions, and those of other servers that give token ids back."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class VllmProtocol(ServerProtocol):
     path = "completions"
 
     def __init__(self, model: str, *, genuine: bool = True) -> None:
-        """`genuine`: the server is vLLM itself, not another that speaks like it."""
+        """Speaks with vLLM itself if `genuine`, else with a server that is like it."""
         self._model, self._genuine = model, genuine
         self.flat: bool | None = None if genuine else False
         self._decoder = msgspec.json.Decoder(_Answer)
@@ -164,10 +164,12 @@ class VllmProtocol(ServerProtocol):
         return ScoreResult(found.scores, flat.cached + found.cached, flat.produced + found.produced)
 
     async def _score_flat(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> ScoreResult:
-        """Scores with the prefix cache kept. The result has no scores where that does not work for this step.
+        """Scores with the prefix cache kept.
+
+        The result has no scores where that does not work for this step.
 
         There are rows for computed positions only, or garbage stands in the places of the others, so the list is read from its end
-        and each row must hold our id. A row that is no number makes the answer an error (400).
+        and each row must hold our id. A row with NaN makes the answer an error (400).
         """
         sampling = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": top, "skip_reading_prefix_cache": False, "detokenize": False}
         body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling}
@@ -220,7 +222,9 @@ class VllmProtocol(ServerProtocol):
     # ---- rewards ----------------------------------------------------------------------------------------------------
 
     async def reward(self, ask: Ask, texts: Sequence[Ids]) -> list[float]:
-        """Returns the reward at each text's last token: the last value there, which of two classes is that of the good one.
+        """Returns the reward at each text's last token: its last value there.
+
+        Of two classes that is the good one.
 
         A model that pools by steps computes the whole text anew each time, past its cache.
         """
@@ -238,7 +242,7 @@ def _last_number(row: Any) -> float:
         row = row[-1]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(row, float | int) and not isinstance(row, bool):
         return float(row)
-    raise BadResponseError(f"{str(row)[:60]!r} is no reward")  # pyright: ignore[reportUnknownArgumentType]
+    raise BadResponseError(f"a reward must be a number, got {str(row)[:60]!r}")  # pyright: ignore[reportUnknownArgumentType]
 
 
 _IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
@@ -264,7 +268,10 @@ def _piece(choice: _Choice) -> Piece:
 
 
 def _tops(places: Sequence[dict[str, float] | None]) -> Sequence[Top]:
-    """Returns the likely tokens of each place. None at all where the server names one by its text, not as `token_id:7`."""
+    """Returns the likely tokens of each place.
+
+    None at all where the server names one by its text, not as `token_id:7`.
+    """
     if not all(name.startswith("token_id:") for place in places for name in place or ()):
         return ()
     return [likeliest((int(name[9:]), value) for name, value in (place or {}).items() if value > FLOOR) for place in places]
