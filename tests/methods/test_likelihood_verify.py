@@ -27,6 +27,8 @@ def test_likely_steps_stay_and_the_others_are_written_again_by_big() -> None:
     assert result.reasoning == "small 0.\n\nbig 1.\n\nsmall 2.\n\nbig 3.\n\nsmall 4.\n\n"
     assert (counts(result, "Scored"), counts(result, "Accepted"), counts(result, "Wrote", "big")) == (5, 4, 2)
     assert reasons(result) == ["the score -2 is below -0.1"] * 2
+    judged = [event.judgement for event in result.trace if type(event).__name__ in ("Accepted", "Rejected") and event.judgement]
+    assert [(one.score, one.threshold, one.role) for one in judged][:2] == [(pytest.approx(-0.01), -0.1, "big"), (-2.0, -0.1, "big")]
     assert result.usage["small"].discarded_tokens == 2 * len("small 1.\n\n")
 
 

@@ -24,7 +24,7 @@ async def judge_step(chain: Chain, role: Literal["big", "small"], step: Draft) -
     The reply is one token where the model's score is the first token of it, else it is read: then the opposite score has the rest of the
     probability.
     """
-    if chain.parts.contexts.of(role).dialect.judges_at_once and "choices" in chain.engines[role].abilities:
+    if chain.dialect(role).judges_at_once and "choices" in chain.engines[role].abilities:
         reply = await chain.ask(role, Question("judge"), step, temperature=0, choices=DIGITS)
         return {int(digit): probability for digit, probability in reply.probabilities.items()}
     reply = await chain.ask(role, Question("judge"), step, temperature=0, max_tokens=REPLY_TOKENS, logprobs=True)

@@ -69,12 +69,12 @@ async def verify_steps(
             await asyncio.sleep(0)  # they begin where the chain ends now
             judgement = await judge(chain, step)
             if passes(judgement):
-                await chain.accept(step, keep_descendants=True)
+                await chain.accept(step, keep_descendants=True, judgement=judgement)
                 if following and not chain.thinking:
                     following.cancel()
                 step = await following if following and chain.thinking else None
             else:
-                chain.reject(step, explain(judgement))
+                chain.reject(step, explain(judgement), judgement=judgement)
                 if other:
                     await chain.accept(await other)
                 else:
