@@ -73,8 +73,11 @@ def passing(port: int, upstream: str) -> None:
     uvicorn.run(app, port=port, log_level="error", access_log=False, lifespan="off")
 
 
-def service(port: int, upstream: str, tokenizes: bool = False) -> None:
-    """`tokenizes`: each text goes through a real tokenizer first, so that it costs what a real model's does."""
+def service(port: int, upstream: str, small: str = "", tokenizes: bool = False) -> None:
+    """Serves a pair on a model server, or on one for each model.
+
+    `tokenizes`: each text goes through a real tokenizer first, so that it costs as much as with a real model.
+    """
     from speculative.engines.http.engine import OpenAIEngine
     from speculative.engines.local import BundledEngine
     from speculative.pair import Pair
@@ -88,8 +91,8 @@ def service(port: int, upstream: str, tokenizes: bool = False) -> None:
             return super().encode(text)
 
     async def open_pair() -> Pair:
-        engine = await OpenAIEngine.connect(upstream, tokenizer=tokenizer, dialect="chatml")
-        return Pair(engine, engine)
+        big = await OpenAIEngine.connect(upstream, tokenizer=tokenizer, dialect="chatml")
+        return Pair(big, await OpenAIEngine.connect(small, tokenizer=tokenizer, dialect="chatml") if small else big)
 
     real = BundledEngine.open("big").tokenizer
     tokenizer = TokenizedFirst(WIDTH) if tokenizes else ScriptedTokenizer(WIDTH)
@@ -248,7 +251,10 @@ def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]
 
 
 def large_requests(port: int) -> dict[str, float]:
-    """The longest wait for `/health` and the longest gap of a stream, with large requests under way less without them."""
+    """Measures how much large requests add to the longest wait for `/health` and to the longest gap of a stream.
+
+    The stream comes from a model server of its own, and the client has encoded its bodies before: only the service is shared.
+    """
     prompt = "The quick brown fox jumps over 13 lazy dogs. " * 4_500  # 200 kB
     messages = [{"role": "user", "content": prompt}]
     large = [{"model": "speculative/big_only", "messages": messages, "max_tokens": 8} for _ in range(30)]
@@ -266,7 +272,7 @@ def large_requests(port: int) -> dict[str, float]:
 
             async def stream() -> None:
                 route, body = asks("service", 2000)
-                async with session.post(base + route, json=body) as response:
+                async with session.post(base + route, json={**body, "model": "speculative/small_only"}) as response:
                     last = 0.0
                     async for _ in response.content.iter_any():
                         now = time.perf_counter()
@@ -281,15 +287,19 @@ def large_requests(port: int) -> dict[str, float]:
                     waits.append(time.perf_counter() - began)
                     await asyncio.sleep(0.01)
 
+            encoded = [json.dumps(body).encode() for body in bodies]
             watchers = [asyncio.create_task(stream()), asyncio.create_task(health())]
-            encoded = await asyncio.to_thread(lambda: [json.dumps(body).encode() for body in bodies])
             await asyncio.gather(*map(ask, encoded), asyncio.sleep(2))
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
         return max(waits), max(gaps)
 
-    with Process("fake", port, 4000, 0.02) as model, Process("tokenizing", port + 1, f"{model.url}/v1") as ours:
+    with (
+        Process("fake", port, 4000, 0.02) as model,
+        Process("fake", port + 2, 4000, 0.02) as other,
+        Process("tokenizing", port + 1, f"{model.url}/v1", f"{other.url}/v1") as ours,
+    ):
         usual, busy = (asyncio.run(watched(ours.url, bodies)) for bodies in ([], large))
     return {name: 1000 * (busy[place] - usual[place]) for place, name in enumerate(("health_ms", "gap_ms"))}
 
@@ -346,6 +356,6 @@ if __name__ == "__main__":
         elif role == "passing":
             passing(int(port), more[0])
         else:
-            service(int(port), more[0], role == "tokenizing")
+            service(int(port), *more, tokenizes=role == "tokenizing")
     else:
         main()

@@ -185,6 +185,9 @@ def test_hints_grow_with_their_length_and_name_the_next_step() -> None:
     assert len(said[0]) < len(said[1]) < len(said[2])
     move = writer.move
     assert move is not None
+    plan = re.search(r"plan ([^;.]+)", said[1])
+    assert plan is not None
+    assert set(plan[1].split(", ")) <= {box.name for box in writer.problem.boxes}  # type: ignore[attr-defined]
     assert all(f"next {move.words}" in text and f"goal {writer.problem.goal}" in text for text in said)
 
 

@@ -26,6 +26,11 @@ class Span(NamedTuple):
 Spans = list[Span]
 
 
+def named(move: Move) -> str:
+    """The thing that a move is about: `k` of `Now k:`, `jade` of `Box jade`."""
+    return move.label.removeprefix("Now ").removeprefix("Box ").removesuffix(":")
+
+
 @dataclass
 class Writer:
     """Writes one chain about one problem, and knows where it stands.
@@ -123,7 +128,7 @@ class Writer:
         said = f" goal {self.problem.goal}; next {ahead[0][0].words if ahead else 'the answer'}"
         counted = [move for move, _ in ahead if move.sums]
         if length > 0:
-            said += f"; plan {', '.join(move.label for move in counted[:4]) or 'the answer'}"
+            said += f"; plan {', '.join(map(named, counted[:4])) or 'the answer'}"
         if length > 1:
             said += f"; facts {'; '.join(move.words for move in counted[:3]) or 'all known'}"
         self.put(HINTS[length], 0.0 if cue else float(learn))
