@@ -1,10 +1,10 @@
-"""How many tokens too many the boundaries between two unlike vocabularies cost.
+"""Measures the surplus of tokens at boundaries between two different tokenizers.
 
     python bench/boundaries.py --big bundled:big --small SmolLM2.gguf gemma.gguf [--text docs/*.md] [--chunks 1 4 16 64]
 
-Two models write a given text in turn, so many tokens each; every one goes on as its own tokenizer would spell the rest. The surplus
-is what a role's prefix has of tokens beyond those of the whole text, in per cent: `apart` where every piece is encoded alone, `joined`
-as a chain does it. `again`: tokens of the prefix that the last hand-over changed although they stood there before, for each boundary.
+Two models write a given text in turn, in chunks of a number of tokens; each continues in the spelling of its own tokenizer. The surplus
+is the number of tokens in a role's prefix beyond those of the whole text, in per cent: `apart` if every piece is encoded alone, `joined`
+as a chain does it. `again` is the number of tokens before the boundary that a hand-over changed.
 Each tokenizer is a folder, a tokenizer.json, a GGUF file or `bundled`.
 """
 

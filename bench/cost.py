@@ -1,4 +1,4 @@
-"""What a token of big costs in tokens of small: one chain each, decoding at 100 tokens, interleaved.
+"""Measures the cost of a token of big in tokens of small, in interleaved runs.
 
 python bench/cost.py [--runs 12] [--json FILE]
 """

@@ -1,4 +1,4 @@
-"""The bundled engine against a bare loop over the same ONNX session that samples by the same rule.
+"""Compares the bundled engine with a bare loop over the same ONNX session and sampler.
 
     python bench/engine.py [--folder big=DIR] [--tokens 100] [--runs 12] [--json FILE]
 

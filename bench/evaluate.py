@@ -1,4 +1,4 @@
-"""Measures the throughput of the evaluation loop on the bundled pair against --chains, with everything that is kept on the disk.
+"""Measures the throughput of the evaluation loop on the bundled pair against --chains, with all files.
 
 python bench/evaluate.py [--method random_switch] [--limit 40] [--rounds 3] [--chains 1,2,4,8,16,32] [--json FILE]
 """

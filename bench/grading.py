@@ -1,9 +1,9 @@
-"""Measures our grader against math-verify on answers whose verdict somebody else has given.
+"""Compares our grader with math-verify on answers with an independent verdict.
 
     python bench/grading.py pairs.jsonl [--list]
 
-One pair a line: `set`, `gold`, `text` (what stands after the thinking), `right`, and if it has them `kind`, `question`, and
-`disputed`: the reason why the given verdict is wrong. Disputed pairs are counted on their own.
+Each line is a pair with `set`, `gold`, `text` (the text after the thinking), `right`, and optionally `kind`, `question` and
+`disputed`, the reason why its verdict is wrong. Disputed pairs are counted separately.
 """
 
 from __future__ import annotations

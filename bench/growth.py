@@ -1,9 +1,9 @@
-"""How a hand-over gets slower as the chain gets longer: `random_switch` against bare sessions doing the same.
+"""Measures how hand-overs slow down with the length of the chain: `random_switch` against bare sessions.
 
     python bench/growth.py [--runs 5] [--json FILE]
 
-Every chunk of 16 tokens changes hands. The bare loop appends the same 16 tokens and decodes 16 by the same rule; what counts is by
-how much more the method's hand-over grows, from the start of the chain to behind 1,500 tokens, in the same run.
+The models alternate every 16 tokens. The bare loop appends the same 16 tokens and decodes 16 by the same rule. The result is the growth
+of the method's hand-over, from the start of the chain to 1,500 tokens, relative to that of the bare loop in the same run.
 """
 
 from __future__ import annotations

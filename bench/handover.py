@@ -1,14 +1,14 @@
-"""What a hand-over costs on real servers: the time to the first token after it, and the tokens that are computed again.
+"""Measures hand-overs on real servers: the time to the first token, and the tokens that are computed again.
 
     python bench/handover.py --url http://127.0.0.1:8000/v1 [--tokenizer FOLDER] [--repeats 7] [--out handover.json]
 
-One model has written so many tokens; now the other goes on. `cold`: it has seen none of them. `warm`: it was given all but the last
-step while the first one wrote. `cached`: it has just seen exactly this prefix, which is the best that its server can do.
+One model has written a number of tokens, and the other continues. `cold`: it has read none of them. `warm`: it read all but the last
+step while the first one wrote. `cached`: it has just read exactly this prefix, which is the best case of its server.
 
-Then the same in whole chains: a typist writes at a steady pace, and the model behind the server is warmed in the background
-every so many tokens (`prefill_every`; 0: never) until it is handed the chain.
+Then the same in whole chains: a scripted model writes at a steady pace, and the model behind the server reads the text in the background
+every N tokens (`prefill_every`; 0: never) until the hand-over.
 
-Times are medians in milliseconds, over HTTP, one call at a time; a fresh text for each, so that nothing is cached by chance.
+Times are medians in milliseconds, over HTTP, one call at a time, with a fresh text for each to avoid cache hits.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long `speculative ask` takes, from the start of the process: to the first token, to the answer, by phase.
+"""Measures `speculative ask` by phase, from the start of the process to the answer.
 
 python bench/latency.py [--runs 12] [--json FILE]
 """

@@ -1,8 +1,8 @@
-"""What chain, method and events cost for each engine call, with engines that answer at once.
+"""Measures the cost of chain, method and events for each engine call, with engines that reply at once.
 
     python bench/overhead.py [--calls N] [--repeats R] [--json FILE]
 
-For every method: microseconds of processor time for one call, without what the engine and its vocabulary take themselves;
+For every method: microseconds of processor time for one call, without the time of the engine and its tokenizer;
 median and quartiles over the repeats. Prints a table and writes JSON.
 """
 

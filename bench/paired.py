@@ -1,10 +1,10 @@
-"""Simulates comparisons of two methods: how often is a difference found where there is none, and where there is one?
+"""Simulates comparisons of two methods, and counts false and true positives of the paired tests.
 
     python bench/paired.py [--runs 2000] [--seed 1]
 
-Each comparison has problems whose expected difference is drawn from a population with mean `shift`, and so many tries of each problem.
-"problems like these" is `stats.ProblemSample`, "sign flip" the test that assumes differences as likely to have the other sign,
-"t test" Student's. The interval's column tells how often it holds the population's mean.
+Each comparison has problems whose expected difference is drawn from a population with mean `shift`, and several tries of each problem.
+"similar problems" is `stats.ProblemSample`, "sign flip" the test that assumes symmetric differences, "t test" Student's. The interval's
+column is the share of intervals that contain the population's mean.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    print("| no difference | problems x tries | problems like these | sign flip | t test | interval holds |\n|---|---|---|---|---|---|")
+    print("| no difference | problems x tries | similar problems | sign flip | t test | interval holds |\n|---|---|---|---|---|---|")
     for name, population in NULLS.items():
         for problems in (10, 20, 30):
             line = rates(population, problems, 64, 0.0, asked.runs, asked.seed)
             print(f"| {name} | {problems} x 64 |", " | ".join(f"{rate:.1f}" for rate in line), "|", flush=True)
-    print("\n| difference | problems x tries | problems like these | sign flip | t test | interval holds |\n|---|---|---|---|---|---|")
+    print("\n| difference | problems x tries | similar problems | sign flip | t test | interval holds |\n|---|---|---|---|---|---|")
     for shift, problems, tries in [(0.1, 30, 64), (0.15, 30, 64), (0.2, 30, 8), (0.1, 100, 4), (0.05, 500, 4), (0.1, 500, 1)]:
         line = rates(lambda random, size: 0.1 * random.standard_normal(size), problems, tries, shift, asked.runs // 4, asked.seed)
         print(f"| {100 * shift:.0f} points | {problems} x {tries} |", " | ".join(f"{rate:.1f}" for rate in line), "|", flush=True)

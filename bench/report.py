@@ -1,11 +1,10 @@
-"""How large a report gets, how long it takes to write, and how long a browser takes to open it.
+"""Measures the size of a report, and the time to write it and to open it in a browser.
 
     python bench/report.py [--chains 2000] [--tokens 8000] [--runs 5] [--json FILE] [--keep DIR]
 
-Makes a run folder of that size and writes its report with the command; under load its seconds of processor time tell more. The text
-is English of technical prose (Python's own help topics, sentence by sentence in any order) between lines of arithmetic; deflate
-shrinks it less than it does solutions of MATH-500.
-Every chain is handed over every 16 tokens, and a fifth of what the small model wrote was a draft that was rejected. "open" is from the
+Makes a run folder of that size and writes its report with the command; on a busy machine use the seconds of processor time. The text
+is technical English (sentences of Python's help topics in random order) between lines of arithmetic; deflate shrinks it less than
+solutions of MATH-500. Every chain has a hand-over every 16 tokens, and a fifth of the small model's text is rejected. "open" is from the
 navigation to the first drawn problem, in headless Chromium (`--browser`), "a chain" from the click on a problem to its first text.
 """
 

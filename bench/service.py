@@ -1,10 +1,10 @@
-"""What the service adds: the same paced load straight to a model server, through a bare pass-through, and through the service.
+"""Measures the cost of the service: a paced load directly, through a bare pass-through, and through the service.
 
     python bench/service.py [--json FILE] [--quick]
 
 Four processes: a fake model server with a set pace, a pass-through (uvicorn and aiohttp, bytes untouched), the service with
-engines over HTTP on that server, and the clients. CPU is that of the process in the middle, from /proc, over the whole of a
-load: accepting the requests and ending them too. About five minutes; figures are medians of repeats.
+engines over HTTP on that server, and the clients. CPU is that of the middle process, from /proc, over a whole load,
+including the start and end of requests. About five minutes; figures are medians of repeats.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Do two engines on two cores fight? Each alone, both at once; with one thread a model, with two, and with as many as the runtime likes.
+"""Measures two engines on two cores, alone and concurrently, with different numbers of threads.
 
     python bench/threads.py [--runs 7] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Follows a chain while it is written: text as it comes, and what happens to it."""
+"""Follows a chain while it is written: its text, and its rejected or rewound drafts."""
 
 from speculative import solve
 from speculative.trace.events import AnyEvent, Rejected, Rewound, TextDelta
@@ -7,7 +7,7 @@ PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have
 
 
 def listen(happened: AnyEvent | TextDelta) -> None:
-    """Prints committed text at once, and a line for everything that is thrown away."""
+    """Prints committed text at once, and a line for discarded text."""
     if isinstance(happened, TextDelta):
         if happened.committed and not happened.chain:  # () is the chain itself, (0,) its first child
             print(happened.text, end="", flush=True)

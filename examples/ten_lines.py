@@ -9,4 +9,4 @@ for segment in result.trace.segments():
     print(f"{segment.author:>6}: {segment.text.strip()}")
 print("answer:", result.answer)
 for role, usage in result.usage.items():
-    print(f"{role}: {usage.kept_tokens} tokens kept, {usage.discarded_tokens} thrown away")
+    print(f"{role}: {usage.kept_tokens} tokens kept, {usage.discarded_tokens} discarded")

@@ -1,10 +1,11 @@
-"""What a vote counts answers by. (The rest of `answers` is tested as a part of the grader, in tests/evaluate.)"""
+"""Spellings by which votes count answers. The grader's tests cover the rest of `answers`."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from speculative.answers import WINDOW, is_correct, normalize_answer
+from speculative import answers
+from speculative.answers import MOST_BOXES, WINDOW, extract_answer, extract_boxed, is_correct, normalize_answer
 
 
 @pytest.mark.parametrize(
@@ -18,10 +19,12 @@ from speculative.answers import WINDOW, is_correct, normalize_answer
         (r"(1,\frac{2}{3})", r"\left( 1, \dfrac 23 \right)"),
         (r"2\sqrt{3}", r"2 \sqrt3", "2√3"),
         ("Evelyn", r"\text{Evelyn}", "Evelyn."),
+        ("e", r"\mathrm{e}", r"\operatorname{e}"),
+        (r"2e^2", r"2\mathrm{e}^2", r"2\text{e}^2"),
     ],
     ids=lambda alike: alike[0],
 )
-def test_spellings_of_one_answer_are_one_ballot(alike):
+def test_spellings_of_one_answer_are_one_vote(alike):
     assert {normalize_answer(answer) for answer in alike} == {normalize_answer(alike[0])}
 
 
@@ -34,7 +37,7 @@ def test_other_answers_are_other_ballots(one, other):
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "$$", r"\text{}", "."])
-def test_nothing_is_no_ballot(nothing):
+def test_an_empty_answer_has_no_vote(nothing):
     assert normalize_answer(nothing) == ""
 
 
@@ -46,7 +49,7 @@ def test_nothing_is_no_ballot(nothing):
 @example("\\frac" * 3000)
 @example(", " * 3000 + "and")
 @example("\ud800")
-def test_whatever_a_model_writes_is_some_ballot(text):
+def test_any_text_has_a_vote(text):
     assert normalize_answer(text) == normalize_answer(text[-WINDOW:])
 
 
@@ -67,3 +70,47 @@ def test_whatever_a_model_writes_is_some_ballot(text):
 )
 def test_a_box_is_right_if_it_holds_the_number(found, answer, holds):
     assert is_correct(found, answer) == holds
+
+
+BOXES = {
+    "bare": r"\boxed ",
+    "bare commands": r"\boxed\a ",
+    "nested": r"\boxed{",
+    "equal": r"\boxed{3} ",
+    "unlike": "".join(rf"\boxed{{{number}}} and " for number in range(1000)),
+    "over lines": "\\boxed{3}\n",
+    "blanks": r"\boxed{3}" + " " * WINDOW,
+    "commas": r"\boxed{3}" + "," * WINDOW + "x",
+    "half a command": "\\box",
+    "the word": "box",
+    "braces": r"\boxed{" + "{}" * WINDOW,
+}
+
+
+@pytest.mark.parametrize("piece", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("end", ["", r"\boxed{4}", r"\boxed{4", "}" * WINDOW])
+def test_a_text_of_boxes_is_read_once(piece, end, monkeypatch):
+    """Reading it quadratically would take hours; what is normalized is bounded."""
+    normalized = []
+    monkeypatch.setattr(answers, "normalize_answer", lambda content: normalized.append(content) or content)
+    text = piece * (2_000_000 // len(piece)) + end
+    for answer in (extract_answer(text), extract_boxed(text)):
+        assert answer is None or len(answer) < answers.LONGEST_BOX + WINDOW
+    assert len(normalized) <= 2 * MOST_BOXES
+    assert sum(map(len, normalized)) <= 2 * WINDOW
+
+
+@pytest.mark.parametrize("blanks", ["answer is", "answer", "final answer:", "####", "The correct option is"])
+def test_an_announced_answer_that_never_comes_is_read_once(blanks):
+    assert extract_answer(blanks + " " * 500_000) is None
+    assert extract_answer((blanks + "\n") * 50_000) != ""
+
+
+def test_a_box_that_does_not_end_in_sight_is_no_answer():
+    assert extract_boxed(r"\boxed{" + "7" * WINDOW + "}") == "7" * WINDOW
+    assert extract_boxed(r"\boxed{" + "7" * answers.LONGEST_BOX + "}") is None
+
+
+def test_boxes_without_end_in_one_sentence_are_a_bounded_list():
+    text = " and ".join(rf"\boxed{{{number}}}" for number in range(1000))
+    assert extract_boxed(text) == ", ".join(map(str, range(1000 - MOST_BOXES, 1000)))

@@ -1,4 +1,4 @@
-"""The arrows between the rooms, and the rules that a reader can check with a search."""
+"""Imports between packages, and rules that a search can check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error tells the next step, and that step can be taken as it is typed."""
+"""An error names the next step, and that step works as typed."""
 
 import os
 import shlex

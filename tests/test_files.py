@@ -14,7 +14,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\u
 
 
 @given(TEXT, st.sampled_from(MARKS))
-def test_a_mark_names_the_encoding_and_is_no_text(text, mark):
+def test_a_byte_order_mark_sets_the_encoding(text, mark):
     data, codec = mark
     assert decode(data + text.encode(codec), "it") == text
 
@@ -32,7 +32,7 @@ def test_without_a_mark_it_is_utf8(text):
         (b"\xff\xfea", "notes.txt is not valid UTF-16-LE"),
     ],
 )
-def test_what_is_not_text_is_an_error_with_name_place_and_way_out(data, message):
+def test_a_binary_file_is_an_error_with_name_place_and_next_step(data, message):
     with pytest.raises(UsageError) as raised:
         decode(data, "notes.txt")
     assert str(raised.value).startswith(message)

@@ -67,7 +67,7 @@ def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: py
     assert launch_config("some/name", EngineOptions()).model == "some/name"
 
 
-def test_samples_keep_what_decides_what_an_engine_writes_and_no_secret() -> None:
+def test_samples_keep_engine_options_without_secrets() -> None:
     options = {
         "big": EngineOptions(model="m", key="s3cret", dialect="qwen3", gpus="0", args="--api-key s3cret --dtype half"),
         "small": EngineOptions(),

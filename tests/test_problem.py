@@ -1,4 +1,4 @@
-"""What may be asked, and what is told about what may not."""
+"""Problems: their bounds, and the errors for values out of bounds."""
 
 from __future__ import annotations
 
@@ -85,5 +85,5 @@ def test_the_last_box_counts_if_it_is_complete(text: str, found: str | None) -> 
     assert extract_boxed(text) == found
 
 
-def test_a_thousand_open_boxes_are_no_trap() -> None:
+def test_a_thousand_open_boxes_are_read_quickly() -> None:
     assert extract_boxed("\\boxed{" * 100_000) is None

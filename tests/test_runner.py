@@ -1,10 +1,13 @@
-"""One problem from its text to its result, and the synchronous door."""
+"""One problem from its text to its result, also by the synchronous `solve`."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from speculative import EngineError, Message, Pair, Problem, Result, Sampling, U
 from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
-from speculative.runner import bundled_pair, engine_error, run
+from speculative.runner import SAMPLING, SETTINGS, ProblemSettings, bundled_pair, engine_error, run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import TextDelta
 
@@ -30,7 +33,7 @@ def solved(script: Any = SCRIPT, method: Any = "big_only", **settings: Any) -> R
 # ---- the result -----------------------------------------------------------------------------------------------------
 
 
-def test_the_result_says_what_came_of_it() -> None:
+def test_the_result_has_text_answer_and_usage() -> None:
     result = solved(method="random_switch", switch_ratio=4, seed=3)
     assert (result.reasoning, result.text, result.answer) == ("Six sevens.\n\n", "\\boxed{42}", "42")
     assert (result.method, result.finish_reason, result.seed) == ("random_switch", "stop", 3)
@@ -75,7 +78,7 @@ def test_the_finish_reason_is_true(script: str, settings: dict[str, Any], finish
     check_books(result.trace)
 
 
-def test_out_of_time_shows_what_there_is_without_an_answer() -> None:
+def test_the_time_limit_keeps_the_text_so_far() -> None:
     results = (solved("thinking " * 9999, delay=0.005, max_seconds=limit) for limit in LIMITS)
     result = next(result for result in results if "big" in result.usage and result.usage["big"].produced_tokens)
     assert (result.text, result.answer, result.finish_reason) == ("", None, "time")
@@ -94,7 +97,7 @@ def test_a_method_that_goes_on_for_ever_is_an_error(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["draft", "ask"])
-def test_a_method_that_goes_on_asking_where_there_is_no_room_has_used_up_its_budget(verb: str) -> None:
+def test_a_method_that_asks_without_room_ends_with_length(verb: str) -> None:
     async def forever(chain: Chain) -> None:
         while chain.thinking:
             await (chain.draft("small", 3, max_tokens=7) if verb == "draft" else chain.ask("small", "why?", n=3, max_tokens=7))
@@ -198,7 +201,7 @@ def test_a_bug_in_a_method_is_not_an_engines_failure() -> None:
     assert str(engine_error(ExceptionGroup("one", [ExceptionGroup("two", [EngineError("gone")])]))) == "gone"
 
 
-def test_a_problem_longer_than_the_context_is_told_before_the_first_token() -> None:
+def test_a_problem_longer_than_the_context_is_an_error_before_the_first_token() -> None:
     pair = scripted_pair(SCRIPT, SCRIPT, context=200)
     with pytest.raises(
         ContextExceededError, match=r"big: a prefix of 3.* tokens does not fit into its context of 200; shorten the problem"
@@ -235,6 +238,10 @@ async def test_cancelling_stops_the_engines_at_once() -> None:
 # ---- what can be asked ----------------------------------------------------------------------------------------------
 
 
+def test_typed_settings_are_all_fields_of_a_problem() -> None:
+    assert set(ProblemSettings.__annotations__) == SETTINGS | SAMPLING
+
+
 def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
     seen: list[Any] = []
 
@@ -251,7 +258,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
         solved(method=Verbs(script=look), sequential_scale=1)
 
 
-def test_what_a_method_needs_is_checked_before_the_first_token() -> None:
+def test_needs_of_a_method_are_checked_before_the_first_token() -> None:
     pair = scripted_pair(SCRIPT, SCRIPT, abilities=frozenset({"continue"}))
     told = "logprob_subselect.* needs logprobs of the big model, which big lacks"
     for wrappers in ([], ["vote"]):
@@ -267,7 +274,7 @@ def test_a_method_sees_the_conversation_and_the_prompt_it_prepared() -> None:
     assert result.trace.started.problem.messages[:2] == messages[:2]
 
 
-# ---- the synchronous door -------------------------------------------------------------------------------------------
+# ---- the synchronous `solve` ----------------------------------------------------------------------------------------
 
 
 def test_solve_works_in_a_script() -> None:
@@ -342,9 +349,15 @@ async def test_leaving_a_stream_cancels_its_chain() -> None:
     assert pair["big"].running == 0  # type: ignore[attr-defined]
 
 
-async def test_a_stream_raises_what_its_chain_raises() -> None:
+async def test_a_stream_raises_the_errors_of_its_chain() -> None:
     with pytest.raises(EngineError, match="the server is gone"):
         _ = [item async for item in speculative.stream("6*7?", "big_only", pair=scripted_pair(failing_after(0)))]
+
+
+def test_the_stub_for_type_checkers_has_all_public_names() -> None:
+    stub = Path(speculative.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    assert sorted(ast.literal_eval(stub.partition("__all__ = ")[2].partition("\n\n")[0])) == speculative.__all__
+    assert all(re.search(rf"^(?:from .*\b|){name}\b", stub, re.MULTILINE) for name in speculative.__all__)
 
 
 def test_the_public_names_are_listed() -> None:

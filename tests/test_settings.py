@@ -1,4 +1,4 @@
-"""Where settings come from, and what they may be."""
+"""Sources and bounds of settings."""
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_keys_are_never_shown(monkeypatch):
         ("max_chains = 0", "max_chains"),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(tmp_path, text, told):
+def test_wrong_values_are_one_line_each(tmp_path, text, told):
     (tmp_path / "speculative.toml").write_text(text)
     with pytest.raises(UsageError, match=told) as raised:
         Settings()

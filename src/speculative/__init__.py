@@ -1,26 +1,12 @@
-"""Lets a big and a small reasoning model write one chain of thought together."""
+"""Lets a big and a small reasoning model write one chain of thought together.
+
+Public names are loaded on first use. `__init__.pyi` names them for type checkers.
+"""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.2.0"
-
-if TYPE_CHECKING:
-    from speculative.chain.chain import Chain
-    from speculative.chain.drafts import Draft
-    from speculative.chain.reply import Reply
-    from speculative.chain.steps import STEP
-    from speculative.engines.base import Engine
-    from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
-    from speculative.methods.base import Method, Wrapper
-    from speculative.pair import Pair
-    from speculative.problem import Message, Problem, Role, Sampling
-    from speculative.prompts import Question
-    from speculative.result import Result
-    from speculative.runner import asolve, solve, stream
-    from speculative.trace.events import Event
-    from speculative.trace.trace import Trace
-    from speculative.trace.usage import Usage
 
 _MODULES = {
     "chain.chain": ("Chain",),
@@ -40,33 +26,7 @@ _MODULES = {
     "trace.trace": ("Trace",),
 }
 
-__all__ = [
-    "STEP",
-    "Chain",
-    "Draft",
-    "Engine",
-    "EngineError",
-    "Event",
-    "Message",
-    "Method",
-    "MethodError",
-    "Pair",
-    "Problem",
-    "Question",
-    "Reply",
-    "Result",
-    "Role",
-    "Sampling",
-    "SpeculativeError",
-    "Trace",
-    "Usage",
-    "UsageError",
-    "Wrapper",
-    "__version__",
-    "asolve",
-    "solve",
-    "stream",
-]
+__all__ = sorted(["__version__", *(name for names in _MODULES.values() for name in names)])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

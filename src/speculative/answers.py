@@ -7,6 +7,7 @@ does the same before any mathematics. Numbers are exact fractions: .0000672 is n
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 
 from msgspec import Struct
@@ -14,20 +15,33 @@ from msgspec import Struct
 WINDOW = 2048
 """The number of characters of an answer that are read. A longer answer is an attack or a loop."""
 
-_BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)(?![a-zA-Z])\s*(\{)?|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"[-+]?\$?[0-9](?:[0-9.,/]*[0-9])?|[A-Z](?![A-Za-z])|\\[a-zA-Z]+[^$\n]*?(?=\$|\\[)\]]|\n|$)")
+LONGEST_BOX = 4 * WINDOW
+"""The most characters of a box's content. A box that closes later counts as open."""
+MOST_BOXES = 64
+"""The most boxes of one sentence that are joined."""
+
+_BOX = re.compile(r"\\{1,2}(?:boxed|fbox)(?![a-zA-Z])\s*+(\{)?")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BARE_SIGNS = re.compile(r"[-+]?\$?[0-9](?:[0-9.,/]*[0-9])?|[A-Z](?![A-Za-z])")
+_BARE_COMMAND, _BARE_END = re.compile(r"\\(?!boxed|fbox)[a-zA-Z]"), re.compile(r"\$|\\[)\]]|\n")
 _DELIMITERS = re.compile(r"\$|\\[()\[\],;]|\\q?quad(?![a-z])|\\text(?![a-z])|[{}*]")
-_JOINS = re.compile(r"[\s,;]*(?:(?:and|or|and/or)\b)?[\s,;]*")
-_SENTENCE_END = re.compile(r"[.!?:\u3002](?=\s|$)|\n\s*\n")
+_JOINS = re.compile(r"[\s,;]*+(?:(?:and|or|and/or)\b)?[\s,;]*+")
+_SENTENCE_END = re.compile(r"[.!?:\u3002](?=\s|$)")
+_HEADING = re.compile(r"\bfinal\s+answers?\b|\*\*[^*\n]*\b(?:answer|result|solution)s?\b[^*\n]*\*\*", re.IGNORECASE)
 # after these words a later box replaces an earlier one
 _CONSEQUENCE = re.compile(
     r"^\s*=|\\implies|\\Rightarrow|\\rightarrow|\\to(?![a-z])|\\approx|\\equiv"
     r"|\b(?:so|then|thus|hence|therefore|gives?|giving|i\.e|rather|instead|means|equals?|simplif\w+|becomes|wait|no)\b",
     re.IGNORECASE,
 )
+# possessive, since a long run of blanks would otherwise be tried in every way
 _MARKER = re.compile(
-    r"\banswers?\b[*_\s]*(?:(?:is|are)\b[*_\s]*[:\uff1a]?|[:\uff1a])[\s*]*(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
-    r"|^####[ \t]*(?=[-+$]*[0-9])",
+    r"\banswers?\b[*_\s]*+(?:(?:is|are)\b[*_\s]*+[:\uff1a]?|[:\uff1a])[\s*]*+"
+    r"(?:[\s,]*+(?:therefore|thus|then|hence|so|simply|just|exactly|indeed|clearly|now|also|equal to|given by)\b[\s,:*]*+)*+"
+    r"(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
+    r"|\b(?:correct|right|best)\s++(?:option|choice)\s++is\b[\s:*]*+(?=(?:[^\w\\]|\\[a-z]++){0,8}(?-i:[A-Z])(?![A-Za-z]))"
+    r"|^[ \t]*+(?:#{1,6}[ \t]*+)?[*_]*+(?:the[ \t]++)?(?:final[ \t]++)?answer[ \t]*+[*_:]*+[ \t]*+\n\s*+(?=\S)"
+    r"|^####[ \t]*+(?=[-+$]*[0-9])",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE = re.compile(
@@ -57,9 +71,9 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\u221a", r"\\sqrt"),
     (r"\\[dtc]frac(?![a-z])", r"\\frac"),
     (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
-    (r"\\(?:displaystyle|textstyle|limits|boxed)(?![a-zA-Z])", ""),
+    (r"\\(?:(?:display|text|script)style|limits|boxed|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE|[hH]uge)(?![a-zA-Z])", ""),
     # a comma without space joins the digits of one number: 10,\!080 and 10{,}080
-    (r"(?<=[0-9])(?:\{,\}|,\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
+    (r"(?<=[0-9])\s*(?:\{,\}|,\s*\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
     (r"\\!|\\negthinspace", ""),
     (r"(?<!\\)\\(?:[,;:> ]|quad(?![a-z])|qquad(?![a-z])|enspace(?![a-z])|thinspace(?![a-z]))|~", " "),
     (r"(?<!\\)\\[()\[\]]", ""),
@@ -74,7 +88,12 @@ _SPELLINGS: list[tuple[str, str]] = [
     # functions and constants in upright letters are what they say
     (rf"\\(?:mathrm|operatorname\*?|text|textrm|mathsf|mathit)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
     (r"\\operatorname\*?\s*\{\s*(max|min|gcd|lcm|lg|det|dim|deg)\s*\}", r"\\\1 "),
-    (r"\\(?:mathrm|operatorname|mathit|mathsf)\s*\{\s*([ei])\s*\}|\{\\rm\s+([ei])\s*\}", r"{\1\2}"),
+    (
+        r"\\(?:mathrm|operatorname|mathit|mathsf)(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![a-zA-Z]))|\{\\rm\s+([ei])\s*\}|\\text\{\s*(e)\s*\}(?=\s*\^)",
+        r"{\1\2\3\4}",
+    ),
+    (r"(?<![\^_}a-zA-Z])\{([ei])\}", r"\1"),
+    (r"\\pmod\s*([0-9a-z])", r"\\pmod{\1}"),
     (rf"(?<![a-zA-Z\\])({_FUNCTIONS})(?=\s?[0-9(\\^_{{])", r"\\\1 "),
     (r"\\(?:text)?color\{[a-z]+\}|\\underline(?![a-z])", ""),
     (r"\\lt(?![a-z])", "<"),
@@ -86,6 +105,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"(?<![a-zA-Z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![a-zA-Z\\])(pi|infty|sqrt)(?![a-zA-Z])", r"\\\1 "),
     (r"(?<![a-zA-Z\\])(?:infinity|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"\\text\{\s*(?:approximately|about|roughly)\s*\}|^(?:approximately|about|roughly)(?=\s)", r"\\approx "),
     # a list may be written with words
     (r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*", ", "),
     (r"(?<=[0-9)\]])\s*(?:and|or)\s*(?=[-+0-9A-Z\\(\[]|[a-z]\W)", ", "),
@@ -128,48 +148,75 @@ def extract_boxed(text: str) -> str | None:
 def last_box(text: str) -> tuple[Box | None, bool]:
     """Returns the last complete box, and True if an unclosed box follows it.
 
-    Boxes of one sentence are joined.
+    Boxes of one sentence are joined. The text is read from its end, and no part of it twice.
     """
-    boxes, opened = _boxes(text)
-    if not boxes:
-        return None, opened >= 0
-    first = len(boxes) - 1
-    while first and _one_sentence(text[boxes[first - 1].end : boxes[first].start]):
-        first -= 1
-    last, joined = boxes[-1], boxes[first:]
-    contents = list({normalize_answer(box.content): box.content.strip() for box in joined}.values())
-    content = last.content if len(contents) < 2 else ", ".join(contents)
-    return Box(joined[0].start, last.end, content), opened > last.start
+    joined: list[Box] = []
+    limit = len(text)
+    for token in _box_tokens(text):
+        if joined and joined[-1].start - token.end() > WINDOW + LONGEST_BOX:
+            break
+        box = _complete_box(text, token, limit)
+        if token[1] or box:
+            limit = token.start()
+        if box is None:
+            if token[1] and not joined:
+                return None, True
+            continue
+        if joined and not _one_sentence(text[box.end : joined[-1].start]):
+            break
+        joined.append(box)
+        if len(joined) == MOST_BOXES:
+            break
+    return (_join(joined[::-1]) if joined else None), False
 
 
-def _boxes(text: str) -> tuple[list[Box], int]:
-    """Returns the innermost complete boxes, and the start of the last open one or -1."""
-    stack: list[re.Match[str] | None] = []
-    boxes: list[Box] = []
-    for token in _BOX_TOKEN.finditer(text):
-        if len(token[0]) > 2:
-            bare = None if token[1] else _BARE_BOX.match(text, token.end())
-            if token[1]:
-                stack.append(token)
-            elif bare:
-                boxes.append(Box(token.start(), bare.end(), bare[0]))
-        elif token[0] == "{":
-            stack.append(None)
-        elif token[0] == "}" and stack:
-            begun = stack.pop()
-            if begun and not (boxes and boxes[-1].start > begun.start()):
-                boxes.append(Box(begun.start(), token.end(), text[begun.end() : token.start()]))
-    return boxes, max((begun.start() for begun in stack if begun), default=-1)
+def _box_tokens(text: str) -> Iterator[re.Match[str]]:
+    r"""Yields every `\boxed` and `\fbox` from the end, with the brace that follows."""
+    end = len(text)
+    while (end := text.rfind("box", 0, end)) >= 0:
+        start = end - (2 if text[end - 1 : end] == "f" else 1)
+        if start > 0 and text[start - 1] == "\\":
+            start -= 1
+        if start >= 0 and (token := _BOX.match(text, start)):
+            yield token
+
+
+def _complete_box(text: str, token: re.Match[str], limit: int) -> Box | None:
+    """Returns the box of a token if its content ends before `limit`."""
+    start = token.end()
+    limit = min(limit, start + LONGEST_BOX)
+    if token[1]:
+        depth = 1
+        for brace in _BRACE.finditer(text, start, limit):
+            depth += (brace[0] == "{") - (brace[0] == "}")
+            if not depth:
+                return Box(token.start(), brace.end(), text[start : brace.start()])
+        return None
+    if bare := _BARE_SIGNS.match(text, start, limit):
+        return Box(token.start(), bare.end(), bare[0])
+    if not _BARE_COMMAND.match(text, start, limit):
+        return None
+    closing = _BARE_END.search(text, start, limit)
+    end = closing.start() if closing else limit
+    return Box(token.start(), end, text[start:end])
+
+
+def _join(boxes: list[Box]) -> Box:
+    """Makes one box of several. Equal contents count once; long ones are not compared."""
+    contents = list(dict.fromkeys(box.content.strip() for box in boxes))
+    if sum(map(len, contents)) <= WINDOW:
+        contents = list({normalize_answer(content): content for content in contents}.values()) if len(contents) > 1 else contents
+    return Box(boxes[0].start, boxes[-1].end, boxes[-1].content if len(contents) < 2 else ", ".join(contents))
 
 
 def _one_sentence(between: str) -> bool:
     """Returns True if two boxes with this text between them are parts of one answer."""
-    if len(between) > WINDOW:
+    if len(between) > WINDOW or _HEADING.search(between):
         return False
     plain = _DELIMITERS.sub(" ", between)
-    if _JOINS.fullmatch(plain) and plain.strip(" \n\t"):
+    if _JOINS.fullmatch(plain) and plain.strip():
         return True
-    return not (_SENTENCE_END.search(plain) or _CONSEQUENCE.search(plain))
+    return "\n" not in between and not (_SENTENCE_END.search(plain) or _CONSEQUENCE.search(plain))
 
 
 def find_phrase(text: str) -> str | None:
@@ -178,7 +225,7 @@ def find_phrase(text: str) -> str | None:
     if start < 0:
         return None
     found = _SENTENCE.match(text[start : start + WINDOW])
-    return found[0].strip().strip("*").strip() or None if found else None
+    return found[0].strip().strip("*").removesuffix("!").strip() or None if found else None
 
 
 def _whole_characters(text: str) -> str:

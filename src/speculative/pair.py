@@ -160,7 +160,7 @@ class Pair(Mapping[str, Engine]):
         return frozenset(role for role in OF_THE_PAIR if role in self._engines and "continue" not in self._engines[role].abilities)
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
-        return all(role in self._engines and asked <= self._engines[role].abilities for role, asked in needs.items())
+        return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())
 
 
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:

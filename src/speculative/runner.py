@@ -41,6 +41,7 @@ class ProblemSettings(TypedDict, total=False):
     degrade: Degrade
     prefill_every: int
     answer_tokens: int | None
+    max_thinking: int | None
     temperature: float
     top_p: float
     top_k: int
@@ -149,8 +150,8 @@ def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
     own = [frame for frame in frames if _is_authors(Path(frame.filename))]
     frame = (own or frames)[-1]
     file, line = getattr(leaf, "where", None) or (frame.filename, frame.lineno)
-    told = str(leaf) if isinstance(leaf, ChainStateError) else f"{type(leaf).__name__}: {leaf}"
-    error = MethodError(f"the method {name} failed: {told} ({file}, line {line})")
+    reason = str(leaf) if isinstance(leaf, ChainStateError) else f"{type(leaf).__name__}: {leaf}"
+    error = MethodError(f"the method {name} failed: {reason} ({file}, line {line})")
     error.trace = trace
     return error
 

@@ -13,7 +13,7 @@ KEYS = ["text", "answer", "reasoning", "finish_reason", "method", "params", "see
 pytestmark = pytest.mark.usefixtures("scripted")
 
 
-def test_the_chain_is_told_with_its_authors_and_its_cost(cli):
+def test_the_chain_is_shown_with_its_authors_and_its_cost(cli):
     ran = cli("ask", STORY, "--switch-chunk", "20")
     assert ran.code == 0
     assert ran.err == ""
@@ -47,6 +47,12 @@ def test_json_is_one_object_with_the_published_keys(cli):
         assert cost["produced_tokens"] == cost["kept_tokens"] + cost["discarded_tokens"]
 
 
+@pytest.mark.parametrize("flag", ["--prefill-every", "--warm-every"])
+def test_the_old_name_of_prefill_every_still_works(cli, flag):
+    problem = json.loads(cli("ask", STORY, "--json", flag, 7).out)["trace"]["events"][0]["problem"]
+    assert problem["prefill_every"] == 7
+
+
 def test_the_same_seed_gives_the_same_chain(cli):
     def told(seed):
         found = json.loads(cli("ask", STORY, "--json", "--seed", seed).out)
@@ -56,7 +62,7 @@ def test_the_same_seed_gives_the_same_chain(cli):
     assert any(told(3) != told(seed) for seed in range(4, 9))
 
 
-def test_without_a_problem_a_bundled_one_is_asked_and_shown(cli):
+def test_the_default_problem_is_a_bundled_one(cli):
     asked = [cli("ask", "--seed", seed).out for seed in (1, 1, 2)]
     assert asked[0].partition("\n")[0] == asked[1].partition("\n")[0] != asked[2].partition("\n")[0]
     assert asked[0].partition("\n")[0] in {stated.problem for stated in problems()}
@@ -120,7 +126,7 @@ def test_a_dash_that_is_a_value_is_not_the_problem(cli):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_without_a_problem_the_seed_picks_one_that_the_pair_can_solve(cli, seed):
+def test_the_seed_chooses_an_easy_problem(cli, seed):
     told = json.loads(cli("ask", "--seed", seed, "--json").out)
     stated = find(told["trace"]["events"][0]["problem"]["messages"][0]["content"])
     assert stated.level in (2, 3)

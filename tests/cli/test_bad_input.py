@@ -1,4 +1,4 @@
-"""Every user's mistake is one line on standard error, and the right exit code."""
+"""Every mistake of a user gives one line on standard error, and its exit code."""
 
 import json
 import subprocess
@@ -97,7 +97,7 @@ def test_a_problem_longer_than_the_context(cli, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["missing/chain.jsonl", "."])
-def test_a_trace_that_cannot_be_written_is_told_before_anything_is_asked(cli, monkeypatch, tmp_path, path):
+def test_an_unwritable_trace_file_is_an_error_before_the_chain(cli, monkeypatch, tmp_path, path):
     asked = []
     monkeypatch.setattr("speculative.pair.open_engine", lambda *_: asked.append(1))
     ran = cli("ask", STORY, "--trace", tmp_path / path)
@@ -131,7 +131,7 @@ def test_a_full_disk_under_the_output_is_one_line(process):
         ('{"speculative_trace":1}\n', "started"),
     ],
 )
-def test_a_file_that_is_no_trace(cli, tmp_path, content, told):
+def test_a_file_that_is_not_a_trace(cli, tmp_path, content, told):
     file = tmp_path / "chain.jsonl"
     file.write_text(content)
     ran = cli("show", file)
@@ -139,7 +139,7 @@ def test_a_file_that_is_no_trace(cli, tmp_path, content, told):
     assert told in ran.one_line()
 
 
-def test_a_trace_that_is_not_there(cli, tmp_path):
+def test_a_missing_trace_file(cli, tmp_path):
     ran = cli("show", tmp_path / "none.jsonl")
     assert ran.code == 1
     assert "none.jsonl" in ran.one_line()
@@ -169,7 +169,7 @@ def test_a_closed_stream_is_one_line(environment, argv, redirected, code, told):
 @pytest.mark.parametrize(
     ("failing", "told"), [("OSError(5, 'no such thing')", "no such thing"), ("EngineServerError('it broke')", "it broke")]
 )
-def test_a_method_that_raises_is_one_line_after_what_was_done(cli, tmp_path, failing, told):
+def test_a_failing_method_is_one_line_after_the_finished_part(cli, tmp_path, failing, told):
     method, file = tmp_path / "mine.py", tmp_path / "chain.jsonl"
     method.write_text(
         "from speculative import Method\nfrom speculative.errors import EngineServerError\n\nclass Mine(Method):\n    'Mine.'\n\n"
@@ -186,7 +186,7 @@ def test_a_method_that_raises_is_one_line_after_what_was_done(cli, tmp_path, fai
 
 
 @pytest.mark.parametrize(("content", "told"), [(None, "cannot be read"), ('{"id":"a","pro', "damaged"), ("", "0 problems instead of 500")])
-def test_broken_bundled_problems_are_one_line_with_what_to_do(cli, monkeypatch, tmp_path, content, told):
+def test_damaged_bundled_problems_are_one_line_with_the_next_step(cli, monkeypatch, tmp_path, content, told):
     (tmp_path / "bundled").mkdir()
     if content is not None:
         (tmp_path / "bundled" / "problems.jsonl").write_text(content)
@@ -201,7 +201,7 @@ def test_broken_bundled_problems_are_one_line_with_what_to_do(cli, monkeypatch, 
     assert "install speculative-reasoning again" in line
 
 
-def test_a_disk_that_takes_no_more_samples_is_named_after_what_is_done(cli, tmp_path):
+def test_a_full_disk_is_one_line_after_the_finished_part(cli, tmp_path):
     command = ["compare", "--methods", "big_only", "--limit", 2, "--chains", 1, "--no-controls", "--out", tmp_path, "--json"]
     cli(*command)
     lines = (tmp_path / "samples.jsonl").read_text().splitlines()
@@ -222,7 +222,7 @@ def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
     assert "/dev/full: No space left" in cli("show", file, "--svg", "/dev/full").one_line()
 
 
-def test_what_a_message_quotes_cannot_steer_the_terminal(cli):
+def test_quoted_text_cannot_control_the_terminal(cli):
     ran = cli("report", "no\x1b[31mfolder\u202e")
     assert ran.code == 2
     assert "no\ufffd[31mfolder\ufffd must be a run folder" in ran.one_line()

@@ -168,7 +168,7 @@ def test_tables_say_differences_repeats_and_costs_in_a_hundred_columns(cli, tmp_
     ("content", "told"),
     [("[api]\ncurrency = 3\n", "api.currency: 3 is not valid"), ("[flops.parameters]\nbig = 1\n", "flops.parameters.small is missing")],
 )
-def test_prices_that_are_wrong_are_told_before_anything_is_run(cli, tmp_path, content, told):
+def test_wrong_prices_are_an_error_before_the_run(cli, tmp_path, content, told):
     file = tmp_path / "prices.toml"
     file.write_text(content)
     ran = cli("compare", "--prices", file, "--out", tmp_path / "run")
@@ -179,7 +179,7 @@ def test_prices_that_are_wrong_are_told_before_anything_is_run(cli, tmp_path, co
 
 @pytest.mark.parametrize("content", ["precious", "precious\n", '{"label":1}\n'])
 @pytest.mark.parametrize("name", ["samples.jsonl", "other.txt"])
-def test_what_is_no_run_folder_is_left_alone(cli, tmp_path, content, name):
+def test_other_folders_are_left_alone(cli, tmp_path, content, name):
     file = tmp_path / name
     file.write_text(content)
     for out in (tmp_path, file):
@@ -199,7 +199,7 @@ def test_away_from_a_terminal_progress_is_a_line_a_method(cli):
     assert "1 chain done" in cli("compare", "--methods", "big_only", "--limit", 1).err
 
 
-def test_a_limit_above_what_there_is_is_told(cli):
+def test_a_limit_above_the_number_of_problems_gives_a_warning(cli):
     ran = cli("compare", "--methods", "big_only", "--limit", 100000, "--chains", 50, "--json")
     assert "warning: --limit 100000: the set benchmark has 500 problems" in ran.err
     assert rows_of(ran)[0]["chains"] == 500

@@ -202,7 +202,7 @@ def test_problems_of_two_files_do_not_go_to_one_folder(cli, here):
         (["stories", "--extract-with", "gpt"], "extract-with must be MODEL@URL, got 'gpt'"),
     ],
 )
-def test_mistakes_are_told_in_one_line(cli, argv, told):
+def test_mistakes_are_one_line_each(cli, argv, told):
     ran = cli("eval", *argv)
     assert ran.code == 2
     assert told in ran.one_line()
@@ -244,7 +244,7 @@ def test_a_grid_has_its_own_methods_and_seeds(cli, here):
         assert "cannot be combined with data, methods or seeds" in cli("eval", "grid.yaml", *more).one_line()
 
 
-def test_a_failing_engine_is_told_and_what_is_done_stays(cli, here, monkeypatch):
+def test_a_failing_engine_is_one_line_and_finished_chains_stay(cli, here, monkeypatch):
     calls = []
 
     def script(seen, seed):
@@ -266,7 +266,7 @@ def test_a_failing_engine_is_told_and_what_is_done_stays(cli, here, monkeypatch)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")])
-def test_an_interrupted_evaluation_shows_what_was_done(process, here, number, code, told):
+def test_an_interrupted_evaluation_shows_the_finished_part(process, here, number, code, told):
     child = process("eval", "stories", "--limit", 400, "--chains", 2, "--json", delay=0.01)
     file = here / "runs" / "stories" / "samples.jsonl"
     while not (file.exists() and file.read_bytes().count(b"\n") > 2):

@@ -77,7 +77,7 @@ def test_version(cli):
     assert cli("--version").out.strip() == __version__
 
 
-def test_help_says_what_is_quoted_and_whose_key_is_meant(cli):
+def test_help_quotes_names_and_keys(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
     assert "a method of `speculative methods`" in told
     assert "SPECULATIVE_SMALL_KEY" in told.partition("--small-key")[2][:150]

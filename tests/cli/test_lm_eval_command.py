@@ -214,7 +214,7 @@ def test_killed_runs_go_on(folder):
 
 
 @installed
-def test_the_seed_s_command(folder):
+def test_the_command_of_splitreason_runs(folder):
     """As in its `eval_script.sh`, but for the models and the beams."""
     told = (
         "service_script_path=./spec_service.py,pretrained=meta-llama/Llama-2-7b-chat-hf,big_model=bundled:big,big_model_port=8000,"

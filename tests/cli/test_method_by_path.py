@@ -82,7 +82,7 @@ def test_methods_spells_the_path_to_it(cli, mine):
 
 
 @pytest.mark.parametrize("path", ["./x.jsonl", "x.jsonl", "folder/mine", "./mine.txt:Mine"])
-def test_a_file_that_cannot_hold_a_method_is_told_so(cli, path):
+def test_a_file_without_a_method_is_an_error(cli, path):
     ran = cli("ask", STORY, "--method", path)
     assert ran.code == 2
     assert ran.one_line() == f"speculative: method: a method's file must end in .py, got {path!r}; write FILE.py:CLASS\n"

@@ -1,4 +1,4 @@
-"""What is said while servers load."""
+"""Progress while servers load."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def test_a_terminal_sees_one_line_and_a_file_a_line_now_and_then(monkeypatch, ca
     assert capfd.readouterr().err == "\r\033[Kone\r\033[Ktwo that \r\033[K"
 
 
-def test_what_engines_warn_of_is_a_line_of_ours_that_steers_no_terminal(monkeypatch, capfd, caplog):
+def test_warnings_of_engines_cannot_control_the_terminal(monkeypatch, capfd, caplog):
     caplog.set_level(logging.WARNING, progress.ENGINES.name)  # (an evaluation in this process makes the root quieter)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with progress.LoadingLine() as tell:

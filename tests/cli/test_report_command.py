@@ -19,7 +19,7 @@ def folder(cli, tmp_path):
     return tmp_path / "run"
 
 
-def test_the_page_goes_beside_the_samples_unless_told(cli, folder, tmp_path):
+def test_the_default_page_is_in_the_run_folder(cli, folder, tmp_path):
     ran = cli("report", folder)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == f"{folder / 'report.html'}: 2 methods, 6 chains\n"
@@ -52,7 +52,7 @@ def test_a_price_file_is_used(cli, folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "polars"])
-def test_an_extra_that_is_missing_is_named_before_anything_is_written(cli, folder, tmp_path, monkeypatch, name):
+def test_a_missing_extra_is_an_error_before_the_report(cli, folder, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     flags = {"matplotlib": ["--figures", tmp_path / "figures"], "polars": ["--parquet", tmp_path / "a.parquet"]}[name]
     ran = cli("report", folder, *flags)
@@ -70,7 +70,7 @@ def test_another_folder_is_an_error(cli, tmp_path):
     assert "none must be a run folder" in ran.one_line()
 
 
-def test_an_empty_folder_is_told_and_does_not_hide_the_others(cli, folder, tmp_path):
+def test_an_empty_folder_gives_a_warning_and_the_others_are_shown(cli, folder, tmp_path):
     RunFolder(tmp_path / "empty").close()
     ran = cli("report", tmp_path / "empty")
     assert ran.code == 2
@@ -80,7 +80,7 @@ def test_an_empty_folder_is_told_and_does_not_hide_the_others(cli, folder, tmp_p
     assert "empty has no samples yet" in ran.one_line()
 
 
-def test_damaged_samples_stop_and_damaged_traces_are_told(cli, folder):
+def test_damaged_samples_are_errors_and_damaged_traces_are_warnings(cli, folder):
     files = sorted((folder / "traces").iterdir())
     files[0].write_text("{}\n")
     ran = cli("report", folder)
@@ -137,7 +137,7 @@ def test_plot_names_the_methods_that_it_leaves_out(cli, folder, tmp_path):
         ("no", "must be the output"),
     ],
 )
-def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
+def test_plot_refuses_other_files(cli, tmp_path, text, told):
     results = tmp_path / "all.json"
     results.write_text(text)
     ran = cli("plot", results, "--out", tmp_path / "a.svg")
@@ -145,7 +145,7 @@ def test_plot_says_what_it_cannot_draw(cli, tmp_path, text, told):
     assert told in ran.one_line()
 
 
-def test_chains_that_somebody_else_graded_are_told(cli, tmp_path):
+def test_chains_graded_by_a_harness_give_a_warning(cli, tmp_path):
     with RunFolder(tmp_path / "ungraded") as made:
         made.append(sample(gold="", correct=False, why="graded elsewhere"))
     assert "1 of 1 chains were graded by a harness" in cli("report", tmp_path / "ungraded").one_line()

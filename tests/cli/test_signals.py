@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of the work: what was done is shown, and saved if that was asked for."""
+"""Ctrl-C and SIGTERM in the middle of the work: the finished part is shown and saved."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ def stopped(process, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
-def test_a_chain_that_is_interrupted_is_shown_and_saved(stopped, tmp_path, number, code, told):
+def test_an_interrupted_chain_is_shown_and_saved(stopped, tmp_path, number, code, told):
     file = tmp_path / "chain.jsonl"
     out, err, returned = stopped("ask", STORY, "--switch-chunk", 2, "--trace", file, number=number)
     assert returned == code
@@ -61,7 +61,7 @@ def test_json_of_an_interrupted_chain_has_no_finish_reason(stopped):
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_a_comparison_that_is_interrupted_shows_what_is_done(process, tmp_path, more):
+def test_an_interrupted_comparison_shows_the_finished_part(process, tmp_path, more):
     file = tmp_path / "run" / "samples.jsonl"
     child = process("compare", "--methods", "big_only", "--chains", 8, "--out", file.parent, *more, delay=0.001, stall=1000)
     waited_for(child, tmp_path / "begun")

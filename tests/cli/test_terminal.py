@@ -1,4 +1,4 @@
-"""What a terminal shows: colours, struck-through drafts, and at the end the same as `show`."""
+"""Terminal output: colours, struck-through drafts, and at the end the same as `show`."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Documents as tests see them: their code blocks, and a shell that has this project's command."""
+"""Documents for tests: their code blocks, and a shell with the project's command."""
 
 import os
 import re

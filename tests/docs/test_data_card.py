@@ -1,4 +1,4 @@
-"""The data card says what `training/figures.json` says."""
+"""The data card agrees with `training/figures.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents show really runs."""
+"""The code blocks of the documents run."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What docs/statistics.md shows really runs, and its prices are those of the example."""
+"""The commands of docs/statistics.md run, and its prices are those of the example."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Requests as lm-eval makes them, as far as they are read here."""
+"""Requests of lm-eval, with the attributes that are read here."""
 
 from dataclasses import dataclass, field
 from typing import Any

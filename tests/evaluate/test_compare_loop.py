@@ -1,4 +1,4 @@
-"""The comparison itself: the loop, the seeds, and what samples come to."""
+"""The evaluation loop, its seeds and its samples."""
 
 import pytest
 from strategies import Mortal
@@ -50,7 +50,7 @@ async def test_a_chain_that_one_model_finished_alone_says_so():
     assert {sample.label: sample.degraded for sample in samples} == {"big_only": "big", "small_only": None}
 
 
-async def test_what_a_chain_found_in_the_cache_is_known():
+async def test_cached_tokens_of_other_chains_are_counted():
     async with Pair.open() as pair:
         samples = await run_cells(pair, "big_only,vote(ballots=2)*big_only", spread(problems(), 1), Problem.of("x"), epochs=2)
     first, *others = [sample.shared_cache_tokens["big"] for sample in samples]

@@ -1,4 +1,4 @@
-"""Controls: which are asked for, and how near they come to what they are matched to."""
+"""Controls: their choice, and their distance from the method."""
 
 from typing import Literal
 
@@ -70,13 +70,13 @@ def test_the_kept_share_is_matched_within_a_point(target, answers, bend, answer_
         assert any(f"differs by {100 * off:.1f} points" in note for note in notes)
 
 
-def test_shares_that_come_in_steps_are_sought_and_then_told():
+def test_a_share_without_a_match_gives_a_note():
     asked, (note, *_) = run("spec_rewrite", {"spec_rewrite": chains("x", 0.5)}, lambda share: 0.47 if share < 0.52 else 0.54)
     assert len(set(shares(asked))) == TRIES
     assert note.startswith("spec_rewrite: the closest random_switch differs by 3.0 points in kept share, more than 1")
 
 
-def test_controls_are_labelled_and_spelled_as_what_they_are():
+def test_labels_of_controls_name_their_method():
     asked, _ = run("logprob_subselect(stok=8,ltok=24)", {"logprob_subselect(stok=8,ltok=24)": chains("x", 0.5)})
     (small, few), (switch, vote) = asked
     assert small is SMALL
@@ -116,7 +116,7 @@ def test_a_method_states_its_own_unit(method, unit):
 
 
 @pytest.mark.parametrize("spec", ["big_only", "small_only", "random_switch(big_share=0.2)", "vote(ballots=3)*small_only"])
-def test_what_others_are_held_against_needs_no_control(spec):
+def test_baselines_have_no_controls(spec):
     label = contenders(spec)[0].label
     assert run(spec, {label: chains("x", 0.0 if "small" in spec else 0.4)}) == ([], [])
 
@@ -157,6 +157,6 @@ def test_the_same_samples_ask_for_the_same_controls():
     assert [[one.label for one in wanted] for wanted in first] == [[one.label for one in wanted] for wanted in second]
 
 
-def test_what_is_said_of_token_speculation():
+def test_the_note_on_token_speculation():
     assert "is not available" in speculation(ScriptedEngine("x"))
     assert "uses token speculation" in speculation(ScriptedEngine("x", abilities=frozenset({"speculates"})))

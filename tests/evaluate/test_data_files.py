@@ -9,7 +9,7 @@ import pytest
 
 from speculative.errors import UsageError
 from speculative.evaluate.data_files import read_rows
-from speculative.evaluate.tasks import load, task
+from speculative.evaluate.tasks import load, load_all, task
 
 ROWS = [{"problem": 'Say "n",\nplease.', "answer": "1"}, {"problem": "What is m?", "answer": "22"}]
 CSV = 'problem,answer\r\n"Say ""n"",\nplease.",1\r\nWhat is m?,22\r\n'
@@ -39,6 +39,31 @@ def test_all_forms_hold_the_same_rows(tmp_path, name, data):
     path.write_bytes(data)
     assert values(path) == ROWS
     assert [(one.problem, one.answer) for one in load(task("aime24"), path)] == [(row["problem"], row["answer"]) for row in ROWS]
+
+
+DECIMALS = [("24.5", "24.5"), ("24.0", "24"), ("1e-07", "1e-07"), ("0.1", "0.1"), ("-3.25", "-3.25")]
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv"])
+def test_decimals_are_gold_answers_where_the_grading_takes_them(tmp_path, kind):
+    path = tmp_path / f"rows{kind}"
+    lines = [f'{{"problem": "n?", "answer": {written}}}' for written, _ in DECIMALS]
+    path.write_text("\n".join(lines if kind == ".jsonl" else ["problem,answer", *(f"n?,{written}" for written, _ in DECIMALS)]))
+    pytest.importorskip("math_verify")
+    golds = [one.answer for one in load(task("math500"), path)]
+    assert [float(gold) for gold in golds] == [float(wanted) for _, wanted in DECIMALS]
+    assert kind == ".csv" or golds == [wanted for _, wanted in DECIMALS]
+    loaded = load_all(task("gsm8k"), path)
+    assert [one.problem.answer for one in loaded.unreadable] == ["24.5", "1e-07", "0.1", "-3.25"]
+
+
+def test_decimals_of_parquet_are_what_was_written(tmp_path):
+    pytest.importorskip("math_verify")
+    polars = pytest.importorskip("polars")
+    for type_ in (polars.Float32, polars.Float64, polars.Decimal(10, 2)):
+        rows = polars.DataFrame({"problem": ["n?", "m?"], "answer": [24.1, 24.5]}).with_columns(polars.col("answer").cast(type_))
+        rows.write_parquet(tmp_path / "rows.parquet")
+        assert [float(one.answer) for one in load(task("math500"), tmp_path / "rows.parquet")] == [24.1, 24.5]
 
 
 def test_parquet_holds_the_same_rows(tmp_path):
@@ -71,10 +96,10 @@ def test_the_published_file_of_gpqa_is_read(tmp_path):
         ("rows.csv", "problem,answer\nn?,1,2\n", "line 2: a row must have at most 2 cells, as the header has"),
         ("rows.csv", 'problem,answer\n"n?,1\n', "must be CSV"),
         ("rows.csv", "problem,problem\nn?,1\n", "the column 'problem' must be unique"),
-        ("rows.csv", "problem,answer\nn?,\n", "row 1: its column 'answer' cannot be empty; write a text or an integer"),
+        ("rows.csv", "problem,answer\nn?,\n", "row 1: its column 'answer' cannot be empty; write a text or a number"),
         ("rows.json", '[{"problem": "n?", "answer": 1}, 7]', "row 2 must be an object, got '7'"),
         ("rows.json", '[{"problem": "n?"', "begins with [ and must be a JSON list"),
-        ("rows.jsonl", '{"problem": "n?", "answer": null}', "line 1: its column 'answer' cannot be empty; write a text or an integer"),
+        ("rows.jsonl", '{"problem": "n?", "answer": null}', "line 1: its column 'answer' cannot be empty; write a text or a number"),
     ],
 )
 def test_a_bad_file_is_an_error_with_its_name_and_the_row(tmp_path, name, text, message):

@@ -65,7 +65,7 @@ async def test_no_more_chains_than_allowed_are_under_way(tmp_path):
     assert most <= 2
 
 
-async def test_an_error_is_remembered_and_nothing_of_the_chain_is_kept(tmp_path):
+async def test_a_failed_chain_leaves_no_sample(tmp_path):
     def broken(seen, seed):
         raise EngineError("the engine is broken")
 

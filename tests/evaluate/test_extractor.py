@@ -1,4 +1,4 @@
-"""The model that finds an answer: a real server on a real socket; it may only point."""
+"""The extractor of answers, with a real server on a socket."""
 
 import json
 
@@ -56,21 +56,21 @@ async def test_the_answer_is_copied_out_of_the_text(pointing):
 
 
 @pytest.mark.parametrize("reply", ["175", "NONE", "", None, "The answer: 174", "17", "74", "nd"])
-async def test_what_does_not_stand_in_the_text_does_not_count(pointing, reply):
+async def test_a_reply_outside_of_the_text_does_not_count(pointing, reply):
     pointing.reply = reply
     async with Extractor(pointing.url) as finder:
         assert finder.name == "finder"
         assert await finder("How many?", "I get 174 in the end") is None
 
 
-async def test_a_reply_that_is_none_is_told(pointing):
+async def test_a_malformed_reply_is_an_error(pointing):
     pointing.reply = {"error": "no"}
     async with Extractor(pointing.url) as finder:
         with pytest.raises(EngineError, match="its reply must be a chat completion"):
             await finder("How many?", "174")
 
 
-async def test_it_is_asked_only_where_the_grader_sees_nothing_and_never_sees_the_gold(pointing, tmp_path):
+async def test_the_extractor_is_asked_only_if_the_grader_finds_nothing(pointing, tmp_path):
     stated = problems()[:2]
 
     def script(seen, seed):

@@ -1,4 +1,4 @@
-"""Grading: where the answer stands, the three kinds, the rows written by hand, official solutions of real benchmarks."""
+"""Grading: the three kinds, hand-written rows, and official solutions of benchmarks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from speculative.errors import UsageError
 from speculative.evaluate.grading import sandbox as grading_process
 from speculative.evaluate.grading.grade import Verdict, box_aime, box_gsm8k, check_gold, grade, grade_async, shuffle_options, vote_key
+from speculative.evaluate.grading.units import stem
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="needs the extra eval")
@@ -73,6 +74,13 @@ def test_every_verdict_says_why() -> None:
         ("\\boxed{3}\n\nand\n\n\\boxed{5}", "3, 5"),
         (r"**\boxed{5}**, that is \boxed{5}", "5"),
         (r"\boxed{\boxed{5}}", "5"),
+        ("\\boxed{3}\n\\boxed{4}", "4"),
+        ("$$\\boxed{3}$$\n\n$$\\boxed{4}$$", "4"),
+        ("$\\boxed{3}$ and\n$\\boxed{4}$", "3, 4"),
+        (r"\boxed{3} **Final answer** \boxed{4}", "4"),
+        (r"\boxed{3} Final answer \boxed{4}", "4"),
+        (r"\boxed{3} **Answer:** \boxed{4}", "4"),
+        (r"\boxed\frac{1}{2} \boxed\frac{1}{3}", r"\frac{1}{2}, \frac{1}{3}"),
         (r"\boxed{5} and then \boxed{6", None),
         (r"\boxed 42", "42"),
         (r"$\boxed {42}$", "42"),
@@ -96,6 +104,18 @@ def test_every_verdict_says_why() -> None:
         ("Final answer: the answer is B", "B"),
         ("The answer is 2.5 cm. It is not 3.", "2.5 cm."),
         ("So.\n#### 18", "18"),
+        ("The answer is 18 (eighteen).", "18 (eighteen)."),
+        ("The answer is therefore $9$.", "$9$."),
+        ("The answer is, thus, $9$.", "$9$."),
+        ("The answer is thus: $9$.", "$9$."),
+        ("**Final Answer**\n\n9", "9"),
+        ("## Final answer\n9 eggs\n", "9 eggs"),
+        ("The answer is 9!.", "9!."),
+        ("The answer is 9!", "9"),
+        ("The answer is $9!$!", "$9!$"),
+        ("The correct option is B.", "B."),
+        ("The right choice is (B). The other option is worse.", "(B)."),
+        ("The best option is a compromise.", None),
         ("#### Step 3", None),
         ("I cannot tell.", None),
         ("", None),
@@ -124,10 +144,122 @@ def test_the_question_counts_for_integers_and_votes_too() -> None:
     assert not grade(box(r"20\%"), "20", "integer", question="20% of the 100 eggs are sold. How many are that?").correct
 
 
+PERCENTS = [
+    "What % of the class is absent?",
+    "It cost $50 and now costs $40. By what percent did it fall? Give your answer to the nearest integer.",
+    "What was the percent of discount? Express your answer as a whole number.",
+    "She pays back $120 for $100. Find the annual interest rate.",
+    "At last, what is the rate of interest per year?",
+    "The price rose by $x$ percent. What is $x$?",
+    r"The price rose by $x\%$. Find the value of $x$.",
+    "How many percent of them are red?",
+    "What is the overall percentage?",
+    "How much did it rise, as a percentage of the first price?",
+    "There are two classes. What is the overall pass rate of the school?",
+    "Which percentage of the 50 apples is left?",
+    "What is the profit, to the nearest tenth of a percent?",
+]
+NO_PERCENTS = [
+    "How many apples are red if 20 percent are green?",
+    "How many of the apples are red when twenty percent of them are green?",
+    "What is the price after a 20 percent discount?",
+    "What is 20 percent of 100?",
+    "What is the price with a discount rate of 5 percent?",
+    "Find the balance in an account whose annual interest rate is 5%.",
+    "She gets 20% off. How much does she pay? Give your answer to the nearest integer.",
+    "The price rose by $x$ percent to $y$ dollars. What is $y$?",
+    "Express your answer as a whole number.",
+]
+
+
+@math
+@pytest.mark.parametrize("kind", ["integer", "math"])
+def test_a_percent_that_is_asked_for_may_leave_out_its_sign(kind: Any) -> None:
+    for question in PERCENTS:
+        for answer in (r"20\%", "20", r"20 \text{ percent}"):
+            assert grade(box(answer), "20", kind, question=question).correct, question
+            assert grade(box(answer), r"20\%", kind, question=question).correct, question
+        assert not grade(box(r"21\%"), "20", kind, question=question).correct
+        assert not grade(box("0.2"), "20", kind, question=question).correct
+    for question in NO_PERCENTS:
+        assert not grade(box(r"20\%"), "20", kind, question=question).correct, question
+
+
+@math
+def test_a_rate_is_a_percent_or_a_part_of_one() -> None:
+    asks = "Find the annual interest rate."
+    assert grade(box(r"5\%"), "0.05", question=asks).correct
+    assert grade(box("0.05"), r"5\%", question=asks).correct
+    assert not grade(box(r"5\%"), "0.5", question=asks).correct
+
+
+@math
+def test_the_base_of_a_figure_is_no_number_base() -> None:
+    asks = "What is the area of a triangle with the base 6 cm and height 8 cm?"
+    assert grade(box(r"24 \text{ cm}^2"), "24", question=asks).correct
+    for question in ("The area has the base 8 units.", "A prism stands on the base 8 and has the height 3. What is its volume?"):
+        assert grade(box("1,024"), "1024", question=question).correct
+        assert not grade(box("1024_8"), "1024", question=question).correct
+    for question in (
+        "What is it in base 8?",
+        "Write the base-8 representation.",
+        "What is the base $8$ numeral?",
+        "Convert it to base eight.",
+    ):
+        assert grade(box("1024_8"), "1024", question=question).correct
+        assert grade(box("1,024"), "1024", question=question).correct
+        assert grade(box("1024"), "1024_8", question=question).correct
+        assert not grade(box("1024_{10}"), "1024_8", question=question).correct
+        assert not grade(box("1024_9"), "1024", question=question).correct
+        assert not grade(box(r"1024 \text{ cm}"), "1024_8", question=question).correct
+        assert vote_key("1024_8", "math", question) == vote_key("1024", "math", question) == "1024"
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [("box", "boxes"), ("cherry", "Cherries"), ("cookie", "cookies"), ("tomato", "tomatoes"), ("shoe", "shoes"), ("glass", "glasses")],
+)
+def test_singular_and_plural_have_one_stem(alike: tuple[str, str]) -> None:
+    assert stem(alike[0]) == stem(alike[1])
+
+
+@math
+def test_words_of_the_question_are_units() -> None:
+    asks = "There are 50 wombats. How many dozens of wombats does she see, and how many more wombats does he see?"
+    assert grade(box("5 dozens"), "5", question=asks).correct
+    assert grade(box("5 more wombats"), "5", question=asks).correct
+    assert grade(box("5 wombats"), "5", "integer", question=asks).correct
+    assert not grade(box("5 fewer wombats"), "5", question=asks).correct
+    assert not grade(box("5 xyz"), "5", question="What is $xyz$?").correct
+    assert grade(box("42 times"), "42", question="How many times does it ring?").correct
+    assert grade(box("AB"), "AB_{12}", question="Write it in base 12.").correct
+    assert not grade(box("5 dozens"), "5", question="There are 5 dozens of wombats. How many wombats are there?").correct
+    assert not grade(box("5 fewer"), "5", question="He has fewer wombats. How many wombats has she?").correct
+
+
+def test_phrases_that_say_an_integer() -> None:
+    for text in (
+        "The answer is 18 (eighteen).",
+        "The answer is approximately 18.",
+        "The answer is therefore $18$.",
+        "**Final Answer**\n\n18",
+    ):
+        assert grade(text, "18", "integer").correct, text
+    assert not grade("The answer is 17 (eighteen).", "18", "integer").correct
+    assert not grade("The answer is not about 18.", "18", "integer").correct
+
+
 def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
     assert grade("It is $\\boxed{5}$ m.\n\nAnswer: B", "B", "letter").correct
     assert grade("So $x = 5$.\nFinal answer: the answer is $\\mathbf{B}$.", "B", "letter").correct
     assert grade("The answer is B because it is the largest.", "B", "letter").correct
+    for text in (
+        "The answer is \u201cB\u201d.",
+        "The answer is B, because A is wrong.",
+        "The correct option is B.",
+        "**Final answer**\n\nB",
+    ):
+        assert grade(text, "B", "letter").correct, text
     assert not grade("\\boxed{C}\n\nAnswer: B", "B", "letter").correct
     assert not grade("\\boxed{B} and \\boxed{C}", "B", "letter").correct
 
@@ -180,7 +312,7 @@ def test_a_bad_gold_is_named(gold: str, kind: Any) -> None:
 
 
 @math
-@pytest.mark.parametrize("gold", ["", " ", r"\frac{1}{", "(1,2", "???", r"\frac{1}{}", "x +", "$", "9" * 5000])
+@pytest.mark.parametrize("gold", ["", " ", r"\frac{1}{", "(1,2", "???", r"\frac{1}{}", "x +", "$", "9" * 5000, "x )(", "](", r"\text{a}]["])
 def test_a_bad_mathematical_gold_is_named(gold: str) -> None:
     with pytest.raises(UsageError, match="cannot be read as math"):
         check_gold(gold)
@@ -229,11 +361,12 @@ def test_votes_are_counted_by_value() -> None:
     assert vote_key(r"\frac12") == vote_key("0.5") == "1/2"
     assert vote_key(r"(1, \dfrac{2}{3})") == vote_key(r"(1,\frac{2}{3})")
     assert vote_key(r"\text{(B)}", "letter") == vote_key("b", "letter") == "B"
+    assert vote_key(r"\mathrm{e}") == vote_key("e") == "e"
     assert vote_key("Evelyn") == vote_key(r"\text{Evelyn}")
     assert vote_key(None) is vote_key("") is vote_key("$$") is None  # an empty box is no vote
 
 
-def test_adapters_box_what_solutions_leave_open() -> None:
+def test_adapters_box_answers_of_solutions() -> None:
     assert box_gsm8k("4 + 5 = 9\n#### 9") == "4 + 5 = 9\n\\boxed{9}"
     assert box_gsm8k("no mark") == "no mark"
     assert box_aime(r"$\boxed{5}$ and $x = 6$") == r"$\boxed{5}$ and $x = 6$"

@@ -1,4 +1,4 @@
-"""Grading strangers' text: it ends, it is wrong, the next grade is right, nothing is run, and nothing is left behind."""
+"""Grading hostile text: it ends, is wrong, runs no code, and leaves the next grade right."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def boxed(answer: str) -> str:
 
 
 @pytest.mark.parametrize("answer", EXPLOSIVE.values(), ids=EXPLOSIVE)
-def test_what_explodes_is_undecided_and_the_next_grade_is_right(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explosive_answer_is_undecided_and_the_next_grade_is_right(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert grade(*RIGHT).correct
     with hurry(monkeypatch):
         verdict = grade(boxed(answer), "5")
@@ -74,7 +74,7 @@ def test_what_explodes_is_undecided_and_the_next_grade_is_right(answer: str, mon
 
 
 @pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_malformed_is_wrong_and_the_next_grade_is_right(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_answer_is_wrong_and_the_next_grade_is_right(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for text, gold, kind in [
         (boxed(answer), r"x^2+\pi", "math"),
         (f"The answer is {answer}", "5", "math"),
@@ -96,6 +96,7 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
         deep = ["(" * n + "1" + ")" * n for n in (60, 900)] + ["{" * 900 + "1" + "}" * 900, "[" * 1000, "|" * 2000, r"\\langle" * 400]
         long = ["1 and " * 300, "=1" * 1000, r"\\approx 1" * 200, r"\\text{a}" * 250, r"\\boxed{1} and " * 3000, "answer is " * 3000]
+        long += [r"\\boxed " * 25_000, r"\\boxed\\a " * 20_000, "answer is" + " " * 200_000, "1 (" + "one " * 400 + ")", "5" + " of" * 600]
         for answer in [*EXPLOSIVE.values(), *MALFORMED.values(), *deep, *long]:
             for text in (answer, boxed(answer), f"The answer is {answer}"):
                 grade(text, "5", "integer"), grade(text, "B", "letter"), vote_key(answer)
@@ -107,7 +108,7 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr[-1000:]
 
 
-def test_what_is_undecided_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undecided_answer_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger's load, a killed process: the second try has the answer. The limit is of the first try only."""
     limits = iter([0.01, 3.0])
     real = type(checker).session
@@ -154,7 +155,7 @@ def test_a_hostile_gold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         check_gold("x^{" * 200 + "2" + "}" * 200)
 
 
-def test_what_is_nested_without_end_is_counted_and_refused_as_text() -> None:
+def test_deeply_nested_text_is_refused() -> None:
     deep = "[" * 1000 + "1" + "]" * 1000
     assert vote_key(deep) == deep
     assert grade(boxed(deep), "5").why == "cannot be read"

@@ -1,4 +1,4 @@
-"""The grading process: any thread, any loop, killed, forked, interrupted; it is replaced, and nothing outlives the caller."""
+"""The grading process: threads, kills, forks and interruptions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_interrupted_grade_leaves_no_stale_reply(monkeypatch: pytest.MonkeyPa
     assert grade(*RIGHT).correct
 
 
-def test_a_reply_that_crosses_the_deadline_disturbs_nobody() -> None:
+def test_a_reply_after_the_deadline_does_not_disturb_the_next_grade() -> None:
     assert grade(*RIGHT).correct
     with checker.session() as ask:
         assert ask("equal", "x", "x").yes

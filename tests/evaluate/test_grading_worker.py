@@ -20,7 +20,7 @@ def test_arithmetic_left_undone_is_seen(latex: str) -> None:
 @pytest.mark.parametrize(
     "latex", ["33", "x+3", r"18+2\pi", r"\frac{2\sqrt{3}}{6}", r"3 \cdot 10^{5} \pi", r"-\frac{35}{9}", "6-5i", "2^{10}"]
 )
-def test_a_finished_expression_is_none(latex: str) -> None:
+def test_a_finished_expression_has_no_arithmetic_left(latex: str) -> None:
     assert not unfinished(tree(latex))
 
 
@@ -38,7 +38,7 @@ def test_a_finished_expression_is_none(latex: str) -> None:
         ("r", "R", False),
     ],
 )
-def test_what_is_equal(gold: str, answer: str, same: bool) -> None:
+def test_equal_answers(gold: str, answer: str, same: bool) -> None:
     assert equal(gold, answer)[0] == same
 
 

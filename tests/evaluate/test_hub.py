@@ -1,4 +1,4 @@
-"""Public data sets, from a server that speaks as the hub does; and again without it, out of the cache."""
+"""Public data sets, from a server with the hub's interface and from the cache."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_every_public_data_set_is_read(hub, tmp_path):
     assert loaded(tmp_path, names, HF_ENDPOINT=hub, HF_HUB_OFFLINE="1") == found
 
 
-def test_what_cannot_be_had_is_told(hub, tmp_path, monkeypatch):
+def test_a_data_set_that_cannot_be_loaded_is_an_error(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(Hub, "gated", frozenset({"Idavidrein/gpqa"}))
     gate = loaded(tmp_path, ["gpqa_diamond"], HF_ENDPOINT=hub)["gpqa_diamond"]
     assert "Idavidrein/gpqa cannot be had" in gate

@@ -82,7 +82,7 @@ async def test_a_tasks_instruction_reaches_the_prompt(monkeypatch):
     assert "n?\nPut your final answer within \\boxed{}.<" in seen[-1]
 
 
-async def test_wrong_uses_are_told(scripted):
+async def test_wrong_uses_are_errors(scripted):
     with pytest.raises(UsageError, match="cannot call tools"):
         await provider("big_only").generate(
             [ChatMessageUser(content="n?")], [ToolInfo(name="t", description="d")], "auto", GenerateConfig()
@@ -95,7 +95,7 @@ async def test_wrong_uses_are_told(scripted):
         provider("./mine.py:Mine")
 
 
-async def test_unknown_model_arguments_are_told():
+async def test_unknown_model_arguments_are_errors():
     with pytest.raises(UnknownNameError, match="did you mean 'big_gpus'"):
         await said(provider("big_only", big_gpu=1), ChatMessageUser(content="n?"))
 
@@ -124,7 +124,7 @@ class Other(ModelAPI):
 
 
 @inspecting
-async def test_another_model_is_told_our_instruction_and_graded_alike(tmp_path):
+async def test_another_model_gets_our_instruction_and_grader(tmp_path):
     init_display_type("none")  # the first display of a process stays
     modelapi(name="other")(Other)
     task_of_three = build_inspect_task(task("stories"), problems()[:3])

@@ -1,4 +1,4 @@
-"""Run folders as log files of inspect-ai: its own reader and its own command line open them."""
+"""Run folders as log files of inspect-ai, opened by its reader and command line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`speculative eval` killed ten times, on the pair that ships: nothing is lost, nothing is run twice that reached the disk."""
+"""`speculative eval` killed ten times on the bundled pair: no sample is lost or run twice."""
 
 import json
 import signal

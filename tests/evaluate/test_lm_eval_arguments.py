@@ -1,4 +1,4 @@
-"""What `--model_args` says, in our words and in those of SplitReason's harness class."""
+"""Arguments of `--model_args`, in our names and in those of SplitReason's harness class."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +33,7 @@ SEED = {
 """The arguments of a command in its `eval_script.sh`, as lm-eval reads them."""
 
 
-def test_nothing_told_is_the_bundled_pair():
+def test_default_arguments_are_the_bundled_pair():
     asked = read({})
     assert (asked.contender.label, asked.specs, asked.chains) == (
         "random_switch",
@@ -118,7 +118,7 @@ def test_settings_leave_out_the_text_and_the_seed():
     assert asked.settings(Problem.of("x", seed=1)) == asked.settings(Problem.of("y", seed=2))
 
 
-def test_the_seed_s_own_command():
+def test_the_command_of_splitreason_is_read():
     ours, unused = translate_arguments(SEED)
     asked = read(ours)
     assert unused == ["service_script_path"]
@@ -149,7 +149,7 @@ def test_its_defaults():
     assert read(translate_arguments({"logprob_subselect": True, "ltok": 0})[0]).contender.params["ltok"] == 16
 
 
-def test_servers_stay_where_they_are_told_to():
+def test_servers_keep_running_on_demand():
     assert not read({}).options["big"].keep
     assert read({"terminate_on_exit": False}).options["big"].keep
     ours, unused = translate_arguments({"random_switch": True, "terminate_on_exit": False})
@@ -182,7 +182,7 @@ def test_its_mistakes_are_named(told, said):
 
 
 @given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=8), st.none() | st.booleans() | st.integers() | st.text(max_size=8)))
-def test_whatever_is_told_is_taken_or_named(told):
+def test_any_arguments_are_read_or_give_a_usage_error(told):
     for asked in (lambda: read(translate_arguments(told)[0]), lambda: read(told)):
         with suppress(UsageError):
             asked()

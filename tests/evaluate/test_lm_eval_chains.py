@@ -1,4 +1,4 @@
-"""The chains behind a call of lm-eval, on scripted engines: kept as they finish, not written again, in the order of the requests."""
+"""Chains of lm-eval's requests on scripted engines: kept, not run again, in order."""
 
 import asyncio
 import json
@@ -150,7 +150,7 @@ async def test_a_killed_run_goes_on(tmp_path):
     assert len(Run(tmp_path / "run").samples) == 10
 
 
-async def test_an_engine_error_stops_the_run_and_keeps_what_is_done(tmp_path):
+async def test_an_engine_error_stops_the_run_and_keeps_finished_chains(tmp_path):
     def text_of(number):
         if number == 5:
             raise EngineServerError("the server broke")

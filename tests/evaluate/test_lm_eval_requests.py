@@ -1,4 +1,4 @@
-"""Requests of lm-eval become work: conversations, seeds of repeats, sampling, and names that join to its log."""
+"""Requests of lm-eval as planned samples: conversations, seeds, sampling and names."""
 
 import pickle
 from hashlib import sha256
@@ -95,14 +95,14 @@ def test_the_beginning_of_a_reply_joins_the_question():
         ({"until": None, "temperature": None}, 0.6, 8192, ()),
     ],
 )
-def test_the_task_s_sampling(kwargs, temperature, max_tokens, stop):
+def test_sampling_of_a_task(kwargs, temperature, max_tokens, stop):
     ((item,), complaints) = work_of(Instance("a", kwargs))
     assert (item.problem.sampling.temperature, item.problem.max_tokens, item.problem.stop) == (temperature, max_tokens, stop)
     assert item.settings["max_tokens"] == max_tokens
     assert not complaints
 
 
-def test_what_goes_before_the_arguments_is_told_once():
+def test_overridden_arguments_give_one_warning():
     two = Instance("a", {"temperature": 0.0, "max_gen_toks": 9}), Instance("b", {"temperature": 0.0, "max_gen_toks": 9})
     assert work_of(*two)[1] == []
     assert work_of(*two, temperature=0.6, max_tokens=9)[1] == [
@@ -126,7 +126,7 @@ def test_a_mistake_names_the_task(kwargs, said):
     assert said in str(raised.value)
 
 
-def test_an_empty_prompt_and_half_a_character_are_told_before_anything_runs():
+def test_an_empty_or_invalid_prompt_is_an_error_before_the_run():
     for prompt in ("", "half \ud800"):
         with pytest.raises(UsageError, match="theirs"):
             work_of(Instance(prompt))

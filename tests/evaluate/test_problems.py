@@ -1,4 +1,4 @@
-"""The bundled problems, and what is of their kind."""
+"""The bundled problems, and the test for similar texts."""
 
 from collections import Counter
 

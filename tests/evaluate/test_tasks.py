@@ -1,4 +1,4 @@
-"""Tasks: rows of many shapes become problems, with ids that stay and gold answers that can be graded against."""
+"""Tasks: rows become problems with permanent ids and readable gold answers."""
 
 import json
 from pathlib import Path
@@ -89,8 +89,9 @@ def test_a_file_may_have_a_mark_in_front_and_other_line_ends_within(tmp_path):
         ("[1]", "line 2 must be an object, got '[1]'"),
         ('{"answer": 1}', "line 2: it must have a column 'problem' or 'question' (its columns: answer)"),
         ('{"problem": "Find n."}', "line 2: it must have a column 'answer' (its columns: problem)"),
-        ('{"problem": "", "answer": 1}', "it must have a column 'problem' or 'question' with a text or an integer, got ''"),
-        ('{"problem": "n?", "answer": true}', "with a text or an integer, got True"),
+        ('{"problem": "", "answer": 1}', "it must have a column 'problem' or 'question' with a text or a number, got ''"),
+        ('{"problem": "n?", "answer": true}', "with a text or a number, got True"),
+        ('{"problem": "n?", "answer": NaN}', "with a text or a number, got nan"),
         ('{"problem": "n?", "answer": "x^2"}', "line 2: the gold answer 'x^2' cannot be read as integer"),
         ('{"problem": "n?", "answer": 1, "Correct Answer": 3, "Incorrect Answer 1": {}}', "must have a column 'incorrect answer 1'"),
     ],
@@ -105,7 +106,7 @@ def test_a_bad_row_is_named_before_anything_runs(tmp_path, line, told):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe"])
-def test_a_file_without_problems_is_told(tmp_path, content):
+def test_a_file_without_problems_is_an_error(tmp_path, content):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"rows\.jsonl"):
@@ -126,7 +127,7 @@ def test_a_task_has_its_own_instruction_unless_one_is_given():
     assert task("gpqa_diamond").with_instruction(Problem.of("x", answer_instruction="")).answer_instruction == ""
 
 
-def test_unknown_tasks_are_told_the_closest():
+def test_an_unknown_task_gets_the_closest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'aime24_figures'"):
         task("aime24figures")
     assert task("gpqa-diamond") is TASKS["gpqa_diamond"]

@@ -1,4 +1,4 @@
-"""Each family's prompts, held against what that family's published chat template renders."""
+"""Prompts of each model family, compared with its published chat template."""
 
 from pathlib import Path
 
@@ -54,12 +54,12 @@ def shown(parts):
 
 
 @pytest.mark.parametrize(("name", "talk"), PUBLISHED)
-def test_prompts_are_what_the_template_renders(name, talk):
+def test_prompts_equal_the_rendered_template(name, talk):
     assert shown(find_dialect(name).prompt({"talk": TALK, "spaced": SPACED, "ruled": RULED}[talk], "")) == PUBLISHED[name, talk]
 
 
 @given(EARLIER, TEXTS.map("".join))
-def test_whatever_was_said_the_pair_reads_what_its_own_template_renders(earlier, last):
+def test_prompts_of_any_conversation_equal_the_rendered_template(earlier, last):
     template = (Path(speculative.__file__).parent / "bundled" / "big" / "chat_template.jinja").read_text()
     turns = [*earlier, Message("user", last)]
     told = [{"role": turn.role, "content": turn.content} for turn in turns]
@@ -69,7 +69,7 @@ def test_whatever_was_said_the_pair_reads_what_its_own_template_renders(earlier,
 
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("after", [Message("assistant", "Well"), Message("system", "Be brief.")])
-def test_the_instruction_joins_the_last_message_of_the_user_whoever_spoke_last(name, after):
+def test_the_instruction_joins_the_last_message_of_the_user(name, after):
     said = shown(find_dialect(name).prompt([Message("user", "Hi"), Message("user", "1+1?"), after], "Box it."))
     assert "1+1?\nBox it." in said
     assert said.count("Box it.") == 1
@@ -77,7 +77,7 @@ def test_the_instruction_joins_the_last_message_of_the_user_whoever_spoke_last(n
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_rules_alone_are_told_with_the_instruction(name):
+def test_system_texts_alone_get_the_instruction(name):
     assert "Be brief.\nBox it." in shown(find_dialect(name).prompt(RULED[:1], "Box it."))
 
 

@@ -87,7 +87,7 @@ def test_every_dialect_can_be_asked_everything(name: str, question: Question) ->
     assert ("question" in said) == question.ask_follow_up
 
 
-def test_what_is_rewritten_stands_beside_the_problem_but_not_the_system_message() -> None:
+def test_a_rewrite_prompt_has_the_problem_without_the_system_message() -> None:
     said = "".join(str(part) for part in find_dialect("chatml").ask(Question("rewrite", "So."), MESSAGES, "").parts)
     assert "6*7?" in said
     assert "Be brief." not in said
@@ -110,7 +110,7 @@ def test_no_part_of_a_reply_off_the_scale_is_a_score(whole: str) -> None:
 
 
 @pytest.mark.parametrize("whole", ["9}", "67, 9.", "9, 0."])
-def test_a_reply_that_was_cut_is_no_score(whole: str) -> None:
+def test_a_truncated_reply_has_no_score(whole: str) -> None:
     assert parse_score(whole) is not None
     assert {parse_score(whole[:cut]) for cut in range(len(whole))} == {None}
 

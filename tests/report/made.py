@@ -1,4 +1,4 @@
-"""Run folders as tests make them: real chains of scripted models, and chains that say whatever a test wants."""
+"""Run folders for tests: chains of scripted models, and chains with a given text."""
 
 from __future__ import annotations
 

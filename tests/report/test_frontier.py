@@ -1,4 +1,4 @@
-"""Accuracy against cost: which points there are, which are best, and the line to beat."""
+"""Accuracy against cost: the points, the Pareto front and the line to beat."""
 
 from itertools import product
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_methods_without_a_point_are_named():
 
 
 @pytest.mark.parametrize("key", AXES)
-def test_a_method_without_a_value_is_no_point(key):
+def test_a_method_without_a_value_has_no_point(key):
     bare = [structs.replace(row, costs={}, share_kept=None, share_spent=None) for row in rows()]
     found = frontier(bare, key)
     assert len(found.points) == (5 if key in ("big_tokens", "seconds") else 0)

@@ -1,4 +1,4 @@
-"""A method looks the same in every picture, and points that coincide are all in sight."""
+"""A method looks the same in every picture, and coinciding points are visible."""
 
 from itertools import combinations, permutations
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a page shows is what was packed, and nothing in it is the page's own language."""
+"""A page shows the packed data, which cannot inject HTML or script."""
 
 import re
 
@@ -37,7 +37,7 @@ async def test_a_packed_chain_is_the_timeline_of_its_trace(policy, pair, problem
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_whatever_is_packed_comes_back_and_is_plain_letters(value):
+def test_packed_values_are_ascii_and_unpack_again(value):
     block = pack(value)
     assert re.fullmatch(rb"[A-Za-z0-9+/]*=*", block)
     assert unpack(block) == value

@@ -29,7 +29,7 @@ def test_the_same_label_in_two_folders_says_which(tmp_path):
     assert labels(one, one) == ["big_only", "vote"]
 
 
-def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
+def test_folders_of_one_name_are_labelled_by_their_parent(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "y").mkdir()
     assert labels(folder(tmp_path / "x" / "run", sample()), folder(tmp_path / "y" / "run", sample())) == [
@@ -38,7 +38,7 @@ def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
     ]
 
 
-def test_the_same_label_on_another_task_is_no_rival(tmp_path):
+def test_the_same_label_on_another_task_stays_as_it_is(tmp_path):
     assert labels(folder(tmp_path / "a", sample()), folder(tmp_path / "b", sample(task="math500"))) == ["big_only"] * 2
 
 
@@ -64,7 +64,7 @@ def test_tries_that_differ_in_the_seed_alone_are_epochs(tmp_path):
     assert [one.epoch for one, _ in found] == [0, 1, 2]
 
 
-def test_tries_of_one_seed_are_one_epoch_for_all_methods_in_whatever_order_they_came(tmp_path):
+def test_tries_of_one_seed_are_one_epoch_for_all_methods_in_any_order(tmp_path):
     made = [
         sample("big_only", seed=1),
         sample("big_only", seed=2),
@@ -129,7 +129,7 @@ def test_a_folder_without_samples_is_left_out_and_named(tmp_path):
         gather([empty])
 
 
-def test_a_folder_that_is_being_written_is_read_as_far_as_it_is(tmp_path):
+def test_an_unfinished_run_folder_is_read(tmp_path):
     with RunFolder(tmp_path / "a") as kept:
         kept.append(sample())
         with (tmp_path / "a" / SAMPLES).open("ab") as file:

@@ -1,4 +1,4 @@
-"""The tables of the terminal fit 80 columns, whatever they hold."""
+"""The tables of the terminal fit 80 columns."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What is drawn of a chain."""
+"""The timeline of a chain."""
 
 from collections import Counter
 
@@ -85,7 +85,7 @@ class Greedy(ScriptedEngine):
 
 @pytest.mark.parametrize("listened", [False, True])
 @pytest.mark.parametrize("script", ["So. " * 5_000, "So.</think>\n\nThe answer is" + " 7" * 5_000])
-async def test_the_text_of_a_call_that_ran_out_of_time_is_drawn_once_and_as_kept(script, listened):
+async def test_the_text_of_a_call_at_the_time_limit_is_drawn_once_as_kept(script, listened):
     async with Pair(ScriptedEngine(script, delay=0.01), ScriptedEngine(script)) as pair:  # far more than 2 s
         result = await asolve(
             Problem.of("How?", max_seconds=2, max_tokens=100_000), "big_only", pair=pair, listener=TraceRecorder() if listened else None

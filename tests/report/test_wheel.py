@@ -1,4 +1,4 @@
-"""What is installed can draw its pages: the front end is in the wheel."""
+"""The wheel contains the pages."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A run folder keeps what reached the disk, whatever happens to the process that wrote it."""
+"""A run folder keeps all written samples, also after a crash."""
 
 import pytest
 from samples import sample

@@ -1,4 +1,4 @@
-"""Where samples come from: complete, and without secrets."""
+"""The provenance of samples is complete and has no secrets."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Cached tokens that another chain computed: every method pays for what it computes alone, and for no more."""
+"""Cached tokens of other chains: every method pays for the tokens that it computes alone."""
 
 import pytest
 from hypothesis import given

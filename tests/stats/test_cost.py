@@ -1,4 +1,4 @@
-"""What chains cost in each view, and what is said of a price file that is wrong."""
+"""Costs of chains in each price view, and errors in price files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Intervals keep their promise: they hold the truth about 95 times of 100."""
+"""Intervals contain the true value in about 95 of 100 cases."""
 
 import math
 

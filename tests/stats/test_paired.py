@@ -1,4 +1,4 @@
-"""Paired differences: the test holds its rate also when differences are skewed, the interval holds the truth, pairs are pairs."""
+"""Paired differences: the error rate with skewed differences, intervals, and pairing."""
 
 import sys
 from math import comb
@@ -61,7 +61,7 @@ def test_many_problems_are_computed():
     assert differences([1] * 500 + [-1] * 500, 1).p_value() == pytest.approx(1)
 
 
-def test_problems_that_do_not_differ_are_no_proof_of_equality():
+def test_equal_results_do_not_prove_equality():
     low, high = differences([0] * 20, 1).interval()
     assert low < -0.05
     assert high > 0.05
@@ -129,7 +129,7 @@ def test_a_planted_difference_is_found(problems, epochs, power):
     assert held / 200 >= 0.92
 
 
-def test_a_contrast_takes_what_both_have():
+def test_a_contrast_uses_common_problems():
     ours = [sample(f"p{place}", "vote", usage={"small": Usage(produced_tokens=10, kept_tokens=10)}) for place in range(6)]
     theirs = [sample(f"p{place}", "big_only", correct=place < 2, epoch=epoch) for place in range(2, 8) for epoch in range(2)]
     prices = Prices.model_validate({"flops": {"parameters": {"big": 30.0, "small": 2.0}}})

@@ -1,4 +1,4 @@
-"""pass@k and maj@k are the means over all choices of k tries: held against counting them all."""
+"""pass@k and maj@k, compared with enumerating all choices of k tries."""
 
 from collections import Counter
 from itertools import combinations

@@ -118,6 +118,7 @@ def test_a_trace_of_version_1_still_opens(tmp_path: Path) -> None:
     trace = Trace.load(Path(__file__).with_name("version_1.jsonl"))
     usage = {role: (cost.produced_tokens, cost.kept_tokens, cost.cached_tokens) for role, cost in trace.usage().items()}
     assert usage == {"big": (86, 42, 566), "small": (34, 16, 201)}
+    assert trace.started.problem.prefill_every == 16
     assert {type(event).__name__ for event in trace.walk()} >= {"Started", "Child", "Became", "Wrote", "Ended"}
     trace.save(tmp_path / "again.jsonl")
     assert Trace.load(tmp_path / "again.jsonl") == trace

@@ -85,13 +85,13 @@ def _parameter(name: str, field: FieldInfo, schema: dict[str, Any]) -> MethodPar
     required = field.is_required()
     default = "" if required or field.default is None else _plain(field.get_default(call_default_factory=True, validated_data={}))
     kinds = [schema, *schema.get("anyOf", ())]
-    bounds = ", ".join(told.format(_plain(kind[bound])) for kind in kinds for bound, told in BOUNDS.items() if bound in kind)
+    bounds = ", ".join(words.format(_plain(kind[bound])) for kind in kinds for bound, words in BOUNDS.items() if bound in kind)
     return MethodParameter(name, _type(field.annotation), bounds, default, field.description or "", field.annotation, required)
 
 
 def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
     shown = parameter.default
-    told = Parameter(
+    flag = Parameter(
         help=parameter.help,
         group=group,
         show_default=(lambda _: shown) if shown else False,
@@ -99,8 +99,8 @@ def _flag(parameter: MethodParameter, group: Group) -> inspect.Parameter:
     )
     kind = _read_as(parameter.annotation)
     if parameter.required:
-        return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, told])
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, told])
+        return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, flag])
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, flag])
 
 
 def _read_as(annotation: Any) -> Any:

@@ -92,13 +92,13 @@ def ask(
     """Let the pair write one chain of thought, and its answer, for a problem."""
     made = build(method, params, with_)
     text = _text(problem, settings.seed)
-    asked = settings.problem(text)
+    prepared = settings.problem(text)
     if trace:
         check_writable(trace)
     if engines.bundled and not problems.is_similar(text):
         warn(FOREIGN)
     known = problems.find(text)
-    return _run(asked, made, engines, known.answer if known else None, json, trace)
+    return _run(prepared, made, engines, known.answer if known else None, json, trace)
 
 
 def _text(problem: str | None, seed: int) -> str:
@@ -109,7 +109,7 @@ def _text(problem: str | None, seed: int) -> str:
     return read_stdin()
 
 
-def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
+def _run(problem: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
     """Runs the chain and shows it, also if it was interrupted or failed."""
     console = open_console()
     recorder = _open_recorder(console, json, append_only(method))
@@ -117,7 +117,7 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     pair = engines.open()
     with recorder if isinstance(recorder, LivePainter | CountingRecorder) else nullcontext():
         try:
-            run_interruptible(_chain(asked, method, pair, recorder))
+            run_interruptible(_chain(problem, method, pair, recorder))
         except SpeculativeError as error:
             stopped = error
         if len(recorder.trace.events) > 1:
@@ -129,9 +129,9 @@ def _run(asked: Problem, method: Method, engines: EngineFlags, expected: str | N
     return 0
 
 
-async def _chain(asked: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
+async def _chain(problem: Problem, method: Method, pair: Pair, recorder: TraceRecorder) -> None:
     async with pair:
-        await asolve(asked, method, pair=pair, listener=recorder)
+        await asolve(problem, method, pair=pair, listener=recorder)
 
 
 def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceRecorder:

@@ -24,6 +24,8 @@ def _flags() -> type[BaseModel]:
             continue
         default = setting.get_default(call_default_factory=True, validated_data={})
         options: dict[str, Any] = {"group": groups[name]} if name in groups else {}
+        if name == "prefill_every":
+            options["name"] = ("--prefill-every", "--warm-every")
         if name in FLAG_GROUPS["Access"]:
             options |= {"negative": ()} | ({} if default else {"show_default": False} if default is not None else {})
         fields[name] = (Annotated[setting.annotation, Parameter(**options)], Field(default, description=setting.description))

@@ -87,9 +87,9 @@ def controls(rivals: Sequence[Contender], samples: Samples, prices: Prices | Non
     started += [_vote(rival, costs(samples[rival.label], prices).get(view), ballots, view) for rival in controlled]
     notes: list[str] = []
     wanted = [_next(control, None, notes) for control in started]
-    while asked := [one for one in wanted if one]:
-        found = yield [asking for _, asking in asked]
-        wanted = [_next(control, found.get(asking.label, ()), notes) for control, asking in asked]
+    while running := [one for one in wanted if one]:
+        found = yield [control_method for _, control_method in running]
+        wanted = [_next(control, found.get(control_method.label, ()), notes) for control, control_method in running]
     return notes
 
 
@@ -135,8 +135,8 @@ def _chance(rival: Contender, samples: Sequence[Sample]) -> Control:
             return None
         if (aim := _aimed(tried, target)) in tried:
             break  # at an end: no share comes nearer
-    told = f"{rival.label}: the closest random_switch differs by {100 * off:.1f} points in kept share, more than {100 * CLOSE:.0f}"
-    return f"{told}; use more problems or epochs"
+    difference = f"{rival.label}: the closest random_switch differs by {100 * off:.1f} points in kept share, more than {100 * CLOSE:.0f}"
+    return f"{difference}; use more problems or epochs"
 
 
 def _aimed(tried: Mapping[float, float], target: float) -> float:
@@ -155,9 +155,9 @@ def _aimed(tried: Mapping[float, float], target: float) -> float:
 
 def _switch(rival: Contender, big_share: float) -> Contender:
     unit = rival.method.switch_unit
-    told = "unit=step" if unit == "step" else f"switch_chunk={unit}"
+    unit_param = "unit=step" if unit == "step" else f"switch_chunk={unit}"
     answer = "" if rival.method.answer_by == "big" else f",answer_by={rival.method.answer_by}"
-    return _like(rival, f"random_switch(big_share={big_share:g},{told}{answer})")
+    return _like(rival, f"random_switch(big_share={big_share:g},{unit_param}{answer})")
 
 
 def _vote(rival: Contender, own: Cost | None, ballots_for: Ballots | None, view: View) -> Control:

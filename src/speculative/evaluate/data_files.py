@@ -25,7 +25,7 @@ LONGEST_FIELD = 1 << 24
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Yields the rows, each with its place in words.
+    """Yields the rows, each with a description of its place.
 
     Raises `UsageError` that names the file and the row.
     """
@@ -100,6 +100,7 @@ def _parquet(data: bytes, name: str) -> list[Row]:
             f"{name} is Parquet, which needs polars; install it with: pip install 'speculative-reasoning[tables]', or give JSON lines"
         ) from None
     try:
-        return polars.read_parquet(io.BytesIO(data)).to_dicts()
+        short = polars.selectors.by_dtype(polars.Float32).cast(polars.String).cast(polars.Float64)  # 24.1 and not 24.100000381
+        return polars.read_parquet(io.BytesIO(data)).with_columns(short).to_dicts()
     except Exception as error:  # noqa: BLE001  the package has many kinds of errors
         raise UsageError(f"{name} is damaged Parquet: {str(error).splitlines()[0][:200]}; write it again") from None

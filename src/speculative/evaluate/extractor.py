@@ -65,8 +65,8 @@ class Extractor:
         Raises the errors of engines.
         """
         tail = text[-2 * WINDOW :]
-        asked = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
-        body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": TOKENS}
+        messages = [{"role": "user", "content": PROMPT.format(question=question, text=tail)}]
+        body = {"model": self.name, "messages": messages, "temperature": 0, "max_tokens": TOKENS}
         reply = _content(await self._client.post("chat/completions", body, "extract"), self._client.name)
         return (f"\\boxed{{{reply}}}", self.name) if reply and _is_quoted(" ".join(reply.split()), " ".join(tail.split())) else None
 

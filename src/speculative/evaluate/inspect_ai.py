@@ -144,9 +144,9 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
         total_tokens=prompt + produced,
         reasoning_tokens=produced - answering,
     )
-    told: list[Content] = [ContentReasoning(reasoning=thinking)] if thinking else []
+    thoughts: list[Content] = [ContentReasoning(reasoning=thinking)] if thinking else []
     text = chain.answer if isinstance(chain, Sample) else chain.text
-    message = ChatMessageAssistant(content=[*told, ContentText(text=text)], model=model, source="generate")
+    message = ChatMessageAssistant(content=[*thoughts, ContentText(text=text)], model=model, source="generate")
     metadata = {
         "seconds": chain.seconds,
         "usage": {role: {name: getattr(cost, name) for name in cost.__struct_fields__} for role, cost in chain.usage.items()},
@@ -210,10 +210,10 @@ def pose(task_name: str, seed: int = 0) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         problem, epoch = str(state.sample_id), state.epoch - 1
-        told = task(task_name).instruction
-        state.user_prompt.metadata = {POSED: {"problem": problem, "epoch": epoch, "instruction": told}}
+        instruction = task(task_name).instruction
+        state.user_prompt.metadata = {POSED: {"problem": problem, "epoch": epoch, "instruction": instruction}}
         if not isinstance(get_model().api, SpeculativeModel):
-            state.user_prompt.text += f"\n{told or Qwen3.answer_instruction}"
+            state.user_prompt.text += f"\n{instruction or Qwen3.answer_instruction}"
         return await generate(state, seed=derive_seed(seed, problem, epoch))
 
     return solve

@@ -99,8 +99,8 @@ def _log(run: Run, samples: Sequence[Sample], created: datetime, number: int) ->
 
 def _sample(sample: Sample, trace: Trace | None, model: str) -> EvalSample:
     output = model_output(model, sample, trace)
-    asked = [_message(message) for message in trace.started.problem.messages] if trace else []
-    messages: list[ChatMessage] = [*asked, output.message]
+    prompt = [_message(message) for message in trace.started.problem.messages] if trace else []
+    messages: list[ChatMessage] = [*prompt, output.message]
     more = {"level": sample.level, "epoch_seed": sample.seed, "undecided": sample.undecided, "trace": sample.trace}
     score = Score(
         value=CORRECT if sample.correct else INCORRECT, answer=sample.found, explanation=sample.why, metadata={"vote": sample.vote}
@@ -108,7 +108,7 @@ def _sample(sample: Sample, trace: Trace | None, model: str) -> EvalSample:
     return EvalSample(
         id=sample.problem,
         epoch=sample.epoch + 1,
-        input=asked or sample.problem,
+        input=prompt or sample.problem,
         target=sample.gold,
         messages=messages,
         output=output,

@@ -301,10 +301,10 @@ class ControlSchedule:
     resumed run gets the same rounds. `view` is the price view of controls at equal cost; None plans no controls.
     """
 
-    def __init__(self, asked: Sequence[EvalCell], samples: Sequence[Sample], prices: Prices | None, view: View | None) -> None:
+    def __init__(self, requested: Sequence[EvalCell], samples: Sequence[Sample], prices: Prices | None, view: View | None) -> None:
         self.cells: list[EvalCell] = []
         self.notes: list[str] = []
-        self._asked, self._samples, self._prices = list(asked), samples, prices
+        self._requested, self._samples, self._prices = list(requested), samples, prices
         self._view: View | None = view
         self._started = False
         self._last: list[tuple[EvalCell, Rounds, list[EvalCell]]] = []
@@ -315,7 +315,7 @@ class ControlSchedule:
         The previous round must be finished.
         """
         if not self.cells:
-            return self._add(self._asked)
+            return self._add(self._requested)
         if self._view and not self._started:
             self._started = True
             return self._add(self._first_controls(self._view))
@@ -325,7 +325,7 @@ class ControlSchedule:
     @property
     def controlled(self) -> bool:
         """True if the schedule has a control."""
-        return len(self.cells) > len(self._asked)
+        return len(self.cells) > len(self._requested)
 
     def _add(self, cells: list[EvalCell]) -> list[EvalCell]:
         for cell in cells:
@@ -336,7 +336,7 @@ class ControlSchedule:
     def _first_controls(self, view: View) -> list[EvalCell]:
         """Returns the first controls of every task and seed."""
         groups: dict[tuple[str, int], list[EvalCell]] = {}
-        for cell in self._asked:
+        for cell in self._requested:
             groups.setdefault((cell.task.name, cell.problem.seed), []).append(cell)
         found: list[EvalCell] = []
         for group in groups.values():
@@ -347,11 +347,11 @@ class ControlSchedule:
     def _follow(self, first: EvalCell, rounds: Rounds, found: Samples | None) -> list[EvalCell]:
         """Returns the next controls of a task."""
         try:
-            asked: list[Contender] = next(rounds) if found is None else rounds.send(found)
+            contenders: list[Contender] = next(rounds) if found is None else rounds.send(found)
         except StopIteration as over:
             self.notes += over.value
             return []
-        cells = [first.like(contender) for contender in asked]
+        cells = [first.like(contender) for contender in contenders]
         self._last.append((first, rounds, cells))
         return cells
 
@@ -423,25 +423,25 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
 
     `extract` looks for the answer if the grader finds none in the text.
     """
-    asked, kind = one.task_problem, one.task_problem.kind
-    found = await extract(asked.problem, result.text) if extract and not extract_answer(result.text) else None
+    task_problem, kind = one.task_problem, one.task_problem.kind
+    found = await extract(task_problem.problem, result.text) if extract and not extract_answer(result.text) else None
     text = found[0] if found else result.text
-    more: dict[str, Any] = {"question": asked.problem, "tolerance": one.settings.get("tolerance", 0)}
-    verdict = await grade_async(text, asked.answer, kind, **more) if kind else UNGRADED
+    more: dict[str, Any] = {"question": task_problem.problem, "tolerance": one.settings.get("tolerance", 0)}
+    verdict = await grade_async(text, task_problem.answer, kind, **more) if kind else UNGRADED
     return Sample(
-        task=asked.task,
+        task=task_problem.task,
         label=one.contender.label,
         method=result.method,
         params=result.params,
         settings=dict(one.settings),
-        problem=asked.id,
-        level=str(asked.level),
+        problem=task_problem.id,
+        level=str(task_problem.level),
         epoch=one.epoch,
         seed=result.seed,
-        gold=asked.answer,
+        gold=task_problem.answer,
         answer=result.text,
         found=verdict.answer,
-        vote=vote_key(verdict.answer, kind, asked.problem) if kind else None,
+        vote=vote_key(verdict.answer, kind, task_problem.problem) if kind else None,
         correct=verdict.correct,
         why=f"{verdict.why} (the answer was found by {found[1]})" if found else verdict.why,
         finish_reason=result.finish_reason or "",

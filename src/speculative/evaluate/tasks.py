@@ -6,10 +6,12 @@ Problems come from the public data set, or from a file (`data_files`) with the s
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -75,8 +77,8 @@ class Task(Struct, frozen=True):
             gold, listed = shown.gold, "\n".join(f"({LETTERS[place]}) {option}" for place, option in enumerate(shown.options))
         else:
             gold, listed = _text(columns, ANSWER).rpartition("####")[2].strip(), ""  # GSM8K has the answer after its solution
-        asked = self.prompt.format(problem=text, options=listed).strip()
-        return TaskProblem(self.name + "-" + digest(asked), asked, gold, _level(columns), self.name, self.kind)
+        prompt = self.prompt.format(problem=text, options=listed).strip()
+        return TaskProblem(self.name + "-" + digest(prompt), prompt, gold, _level(columns), self.name, self.kind)
 
 
 def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
@@ -195,7 +197,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
 
 
 def rows(task: Task, data: Path | None = None) -> Iterator[tuple[str, Row]]:
-    """Yields the rows of a task's data, each with its place in words."""
+    """Yields the rows of a task's data, each with a description of its place."""
     if data is None:
         assert task.dataset, "the bundled problems have no rows"
         for number, row in enumerate(_dataset_rows(task.dataset, task.config, task.split), 1):
@@ -273,12 +275,13 @@ def _check_unlike(options: Sequence[str]) -> None:
 def _text(columns: Row, names: Sequence[str]) -> str:
     value = next((columns[name] for name in names if columns.get(name) is not None), None)
     if empty := [name for name in names if value is None and name in columns]:
-        raise UsageError(f"its column {empty[0]!r} cannot be empty; write a text or an integer")
+        raise UsageError(f"its column {empty[0]!r} cannot be empty; write a text or a number")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value)
+    if not number and not (isinstance(value, str) and value.strip()):
         wanted = " or ".join(map(repr, names))
-        there = "" if value is None else f" with a text or an integer, got {value!r}"
+        there = "" if value is None else f" with a text or a number, got {value!r}"
         raise UsageError(f"it must have a column {wanted}{there} (its columns: {', '.join(columns) or 'none'})")
     return str(value).strip()
 

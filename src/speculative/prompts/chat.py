@@ -1,4 +1,4 @@
-"""The dialect of models behind a chat endpoint: every question is a turn of its own, and no reply is begun for the model."""
+"""The dialect of models behind a chat endpoint, where every question is a turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialTok
 
 
 class Chat(Dialect):
-    """Turns of a conversation. The thinking so far is the assistant's turn before the question."""
+    """Turns of a conversation.
+
+    The thinking so far is the assistant's turn before the question. The library begins no reply for the model.
+    """
 
     name = "chat"
     think_start = think_end = ""

@@ -47,7 +47,7 @@ def known_dialects() -> dict[str, Dialect]:
 
 
 def detect_dialect(tokenizer: Tokenizer) -> str:
-    """Returns the name of the first dialect whose special tokens the vocabulary has.
+    """Returns the name of the first dialect whose special tokens the tokenizer has.
 
     Raises `UsageError`.
     """

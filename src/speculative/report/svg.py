@@ -60,6 +60,6 @@ def _placed(found: re.Match[str]) -> str:
     words: list[str] = []
     for word in WORD.finditer(text):
         x, length = start + COLUMN * cell_len(text[: word.start()]), COLUMN * cell_len(word[0])
-        told = escape(word[0]).replace("\xa0", "&#160;")
-        words.append(f'<text{found["before"]} x="{x:.6g}"{found["y"]} textLength="{length:.6g}"{found["after"]}>{told}</text>')
+        escaped = escape(word[0]).replace("\xa0", "&#160;")
+        words.append(f'<text{found["before"]} x="{x:.6g}"{found["y"]} textLength="{length:.6g}"{found["after"]}>{escaped}</text>')
     return "".join(words)

@@ -147,7 +147,7 @@ class Trace:
         return trace
 
 
-OLD_NAMES = {b'"event":"warmed"': b'"event":"prefilled"', b'"prefill_every":': b'"prefill_every":', b'"verb":"warm"': b'"verb":"prefill"'}
+OLD_NAMES = {b'"event":"warmed"': b'"event":"prefilled"', b'"warm_every":': b'"prefill_every":', b'"verb":"warm"': b'"verb":"prefill"'}
 """Names in traces of version 1. Quotes inside of a text are escaped, so no text can hold one of them."""
 
 

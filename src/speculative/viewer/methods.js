@@ -34,11 +34,11 @@ export class MethodTables {
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
-      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On the problems and tries that both have. Interval and p speak of all problems like these; “p here” of these very problems, with other seeds." }), this.differences.element);
+      parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On common problems and tries. Interval and p are for all similar problems; “p here” is for these problems with other seeds." }), this.differences.element);
     }
     if (summaries.some((row) => Object.keys(row.pass_at).length)) {
       this.tries.show(summaries, [this.named("method", (row) => row.label), ...tryColumns(summaries)]);
-      parts.push(h("h3", { text: "Several tries" }), h("p", { class: "hint", text: "pass@k: some of k tries is right. maj@k: the answer that most of k tries give is right." }), this.tries.element);
+      parts.push(h("h3", { text: "Several tries" }), h("p", { class: "hint", text: "pass@k: one of k tries is right. maj@k: the most common answer of k tries is right." }), this.tries.element);
     }
     this.more.replaceChildren(...parts);
   }
@@ -62,13 +62,13 @@ function methodColumns(summaries) {
   const most = Math.max(...summaries.filter((row) => !row.control_of).map(together), 1);
   const views = Object.keys(VIEWS).filter((view) => summaries.some((row) => row.costs[view]));
   return [
-    { title: "right", about: "answers that are right, with a 95 % interval that takes the tries of one problem as one cluster", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
-    { title: "tokens a chain", about: "tokens that were produced for a chain, the mean: big's, small's, and of both those that were discarded", value: together, cell: (row) => tokens(row, most), left: true },
-    { title: "big tokens", about: "tokens that the big model produced for a chain, the mean", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
+    { title: "right", about: "right answers, with a 95 % interval that takes problems as clusters", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
+    { title: "tokens a chain", about: "mean tokens of a chain: big's, small's, and the discarded ones of both", value: together, cell: (row) => tokens(row, most), left: true },
+    { title: "big tokens", about: "mean tokens that the big model produced for a chain", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
     { title: "big kept", about: "the big model's share of the chain's tokens", value: (row) => row.share_kept, cell: (row) => number(percent(row.share_kept, 0)) },
-    { title: "big spent", about: "the big model's share of all tokens that were produced", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },
-    { title: "seconds", about: "wall time of a chain, the mean; point at it to read how many chains shared the engines (a ballot of a vote is one)", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds), `${brief(row.mean_concurrency)} chains shared the engines`) },
-    { title: "speed", about: `${BASELINE}'s seconds over the method's, on the same problems; none where one had to share the engines with more than twice as many chains`, value: (row) => row.speed, cell: (row) => number(row.speed === null ? "·" : `${row.speed.toFixed(2)}×`), down: true },
+    { title: "big spent", about: "the big model's share of all produced tokens", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },
+    { title: "seconds", about: "mean wall time of a chain; the tooltip has the mean number of concurrent chains (each ballot of a vote counts as one)", value: (row) => row.seconds, cell: (row) => number(brief(row.seconds), `${brief(row.mean_concurrency)} chains shared the engines`) },
+    { title: "speed", about: `${BASELINE}'s seconds over the method's, on the same problems; none if their concurrency differs by more than a factor of two`, value: (row) => row.speed, cell: (row) => number(row.speed === null ? "·" : `${row.speed.toFixed(2)}×`), down: true },
     ...views.map((view) => ({ title: VIEWS[view][0], about: VIEWS[view][1], value: (row) => row.costs[view]?.chain, cell: (row) => money(row.costs[view]) })),
     { title: "chains", about: "chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },
   ];
@@ -76,9 +76,9 @@ function methodColumns(summaries) {
 
 function differenceColumns() {
   return [
-    { title: "difference", about: "by how much more the method is right, in points, with a 95 % interval", value: (row) => row.difference, cell: difference, down: true, left: true },
-    { title: "p", about: "of no difference over all problems like these", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
-    { title: "p here", about: "of no difference on these very problems, with other seeds: McNemar's exact test", value: (row) => row.p_here, cell: (row) => number(chance(row.p_here)) },
+    { title: "difference", about: "difference in accuracy, in points, with a 95 % interval", value: (row) => row.difference, cell: difference, down: true, left: true },
+    { title: "p", about: "p-value of no difference over all similar problems", value: (row) => row.p, cell: (row) => number(chance(row.p)) },
+    { title: "p here", about: "p-value of no difference on these problems with other seeds: McNemar's exact test", value: (row) => row.p_here, cell: (row) => number(chance(row.p_here)) },
     { title: "big kept", about: "the big model's share of the chain's tokens, of both", value: (row) => row.share_kept[0], cell: (row) => number(row.share_kept.map((share) => percent(share, 0)).join(" vs ")) },
     ...Object.keys(VIEWS).map((view) => ({ title: VIEWS[view][0], about: `what the one costs over what the other costs: ${VIEWS[view][1]}`, value: (row) => row.costs[view], cell: (row) => number(row.costs[view] === undefined ? "·" : `${row.costs[view].toFixed(2)}×`) })),
     { title: "chains", about: "pairs of chains, and on how many problems", value: (row) => row.chains, cell: (row) => number(`${count(row.chains)} / ${count(row.problems)}`), down: true },

@@ -110,7 +110,7 @@ class ProblemRow {
     if (this.body.hidden) {
       this.columns = this.rows.map((row) => new Column(row, this.list));
       this.body.replaceChildren(
-        h("p", { class: "asked", text: this.stated.text || "The text of this problem was not kept: it has no trace." }),
+        h("p", { class: "asked", text: this.stated.text || "The text of this problem was not kept, since it has no trace." }),
         h("p", { class: "gold" }, "the right answer is ", h("b", { text: this.stated.gold })),
         h("div", { class: "columns", tabindex: "0", role: "region", "aria-label": `chains for ${this.stated.id}` }, ...this.columns.map((column) => column.element)),
       );
@@ -173,9 +173,9 @@ const seen = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-const FINISHES = { stop: "came to its end", length: "the budget ran out", loop: "went in a loop", context: "the context was full", time: "the time was up" };
+const FINISHES = { stop: "finished", length: "token budget used up", loop: "steps repeat", context: "context full", time: "time limit reached" };
 
 function facts(row) {
   const tokens = Object.values(row.usage).reduce((sum, cost) => sum + cost.produced_tokens, 0);
-  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost on the way` : ""}`;
+  return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost` : ""}`;
 }

@@ -5,7 +5,7 @@ import { h, plural } from "./dom.js";
 export function provenance({ runs, library }) {
   const told = runs.flatMap((run) => {
     const entries = run.provenance.map((entry, place) => h("details", {}, h("summary", { text: titleOf(entry, place) }), list(entry)));
-    return [h("h3", { text: run.folder }), h("p", { class: "hint", text: `${plural(run.samples, "sample")}${entries.length ? "" : "; nothing more was put down of where they come from"}` }), ...entries];
+    return [h("h3", { text: run.folder }), h("p", { class: "hint", text: `${plural(run.samples, "sample")}${entries.length ? "" : "; no provenance was kept"}` }), ...entries];
   });
   return [...told, h("p", { class: "hint", text: `Written by speculative ${library}. This file needs no network, and asks for none.` })];
 }

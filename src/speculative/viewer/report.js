@@ -35,8 +35,8 @@ class ReportView {
   sections() {
     const tasks = this.tasks.length > 1 ? choice("task", this.tasks.map((task) => [task, task]), this.task, (task) => this.choose(task)) : null;
     return [
-      h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: "What a chain of thought costs, and whether it is right" }), this.lead, tasks),
-      section("frontier", "Accuracy against cost", this.axes, this.plot.element, h("p", { class: "hint", text: "Whiskers and band: 95 % intervals. Dotted: the Pareto front, methods that none on the same problems beats in both. Grey: random_switch at several shares, a coin; a method earns its keep above it. Hollow: a method's controls, in its colour: chance at the same share and small's vote at the same cost." })),
+      h("header", { class: "top" }, h("div", { class: "brand" }, logo(), h("span", { text: "Speculative Reasoning" })), h("h1", { text: "Accuracy and cost of chains of thought" }), this.lead, tasks),
+      section("frontier", "Accuracy against cost", this.axes, this.plot.element, h("p", { class: "hint", text: "Whiskers and band: 95 % intervals. Dotted: the Pareto front of methods on the same problems. Grey: random_switch at several shares, the line to beat. Hollow: the controls of a method in its colour, chance at the same share and small's vote at the same cost." })),
       section("methods", "Methods", this.tables.element),
       section("problems", "Problems and chains", this.filters, this.found, this.list.element),
       section("provenance", "Where this comes from", ...provenance(this.contents)),

@@ -26,12 +26,13 @@ OPEN = frozenset({UNREAD, SHAPE, MISSING})
 class Mathematics:
     """Compares mathematics in LaTeX.
 
-    `tolerance`: the relative difference that a rounded decimal may have, 0 for none.
+    `tolerance`: the relative difference that a rounded decimal may have, 0 for none. `base`: the base that the question asks for.
     """
 
-    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0) -> None:
+    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0, base: int | None = None) -> None:
         self._ask = ask
         self.tolerance = tolerance
+        self.base = base
 
     def equal(self, gold: str, answer: str) -> str:
         """Returns an empty text if the two are equal, else the reason."""
@@ -66,12 +67,22 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
             return "other brackets or another length"
         pairs = zip(gold.items, answer.items, strict=True)
         return next((why for one, other in pairs if (why := mismatch_reason(one, other, mathematics))), "")
+    if _same_digits(gold, answer, mathematics.base):
+        return ""
     if isinstance(gold, Words | Based) and type(gold) is type(answer):
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
         # a short word without \\text looks like a product of variables
         return "" if _words(gold) == _words(answer) else "words instead of a formula, or vice versa"
     return _shapes(gold, answer)
+
+
+def _same_digits(gold: Form, answer: Form, base: int | None) -> bool:
+    """Returns True for equal digits, where one side leaves out the asked base."""
+    plain, based = (answer, gold) if isinstance(gold, Based) else (gold, answer)
+    if not isinstance(based, Based) or based.base != base or isinstance(plain, Based):
+        return False
+    return isinstance(plain, Number | Math) and not plain.unit and latex(plain).upper() == based.digits
 
 
 def _shapes(gold: Form, answer: Form) -> str:
@@ -205,8 +216,12 @@ def _bags(gold: list[Form], answer: list[Form], mathematics: Mathematics) -> str
     if len(gold) != len(answer):
         intervals = all(isinstance(item, Group) for item in gold + answer)
         return MISSING if intervals and (len(gold) < 2 or len(answer) < 2) else f"{len(answer)} values where {len(gold)} are right"
+    if sum(isinstance(item, Bag) for item in gold) != sum(isinstance(item, Bag) for item in answer):
+        return "a set within a set instead of its values, or vice versa"
     for one in gold:
-        found = next((other for other in answer if not mismatch_reason(one, other, mathematics)), None)
+        # a set within a list is no value of it, not even one of a single value
+        alike = (other for other in answer if isinstance(other, Bag) == isinstance(one, Bag))
+        found = next((other for other in alike if not mismatch_reason(one, other, mathematics)), None)
         if found is None:
             return MISSING
         answer.remove(found)

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from speculative.answers import matching_brace, parse_number, strip_spaces
+from speculative.evaluate.grading.spelled import parse_words
 from speculative.evaluate.grading.units import split_unit
 
 
@@ -92,11 +93,19 @@ DEPTH = 64
 
 
 class QuestionHints(Struct, frozen=True):
-    """The hints of a question: percents, a number base, and counted nouns."""
+    """Facts about an answer that its question settles.
+
+    Attributes:
+        percent: numbers are percentages.
+        base: the base in which numbers are written.
+        nouns: words that may be units.
+        trusted: the text is a gold answer, in which all words behind a number are units.
+    """
 
     percent: bool = False
     base: int | None = None
     nouns: frozenset[str] = frozenset()
+    trusted: bool = False
 
 
 NO_HINTS = QuestionHints()
@@ -125,7 +134,7 @@ _WORDS = re.compile(rf"(?=.*[A-Za-z]{{4}}){_WORD}(?: {_WORD})*")
 _MATRIX_KIND = r"\{[pbBv]?(?:small)?(?:matrix|array)\}"
 _MATRIX = re.compile(rf"\\begin{_MATRIX_KIND}(?:\{{[lcr|]*\}})?(.*)\\end{_MATRIX_KIND}", re.DOTALL)
 _REALS = re.compile(r"\\mathbb ?\{? ?R ?\}?|\\Reals|(?:\\text\{ ?)?all real(?: numbers|s)(?: ?\})?", re.IGNORECASE)
-_SETMINUS, _NOT_EQUAL = re.compile(r"\\setminus(?![a-z])"), re.compile(r"\\ne(?![a-z])")
+_SETMINUS, _NOT_EQUAL = re.compile(r"\\setminus(?![a-z])|[-/](?= ?\\\{)"), re.compile(r"\\ne(?![a-z])")
 _SEMICOLON = re.compile(";")
 _DECIMAL_COMMA = re.compile(r"([-+]?0),([0-9]{2,})")
 _MIXED = re.compile(r"(?<![0-9.}_^])([0-9]+) ?\\frac\{([0-9]+)\}\{([0-9]+)\}")
@@ -135,7 +144,10 @@ _OPAQUE = re.compile(
     r"|\\(?:wedge|vee|neg|sim|rightarrow|Rightarrow|leftrightarrow|iff|cap|subset|equiv|pmod|partial|nabla|forall|exists|perp|parallel)(?![a-z])"
 )
 """Matches LaTeX that the grammar misreads. It is compared as text."""
-_BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
+_BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\\in ?(?:{_REALS.pattern}) ?)?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
+_MULTIPLE = re.compile(r"([-+]?) ?([0-9]+(?:\.[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})? ?([a-z]|\\[a-z]+)")
+_SPELLED = re.compile(r"(.*[^ ]) ?(?:\\text\{ ?)?\(([A-Za-z]+(?:(?:,? |-)[A-Za-z]+)*)\)(?: ?\})?")
+_OUTWARD = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
 _CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
@@ -196,10 +208,14 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
         systems = [_read(part, False, hints) for part in parts]
         if all(isinstance(system, Bag) and all(isinstance(item, Equation) for item in system.items) for system in systems):
             return Bag(tuple(Group("(", ")", system.items) for system in systems if isinstance(system, Bag)))
-    for mark in (_CUP, _COMMA):
-        parts = split(text, mark)
-        if len(parts) > 1 and all(parts):
-            return Bag(_flat(_read(part, False, hints) for part in parts))
+    parts = split(text, _CUP)
+    if len(parts) > 1 and all(parts):
+        return Bag(_flat(_read(part, False, hints) for part in parts))
+    parts = split(text, _COMMA)
+    if len(parts) > 1 and all(parts):
+        return _unequal(parts, text, hints) or Bag(_elements(parts, hints))
+    if (spelled := _SPELLED.fullmatch(text)) and (value := _number(spelled[1], commas, hints)) is not None:
+        return value if isinstance(value, Number) and value.value == parse_words(spelled[2]) else _math(text, hints)
     shaped = _bracketed(text, hints) or _difference(text, hints) or _related(text, commas, hints) or _plus_minus(text, hints)
     return shaped or _math(text, hints)
 
@@ -235,6 +251,33 @@ def _without(holes: list[Form]) -> Form | None:
     return Bag(tuple(Group("(", ")", (low, high)) for low, high in pairwise(ends)))
 
 
+def _unequal(parts: list[str], text: str, hints: QuestionHints) -> Form | None:
+    r"""Reads `x \ne 1, x \ne 3` and `x \ne 1, 3` as the intervals that are left."""
+    names: set[str] = set()
+    holes: list[Form] = []
+    for part in parts:
+        sides = split(part, _NOT_EQUAL)
+        if len(sides) > 2 or (len(sides) == 2 and not _NAME.fullmatch(sides[0])) or (len(sides) == 1 and not names):
+            return None
+        names.update(strip_spaces(side) for side in sides[:-1])
+        holes.append(_read(sides[-1], True, hints))
+    rest = _without(holes) if len(names) == 1 else None
+    return Equation(names.pop(), rest, _math(text, hints)) if rest else None
+
+
+def _elements(parts: list[str], hints: QuestionHints) -> tuple[Form, ...]:
+    """Reads the parts of a list.
+
+    A set among them is one element, while the two values of a plus-minus are two.
+    """
+    forms = [(part, _read(part, False, hints)) for part in parts]
+    return tuple(item for part, form in forms for item in ((form,) if _is_set(part) else _flat([form])))
+
+
+def _is_set(text: str) -> bool:
+    return text == r"\emptyset" or text.startswith(r"\{")
+
+
 def _unwrapped(text: str) -> str:
     text = text.strip()
     while text.startswith("{") and matching_brace(text, 0) == len(text) - 1:
@@ -249,13 +292,11 @@ def _number(text: str, commas: bool, hints: QuestionHints) -> Form | None:
         spelled = next(part for part in found.groups()[1:] if part)
         base = base_named(spelled)
         digits = found[1].upper().lstrip("0") or "0"
-        return _in_base(digits, base) if base else None
+        return _in_base(digits, base, hints) if base else None
     value = parse_number(text, commas)
-    if value is not None and hints.base and re.fullmatch("[0-9]+", text):
-        return _in_base(text, hints.base)
     if value is not None:
         return Number(value)
-    rest, unit, factor = split_unit(text, hints.nouns)
+    rest, unit, factor = split_unit(text, hints.nouns, hints.trusted)
     value = parse_number(rest, commas) if rest != text else None
     if value is None:
         return None
@@ -275,8 +316,13 @@ def base_named(name: str) -> int | None:
     return base if base > 1 else None
 
 
-def _in_base(digits: str, base: int) -> Form:
-    return Number(Fraction(int(digits))) if base == 10 and digits.isdigit() else Based(digits.lstrip("0") or "0", base)
+def _in_base(digits: str, base: int, hints: QuestionHints) -> Form:
+    """Reads digits with their base.
+
+    Base ten gives a plain number, unless the question asks for another base.
+    """
+    plain = base == 10 and digits.isdigit() and hints.base in {None, 10}
+    return Number(Fraction(int(digits))) if plain else Based(digits.lstrip("0") or "0", base)
 
 
 def _words(text: str) -> Words | None:
@@ -295,11 +341,16 @@ def _bracketed(text: str, hints: QuestionHints) -> Form | None:
     if (found := _BUILDER.fullmatch(text)) and isinstance(form := _read(found[2], True, hints), Equation):
         return form
     for left, right in (("\\{", "\\}"), ("\\langle", "\\rangle")):
-        if text.startswith(left) and text.endswith(right) and _balanced(inner := text[len(left) : -len(right)]):
-            form = _read(inner, False, hints) if inner.strip() else Bag(())
-            items = form.items if isinstance(form, Bag) else (form,)
+        if text.startswith(left) and text.endswith(right) and balanced(inner := text[len(left) : -len(right)]):
+            inner = _unwrapped(inner)
+            form = _read(inner, False, hints) if inner else Bag(())
+            nested = _is_set(inner) and len(split(inner, _COMMA)) == 1 and left == "\\{"
+            items = form.items if isinstance(form, Bag) and not nested else (form,)
             return Bag(items) if left == "\\{" else Group(left, right, items)
-    if text[:1] in {"(", "["} and text[-1:] in {")", "]"} and _balanced(inner := text[1:-1]):
+    if (found := _OUTWARD.fullmatch(text)) and found[1] + found[3] != "[]":  # ]1, 2[ is the French (1, 2)
+        ends = tuple(_read(end, False, hints) for end in split(found[2], _COMMA))
+        return Group("(" if found[1] == "]" else "[", ")" if found[3] == "[" else "]", ends)
+    if text[:1] in {"(", "["} and text[-1:] in {")", "]"} and balanced(inner := text[1:-1]):
         parts = split(inner, _COMMA)
         if len(parts) > 1 and all(parts):
             return Group(text[0], text[-1], tuple(_read(part, False, hints) for part in parts))
@@ -331,7 +382,7 @@ def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
 
 
 def _inequality(text: str, hints: QuestionHints) -> Form | None:
-    """Reads x < a, a <= x < b and their mirror images as intervals of x.
+    """Reads x < a, a <= x < b, -2x > b and their mirror images as intervals of x.
 
     Other inequalities give None.
     """
@@ -343,16 +394,38 @@ def _inequality(text: str, hints: QuestionHints) -> Form | None:
     if not all(sign in {"<", "\\le"} for sign in signs):
         return None
     if len(sides) == 2:  # now a < x or x < a
-        upper = _NAME.fullmatch(sides[0])
+        upper = _NAME.fullmatch(sides[0]) or (_MULTIPLE.fullmatch(sides[0]) and not _NAME.fullmatch(sides[1]))
         sides, signs = (["", *sides], ["<", *signs]) if upper else ([*sides, ""], [*signs, "<"])
-    if not _NAME.fullmatch(sides[1]):
-        return None
     if sized := re.fullmatch(r"\| ?([a-z]) ?\|", sides[1]):
         return _sized(sized[1], sides, signs, text, hints)
-    low = _read(sides[0], True, hints) if sides[0] else _MINUS_INFINITY
-    high = _read(sides[2], True, hints) if sides[2] else INFINITY
+    factor, name = Fraction(1), sides[1]
+    if not _NAME.fullmatch(name):
+        multiple = _MULTIPLE.fullmatch(name)
+        value = parse_number(f"{multiple[1]}{multiple[2] or 1}") if multiple else None
+        if not multiple or not value:
+            return None
+        factor, name = value, multiple[3]
+    low = _divided(_read(sides[0], True, hints), factor) if sides[0] else _endless(-factor)
+    high = _divided(_read(sides[2], True, hints), factor) if sides[2] else _endless(factor)
+    if low is None or high is None:
+        return None
+    if factor < 0:
+        low, high, signs = high, low, signs[::-1]
     interval = Group("[" if signs[0] == "\\le" else "(", "]" if signs[1] == "\\le" else ")", (low, high))
-    return Equation(strip_spaces(sides[1]), interval, _math(text, hints))
+    return Equation(strip_spaces(name), interval, _math(text, hints))
+
+
+def _endless(sign: Fraction) -> Form:
+    return INFINITY if sign > 0 else _MINUS_INFINITY
+
+
+def _divided(form: Form, factor: Fraction) -> Form | None:
+    """Returns a number divided by an inequality's factor; other forms give None."""
+    if factor == 1:
+        return form
+    if isinstance(form, Math) and factor == -1 and not form.opaque:
+        return Math(f"-({form.latex})", form.unit)
+    return Number(form.value / factor, form.unit) if isinstance(form, Number) else None
 
 
 def _sized(name: str, sides: list[str], signs: list[str], text: str, hints: QuestionHints) -> Form | None:
@@ -376,7 +449,7 @@ def _plus_minus(text: str, hints: QuestionHints) -> Form | None:
     return Bag(tuple(_read(each.strip().removeprefix("+"), True, hints) for each in both))
 
 
-def _balanced(text: str, mixed: bool = True) -> bool:
+def balanced(text: str, mixed: bool = True) -> bool:
     """Returns True if all brackets match.
 
     In `mixed` text, which may hold intervals, ( and [ match each other.
@@ -393,7 +466,7 @@ def _balanced(text: str, mixed: bool = True) -> bool:
 
 
 def _math(text: str, hints: QuestionHints) -> Math:
-    rest, unit, factor = split_unit(text, hints.nouns)
+    rest, unit, factor = split_unit(text, hints.nouns, hints.trusted)
     if factor != 1 or unit == "%" or not rest:
         rest, unit = text, None
     latex = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", rest)
@@ -401,7 +474,7 @@ def _math(text: str, hints: QuestionHints) -> Math:
     latex = _MIXED.sub(lambda found: f"\\frac{{{int(found[1]) * int(found[3]) + int(found[2])}}}{{{found[3]}}}", latex)
     latex = _DECIMAL.sub(_exact, latex)
     latex = _CONSTANT_NAME.sub(lambda found: r"\Xi " if found[1] == "E" else r"\xi ", latex)  # E_1 is a variable
-    sound = _balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
+    sound = balanced(re.sub(r"\\[{}]", "", latex), mixed=False)
     return Math(latex.strip(), unit, bool(_OPAQUE.search(latex)) or not latex.strip() or not sound)
 
 

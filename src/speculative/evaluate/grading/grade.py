@@ -23,19 +23,13 @@ from speculative.answers import WINDOW, extract_answer, find_phrase, last_box, n
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
-from speculative.evaluate.grading.forms import NO_HINTS, Equation, Form, Number, QuestionHints, Rounded, base_named, read
+from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Number, QuestionHints, Rounded, balanced, read
+from speculative.evaluate.grading.question import read_hints
 from speculative.evaluate.grading.sandbox import GradingTimeoutError, Reply, checker, require
-from speculative.evaluate.grading.units import stem
+from speculative.evaluate.grading.units import is_scale, stem
 
 __all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
 
-_PERCENT = re.compile(
-    r"\b(?:what(?:['\u2019]s)?|which|how many|find|calculate|compute|determine|give|express)\s+(?:[\w'-]+\s+){0,5}?percent(?:age)?\b"
-    r"|\b(?:by what|as an?|nearest(?: whole)?|in|what is the overall)\s+(?:[\w'-]+\s+)?percent(?:age)?\b",
-    re.IGNORECASE,
-)
-_BASE = re.compile(r"(?:in|to|the)\s+base[-\s]*\$?\{?([0-9]{1,2}|[a-z]+)", re.IGNORECASE)
-_ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 """Matches texts that math-verify reads inexactly: it drops units and bases, and rounds decimals."""
 _CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
@@ -43,7 +37,8 @@ _CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
-PERCENT = QuestionHints(percent=True)
+_GOLD = QuestionHints(percent=True, trusted=True)
+"""How a whole number is read that is a gold answer."""
 
 
 class Verdict(Struct, frozen=True):
@@ -88,7 +83,7 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
     if len(answer) > WINDOW and kind != "letter":
         return Verdict(False, answer, f"too long for an answer: {len(answer)} characters, more than {WINDOW}")
     try:
-        why = _compared(answer, gold, kind, _question_hints(question), tolerance)
+        why = _compared(answer, gold, kind, read_hints(question), tolerance)
     except GradingTimeoutError as late:
         return Verdict(False, answer, str(late), undecided=True)
     except (RecursionError, ValueError):  # nested too deeply, or half a character
@@ -141,7 +136,7 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
             raise bad
         return
     if kind == "integer":
-        if _whole(gold, PERCENT) is None:
+        if _whole(gold, _GOLD) is None:
             raise bad
         return
     require()
@@ -151,10 +146,10 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
     if _CHOICE_GOLD.fullmatch(plain):
         return
     try:
-        parts = leaves(read(plain))
+        parts = leaves(read(plain, True, _GOLD))
     except (RecursionError, ValueError):
         raise bad from None
-    if any(_broken(part.latex) for part in parts):
+    if any(_is_broken(part.latex) for part in parts):
         raise bad
     parts = [part for part in parts if not part.opaque]
     if parts:
@@ -178,15 +173,17 @@ def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str
         return None
     if kind == "letter":
         return letter(answer)
+    hints = read_hints(question)
     try:
         if len(answer) > WINDOW:
             return normalize_answer(answer) or None
-        hints = _question_hints(question)
         if kind == "integer" and (whole := _whole(answer, hints)) is not None:
             return str(whole)
         form = read(normalize_latex(answer), True, hints)
     except (RecursionError, ValueError):
         form = None
+    if isinstance(form, Based) and form.base == hints.base:
+        return form.digits
     return str(form.value) if isinstance(form, Number) else normalize_answer(answer) or None
 
 
@@ -200,9 +197,8 @@ def _check_kind(kind: str) -> None:
         raise UnknownNameError("kind of grading", kind, list(get_args(Kind)))
 
 
-def _broken(latex: str) -> bool:
-    opened, closed = (sum(latex.count(sign) for sign in signs) for signs in ("([{", ")]}"))
-    return not latex.strip() or opened != closed
+def _is_broken(latex: str) -> bool:
+    return not latex.strip() or not balanced(re.sub(r"\\[{}]", "", latex))
 
 
 def _letter(answer: str, gold: str) -> str:
@@ -224,20 +220,16 @@ def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
 
 
 def _integer(answer: str, gold: str, hints: QuestionHints) -> str:
-    value, right = _whole(answer, structs.replace(hints, base=None)), _whole(gold, PERCENT)
+    value, right = _whole(answer, structs.replace(_with_words(hints, gold), base=None)), _whole(gold, _GOLD)
     if value is None or right is None:
         return "not an integer"
     return "" if value == right else "not equal"
 
 
-@cache
-def _question_hints(question: str) -> QuestionHints:
-    """Finds the hints of a question in the sentence that asks."""
-    base = _BASE.findall(question)
-    sentences = re.split(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+", question.strip())
-    asking = next((sentence for sentence in reversed(sentences) if _ASKS.search(sentence)), sentences[-1])
-    nouns = frozenset(stem(word) for word in re.findall("[A-Za-z]{3,}", asking))
-    return QuestionHints(bool(_PERCENT.search(asking)), base_named(base[-1]) if base else None, nouns)
+def _with_words(hints: QuestionHints, gold: str) -> QuestionHints:
+    """Adds the words of a gold answer, which are units in an answer too."""
+    words = frozenset(stem(word) for word in re.findall("[A-Za-z]{2,}", gold) if not is_scale(word))
+    return structs.replace(hints, nouns=hints.nouns | words)
 
 
 def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
@@ -259,7 +251,11 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
         return "" if letter(answer) == wanted and wanted in bare and not half else f"not the choice {wanted}"
     if strip_spaces(right) == strip_spaces(plain):
         return ""
-    pairs = [(one, other) for one in _readings(right, hints) for other in _readings(plain, hints)]
+    pairs: list[tuple[Form, Form]] = []
+    for percent in {hints.percent, False}:  # where a percent is asked for, 20% is 20 as well as one fifth
+        of_gold = structs.replace(hints, percent=percent, trusted=True)
+        of_answer = structs.replace(_with_words(hints, right), percent=percent)
+        pairs += [(one, other) for one in _readings(right, of_gold) for other in _readings(plain, of_answer)]
     with ExitStack() as stack:
         # the process starts only if shapes and exact numbers do not decide
         session = cache(lambda: stack.enter_context(checker.session()))
@@ -267,7 +263,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
         def ask(*request: str) -> Reply:
             return session()(*request)
 
-        mathematics = Mathematics(ask, tolerance)
+        mathematics = Mathematics(ask, tolerance, hints.base)
         why = min((mismatch_reason(one, other, mathematics) for one, other in pairs), key=bool)
         comparable = not _VAGUE.search(right + plain) and len(_CLOSED_INFINITY.findall(right)) == len(_CLOSED_INFINITY.findall(plain))
         if why in OPEN and comparable and mathematics.same_by_library(right, plain):

@@ -1,0 +1,25 @@
+"""Reads whole numbers in English words: eighteen, two hundred and five."""
+
+from __future__ import annotations
+
+_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_TEENS = ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SMALL = {word: value for value, word in enumerate(_ONES + _TEENS)} | dict(zip(_TENS, range(20, 100, 10), strict=True))
+_LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+
+
+def parse_words(text: str) -> int | None:
+    """Returns the whole number of some words, or None for other words."""
+    total = part = 0
+    words = [word for word in text.lower().replace("-", " ").replace(",", " ").split() if word != "and"]
+    for word in words:
+        if word in _SMALL:
+            part += _SMALL[word]
+        elif word == "hundred":
+            part = (part or 1) * 100
+        elif word in _LARGE:
+            total, part = total + (part or 1) * _LARGE[word], 0
+        else:
+            return None
+    return total + part if words else None
