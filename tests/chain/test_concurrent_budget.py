@@ -93,6 +93,8 @@ async def test_the_cap_of_a_service_on_drafts_holds_for_every_method() -> None:
         await chain.draft("big", 2, after=first)
     with pytest.raises(UsageError, match="at most 4 drafts here, got 5"):
         await chain.child().draft("big", 5)
+    with pytest.raises(UsageError, match="at most 2 drafts here, got 3"):
+        await run(Problem.of("6*7?"), build("logprob_subselect", {"sgen": 3}), scripted_pair("a", "b"), max_drafts=2)
 
 
 @settings(max_examples=40)

@@ -33,8 +33,8 @@ async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed:
         assert [draft.depth_tokens for draft in drafts] == [sum(each.tokens for each in draft.path()) for draft in drafts]
         for reader in ("big", "small"):
             seen = chain.parts.contexts.of(reader)
-            fresh = View(seen.engine, chain.problem, seen.same, {})
-            place = (chain.trace.ledger.pieces, drafts[-1] if drafts else None)
+            fresh = View(reader, seen.engine, chain.problem, seen.same, {})
+            place = (chain.trace.ledger.entries, drafts[-1] if drafts else None)
             assert seen.prefix(*place) == fresh.prefix(*place)
 
 

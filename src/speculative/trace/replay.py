@@ -21,7 +21,7 @@ from speculative.engines.base import (
 )
 from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
-from speculative.trace.trace import Trace
+from speculative.trace.trace import VERSION, Trace
 
 COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
 
@@ -38,6 +38,10 @@ class ReplayEngine:
     abilities = ABILITIES
 
     def __init__(self, trace: Trace, role: str, like: Engine) -> None:
+        if trace.version < VERSION:
+            raise ReplayMismatchError(
+                f"a trace of version {trace.version} cannot be replayed, as its seeds are counted in another way; run the chain again"
+            )
         card = trace.started.engines.get(role)
         if card is None:
             raise ReplayMismatchError(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
