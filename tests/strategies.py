@@ -113,6 +113,17 @@ POLICIES |= {
     "entropy_switch": st.fixed_dictionaries(
         {"threshold": st.sampled_from([0.0, 0.5]), "ahead": st.booleans(), "step_tokens": st.integers(1, 40)}
     ),
+    "advisor": st.fixed_dictionaries(
+        {
+            "trigger": st.sampled_from(["tag", "hesitation"]),
+            "tag": st.just("so"),
+            "words": st.just("so;7"),
+            "hesitate": st.integers(1, 2),
+            "max_calls": st.integers(0, 3),
+            "advice_tokens": st.integers(1, 20),
+        }
+    ),
+    "guide": st.fixed_dictionaries({"levels": st.integers(1, 3), "sure": st.sampled_from([0.5, 0.95]), "hint_tokens": st.integers(1, 20)}),
     "handoff": st.fixed_dictionaries({"tag": st.sampled_from(["so", "7*6"])}),
     "offload": st.fixed_dictionaries(
         {

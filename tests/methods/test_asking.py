@@ -1,10 +1,11 @@
-"""Small models that ask for help by tags: `handoff`, `relay`, `offload`."""
+"""Small models that ask for help by tags or get hints: `handoff`, `relay`, `offload`, `advisor`, `guide`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from msgspec import structs
 from solving import authors, counts, reasons, solved, texts
 
 from speculative import Pair, Result, solve
@@ -92,3 +93,84 @@ def test_big_may_end_the_thinking_within_a_part() -> None:
 
 def test_the_mode_of_the_published_code_is_an_alias() -> None:
     assert solved("spec_reason", "", "a</think>42").method == "offload"
+
+
+# ---- advisor --------------------------------------------------------------------------------------------------------
+
+
+def adviser(*advice: str) -> ScriptedEngine:
+    left = list(advice)
+    return ScriptedEngine(lambda seen, seed: left.pop(0) if "Write a hint" in seen else "never", name="big")
+
+
+def advised(whole: str, big: ScriptedEngine, **settings: Any) -> tuple[Result, list[str]]:
+    def script(seen: str, seed: int) -> str:
+        thought = seen.rpartition("<think>\n")[2]
+        for advice in ("Hint: One.\n\n", "Hint: Two.\n\n"):
+            thought = thought.replace(advice, "")
+        return "42" if "</think>" in thought else whole[len(thought) :]
+
+    small = ScriptedEngine(script, name="small")
+    result = solved("advisor", big, small, **settings)
+    return result, [seen for _, seen in small.calls]
+
+
+def test_small_asks_by_its_tag_and_only_small_reads_the_advice() -> None:
+    big = adviser(" One. ", "Two.")
+    result, seen = advised("a <advice>b <advice>c</think>", big)
+    assert (result.reasoning, result.text, authors(result)) == ("a <advice>b <advice>c", "42", "s")
+    assert seen[1].endswith("a <advice>Hint: One.\n\n")
+    assert not any("Hint: One" in read for _, read in big.calls)
+    assert (counts(result, "Asked", "big"), counts(result, "Noted")) == (2, 2)
+    assert result.usage["big"].kept_tokens == 0
+
+
+@pytest.mark.parametrize(("most", "asked"), [(0, 0), (1, 1), (3, 2)])
+def test_after_the_last_call_small_goes_on_without(most: int, asked: int) -> None:
+    result, _ = advised("a <advice>b <advice>c</think>", adviser("One.", "Two."), max_calls=most)
+    assert counts(result, "Asked", "big") == asked
+    assert result.reasoning == "a <advice>b <advice>c"
+
+
+def test_small_may_ask_by_hesitating() -> None:
+    settings = {"trigger": "hesitation", "hesitate": 2}
+    result, seen = advised("Wait.\n\nHmm.\n\nSo.\n\nWait.\n\n</think>", adviser("One."), **settings)
+    assert counts(result, "Asked", "big") == 1
+    assert seen[2].endswith("Hmm.\n\nHint: One.\n\n")
+    assert "Ask for advice" not in seen[0]
+
+
+def test_advice_that_says_nothing_is_not_noted() -> None:
+    assert counts(advised("a <advice>b</think>", adviser(" "))[0], "Noted") == 0
+
+
+# ---- guide ----------------------------------------------------------------------------------------------------------
+
+
+class Doubtful(ScriptedEngine):
+    """Sure of its tokens after so many hints."""
+
+    needed = 1
+
+    def _completion(self, prefix: Any, decoding: Any, seed: int) -> Any:
+        done = super()._completion(prefix, decoding, seed)
+        sure = self._tokenizer.show(prefix).count("Hint: ") >= self.needed
+        return structs.replace(done, logprobs=tuple(-0.01 if sure else -1.0 for _ in done.ids) if decoding.logprobs else None)
+
+
+@pytest.mark.parametrize(("needed", "levels", "hints"), [(1, 3, 1), (2, 3, 2), (3, 3, 3), (9, 3, 3), (9, 1, 1)])
+def test_hints_come_until_small_is_sure(needed: int, levels: int, hints: int) -> None:
+    small = Doubtful(lambda seen, seed: "42" if "</think>" in seen else "Step.\n\nEnd.</think>", name="small")
+    small.needed = needed
+    big = ScriptedEngine(lambda seen, seed: "Think.", name="big")
+    result = solved("guide", big, small, levels=levels)
+    assert (counts(result, "Asked", "big"), counts(result, "Noted")) == (hints, hints)
+    assert counts(result, "Rejected") == min(needed - 1, levels - 1, hints)
+    assert authors(result) == "s"
+    asked = [seen for _, seen in big.calls]
+    assert ["the plan" in seen for seen in asked] == [False, True, True][:hints]
+
+
+def test_without_a_hint_small_solves_alone() -> None:
+    result = solved("guide", "", "a</think>42")
+    assert (result.reasoning, counts(result, "Noted")) == ("a", 0)

@@ -19,6 +19,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "cue_switch": {},
     "draft_verify": {},
     "entropy_switch": {"threshold": 0.3},
+    "guide": {"levels": 2},
     "lead": {},
     "likelihood_verify": {},
     "lookahead": {},

@@ -148,7 +148,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         "answer_by": "small",
         "sequential_scale": 1,
         "early_exit": {"answer_by": "small", "every": 2, "agree": 4, "probe_tokens": 20},
-        "vote": {"answer_by": "small", "ballots": 3, "stop_early": False, "enough": None},
+        "vote": {"answer_by": "small", "ballots": 3, "stop_early": False, "plans": "", "enough": None},
     }
     assert append_only(build("small_only", {}, ["early_exit"]))
     assert not append_only(method)

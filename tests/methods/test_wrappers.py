@@ -175,6 +175,13 @@ def test_a_vote_may_stop_when_it_is_decided(answers: tuple[str, ...], wrapper: s
     assert result.text == ("2" if answers == ("1", "2", "1", "2", "2") and "enough" not in wrapper else "1")
 
 
+def test_each_ballot_is_told_its_plan() -> None:
+    pair = scripted_pair("a</think>42", "a</think>42")
+    solve("6*7?", "big_only", pair=pair, wrappers=["vote(ballots=3,plans=Draw it.; Guess.)"])
+    prompts = [seen for _, seen in pair["big"].calls if seen.endswith("<think>\n")]  # type: ignore[attr-defined]
+    assert [("Draw it." in seen, "Guess." in seen) for seen in prompts] == [(True, False), (False, True), (True, False)]
+
+
 # ---- budget forcing ---------------------------------------------------------------------------------------------------
 
 ROUNDS = ["One.\n\n</think>", "Two.\n\n</think>", "Three.\n\n</think>", "42"]

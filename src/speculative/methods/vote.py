@@ -9,6 +9,7 @@ from pydantic import Field
 from speculative.answers import extract_answer, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
+from speculative.methods.words import split_words
 
 
 class Vote(Wrapper):
@@ -20,8 +21,10 @@ class Vote(Wrapper):
     With `stop_early` the vote is over as soon as the chains that are still being written cannot change its answer, and with `enough` as
     soon as so many answers are equal: then it depends on the speed of the engines which of the equal chains is taken.
 
+    With `plans` each chain has a strategy behind its problem.
+
     Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171); `enough` is the fast mode of
-    SSR (arXiv 2505.15340).
+    SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 
     append_only: ClassVar[bool] = False
@@ -29,6 +32,7 @@ class Vote(Wrapper):
 
     ballots: int = Field(5, ge=1, description="chains that vote")
     stop_early: bool = Field(False, description="stop when the rest cannot change the answer")
+    plans: str = Field("", description="strategies, with semicolons between them; each chain is told the next one")
     enough: int | None = Field(None, ge=2, description="stop when so many answers are equal")
 
     @property
@@ -37,7 +41,8 @@ class Vote(Wrapper):
 
     async def run(self, chain: Chain) -> None:
         inner = answered_by(self.inner, self.answer_by) if "answer_by" in self.model_fields_set else self.inner
-        children = [chain.child(share=self.ballots) for _ in range(self.ballots)]
+        plans = split_words(self.plans) or ("",)
+        children = [chain.child(share=self.ballots, instruction=plans[place % len(plans)]) for place in range(self.ballots)]
         async with asyncio.TaskGroup() as group:
             tasks = {group.create_task(inner.run(child)): child for child in children}
             running, counted = set(tasks), Counter[str]()
