@@ -11,6 +11,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "chain.chain": ("Chain",),
     "chain.drafts": ("Draft",),
+    "chain.reply": ("Reply",),
     "chain.steps": ("STEP",),
     "engines.base": ("Engine",),
     "errors": ("EngineError", "MethodError", "SpeculativeError", "UsageError"),

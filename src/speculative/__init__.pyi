@@ -2,6 +2,7 @@
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
+from speculative.chain.reply import Reply
 from speculative.chain.steps import STEP
 from speculative.engines.base import Engine
 from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
@@ -30,6 +31,7 @@ __all__ = [
     "Pair",
     "Problem",
     "Question",
+    "Reply",
     "Result",
     "Role",
     "Sampling",

@@ -14,7 +14,8 @@ Role = Literal["big", "small", "judge"]
 ROLES: tuple[Role, ...] = ("big", "small")
 """The roles that every pair fills."""
 
-FinishReason = Literal["stop", "length", "loop", "context", "time"]
+FinishReason = Literal["stop", "length", "loop", "context", "time", "cancelled"]
+"""`cancelled` stands in the trace of a child only: its parent did not need it any more, or its work was cancelled."""
 Degrade = Literal["fail", "big", "small"]
 
 ANSWER_TOKENS = 1024
@@ -176,6 +177,13 @@ class Problem(Struct, frozen=True):
     def of(cls, text: str, **settings: Any) -> Problem:
         """Makes a problem of one user message."""
         return cls(messages=(Message("user", text),), **settings)
+
+    def with_instruction(self, text: str) -> Problem:
+        """Returns the problem with one more paragraph in the last message of the user."""
+        by_user = [place for place, message in enumerate(self.messages) if message.role == "user"] or [len(self.messages) - 1]
+        last = self.messages[by_user[-1]]
+        changed = structs.replace(last, content=f"{last.content}\n\n{text}")
+        return structs.replace(self, messages=(*self.messages[: by_user[-1]], changed, *self.messages[by_user[-1] + 1 :]))
 
     @property
     def reserve(self) -> int:

@@ -101,15 +101,17 @@ async def run(
     *,
     trace: Trace | None = None,
     prompts: Prompts | None = None,
+    max_drafts: int | None = None,
 ) -> Result:
     """Runs a method on a problem that has been checked.
 
     Args:
         trace: takes the chain's events; they remain there after a cancellation.
         prompts: the problem's prompt in tokens, from `tokenize_prompts`; without it the chain tokenizes on the event loop.
+        max_drafts: the most drafts that one call of the method may ask for; more raise `UsageError`.
     """
     pair.check_survivor(method, problem.degrade)
-    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), trace=trace, prompts=prompts)
+    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), max_drafts=max_drafts, trace=trace, prompts=prompts)
     cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=__version__))

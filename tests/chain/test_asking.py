@@ -47,6 +47,18 @@ async def test_a_drafts_logprobs_are_there_when_asked_for_and_finite() -> None:
     assert bare.logprobs == ()
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_draft_that_is_cancelled_in_any_turn_is_counted(turns: int) -> None:
+    chain = chain_of("abc", "abc")
+    task = asyncio.create_task(chain.draft("small", max_tokens=3))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await chain.close()
+    check_books(chain.trace, chain.engines)
+
+
 async def test_nothing_follows_a_draft_that_ended() -> None:
     chain = chain_of("a</think>")
     draft = await chain.draft("big")
@@ -59,7 +71,7 @@ async def test_without_room_drafts_are_empty_and_no_engine_is_called() -> None:
     chain = chain_of("a" * 99, max_tokens=16)
     await chain.write("big")
     drafts = await chain.draft("small", 2)
-    assert [draft.text for draft in drafts] == ["", ""]
+    assert [(draft.text, draft.no_room) for draft in drafts] == [("", True)] * 2
     assert chain.engines["small"].calls == []
 
 
@@ -225,7 +237,7 @@ async def test_a_side_question_never_enters_the_chain() -> None:
     chain = chain_of("abc", ["because.<|im_end|>"])
     await chain.write("big", max_tokens=2)
     draft = await chain.draft("big", max_tokens=1)
-    assert await chain.ask("small", "Why?", after=draft, n=2) == ["because."] * 2
+    assert [reply.text for reply in await chain.ask("small", "Why?", after=draft, n=2)] == ["because."] * 2
     assert chain.text == "ab"
     assert "abc\n</think>\n\n<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>" in chain.engines["small"].calls[0][1]
     usage = chain.trace.usage()["small"]
@@ -235,19 +247,20 @@ async def test_a_side_question_never_enters_the_chain() -> None:
 @pytest.mark.parametrize(("kind", "reply"), [("answer", "42}"), ("check", "7*6=42\n\n")])
 async def test_a_probe_stops_where_its_reply_is_complete(kind: Any, reply: str) -> None:
     chain = chain_of("", [f"{reply}and more"])
-    assert await chain.ask("small", Question(kind)) == [reply]
+    assert (await chain.ask("small", Question(kind))).text == reply
 
 
 async def test_ask_and_warm_do_nothing_where_there_is_no_room() -> None:
     chain = chain_of("a" * 999, max_tokens=2000, context=100)
     await chain.write("big")
     await chain.insert("b" * 100)
-    assert await chain.ask("big", "why?", n=2) == ["", ""]
+    replies = await chain.ask("big", "why?", n=2)
+    assert [(reply.no_room, reply.given) for reply in replies] == [(True, False)] * 2
     await chain.prefill("big")
     assert len(chain.engines["big"].calls) == 1
     spent = chain_of("a" * 99, max_tokens=64, max_produced=8)
     await spent.write("big")
-    assert await spent.ask("small", "why?") == [""]
+    assert (await spent.ask("small", "why?")).no_room
     await spent.prefill("small")
     assert spent.engines["small"].calls == []
 

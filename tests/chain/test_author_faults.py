@@ -14,7 +14,7 @@ from speculative.chain import progress
 from speculative.chain.progress import IDLE
 
 ENDLESS = "thinking " * 99
-HEAD = "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    async def think(self, chain):\n"
+HEAD = "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    append_only = False\n\n    async def think(self, chain):\n"
 FIRST = HEAD.count("\n") + 1
 """The line on which the body of `think` begins."""
 
@@ -279,7 +279,7 @@ def test_a_wrong_argument_is_named_with_its_line(tmp_path: Path, call: str, told
         ("reject('hello')", "reject: draft must be a draft, got 'hello'"),
         ("reject(5)", "reject: draft must be a draft, got 5"),
         ("stop(5)", "stop: reason must be a text, got 5"),
-        ("finish = 'banana'", "finish must be one of stop, length, loop, context, time, got 'banana'"),
+        ("finish = 'banana'", "finish must be one of stop, length, loop, context, time, cancelled, got 'banana'"),
         ("at_step(5)", "at_step: watcher must be an async function, got 5"),
         ("at_step(print)", "at_step: watcher must be an async function"),
         ("child(seed='x')", "child: seed must be a whole number, got 'x'"),

@@ -19,10 +19,10 @@ def test_without_a_cap_only_the_chain_is_limited() -> None:
 
 def test_the_thinking_leaves_the_answers_part() -> None:
     capped = budget(max_tokens=800, max_produced=80)
-    assert (capped.remaining(), capped.remaining(7), capped.remaining(answering=True)) == (70, 10, 80)
+    assert (capped.remaining(), capped.remaining(7), capped.remaining(use="answer")) == (70, 10, 80)
     capped.add_produced(70)
     assert capped.spent
-    assert (capped.remaining(), capped.remaining(answering=True)) == (0, 10)
+    assert (capped.remaining(), capped.remaining(use="answer")) == (0, 10)
 
 
 def test_a_reservation_counts_until_its_true_cost_is_known() -> None:
@@ -37,9 +37,9 @@ def test_children_share_what_is_left_and_never_take_anothers_part() -> None:
     capped = budget(max_produced=100)
     capped.add_produced(20)
     first, second = capped.split(2), capped.split(2)
-    assert first.remaining(answering=True) == second.remaining(answering=True) == 40
+    assert first.remaining(use="answer") == second.remaining(use="answer") == 40
     first.add_produced(40)
-    assert (first.spent, second.spent, second.remaining(answering=True), capped.remaining(answering=True)) == (True, False, 40, 40)
+    assert (first.spent, second.spent, second.remaining(use="answer"), capped.remaining(use="answer")) == (True, False, 40, 40)
     with second.reserve(30):
-        assert capped.remaining(answering=True) == 10
+        assert capped.remaining(use="answer") == 10
     assert budget().split(3).remaining() == 8192

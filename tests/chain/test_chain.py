@@ -252,7 +252,7 @@ async def test_resume_after_an_end_that_an_empty_draft_followed() -> None:
 
 
 async def test_rewind_takes_text_steps_and_endings_back() -> None:
-    chain = chain_of(f"{STEPS}</think>")
+    chain = chain_of(f"{STEPS}</think>", append_only=False)
     await chain.write("big", max_tokens=6)
     mark = chain.checkpoint()
     await chain.write("big")
@@ -265,19 +265,19 @@ async def test_rewind_takes_text_steps_and_endings_back() -> None:
 
 
 async def test_rewinding_to_an_end_is_ended_and_to_a_spent_budget_is_spent() -> None:
-    chain = chain_of("ab</think>")
+    chain = chain_of("ab</think>", append_only=False)
     await chain.write("big")
     mark = chain.checkpoint()
     await chain.rewind(mark)
     assert chain.finish == "stop"
-    chain = chain_of("a" * 99, max_tokens=16)
+    chain = chain_of("a" * 99, max_tokens=16, append_only=False)
     await chain.write("big")
     await chain.rewind(chain.checkpoint())
     assert chain.finish == "length"
 
 
 async def test_what_is_written_after_a_rewind_is_drawn_anew() -> None:
-    chain = chain_of(lambda seen, seed: f"{seed}</think>")
+    chain = chain_of(lambda seen, seed: f"{seed}</think>", append_only=False)
     mark = chain.checkpoint()
     first = (await chain.write("big")).text
     await chain.rewind(mark)
@@ -285,7 +285,7 @@ async def test_what_is_written_after_a_rewind_is_drawn_anew() -> None:
 
 
 async def test_a_mark_in_text_that_was_taken_back_leads_nowhere() -> None:
-    chain = chain_of("abcdef")
+    chain = chain_of("abcdef", append_only=False)
     start = chain.checkpoint()
     await chain.write("big", max_tokens=1)
     late = chain.checkpoint()
@@ -299,7 +299,7 @@ async def test_a_mark_in_text_that_was_taken_back_leads_nowhere() -> None:
 
 
 async def test_a_draft_of_before_hangs_off_the_end_again_after_a_rewind() -> None:
-    chain = chain_of("abcdef")
+    chain = chain_of("abcdef", append_only=False)
     mark = chain.checkpoint()
     draft = await chain.draft("big", max_tokens=3)
     await chain.write("big", max_tokens=1)
@@ -386,7 +386,7 @@ async def test_a_child_writes_its_own_chain_and_the_parent_can_take_it_over() ->
     def script(seen: str, seed: int) -> str:
         return f"{seed % 10}" if "</think>" in seen else f"{seed % 100}</think>"
 
-    chain = chain_of(script, max_tokens=100)
+    chain = chain_of(script, max_tokens=100, append_only=False)
     await chain.write("big")
     children = [chain.child(), chain.child()]
     for child in children:
@@ -403,7 +403,7 @@ async def test_a_child_writes_its_own_chain_and_the_parent_can_take_it_over() ->
 
 
 async def test_become_rejects_what_was_open_and_ends_what_was_under_way() -> None:
-    chain = chain_of("ab" * 50, delay=0.001)
+    chain = chain_of("ab" * 50, delay=0.001, append_only=False)
     child = chain.child()
     await child.write("big", max_tokens=2)
     before = await chain.draft("big", max_tokens=1)
@@ -417,7 +417,7 @@ async def test_become_rejects_what_was_open_and_ends_what_was_under_way() -> Non
 
 
 async def test_become_takes_only_a_child_that_is_at_rest() -> None:
-    chain = chain_of("abc", delay=0.001)
+    chain = chain_of("abc", delay=0.001, append_only=False)
     with pytest.raises(ChainStateError, match="no child of this one"):
         await chain.become(chain_of("abc"))
     child = chain.child()
@@ -451,7 +451,7 @@ async def test_a_grandchild_is_nested_and_its_cost_is_everybodys() -> None:
 
 @pytest.mark.parametrize("verb", ["write", "accept", "insert", "rewind", "become", "answer"])
 async def test_overlapping_exclusive_verbs_raise(verb: str) -> None:
-    chain = chain_of("abcdef", delay=0.001)
+    chain = chain_of("abcdef", delay=0.001, append_only=False)
     mark, child = chain.checkpoint(), chain.child()
     draft = await chain.draft("big", max_tokens=1)
     verbs = {

@@ -7,18 +7,20 @@ import random
 import pytest
 from strategies import babble, chain_of
 
-from speculative.chain.context import REMEMBERED, View
+from speculative.chain import context
+from speculative.chain.context import View
 from speculative.chain.drafts import Draft
 
 WORDS = ("so ", "é", "😀", "\n\n", "42 ")
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed: int) -> None:
+async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "REMEMBERED", 3000)  # some ten paths
     chance, script = random.Random(seed), babble(seed, WORDS * 9)
-    chain = chain_of(script, script, widths=(1, 1 + seed % 3), max_tokens=100_000)
+    chain = chain_of(script, script, widths=(1, 1 + seed % 3), max_tokens=100_000, append_only=False)
     drafts: list[Draft] = []
-    for turn in range(REMEMBERED + 40):
+    for turn in range(104):
         role, mark = chance.choice(["big", "small"]), chain.checkpoint()
         if turn % 30 == 29:
             await chain.accept(chance.choice(drafts), keep_descendants=turn % 60 == 29)
@@ -31,8 +33,8 @@ async def test_a_prefix_that_was_remembered_is_the_one_that_would_be_built(seed:
         assert [draft.depth_tokens for draft in drafts] == [sum(each.tokens for each in draft.path()) for draft in drafts]
         for reader in ("big", "small"):
             seen = chain.parts.contexts.of(reader)
-            fresh = View(seen.engine, chain.problem, seen.same, {})
-            place = (chain.trace.ledger.pieces, drafts[-1] if drafts else None)
+            fresh = View(reader, seen.engine, chain.problem, seen.same, {})
+            place = (chain.trace.ledger.entries, drafts[-1] if drafts else None)
             assert seen.prefix(*place) == fresh.prefix(*place)
 
 

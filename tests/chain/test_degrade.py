@@ -144,7 +144,7 @@ async def test_drafts_that_are_under_way_together_all_find_out() -> None:
     chain = chain_of(mortal_pair("abcdef", "xyz"))
     found = await asyncio.gather(*(chain.draft("small", max_tokens=3) for _ in range(4)), chain.ask("small", "well?"))
     assert [draft.author for draft in found[:4]] == ["big"] * 4
-    assert found[4] == ["abcdef"]
+    assert found[4].text == "abcdef"
     assert len(degraded(chain.trace)) == 1
     assert kinds(chain.trace).count("Cancelled") == 5
 
@@ -166,7 +166,7 @@ async def test_scores_and_questions_come_from_the_survivor() -> None:
     drafts = await chain.draft("small", 2)
     assert await chain.score("big", drafts) == [[-0.5] * 2] * 2
     assert drafts[0].scores == {"big": [-0.5] * 2}
-    assert await chain.ask("big", "why?", after=drafts[0]) == ["yes"]
+    assert (await chain.ask("big", "why?", after=drafts[0])).text == "yes"
     assert chain.reply_room("big", Question("free", "why?")) > 0
     assert chain.trace.usage()["small"].scored_tokens == 4
     await chain.prefill("big")
@@ -179,7 +179,8 @@ async def test_scores_and_replies_about_drafts_that_were_decided_on_are_empty() 
     work = [asyncio.create_task(chain.score("big", drafts)), asyncio.create_task(chain.ask("big", "why?", after=drafts[0]))]
     await asyncio.sleep(0)
     chain.reject(drafts)
-    assert await asyncio.gather(*work) == [[[], []], [""]]
+    scores, reply = await asyncio.gather(*work)
+    assert (scores, reply.finish) == ([[], []], "cut")
 
 
 async def test_warming_a_dead_server_loses_it() -> None:

@@ -29,8 +29,8 @@ def warmed(trace: Any) -> list[Prefilled]:
     return [event for event in trace.walk() if isinstance(event, Prefilled)]
 
 
-def chain_of(pair: Pair, every: int = 20, listener: Any = None, **problem: Any) -> Any:
-    return started(Problem.of("6*7?", prefill_every=every, **problem), pair, listener=listener)
+def chain_of(pair: Pair, every: int = 20, listener: Any = None, append_only: bool = True, **problem: Any) -> Any:
+    return started(Problem.of("6*7?", prefill_every=every, **problem), pair, listener=listener, append_only=append_only)
 
 
 @pytest.mark.parametrize("widths", [(1, 1), (2, 1), (1, 3)])
@@ -74,7 +74,7 @@ async def test_a_model_that_has_just_written_is_not_warmed() -> None:
 
 async def test_what_was_taken_back_has_not_been_seen() -> None:
     pair = scripted_pair(LONG, LONG, delay=PACE)
-    chain = chain_of(pair, every=20)
+    chain = chain_of(pair, every=20, append_only=False)
     mark = chain.checkpoint()
     await chain.write("big", max_tokens=30)
     await chain.rewind(mark)

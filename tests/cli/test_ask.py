@@ -40,7 +40,7 @@ def test_json_is_one_object_with_the_published_keys(cli):
     assert told["method"] == "small_only"
     assert told["params"] == {"answer_by": "small", "sequential_scale": 0}
     assert told["seed"] == 7
-    assert told["trace"]["speculative_trace"] == 2
+    assert told["trace"]["speculative_trace"] == 3
     assert told["trace"]["events"][0]["event"] == "started"
     assert list(told["usage"]) == ["big", "small"]
     for cost in told["usage"].values():

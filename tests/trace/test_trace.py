@@ -11,9 +11,11 @@ from strategies import scripted_pair
 
 from speculative import Result, Trace, asolve, solve
 from speculative.engines.base import Completion
-from speculative.errors import TraceFormatError
+from speculative.errors import ReplayMismatchError, TraceFormatError
 from speculative.files import write_file
+from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Answered, Call, Drafted, Judgement, Proposal, Wrote
+from speculative.trace.replay import ReplayEngine
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_an_empty_trace_has_no_beginning() -> None:
         (b"{}\n", "is not a trace"),
         (b"[1]\n", "is not a trace"),
         (b"\xff\xfe\n", "is not a trace"),
-        (b'{"speculative_trace": 99}\n', "of version 99, this library reads versions 1 to 2"),
+        (b'{"speculative_trace": 99}\n', "of version 99, this library reads versions 1 to 3"),
         (b'{"speculative_trace": 1}\n{"event":"rejec', "line 2 is damaged"),
         (b'{"speculative_trace": 1}\n{"event":"unheard_of"}\n', "line 2 is damaged"),
     ],
@@ -121,8 +123,18 @@ def test_a_trace_of_version_1_still_opens(tmp_path: Path) -> None:
     assert trace.started.problem.prefill_every == 16
     assert {type(event).__name__ for event in trace.walk()} >= {"Started", "Child", "Became", "Wrote", "Ended"}
     trace.save(tmp_path / "again.jsonl")
+    assert trace.started.problem.prefill_every == 16
     assert Trace.load(tmp_path / "again.jsonl") == trace
-    assert (tmp_path / "again.jsonl").read_bytes().startswith(b'{"speculative_trace":2}')
+    assert (tmp_path / "again.jsonl").read_bytes().startswith(b'{"speculative_trace":3}')
+
+
+def test_a_trace_of_version_2_opens_and_is_not_replayed() -> None:
+    """Version 2 saved it: beams, in which drafts were accepted and rejected."""
+    trace = Trace.load(Path(__file__).with_name("version_2.jsonl"))
+    assert {type(event).__name__ for event in trace.walk()} >= {"Drafted", "Accepted", "Rejected", "Ended"}
+    assert trace.ledger.kept == sum(cost.kept_tokens for cost in trace.usage().values()) > 0
+    with pytest.raises(ReplayMismatchError, match="a trace of version 2 cannot be replayed"):
+        ReplayEngine(trace, "big", ScriptedEngine(""))
 
 
 async def test_the_trace_holds_when_each_call_began_and_ended() -> None:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Literal
 
 from msgspec import Struct
 
 from speculative.problem import Problem
+
+Use = Literal["write", "draft", "question", "answer"]
+"""The purpose of a call: only the answer may use what is kept for it, and a draft leaves what is kept for questions."""
+
+STEP_TOKENS = 256
+"""The most that a call which ends with a step reserves at a time; under small caps it is a 16th of the cap."""
+
+LEAST_STEP = 16
+"""The least that such a call reserves, where there is so much."""
+
+QUESTION_TOKENS = 64
+"""The most that is kept free for questions while other calls are under way; under small caps it is a 16th of the cap."""
 
 
 class TokenLimit(Struct, frozen=True):
@@ -30,7 +43,7 @@ NO_EXTRA = TokenLimit(0)
 class Budget:
     """Counts everything that is generated for one problem, waste included, against `max_produced`.
 
-    A call that is under way counts with the most that it may produce: its reservation. Prefills in the background have a part of
+    A call that is under way counts with its reservation, the most that it may produce. Prefills in the background have a part of
     the cap of their own, one token for every `prefill_every`: their number depends on the clock, and the text must not.
     """
 
@@ -40,6 +53,7 @@ class Budget:
             self._prefills = cap // (problem.prefill_every + 1)
             cap -= self._prefills
         self._problem, self._cap, self._parent = problem, cap, parent
+        self.waiting: list[asyncio.Future[None]] = parent.waiting if parent else []
         self.produced = 0
         self.reserved = 0
 
@@ -51,17 +65,34 @@ class Budget:
     @property
     def spent(self) -> bool:
         """Whether nothing is left for the thinking."""
-        return self._cap is not None and self.unreserved() + self.reserved - self._answer_reserve() < 1
+        return self._cap is not None and self.unproduced() - self._answer_reserve() < 1
 
     def split(self, n: int) -> Budget:
         """Returns the budget of a child: one of `n` equal parts of what is left now."""
         return Budget(self._problem, None if self._cap is None else self.unreserved() // n, self)
 
-    def remaining(self, n: int = 1, *, answering: bool = False) -> int:
-        """Returns the tokens that each of `n` completions may have. Only the answer may use what is kept for the answer."""
+    def remaining(self, n: int = 1, use: Use = "write") -> int:
+        """Returns the tokens that each of `n` completions may have now."""
         if self._cap is None:
             return self._problem.max_tokens
-        return (self.unreserved() - (0 if answering else self._answer_reserve())) // n
+        return (self.unreserved() - (0 if use == "answer" else self._answer_reserve())) // n
+
+    def first_share(self, tokens: int, n: int, use: Use, bounded: bool) -> int:
+        """Returns the part of `tokens` that each of `n` completions reserves at first.
+
+        A `bounded` call ends with a step: it reserves a step's worth, and more when it gets there. Other drafts leave what is kept for
+        questions.
+        """
+        if self._cap is None or use in ("question", "answer"):
+            return tokens
+        if bounded:
+            return min(tokens, self._step_share())
+        return tokens if use == "write" else min(tokens, max(self.remaining(n) - self._share(QUESTION_TOKENS), 1))
+
+    def next_share(self, tokens: int, n: int, bounded: bool) -> int:
+        """Returns the part of `tokens` that each of `n` completions may have in addition, 0 for none."""
+        tokens = min(tokens, self.remaining(n))
+        return max(0, min(tokens, self._step_share()) if bounded else tokens)
 
     def unreserved(self) -> int:
         """Returns what neither was produced nor is reserved, here and in the budgets above."""
@@ -90,9 +121,41 @@ class Budget:
         self.reserved += tokens
         if self._parent:
             self._parent.add_reserved(tokens)
+        elif tokens < 0:
+            for waiter in self.waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.waiting.clear()
+
+    async def wait_for_room(self, wanted: int, n: int = 1, use: Use = "write") -> bool:
+        """Waits for the end of a call under way if its reservation leaves too little for `n` completions of `wanted` tokens.
+
+        Too little is less than a step's worth, and a question's worth for a question. Returns whether it waited: then ask again.
+        """
+        held = 0 if self._cap is None else self.unproduced() - self.unreserved()
+        question = self._share(QUESTION_TOKENS)
+        enough = min(wanted, max(question, 1) if use == "question" else self._step_share())
+        free = self.remaining(n, use) - (question if use in ("write", "draft") else 0)
+        if not held or free >= enough or self.remaining(n, use) + held // n < 1:
+            return False
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiting.append(waiter)
+        await waiter
+        return True
+
+    def unproduced(self) -> int:
+        """Returns what was not produced, reserved or not, here and in the budgets above."""
+        left = (self._cap or 0) - self.produced
+        return min(left, self._parent.unproduced()) if self._parent else left
 
     def _answer_reserve(self) -> int:
         return min(self._problem.reserve, (self._cap or 0) // 8)
+
+    def _step_share(self) -> int:
+        return max(self._share(STEP_TOKENS), LEAST_STEP)
+
+    def _share(self, most: int) -> int:
+        return min(most, (self._cap or 0) // 16)
 
 
 class Reservation:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Protocol
 
 from msgspec import structs
 
-from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit
+from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit, Use
 from speculative.chain.prefix_memory import PrefixMemory
+from speculative.chain.text_stream import EndRule, TextStream, cut, extended
 from speculative.engines.base import (
     HAS_FALLBACK,
     CallStats,
@@ -19,8 +21,10 @@ from speculative.engines.base import (
     Decoding,
     Engine,
     Ids,
+    RewardEngine,
     Scores,
     Tokenizer,
+    Top,
     UnfinishedCharacter,
     finite,
 )
@@ -52,14 +56,22 @@ class EngineCalls:
         self.closed = False
 
     async def score(
-        self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int
+        self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int, top: int = 0
     ) -> tuple[list[Scores], Call]:
         """Returns the log-probabilities of the continuations' tokens, and the cost of the call."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
-            scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats)
+            scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
         for prefix, ids in zip(prefixes, continuations, strict=True):
             self.memory.add(role, (*prefix, *ids))
         return scores, meter.cost
+
+    async def reward(self, role: str, engine: RewardEngine, texts: Sequence[Ids], seed: int) -> tuple[list[float], Call]:
+        """Returns the rewards of the texts, and the cost of the call."""
+        with CallMeter(self, role, "reward", seed, texts) as meter, TypedErrors(engine):
+            rewards = await engine.reward(texts, key=self.key, stats=meter.stats)
+        for text in texts:
+            self.memory.add(role, tuple(text))
+        return rewards, meter.cost
 
     async def close(self) -> None:
         """Cancels every running call and waits until its cost is recorded. No call can follow."""
@@ -135,11 +147,13 @@ class CallMeter:
 class EngineCall:
     """One call that writes: `decoding.n` completions for each prefix.
 
-    Its reservation in the `budget` lasts as long as its `with` block. Where a completion ends before its first character is
-    whole, it is asked for again with more tokens, up to `limit`.
+    Its reservation in the `budget` lasts as long as its `with` block. A call that is `bounded` by the end of a step reserves a part of
+    what it may write, and goes on with more when it gets there. Where a completion ends before its first character is whole, it is
+    asked for again with more tokens, up to `limit`.
 
-    `emit` passes text on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far.
-    `make_proposal`: `partial` becomes what it makes of the text that was written when the call was cut off.
+    `ends`, one rule for each prefix, find the token boundary at which a completion ends before the engine ends it. `emit` passes text
+    on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far. `make_proposal`:
+    `partial` becomes what it makes of the text that was written when the call was cut off.
     """
 
     def __init__(
@@ -153,22 +167,32 @@ class EngineCall:
         *,
         limit: TokenLimit = NO_EXTRA,
         budget: Budget | None = None,
+        use: Use = "write",
+        bounded: bool = False,
         has_fallback: bool = False,
+        ends: Sequence[EndRule | None] = (),
         emit: EmitText | None = None,
         on_tokens: Callable[[Ids], None] | None = None,
         make_proposal: MakeProposal | None = None,
     ) -> None:
         self.verb, self.role, self.engine, self.prefixes, self.decoding, self.limit = verb, role, engine, prefixes, decoding, limit
         self.partial: Proposal | None = None
-        self._calls, self._budget, self._has_fallback = calls, budget, has_fallback
+        self._calls, self._budget, self._bounded, self._has_fallback = calls, budget, bounded, has_fallback
+        self._use: Use = use
+        self._ends = ends if any(ends) else [None] * len(prefixes)
         self._emit, self._on_tokens, self._make_proposal = emit, on_tokens, make_proposal
-        self._streams = bool(emit or on_tokens) and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
-        self._streamed: list[int] = []
+        watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
+        self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
+        self._text = TextStream(engine.tokenizer, self._ends[0] if self._streams else None)
+        self._told, self._before = 0, tuple[int, ...]()
+        self._asked = decoding.max_tokens
         self._reservation: Reservation | None = None
 
     def __enter__(self) -> EngineCall:
         if self._budget:
-            self._reservation = self._budget.reserve(self.decoding.max_tokens * self.decoding.n * len(self.prefixes))
+            count = self.decoding.n * len(self.prefixes)
+            self._asked = self._budget.first_share(self.decoding.max_tokens, count, self._use, self._bounded)
+            self._reservation = self._budget.reserve(self._asked * count)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -198,17 +222,32 @@ class EngineCall:
 
     async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):
-            found = list(await self.engine.complete(self.prefixes, self.decoding, key=self._calls.key, stats=stats))
+            decoding = structs.replace(self.decoding, max_tokens=self._asked)
+            found = list(await self.engine.complete(self.prefixes, decoding, key=self._calls.key, stats=stats))
         for place, several in enumerate(found):
-            found[place] = await self._whole_characters(self.prefixes[place], several, stats)
+            several = [await self._grown(place, number, one, stats) for number, one in enumerate(several)]
+            found[place] = [self._cut(place, one) for one in await self._whole_characters(self.prefixes[place], several, stats)]
         return [completion for several in found for completion in several]
+
+    async def _grown(self, place: int, number: int, completion: Completion, stats: CallStats) -> Completion:
+        """Goes on with a completion that used up its part of what it may write."""
+        asked = self._asked
+        while completion.finish == "length" and len(completion.ids) >= asked and (more := self._extend(len(completion.ids))):
+            prefix = (*self.prefixes[place], *completion.ids)
+            self._before, stats.written = completion.ids, ()
+            with TypedErrors(self.engine):
+                decoding = self._resumed(place, number, len(completion.ids), more)
+                ((rest,),) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
+            completion, asked = extended(completion, rest), asked + more
+        return completion
 
     async def _whole_characters(self, prefix: Ids, several: list[Completion], stats: CallStats) -> list[Completion]:
         """Asks again for completions that end before their first character is whole."""
-        asked = self.decoding.max_tokens
+        asked = self._asked
         while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self.engine.tokenizer, one)}:
             if not (asked := self._longer(max(size or asked for size in short.values()))):
                 break
+            self._before = ()
             with TypedErrors(self.engine):
                 decoding = structs.replace(self.decoding, max_tokens=asked, stop=())  # past the place where it was cut
                 (again,) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
@@ -219,11 +258,28 @@ class EngineCall:
         return several
 
     async def _stream(self, stats: CallStats) -> Completion:
-        told, held, completion, to_bytes = 0, tuple[int, ...](), None, self.engine.tokenizer.to_bytes
+        decoding, before = structs.replace(self.decoding, max_tokens=self._asked), Completion((), "length")
+        while True:
+            part = await self._stream_part((*self.prefixes[0], *before.ids), decoding, stats)
+            if self._text.finish:
+                return cut(extended(before, part), len(self._text.ids), self._text.finish)
+            completion = extended(before, part) if before.ids else part
+            full = part.finish == "length" and len(part.ids) >= decoding.max_tokens
+            if not (full and (more := self._extend(len(completion.ids)))):
+                break
+            before, decoding = completion, self._resumed(0, 0, len(completion.ids), more)
+        (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
+        completion = self._cut(0, completion)
+        self._pass_on(kept_text(self.engine.tokenizer, completion)[0][self._told :], completion.ids)
+        return completion
+
+    async def _stream_part(self, prefix: Ids, decoding: Decoding, stats: CallStats) -> Completion:
+        """Reads one stream of the engine; what comes after the end of the text is not waited for."""
+        completion, seen = None, list[int]()
         with TypedErrors(self.engine):
-            stream = self.engine.stream(self.prefixes[0], self.decoding, key=self._calls.key, stats=stats)
+            stream = self.engine.stream(prefix, decoding, key=self._calls.key, stats=stats)
         try:
-            while True:  # not `async for`, whose errors could not be told from those of the listener
+            while completion is None and not self._text.finish:  # not `async for`, whose errors could not be told from the listener's
                 try:
                     delta = await anext(stream)
                 except StopAsyncIteration:
@@ -232,32 +288,39 @@ class EngineCall:
                     raise
                 except Exception as error:
                     raise _typed(self.engine, error) from error
-                if delta.completion:
-                    completion = delta.completion
-                held = (*held, *delta.ids) if held else delta.ids
-                pending = to_bytes(held)
-                if pending and not UnfinishedCharacter.trailing(pending):
-                    text = pending.decode("utf-8", "replace")
-                    told += len(text)
-                    self._streamed.extend(held)
-                    held = ()
-                    self._pass_on(text, self._streamed)
+                completion = delta.completion
+                seen += delta.ids
+                if text := self._text.add(delta.ids):
+                    self._pass_on(text, self._text.ids)
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
-        if completion is None:
+        if completion is None and not self._text.finish:
             raise EngineError(f"{self.engine.name}: a stream ended without its completion; the connection may have been cut")
-        (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
-        self._pass_on(kept_text(self.engine.tokenizer, completion)[0][told:], completion.ids)
-        return completion
+        return completion or Completion(tuple(seen), "length")
 
     def _pass_on(self, text: str, ids: Ids) -> None:
+        self._told += len(text)
         if self._emit:
             self._emit(text)
         if self._on_tokens:
             self._on_tokens(ids)
 
+    def _resumed(self, place: int, number: int, size: int, tokens: int) -> Decoding:
+        """Returns how a completion goes on after `size` tokens, with `tokens` more."""
+        first = self.decoding.resumes or (self.decoding.seed, place, number, 0)
+        seed = derive_seed(self.decoding.seed, f"{place}/{number}/{size}")
+        return structs.replace(self.decoding, max_tokens=tokens, n=1, seed=seed, resumes=(*first[:3], first[3] + size), choices=())
+
     # ---- what becomes of it -----------------------------------------------------------------------------------------
+
+    def _extend(self, size: int) -> int:
+        """Reserves more for a completion that has used its reservation. Returns the tokens, 0 for none."""
+        if not self._budget or not self._reservation or size >= self.decoding.max_tokens:
+            return 0
+        more = self._budget.next_share(self.decoding.max_tokens - size, 1, self._bounded)
+        self._reservation.add(more)
+        return more
 
     def _longer(self, size: int) -> int:
         """Returns the tokens that a second try may have after one of `size` tokens, 0 for none."""
@@ -268,18 +331,26 @@ class EngineCall:
             self._reservation.add(limit * self.decoding.n)
         return limit
 
+    def _cut(self, place: int, completion: Completion) -> Completion:
+        """Ends a completion where its rule says so."""
+        if self._ends[place] is None:
+            return completion
+        text = TextStream(self.engine.tokenizer, self._ends[place])
+        text.add(completion.ids)
+        return cut(completion, len(text.ids), text.finish) if text.finish else completion
+
     def _finished(self, completion: Completion) -> Completion:
         """Returns the completion with its true finish reason and with log-probabilities that JSON can hold."""
-        full = max(len(completion.ids), self.decoding.max_tokens) >= self.limit.tokens
+        full = max(len(completion.ids), self._asked) >= self.limit.tokens
         if self.limit.reason == "context" and completion.finish == "length" and full:
             completion = structs.replace(completion, finish="context")
-        return structs.replace(completion, logprobs=finite(completion.logprobs or ())) if self.decoding.logprobs else completion
+        return with_finite_logprobs(completion, self.decoding)
 
     def _make_partial(self, stats: CallStats) -> Proposal | None:
         """Keeps what was written when the call was cut off, without the beginning of a character."""
-        ids = tuple(self._streamed)
+        ids = tuple(self._text.ids)
         if not self._streams:
-            written = Completion(tuple(stats.written), "cut")
+            written = Completion((*self._before, *stats.written), "cut")
             ids = written.ids[: len(written.ids) - kept_text(self.engine.tokenizer, written)[1]]
         if self._make_proposal and ids:
             self.partial = self._make_proposal(Completion(ids, "cut"))
@@ -307,6 +378,29 @@ def kept_text(tokenizer: Tokenizer, completion: Completion) -> tuple[str, int]:
         size -= 1
         end = len(tokenizer.to_bytes(completion.ids[:size]))
     return data[:end].decode("utf-8", "replace"), len(completion.ids) - size
+
+
+def derive_seed(seed: int, place: str) -> int:
+    """Returns the seed of a place that belongs to another seed's place."""
+    return int.from_bytes(blake2b(f"{seed}/{place}".encode(), digest_size=6).digest(), "big")
+
+
+def with_finite_logprobs(completion: Completion, decoding: Decoding) -> Completion:
+    """Returns a completion with what was asked for of log-probabilities, and with numbers only that JSON can hold."""
+    if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
+        return completion
+    top = completion.top_logprobs if decoding.top_logprobs else None
+    return structs.replace(
+        completion,
+        logprobs=finite(completion.logprobs or ()) if decoding.logprobs else None,
+        top_logprobs=top and tuple(finite_top(one) for one in top),
+        choice_logprobs=completion.choice_logprobs and finite(completion.choice_logprobs),
+    )
+
+
+def finite_top(top: Top) -> Top:
+    """Returns the same with log-probabilities that JSON can hold."""
+    return tuple(zip((token for token, _ in top), finite(logprob for _, logprob in top), strict=True))
 
 
 def no_cost(role: str) -> Call:

@@ -16,34 +16,41 @@ from functools import cached_property, partial
 from typing import Any, get_args, overload
 from weakref import WeakSet
 
+from msgspec import structs
+
 from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
 from speculative.chain.forgotten import unstarted_task
+from speculative.chain.options import AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import wait_cancelled
 from speculative.chain.proposer import Proposer
+from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
 from speculative.chain.steps import STEP, Steps
+from speculative.chain.text_stream import Until
 from speculative.chain.verb import (
     LoopGuard,
     NotAwaited,
     check_given,
     check_number,
-    check_stop,
+    check_predicate,
     check_type,
     check_whole,
     drafts_of,
     show,
+    stop_strings,
+    texts_of,
     verb,
 )
 from speculative.chain.writer import Writer
-from speculative.engines.base import Engine
-from speculative.errors import ChainStateError
+from speculative.engines.base import Engine, Scores
+from speculative.errors import ChainStateError, UsageError
 from speculative.problem import FinishReason, Problem, Role
-from speculative.prompts import Question
+from speculative.prompts import Dialect, Question
 from speculative.trace import events
-from speculative.trace.events import AnyEvent, Phase
+from speculative.trace.events import AnyEvent, Judgement, Phase
 from speculative.trace.trace import Trace
 
 Watcher = Callable[["Chain"], Awaitable[None]]
@@ -64,6 +71,7 @@ class Chain:
         *,
         listener: Listener | None = None,
         append_only: bool = True,
+        max_drafts: int | None = None,
         parent: Chain | None = None,
         path: tuple[int, ...] = (),
         seed: int | None = None,
@@ -76,6 +84,8 @@ class Chain:
         self.trace = Trace([]) if trace is None else trace
         self.busy: str | None = None
         """The exclusive verb that is at work."""
+        self.interrupted = False
+        """Whether the last exclusive verb was cancelled at its work."""
         self.parent, self.children = parent, list[Chain]()
         self.watchers: list[Watcher] = list(parent.watchers) if parent else []
         self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
@@ -89,6 +99,7 @@ class Chain:
         self.writer = Writer(self.parts, final=append_only, answer_final=not parent)
         self.proposer = Proposer(self.parts)
         self._listener = listener
+        self._append_only, self._max_drafts = append_only and not parent, max_drafts
         self._rewinds: list[int] = []
         self._guard = LoopGuard()
 
@@ -158,6 +169,10 @@ class Chain:
         """Tokens that the thinking may still produce, waste included; None when `max_produced` is not set."""
         return self.parts.budget.left
 
+    def dialect(self, role: Role) -> Dialect:
+        """Returns the dialect of the model that serves a role."""
+        return self.parts.contexts.of(self.parts.failover.role_for(role)).dialect
+
     @property
     def elapsed(self) -> float:
         """Seconds since the chain began."""
@@ -166,34 +181,48 @@ class Chain:
     # ---- text that models write -------------------------------------------------------------------------------------
 
     @verb
-    async def write(self, role: Role, *, max_tokens: int | None = None, stop: str | None = None, temperature: float | None = None) -> Draft:
+    async def write(
+        self,
+        role: Role,
+        *,
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        until: Until | None = None,
+        temperature: float | None = None,
+    ) -> Draft:
         """Generates text and commits it. Once the thinking is over nothing is written and no engine is called.
 
         A chunk is longer than `max_tokens` only to end a character. If there are watchers, it pauses after each step, and the
-        draft that it returns is all of them together.
+        draft that it returns is all of them together. The same tokens are written as without them, if the engine can go on with
+        the draws of an earlier call (the bundled one can).
 
         Args:
             role: The model that writes.
             max_tokens: The most that it may write; None for what the budgets allow.
-            stop: A string that ends the text; it stays in the text.
+            stop: A string that ends the text, or several; it stays in the text. `STEP` also ends it where a step is complete that the
+                text before began.
+            until: Gets the text so far at every token boundary. Its first yes ends the text; what the engine wrote beyond is discarded.
             temperature: In place of the problem's.
         """
         check_whole("write", max_tokens=max_tokens)
         check_number("write", temperature=temperature)
-        check_stop("write", stop)
+        check_predicate("write", until=until)
+        stops = stop_strings("write", stop)
         self._check_unanswered("write")
         self.parts.contexts.of(role)
-        stops = (*((stop,) if stop else ()), *((STEP,) if self.watchers and stop != STEP else ()))
-        parts, left = list[Draft](), max_tokens
+        watched = (*stops, STEP) if self.watchers and STEP not in stops else stops
+        options = WriteOptions(max_tokens, watched, temperature, until)
+        parts, node = list[Draft](), self.parts.drafts.end.new_child(f"write {role}")
         while True:
             with self._exclusive("write"):
-                node, number = self.parts.drafts.end.new_child(), self.parts.drafts.new_numbers(1)
-                part, steps = await self.parts.failover.run(role, partial(self.writer.write, node, number, left, stops, temperature))
+                place, number = node.moved() if parts else node, self.parts.drafts.new_numbers(1)
+                part, steps = await self.parts.failover.run(role, partial(self.writer.write, place, number, options, tuple(parts)))
             parts.append(part)
             await self._call_watchers(steps)
-            left = None if left is None else left - part.tokens
-            paused = self.watchers and part.finish == "stop" and stop != STEP and not (stop and stop in part.text)
-            if not (paused or part.finish == "cut") or self.finish is not None or (left is not None and left < 1):
+            if options.max_tokens is not None:
+                options = structs.replace(options, max_tokens=options.max_tokens - part.tokens)
+            paused = self.watchers and part.finish == "stop" and STEP not in stops and not any(each in part.text for each in stops)
+            if not (paused or part.finish == "cut") or self.finish is not None or options.max_tokens == 0:
                 return joined(parts)
 
     @verb
@@ -214,7 +243,7 @@ class Chain:
                 if len(parts) == MAX_ANSWER_PARTS:
                     self.finish = "loop" if self.finish == "stop" else self.finish
                     break
-                node, number, told = self.parts.drafts.end.new_child(), self.parts.drafts.new_numbers(1), list[str]()
+                node, number, told = self.parts.drafts.end.new_child(f"answer {role}"), self.parts.drafts.new_numbers(1), list[str]()
                 parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, *following, told)))
                 following = self.writer.following(parts[-1])
             return joined([part for part in parts if part.phase == "answer"])
@@ -229,9 +258,10 @@ class Chain:
         after: Draft | None = None,
         *,
         max_tokens: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] | None = None,
+        until: Until | None = None,
         temperature: float | None = None,
-        logprobs: bool = False,
+        logprobs: bool | int = False,
         asked: Question | None = None,
     ) -> Draft: ...
     @overload
@@ -242,9 +272,10 @@ class Chain:
         after: Draft | Sequence[Draft] | None = None,
         *,
         max_tokens: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] | None = None,
+        until: Until | None = None,
         temperature: float | None = None,
-        logprobs: bool = False,
+        logprobs: bool | int = False,
         asked: Question | None = None,
     ) -> list[Draft]: ...
     @overload
@@ -255,9 +286,10 @@ class Chain:
         *,
         after: Sequence[Draft],
         max_tokens: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] | None = None,
+        until: Until | None = None,
         temperature: float | None = None,
-        logprobs: bool = False,
+        logprobs: bool | int = False,
         asked: Question | None = None,
     ) -> list[Draft]: ...
     @verb
@@ -268,25 +300,27 @@ class Chain:
         after: Draft | Sequence[Draft] | None = None,
         *,
         max_tokens: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] | None = None,
+        until: Until | None = None,
         temperature: float | None = None,
-        logprobs: bool = False,
+        logprobs: bool | int = False,
         asked: Question | None = None,
     ) -> Draft | list[Draft]:
         """Generates text and commits nothing.
 
-        Where no room is left the drafts are empty. If `accept` or `reject` cancels the work meanwhile, they are rejected and empty.
-        Near the end of `max_produced` a call may write what the calls before it left; the shares of children do not depend on
-        that.
+        Where no room is left they have `no_room`. If `accept` or `reject` cancels the work meanwhile, they are rejected and empty.
+        Near the end of `max_produced` a call waits for the calls before it, and may write what they left; the shares of children do
+        not depend on that.
 
         Args:
             role: The model that writes.
             n: The number of drafts, for each of `after`.
             after: The draft that they follow, or several (one call for all); None for the chain's end.
             max_tokens: The most tokens of each; None for what the budgets allow.
-            stop: A string that ends a draft; it stays in the text.
+            stop: A string that ends a draft, or several; it stays in the text. `STEP` as in `write`.
+            until: As in `write`. With `logprobs` the engine writes to its end first.
             temperature: In place of the problem's.
-            logprobs: Whether `Draft.logprobs` are wanted.
+            logprobs: True for `Draft.logprobs`; K also for the K most likely tokens at each place, `Draft.top` and `Draft.entropy`.
             asked: A question: the text is the reply to it instead of the chain's continuation.
 
         Returns:
@@ -295,7 +329,10 @@ class Chain:
         parents: list[Draft | None] = [None] if after is None else [*drafts_of("draft", "after", after)]
         check_whole("draft", n=n, max_tokens=max_tokens)
         check_number("draft", temperature=temperature)
-        check_stop("draft", stop)
+        check_predicate("draft", until=until)
+        if not isinstance(logprobs, bool):
+            check_whole("draft", logprobs=logprobs)
+        options = WriteOptions(max_tokens, stop_strings("draft", stop), temperature, until, logprobs)
         check_type("draft", Question, "a question", asked=asked)
         for parent in parents:
             self.parts.drafts.check_open(parent, "draft")
@@ -303,31 +340,74 @@ class Chain:
                 raise ChainStateError(f"draft: draft {parent.id} ended, nothing can follow it")
         if not parents:
             return []
-        drafts = await self.proposer.draft(role, parents, n or 1, max_tokens, stop, temperature, logprobs, asked)
+        if self._max_drafts is not None and len(parents) * (n or 1) > self._max_drafts:
+            wanted = len(parents) * (n or 1)
+            raise UsageError(f"draft: a call may ask for at most {self._max_drafts} drafts here, got {wanted}; draw fewer at once")
+        drafts = await self.proposer.draft(role, parents, n or 1, options, asked)
         return drafts[0] if n is None and (after is None or isinstance(after, Draft)) else drafts
 
     @verb
-    async def score(self, role: Role, drafts: Sequence[Draft]) -> list[list[float]]:
+    async def score(self, role: Role, drafts: Sequence[Draft], *, top: int = 0) -> list[Scores]:
         """Returns the log-probability (nats) under a role's model of every token of each open draft; also in `draft.scores`.
 
-        All drafts are scored in one call. Tokens are those of the vocabulary of the engine that scores. There are none for drafts
+        All drafts are scored in one call. Tokens are those of the tokenizer of the engine that scores. There are none for drafts
         that were decided on before it could, and none where they do not fit into its context, which ends the thinking.
+
+        Args:
+            role: The model that scores.
+            drafts: Open drafts.
+            top: The number of most likely tokens at each place that `Scores.top` gives.
         """
-        if isinstance(drafts, str) or not isinstance(drafts, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ChainStateError(f"score: drafts must be drafts, got {show(drafts)}")
-        drafts = drafts_of("score", "drafts", drafts)
-        self.parts.contexts.of(role)
-        for draft in drafts:
-            self.parts.drafts.check_open(draft, "score")
-            if draft.state != "open":
-                raise ChainStateError(f"score: draft {draft.id} is in the chain already; score it before it is accepted")
+        check_whole("score", 0, top=top)
+        drafts = self._check_scorable("score", role, drafts)
         if not drafts:
             return []
-        scores = await self.parts.failover.run(role, partial(self.proposer.score, drafts))
+        scores = await self.parts.failover.run(role, partial(self.proposer.score, drafts, top))
         for draft, logprobs in zip(drafts, scores, strict=True):
             draft.scores[role] = logprobs
         return scores
 
+    @verb
+    async def reward(self, role: Role, drafts: Sequence[Draft]) -> list[float | None]:
+        """Returns a reward model's reward of each open draft, with all that it follows; also in `draft.rewards`.
+
+        It is None where a score would be empty.
+        """
+        drafts = self._check_scorable("reward", role, drafts)
+        if not drafts:
+            return []
+        rewards = await self.parts.failover.run(role, partial(self.proposer.reward, drafts))
+        for draft, reward in zip(drafts, rewards, strict=True):
+            if reward is not None:
+                draft.rewards[role] = reward
+        return rewards
+
+    @overload
+    async def ask(
+        self,
+        role: Role,
+        question: Question | str,
+        after: Draft | None = None,
+        *,
+        n: None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        logprobs: bool | int = False,
+        choices: Sequence[str] = (),
+    ) -> Reply: ...
+    @overload
+    async def ask(
+        self,
+        role: Role,
+        question: Question | str,
+        after: Draft | None = None,
+        *,
+        n: int,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        logprobs: bool | int = False,
+        choices: Sequence[str] = (),
+    ) -> list[Reply]: ...
     @verb
     async def ask(
         self,
@@ -335,26 +415,46 @@ class Chain:
         question: Question | str,
         after: Draft | None = None,
         *,
-        n: int = 1,
-        max_tokens: int = 256,
+        n: int | None = None,
+        max_tokens: int | None = None,
         temperature: float | None = None,
-    ) -> list[str]:
-        """Asks a side question about the chain, or about the chain and a draft. Returns `n` replies, which never enter the chain.
+        logprobs: bool | int = False,
+        choices: Sequence[str] = (),
+    ) -> Reply | list[Reply]:
+        """Asks a side question about the chain, or about the chain and a draft. The replies never enter the chain.
 
-        Where no room is left the replies are empty.
+        A question about a draft ends when that draft is accepted or rejected.
+
+        Args:
+            role: The model that is asked.
+            question: A question, or the text of a free one.
+            after: The draft that it is about; None for the chain's end.
+            n: The number of replies.
+            max_tokens: The most tokens of each; None for 256, or for 1 if there are choices.
+            temperature: In place of the problem's.
+            logprobs: True for `Reply.logprobs`; K also for `Reply.top`.
+            choices: Texts of one token each, whose log-probabilities as the first token `Reply.choices` gives.
+
+        Returns:
+            One reply if `n` is not given, else a list.
         """
         check_whole("ask", n=n, max_tokens=max_tokens)
         check_number("ask", temperature=temperature)
         check_given("ask", question=question)
         check_type("ask", (str, Question), "a text or a question", question=question)
         check_type("ask", Draft, "a draft", after=after)
+        options = AskOptions(n or 1, max_tokens or (1 if choices else 256), temperature, logprobs, texts_of("ask", "choices", choices))
         question = Question("free", question) if isinstance(question, str) else question
         self.parts.drafts.check_open(after, "ask")
         self.parts.contexts.of(role)
-        node = (after.node if after else self.parts.drafts.end).new_child()
-        replies = await self.parts.failover.run(role, partial(self.proposer.ask, node, question, after, n, max_tokens, temperature))
+        node = (after.node if after else self.parts.drafts.end).new_child(f"ask {role}")
+        pending = self.parts.questions.begin([after])
+        try:
+            replies = await self.parts.failover.run(role, partial(self.proposer.ask, node, pending, question, after, options))
+        finally:
+            self.parts.questions.end(pending)
         self.parts.ending.check_budget()
-        return list(replies)
+        return replies[0] if n is None else replies
 
     def reply_room(self, role: Role, question: Question, n: int = 1) -> int:
         """Returns the tokens that each of `n` replies to a question about the chain could have now."""
@@ -366,52 +466,73 @@ class Chain:
     async def prefill(self, role: Role) -> None:
         """Lets an idle model compute what it has not seen: one token is written and thrown away. Without room it does nothing."""
         self.parts.contexts.of(role)
-        await self.parts.failover.run(role, partial(self.proposer.prefill, role, self.parts.drafts.end.new_child()))
+        await self.parts.failover.run(role, partial(self.proposer.prefill, role, self.parts.drafts.end.new_child(f"prefill {role}")))
         self.parts.ending.check_budget()
 
     # ---- what becomes of drafts -------------------------------------------------------------------------------------
 
     @verb
-    async def accept(self, draft: Draft, *, keep_descendants: bool = False) -> None:
+    async def accept(
+        self,
+        draft: Draft,
+        *,
+        upto: int | None = None,
+        upto_character: int | None = None,
+        keep_descendants: bool = False,
+        judgement: Judgement | None = None,
+    ) -> None:
         """Commits the draft and the drafts before it. Every other open draft is rejected, and its work cancelled.
 
-        `keep_descendants`: drafts that follow the accepted one stay open, and so does the work on them.
+        Args:
+            draft: The last draft that is committed.
+            upto: Commits only so many of its tokens, and no part of a character. The rest of it is discarded.
+            upto_character: The same for so many characters: the tokens that end there or before.
+            keep_descendants: Drafts that follow the accepted one stay open, and so does the work on them, unless the draft was cut.
+            judgement: The score that is the reason, for the trace.
         """
+        check_type("accept", Judgement, "a judgement", judgement=judgement)
+        check_whole("accept", 0, upto=upto, upto_character=upto_character)
         with self._exclusive("accept"):
             if not isinstance(draft, Draft):  # pyright: ignore[reportUnnecessaryIsInstance]  of a method that is not typed
                 raise ChainStateError(f"accept: draft must be a draft, got {show(draft)}")
             if draft.state != "open" or draft.base is not self.parts.drafts.end:
                 raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
             path = draft.path()
-            self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path)))
+            cut = self.writer.cut(draft, upto, upto_character)
+            self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path), judgement=judgement, cut=cut))
+            kept = self.parts.drafts.with_descendants([draft]) if keep_descendants and not cut else set[Draft]()
+            decided = set(path)
             self.parts.drafts.take(path)
 
             def is_lost(other: Draft | None) -> bool:
-                if not keep_descendants or not other:
-                    return True
-                return other is not draft and all(ancestor.parent is not draft for ancestor in other.path())
+                return other not in kept
 
             cancelled = self.parts.pending.cancel(is_lost)
-            self.proposer.reject(self.parts.drafts.matching(is_lost), "another draft was accepted")
+            self.parts.questions.cancel(lambda other: other is not None and (other in decided or other not in kept))
+            self.proposer.reject([other for other in self.parts.drafts.open.values() if is_lost(other)], "another draft was accepted")
             self.parts.drafts.reparent_all(draft)
             steps = self.writer.commit(path)
-            if self.finish is None and not draft.tokens and draft.finish == "length":
+            if self.finish is None and not draft.tokens and draft.finish in ("length", "no room"):
                 self.writer.check_room(draft.author)
             await wait_cancelled(cancelled)
         await self._call_watchers(steps)
 
-    def reject(self, draft: Draft | Sequence[Draft], reason: str = "") -> None:
-        """Rejects drafts and the drafts that follow them. Work on them is cancelled."""
+    def reject(self, draft: Draft | Sequence[Draft], reason: str = "", *, judgement: Judgement | None = None) -> None:
+        """Rejects drafts and the drafts that follow them. Work on them is cancelled.
+
+        Args:
+            draft: One draft, or several.
+            reason: The reason, for the trace.
+            judgement: The score behind the reason, for the trace.
+        """
         self.check_awaited()
-        drafts = set(drafts_of("reject", "draft", draft))
+        check_type("reject", Judgement, "a judgement", judgement=judgement)
+        drafts = drafts_of("reject", "draft", draft)
         check_type("reject", str, "a text", reason=reason)
-
-        def is_lost(other: Draft | None) -> bool:
-            return other is not None and any(ancestor in drafts for ancestor in other.path())
-
-        lost = self.parts.drafts.matching(is_lost)
-        self.parts.pending.cancel(is_lost)
-        self.proposer.reject(lost, reason)
+        lost = self.parts.drafts.with_descendants(drafts)
+        for pending in (self.parts.pending, self.parts.questions):
+            pending.cancel(lambda other: other in lost)
+        self.proposer.reject([other for other in self.parts.drafts.open.values() if other in lost], reason, judgement)
 
     # ---- text that no model writes, and text that is taken back ------------------------------------------------------
 
@@ -425,7 +546,7 @@ class Chain:
             if self.parts.ledger.ended:
                 self.finish = None
             self.record(events.Inserted(text=text, phase="thinking"))
-            self.parts.drafts.end = self.parts.drafts.end.new_child()
+            self.parts.drafts.end = self.parts.drafts.end.new_child("insert")
             steps = self.steps.add(text)
             self.parts.ending.check_loop(self.steps, steps)
             self.parts.ending.check_budget()
@@ -437,9 +558,19 @@ class Chain:
         """Inserts the dialect's cue to go on thinking ("Wait"), whether or not the thinking had ended."""
         await self.insert(self.parts.contexts.of(next(iter(self.engines))).dialect.resume(self.parts.contexts.last_text()))
 
+    def note(self, role: Role, text: str) -> None:
+        """Adds text to the prompt of one role, at the chain's end, that is no text of the chain: a hint, or advice.
+
+        It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
+        """
+        self.check_awaited()
+        check_type("note", str, "a text", text=text)
+        tokens = len(self.parts.contexts.of(role).tokenizer.encode(text))
+        self.record(events.Noted(role=role, text=text, tokens=tokens))
+
     def checkpoint(self) -> Checkpoint:
         """Returns the chain's end, to `rewind` to."""
-        place = len(self.parts.ledger.pieces), self.parts.drafts.end, self.steps.checkpoint
+        place = len(self.parts.ledger.pieces), len(self.parts.ledger.entries), self.parts.drafts.end, self.steps.checkpoint
         return Checkpoint(*place, len(self._rewinds), self.parts.drafts)
 
     @verb
@@ -453,9 +584,10 @@ class Chain:
             check_type("rewind", Checkpoint, "a checkpoint", checkpoint=checkpoint)
             if checkpoint.tree is not self.parts.drafts:
                 raise ChainStateError("rewind: the checkpoint belongs to another chain; rewind to one of this chain")
+            self._check_final("rewind")
             if checkpoint.pieces > min((len(self.parts.ledger.pieces), *self._rewinds[checkpoint.rewinds :])):
                 raise ChainStateError("rewind: the text at the checkpoint was taken back already")
-            self.record(events.Rewound(pieces=checkpoint.pieces))
+            self.record(events.Rewound(pieces=checkpoint.pieces, entries=checkpoint.entries))
             self._rewinds.append(checkpoint.pieces)
             self.parts.prefills.forget(self.tokens)
             self.parts.drafts.end = checkpoint.node
@@ -473,21 +605,28 @@ class Chain:
             raise ChainStateError(f"at_step: watcher must be an async function, got {show(watcher)}")
         self.watchers.append(watcher)
 
-    def child(self, seed: int | None = None, *, share: int = 1) -> Chain:
+    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "") -> Chain:
         """Returns an empty chain on the same problem. Its events are nested in this one's, and its cost counts here too.
 
-        It may produce one of `share` equal parts of what is left of `max_produced`: so children that work at the same time
-        do not depend on each other's speed.
+        Args:
+            seed: The seed of its tokens; None for one of its place.
+            share: It may produce one of so many equal parts of what is left of `max_produced`: so children that work at the same
+                time do not depend on each other's speed.
+            instruction: Text that is added to the problem for this child alone, such as a strategy.
         """
         self.check_verb("child")
+        check_type("child", str, "a text", instruction=instruction)
+        if instruction and self.problem.raw:
+            raise ChainStateError("child: a raw prompt must stay as it is; leave the instruction out")
         check_whole("child", None, seed=seed)
         check_whole("child", share=share)
         index = len(self.children)
-        seed = self.parts.drafts.end.new_child().key if seed is None else seed
-        nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "path": (*self.path, index)}
-        child = Chain(self.problem, self.engines, parent=self, seed=seed, share=share, **nested)
+        seed = self.parts.drafts.end.new_child("child").key if seed is None else seed
+        nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self._max_drafts}
+        problem = self.problem.with_instruction(instruction) if instruction else self.problem
+        child = Chain(problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)
         self.children.append(child)
-        self.record(events.Child(index=index, seed=seed, events=child.trace.events))
+        self.record(events.Child(index=index, seed=seed, events=child.trace.events, instruction=instruction))
         return child
 
     @verb
@@ -496,6 +635,7 @@ class Chain:
         with self._exclusive("become"):
             if child not in self.children:
                 raise ChainStateError("become: that chain is no child of this one")
+            self._check_final("become")
             if child.busy:
                 raise ChainStateError(f"become: {child.busy} is still at work on the child; await it first")
             await child.close()
@@ -505,6 +645,7 @@ class Chain:
             self.parts.prefills.forget(0)
             self.parts.failover.lost = self.parts.failover.lost or child.parts.failover.lost
             self.parts.drafts.end, self.parts.steps, self.finish = child.parts.drafts.end, Steps(child.text), child.finish
+            self.parts.questions.cancel(lambda other: other is not None)
             await wait_cancelled(self.parts.pending.cancel(lambda _: True))
 
     def stop(self, reason: str) -> None:
@@ -533,7 +674,9 @@ class Chain:
         await self.abandon()
         self.finish = self.finish or finish
         for child in self.children:
-            await child.close("time" if self.finish == "time" else "stop")
+            if child.interrupted:
+                child.finish = None
+            await child.close("time" if self.finish == "time" else "cancelled")
         self.proposer.reject(list(self.parts.drafts.open.values()), "the chain ended")
         self.record(events.Ended(finish_reason=self.finish, seconds=self.elapsed))
 
@@ -564,7 +707,7 @@ class Chain:
         for child in self.children:
             child.check_finished()
 
-    # ---- under the verbs: calls -------------------------------------------------------------------------------------
+    # ---- under the verbs --------------------------------------------------------------------------------------------
 
     async def _call_watchers(self, steps: int) -> None:
         for watcher in self.watchers if steps else ():
@@ -572,6 +715,23 @@ class Chain:
             if not inspect.isawaitable(watching):
                 raise ChainStateError(f"at_step: watcher must be an async function, got {show(watcher)}")
             await watching
+
+    def _check_scorable(self, verb: str, role: Role, drafts: Sequence[Draft]) -> list[Draft]:
+        """Returns the drafts as a list. Raises `ChainStateError` for drafts that are not open."""
+        if isinstance(drafts, str) or not isinstance(drafts, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ChainStateError(f"{verb}: drafts must be drafts, got {show(drafts)}")
+        found = drafts_of(verb, "drafts", drafts)
+        self.parts.contexts.of(role)
+        for draft in found:
+            self.parts.drafts.check_open(draft, verb)
+            if draft.state != "open":
+                raise ChainStateError(f"{verb}: draft {draft.id} is in the chain already; {verb} it before it is accepted")
+        return found
+
+    def _check_final(self, verb: str) -> None:
+        """Raises `ChainStateError` if text of the chain is final. A child may always take its text back."""
+        if self._append_only:
+            raise ChainStateError(f"{verb}: the text of this method is final; set `append_only = False` in its class")
 
     def _check_unanswered(self, verb: str) -> None:
         if self.answered:
@@ -584,5 +744,9 @@ class Chain:
         self.busy = verb
         try:
             yield
+            self.interrupted = False
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
         finally:
             self.busy = None

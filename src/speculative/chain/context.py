@@ -15,18 +15,19 @@ from speculative.trace.state import Piece
 Prompts = dict[tuple[str, str], list[int]]
 """The ids of one problem's prompt, by dialect and fingerprint of the vocabulary."""
 
-REMEMBERED = 64
-"""Paths of drafts whose ids a view keeps."""
+REMEMBERED = 1 << 20
+"""Tokens of drafts' paths that a view keeps, so that a draft that follows another one does not begin at the chain's end."""
 
 
 class View:
     """The prefix of one role. Built once, then only appended to; a rewind takes the tail back.
 
-    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already.
+    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already. The pieces that it is
+    given are the ledger's entries: text of the chain, and notes, of which it sees its own.
     """
 
-    def __init__(self, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
-        self.engine = engine
+    def __init__(self, role: str, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
+        self.role, self.engine = role, engine
         self.same = same
         self.dialect = find_dialect(engine.dialect)
         self.tokenizer = engine.tokenizer
@@ -36,6 +37,7 @@ class View:
         self._prefix = Prefix(self.tokenizer, prompts[kind].copy())
         self._seen: list[tuple[Piece, list[Change]]] = []
         self._grown: dict[int, Prefix] = {}
+        self._grown_tokens = 0
         marker, dialect = self.tokenizer.special_token_id, self.dialect
         self.end_ids = tuple(marker(token) for token in dialect.stop_tokens)
         self.think_start_id = marker(dialect.think_start) if dialect.think_start else None
@@ -57,7 +59,7 @@ class View:
         ids = self._after(draft.parent_draft)
         if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
             return ids
-        return ids + self._closing([*(piece.text for piece in pieces), *(above.text for above in draft.path()[:-1])])
+        return ids + self._closing([*_texts(pieces), *(above.text for above in draft.path()[:-1])])
 
     def _after(self, draft: Draft | None) -> list[int]:
         """Ids down to the end of a thought, to be read only. Those of the last few are kept: drafts grow from drafts."""
@@ -73,8 +75,9 @@ class View:
             self._extend(prefix, fresh)
         if new:
             self._grown[new[0].id] = prefix
-            if len(self._grown) > REMEMBERED:
-                del self._grown[next(iter(self._grown))]
+            self._grown_tokens += len(prefix.ids)
+            while self._grown_tokens > REMEMBERED and len(self._grown) > 1:
+                self._grown_tokens -= len(self._grown.pop(next(iter(self._grown))).ids)
         return prefix.ids
 
     def _closing(self, texts: Sequence[str]) -> list[int]:
@@ -106,18 +109,28 @@ class View:
         if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
             return
         self._grown.clear()
+        self._grown_tokens = 0
         while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
             for change in reversed(self._seen.pop()[1]):
                 self._prefix.undo(change)
         for place in range(len(self._seen), len(pieces)):
             piece, before = pieces[place], pieces[place - 1] if place else None
             changes: list[Change] = []
+            if piece.note_for:
+                if piece.note_for == self.role:
+                    changes.append(self._prefix.add_text(piece.text))
+                self._seen.append((piece, changes))
+                continue
             if piece.phase == "answer" and (before is None or before.phase == "thinking"):
-                changes.append(self._prefix.open_phase(self._closing([piece.text for piece in pieces[:place]])))
+                changes.append(self._prefix.open_phase(self._closing(_texts(pieces[:place]))))
             elif piece.phase == "thinking" and before and before.phase == "answer":
                 changes.append(self._prefix.open_phase(self.parts(self.reopening)))
             changes.append(self._extend(self._prefix, piece))
             self._seen.append((piece, changes))
+
+
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    return [piece.text for piece in pieces if not piece.note_for]
 
 
 def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:

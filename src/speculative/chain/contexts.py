@@ -31,12 +31,12 @@ class RoleContexts:
                 raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].tokenizer.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)
-            self._contexts[role] = View(self.engines[role], self.problem, same, self.prompts)
+            self._contexts[role] = View(role, self.engines[role], self.problem, same, self.prompts)
         return self._contexts[role]
 
     def prefix(self, role: str, after: Draft | None = None) -> list[int]:
         """Returns a role's token ids of the prompt, the chain, and the drafts down to `after`."""
-        return self.of(role).prefix(self.ledger.pieces, after if after and after.state != "accepted" else None)
+        return self.of(role).prefix(self.ledger.entries, after if after and after.state != "accepted" else None)
 
     def question(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """Returns the prefix that asks a role a question, and the strings at which its reply stops."""

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from math import exp, log
 from typing import Literal
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
+from speculative.chain.text_stream import cut
+from speculative.engines.base import Scores, Top
 from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
 
 
 class TreeNode(Struct, eq=False, gc=False):
-    """A place in the tree of all proposed text. `children` counts the nodes below it.
+    """A place in the tree of all proposed text. `children` counts the nodes below it, by domain.
 
-    Seeds come from the node (path and sibling number), never from arrival order: so a chain among many draws the same
-    tokens as alone.
+    Seeds come from the node: its path, and its number among the siblings of one domain (a verb and a role). They never come from
+    arrival order, and what happens in one domain changes nothing in another.
     """
 
     key: int
-    children: int = 0
+    children: dict[str, int] = field(default_factory=dict[str, int])
 
-    def new_child(self) -> TreeNode:
-        """Returns the next sibling below this node."""
-        self.children += 1
-        return TreeNode(int.from_bytes(blake2b(b"%d/%d" % (self.key, self.children), digest_size=6).digest(), "big"))
+    def new_child(self, domain: str) -> TreeNode:
+        """Returns the next sibling of a domain below this node."""
+        number = self.children[domain] = self.children.get(domain, 0) + 1
+        return TreeNode(int.from_bytes(blake2b(f"{self.key}/{domain}/{number}".encode(), digest_size=6).digest(), "big"))
+
+    def moved(self) -> TreeNode:
+        """Returns this node for a later end of the same text: with its seeds, but another place to attach drafts to."""
+        return TreeNode(self.key, self.children)
 
 
 class Checkpoint:
     """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made, `tree` is that of the chain."""
 
-    def __init__(self, pieces: int, node: TreeNode, steps: tuple[int, str], rewinds: int, tree: DraftTree) -> None:
-        self.pieces, self.node, self.steps, self.rewinds, self.tree = pieces, node, steps, rewinds, tree
+    def __init__(self, pieces: int, entries: int, node: TreeNode, steps: tuple[int, str], rewinds: int, tree: DraftTree) -> None:
+        self.pieces, self.entries, self.node, self.steps, self.rewinds, self.tree = pieces, entries, node, steps, rewinds, tree
 
 
 class Draft:
@@ -42,7 +49,7 @@ class Draft:
     tokens from there down to its own last.
     """
 
-    __slots__ = ("author", "base", "depth", "id", "node", "parent", "proposal", "scores", "state", "text", "tokens")
+    __slots__ = ("author", "base", "depth", "id", "node", "parent", "proposal", "rewards", "scores", "state", "text", "tokens")
 
     def __init__(self, author: str, proposal: Proposal, parent: Draft | None, base: TreeNode, node: TreeNode) -> None:
         self.id = proposal.id
@@ -57,7 +64,8 @@ class Draft:
             self.depth += parent.depth
         self.node = node
         self.state: Literal["open", "accepted", "rejected"] = "open"
-        self.scores: dict[str, list[float]] = {}
+        self.scores: dict[str, Scores] = {}
+        self.rewards: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"Draft({self.id}, {self.author}, {self.state}, {self.text!r})"
@@ -80,8 +88,42 @@ class Draft:
 
     @property
     def finish(self) -> str:
-        """The reason why its text ends: `stop`, `end` (of the thinking, or of the text), `length`, `context` or `loop`."""
+        """The reason why its text ends.
+
+        `stop`, `end` (of the thinking, or of the text), `length`, `context`, `loop`, `until`; `no room` if there was no room to draft
+        it; `cut` if `accept` or `reject` cancelled the work on it.
+        """
         return self.proposal.completion.finish
+
+    @property
+    def no_room(self) -> bool:
+        """True if no engine was called, because there was no room for any text."""
+        return self.finish == "no room"
+
+    def top(self, place: int) -> Top:
+        """Returns the most likely tokens at the place of a token, with their log-probabilities (nats), the likeliest first.
+
+        Raises `ChainStateError` unless the draft was made with `logprobs=K`.
+        """
+        tops = self.proposal.completion.top_logprobs
+        if tops is None:
+            raise ChainStateError(f"draft {self.id} must have its likely tokens; draft it with logprobs=K")
+        return tops[place]
+
+    def entropy(self, place: int) -> float:
+        """Returns the entropy (nats) of the K most likely tokens at a place, taken as all there are."""
+        values = [logprob for _, logprob in self.top(place)]
+        weights = [exp(value - values[0]) for value in values]
+        total = sum(weights)
+        return -sum(weight / total * log(weight / total) for weight in weights if weight)
+
+    def cut(self, text: str, tokens: int) -> None:
+        """Shortens the draft to the text of its first tokens."""
+        kept = cut(self.proposal.completion, tokens, "until")
+        self.proposal = structs.replace(self.proposal, text=text, completion=kept, dropped=0)
+        self.depth -= self.tokens - tokens
+        self.text, self.tokens = text, tokens
+        self.node = self.node.new_child(f"cut {tokens}")
 
     @property
     def ended(self) -> bool:
@@ -156,9 +198,13 @@ class DraftTree:
         for draft in self.open.values():
             draft.reparent(committed)
 
-    def matching(self, matches: Callable[[Draft], bool]) -> list[Draft]:
-        """Returns the open drafts that match."""
-        return [draft for draft in self.open.values() if matches(draft)]
+    def with_descendants(self, drafts: Iterable[Draft]) -> set[Draft]:
+        """Returns the drafts and all open ones that follow them. A draft is opened after the one that it follows."""
+        found = set(drafts)
+        for draft in self.open.values():
+            if draft.parent in found:
+                found.add(draft)
+        return found
 
     def drop(self, drafts: Sequence[Draft]) -> None:
         """Takes rejected drafts out of the open ones."""

@@ -21,6 +21,7 @@ class Ending:
     def __init__(self, problem: Problem, budget: Budget, recorder: EventRecorder) -> None:
         self.finish: FinishReason | None = None
         self.stopped_raw = False
+        self._empty_texts = 0
         self._problem, self._budget, self._recorder = problem, budget, recorder
 
     def end(self, finish: FinishReason, reason: str = "") -> None:
@@ -42,6 +43,12 @@ class Ending:
         """Ends the thinking when newly completed steps repeat the ones before."""
         if self.finish is None and completed and steps.looping:
             self.end("loop", "the same steps again and again")
+
+    def check_progress(self, tokens: int) -> None:
+        """Ends the thinking after many committed texts in a row of which no token is kept: nothing whole fits any more."""
+        self._empty_texts = 0 if tokens else self._empty_texts + 1
+        if self.finish is None and self._empty_texts >= GIVE_UP:
+            self.end("length", "no room for a whole character")
 
     def had_no_room(self, reason: FinishReason) -> None:
         """Counts a verb without room. After many in a row the thinking is over: nothing that the method asks for fits any more."""

@@ -10,7 +10,7 @@ from speculative.chain.budget import Budget
 from speculative.chain.calls import EngineCalls
 from speculative.chain.context import Prompts
 from speculative.chain.contexts import RoleContexts
-from speculative.chain.drafts import DraftTree
+from speculative.chain.drafts import Draft, DraftTree
 from speculative.chain.ending import Ending
 from speculative.chain.failover import Failover
 from speculative.chain.pending import PendingCalls
@@ -18,7 +18,7 @@ from speculative.chain.prefill import BackgroundPrefill
 from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.recorder import EventRecorder
 from speculative.chain.requests import Listener, Requests
-from speculative.chain.steps import Steps
+from speculative.chain.steps import STEP, Steps
 from speculative.engines.base import Engine
 from speculative.problem import Problem
 from speculative.trace.trace import Trace
@@ -43,7 +43,7 @@ class ChainParts:
         self.problem, self.engines, self.ledger = problem, engines, trace.ledger
         self.steps = Steps()
         self.drafts = DraftTree(seed)
-        self.pending = PendingCalls()
+        self.pending, self.questions = PendingCalls(), PendingCalls()
         self.budget: Budget = parent.budget.split(share) if parent else Budget(problem, problem.max_produced)
         started_at = parent.recorder.started_at if parent else time.perf_counter()
         self.recorder = EventRecorder(trace, self.budget, started_at, None if parent else listener)
@@ -51,7 +51,22 @@ class ChainParts:
         self.ending = Ending(problem, self.budget, self.recorder)
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
         self.calls = EngineCalls(key, self.record, parent.calls.memory if parent else PrefixMemory(), started_at)
-        self.contexts = RoleContexts(engines, problem, trace.ledger, parent.contexts.prompts if parent else prompts or {})
+        self.contexts = RoleContexts(
+            engines, problem, trace.ledger, parent.contexts.prompts if parent and parent.problem is problem else prompts or {}
+        )
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
+
+    def partial_step(self, after: Draft | None) -> str:
+        """Returns the text of the step that is not complete at the end of a draft, or (None) of the chain."""
+        texts = list[str]()
+        draft = after if after and after.state == "open" else None
+        while draft:
+            texts.append(draft.text)
+            if STEP in draft.text:
+                break
+            draft = draft.parent_draft
+        else:
+            texts.append(self.steps.partial)
+        return "".join(reversed(texts)).rpartition(STEP)[2]

@@ -29,6 +29,10 @@ class PendingCall:
             return await task
         except asyncio.CancelledError:
             current = asyncio.current_task()
+            if current and current.cancelling() and task.done() and not task.cancelled():
+                current.uncancel()
+                current.cancel()  # at its next await; until then the cost of the finished call can be recorded
+                return task.result()
             if not self.cancelled or (current and current.cancelling()):
                 raise
             return None
@@ -58,7 +62,7 @@ class PendingCalls:
         self._all.pop(call, None)
 
     def cancel(self, is_lost: Callable[[Draft | None], bool]) -> list[asyncio.Task[Any]]:
-        """Cancels the calls whose parents are all lost. Returns their tasks."""
+        """Cancels the calls whose parents are all lost. Returns their tasks, to be waited for."""
         hit = [call for call in self._all if not call.cancelled and all(is_lost(parent) for parent in call.parents)]
         return [task for call in hit if (task := call.cancel())]
 

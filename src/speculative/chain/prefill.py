@@ -57,7 +57,7 @@ class BackgroundPrefill:
         context = self._contexts.of(role)
         if fresh and writer not in context.same:
             text = self._contexts.of(writer).tokenizer.to_bytes(fresh).decode("utf-8", "replace")
-            prefix = context.extended(self._contexts.ledger.pieces, text)
+            prefix = context.extended(self._contexts.ledger.entries, text)
         else:
             prefix = [*self._contexts.prefix(role), *fresh]
         if len(prefix) < context.engine.context and self._budget.take_prefill():

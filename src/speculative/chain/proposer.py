@@ -1,22 +1,29 @@
-"""Engine work that commits nothing: drafts, scores, questions, prefills."""
+"""Engine work that commits nothing: drafts, scores, rewards, questions, prefills."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
-from speculative.chain.calls import no_cost
+from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
+from speculative.chain.options import AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import PendingCall
-from speculative.engines.base import Completion, digest, finite, seed_of
+from speculative.chain.reply import Reply
+from speculative.chain.steps import STEP
+from speculative.chain.text_stream import end_rule
+from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
 from speculative.errors import ChainStateError
 from speculative.prompts import Question
-from speculative.trace.events import Asked, Call, Drafted, Prefilled, Rejected, Scored
+from speculative.trace.events import Asked, Call, Drafted, Judgement, Prefilled, Rejected, Rewarded, Scored
 
 CallResult = tuple[list[Completion], Call] | None
 """The completions of a call and its cost; None if `accept` or `reject` cancelled it."""
+
+NO_ROOM = Completion((), "no room")
+"""Stands for the completion of a call that was not made."""
 
 
 class Proposer:
@@ -31,68 +38,77 @@ class Proposer:
             raise ChainStateError(f"answer: draft {after.id} is an answer already")
         self._contexts.of(role)
         base, number = after.node, self._parts.drafts.new_numbers(1)
-        node, pending = base.new_child(), self._parts.pending.begin([after])
+        node, pending = base.new_child(f"answer {role}"), self._parts.pending.begin([after])
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
-            if not self._parts.drafts.can_attach(after, base):
-                return acting, None
-            context = self._contexts.of(acting)
-            prefix = self._contexts.prefix(acting, after) + context.parts(context.dialect.close(self._contexts.last_text(after)))
-            room = self._requests.answer_limit(acting, prefix, after)
+            while True:
+                if not self._parts.drafts.can_attach(after, base):
+                    return acting, None
+                context = self._contexts.of(acting)
+                prefix = self._contexts.prefix(acting, after) + context.parts(context.dialect.close(self._contexts.last_text(after)))
+                room = self._requests.answer_limit(acting, prefix, after)
+                if not await self._parts.budget.wait_for_room(self._parts.problem.reserve, 1, "answer"):
+                    break
             if room.tokens < 1:
-                return acting, ([Completion((), room.reason)], no_cost(acting))
+                return acting, ([NO_ROOM], no_cost(acting))
             decoding = self._requests.decoding(node, room.tokens, stop=self._parts.problem.stop, stop_ids=context.end_ids)
             with self._requests.call("answer", acting, [prefix], decoding, room, self._requests.emitter(acting, number, "answer")) as call:
                 return acting, await pending.run(call.run())
 
         author, result = await self._parts.failover.run(role, attempt)
-        found, cost = result or ([Completion((), "length")], None)
+        found, cost = result or ([Completion((), "cut")], None)
         draft = Draft(author, self._requests.proposal(author, number, found[0], after, "answer"), after, base, node)
         self._open_drafts([draft], node.key, cost, pending)
         self._parts.ending.check_budget()
         return draft
 
-    async def draft(
-        self,
-        role: str,
-        parents: Sequence[Draft | None],
-        n: int,
-        max_tokens: int | None,
-        stop: str | None,
-        temperature: float | None,
-        logprobs: bool,
-        asked: Question | None,
-    ) -> list[Draft]:
+    async def draft(self, role: str, parents: Sequence[Draft | None], n: int, options: WriteOptions, asked: Question | None) -> list[Draft]:
         self._contexts.of(role)
+        domain = f"{'reply' if asked else 'draft'} {role}"
         bases = [(parent, parent.node if parent else self._parts.drafts.end) for parent in parents]
-        nodes = [(parent, base, base.new_child()) for parent, base in bases for _ in range(n)]
+        nodes = [(parent, base, base.new_child(domain)) for parent, base in bases for _ in range(n)]
         first = self._parts.drafts.new_numbers(len(nodes))
-        pending, nothing = self._parts.pending.begin(parents), [Completion((), "length")] * len(nodes)
+        pending = self._parts.pending.begin(parents)
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
+            self._check_ability("draft", acting, "top" if options.logprobs > 1 else None)
             if asked:
                 await self._contexts.tokenize_question(acting, asked, parents[0])
-            if not all(self._parts.drafts.can_attach(*base) for base in bases):
-                return acting, None
-            asking = [
-                self._contexts.question(acting, asked, parent) if asked else (self._contexts.prefix(acting, parent), ())
-                for parent in parents
-            ]
-            prefixes, stops = [prefix for prefix, _ in asking], (stop,) if stop else asking[0][1]
-            room, context = self._requests.thinking_limit(acting, max(prefixes, key=len), parents, n), self._contexts.of(acting)
-            if self._parts.ending.finish is not None or room.tokens < 1:
+            while True:
+                if not all(self._parts.drafts.can_attach(*base) for base in bases):
+                    return acting, None
+                asking = [
+                    self._contexts.question(acting, asked, parent) if asked else (self._contexts.prefix(acting, parent), ())
+                    for parent in parents
+                ]
+                prefixes, stops = [prefix for prefix, _ in asking], options.stop or asking[0][1]
+                room = self._requests.thinking_limit(acting, max(prefixes, key=len), parents, n)
+                thinks, wanted = self._parts.ending.finish is None, self._requests.thinking_left(parents)
+                wanted = wanted if options.max_tokens is None else min(wanted, options.max_tokens)
+                if not thinks or not await self._parts.budget.wait_for_room(wanted, len(nodes), "draft"):
+                    break
+            if not thinks or room.tokens < 1:
                 await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
                 self._parts.ending.had_no_room(room.reason)
-                return acting, (nothing, no_cost(acting))
-            limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
-            more: dict[str, Any] = {"temperature": temperature, "n": n, "stop": stops, "logprobs": logprobs}
-            decoding = self._requests.decoding(nodes[0][2], limit, stop_ids=context.stop_ids, **more)
+                return acting, ([NO_ROOM] * len(nodes), no_cost(acting))
+            limit = room.tokens if options.max_tokens is None else min(room.tokens, options.max_tokens)
+            decoding = self._requests.decoding(
+                nodes[0][2],
+                limit,
+                temperature=options.temperature,
+                n=n,
+                stop=stops,
+                stop_ids=self._contexts.of(acting).stop_ids,
+                logprobs=options.logprobs,
+            )
             emit = self._requests.emitter(acting, first, "thinking") if len(nodes) == 1 else None
-            with self._requests.call("draft", acting, prefixes, decoding, room, emit) as call:
+            by_step = STEP in options.stop and not asked
+            ends = [end_rule(options.until, self._parts.partial_step(parent) if by_step else "") for parent in parents]
+            with self._requests.call("draft", acting, prefixes, decoding, room, emit, ends=ends) as call:
                 return acting, await pending.run(call.run())
 
         author, result = await self._parts.failover.run(role, attempt)
-        found, cost = result or (nothing, None)
+        found, cost = result or ([Completion((), "cut")] * len(nodes), None)
         drafts = [
             Draft(author, self._requests.proposal(author, number, completion, parent), parent, base, node)
             for number, (completion, (parent, base, node)) in enumerate(zip(found, nodes, strict=True), first)
@@ -104,41 +120,80 @@ class Proposer:
         self._parts.ending.check_budget()
         return drafts
 
-    async def score(self, drafts: Sequence[Draft], role: str) -> list[list[float]]:
+    async def score(self, drafts: Sequence[Draft], top: int, role: str) -> list[Scores]:
+        self._check_ability("score", role, "top" if top else None)
         if not all(self._parts.drafts.can_attach(draft, draft.node) for draft in drafts):
-            return [[] for _ in drafts]
-        context = self._contexts.of(role)
-        prefixes = [context.before(self._parts.ledger.pieces, draft) for draft in drafts]
-        given = [tuple(context.ids_of(draft)) for draft in drafts]
-        if any(len(prefix) + len(ids) > context.engine.context for prefix, ids in zip(prefixes, given, strict=True)):
-            if self._parts.ending.finish is None:
-                self._parts.ending.end("context")
-            await asyncio.sleep(0)
-            return [[] for _ in drafts]
+            return [Scores() for _ in drafts]
+        prefixes, given = self._texts(role, drafts)
+        if not await self._fit("score", role, prefixes, given):
+            return [Scores() for _ in drafts]
         name = digest(prefixes, given)
-        found, cost = await self._parts.calls.score(role, context.engine, prefixes, given, seed_of(name))
-        scores = [list(finite(logprobs)) for logprobs in found]
+        found, cost = await self._parts.calls.score(role, self._contexts.of(role).engine, prefixes, given, seed_of(name), top)
+        scores = [Scores(finite(one), None if one.top is None else map(finite_top, one.top)) for one in found]
         numbers, logged = tuple(draft.id for draft in drafts), tuple(tuple(logprobs) for logprobs in scores)
-        self._parts.record(Scored(call=cost, drafts=numbers, logprobs=logged, digest=name))
+        tops = tuple(one.top or () for one in scores) if top else ()
+        self._parts.record(Scored(call=cost, drafts=numbers, logprobs=logged, digest=name, tops=tops))
         return scores
 
+    async def reward(self, drafts: Sequence[Draft], role: str) -> list[float | None]:
+        self._check_ability("reward", role, "reward")
+        if not all(self._parts.drafts.can_attach(draft, draft.node) for draft in drafts):
+            return [None] * len(drafts)
+        prefixes, given = self._texts(role, drafts)
+        if not await self._fit("reward", role, prefixes, given):
+            return [None] * len(drafts)
+        texts = [(*prefix, *ids) for prefix, ids in zip(prefixes, given, strict=True)]
+        name, engine = digest(texts, []), cast("RewardEngine", self._contexts.of(role).engine)
+        found, cost = await self._parts.calls.reward(role, engine, texts, seed_of(name))
+        rewards = finite(found)
+        self._parts.record(Rewarded(call=cost, drafts=tuple(draft.id for draft in drafts), rewards=rewards, digest=name))
+        return [*rewards]
+
     async def ask(
-        self, node: TreeNode, question: Question, after: Draft | None, n: int, max_tokens: int, temperature: float | None, role: str
-    ) -> tuple[str, ...]:
+        self, node: TreeNode, pending: PendingCall, question: Question, after: Draft | None, options: AskOptions, role: str
+    ) -> list[Reply]:
+        self._check_ability("ask", role, "choices" if options.choices else "top" if options.logprobs > 1 else None)
+        choices, budget = self._choice_ids(role, options.choices), self._parts.budget
         await self._contexts.tokenize_question(role, question, after)
-        if after and not self._parts.drafts.can_attach(after, after.node):
-            return ("",) * n
-        context, (prefix, stop) = self._contexts.of(role), self._contexts.question(role, question, after)
-        limit = min(max_tokens, context.engine.context - len(prefix), self._parts.budget.remaining(n))
+        while True:
+            if pending.cancelled or (after and not self._parts.drafts.can_attach(after, after.node)):
+                return [Reply("", "cut")] * options.n
+            context, (prefix, stop) = self._contexts.of(role), self._contexts.question(role, question, after)
+            limit = min(options.max_tokens, context.engine.context - len(prefix), budget.remaining(options.n, "question"))
+            if not await budget.wait_for_room(options.max_tokens, options.n, "question"):
+                break
         if limit < 1:
             await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
             self._parts.ending.had_no_room("length")
-            return ("",) * n
-        decoding = self._requests.decoding(node, limit, temperature=temperature, n=n, stop=stop, stop_ids=context.stop_ids)
+            return [Reply("", "no room")] * options.n
+        decoding = self._requests.decoding(
+            node,
+            limit,
+            temperature=options.temperature,
+            n=options.n,
+            stop=stop,
+            stop_ids=context.stop_ids,
+            logprobs=options.logprobs,
+            choices=choices,
+        )
         with self._requests.call("ask", role, [prefix], decoding) as call:
-            found, cost = await call.run()
-        replies, number = tuple(context.text_of(reply) for reply in found), after.id if after else None
-        self._parts.record(Asked(call=cost, seed=node.key, question=question.kind, after=number, replies=replies, completions=tuple(found)))
+            result = await pending.run(call.run())
+        if result is None:
+            return [Reply("", "cut")] * options.n
+        found, cost = result
+        replies = [self._reply(role, completion, options.choices) for completion in found]
+        texts, number = tuple(reply.text for reply in replies), after.id if after else None
+        self._parts.record(
+            Asked(
+                call=cost,
+                seed=node.key,
+                question=question.kind,
+                after=number,
+                replies=texts,
+                completions=tuple(found),
+                choices=options.choices,
+            )
+        )
         return replies
 
     async def prefill(self, role: str, node: TreeNode, acting: str) -> None:
@@ -153,6 +208,11 @@ class Proposer:
         self._parts.prefills.saw(role, self._parts.ledger.kept)
         self._parts.record(Prefilled(call=cost, seed=node.key, completion=completion))
 
+    def reject(self, drafts: Sequence[Draft], reason: str, judgement: Judgement | None = None) -> None:
+        if drafts:
+            self._parts.drafts.drop(drafts)
+            self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
+
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
         """Opens the drafts of a call; without a call (it was cancelled) they are rejected, as are those whose parent was lost."""
         self._parts.pending.end(pending)
@@ -166,7 +226,45 @@ class Proposer:
         lost = [draft for draft in drafts if pending.cancelled or (draft.parent and draft.parent.state == "rejected")]
         self.reject(lost, "what it hangs off was rejected")
 
-    def reject(self, drafts: Sequence[Draft], reason: str) -> None:
-        if drafts:
-            self._parts.drafts.drop(drafts)
-            self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason))
+    def _texts(self, role: str, drafts: Sequence[Draft]) -> tuple[list[list[int]], list[tuple[int, ...]]]:
+        """Returns what each draft follows, and its own text, as the role's tokens."""
+        context = self._contexts.of(role)
+        return [context.before(self._parts.ledger.entries, draft) for draft in drafts], [tuple(context.ids_of(draft)) for draft in drafts]
+
+    async def _fit(self, verb: str, role: str, prefixes: Sequence[Ids], given: Sequence[Ids]) -> bool:
+        """Returns whether texts fit into the role's context. If not, the thinking is over."""
+        most = self._contexts.of(role).engine.context
+        if all(len(prefix) + len(ids) <= most for prefix, ids in zip(prefixes, given, strict=True)):
+            return True
+        if self._parts.ending.finish is None:
+            self._parts.ending.end("context")
+        await asyncio.sleep(0)
+        return False
+
+    def _reply(self, role: str, completion: Completion, choices: Sequence[str]) -> Reply:
+        values = completion.choice_logprobs or ()
+        found = dict(zip(choices, values, strict=True)) if values else {}
+        text, to_bytes = self._contexts.of(role).text_of(completion), self._contexts.of(role).tokenizer.to_bytes
+        top = tuple(
+            tuple((to_bytes((token,)).decode("utf-8", "replace"), value) for token, value in likely)
+            for likely in completion.top_logprobs or ()
+        )
+        return Reply(text, completion.finish, completion.ids, completion.logprobs or (), found, top)
+
+    def _choice_ids(self, role: str, choices: Sequence[str]) -> tuple[int, ...]:
+        """Returns the token of each choice. Raises `ChainStateError` for a choice that is not one token."""
+        encode = self._contexts.of(role).tokenizer.encode
+        found = [encode(choice) for choice in choices]
+        for choice, ids in zip(choices, found, strict=True):
+            if len(ids) != 1:
+                raise ChainStateError(f"ask: choices must be single tokens of the {role} model, got {choice!r}, which is {len(ids)}")
+        return tuple(ids[0] for ids in found)
+
+    def _check_ability(self, verb: str, role: str, ability: Ability | None) -> None:
+        """Raises `ChainStateError` if the role's engine lacks an ability that the verb needs."""
+        engine = self._contexts.of(role).engine
+        if ability and ability not in engine.abilities:
+            raise ChainStateError(
+                f"{verb}: the {role} model must have the ability `{ability}`, which {engine.name} does not have; "
+                f"state it in the method's `needs`"
+            )

@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from speculative.chain.budget import Budget, TokenLimit
+from speculative.chain.budget import Budget, TokenLimit, Use
 from speculative.chain.calls import EmitText, EngineCall, EngineCalls, kept_text
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.drafts import Draft, TreeNode
 from speculative.chain.failover import Failover
 from speculative.chain.prefill import BackgroundPrefill
+from speculative.chain.steps import STEP
+from speculative.chain.text_stream import EndRule
 from speculative.engines.base import Completion, Decoding, Engine, Ids
 from speculative.problem import Problem
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
 
 Listener = Callable[[AnyEvent | TextDelta], None]
 """Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
+
+USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "question", "answer": "answer"}
+"""The purposes of the verbs, but for `write`."""
 
 
 class Requests:
@@ -41,14 +46,19 @@ class Requests:
 
     def thinking_limit(self, role: str, prefix: Ids, after: Sequence[Draft | None] = (None,), n: int = 1) -> TokenLimit:
         """Returns what one more call may write of the thinking, for each of its completions."""
+        return TokenLimit.smallest(
+            self.thinking_left(after), self._contexts.free_positions(role, prefix), self._budget.remaining(n * len(after))
+        )
+
+    def thinking_left(self, after: Sequence[Draft | None] = (None,)) -> int:
+        """Returns the tokens that the chain's thinking may still have after the deepest of several drafts."""
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
-        left = self._problem.thinking_tokens - self._contexts.ledger.kept - depth
-        return TokenLimit.smallest(left, self._contexts.free_positions(role, prefix), self._budget.remaining(n * len(after)))
+        return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:
         """Returns what the answer may write."""
         left = self._problem.max_tokens - self._contexts.ledger.kept - (after.depth_tokens if after else 0)
-        return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(answering=True))
+        return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
 
     def call(
         self,
@@ -59,6 +69,7 @@ class Requests:
         limit: TokenLimit | None = None,
         emit: EmitText | None = None,
         make_proposal: Callable[[Completion], Proposal] | None = None,
+        ends: Sequence[EndRule | None] = (),
     ) -> EngineCall:
         """Prepares a call. A call that writes the chain's text starts the prefill of the idle model, if that is due."""
         on_tokens: Callable[[Ids], None] | None = None
@@ -66,7 +77,7 @@ class Requests:
             self._prefills.saw(role, self._contexts.ledger.kept)
         if verb == "write" and self._prefills.wants(role):
             self._prefills.update(role)
-            if emit or self._prefills.watches(decoding.max_tokens):
+            if emit or any(ends) or self._prefills.watches(decoding.max_tokens):
                 on_tokens = partial(self._prefills.update, role)
         more: dict[str, Any] = {"limit": limit} if limit else {}
         return EngineCall(
@@ -77,6 +88,9 @@ class Requests:
             prefixes,
             decoding,
             budget=self._budget,
+            use=USES.get(verb, "write"),
+            bounded=STEP in decoding.stop,
+            ends=ends,
             has_fallback=self._failover.has_fallback(role),
             emit=emit,
             on_tokens=on_tokens,
@@ -93,14 +107,21 @@ class Requests:
         n: int = 1,
         stop: tuple[str, ...] = (),
         stop_ids: tuple[int, ...] = (),
-        logprobs: bool = False,
+        logprobs: bool | int = False,
+        choices: tuple[int, ...] = (),
+        resumes: tuple[int, int, int, int] | None = None,
     ) -> Decoding:
-        """Returns how one call decodes: with the problem's sampling, unless told otherwise, and the seed of its node."""
+        """Returns how one call decodes: with the problem's sampling, unless told otherwise, and the seed of its node.
+
+        `logprobs`: True for those of the tokens, K for those of the K most likely tokens at each place, too.
+        """
         sampling = self._problem.sampling
         temperature = sampling.temperature if temperature is None else temperature
         if self._problem.raw:  # a raw text has no answer apart: its stop strings end any part of it
             stop = (*stop, *self._problem.stop)
-        return Decoding(max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids, logprobs)
+        top = 0 if isinstance(logprobs, bool) else logprobs
+        sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
+        return Decoding(*sampled, bool(logprobs), top, choices, resumes)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
         """Returns what passes text of the draft `number` on to the listener, or None if there is none."""

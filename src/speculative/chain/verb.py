@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -198,11 +198,34 @@ def check_unicode(verb: str, name: str, text: str) -> None:
         raise ChainStateError(f"{verb}: {name} must be valid Unicode, got half a character at {error.start}") from None
 
 
-def check_stop(verb: str, stop: object) -> None:
-    """Raises `ChainStateError` for a stop string that is no text, or empty."""
-    check_type(verb, str, "a text", stop=stop)
-    if stop == "":
+def check_predicate(verb: str, **values: object) -> None:
+    """Raises `ChainStateError` for what is given and cannot be called with a text, or is asynchronous."""
+    for name, value in values.items():
+        if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+            raise ChainStateError(f"{verb}: {name} must be a plain function of a text, got {show(value)}")
+
+
+def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
+    """Returns several texts; those of one text are its characters. Raises `ChainStateError` for anything else."""
+    found = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (given,)
+    for text in found:
+        if not isinstance(text, str):
+            raise ChainStateError(f"{verb}: {name} must be texts, got {show(text)}")
+    return cast("tuple[str, ...]", found)
+
+
+def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
+    """Returns the strings that end a text: one, or several. Raises `ChainStateError` for anything else."""
+    if stop is None:
+        return ()
+    if not isinstance(stop, str | list | tuple):
+        raise ChainStateError(f"{verb}: stop must be a text, got {show(stop)}")
+    stops = (stop,) if isinstance(stop, str) else texts_of(verb, "stop", cast("object", stop))
+    for text in stops:
+        check_unicode(verb, "stop", text)
+    if "" in stops:
         raise ChainStateError(f"{verb}: stop must not be empty, got ''; leave it out")
+    return stops
 
 
 def drafts_of(verb: str, name: str, given: object) -> list[Draft]:

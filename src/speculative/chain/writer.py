@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from speculative.chain.calls import EngineCall
+from msgspec import structs
+
+from speculative.chain.budget import TokenLimit
+from speculative.chain.calls import EngineCall, derive_seed, kept_text
 from speculative.chain.drafts import Draft, TreeNode
+from speculative.chain.options import WriteOptions
 from speculative.chain.parts import ChainParts
+from speculative.chain.steps import STEP
+from speculative.chain.text_stream import end_rule, tokens_within
 from speculative.engines.base import Completion
 from speculative.errors import EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
@@ -21,21 +27,41 @@ class Writer:
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
         self._final, self._answer_final = final, answer_final
 
-    async def write(
-        self, node: TreeNode, number: int, max_tokens: int | None, stops: tuple[str, ...], temperature: float | None, role: str
-    ) -> tuple[Draft, int]:
-        """Writes one part. Returns it and how many steps it completed."""
-        prefix = self._contexts.prefix(role)
-        room = self._requests.thinking_limit(role, prefix)
+    async def write(self, node: TreeNode, number: int, options: WriteOptions, before: Sequence[Draft], role: str) -> tuple[Draft, int]:
+        """Writes one part, which goes on from the parts `before`. Returns it and how many steps it completed."""
+        while True:
+            prefix = self._contexts.prefix(role)
+            room = self._requests.thinking_limit(role, prefix)
+            wanted = self._requests.thinking_left()
+            wanted = wanted if options.max_tokens is None else min(wanted, options.max_tokens)
+            if self._parts.ending.finish is not None or not await self._parts.budget.wait_for_room(wanted):
+                break
         if self._parts.ending.finish is None and room.tokens < 1:
             self._parts.ending.end(room.reason)
         if self._parts.ending.finish is not None:
             await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
             return self.empty_draft(role), 0
-        limit = room.tokens if max_tokens is None else min(room.tokens, max_tokens)
-        decoding = self._requests.decoding(node, limit, temperature=temperature, stop=stops, stop_ids=self._contexts.of(role).stop_ids)
+        limit = room.tokens if options.max_tokens is None else min(room.tokens, options.max_tokens)
+        resumes, most = None, room
+        if before:  # only the first part may be longer, to end a character: so a write that pauses is as long as one that does not
+            most = TokenLimit(limit, room.reason if limit == room.tokens else "length")
+        if before and all(part.author == role for part in before):
+            resumes = (before[0].node.key, 0, 0, sum(len(part.ids) for part in before))
+        decoding = self._requests.decoding(
+            node,
+            limit,
+            temperature=options.temperature,
+            stop=options.stop,
+            stop_ids=self._contexts.of(role).stop_ids,
+            resumes=resumes,
+        )
+        if before:
+            decoding = structs.replace(decoding, seed=derive_seed(before[0].node.key, f"part {len(before)}"))
+        partial_step = self._parts.partial_step(None) if STEP in options.stop else ""
+        ends = [end_rule(options.until, partial_step, "".join(part.text for part in before))]
         emit = self._requests.emitter(role, number, "thinking", self._final)
-        with self._requests.call("write", role, [prefix], decoding, room, emit, partial(self._requests.proposal, role, number)) as call:
+        make_proposal = partial(self._requests.proposal, role, number)
+        with self._requests.call("write", role, [prefix], decoding, most, emit, make_proposal, ends) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
@@ -47,7 +73,8 @@ class Writer:
         draft = Draft(role, self._requests.proposal(role, number, completion), None, self._parts.drafts.end, node)
         self._parts.record(Wrote(call=cost, seed=decoding.seed, proposal=draft.proposal))
         steps = self.commit([draft])
-        if self._parts.ending.finish is None and (not draft.tokens or (draft.finish == "length" and limit == room.tokens)):
+        used_up = draft.finish == "length" and len(completion.ids) >= room.tokens
+        if self._parts.ending.finish is None and (used_up or not (draft.tokens or before)):
             self._parts.ending.end(room.reason)
         return draft, steps
 
@@ -88,6 +115,18 @@ class Writer:
             self._parts.ending.finish = draft.finish
         return draft
 
+    def cut(self, draft: Draft, tokens: int | None, characters: int | None) -> tuple[int, int] | None:
+        """Shortens a draft to its first tokens or characters. Returns how many of both are left, or None if all are."""
+        tokenizer = self._contexts.of(draft.author).tokenizer
+        size = draft.tokens if tokens is None else tokens
+        if characters is not None and characters < len(draft.text):
+            size = min(size, tokens_within(tokenizer, draft.ids, characters))
+        if size >= draft.tokens:
+            return None
+        text, dropped = kept_text(tokenizer, Completion(draft.ids[:size], "length"))
+        draft.cut(text, size - dropped)
+        return size - dropped, len(text)
+
     def following(self, part: Draft) -> tuple[str, Phase] | None:
         """Returns the text and the phase that go on after a part of the answer, or None if the answer is over.
 
@@ -107,7 +146,7 @@ class Writer:
         end = self._parts.drafts.end
         empty = Draft(
             role,
-            self._requests.proposal(role, self._parts.drafts.new_numbers(1), Completion((), "length"), None, phase),
+            self._requests.proposal(role, self._parts.drafts.new_numbers(1), Completion((), "no room"), None, phase),
             None,
             end,
             end,
@@ -153,6 +192,7 @@ class Writer:
         elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
             self._parts.ending.stopped_raw = True
             self._parts.ending.end("stop", "a stop string of the text")
+        self._parts.ending.check_progress(sum(draft.tokens for draft in path))
         self._parts.ending.check_loop(self._parts.steps, steps)
         self._parts.ending.check_budget()
         return steps

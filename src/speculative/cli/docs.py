@@ -71,13 +71,14 @@ This page is generated from the types by `python -m speculative.cli.docs`; a tes
 ## The file
 
 JSON lines in UTF-8. The first line is the header `{{"speculative_trace":{VERSION}}}`; the number is the version of the format.
-Files of version 1 are still read: they lack `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`. Every other line is
+Files of versions 1 and 2 are still read, but not replayed: they lack events and fields that came later. Every other line is
 one event; its key `event` names its kind. The first event is `started`, the last is `ended`; a trace without `ended` is of a chain
 that was interrupted. `at` is the time when an event was recorded, in seconds since the chain began; a call began at `began` and
 ended `seconds` later. The events of a `child` (a chain on the same problem, as in a vote) are nested in it.
 
 The events in order give the text: `wrote` and `answered` append the text of their proposal, `drafted` proposes without
-appending, `accepted` appends the drafts it names, `inserted` appends text of the method, `rewound` cuts back to a number of
+appending, `accepted` appends the drafts it names (of the last one, with `cut`, only so many tokens and characters), `inserted`
+appends text of the method, `rewound` cuts back to a number of
 pieces, and `became` takes over a child's text. `cancelled` is a call that was cut off; its partial text is its `proposal`, which is
 discarded unless `accepted` names it. `accepted` does so after `degraded`, when the survivor continues that text, and at the end of a
 chain that reached its time limit. `prefilled` with seed 0 happened in the background, at a time that depends on the clock.

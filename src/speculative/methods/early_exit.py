@@ -28,10 +28,11 @@ class EarlyExit(Wrapper):
             if not watched.thinking or steps - since < self.every:
                 return
             asked_at[watched] = steps
-            (reply,) = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
-            answers.append(
-                normalize_answer(extract_boxed(f"\\boxed{{{reply}") or "")
-            )  # its opening is the question's; one that is still open says nothing
+            reply = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
+            if not reply.given:
+                return
+            # the box's opening is the question's; one that is still open says nothing
+            answers.append(normalize_answer(extract_boxed(f"\\boxed{{{reply}") or ""))
             last = answers[-self.agree :]
             if len(last) == self.agree and last[0] and len(set(last)) == 1:
                 watched.stop("the answer has settled")

@@ -31,7 +31,7 @@ REASONING = frozenset(("reasoning", "reasoning_content"))
 class ChainRequest(Struct, frozen=True):
     """The chains of one request: `n` problems for each prompt.
 
-    `raw`: thinking and answer are one text in the reply.
+    `raw`: thinking and answer are one text in the reply. `max_drafts`: the most drafts that one call of a chain may ask for.
     """
 
     model: str
@@ -44,6 +44,7 @@ class ChainRequest(Struct, frozen=True):
     raw: bool = False
     user: str | None = None
     ignored: tuple[str, ...] = ()
+    max_drafts: int | None = None
 
     @property
     def chains(self) -> int:
@@ -148,7 +149,7 @@ class RequestReader:
             times = f", in each of {chains} chains," if chains > 1 else ""
             reason = f"{drafts} drafts in one call{times} are more than the {most} that a request may have (--max-drafts)"
             raise _refusal("params", f"{field}: {reason}", f"params.{field}")
-        return request
+        return structs.replace(request, max_drafts=max(1, most // chains))
 
     def _check_chains(self, n: int | None, prompts: int) -> None:
         chains = (n or 1) * prompts

@@ -122,7 +122,10 @@ class Rewarded(Event, frozen=True, kw_only=True):
 
 
 class Asked(Event, frozen=True, kw_only=True):
-    """A side question. `after`: the draft that it was asked about, None for the chain's end."""
+    """A side question. `after`: the draft that it was asked about, None for the chain's end.
+
+    `choices`: the texts whose log-probabilities the completions tell as `choice_logprobs`.
+    """
 
     call: Call
     seed: int
@@ -130,13 +133,18 @@ class Asked(Event, frozen=True, kw_only=True):
     after: int | None
     replies: tuple[str, ...]
     completions: tuple[Completion, ...]
+    choices: tuple[str, ...] = ()
 
 
 class Accepted(Event, frozen=True, kw_only=True):
-    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one."""
+    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one.
+
+    `cut`: the tokens and the characters of the last one that entered; None for all of it.
+    """
 
     drafts: tuple[int, ...]
     judgement: Judgement | None = None
+    cut: tuple[int, int] | None = None
 
 
 class Rejected(Event, frozen=True, kw_only=True):
@@ -155,9 +163,10 @@ class Inserted(Event, frozen=True, kw_only=True):
 
 
 class Rewound(Event, frozen=True, kw_only=True):
-    """Text was taken back; `pieces` is the number of pieces that are left."""
+    """Text was taken back; `pieces` is the number of pieces that are left, `entries` that of pieces and notes together."""
 
     pieces: int
+    entries: int | None = None
 
 
 class Prefilled(Event, frozen=True, kw_only=True):
@@ -190,12 +199,24 @@ class Degraded(Event, frozen=True, kw_only=True):
     error: str
 
 
+class Noted(Event, frozen=True, kw_only=True):
+    """Text was added to the prompt of one role that is no text of the chain: so many `tokens` of that role's model."""
+
+    role: str
+    text: str
+    tokens: int
+
+
 class Child(Event, frozen=True, kw_only=True):
-    """A child chain on the same problem began; its events are nested and grow with it."""
+    """A child chain on the same problem began; its events are nested and grow with it.
+
+    `instruction` was added to the problem for this child alone.
+    """
 
     index: int
     seed: int
     events: list[AnyEvent]
+    instruction: str = ""
 
 
 class Became(Event, frozen=True, kw_only=True):
@@ -238,6 +259,7 @@ AnyEvent = (
     | Rejected
     | Inserted
     | Rewound
+    | Noted
     | Prefilled
     | Cancelled
     | Degraded

@@ -21,7 +21,7 @@ from speculative.engines.base import (
 )
 from speculative.errors import EngineError, EngineUnreachableError, ReplayMismatchError
 from speculative.trace import events
-from speculative.trace.trace import Trace
+from speculative.trace.trace import VERSION, Trace
 
 COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
 
@@ -38,6 +38,10 @@ class ReplayEngine:
     abilities = ABILITIES
 
     def __init__(self, trace: Trace, role: str, like: Engine) -> None:
+        if trace.version < VERSION:
+            raise ReplayMismatchError(
+                f"a trace of version {trace.version} cannot be replayed, as its seeds are counted in another way; run the chain again"
+            )
         card = trace.started.engines.get(role)
         if card is None:
             raise ReplayMismatchError(f"the trace has no engine for the role {role}; it has {', '.join(trace.started.engines)}")
@@ -47,6 +51,7 @@ class ReplayEngine:
         self.tokenizer: Tokenizer = like.tokenizer
         self._completions: dict[int, tuple[events.Call, list[Completion]]] = {}
         self._scores: dict[int, list[tuple[events.Call, list[Scores]]]] = {}
+        self._rewards: dict[int, list[tuple[events.Call, list[float]]]] = {}
         self._cut: dict[int, events.Cancelled] = {}
         self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
@@ -83,6 +88,15 @@ class ReplayEngine:
         call, scores = found.pop(0) if len(found) > 1 else found[0]
         _charge(stats, call)
         return scores
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
+        name = seed_of(digest(texts, []))
+        if not (found := self._rewards.get(name)):
+            await self._cut_short(name, stats)
+            raise ReplayMismatchError(f"the trace does not hold the rewards that the method asks {self.name} for")
+        call, rewards = found.pop(0) if len(found) > 1 else found[0]
+        _charge(stats, call)
+        return rewards
 
     async def aclose(self) -> None:
         """Does nothing: a replay holds no resources."""
@@ -124,6 +138,8 @@ class ReplayEngine:
                 tops = event.tops or [None] * len(event.logprobs)
                 found = [Scores(*one) for one in zip(event.logprobs, tops, strict=True)]
                 self._scores.setdefault(seed_of(event.digest), []).append((event.call, found))
+            case events.Rewarded() if event.call.role == role:
+                self._rewards.setdefault(seed_of(event.digest), []).append((event.call, list(event.rewards)))
             case events.Cancelled() if event.call.role == role:
                 self._cut[event.seed] = event
             case _:

@@ -16,7 +16,10 @@ from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
-    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase."""
+    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase.
+
+    `note_for`: the role in whose prompt alone it stands; then it is no text of the chain.
+    """
 
     author: str
     text: str
@@ -24,9 +27,14 @@ class Piece(Struct, frozen=True):
     kept: int
     phase: Phase
     ends: bool = False
+    note_for: str = ""
 
     @classmethod
-    def of(cls, author: str, proposal: Proposal) -> Piece:
+    def of(cls, author: str, proposal: Proposal, cut: tuple[int, int] | None = None) -> Piece:
+        """Returns a proposal as it enters the text, or its beginning: so many tokens and characters."""
+        if cut:
+            tokens, characters = cut
+            return cls(author, proposal.text[:characters], proposal.completion.ids[:tokens], tokens, proposal.phase)
         completion, size = proposal.completion, len(proposal.completion.ids) - proposal.dropped
         ends = completion.end_id is not None
         return cls(author, proposal.text, completion.ids[:size], size + ends, proposal.phase, ends)
@@ -42,10 +50,16 @@ class Segment(Struct, frozen=True):
 
 
 class Ledger:
-    """The state of one chain. `pieces` is its text, `kept` the number of its tokens that models wrote."""
+    """The state of one chain.
+
+    `pieces` is its text, `kept` the number of its tokens that models wrote. `entries` are the pieces and the notes between them.
+    """
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
+        self.entries: list[Piece] = []
+        self.places: list[int] = []
+        """The places of the pieces among the entries."""
         self.proposals: dict[int, tuple[str, Proposal]] = {}
         self.children: dict[int, Sequence[events.AnyEvent]] = {}  # their events: they grow with the children
         self.kept = 0
@@ -74,13 +88,18 @@ class Ledger:
                 self.proposals[proposal.id] = (event.call.role, proposal)
             case events.Accepted():
                 for draft in event.drafts:
-                    self._push(Piece.of(*self.proposals[draft]))
+                    self._push(Piece.of(*self.proposals[draft], event.cut if draft == event.drafts[-1] else None))
             case events.Inserted():
                 self.reopen()
                 self._push(Piece("method", event.text, (), 0, event.phase))
             case events.Rewound():
                 while len(self.pieces) > event.pieces:
                     self.kept -= self.pieces.pop().kept
+                    del self.entries[self.places.pop() :]
+                if event.entries is not None:
+                    del self.entries[event.entries :]
+            case events.Noted():
+                self.entries.append(Piece("method", event.text, (), 0, "answer" if self.answered else "thinking", note_for=event.role))
             case events.Answered():
                 if event.cue:
                     self._push(Piece("method", event.cue, (), 0, "answer"))
@@ -90,6 +109,7 @@ class Ledger:
             case events.Became():
                 child = Ledger.of(self.children[event.index])
                 self.pieces, self.kept = list(child.pieces), child.kept
+                self.entries, self.places = list(child.entries), list(child.places)
             case _:
                 pass
         return call.produced_tokens if call else 0
@@ -110,7 +130,7 @@ class Ledger:
         last = self._last()
         if last is not None and self.pieces[last].ends:
             piece = self.pieces[last]
-            self.pieces[last] = structs.replace(piece, ends=False, kept=piece.kept - 1)
+            self.pieces[last] = self.entries[self.places[last]] = structs.replace(piece, ends=False, kept=piece.kept - 1)
             self.kept -= 1
 
     def _last(self) -> int | None:
@@ -147,6 +167,8 @@ class Ledger:
         return totals
 
     def _push(self, piece: Piece) -> None:
+        self.places.append(len(self.entries))
+        self.entries.append(piece)
         self.pieces.append(piece)
         self.kept += piece.kept
 

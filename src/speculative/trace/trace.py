@@ -18,20 +18,25 @@ from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
 
-VERSION = 2
-"""The version of the format that is written. Version 1 lacks `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`."""
+VERSION = 3
+"""The version of the format that is written.
 
-READABLE = (1, VERSION)
+Version 1 lacks `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`; both older ones lack the events `noted` and `rewarded`, and
+`choices`, `choice_logprobs`, `cut`, `entries`, `instruction` and `tops`. Their seeds are counted in another way, so they cannot be
+replayed.
+"""
+
+READABLE = (1, 2, VERSION)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 class Trace:
-    """Events of one chain. Two traces are equal when their events are."""
+    """Events of one chain. Two traces are equal when their events are. `version` is that of the file they were read from."""
 
-    def __init__(self, events: list[AnyEvent]) -> None:
-        self.events = events
+    def __init__(self, events: list[AnyEvent], version: int = VERSION) -> None:
+        self.events, self.version = events, version
         self._ledger, self._applied = Ledger(), 0
 
     def __eq__(self, other: object) -> bool:
@@ -145,7 +150,7 @@ class Trace:
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
                     break
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
-        trace = cls(events)
+        trace = cls(events, version)
         try:
             trace.usage()
         except (KeyError, IndexError):

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from speculative.answers import strip_spaces
 from speculative.evaluate.grading.forms import Bag, Based, Equation, Form, Group, Math, Number, Rounded, Words
-from speculative.evaluate.grading.sandbox import Reply
+from speculative.evaluate.grading.sandbox import CheckReply
 
 DIFFERENT = "not equal"
 UNREAD = "not equal, compared as text"
@@ -29,7 +29,7 @@ class Mathematics:
     `tolerance`: the relative difference that a rounded decimal may have, 0 for none. `base`: the base that the question asks for.
     """
 
-    def __init__(self, ask: Callable[..., Reply], tolerance: float = 0, base: int | None = None) -> None:
+    def __init__(self, ask: Callable[..., CheckReply], tolerance: float = 0, base: int | None = None) -> None:
         self._ask = ask
         self.tolerance = tolerance
         self.base = base

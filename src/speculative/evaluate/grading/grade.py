@@ -25,7 +25,7 @@ from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, lett
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
 from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Number, QuestionHints, Rounded, balanced, read
 from speculative.evaluate.grading.question import read_hints
-from speculative.evaluate.grading.sandbox import GradingTimeoutError, Reply, checker, require
+from speculative.evaluate.grading.sandbox import CheckReply, GradingTimeoutError, checker, require
 from speculative.evaluate.grading.units import is_scale, stem
 
 __all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
@@ -260,7 +260,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
         # the process starts only if shapes and exact numbers do not decide
         session = cache(lambda: stack.enter_context(checker.session()))
 
-        def ask(*request: str) -> Reply:
+        def ask(*request: str) -> CheckReply:
             return session()(*request)
 
         mathematics = Mathematics(ask, tolerance, hints.base)

@@ -34,7 +34,7 @@ class GradingTimeoutError(Exception):
     """
 
 
-class Reply(msgspec.Struct):
+class CheckReply(msgspec.Struct):
     """A reply of the process.
 
     Its first reply has only its `pid`, and how the process before it `ended`.
@@ -104,7 +104,7 @@ class WorkerPool:
             self.pid, self.ended = reply.pid, reply.ended
         return True
 
-    def exchange(self, request: tuple[str, ...], seconds: float) -> Reply | None:
+    def exchange(self, request: tuple[str, ...], seconds: float) -> CheckReply | None:
         """Sends a request with its limit of processor time.
 
         Returns the reply, or None if the working process ended.
@@ -122,11 +122,11 @@ class WorkerPool:
         self.pid, self.ended = (reply.pid, reply.ended) if reply else (0, "")
         return None
 
-    def _read(self) -> Reply | None:
+    def _read(self) -> CheckReply | None:
         stdout = self._program.stdout
         assert stdout is not None
         line = stdout.readline()
-        return msgspec.json.decode(line, type=Reply) if line.endswith(b"\n") else None
+        return msgspec.json.decode(line, type=CheckReply) if line.endswith(b"\n") else None
 
 
 class Clock:
@@ -165,14 +165,14 @@ class Checker:
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def session(self) -> Generator[Callable[..., Reply]]:
+    def session(self) -> Generator[Callable[..., CheckReply]]:
         """Yields a function that sends requests for one grade."""
         require()
         with self._turn:
             pool, left = self._started(), SECONDS
             clock = Clock(PATIENCE, pool.kill_worker)
 
-            def ask(*request: str) -> Reply:
+            def ask(*request: str) -> CheckReply:
                 nonlocal left
                 reply = pool.exchange(request, left)
                 if reply is None and not clock.late and pool.wait() and pool.ended != "time":

@@ -1,0 +1,109 @@
+"""Text out of token ids as they come, and the token at which a predicate ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import structs
+
+from speculative.chain.steps import STEP
+from speculative.engines.base import Completion, Ids, Tokenizer, UnfinishedCharacter
+
+Until = Callable[[str], bool]
+"""Takes the text of a call so far. Its first yes ends the text there."""
+
+EndRule = Callable[[str], Literal["until", "stop"] | None]
+"""Returns the finish reason if the text of a call ends here, else None."""
+
+
+class TextStream:
+    """Collects ids whose characters are whole. `finish` is set at the first token boundary at which `ends` says so.
+
+    The rule is asked at every boundary in order, so it does not matter how the ids are cut into pieces.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, ends: EndRule | None = None) -> None:
+        self.ids: list[int] = []
+        self.finish: Literal["until", "stop"] | None = None
+        self._to_bytes, self._ends = tokenizer.to_bytes, ends
+        self._held: tuple[int, ...] = ()
+        self._text = ""
+
+    def add(self, ids: Ids) -> str:
+        """Returns the text that is whole with these ids, up to the end that the rule finds."""
+        if self._ends is None:
+            return self._take(tuple(ids))
+        new = ""
+        for token in ids:
+            if text := self._take((token,)):
+                new += text
+                self._text += text
+                if finish := self._ends(self._text):
+                    self.finish = finish
+                    break
+        return new
+
+    def _take(self, ids: tuple[int, ...]) -> str:
+        self._held = held = (*self._held, *ids) if self._held else ids
+        data = self._to_bytes(held)
+        if not data or UnfinishedCharacter.trailing(data):
+            return ""
+        self.ids.extend(held)
+        self._held = ()
+        return data.decode("utf-8", "replace")
+
+
+def cut(completion: Completion, size: int, finish: Literal["until", "stop"]) -> Completion:
+    """Returns the first `size` tokens of a completion."""
+    return structs.replace(
+        completion,
+        ids=completion.ids[:size],
+        finish=finish,
+        end_id=None,
+        logprobs=completion.logprobs and completion.logprobs[:size],
+        top_logprobs=completion.top_logprobs and completion.top_logprobs[:size],
+    )
+
+
+def tokens_within(tokenizer: Tokenizer, ids: Ids, characters: int) -> int:
+    """Returns how many of the ids have at most so many whole characters together."""
+    stream, found, size = TextStream(tokenizer), 0, 0
+    for token in ids:
+        size += len(stream.add((token,)))
+        if size > characters:
+            break
+        found = len(stream.ids)
+    return found
+
+
+def extended(first: Completion, rest: Completion) -> Completion:
+    """Returns two completions of which one goes on from the other as one."""
+    return structs.replace(
+        rest,
+        ids=first.ids + rest.ids,
+        logprobs=None if first.logprobs is None else first.logprobs + (rest.logprobs or ()),
+        top_logprobs=None if first.top_logprobs is None else first.top_logprobs + (rest.top_logprobs or ()),
+        choice_logprobs=first.choice_logprobs,
+    )
+
+
+def end_rule(until: Until | None, partial_step: str, before: str = "") -> EndRule | None:
+    """Returns the rule of a call, or None if it needs none.
+
+    Args:
+        until: The caller's predicate.
+        partial_step: The text of the step before the call, if the call ends with a step. The step may be complete with the first
+            character of the call.
+        before: Text of the same verb before this call; `until` gets it too.
+    """
+    joins = bool(partial_step.strip()) and partial_step.endswith(STEP[:1])
+    if not joins and until is None:
+        return None
+
+    def ends(text: str) -> Literal["until", "stop"] | None:
+        if joins and text.startswith(STEP[1:]):
+            return "stop"
+        return "until" if until is not None and until(before + text) else None
+
+    return ends
