@@ -14,7 +14,10 @@ from speculative.chain import progress
 from speculative.chain.progress import IDLE
 
 ENDLESS = "thinking " * 99
-HEAD = "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    append_only = False\n\n    async def think(self, chain):\n"
+HEAD = (
+    "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    append_only = False\n\n"
+    "    async def think(self, chain):\n"
+)
 FIRST = HEAD.count("\n") + 1
 """The line on which the body of `think` begins."""
 
