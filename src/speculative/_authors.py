@@ -1,4 +1,4 @@
-"""Tells a method author's files from installed ones, and finds the author's line in an error."""
+"""Finds the line of a method's author in an error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Place = tuple[str, int]
 
 
 def is_authors(filename: str, homes: Iterable[Path] = ()) -> bool:
-    """Returns True if a file belongs to an author of methods: it lies in a home of theirs, or it is not installed.
+    """Returns True if a file belongs to an author of methods.
 
-    `homes`: files and folders that count as the author's wherever they lie.
+    Such a file is in one of `homes`, or it is not installed. `homes`: files and folders that count as the author's wherever they lie.
     """
     file = Path(filename)
     if any(file.is_relative_to(home) for home in homes):
@@ -30,7 +30,7 @@ def is_authors(filename: str, homes: Iterable[Path] = ()) -> bool:
 
 
 def home_of(filename: str) -> Path:
-    """Returns the home of a file: its package if it is installed, else the file itself."""
+    """Returns the package of an installed file, or the file itself."""
     file = Path(filename)
     place = next((place for place, part in enumerate(file.parts) if part in INSTALLED), None)
     return file if place is None else Path(*file.parts[: place + 2])
@@ -43,10 +43,10 @@ def line_of(error: BaseException, homes: Iterable[Path] = ()) -> Place | None:
 
 
 def line_at_work() -> Place | None:
-    """Returns the author's line that is being executed. It keeps no frame: a frame would keep all that its function holds."""
+    """Returns the author's line that is being executed."""
     frame: FrameType | None = inspect.currentframe()
     while frame and not is_authors(frame.f_code.co_filename):
         frame = frame.f_back
     place = (frame.f_code.co_filename, frame.f_lineno) if frame else None
-    del frame
+    del frame  # a frame keeps all that its function holds
     return place

@@ -55,7 +55,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    """Runs the loop again after a task raised `SystemExit` or `KeyboardInterrupt`, which stop it: who awaits the task gets the error."""
+    """Runs the loop, also after a task raised `SystemExit` or `KeyboardInterrupt`.
+
+    Both stop a loop. The caller that awaits the task gets the error.
+    """
     while not loop.is_closed():
         with suppress(SystemExit, KeyboardInterrupt):
             loop.run_forever()

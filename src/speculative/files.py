@@ -79,7 +79,10 @@ def decode(data: bytes, name: str) -> str:
 
 
 def _likely(data: bytes) -> str:
-    """Returns the likely encoding of a text that is not UTF-8: UTF-16 without its mark has a zero in most pairs of bytes."""
+    """Returns the likely encoding of a text that is not UTF-8.
+
+    UTF-16 without its mark has a zero in most pairs of bytes.
+    """
     even, odd = data[::2].count(0), data[1::2].count(0)
     if 4 * max(even, odd) < len(data) // 2:
         return "LATIN1"

@@ -135,7 +135,10 @@ async def run(
 
 
 async def _run_method(method: Method, chain: Chain) -> None:
-    """Runs a method; only the runner may close its chain, and all that the method began must be done."""
+    """Runs a method, and checks that all that it began has ended.
+
+    Only the runner may close the chain.
+    """
     with watch_coroutines(chain.forgotten):
         chain.in_method = True
         try:

@@ -8,7 +8,7 @@ IDLE = 4096
 """Verbs in a row that a method may call while its chain does not grow."""
 
 
-class Progress:
+class IdleBound:
     """Counts the verbs since the chain, with a draft at its end, was last longer than ever before.
 
     Without this a method that drafts and rejects, or writes and rewinds, would never end unless a budget or a deadline ended it.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from speculative.chain.budget import Budget
-from speculative.chain.progress import Progress
+from speculative.chain.progress import IdleBound
 from speculative.engines.base import PREFILL_SEED
 from speculative.errors import ChainStateError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Prefilled
@@ -23,7 +23,7 @@ class EventRecorder:
 
     def __init__(self, trace: Trace, budget: Budget, started_at: float, listener: Callable[[AnyEvent], None] | None) -> None:
         self.trace, self.started_at, self.idle = trace, started_at, 0
-        self.progress = Progress()
+        self.progress = IdleBound()
         self._budget, self._listener = budget, listener
 
     @property

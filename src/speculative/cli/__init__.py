@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _with_stdin(argv: Sequence[str]) -> list[str]:
-    """Spells `-` as a path where a file is read: the parser takes it for an unknown flag."""
+    """Spells `-` as a path, since the parser takes it for an unknown flag."""
     before = ["", *argv]
     return ["./-" if token == "-" and (argv[0] == "show" or before[place] == "--data") else token for place, token in enumerate(argv)]
 

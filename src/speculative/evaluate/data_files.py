@@ -46,7 +46,10 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _delimiter(text: str) -> str | None:
-    """Returns the delimiter of a table without a file name, or None for JSON, whose values begin with a bracket."""
+    """Returns the delimiter of a table, or None for JSON.
+
+    JSON values begin with a bracket.
+    """
     if not text.strip() or text.lstrip()[0] in "[{":
         return None
     header = text.lstrip().split("\n", 1)[0]

@@ -183,7 +183,10 @@ class RequestReader:
         return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
 
     def _with_options(self, request: R, ignored: list[str]) -> R:
-        """Reads `thinking` and `reasoning` as the fields of ours that say the same. The service's own spelling goes before them."""
+        """Reads `thinking` and `reasoning` as the service's own fields.
+
+        The service's own spelling goes before them.
+        """
         drop, thinking, reasoning = self.settings.drop_params, request.thinking, request.reasoning
         if thinking is False:
             ignored += ignored_fields({"thinking": False}, drop=drop)

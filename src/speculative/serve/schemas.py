@@ -71,14 +71,20 @@ class StreamOptions(RequestBase):
 
 
 class ThinkingOptions(RequestBase):
-    """Options of the thinking as Anthropic's API spells them. `budget_tokens` is `thinking_budget`."""
+    """Options of the thinking as Anthropic's API spells them.
+
+    `budget_tokens` is `thinking_budget`.
+    """
 
     type: Literal["enabled", "adaptive"] | None = None
     budget_tokens: int | None = Field(None, ge=1, lt=INT64)
 
 
 class ReasoningOptions(RequestBase):
-    """Options of the thinking in the Responses API, and of some chat clients. `max_tokens` is `thinking_budget`."""
+    """Options of the thinking in the Responses API, and of some chat clients.
+
+    `max_tokens` is `thinking_budget`.
+    """
 
     effort: Effort | None = None
     max_tokens: int | None = Field(None, ge=1, lt=INT64)

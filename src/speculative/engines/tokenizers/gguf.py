@@ -84,7 +84,11 @@ def _tokenizer(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _several(found: Mapping[str, Any], name: str, kind: type | tuple[type, ...], size: int | None = None) -> Sequence[Any]:
-    """Returns a list of the file. Raises `ValueError` if it is missing, holds other values, or has another size."""
+    """Returns a list of the file.
+
+    Raises:
+        ValueError: The list is missing, holds other values, or has another size.
+    """
     values = found.get(f"{PREFIX}{name}")
     if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in cast("Sequence[object]", values)):
         raise ValueError(f"{PREFIX}{name} is missing or has a wrong type")
