@@ -18,7 +18,7 @@ MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
 
 def shown(problem: Problem, name: str = "chatml") -> str:
     engine = ScriptedEngine("", dialect=name)
-    return engine.tokenizer.show(View(engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
+    return engine.tokenizer.show(View("big", engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
 
 
 def test_a_prompt_ends_where_the_thinking_begins() -> None:
@@ -122,7 +122,7 @@ def test_a_truncated_reply_has_no_score(whole: str) -> None:
 async def test_a_judge_that_runs_into_its_limit_gives_no_verdict(name: str, whole: str, score: int | None) -> None:
     for limit in range(1, 20):
         chain = started(Problem.of("6*7?"), scripted_pair(f"{whole}8}} 9.", dialect=name))
-        (reply,) = await chain.ask("big", Question("judge"), max_tokens=limit)
+        reply = (await chain.ask("big", Question("judge"), max_tokens=limit)).text
         assert reply == whole[:limit]
         assert parse_score(reply) == (score if reply.startswith(whole.strip()) else None)
 
