@@ -105,6 +105,14 @@ def test_a_method_that_asks_without_room_ends_with_length(verb: str) -> None:
     assert solved("thinking " * 99, method=Verbs(script=forever), max_produced=60).finish_reason == "length"
 
 
+def test_a_method_that_accepts_drafts_without_a_whole_character_has_used_up_its_budget() -> None:
+    async def forever(chain: Chain) -> None:
+        while chain.thinking:
+            await chain.accept(await chain.draft("small"))
+
+    assert solved("😀" * 99, method=Verbs(script=forever), max_tokens=10, answer_tokens=0).finish_reason == "length"
+
+
 def test_steps_that_a_method_inserts_again_and_again_are_a_loop() -> None:
     async def again(chain: Chain) -> None:
         while chain.thinking:

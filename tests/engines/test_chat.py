@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import speculative
 from speculative.cli import run
 from speculative.engines.base import CallStats, Decoding
-from speculative.engines.diagnostics import look
+from speculative.engines.diagnostics import look, ping
 from speculative.engines.http.chat import ChatEngine, ChatTokenizer
 from speculative.errors import EngineError, EngineServerError, UnknownSpecialTokenError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
@@ -69,6 +69,14 @@ async def test_it_is_known_for_what_it_is(rig):
     assert engine.abilities == frozenset()
     found = await look("big", engine)
     assert (found.error, found.reply, found.dialect) == (None, "Seven, I think.", "chat")
+
+
+async def test_it_is_found_to_live(rig):
+    engine, server = rig
+    await ping(engine)
+    server.faults.append(Fault("status", status=500))
+    with pytest.raises(EngineServerError):
+        await ping(engine)
 
 
 async def test_it_replies_to_a_conversation(rig):

@@ -17,7 +17,7 @@ from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch,
 
 import speculative
 from speculative.cli import run as command
-from speculative.engines.base import CallStats, Decoding
+from speculative.engines.base import MIN_LOGPROB, CallStats, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.base import ServerRequest
@@ -41,13 +41,28 @@ def role_flags(llamas):
     return [part for role in llamas for part in (f"--{role}", llamas[role].url, f"--{role}-tokenizer", str(SHIPPED / role))]
 
 
+async def test_likely_tokens_and_choices_are_those_of_the_bundled_engine(llama_pair, local):
+    engine, prefix = llama_pair["small"], prompt(llama_pair["small"], PROBLEMS[1]["problem"])
+    assert {"top", "choices"} <= engine.abilities
+    ends = (engine.tokenizer.special_token_id("</think>"),)
+    for decoding in (Decoding(12, top_logprobs=4, logprobs=True, stop_ids=ends), Decoding(1, choices=tuple(range(300, 310)))):
+        theirs, ours = [(await one.complete([prefix], decoding, key="", stats=CallStats()))[0][0] for one in (engine, local["small"])]
+        assert theirs.ids == ours.ids
+        for one, other in zip(theirs.top_logprobs or (), ours.top_logprobs or (), strict=True):
+            assert [number for number, _ in one][:2] == [number for number, _ in other][:2]
+            assert [value for _, value in one] == pytest.approx([value for _, value in other], abs=5e-2)
+        if decoding.choices:  # looked up among the likeliest: the others are not told
+            told = [(one, other) for one, other in zip(theirs.choice_logprobs, ours.choice_logprobs, strict=True) if one > MIN_LOGPROB]
+            assert [one for one, _ in told] == pytest.approx([other for _, other in told], abs=5e-2)
+
+
 async def test_the_servers_are_known_for_what_they_are(llama_pair, local):
     for role in ("big", "small"):
         found = await look(role, llama_pair[role])
         assert found.error is None
         assert found.server.startswith("llama.cpp ")
         assert found.template == "the same as ours"
-        assert set(found.abilities) == {"cached", "continue", "ids", "logprobs", "stream"}
+        assert set(found.abilities) == {"cached", "choices", "continue", "ids", "logprobs", "stream", "top"}
         assert found.fingerprint == local[role].tokenizer.fingerprint
         assert found.context == 8192
         ((ours,),) = await local[role].complete(

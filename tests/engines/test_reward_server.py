@@ -3,6 +3,7 @@
 import pytest
 
 from speculative.engines.base import CallStats, Decoding
+from speculative.engines.diagnostics import ping
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineError, EngineRefusedError, EngineServerError
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
@@ -33,6 +34,7 @@ async def test_rewards_are_those_of_the_last_token(rig):
 
 async def test_a_reward_model_says_that_it_cannot_write(rig):
     engine, _ = rig
+    await ping(engine)
     with pytest.raises(EngineError, match="reward model"):
         await engine.complete([[97]], Decoding(3), key="", stats=CallStats())
     with pytest.raises(EngineError, match="reward model"):

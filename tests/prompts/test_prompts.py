@@ -154,3 +154,13 @@ def test_the_pair_is_cued_to_judge_on_a_line_of_its_own(text: str) -> None:
     assert all(isinstance(part, str) for part in asking.parts)
     assert asking.follows_chain
     assert not text or "".join([text, *map(str, asking.parts)]).endswith("\nScore: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "shown"), [("chatml", "about: the plan", "Hint: Add.\n\n"), ("bundled", "Hint 2:", "Hint 2: Add.\n\n")]
+)
+async def test_a_hint_is_asked_for_and_shown(name: str, told: str, shown: str) -> None:
+    chain = started(Problem.of("6*7?"), scripted_pair(" Add. ", dialect=name))
+    hint = await chain.ask("big", Question("hint", "the plan", level=2))
+    assert told in chain.engines["big"].calls[0][1]  # type: ignore[attr-defined]
+    assert chain.dialect("big").show_hint(hint.text, 2) == shown

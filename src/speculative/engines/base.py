@@ -1,4 +1,4 @@
-"""What an engine is: it runs one model, completes, streams and scores, and remembers nothing for its caller.
+"""The interface of engines: each runs one model, and is stateless to its caller.
 
 Token ids are always in the engine's own vocabulary; text is bytes until a character is whole.
 """
@@ -30,15 +30,15 @@ HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
 
 
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
-    """How one call decodes. Greedy at `temperature` 0; `top_k` 0 and `top_p` 1 switch those filters off.
+    """The settings of one call.
 
-    Greedy completions of one prefix are copies of one, which is written once. `seed` makes the draws of completion j of
-    prefix i a function of (seed, i, j) and of nothing else. `stop` strings stay in the text: decoding ends with the token in
-    which one completes. `stop_ids` end decoding and are no text.
+    It is greedy at `temperature` 0; `top_k` 0 and `top_p` 1 switch those filters off. Greedy completions of one prefix are copies of one,
+    which is written once. `seed` makes the draws of completion j of prefix i a function of (seed, i, j) and of nothing else. `stop`
+    strings stay in the text: decoding ends with the token in which one completes. `stop_ids` end decoding and stay out of the text.
 
     `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
     the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
-    can draws what that call would have drawn after so many tokens; others ignore it.
+    can draws what that call would have drawn after those tokens; others ignore it.
     """
 
     max_tokens: int
@@ -56,7 +56,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
 
 
 class Completion(Struct, frozen=True, gc=False):
-    """What a model wrote after one prefix.
+    """The text that a model wrote after one prefix.
 
     `ids` are the tokens of the text; `logprobs` (nats, one for each id, of the model's own distribution before temperature
     and filters) are there when asked for. `finish` is `stop` (a stop string completed), `end` (a stop id was produced:
@@ -82,7 +82,10 @@ class Completion(Struct, frozen=True, gc=False):
 
 
 class Scores(list[float]):
-    """The log-probability (nats) of every token of one text, and if asked for the most likely tokens at each place."""
+    """The log-probability (nats) of every token of one text.
+
+    `top`: the most likely tokens at each place, if asked for.
+    """
 
     def __init__(self, logprobs: Iterable[float] = (), top: Iterable[Top] | None = None) -> None:
         super().__init__(logprobs)
@@ -90,18 +93,18 @@ class Scores(list[float]):
 
 
 class Delta(Struct, frozen=True, gc=False):
-    """A piece of a streamed completion: the new ids; the last delta carries the whole completion."""
+    """New ids of a streamed completion. The last delta carries the completion."""
 
     ids: tuple[int, ...]
     completion: Completion | None = None
 
 
 class CallStats(Struct):
-    """What a call has come to so far. The engine adds to it as it works, so that a cancelled call is counted too.
+    """The cost of a call so far.
 
-    Units: tokens. `prompt_tokens` are those given, `cached_tokens` the part of them that was not computed again,
-    `scored_tokens` those whose log-probability was asked for. `written`: in a `complete` for one completion, its ids; if the
-    call ends before that does, they are what is left of it.
+    The engine adds to it as it works, so that a cancelled call is counted too. Units: tokens. `prompt_tokens` are those given,
+    `cached_tokens` the part of them that was not computed again, `scored_tokens` those whose log-probability was asked for. `written`: in
+    a `complete` for one completion, the ids so far, which remain if the call ends early.
     """
 
     requests: int = 0
@@ -113,7 +116,10 @@ class CallStats(Struct):
 
 
 class Tokenizer(Protocol):
-    """Converts text to an engine's token ids and back. `encode` never gives a special token, whatever the text says."""
+    """Converts text to an engine's token ids and back.
+
+    `encode` never gives a special token, even if the text spells one.
+    """
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -122,7 +128,7 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two engines exactly when their token ids mean the same (padding ignored)."""
+        """A hash that is equal for two tokenizers if their ids mean the same."""
         ...
 
     def encode(self, text: str) -> list[int]:
@@ -130,7 +136,7 @@ class Tokenizer(Protocol):
         ...
 
     def special_token_id(self, text: str) -> int:
-        """Returns the id of a special token such as `<think>`. Raises `UnknownSpecialTokenError`."""
+        """Returns the id of a special token. Raises `UnknownSpecialTokenError`."""
         ...
 
     def knows(self, ids: Ids) -> bool:
@@ -157,7 +163,7 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer: ...
     @property
     def dialect(self) -> str:
-        """Which of `prompts` this model was trained on."""
+        """The name of the dialect in `prompts` that the model was trained on."""
         ...
 
     @property
@@ -166,17 +172,20 @@ class Engine(Protocol):
         ...
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
-        """`decoding.n` completions for each prefix, in order."""
+        """Returns `decoding.n` completions for each prefix, in order."""
         ...
 
     def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
-        """One completion, as it is written: the same ids that `complete` gives."""
+        """Yields one completion as it is written, with the ids that `complete` gives."""
         ...
 
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
     ) -> list[Scores]:
-        """Log-probability (nats) of every token of each continuation after its own prefix; of the `top` likeliest as well."""
+        """Returns the log-probability (nats) of every token of each continuation.
+
+        `top`: the number of likely tokens that are wanted at each place, too.
+        """
         ...
 
     async def aclose(self) -> None: ...
@@ -186,12 +195,15 @@ class RewardEngine(Engine, Protocol):
     """An engine with the ability `reward`."""
 
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
-        """Returns the reward of each text as it stands at its last token. `stats.scored_tokens` counts all tokens that were read."""
+        """Returns the reward of each text at its last token.
+
+        `stats.scored_tokens` counts all tokens that were read.
+        """
         ...
 
 
 class UnfinishedCharacter:
-    """Where a character is cut: how many trailing bytes of `data` begin a UTF-8 character without ending it."""
+    """Counts the bytes at the end of a text that begin a UTF-8 character only."""
 
     @staticmethod
     def trailing(data: bytes) -> int:
@@ -207,14 +219,14 @@ class UnfinishedCharacter:
 
 
 def digest(prefixes: Sequence[Ids], continuations: Sequence[Ids]) -> str:
-    """Names a scoring call in a trace, so that it can be found again when the trace is replayed."""
+    """Names a scoring call in a trace, by which a replay finds it again."""
     given = (*prefixes, *continuations)
     sizes = array("I", [len(ids) for ids in given])
     return blake2b(b"".join([sizes.tobytes(), *(array("I", ids).tobytes() for ids in given)]), digest_size=8).hexdigest()
 
 
 def seed_of(digest: str) -> int:
-    """What stands for a seed in the record of a scoring call, which draws nothing."""
+    """Returns the seed in the record of a scoring call, which draws nothing."""
     return int(digest[:12], 16)
 
 
@@ -226,7 +238,7 @@ MIN_LOGPROB = -1e9
 
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:
-    """The same, with `MIN_LOGPROB` for what JSON cannot say."""
+    """Replaces values that JSON cannot hold by `MIN_LOGPROB`."""
     given = tuple(logprobs)
     if sum(given) > MIN_LOGPROB:  # nearly always; what is no number makes the sum none, which is above nothing
         return given

@@ -60,6 +60,18 @@ async def look(role: str, engine: Engine) -> Finding:
     return found
 
 
+async def ping(engine: Engine) -> None:
+    """Makes the smallest call that an engine can answer. Raises `EngineError`."""
+    ids, stats = engine.tokenizer.encode("1"), CallStats()
+    if "continue" in engine.abilities:
+        await engine.complete([ids], Decoding(1), key="ready", stats=stats)
+    elif "reward" in engine.abilities:
+        await cast("RewardEngine", engine).reward([ids], key="ready", stats=stats)
+    else:  # it replies to conversations only
+        prompt = encode_parts(engine.tokenizer, find_dialect(engine.dialect).prompt(QUESTION, ""))
+        await engine.complete([prompt], Decoding(1), key="ready", stats=stats)
+
+
 async def _template(engine: Any, prompt: list[int]) -> str:
     """Compares our prompt with the one that the server makes of the same messages."""
     body: dict[str, Any] = {"model": engine.server.model, "messages": [{"role": "user", "content": QUESTION[0].content}]}

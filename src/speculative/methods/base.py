@@ -85,6 +85,10 @@ class Method(BaseModel):
         """How many chains one problem becomes."""
         return 1
 
+    def needs_of(self) -> dict[str, set[str]]:
+        """The abilities that it needs with its options."""
+        return type(self).needs
+
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the models are to see it."""
         return problem
@@ -156,7 +160,7 @@ class Wrapper(Method):
 
 def needs_of(method: Method) -> dict[str, set[str]]:
     """What a method, and all that it is put around, needs of the engines."""
-    return method.needs_of() if isinstance(method, Wrapper) else type(method).needs
+    return method.needs_of()
 
 
 def asks_only_of(method: Method) -> frozenset[str]:

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from speculative.engines.base import CallStats, Decoding, Engine
+from speculative.engines.base import Engine
+from speculative.engines.diagnostics import ping
 from speculative.errors import EngineError
 from speculative.serve.logs import log
 
@@ -44,7 +45,7 @@ class EngineProbe:
         reason = None
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._engine.complete([self._engine.tokenizer.encode("1")], Decoding(1), key="ready", stats=CallStats())
+                await ping(self._engine)
         except TimeoutError:
             reason = f"no token within {PROBE_TIMEOUT_S:g} s"
         except EngineError as error:
