@@ -66,7 +66,20 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, point:
 
 
 def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
-    rooms = {"__init__", "base", "registry", "asking", "choosing", "judging", "same_step", "spec", "step_loop", "words"}
+    rooms = {
+        "__init__",
+        "base",
+        "registry",
+        "asking",
+        "choosing",
+        "definition",
+        "errors",
+        "judging",
+        "same_step",
+        "spec",
+        "step_loop",
+        "words",
+    }
     files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - rooms
     assert files == {*names(), *names(wrappers=True)}
     assert {"big_only", "logprob_subselect", "placeholder", "random_switch", "small_only", "spec_rewrite"} < set(names())

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
-from speculative.errors import ChainStateError, UsageError
+from speculative.errors import ChainStateError
+from speculative.methods.definition import check_definition
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
@@ -103,6 +104,7 @@ class Method(BaseModel):
         if not inspect.isawaitable(thinking):
             raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
         await thinking
+        chain.check_finished()
         if not chain.answered:
             await chain.answer(self.answer_by)
 
@@ -123,11 +125,8 @@ class Method(BaseModel):
             raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
-            if inspect.isfunction(found) and not inspect.iscoroutinefunction(found) and not hasattr(found, "__wrapped__"):
-                raise UsageError(
-                    f"{cls.__name__}.{name} must be `async def`, without `yield` "
-                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
-                )
+            if inspect.isfunction(found):
+                check_definition(cls.__name__, found)
 
 
 @cache
