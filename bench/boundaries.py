@@ -56,7 +56,7 @@ def measure(text, writers, reader, chunk):
     """Surplus apart and joined, in tokens, the tokens of the whole text, and tokens that changed at a boundary."""
     pieces = written(text, writers, chunk)
     apart = sum(len(piece.ids if piece.author == reader.name else reader.tokenizer.encode(piece.text)) for piece in pieces)
-    view, before, again, boundaries = View(reader, Problem.of("?"), frozenset({reader.name}), {}), [], 0, 0
+    view, before, again, boundaries = View("big", reader, Problem.of("?"), frozenset({reader.name}), {}), [], 0, 0
     start = len(view.prefix(()))
     for size, piece in enumerate(pieces, 1):
         if piece.author == reader.name and size > 1:  # the prefix that this role's call gives to its engine

@@ -94,17 +94,131 @@ POLICIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         }
     ),
 }
+POLICIES |= {
+    "cascade": st.fixed_dictionaries({"samples": st.integers(1, 3), "agree": st.sampled_from([0.3, 1.0])}),
+    "chunk_gate": st.fixed_dictionaries(
+        {
+            "chunk": st.integers(1, 9),
+            "turns": st.integers(1, 9),
+            "percentile": st.sampled_from([0.0, 0.5]),
+            "calibration": st.sampled_from(["", "1"]),
+        }
+    ),
+    "best_step": st.fixed_dictionaries(
+        {"versions": st.integers(1, 3), "by": st.sampled_from(["likelihood", "question"]), "step_tokens": st.integers(1, 40)}
+    ),
+    "confidence_route": st.fixed_dictionaries({"threshold": st.sampled_from([0.0, 0.5]), "tokens": st.sampled_from(["math", "all"])}),
+    "cue_switch": st.fixed_dictionaries({"cues": st.just("so;7;Wait"), "min_tokens": st.integers(0, 5)}),
+    "draft_verify": st.fixed_dictionaries({"draft_tokens": st.integers(1, 9)}),
+    "entropy_switch": st.fixed_dictionaries(
+        {"threshold": st.sampled_from([0.0, 0.5]), "ahead": st.booleans(), "step_tokens": st.integers(1, 40)}
+    ),
+    "advisor": st.fixed_dictionaries(
+        {
+            "trigger": st.sampled_from(["tag", "hesitation"]),
+            "tag": st.just("so"),
+            "words": st.just("so;7"),
+            "hesitate": st.integers(1, 2),
+            "max_calls": st.integers(0, 3),
+            "advice_tokens": st.integers(1, 20),
+        }
+    ),
+    "guide": st.fixed_dictionaries({"levels": st.integers(1, 3), "sure": st.sampled_from([0.5, 0.95]), "hint_tokens": st.integers(1, 20)}),
+    "handoff": st.fixed_dictionaries({"tag": st.sampled_from(["so", "7*6"])}),
+    "offload": st.fixed_dictionaries(
+        {
+            "open_tag": st.sampled_from(["so", "7"]),
+            "close_tag": st.sampled_from(["Wait", "4"]),
+            "max_span": st.integers(1, 20),
+            "chunk": st.integers(1, 9),
+            "probe_tokens": st.integers(1, 20),
+        }
+    ),
+    "relay": st.fixed_dictionaries({"open_tag": st.just("*"), "close_tag": st.just("="), "max_calls": st.integers(0, 3)}),
+    "lead": st.fixed_dictionaries({"lead_tokens": st.integers(1, 9), "share": st.sampled_from([0.0, 0.5, 1.0])}),
+    "likelihood_verify": st.fixed_dictionaries(
+        {
+            "threshold": st.sampled_from([0.0, -0.1]),
+            "first_big_steps": st.integers(0, 2),
+            "step_tokens": st.integers(1, 40),
+        }
+    ),
+    "step_verify": st.fixed_dictionaries(
+        {
+            "threshold": st.sampled_from([0, 7]),
+            "score": st.sampled_from(["greedy", "expected"]),
+            "gate": st.sampled_from(["none", "small"]),
+            "step_tokens": st.integers(1, 40),
+        }
+    ),
+    "stitch": st.fixed_dictionaries(
+        {
+            "tau_up": st.sampled_from([0.0, 0.3]),
+            "tau_down": st.sampled_from([0.0, 0.3]),
+            "chunk": st.integers(1, 9),
+            "big_chunk": st.integers(1, 9),
+        }
+    ),
+    "takeover": st.fixed_dictionaries(
+        {
+            "begin_tokens": st.integers(0, 5),
+            "look": st.integers(1, 20),
+            "choose": st.sampled_from(["big", "agree"]),
+            "check_tokens": st.integers(0, 5),
+            "doubts": st.integers(0, 2),
+            "doubt": st.just("wait; so"),
+            "checking": st.just("7"),
+        }
+    ),
+    "whole_draft": st.fixed_dictionaries(
+        {"samples": st.integers(1, 3), "by": st.sampled_from(["likelihood", "question"]), "threshold": st.sampled_from([0.0, -0.1])}
+    ),
+    "trigger": st.fixed_dictionaries(
+        {
+            "prime": st.integers(0, 2),
+            "direction": st.sampled_from(["over", "under"]),
+            "tau": st.sampled_from([0.5, 0.95]),
+            "hesitate": st.integers(0, 2),
+            "words": st.just("wait; so"),
+        }
+    ),
+}
+PIPELINES = st.fixed_dictionaries({"pipeline": st.sampled_from(["accept", "both"]), "step_tokens": st.integers(1, 40)})
+CONCURRENT: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "likelihood_verify": PIPELINES,
+    "lookahead": st.fixed_dictionaries(
+        {"depth": st.integers(1, 4), "step_tokens": st.integers(1, 40), "same": st.sampled_from(["exact", "big"])}
+    ),
+    "mentor": st.fixed_dictionaries(
+        {"share": st.sampled_from([0.3, 1.0]), "segment": st.integers(1, 16), "chooser": st.sampled_from(["small", "big"])}
+    ),
+    "step_verify": PIPELINES,
+}
+"""Methods with several calls of one chain under way: the order of their events depends on the speed of the engines."""
+
+JUDGED: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "advantage": st.fixed_dictionaries({"mode": st.sampled_from(["router", "oracle"]), "step_tokens": st.integers(1, 40)}),
+    "reward_guided": PIPELINES,
+    "tilted_best": st.fixed_dictionaries(
+        {"versions": st.integers(1, 3), "beta": st.sampled_from([0.1, 20.0]), "step_tokens": st.integers(1, 40)}
+    ),
+}
+"""Methods that need a judge."""
+
 LIMITS = (0.1, 1.0, 10.0, 60.0)
 """Seconds of `max_seconds`, one after the other, until one of them was enough for a busy machine to begin."""
 
-WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)")
+WRAPPERS = ("vote(ballots=2)", "early_exit(agree=2)", "budget_forcing(most=40)")
+MANY_CHAINS = ("cascade",)
+"""Methods of several chains, which cannot be forced to think on."""
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> tuple[str, dict[str, Any], list[str]]:
+def policies(draw: st.DrawFn, known: Mapping[str, st.SearchStrategy[dict[str, Any]]] = POLICIES) -> tuple[str, dict[str, Any], list[str]]:
     """A method, its parameters, and wrappers around it."""
-    name = draw(st.sampled_from(sorted(POLICIES)))
-    return name, draw(POLICIES[name]), draw(st.lists(st.sampled_from(WRAPPERS), max_size=2))
+    name = draw(st.sampled_from(sorted(known)))
+    wrappers = [wrapper for wrapper in WRAPPERS if name not in MANY_CHAINS or "forcing" not in wrapper]
+    return name, draw(known[name]), draw(st.lists(st.sampled_from(wrappers), max_size=2))
 
 
 def pairs(**settings: Any) -> st.SearchStrategy[Pair]:

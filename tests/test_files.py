@@ -28,7 +28,7 @@ def test_without_a_mark_it_is_utf8(text):
     ("data", "message"),
     [
         (b"one\ntwo \xe9", "notes.txt is not valid UTF-8: byte 8 is 0xe9 (line 2); convert it to UTF-8, for example with `iconv"),
-        ("word".encode("utf-16-le"), "notes.txt is not text: line 1 holds a zero byte; if it is UTF-16 without its mark, convert it"),
+        ("word".encode("utf-16-le"), "notes.txt is not text: line 1 holds a zero byte; if it is text, convert it"),
         (b"\xff\xfea", "notes.txt is not valid UTF-16-LE"),
     ],
 )
@@ -56,3 +56,12 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path):
         read_text(tmp_path / "none.txt")
     with pytest.raises(UsageError, match=r"prices .*: Is a directory; name a TOML file"):
         read_text(tmp_path, f"prices {tmp_path}", "name a TOML file")
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["how many?\n", "h\u00f6w many?\n"])
+def test_utf_16_without_its_mark_is_told(codec, text):
+    with pytest.raises(
+        UsageError, match=rf"notes\.txt is not .*iconv -f {codec.upper().replace('-LE', 'LE').replace('-BE', 'BE')} -t UTF-8"
+    ):
+        decode(text.encode(codec), "notes.txt")

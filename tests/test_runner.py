@@ -92,7 +92,7 @@ def test_a_method_that_goes_on_for_ever_is_an_error(verb: str) -> None:
         while True:
             await getattr(chain, verb)("big")
 
-    with pytest.raises(MethodError, match=rf"the method verbs failed: {verb}: 1000 .*test_runner.py, line \d+\)"):
+    with pytest.raises(MethodError, match=rf"the method verbs failed: {verb}: the chain must grow .*test_runner.py, line \d+\)"):
         solved(method=Verbs(script=forever))
 
 
@@ -103,6 +103,14 @@ def test_a_method_that_asks_without_room_ends_with_length(verb: str) -> None:
             await (chain.draft("small", 3, max_tokens=7) if verb == "draft" else chain.ask("small", "why?", n=3, max_tokens=7))
 
     assert solved("thinking " * 99, method=Verbs(script=forever), max_produced=60).finish_reason == "length"
+
+
+def test_a_method_that_accepts_drafts_without_a_whole_character_has_used_up_its_budget() -> None:
+    async def forever(chain: Chain) -> None:
+        while chain.thinking:
+            await chain.accept(await chain.draft("small"))
+
+    assert solved("😀" * 99, method=Verbs(script=forever), max_tokens=10, answer_tokens=0).finish_reason == "length"
 
 
 def test_steps_that_a_method_inserts_again_and_again_are_a_loop() -> None:

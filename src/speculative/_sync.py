@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -49,8 +50,18 @@ def run_in_background(work: Coroutine[Any, Any, T]) -> T:
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name=THREAD, daemon=True).start()
+    threading.Thread(target=_run_forever, args=[loop], name=THREAD, daemon=True).start()
     return loop
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs the loop, also after a task raised `SystemExit` or `KeyboardInterrupt`.
+
+    Both stop a loop. The caller that awaits the task gets the error.
+    """
+    while not loop.is_closed():
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()
 
 
 def run_in_thread(work: Awaitable[T], on_wait: Callable[[float], None] | None = None) -> T:

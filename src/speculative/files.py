@@ -23,7 +23,7 @@ MARKS = (
 )
 """The byte order marks of Unicode's encodings. A mark stands before the shorter marks that it begins with."""
 
-CONVERT = "convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`"
+CONVERT = "convert it to UTF-8, for example with `iconv -f {} -t UTF-8`"
 
 
 def read_text(path: Path, name: str = "", hint: str = "name another file") -> str:
@@ -71,11 +71,22 @@ def decode(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         found = f"byte {len(mark) + error.start} is 0x{data[error.start]:02x} (line {line})"
-        raise UsageError(f"{name} is not valid {codec.upper()}: {found}; {CONVERT}") from None
+        raise UsageError(f"{name} is not valid {codec.upper()}: {found}; {CONVERT.format(_likely(data))}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UsageError(f"{name} is not text: line {line} holds a zero byte; if it is UTF-16 without its mark, {CONVERT}")
+        raise UsageError(f"{name} is not text: line {line} holds a zero byte; if it is text, {CONVERT.format(_likely(data))}")
     return text
+
+
+def _likely(data: bytes) -> str:
+    """Returns the likely encoding of a text that is not UTF-8.
+
+    UTF-16 without its mark has a zero in most pairs of bytes.
+    """
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    if 4 * max(even, odd) < len(data) // 2:
+        return "LATIN1"
+    return "UTF-16LE" if odd > even else "UTF-16BE"
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:

@@ -22,21 +22,28 @@ ANSWER_TOKENS = 1024
 """The largest reserve for the answer; for small budgets it is an eighth of `max_tokens`."""
 
 
-def _bounds(field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False) -> None:
+def _bounds(
+    field: str, value: Any, low: float, high: float = inf, above: bool = False, whole: bool = False, optional: bool = False
+) -> None:
     """Raises `UsageError` that names the field and the bound.
 
     NaN and infinity are out of every range.
     """
-    if value is None:
+    if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise UsageError(f"{field} must be {'an integer' if whole else 'a number'}, got {value!r}")
-    if not isfinite(value):
+    if isinstance(value, float) and not isfinite(value):
         raise UsageError(f"{field} must be finite, got {value}")
     if not (value > low if above else value >= low):
-        raise UsageError(f"{field} must be {'above' if above else 'at least'} {low}, got {value}")
+        raise UsageError(f"{field} must be {'above' if above else 'at least'} {low}, got {_short(value)}")
     if value > high:
-        raise UsageError(f"{field} must be at most {high}, got {value}")
+        raise UsageError(f"{field} must be at most {high}, got {_short(value)}")
+
+
+def _short(value: float) -> str:
+    """Returns a number as text. Python spells no integer of thousands of digits."""
+    return f"{value}" if abs(value) < 10**80 else "a number of more than 80 digits"
 
 
 class Message(Struct, frozen=True):
@@ -157,12 +164,12 @@ class Problem(Struct, frozen=True):
             except UnicodeEncodeError as error:
                 raise UsageError(f"the problem must be valid Unicode, got half a character at position {error.start}") from None
         _bounds("max_tokens", self.max_tokens, 1, whole=True)
-        _bounds("max_thinking", self.max_thinking, 1, whole=True)
-        _bounds("max_produced", self.max_produced, 1, whole=True)
+        _bounds("max_thinking", self.max_thinking, 1, whole=True, optional=True)
+        _bounds("max_produced", self.max_produced, 1, whole=True, optional=True)
         _bounds("seed", self.seed, -(2**63), 2**63 - 1, whole=True)
-        _bounds("max_seconds", self.max_seconds, 0, above=True)
+        _bounds("max_seconds", self.max_seconds, 0, above=True, optional=True)
         _bounds("prefill_every", self.prefill_every, 0, whole=True)
-        _bounds("answer_tokens", self.answer_tokens, 0, whole=True)
+        _bounds("answer_tokens", self.answer_tokens, 0, whole=True, optional=True)
         if self.degrade not in get_args(Degrade):
             raise UsageError(f"degrade must be one of {', '.join(get_args(Degrade))}, got {self.degrade!r}")
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import cache
-from pathlib import Path
-from sysconfig import get_paths
-from traceback import FrameSummary, extract_tb
 from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import __version__
 from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
+from speculative.chain.forgotten import watch_coroutines
 from speculative.chain.requests import Listener
-from speculative.errors import ChainStateError, EngineError, MethodError, SpeculativeError, UsageError
+from speculative.errors import EngineError, UsageError
 from speculative.methods.base import Method, append_only, name_of, params_of
+from speculative.methods.errors import is_own, method_error, prepare
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling, Turn, messages_of
@@ -91,7 +90,7 @@ async def asolve(
     made = build(method, params, [wrappers] if isinstance(wrappers, str) else wrappers)
     pair = pair or bundled_pair()
     pair.check(made)
-    return await run(made.prepare(problem), made, pair, listener)
+    return await run(prepare(made, problem), made, pair, listener)
 
 
 async def run(
@@ -120,20 +119,33 @@ async def run(
     try:
         chain.parts.contexts.check_fits()
         async with deadline:
-            await method.run(chain)
-        chain.check_awaited()
+            await _run_method(method, chain)
     except BaseException as raised:
         if not (isinstance(raised, TimeoutError) and deadline.expired()):
             await chain.abandon()
             if error := engine_error(raised):
                 error.trace = chain.trace
                 raise error from error.__cause__
-            if isinstance(raised, Exception) and not isinstance(raised, SpeculativeError):
-                raise _method_error(name_of(method), raised, chain.trace) from raised
+            if is_own(raised):
+                raise method_error(method, raised, chain.trace) from raised
             raise
         chain.finish = "time"
     await chain.close()
     return Result.from_trace(chain.trace)
+
+
+async def _run_method(method: Method, chain: Chain) -> None:
+    """Runs a method, and checks that all that it began has ended.
+
+    Only the runner may close the chain.
+    """
+    with watch_coroutines(chain.forgotten):
+        chain.in_method = True
+        try:
+            await method.run(chain)
+            chain.check_finished()
+        finally:
+            chain.in_method = False
 
 
 def engine_error(raised: BaseException) -> EngineError | None:
@@ -142,34 +154,6 @@ def engine_error(raised: BaseException) -> EngineError | None:
         return raised if isinstance(raised, EngineError) else None
     found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
     return found[0] if all(found) else None
-
-
-def _method_error(name: str, raised: Exception, trace: Trace) -> MethodError:
-    """Describes the failure of a method for its user, with the author's file and line."""
-    leaf, frames = _leaf(raised), list[FrameSummary]()
-    for error in (raised, leaf):
-        frames += extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_authors(Path(frame.filename))]
-    frame = (own or frames)[-1]
-    file, line = getattr(leaf, "where", None) or (frame.filename, frame.lineno)
-    reason = str(leaf) if isinstance(leaf, ChainStateError) else f"{type(leaf).__name__}: {leaf}"
-    error = MethodError(f"the method {name} failed: {reason} ({file}, line {line})")
-    error.trace = trace
-    return error
-
-
-def _is_authors(file: Path) -> bool:
-    """Returns True if a file may be the method author's own."""
-    if file.is_relative_to(Path(__file__).parent):
-        return False
-    return "site-packages" in file.parts or not file.is_relative_to(get_paths()["stdlib"])
-
-
-def _leaf(raised: BaseException) -> BaseException:
-    """Returns the first error in a group of tasks that is not a group itself."""
-    while isinstance(raised, BaseExceptionGroup):
-        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
-    return raised
 
 
 async def stream(

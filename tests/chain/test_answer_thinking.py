@@ -4,6 +4,7 @@ import pytest
 from strategies import chain_of, scripted_pair
 
 import speculative
+from speculative.chain.chain import MAX_ANSWER_PARTS
 from speculative.trace.events import TextDelta
 
 
@@ -51,9 +52,29 @@ async def test_thinking_in_the_answer_that_meets_its_budget_ends_the_answer():
     assert result.reasoning.startswith("Hm.on on")
 
 
-async def test_an_answer_of_closing_tokens_alone_ends():
-    result = await result_of(["Hm.</think>", *["So.</think>"] * 400])
-    assert result.text.startswith("So.")
-    assert result.usage["big"].requests == 3
-    result = await result_of(["Hm.</think>", "42.", *["</think>"] * 400])
-    assert result.text.startswith("42.")
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize(
+    ("replies", "reasoning", "text"),
+    [
+        (["a<think>", "</think>", "\\boxed{4}"], "Hm.", "a\\boxed{4}"),
+        (["</think>", "</think>", "\\boxed{4}"], "Hm.", "</think></think>\\boxed{4}"),
+        (["\n</think>", "\n</think>", "\\boxed{4}"], "Hm.", "</think>\n</think>\\boxed{4}"),
+        (["a</think>", "a</think>", "\\boxed{4}"], "Hm.", "a</think>a</think>\\boxed{4}"),
+        (["<think>", "</think>", "<think>", "</think>", "\\boxed{4}"], "Hm.", "\\boxed{4}"),
+        (["So <think>", "So </think>", "So </think>", "So </think>", "\\boxed{4}"], "Hm.So ", "So So </think>So </think>\\boxed{4}"),
+    ],
+)
+async def test_no_answer_after_thinking_tokens_is_lost(width, replies, reasoning, text):
+    pair = scripted_pair(["Hm.</think>", *replies, "never read"], "", widths=(width, width))
+    result = await speculative.asolve("6*7?", "big_only", pair=pair, max_tokens=400)
+    assert (result.answer, result.finish_reason) == ("4", "stop")
+    assert (result.reasoning, result.text) == (reasoning, text)
+    usage = result.usage["big"]
+    assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
+
+
+@pytest.mark.parametrize("again", [["So.</think>"], ["</think>"], ["<think>", "</think>"], ["Hm, <think>", "so </think>"]])
+async def test_an_answer_that_gets_nowhere_ends_as_a_loop(again):
+    result = await speculative.asolve("6*7?", "big_only", pair=scripted_pair(["Hm.</think>", *again * 400], ""), max_tokens=4000)
+    assert result.finish_reason == "loop"
+    assert result.usage["big"].requests == 1 + MAX_ANSWER_PARTS

@@ -47,6 +47,18 @@ async def test_a_drafts_logprobs_are_there_when_asked_for_and_finite() -> None:
     assert bare.logprobs == ()
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_draft_that_is_cancelled_in_any_turn_is_counted(turns: int) -> None:
+    chain = chain_of("abc", "abc")
+    task = asyncio.create_task(chain.draft("small", max_tokens=3))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await chain.close()
+    check_books(chain.trace, chain.engines)
+
+
 async def test_nothing_follows_a_draft_that_ended() -> None:
     chain = chain_of("a</think>")
     draft = await chain.draft("big")

@@ -10,9 +10,14 @@ import pytest
 from strategies import check_books, scripted_pair
 
 from speculative import Message, MethodError, Problem, Result, UsageError, solve
+from speculative.chain import progress
+from speculative.chain.progress import IDLE
 
 ENDLESS = "thinking " * 99
-HEAD = "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    async def think(self, chain):\n"
+HEAD = (
+    "from speculative import Method\n\n\nclass Mine(Method):\n    '''Mine.'''\n\n    append_only = False\n\n"
+    "    async def think(self, chain):\n"
+)
 FIRST = HEAD.count("\n") + 1
 """The line on which the body of `think` begins."""
 
@@ -64,6 +69,47 @@ def test_a_loop_that_never_waits_is_found(tmp_path: Path) -> None:
     assert "`chain.thinking` was read" in refused(tmp_path, "while chain.thinking:\n    pass", 1)
 
 
+@pytest.mark.parametrize(
+    ("body", "line", "told"),
+    [
+        ("import asyncio\nasyncio.gather(chain.write('big'))", 2, "chain.write(…) was never awaited"),
+        ("import asyncio\nasyncio.create_task(chain.write('big'))", 2, "chain.write(…) was never awaited"),
+        ("import asyncio\nasyncio.create_task(chain.write('big'))\nawait asyncio.sleep(0)", 2, "chain.write(…) was never awaited"),
+        ("import asyncio\nasyncio.create_task(chain.draft('big'))", 2, "chain.draft(…) was never awaited"),
+        ("import asyncio\nasync def step(chain):\n    await chain.write('big')\nasyncio.create_task(step(chain))", 2, "step(…) was never"),
+        ("async def step():\n    await chain.write('big')\nstep()", 3, "step(…) was never awaited; write `await step(…)`"),
+        ("async def step():\n    await chain.write('big')\nwhile chain.thinking:\n    step()", 4, "step(…) was never awaited"),
+        ("async def step():\n    await chain.write('big')\nstep()\nawait chain.write('big')", 3, "step(…) was never awaited"),
+    ],
+)
+def test_work_that_nobody_waits_for_is_named(tmp_path: Path, body: str, line: int, told: str) -> None:
+    assert told in refused(tmp_path, body, line)
+
+
+def test_a_helper_of_the_method_that_is_not_awaited_is_named(tmp_path: Path) -> None:
+    body = "self.step(chain)\n\n    async def step(self, chain):\n        await chain.write('big')"
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + "        " + body + "\n")
+    for _ in range(2):  # Python warns of a line once
+        with pytest.raises(MethodError, match=rf"Mine\.step\(…\) was never awaited.*mine\.py, line {FIRST}\)"):
+            solve("6*7?", str(file), pair=scripted_pair(ENDLESS, ENDLESS))
+
+
+def test_work_that_was_cancelled_need_not_be_awaited(tmp_path: Path) -> None:
+    body = """
+import asyncio
+task = asyncio.create_task(chain.draft('big'))
+late = asyncio.create_task(chain.draft('big'))
+await chain.write('big', max_tokens=4)
+late.cancel()
+await asyncio.wait([task])
+asyncio.create_task(chain.draft('small')).cancel()
+asyncio.create_task(chain.draft('small'))
+await asyncio.sleep(0)
+"""
+    assert tried(tmp_path, body).reasoning == "thin"
+
+
 def test_verbs_may_be_begun_before_they_are_awaited(tmp_path: Path) -> None:
     body = """
 import asyncio
@@ -90,12 +136,49 @@ async with asyncio.TaskGroup() as group:
         ("while chain.thinking:\n    await chain.resume()", 2),
         ("while True:\n    await chain.write('big')", 2),
         ("while True:\n    await chain.draft('big')\n    await chain.write('big')", 3),
-        ("while True:\n    await chain.ask('big', 'why?')\n    await chain.write('big')", 3),
+        ("while True:\n    await chain.ask('big', 'why?')\n    await chain.write('big')", 2),
         ("while True:\n    await chain.write('big')\n    await chain.prefill('small')", 3),
     ],
 )
-def test_a_loop_that_gets_nowhere_is_an_error(tmp_path: Path, body: str, line: int) -> None:
-    refused(tmp_path, body, line, max_tokens=100, max_produced=100)
+def test_a_loop_without_room_is_an_error(tmp_path: Path, body: str, line: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "IDLE", 300)
+    assert "the chain must grow within 300 verbs in a row" in refused(tmp_path, body, line, max_tokens=100, max_produced=100)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("while chain.thinking:\n    step = await chain.draft('small')\n    chain.reject(step)", 2),
+        ("while chain.thinking:\n    await chain.draft('small', 2)", 2),
+        ("start = chain.checkpoint()\nwhile True:\n    await chain.rewind(start)\n    await chain.write('big')", 3),
+        ("while chain.thinking:\n    await chain.ask('big', 'why?')", 2),
+        ("while chain.thinking:\n    await chain.prefill('big')", 2),
+        ("while chain.thinking:\n    kid = chain.child()\n    await kid.insert('x')", 2),
+        ("while chain.thinking:\n    await chain.child().write('big')", 2),
+    ],
+)
+def test_a_loop_that_gets_nowhere_is_an_error(tmp_path: Path, body: str, line: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "IDLE", 300)
+    assert "the chain must grow within 300 verbs in a row" in refused(tmp_path, body, line, max_tokens=200)
+
+
+def test_a_loop_that_waits_for_the_end_is_an_error(tmp_path: Path) -> None:
+    assert "`chain.finish` was read" in refused(tmp_path, "while chain.finish is None:\n    pass", 1)
+
+
+def test_a_method_that_tries_much_before_it_writes_is_none_of_them(tmp_path: Path) -> None:
+    body = """
+for _ in range(2):
+    beams = [await chain.draft('small', max_tokens=2, temperature=1) for _ in range(256)]
+    for depth in range(3):
+        beams = await chain.draft('small', 1, beams, max_tokens=2)
+    for beam in beams:
+        await chain.score('big', [beam])
+    await chain.accept(beams[-1])
+for _ in range(256):
+    await chain.child().write('small', max_tokens=4)
+"""
+    assert len(tried(tmp_path, body).trace.events) > 1000
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -122,10 +205,15 @@ def test_drafts_beyond_the_context_end_the_thinking(tmp_path: Path) -> None:
     assert solve("6*7?", str(file), pair=scripted_pair(ENDLESS, ENDLESS, context=300)).finish_reason == "context"
 
 
-def test_ends_that_are_taken_back_for_ever_are_an_error(tmp_path: Path) -> None:
+def test_the_bound_is_not_a_setting(tmp_path: Path) -> None:
+    assert f"must grow within {IDLE} verbs in a row" in refused(tmp_path, "while chain.thinking:\n    await chain.insert('')", 2)
+
+
+def test_ends_that_are_taken_back_for_ever_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "IDLE", 300)
     file = tmp_path / "mine.py"
     file.write_text(HEAD + "        while True:\n            await chain.write('big')\n            await chain.insert('Wait')\n")
-    with pytest.raises(MethodError, match=rf"insert: .*mine.py, line {FIRST + 2}\)"):
+    with pytest.raises(MethodError, match=rf"must grow within 300 verbs.*mine.py, line {FIRST + 2}\)"):
         solve("6*7?", str(file), pair=scripted_pair("</think>", "</think>"))
 
 
@@ -163,6 +251,22 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("ask('big', 5)", "ask: question must be a text or a question, got 5"),
         ("ask('big', 'why?', n=0)", "ask: n must be at least 1, got 0"),
         ("insert(5)", "insert: text must be a text, got 5"),
+        ("insert(None)", "insert: text must be given, got None"),
+        (r"insert('\ud800')", "insert: text must be valid Unicode, got half a character at 0"),
+        (r"write('big', stop='a\ud800')", "write: stop must be valid Unicode, got half a character at 1"),
+        (r"draft('big', stop='\ud800')", "draft: stop must be valid Unicode, got half a character at 0"),
+        (r"ask('big', 'why \ud800')", "ask: question must be valid Unicode, got half a character at 4"),
+        ("write('big', stop='')", "write: stop must not be empty, got ''"),
+        ("draft('big', stop='')", "draft: stop must not be empty, got ''"),
+        ("write(['big'])", "no engine has the role ['big']; the pair has big, small"),
+        ("write('big', temperature=float('nan'))", "write: temperature must be at least 0 and at most 100, got nan"),
+        ("write('big', temperature=-1)", "write: temperature must be at least 0 and at most 100, got -1"),
+        ("draft('big', temperature=10**400)", "draft: temperature must be at least 0 and at most 100, got 1"),
+        ("draft('big', temperature=10**5000)", "draft: temperature must be at least 0 and at most 100, got a very long int"),
+        ("ask('big', None)", "ask: question must be given, got None"),
+        ("rewind(None)", "rewind: checkpoint must be given, got None"),
+        ("rewind(chain.child().checkpoint())", "rewind: the checkpoint belongs to another chain; rewind to one of this chain"),
+        ("close()", "close: the runner ends the chain; return from the method, or call chain.stop(reason)"),
         ("rewind(5)", "rewind: checkpoint must be a checkpoint, got 5"),
         ("become(5)", "become: that chain is no child of this one"),
         ("answer('big', after='hello')", "answer: after must be a draft, got 'hello'"),
@@ -178,6 +282,7 @@ def test_a_wrong_argument_is_named_with_its_line(tmp_path: Path, call: str, told
         ("reject('hello')", "reject: draft must be a draft, got 'hello'"),
         ("reject(5)", "reject: draft must be a draft, got 5"),
         ("stop(5)", "stop: reason must be a text, got 5"),
+        ("finish = 'banana'", "finish must be one of stop, length, loop, context, time, cancelled, got 'banana'"),
         ("at_step(5)", "at_step: watcher must be an async function, got 5"),
         ("at_step(print)", "at_step: watcher must be an async function"),
         ("child(seed='x')", "child: seed must be a whole number, got 'x'"),
@@ -218,6 +323,73 @@ def test_a_think_that_gives_nothing_to_await_is_an_error(tmp_path: Path) -> None
         solve("6*7?", str(file), pair=scripted_pair())
 
 
+def test_a_method_that_takes_no_chain_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from speculative import Method\n\n\nclass Mine(Method):\n    async def think(self):\n        pass\n")
+    with pytest.raises(UsageError, match=r"Mine\.think must take a chain: `async def think\(self, chain\)` \(.*mine\.py, line 5\)"):
+        solve("6*7?", str(file), pair=scripted_pair())
+
+
+def test_a_method_without_think_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from speculative import Method\n\n\nclass Mine(Method):\n    size: int = 4\n")
+    with pytest.raises(MethodError, match=r"Mine has neither `think` nor `run` \(.*mine\.py, line 4\)"):
+        solve("6*7?", str(file), pair=scripted_pair())
+
+
+def test_a_prepare_that_returns_no_problem_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    for body, told in (("pass", "prepare must return a Problem, got None"), ("raise ValueError('no')", "ValueError: no")):
+        file.write_text(HEAD + f"        pass\n\n    def prepare(self, problem):\n        {body}\n")
+        with pytest.raises(MethodError, match=rf"{told} \(.*mine\.py, line \d+\)"):
+            solve("6*7?", str(file), pair=scripted_pair())
+
+
+def test_a_setting_of_the_method_that_is_changed_is_named_in_one_line(tmp_path: Path) -> None:
+    assert "ValidationError: x: Instance is frozen" in refused(tmp_path, "self.x = 5", 1)
+
+
+def test_a_wrong_call_of_an_installed_package_is_named_at_its_call(tmp_path: Path) -> None:
+    assert "DecodeError" in refused(tmp_path, "import tokenizers\nimport pydantic\nimport msgspec\nmsgspec.json.decode(b'{')", 4)
+    assert "ValidationError" in refused(tmp_path, "import pydantic\npydantic.TypeAdapter(int).validate_python('x')", 2)
+
+
+# ---- exits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "told"),
+    [
+        ("raise SystemExit(3)", 1, "SystemExit: 3"),
+        ("import sys\nsys.exit()", 2, "SystemExit"),
+        ("import asyncio\nasync def leave():\n    raise SystemExit\nawait asyncio.create_task(leave())", 3, "SystemExit"),
+        ("import asyncio\nasync def leave():\n    raise SystemExit\nawait asyncio.gather(leave())", 3, "SystemExit"),
+        ("raise BaseException('odd')", 1, "BaseException: odd"),
+        ("import asyncio\nraise asyncio.CancelledError", 2, "CancelledError"),
+        ("import asyncio\ntask = asyncio.create_task(chain.write('big'))\ntask.cancel()\nawait task", 4, "CancelledError"),
+    ],
+)
+def test_an_exit_is_an_error_of_the_method(tmp_path: Path, body: str, line: int, told: str) -> None:
+    assert told in refused(tmp_path, body, line)
+    assert solve("6*7?", "big_only", pair=scripted_pair("a</think>42", "")).text == "42"
+
+
+def test_an_exit_out_of_a_group_of_tasks_is_an_error_of_the_method(tmp_path: Path) -> None:
+    body = (
+        "import asyncio\nasync def leave():\n    raise SystemExit\nasync with asyncio.TaskGroup() as group:\n    group.create_task(leave())"
+    )
+    assert "SystemExit" in refused(tmp_path, body, 3)
+
+
+@pytest.mark.parametrize(
+    "body", ["raise KeyboardInterrupt", "import asyncio\nasync def leave():\n    raise KeyboardInterrupt\nawait asyncio.gather(leave())"]
+)
+def test_an_interrupt_reaches_the_caller(tmp_path: Path, body: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tried(tmp_path, body)
+    assert solve("6*7?", "big_only", pair=scripted_pair("a</think>42", "")).text == "42"
+
+
 # ---- solve ----------------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +419,12 @@ def test_what_is_no_problem_is_refused(problem: Any, told: str) -> None:
     ("settings", "told"),
     [
         ({"max_tokens": "ten"}, "max_tokens"),
+        ({"max_tokens": None}, "max_tokens must be an integer, got None"),
+        ({"seed": None}, "seed must be an integer, got None"),
+        ({"prefill_every": None}, "prefill_every must be an integer, got None"),
+        ({"temperature": None}, "temperature must be a number, got None"),
+        ({"temperature": 10**5000}, "temperature must be at most 100, got a number of more than 80 digits"),
+        ({"seed": 10**5000}, "seed must be at most"),
         ({"stop": 5}, "stop must be texts, got 5"),
         ({"stop": ["a", 5]}, "stop must be texts, got 5"),
         ({"answer_instruction": 5}, "answer_instruction must be a text, got 5"),

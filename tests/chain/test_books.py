@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import POLICIES, WRAPPERS, Recorded, babble, check_books, check_result, pairs, policies, problems, scripted_pair
+from strategies import (
+    CONCURRENT,
+    JUDGED,
+    POLICIES,
+    WRAPPERS,
+    Recorded,
+    babble,
+    check_books,
+    check_result,
+    pairs,
+    policies,
+    problems,
+    scripted_pair,
+)
 
 from speculative import EngineError, Method, Pair, Problem, Result, Trace, asolve
 from speculative.methods.registry import build, names
@@ -21,7 +34,7 @@ Policy = tuple[str, dict[str, Any], list[str]]
 
 
 def test_every_method_and_wrapper_is_among_the_random_ones() -> None:
-    assert sorted(POLICIES) == names()
+    assert sorted(POLICIES | CONCURRENT | JUDGED) == names()
     assert sorted(wrapper.partition("(")[0] for wrapper in WRAPPERS) == names(wrappers=True)
 
 

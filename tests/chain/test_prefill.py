@@ -14,7 +14,7 @@ from strategies import Recorded, Verbs, babble, check_books, check_result, kinds
 
 from speculative import EngineError, Pair, Problem, UsageError, asolve
 from speculative.engines.base import PREFILL_SEED
-from speculative.errors import EngineUnreachableError
+from speculative.errors import EngineUnreachableError, MethodError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
@@ -112,16 +112,18 @@ async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behi
         for _ in range(turns):
             await asyncio.sleep(0)
 
-    result = await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
-    before = len(result.trace.events)
+    with pytest.raises(MethodError, match="write") as caught:
+        await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
+    trace = caught.value.trace
+    before = len(trace.events)
     await asyncio.gather(*left, return_exceptions=True)
     for _ in range(20):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     gc.collect()
     assert not complaints
-    assert len(result.trace.events) == before
-    check_books(result.trace, pair)
+    assert len(trace.events) == before
+    check_books(trace, pair)
 
 
 async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:

@@ -86,3 +86,18 @@ def test_a_file_without_a_method_is_an_error(cli, path):
     ran = cli("ask", STORY, "--method", path)
     assert ran.code == 2
     assert ran.one_line() == f"speculative: method: a method's file must end in .py, got {path!r}; write FILE.py:CLASS\n"
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("body", ["raise SystemExit(0)", "await asyncio.create_task(leave())", "await asyncio.gather(leave())"])
+def test_an_exit_in_a_method_is_an_error_with_its_line(cli, tmp_path, body):
+    file = tmp_path / "leaving.py"
+    file.write_text(
+        "import asyncio\nfrom speculative import Method\n\nasync def leave():\n    raise SystemExit(0)\n\n"
+        f"class Leaving(Method):\n    async def think(self, chain):\n        {body}\n"
+    )
+    ran = cli("ask", STORY, "--method", str(file))
+    assert ran.code == 1
+    line = 9 if "raise" in body else 5
+    assert "SystemExit" in ran.one_line()
+    assert f"leaving.py, line {line})" in ran.one_line()

@@ -1,6 +1,8 @@
 """A saved trace is drawn as `ask` drew it."""
 
+import io
 import json
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -91,3 +93,12 @@ def test_a_wrapped_method_is_drawn_as_it_is_spelled_on_the_command_line(cli):
     out = cli("ask", STORY, "--method", "small_only", "--with", "vote(ballots=2)").out
     assert "vote*small_only" in out
     assert "vote(small_only)" not in out
+
+
+def test_a_trace_may_come_from_standard_input(cli, tmp_path, monkeypatch):
+    file = tmp_path / "chain.jsonl"
+    cli("ask", STORY, "--trace", file)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    assert cli("show", "-").out == cli("show", file).out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    assert json.loads(cli("show", "-", "--json").out) == json.loads(cli("show", file, "--json").out)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import speculative
 from speculative.engines.tokenizers import gguf, loader
 from speculative.engines.tokenizers.base import SAMPLES
-from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer, byte_alphabet
 from speculative.engines.tokenizers.sentencepiece import BYTE, SentencePieceTokenizer
 from speculative.errors import UsageError, WeightsError
 
@@ -103,6 +103,74 @@ def test_a_broken_gguf_file_is_named(tmp_path):
     write_gguf(broken, {"tokenizer.ggml.model": "bert", "tokenizer.ggml.tokens": ["a"]})
     with pytest.raises(WeightsError, match=r"of the kind 'bert'"):
         loader.read(broken)
+
+
+def tokens_of(**changes):
+    """The metadata of a small tokenizer, with changes; None leaves a key out."""
+    usual = {"model": "gpt2", "pre": "gpt-2", "tokens": ["a", "b", "ab"], "token_type": [1, 1, 1], "merges": ["a b"]}
+    return {f"tokenizer.ggml.{key}": item for key, item in (usual | changes).items() if item is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"token_type": [1]}, "token_type must have one value for each of 3 tokens, got 1"),
+        ({"token_type": 1}, "token_type is missing or has a wrong type"),
+        ({"merges": None}, "merges is missing"),
+        ({"merges": 7}, "merges is missing or has a wrong type"),
+        ({"merges": [7]}, "merges is missing or has a wrong type"),
+        ({"merges": ["ab"]}, "not a tokenizer"),
+        ({"tokens": None}, "tokens is missing"),
+        ({"tokens": [1, 2, 3]}, "tokens is missing or has a wrong type"),
+        ({"tokens": "abc"}, "tokens is missing or has a wrong type"),
+        ({"model": "llama"}, "scores is missing"),
+        ({"model": "llama", "scores": [1.0]}, "scores must have one value for each of 3 tokens, got 1"),
+        ({"model": "llama", "scores": ["a", "b", "c"]}, "scores is missing or has a wrong type"),
+        ({"model": "llama", "scores": [1.0] * 3, "unknown_token_id": 99}, "IndexError"),
+        ({"model": "llama", "scores": [1.0] * 3, "unknown_token_id": "x"}, "ValueError"),
+        ({"model": "llama", "scores": [1.0] * 3, "unknown_token_id": [1]}, "TypeError"),
+    ],
+)
+def test_damaged_metadata_names_the_file(tmp_path, changes, told):
+    file = write_gguf(tmp_path / "broken.gguf", tokens_of(**changes))
+    with pytest.raises(WeightsError, match=told) as caught:
+        loader.read(file)
+    assert str(caught.value).startswith(str(file))
+
+
+def test_arrays_within_arrays_are_bounded(tmp_path):
+    nested = b"".join(struct.pack("<IQ", 9, 1) for _ in range(5000)) + struct.pack("<IQ", 0, 0)
+    key = struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
+    file = tmp_path / "nest.gguf"
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + nested)
+    with pytest.raises(WeightsError, match=r"nest.gguf: .*arrays must be nested at most 8 deep"):
+        loader.read(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"model":' * 100_000, '{"model": {"vocab": {"a": [1]}, "merges": []}}', '{"model": {"vocab": [["a", 1]]}}']
+)
+def test_damaged_tokenizer_files_are_named(tmp_path, text):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(text)
+    with pytest.raises(WeightsError, match=r"tokenizer.json: not a tokenizer"):
+        loader.read(file)
+
+
+def test_a_vocabulary_without_a_tab_refuses_only_the_texts_that_need_one(tmp_path):
+    spec = json.loads(unlike.byte_level(tmp_path).read_text())
+    tab = {sign: byte for sign, byte in byte_alphabet().items() if byte == 9}
+    dropped = {token for token in spec["model"]["vocab"] if any(sign in token for sign in tab)}
+    pairs = [pair if isinstance(pair, list) else pair.split(" ") for pair in spec["model"]["merges"]]
+    spec["model"]["merges"] = [pair for pair in pairs if not dropped & {*pair, "".join(pair)}]
+    spec["model"]["vocab"] = {token: number for token, number in spec["model"]["vocab"].items() if token not in dropped}
+    file = tmp_path / "tabless.json"
+    file.write_text(json.dumps(spec))
+    for path in (file, converted(file, tmp_path / "tabless.gguf")):
+        tokenizer = loader.read(path)
+        assert tokenizer.to_bytes(tokenizer.encode("a b\n\n")) == b"a b\n\n"
+        with pytest.raises(UsageError, match=r"no token for '\\t'"):
+            tokenizer.encode("a\tb")
 
 
 def test_every_way_to_split_words_is_one_that_the_library_takes(tmp_path):

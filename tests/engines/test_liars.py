@@ -168,6 +168,19 @@ async def test_a_text_that_is_not_that_of_its_ids_is_a_fault(kind):
             await asked(kind, lambda said, wrong=wrong: told(said, ("st", wrong)), work=streamed, script=script)
 
 
+async def test_a_prompt_that_the_server_repeats_after_a_broken_character_is_no_fault():
+    """vLLM's detokenizer does so where the prompt's ids end within a character."""
+    first = iter(["the prompt, which ends in \ufffd"])
+
+    def told(said):
+        for choice in said.get("choices") or ():
+            choice["text"] = next(first, "") + TOKENIZER.to_bytes(choice["token_ids"]).decode()
+        return said
+
+    completion, _, _ = await asked("vllm", told, script="One step.</think>")
+    assert TOKENIZER.to_bytes(completion.ids).decode() == "One step."
+
+
 @pytest.mark.parametrize("tells", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_id_that_is_not_in_the_vocabulary_is_the_fault_of_the_server_that_sent_it(kind, tells):

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+from itertools import chain
 
 import pytest
 from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch, metric, prompt, streamed_as_completed, until
@@ -24,7 +25,7 @@ from speculative.engines.http.protocols.base import ServerRequest
 from speculative.engines.vllm import launch as starting
 from speculative.errors import ContextExceededError, EngineError, EngineRefusedError
 from speculative.methods.base import Method
-from speculative.methods.registry import names
+from speculative.methods.registry import names, registered
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.runner import run
@@ -183,7 +184,11 @@ async def test_the_prefix_cache_is_used_and_counted(llama_pair):
     assert warm.prompt_tokens == 1002
 
 
-@pytest.mark.parametrize("method", names())
+LACKS = {"score", "reward"}
+"""The abilities that a llama.cpp server does not have."""
+
+
+@pytest.mark.parametrize("method", [name for name in names() if not LACKS & {*chain.from_iterable(registered()[name].needs.values())}])
 async def test_every_method_end_to_end(llama_pair, method):
     result = await speculative.asolve(PROBLEMS[2]["problem"], method, pair=llama_pair, max_tokens=600, max_seconds=250, seed=3)
     assert result.finish_reason in ("stop", "length", "loop")

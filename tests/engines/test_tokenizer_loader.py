@@ -169,7 +169,10 @@ class Reciter:
             seen = self.tokenizer.to_bytes(prefix[at:]).decode("utf-8", "replace").removeprefix("\n")
             rest = self._text[len(seen) :] if self._text.startswith(seen) else ""
             writing = CompletionBuilder(decoding, decoding.max_tokens, self.tokenizer)
-            ids = [*self.tokenizer.encode(rest), self.tokenizer.special_token_id("</think>")][: decoding.max_tokens]
+            closing = self.tokenizer.special_token_id("</think>")
+            end = find_dialect(self.dialect).stop_tokens[0]
+            last = self.tokenizer.special_token_id(end) if closing in prefix[at:] else closing  # the answer is empty
+            ids = [*self.tokenizer.encode(rest), last][: decoding.max_tokens]
             writing.add(Piece(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)
         return found

@@ -81,6 +81,13 @@ def test_standard_input_is_a_data_file(monkeypatch):
     assert [place for place, _ in read_rows(Path("-"))] == ["data from standard input, row 1", "data from standard input, row 2"]
 
 
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_standard_input_may_be_a_table(monkeypatch, delimiter):
+    text = f"problem{delimiter}answer\n1 + 1?{delimiter}2\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert [row for _, row in read_rows(Path("-"))] == [{"problem": "1 + 1?", "answer": "2"}]
+
+
 def test_the_published_file_of_gpqa_is_read(tmp_path):
     path = tmp_path / "gpqa_diamond.csv"
     path.write_text(GPQA)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from strategies import check_books, kinds, scripted_pair
 
-from speculative import Result, asolve, solve
+from speculative import Pair, Result, UsageError, asolve, solve
+from speculative.testing import ScriptedEngine
 from speculative.trace.events import Answered
 
 
@@ -124,3 +126,101 @@ async def test_a_vote_may_say_who_answers(wrappers: list[str]) -> None:
     assert answered(await asolve("?", "big_only", pair=pair, wrappers=wrappers)) == {"small"}
     assert answered(await asolve("?", "big_only", pair=pair, wrappers=["vote(ballots=2)"])) == {"big"}
     assert answered(await asolve("?", "small_only", pair=pair, wrappers=["vote(ballots=2)"])) == {"small"}
+
+
+# ---- votes that stop early --------------------------------------------------------------------------------------------
+
+
+class Slow(ScriptedEngine):
+    """Takes a turn for each token, so that short chains come to their end first."""
+
+    async def _pace(self, tokens: int, stats: Any) -> None:
+        for _ in range(tokens):
+            await asyncio.sleep(0)
+            await super()._pace(1, stats)
+
+
+def raced(*answers: str, wrapper: str) -> Result:
+    """A vote whose ballots come to their ends one after the other, with these answers."""
+    thoughts = iter(range(99))
+
+    def script(seen: str, seed: int) -> str:
+        thought = seen.rpartition("<think>\n")[2]
+        if "</think>" in thought:
+            return answers[int(thought.partition(" ")[0])]
+        number = next(thoughts)
+        return f"{number} {'x' * 60 * number}</think>"
+
+    pair = Pair(Slow(script, name="big"), Slow(script, name="small"))
+    result = solve("6*7?", "big_only", pair=pair, wrappers=[wrapper])
+    check_books(result.trace, pair)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("answers", "wrapper", "ended"),
+    [
+        (("1", "1", "1", "2", "2"), "vote(ballots=5)", 5),
+        (("1", "1", "1", "2", "2"), "vote(ballots=5,stop_early=true)", 3),
+        (("1", "2", "1", "1", "2"), "vote(ballots=5,stop_early=true)", 4),
+        (("1", "2", "1", "2", "1"), "vote(ballots=5,stop_early=true)", 5),
+        (("1", "2", "1", "2", "2"), "vote(ballots=5,enough=2)", 3),
+        (("", "", "1", "1", "2"), "vote(ballots=5,enough=2)", 4),
+    ],
+    ids=["all", "three-of-five", "four", "to-the-last", "enough", "no-answer-is-no-vote"],
+)
+def test_a_vote_may_stop_when_it_is_decided(answers: tuple[str, ...], wrapper: str, ended: int) -> None:
+    result = raced(*answers, wrapper=wrapper)
+    assert [type(event).__name__ for event in result.trace.walk()].count("Answered") == ended
+    assert result.text == ("2" if answers == ("1", "2", "1", "2", "2") and "enough" not in wrapper else "1")
+
+
+def test_each_ballot_is_told_its_plan() -> None:
+    pair = scripted_pair("a</think>42", "a</think>42")
+    solve("6*7?", "big_only", pair=pair, wrappers=["vote(ballots=3,plans=Draw it.; Guess.)"])
+    prompts = [seen for _, seen in pair["big"].calls if seen.endswith("<think>\n")]  # type: ignore[attr-defined]
+    assert [("Draw it." in seen, "Guess." in seen) for seen in prompts] == [(True, False), (False, True), (True, False)]
+
+
+# ---- budget forcing ---------------------------------------------------------------------------------------------------
+
+ROUNDS = ["One.\n\n</think>", "Two.\n\n</think>", "Three.\n\n</think>", "42"]
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "rounds"),
+    [
+        ("budget_forcing", 1),
+        ("budget_forcing(rounds=2)", 2),
+        ("budget_forcing(rounds=0)", 0),
+        ("budget_forcing(rounds=2,least=8)", 1),
+        ("budget_forcing(rounds=2,least=7)", 0),
+        ("budget_forcing(rounds=2,most=7)", 0),
+    ],
+)
+def test_the_end_of_the_thinking_is_taken_back(wrapper: str, rounds: int) -> None:
+    pair = scripted_pair([*ROUNDS[:rounds], ROUNDS[rounds], "42"])
+    result = solve("6*7?", "big_only", pair=pair, wrappers=[wrapper])
+    check_books(result.trace, pair)
+    assert (result.reasoning.count("Wait"), result.text, result.finish_reason) == (rounds, "42", "stop")
+    assert result.usage["big"].discarded_tokens == rounds
+
+
+def test_thinking_that_is_too_long_is_ended_after_its_step() -> None:
+    result = solved("".join(f"Step {i}.\n\n" for i in range(50)) + "</think>42", "budget_forcing(most=25)", method="random_switch")
+    assert result.reasoning == "Step 0.\n\nStep 1.\n\nStep 2.\n\n"
+    assert result.text == "42"
+
+
+def test_each_ballot_of_a_vote_is_forced_and_an_early_exit_is_not_taken_back() -> None:
+    result = solved(["a</think>", "b</think>", "c</think>", "d</think>", "42"], "vote(ballots=2)", "budget_forcing")
+    assert result.reasoning in ("a\nWaitc", "b\nWaitd", "a\nWaitb", "a\nWaitd", "b\nWaitc")
+    twice = solved(["a</think>", "b</think>", "c</think>", "d</think>", "42"], "budget_forcing", "vote(ballots=1)", "budget_forcing")
+    assert twice.reasoning == "a\nWaitb\nWaitc\nWaitd"
+    exited = solved(thinker("42"), "early_exit(agree=2)", "budget_forcing")
+    assert exited.reasoning == "0.\n\n1.\n\n"
+
+
+def test_it_is_put_around_methods_of_one_chain() -> None:
+    with pytest.raises(UsageError, match=r"inner: .* one chain of thought, got cascade"):
+        solved("a</think>42", "budget_forcing", method="cascade")

@@ -18,7 +18,7 @@ MESSAGES = (Message("system", "Be brief."), Message("user", "6*7?"))
 
 def shown(problem: Problem, name: str = "chatml") -> str:
     engine = ScriptedEngine("", dialect=name)
-    return engine.tokenizer.show(View(engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
+    return engine.tokenizer.show(View("big", engine, problem, frozenset(), {}).prefix(()))  # type: ignore[attr-defined]
 
 
 def test_a_prompt_ends_where_the_thinking_begins() -> None:
@@ -122,7 +122,7 @@ def test_a_truncated_reply_has_no_score(whole: str) -> None:
 async def test_a_judge_that_runs_into_its_limit_gives_no_verdict(name: str, whole: str, score: int | None) -> None:
     for limit in range(1, 20):
         chain = started(Problem.of("6*7?"), scripted_pair(f"{whole}8}} 9.", dialect=name))
-        (reply,) = await chain.ask("big", Question("judge"), max_tokens=limit)
+        reply = (await chain.ask("big", Question("judge"), max_tokens=limit)).text
         assert reply == whole[:limit]
         assert parse_score(reply) == (score if reply.startswith(whole.strip()) else None)
 
@@ -154,3 +154,13 @@ def test_the_pair_is_cued_to_judge_on_a_line_of_its_own(text: str) -> None:
     assert all(isinstance(part, str) for part in asking.parts)
     assert asking.follows_chain
     assert not text or "".join([text, *map(str, asking.parts)]).endswith("\nScore: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "shown"), [("chatml", "about: the plan", "Hint: Add.\n\n"), ("bundled", "Hint 2:", "Hint 2: Add.\n\n")]
+)
+async def test_a_hint_is_asked_for_and_shown(name: str, told: str, shown: str) -> None:
+    chain = started(Problem.of("6*7?"), scripted_pair(" Add. ", dialect=name))
+    hint = await chain.ask("big", Question("hint", "the plan", level=2))
+    assert told in chain.engines["big"].calls[0][1]  # type: ignore[attr-defined]
+    assert chain.dialect("big").show_hint(hint.text, 2) == shown

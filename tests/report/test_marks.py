@@ -28,7 +28,7 @@ def test_methods_that_ship_have_marks_of_their_own():
     assert set(shipped) == {*OWN, "random_switch"}
     marks = [mark_of(name, name) for name in shipped]
     for one, other in combinations(marks, 2):
-        assert one.hollow or other.hollow or (one.colour != other.colour and one.symbol != other.symbol)
+        assert one.hollow or other.hollow or (one.colour, one.symbol) != (other.colour, other.symbol)
 
 
 def test_variants_of_a_method_share_its_colour_and_controls_are_hollow():

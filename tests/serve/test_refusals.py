@@ -24,6 +24,16 @@ REFUSED = [
     ({"reasoning_effort": "much"}, "reasoning_effort"),
     ({"thinking_budget": 0}, "thinking_budget"),
     ({"thinking_budget": 5, "reasoning_effort": "low"}, "give one of them"),
+    ({"thinking": False}, "thinking: false cannot be honoured: the thinking cannot be switched off"),
+    ({"thinking": {"type": "disabled"}}, "thinking"),
+    ({"thinking": {"budget_tokens": 0}}, "thinking"),
+    ({"thinking": {"type": "enabled", "depth": 3}}, "thinking.depth"),
+    ({"reasoning": {"effort": "none"}}, "reasoning_effort"),
+    ({"reasoning": {"effort": "low", "max_tokens": 5}}, "give one of them"),
+    ({"reasoning": {"enabled": False}}, "reasoning.enabled"),
+    ({"extra_body": {"seed": 3}}, "extra_body"),
+    ({"functions": [{"name": "f"}]}, "functions"),
+    ({"functions": [{"name": "f"}], "function_call": "auto"}, "functions"),
     ({"enable_thinking": False}, "enable_thinking: false cannot be honoured: the thinking cannot be switched off"),
     ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
     ({"chat_template_kwargs": {"style": "short"}}, "chat_template_kwargs.style"),
@@ -108,6 +118,10 @@ HARMLESS = {
     "add_generation_prompt": True,
     "continue_final_message": False,
     "stop_token_ids": [],
+    "extra_body": {},
+    "thinking": {"type": "enabled"},
+    "reasoning": {"enabled": True, "exclude": False},
+    "function_call": "none",
 }
 HINTS = {
     "cache_prompt": True,
@@ -115,6 +129,8 @@ HINTS = {
     "prompt_cache_retention": "24h",
     "tools": [{"type": "function", "function": {"name": "f"}}],
     "tool_choice": "none",
+    "functions": [{"name": "f"}],
+    "function_call": "none",
     "messages": [
         {"role": "system", "content": "Be brief.", "name": "host"},
         {"role": "user", "content": "1 + 1?", "name": "bob"},
@@ -142,7 +158,7 @@ def test_unsupported_values_are_refused_by_name(served, change, named):
 def test_every_field_that_would_change_the_reply_is_refused(served, field):
     reply = served.post(json=nudged({field: {"un": "heard"}}))
     assert reply.status_code == 400
-    assert reply.json()["error"]["param"] == field
+    assert reply.json()["error"]["param"].partition(".")[0] == field
     assert "leave it out" in reply.json()["error"]["message"]
 
 
@@ -159,6 +175,7 @@ def test_fields_that_change_nothing_are_listed_as_ignored(served, stream):
     last = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")][-1] if stream else reply.json()
     assert sorted(last["speculative"]["ignored"]) == [
         "cache_prompt",
+        "functions",
         "messages.content.cache_control",
         "messages.id",
         "messages.name",

@@ -13,13 +13,15 @@ import random
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, overload
+from typing import Any, get_args, overload
+from weakref import WeakSet
 
 from msgspec import structs
 
 from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
+from speculative.chain.forgotten import unstarted_task
 from speculative.chain.options import AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import wait_cancelled
@@ -29,8 +31,9 @@ from speculative.chain.requests import Listener
 from speculative.chain.steps import STEP, Steps
 from speculative.chain.text_stream import Until
 from speculative.chain.verb import (
-    IDLE,
     LoopGuard,
+    NotAwaited,
+    check_given,
     check_number,
     check_predicate,
     check_type,
@@ -86,6 +89,9 @@ class Chain:
         self.parent, self.children = parent, list[Chain]()
         self.watchers: list[Watcher] = list(parent.watchers) if parent else []
         self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
+        self.verbs = WeakSet[NotAwaited[Any]]()
+        self.in_method = False
+        """True while the runner runs a method on it: then only the runner may close it."""
         above = parent.parts if parent else None
         self.parts = ChainParts(
             problem, engines, self.trace, seed=self.seed, path=path, listener=listener, parent=above, share=share, prompts=prompts
@@ -108,16 +114,19 @@ class Chain:
     def thinking(self) -> bool:
         """False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up."""
         self.check_awaited()
-        self._guard.read()
-        return self.finish is None
+        self._guard.read("thinking")
+        return self.parts.ending.finish is None
 
     @property
     def finish(self) -> FinishReason | None:
         """The reason why the thinking, or the answer, is over; None while the chain thinks."""
+        self._guard.read("finish")
         return self.parts.ending.finish
 
     @finish.setter
     def finish(self, finish: FinishReason | None) -> None:
+        if finish is not None and finish not in get_args(FinishReason):
+            raise ChainStateError(f"finish must be one of {', '.join(get_args(FinishReason))}, got {show(finish)}")
         self.parts.ending.finish = finish
 
     @property
@@ -230,7 +239,10 @@ class Chain:
             cue = dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
             parts = list[Draft]()
             following: tuple[str, Phase] | None = (cue, "answer")
-            while following and not _repeats(parts):
+            while following:
+                if len(parts) == MAX_ANSWER_PARTS:
+                    self.finish = "loop" if self.finish == "stop" else self.finish
+                    break
                 node, number, told = self.parts.drafts.end.new_child(f"answer {role}"), self.parts.drafts.new_numbers(1), list[str]()
                 parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, *following, told)))
                 following = self.writer.following(parts[-1])
@@ -428,6 +440,7 @@ class Chain:
         """
         check_whole("ask", n=n, max_tokens=max_tokens)
         check_number("ask", temperature=temperature)
+        check_given("ask", question=question)
         check_type("ask", (str, Question), "a text or a question", question=question)
         check_type("ask", Draft, "a draft", after=after)
         options = AskOptions(n or 1, max_tokens or (1 if choices else 256), temperature, logprobs, texts_of("ask", "choices", choices))
@@ -527,11 +540,9 @@ class Chain:
     async def insert(self, text: str) -> None:
         """Adds text that no model wrote. After an end of thinking it takes the end back, and the thinking goes on."""
         with self._exclusive("insert"):
+            check_given("insert", text=text)
             check_type("insert", str, "a text", text=text)
             self._check_unanswered("insert")
-            pieces = self.parts.ledger.pieces
-            if len(pieces) >= IDLE and not any(piece.kept > piece.ends for piece in reversed(pieces[-IDLE:])):
-                raise ChainStateError(f"insert: {IDLE} texts in a row were inserted and no model wrote; end the loop that inserts them")
             if self.parts.ledger.ended:
                 self.finish = None
             self.record(events.Inserted(text=text, phase="thinking"))
@@ -559,8 +570,8 @@ class Chain:
 
     def checkpoint(self) -> Checkpoint:
         """Returns the chain's end, to `rewind` to."""
-        ledger = self.parts.ledger
-        return Checkpoint(len(ledger.pieces), len(ledger.entries), self.parts.drafts.end, self.steps.checkpoint, len(self._rewinds))
+        place = len(self.parts.ledger.pieces), len(self.parts.ledger.entries), self.parts.drafts.end, self.steps.checkpoint
+        return Checkpoint(*place, len(self._rewinds), self.parts.drafts)
 
     @verb
     async def rewind(self, checkpoint: Checkpoint) -> None:
@@ -569,7 +580,10 @@ class Chain:
         Text that is written then has new seeds. An end that an `insert` took back stays taken back.
         """
         with self._exclusive("rewind"):
+            check_given("rewind", checkpoint=checkpoint)
             check_type("rewind", Checkpoint, "a checkpoint", checkpoint=checkpoint)
+            if checkpoint.tree is not self.parts.drafts:
+                raise ChainStateError("rewind: the checkpoint belongs to another chain; rewind to one of this chain")
             self._check_final("rewind")
             if checkpoint.pieces > min((len(self.parts.ledger.pieces), *self._rewinds[checkpoint.rewinds :])):
                 raise ChainStateError("rewind: the text at the checkpoint was taken back already")
@@ -600,7 +614,7 @@ class Chain:
                 time do not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
         """
-        self.check_awaited()
+        self.check_verb("child")
         check_type("child", str, "a text", instruction=instruction)
         if instruction and self.problem.raw:
             raise ChainStateError("child: a raw prompt must stay as it is; leave the instruction out")
@@ -643,6 +657,8 @@ class Chain:
 
     async def abandon(self) -> None:
         """Cancels everything under way and waits until its cost is recorded. Nothing can be written any more."""
+        if self.in_method:
+            raise ChainStateError("close: the runner ends the chain; return from the method, or call chain.stop(reason)")
         for child in self.children:
             await child.abandon()
         await self.parts.prefills.close()
@@ -674,6 +690,22 @@ class Chain:
         """Raises `ChainStateError` if a verb of this chain, or of its parent or child, was called and never awaited."""
         if self.forgotten:
             raise self.forgotten.pop()
+
+    def check_verb(self, verb: str) -> None:
+        """Raises `ChainStateError` if a verb was never awaited, or if the method gets nowhere."""
+        self.check_awaited()
+        self.parts.recorder.progress.count(verb, self.parts.ending.finish)
+
+    def check_finished(self) -> None:
+        """Raises `ChainStateError` if a verb or a task of this chain, or of a child, was begun and is not done."""
+        self.check_awaited()
+        for called in list(self.verbs):
+            if error := called.unfinished():
+                raise error
+        if error := unstarted_task(lambda value: value is self):
+            raise error
+        for child in self.children:
+            child.check_finished()
 
     # ---- under the verbs --------------------------------------------------------------------------------------------
 
@@ -718,10 +750,3 @@ class Chain:
             raise
         finally:
             self.busy = None
-
-
-def _repeats(parts: Sequence[Draft]) -> bool:
-    """True if an answer gets nowhere: a thinking token follows another at once, the same part comes again, or there are too many."""
-    if len(parts) < 2:
-        return False
-    return not parts[-1].text or parts[-1].text == parts[-2].text or len(parts) >= MAX_ANSWER_PARTS

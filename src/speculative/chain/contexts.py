@@ -26,8 +26,8 @@ class RoleContexts:
 
     def of(self, role: str) -> View:
         """Returns a role's context. Raises `ChainStateError` for a role that the pair does not have."""
-        if role not in self._contexts:
-            if role not in self.engines:
+        if not isinstance(role, str) or role not in self._contexts:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(role, str) or role not in self.engines:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].tokenizer.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)

@@ -36,10 +36,10 @@ class TreeNode(Struct, eq=False, gc=False):
 
 
 class Checkpoint:
-    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made."""
+    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made, `tree` is that of the chain."""
 
-    def __init__(self, pieces: int, entries: int, node: TreeNode, steps: tuple[int, str], rewinds: int) -> None:
-        self.pieces, self.entries, self.node, self.steps, self.rewinds = pieces, entries, node, steps, rewinds
+    def __init__(self, pieces: int, entries: int, node: TreeNode, steps: tuple[int, str], rewinds: int, tree: DraftTree) -> None:
+        self.pieces, self.entries, self.node, self.steps, self.rewinds, self.tree = pieces, entries, node, steps, rewinds, tree
 
 
 class Draft:

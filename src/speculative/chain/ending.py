@@ -5,10 +5,11 @@ from __future__ import annotations
 from speculative.chain.budget import Budget
 from speculative.chain.recorder import EventRecorder
 from speculative.chain.steps import Steps
-from speculative.chain.verb import GIVE_UP, IDLE
-from speculative.errors import ChainStateError
 from speculative.problem import FinishReason, Problem
 from speculative.trace.events import Stopped
+
+GIVE_UP = 100
+"""After so many verbs in a row without room the thinking is over."""
 
 
 class Ending:
@@ -49,14 +50,8 @@ class Ending:
         if self.finish is None and self._empty_texts >= GIVE_UP:
             self.end("length", "no room for a whole character")
 
-    def had_no_room(self, verb: str, reason: FinishReason) -> None:
+    def had_no_room(self, reason: FinishReason) -> None:
         """Counts a verb without room. After many in a row the thinking is over: nothing that the method asks for fits any more."""
-        self.did_nothing(verb)
+        self._recorder.idle += 1
         if self.finish is None and self._recorder.idle >= GIVE_UP:
             self.end(reason, "no room for what the method asks for")
-
-    def did_nothing(self, verb: str) -> None:
-        """Counts verbs that had nothing to do. Raises `ChainStateError` when there were too many in a row."""
-        self._recorder.idle += 1
-        if self._recorder.idle > IDLE:
-            raise ChainStateError(f"{verb}: {IDLE} verbs in a row had nothing to do (finish: {self.finish}); loop `while chain.thinking`")

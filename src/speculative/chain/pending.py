@@ -29,6 +29,10 @@ class PendingCall:
             return await task
         except asyncio.CancelledError:
             current = asyncio.current_task()
+            if current and current.cancelling() and task.done() and not task.cancelled():
+                current.uncancel()
+                current.cancel()  # at its next await; until then the cost of the finished call can be recorded
+                return task.result()
             if not self.cancelled or (current and current.cancelling()):
                 raise
             return None

@@ -89,7 +89,7 @@ class Proposer:
                     break
             if not thinks or room.tokens < 1:
                 await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
-                self._parts.ending.had_no_room("draft", room.reason)
+                self._parts.ending.had_no_room(room.reason)
                 return acting, ([NO_ROOM] * len(nodes), no_cost(acting))
             limit = room.tokens if options.max_tokens is None else min(room.tokens, options.max_tokens)
             decoding = self._requests.decoding(
@@ -164,7 +164,7 @@ class Proposer:
                 break
         if limit < 1:
             await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C
-            self._parts.ending.had_no_room("ask", "length")
+            self._parts.ending.had_no_room("length")
             return [Reply("", "no room")] * options.n
         decoding = self._requests.decoding(
             node,
@@ -200,7 +200,6 @@ class Proposer:
         context, prefix = self._contexts.of(role), self._contexts.prefix(role)
         if acting != role or context.engine.context <= len(prefix) or self._parts.budget.remaining() < 1:
             await asyncio.sleep(0)
-            self._parts.ending.did_nothing("prefill")
             return
         with self._requests.call(
             "prefill", role, [prefix], self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids)
@@ -222,6 +221,7 @@ class Proposer:
                 draft.state = "rejected"
             return
         self._parts.drafts.add(drafts)
+        self._parts.recorder.progress.reach(self._parts.ledger.kept + max((draft.depth for draft in drafts), default=0))
         self._parts.record(Drafted(call=call, seed=seed, proposals=tuple(draft.proposal for draft in drafts)))
         lost = [draft for draft in drafts if pending.cancelled or (draft.parent and draft.parent.state == "rejected")]
         self.reject(lost, "what it hangs off was rejected")
@@ -239,7 +239,6 @@ class Proposer:
         if self._parts.ending.finish is None:
             self._parts.ending.end("context")
         await asyncio.sleep(0)
-        self._parts.ending.did_nothing(verb)
         return False
 
     def _reply(self, role: str, completion: Completion, choices: Sequence[str]) -> Reply:

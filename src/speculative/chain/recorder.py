@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from speculative.chain.budget import Budget
+from speculative.chain.progress import IdleBound
 from speculative.engines.base import PREFILL_SEED
 from speculative.errors import ChainStateError
 from speculative.trace.events import AnyEvent, Call, Cancelled, Prefilled
@@ -17,11 +18,12 @@ from speculative.trace.trace import Trace
 class EventRecorder:
     """The only place that changes a trace. It knows no chain, so a chain that is over is freed at once.
 
-    `idle` counts the verbs in a row that had nothing to do: a call to an engine sets it back.
+    `idle` counts the verbs in a row that had no room: a call to an engine sets it back.
     """
 
     def __init__(self, trace: Trace, budget: Budget, started_at: float, listener: Callable[[AnyEvent], None] | None) -> None:
         self.trace, self.started_at, self.idle = trace, started_at, 0
+        self.progress = IdleBound()
         self._budget, self._listener = budget, listener
 
     @property
@@ -38,6 +40,7 @@ class EventRecorder:
         if call and call.requests:
             self.idle = 0
         produced = self.trace.add(event)
+        self.progress.reach(self.trace.ledger.kept)
         if not (isinstance(event, Prefilled | Cancelled) and event.seed == PREFILL_SEED):
             self._budget.add_produced(produced)
         if self._listener is not None:

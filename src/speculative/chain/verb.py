@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 from speculative.chain.drafts import Draft
 from speculative.errors import ChainStateError
@@ -16,13 +17,10 @@ P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 READS = 10_000
-"""So often `thinking` may be read while the event loop stands still, twice over."""
+"""So often `thinking` and `finish` may be read while the event loop stands still, twice over."""
 
-IDLE = 1000
-"""So many verbs in a row may do nothing, and so many texts be inserted where no model writes any."""
-
-GIVE_UP = 100
-"""After so many verbs in a row without room the thinking is over."""
+COMMITTING = frozenset(("write", "answer", "accept", "insert", "resume", "rewind", "become"))
+"""Verbs that change the chain."""
 
 
 class NotAwaited(Coroutine[Any, Any, T_co]):
@@ -31,17 +29,45 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
     The verb's own coroutine is made when this one is awaited: one that never runs would have Python warn of it, too.
     """
 
-    __slots__ = ("_begin", "_coroutine", "_forgotten", "_verb", "_where")
+    __slots__ = ("__weakref__", "_begin", "_coroutine", "_forgotten", "_task", "_verb", "_where")
 
     def __init__(
         self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], forgotten: list[ChainStateError], where: tuple[str, int]
     ) -> None:
         self._verb, self._begin, self._forgotten, self._where = verb, begin, forgotten, where
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def verb(self) -> str:
+        """The verb's name."""
+        return self._verb
+
+    def unfinished(self) -> ChainStateError | None:
+        """Returns the error about a verb that nobody waits for, and cancels it.
+
+        There is none for a verb that was cancelled, nor for one that has begun and commits nothing: its cost is counted when the
+        chain ends.
+        """
+        if self._coroutine is not None:
+            state = inspect.getcoroutinestate(cast("Any", self._coroutine))
+            if state == inspect.CORO_CLOSED or self._verb not in COMMITTING:
+                return None
+        task = self._task or next((task for task in asyncio.all_tasks() if cast("object", task.get_coro()) is self), None)
+        if task and task.cancelling():
+            return None
+        if task and task is not asyncio.current_task():
+            task.cancel()
+        return self._error()
+
+    def _error(self) -> ChainStateError:
+        error = ChainStateError(f"chain.{self._verb}(…) was never awaited; write `await chain.{self._verb}(…)`")
+        error.where = self._where
+        return error
 
     def _begun(self) -> Coroutine[Any, Any, T_co]:
         if self._coroutine is None:
-            self._coroutine = self._begin()
+            self._coroutine, self._task = self._begin(), asyncio.current_task()
         return self._coroutine
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -63,18 +89,17 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 
     def __del__(self) -> None:
         if self._coroutine is None:
-            error = ChainStateError(f"chain.{self._verb}(…) was never awaited; write `await chain.{self._verb}(…)`")
-            error.where = self._where
-            self._forgotten.append(error)
+            self._forgotten.append(self._error())
 
 
 class HasVerbs(Protocol):
-    """Whatever has verbs: `forgotten` are the mistakes that were found and not told yet."""
+    """Whatever has verbs: `forgotten` are the mistakes that were found and not told yet, `verbs` the calls that are not freed."""
 
     forgotten: list[ChainStateError]
+    verbs: WeakSet[NotAwaited[Any]]
 
-    def check_awaited(self) -> None:
-        """Raises the first mistake."""
+    def check_verb(self, verb: str) -> None:
+        """Raises the first mistake, or the error about a method that gets nowhere."""
         ...
 
 
@@ -87,8 +112,10 @@ def verb(method: Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]) -> Call
 
     @wraps(method)
     def call(self: C, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
-        self.check_awaited()
-        return NotAwaited(name, partial(method, self, *args, **kwargs), self.forgotten, _line_of_caller())
+        self.check_verb(name)
+        called = NotAwaited(name, partial(method, self, *args, **kwargs), self.forgotten, _line_of_caller())
+        self.verbs.add(called)
+        return called
 
     return call
 
@@ -108,7 +135,7 @@ class LoopGuard:
     def __init__(self) -> None:
         self._reads = 0
 
-    def read(self) -> None:
+    def read(self, name: str) -> None:
         """Counts one look. Raises `ChainStateError` when there were too many since the event loop last turned."""
         self._reads += 1
         if self._reads == READS:
@@ -118,15 +145,20 @@ class LoopGuard:
                 self._reads = 0
         elif self._reads >= 2 * READS:
             self._reads = 0
-            raise ChainStateError(
-                f"`chain.thinking` was read {2 * READS} times and nothing was awaited; is an `await` missing in the loop?"
-            )
+            raise ChainStateError(f"`chain.{name}` was read {2 * READS} times and nothing was awaited; is an `await` missing in the loop?")
 
     def _turned(self) -> None:
         self._reads = 0
 
 
 # ---- arguments ------------------------------------------------------------------------------------------------------
+
+
+def check_given(verb: str, **values: object) -> None:
+    """Raises `ChainStateError` for None, where a value is needed."""
+    for name, value in values.items():
+        if value is None:
+            raise ChainStateError(f"{verb}: {name} must be given, got None")
 
 
 def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
@@ -145,6 +177,8 @@ def check_number(verb: str, **numbers: object) -> None:
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ChainStateError(f"{verb}: {name} must be a number, got {show(value)}")
+        if value is not None and not 0 <= value <= 100:  # NaN is neither
+            raise ChainStateError(f"{verb}: {name} must be at least 0 and at most 100, got {show(value)}")
 
 
 def check_type(verb: str, kind: type | tuple[type, ...], called: str, **values: object) -> None:
@@ -152,6 +186,16 @@ def check_type(verb: str, kind: type | tuple[type, ...], called: str, **values: 
     for name, value in values.items():
         if value is not None and not isinstance(value, kind):
             raise ChainStateError(f"{verb}: {name} must be {called}, got {show(value)}")
+        if isinstance(value, str):
+            check_unicode(verb, name, value)
+
+
+def check_unicode(verb: str, name: str, text: str) -> None:
+    """Raises `ChainStateError` for a lone surrogate, which no tokenizer can take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ChainStateError(f"{verb}: {name} must be valid Unicode, got half a character at {error.start}") from None
 
 
 def check_predicate(verb: str, **values: object) -> None:
@@ -172,11 +216,16 @@ def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
 
 def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
     """Returns the strings that end a text: one, or several. Raises `ChainStateError` for anything else."""
-    if isinstance(stop, str) or stop is None:
-        return (stop,) if stop else ()
-    if not isinstance(stop, list | tuple):
+    if stop is None:
+        return ()
+    if not isinstance(stop, str | list | tuple):
         raise ChainStateError(f"{verb}: stop must be a text, got {show(stop)}")
-    return tuple(text for text in texts_of(verb, "stop", cast("object", stop)) if text)
+    stops = (stop,) if isinstance(stop, str) else texts_of(verb, "stop", cast("object", stop))
+    for text in stops:
+        check_unicode(verb, "stop", text)
+    if "" in stops:
+        raise ChainStateError(f"{verb}: stop must not be empty, got ''; leave it out")
+    return stops
 
 
 def drafts_of(verb: str, name: str, given: object) -> list[Draft]:
@@ -193,5 +242,8 @@ def show(value: object) -> str:
     """A value as an error names it, in one short line."""
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(cast('object', value)).__name__}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python spells no number of thousands of digits
+        return f"a very long {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -40,7 +40,6 @@ class Writer:
             self._parts.ending.end(room.reason)
         if self._parts.ending.finish is not None:
             await asyncio.sleep(0)  # a method that never looks at `thinking` must still meet its deadline and Ctrl-C
-            self._parts.ending.did_nothing("write")
             return self.empty_draft(role), 0
         limit = room.tokens if options.max_tokens is None else min(room.tokens, options.max_tokens)
         resumes, most = None, room

@@ -26,6 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _with_stdin(argv: Sequence[str]) -> list[str]:
+    """Spells `-` as a path, since the parser takes it for an unknown flag."""
+    before = ["", *argv]
+    return ["./-" if token == "-" and (argv[0] == "show" or before[place] == "--data") else token for place, token in enumerate(argv)]
+
+
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
 
@@ -37,16 +43,16 @@ def run(argv: Sequence[str]) -> int:
             from speculative.cli.lm_eval import lm_eval
 
             return lm_eval(argv[1:])
-        made = build_app(*argv[:1])
+        made, tokens = build_app(*argv[:1]), _with_stdin(argv)
         if argv[:1] == ["ask"]:
             from speculative.cli.ask import prepare
 
-            return made(prepare(made, list(argv)))
+            return made(prepare(made, tokens))
         if argv[:1] == ["eval"]:
             from speculative.cli.eval import prepare
 
-            return made(prepare(made, list(argv)))
-        return made(list(argv))
+            return made(prepare(made, tokens))
+        return made(tokens)
 
     code = run_reporting_errors(work)
     if SIGNALLED.late and not code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -37,7 +38,9 @@ def open_console() -> Console:
 
 def print_uncropped(console: Console, part: RenderableType) -> None:
     """Prints a table without cutting off its numbers."""
-    width, console.width = console.width, max(console.width, TABLE_WIDTH)
+    width, asked = console.width, os.environ.get("COLUMNS", "")
+    piped = int(asked) if asked.isdecimal() else TABLE_WIDTH
+    console.width = max(width if console.is_terminal else piped, TABLE_WIDTH)
     console.print(part, crop=False)
     console.width = width
 

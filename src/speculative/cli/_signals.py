@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
-from speculative.errors import SpeculativeError
+from speculative.errors import MethodError, SpeculativeError
 
 T = TypeVar("T")
 
@@ -117,6 +117,11 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
         if not SIGNALLED.caught:
             raise
         raise InterruptedWorkError(SIGNALLED.caught[0]) from None
+    except SystemExit as raised:  # in a task that a method began: it ends the loop, past the method
+        from speculative._authors import line_of
+
+        file, line = line_of(raised) or ("?", 0)
+        raise MethodError(f"a task of the method raised SystemExit ({file}, line {line})") from raised
     finally:
         SIGNALLED.first = SIGNALLED.note
     if SIGNALLED.caught:

@@ -11,6 +11,7 @@ from speculative.cli._errors import warn
 from speculative.cli._output import check_writable, open_console, write_file, write_line
 from speculative.errors import UsageError
 from speculative.evaluate import problems
+from speculative.files import STDIN
 from speculative.report.chain_page import chain_page
 from speculative.report.svg import picture
 from speculative.report.terminal import draw
@@ -19,7 +20,7 @@ from speculative.trace.trace import Trace
 
 
 def show(
-    trace: Annotated[Path, Parameter(help="a trace file of `speculative ask --trace`")],
+    trace: Annotated[Path, Parameter(help="a trace file of `speculative ask --trace` (-: standard input)")],
     /,
     *,
     json: Annotated[bool, Parameter(help="print the JSON object of `ask --json`", negative=(), show_default=False)] = False,
@@ -35,7 +36,7 @@ def show(
     if out and not web:
         raise UsageError(f"--out {out} can only be given with --web")
     if web:
-        page = out or trace.with_suffix(".html")
+        page = out or (Path("trace.html") if str(trace) == STDIN else trace.with_suffix(".html"))
         check_writable(page)
         write_file(page, chain_page(loaded, expected), "page")
         write_line(str(page))

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from speculative.errors import UsageError
-from speculative.files import decode, read_bytes
+from speculative.files import STDIN, decode, read_bytes
 
 Row = Mapping[str, Any]
 
-KINDS = "JSON lines, a JSON list, CSV (its name ends in .csv or .tsv) or Parquet"
+KINDS = "JSON lines, a JSON list, CSV (its name ends in .csv or .tsv, or it is standard input) or Parquet"
 HINT = f"name a file of {KINDS}"
 NEEDED = "a row must be an object with `problem` and `answer`"
 PARQUET = b"PAR1"
@@ -35,14 +35,25 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
         yield from _numbered(_parquet(data, name), name)
         return
     text = decode(data, name)
-    if path.suffix.lower() in DELIMITERS:
-        yield from _numbered(_csv(text, DELIMITERS[path.suffix.lower()], name), name)
+    if delimiter := DELIMITERS.get(path.suffix.lower()) or (_delimiter(text) if str(path) == STDIN else None):
+        yield from _numbered(_csv(text, delimiter, name), name)
     elif text.lstrip().startswith("["):
         yield from _numbered(_json_list(text, name), name)
     else:
         for number, line in enumerate(text.split("\n"), 1):  # a line may hold other line ends
             if line.strip():
                 yield f"{name}, line {number}", _json_row(line, f"{name}, line {number}")
+
+
+def _delimiter(text: str) -> str | None:
+    """Returns the delimiter of a table, or None for JSON.
+
+    JSON values begin with a bracket.
+    """
+    if not text.strip() or text.lstrip()[0] in "[{":
+        return None
+    header = text.lstrip().split("\n", 1)[0]
+    return next((delimiter for delimiter in ("\t", ",") if delimiter in header), None)
 
 
 def _numbered(rows: Sequence[Row], name: str) -> Iterator[tuple[str, Row]]:

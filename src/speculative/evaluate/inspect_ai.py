@@ -44,6 +44,7 @@ from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.runner import derive_seed
 from speculative.evaluate.tasks import TASKS, Task, digest, load, task
 from speculative.methods.base import Method
+from speculative.methods.errors import prepare
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
@@ -95,7 +96,7 @@ class SpeculativeModel(ModelAPI):
         posed: dict[str, Any] = (input[-1].metadata or {}).get(POSED, {})
         pair = await self._opened()
         problem = _problem(input, config, self._seed(input, config, posed=bool(posed)), posed.get("instruction"))
-        result = await run(self._method.prepare(problem), self._method, pair)
+        result = await run(prepare(self._method, problem), self._method, pair)
         return model_output(self.model_name, result, result.trace)
 
     async def aclose(self) -> None:

@@ -25,6 +25,7 @@ from speculative.evaluate.grading.grade import Verdict, grade_async, vote_key
 from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.tasks import Task, Unreadable
 from speculative.methods.base import Method
+from speculative.methods.errors import prepare
 from speculative.methods.spec import Contender
 from speculative.pair import Pair
 from speculative.problem import Message, Problem
@@ -183,7 +184,7 @@ class EvalCell:
 
     def prompts(self, pair: Pair) -> dict[str, str]:
         """Returns the first problem's prompt for each role, with its special tokens."""
-        problem = self.contender.method.prepare(self.planned[0].build_problem())
+        problem = prepare(self.contender.method, self.planned[0].build_problem())
         given = problem.answer_instruction
         families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
         return {
@@ -413,7 +414,7 @@ def solver(pair: Pair) -> Solve:
     """Returns a function that runs chains on the pair."""
 
     async def solve(problem: Problem, method: Method) -> Result:
-        return await run(method.prepare(problem), method, pair)
+        return await run(prepare(method, problem), method, pair)
 
     return solve
 

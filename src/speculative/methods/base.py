@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
-from speculative.errors import ChainStateError, UsageError
+from speculative.errors import ChainStateError
+from speculative.methods.definition import check_definition
 from speculative.problem import Problem
 
 RUNNER_OWNS = frozenset(
@@ -85,6 +86,10 @@ class Method(BaseModel):
         """How many chains one problem becomes."""
         return 1
 
+    def needs_of(self) -> dict[str, set[str]]:
+        """The abilities that it needs with its options."""
+        return type(self).needs
+
     def prepare(self, problem: Problem) -> Problem:
         """The problem as the models are to see it."""
         return problem
@@ -99,6 +104,7 @@ class Method(BaseModel):
         if not inspect.isawaitable(thinking):
             raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
         await thinking
+        chain.check_finished()
         if not chain.answered:
             await chain.answer(self.answer_by)
 
@@ -119,11 +125,8 @@ class Method(BaseModel):
             raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
-            if inspect.isfunction(found) and not inspect.iscoroutinefunction(found) and not hasattr(found, "__wrapped__"):
-                raise UsageError(
-                    f"{cls.__name__}.{name} must be `async def`, without `yield` "
-                    f"({found.__code__.co_filename}, line {found.__code__.co_firstlineno})"
-                )
+            if inspect.isfunction(found):
+                check_definition(cls.__name__, found)
 
 
 @cache
@@ -156,7 +159,7 @@ class Wrapper(Method):
 
 def needs_of(method: Method) -> dict[str, set[str]]:
     """What a method, and all that it is put around, needs of the engines."""
-    return method.needs_of() if isinstance(method, Wrapper) else type(method).needs
+    return method.needs_of()
 
 
 def asks_only_of(method: Method) -> frozenset[str]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from speculative.answers import extract_answer, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
+from speculative.methods.words import split_words
 
 
 class Vote(Wrapper):
@@ -17,13 +18,22 @@ class Vote(Wrapper):
     Answers are counted by their value as far as that is cheap to see: 033 is 33, 0.5 is a half. No answer is no vote.
     `answer_by`: who writes the answer of every ballot.
 
-    Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171).
+    With `stop_early` the vote is over as soon as the chains that are still being written cannot change its answer, and with `enough` as
+    soon as so many answers are equal: then it depends on the speed of the engines which of the equal chains is taken.
+
+    With `plans` each chain has a strategy behind its problem.
+
+    Cost: `ballots` whole chains; all but one are discarded. Source: self-consistency (arXiv 2203.11171); `enough` is the fast mode of
+    SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
 
     ballots: int = Field(5, ge=1, description="chains that vote")
+    stop_early: bool = Field(False, description="stop when the rest cannot change the answer")
+    plans: str = Field("", description="strategies, with semicolons between them; each chain is told the next one")
+    enough: int | None = Field(None, ge=2, description="stop when so many answers are equal")
 
     @property
     def chains_at_once(self) -> int:
@@ -31,17 +41,28 @@ class Vote(Wrapper):
 
     async def run(self, chain: Chain) -> None:
         inner = answered_by(self.inner, self.answer_by) if "answer_by" in self.model_fields_set else self.inner
-        children = [chain.child(share=self.ballots) for _ in range(self.ballots)]
+        plans = split_words(self.plans) or ("",)
+        children = [chain.child(share=self.ballots, instruction=plans[place % len(plans)]) for place in range(self.ballots)]
         async with asyncio.TaskGroup() as group:
-            for child in children:
-                group.create_task(inner.run(child))
-        votes = [_vote(child.answer_text) for child in children]
-        counted = Counter(vote for vote in votes if vote)
-        winner = counted.most_common(1)[0][0] if counted else ""
-        await chain.become(children[votes.index(winner)])
+            tasks = {group.create_task(inner.run(child)): child for child in children}
+            running, counted = set(tasks), Counter[str]()
+            while running and not self._is_decided(counted, len(running)):
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                counted.update(vote for task in done if (vote := count_key(tasks[task].answer_text)))
+            for task in running:
+                task.cancel()
+        votes = {child: count_key(child.answer_text) for task, child in tasks.items() if task not in running}
+        order = Counter(vote for vote in votes.values() if vote)
+        winner = order.most_common(1)[0][0] if order else ""
+        await chain.become(next(child for child, vote in votes.items() if vote == winner))
+
+    def _is_decided(self, counted: Counter[str], running: int) -> bool:
+        """Returns whether the vote may stop while so many chains are still being written."""
+        first, second = [*(votes for _, votes in counted.most_common(2)), 0, 0][:2]
+        return (self.enough is not None and first >= self.enough) or (self.stop_early and first > second + running)
 
 
-def _vote(text: str) -> str:
+def count_key(text: str) -> str:
     """What an answer is counted by, which is all of its text where no part says that it is the answer."""
     found = extract_answer(text)
     return normalize_answer(text if found is None else found)

@@ -19,12 +19,18 @@ class Bundled(Dialect):
     answer_instruction = ""
     rewrite_instruction = "Rewrite the reasoning, shorter."
     judge_cue = "Score: "
+    judges_at_once = False
     follow_up = " End with a question."
 
     def _judge(self, text: str) -> QuestionPrompt:
         return QuestionPrompt((*self._newline(text), self.judge_cue), True, ("\n\n",))
 
+    def show_hint(self, hint: str, level: int) -> str:
+        return f"Hint {level}: {hint.strip()}\n\n"
+
     def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
         if question.kind == "check":
             return QuestionPrompt(("Check:",), True, ("\n\n",))
+        if question.kind == "hint":
+            return QuestionPrompt((f"Hint {question.level}:",), True, ("\n\n",))
         return super().ask(question, messages, text)

@@ -35,6 +35,12 @@ class Dialect:
         "steps before it. Reply with one digit from 0 (surely wrong) to 9 (surely right) within \\boxed{}."
     )
     judge_cue = "Score: \\boxed{"
+    judges_at_once = True
+    """Whether the score is the first token of the reply to a `judge` question."""
+    hint_instruction = (
+        "A weaker model goes on with the reasoning above, or begins it. Write a hint for it, in at most {size} sentences, about: {fields}. "
+        "Do not solve the problem and name no result."
+    )
     follow_up = " Close with a question that asks for a deeper look at the weakest step."
 
     @property
@@ -74,6 +80,10 @@ class Dialect:
         """Returns the cue that makes a model continue thinking after `text`."""
         return ("\n" if self._newline(text) else "") + self.wait
 
+    def show_hint(self, hint: str, level: int) -> str:
+        """Returns a hint as a model that goes on after it reads it."""
+        return f"Hint: {hint.strip()}\n\n"
+
     def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
         """Builds the prompt of a question after a chain that ends in `text`."""
         match question.kind:
@@ -88,6 +98,10 @@ class Dialect:
                 return self._ask_alone(messages, instruction + self.follow_up * question.ask_follow_up)
             case "alone":
                 return self._ask_alone((), question.text)
+            case "hint":
+                return QuestionPrompt(
+                    self._next_turn(text, self.hint_instruction.format(fields=question.text, size=2 * question.level)), True
+                )
             case "free":
                 return QuestionPrompt(self._next_turn(text, question.text), True)
 

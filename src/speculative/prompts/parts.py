@@ -27,14 +27,16 @@ class Question(Struct, frozen=True):
     Attributes:
         kind: `answer` asks for the answer so far, `check` for a second computation of the last step, `judge` for a score of the
             last step from 0 to 9 (`parse_score` reads it), `rewrite` for a shorter text, and `free` asks `text`.
-            `alone` asks it without the problem and the chain.
-        text: the text to rewrite, or the instruction of `free`.
+            `alone` asks it without the problem and the chain. `hint` asks for a hint to a weaker model that goes on from here.
+        text: the text to rewrite, the instruction of `free`, or the subjects of the hint.
         ask_follow_up: True if the rewritten text must end with a question.
+        level: the length of the hint, from 1 to 3.
     """
 
-    kind: Literal["answer", "check", "judge", "rewrite", "free", "alone"]
+    kind: Literal["answer", "check", "judge", "rewrite", "free", "alone", "hint"]
     text: str = ""
     ask_follow_up: bool = False
+    level: int = 1
 
 
 class QuestionPrompt(Struct, frozen=True):

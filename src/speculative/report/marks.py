@@ -60,7 +60,13 @@ COLOURS = (
 GREY = Colour("#78828f", "#8b95a5")
 """The colour of `random_switch`, the line to beat."""
 
-OWN = ("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewrite", "early_exit", "vote")
+OWN = (
+    *("big_only", "small_only", "placeholder", "logprob_subselect", "spec_rewrite", "early_exit", "vote"),
+    *("likelihood_verify", "lead", "trigger", "takeover", "chunk_gate", "cascade", "lookahead"),
+    *("step_verify", "best_step", "whole_draft", "mentor", "cue_switch", "entropy_switch", "stitch", "confidence_route"),
+    *("reward_guided", "tilted_best", "advantage", "draft_verify", "budget_forcing"),
+    *("offload", "relay", "handoff", "advisor", "guide"),
+)
 """The built-in methods; each has the colour and the symbol of its place here."""
 
 

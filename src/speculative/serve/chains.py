@@ -12,6 +12,7 @@ from speculative import prompts
 from speculative.chain.context import Prompts, tokenize_prompts
 from speculative.chain.tokenizing import tokenize_off_loop
 from speculative.methods.base import append_only
+from speculative.methods.errors import prepare
 from speculative.pair import Pair
 from speculative.problem import Message, Problem
 from speculative.result import Result
@@ -42,7 +43,7 @@ class RunningChains:
         """Begins all chains. Raises `UsageError` where the method cannot take the problem."""
         method, problems = self._request.method, self._request.problems
         self.feeds = [self._feed(index) for index in range(len(problems))]
-        prepared = [method.prepare(with_raw_budget(problem, raw)) for problem, raw in zip(problems, self._raw, strict=True)]
+        prepared = [prepare(method, with_raw_budget(problem, raw)) for problem, raw in zip(problems, self._raw, strict=True)]
         tokens: dict[tuple[Message, ...], Prompts] = {}
         for problem in prepared:
             if problem.messages not in tokens:

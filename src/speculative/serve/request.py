@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
@@ -17,6 +17,8 @@ from speculative.serve import schemas
 from speculative.serve.errors import ApiError, unsupported_value
 from speculative.serve.unsupported import PART_HINTS, TURN_HINTS, ignored_fields
 from speculative.settings import Preset, Settings
+
+R = TypeVar("R", bound=schemas.GenerationRequest)
 
 OWNER = "speculative"
 EFFORTS = {"minimal": 0.1, "low": 0.2, "medium": 0.5}
@@ -85,6 +87,7 @@ class RequestReader:
         if len(both) > 1:
             raise _refusal("max_tokens and max_completion_tokens", "they differ; give one of them", "max_completion_tokens")
         ignored: list[str] = []
+        request = self._with_options(request, ignored)
         messages = self._messages("messages", request.messages, ignored)
         problem = self._problem(request, messages, next(iter(both), None))
         return self._chains(request, [problem], ignored, n=request.n, options=request.stream_options)
@@ -95,8 +98,10 @@ class RequestReader:
             raise unsupported_value("answer_instruction", "a raw prompt is taken as it is; put it into the prompt")
         prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
         self._check_chains(request.n, len(prompts))
+        ignored: list[str] = []
+        request = self._with_options(request, ignored)
         problems = [self._problem(request, (Message("user", prompt),), request.max_tokens, raw=True) for prompt in prompts]
-        return self._chains(request, problems, [], n=request.n, options=request.stream_options, raw=True)
+        return self._chains(request, problems, ignored, n=request.n, options=request.stream_options, raw=True)
 
     def responses(self, request: schemas.ResponsesRequest) -> ChainRequest:
         """Reads a request of the Responses API."""
@@ -108,12 +113,7 @@ class RequestReader:
             messages = self._messages("input", turns, ignored) if turns else ()
         if request.instructions is not None:
             messages = (Message("system", request.instructions), *messages)
-        if request.reasoning:
-            known = frozenset(("summary", "generate_summary"))  # there is no summary; the reasoning itself is in the reply
-            ignored += [f"reasoning.{name}" for name in known if request.reasoning.others.get(name) is not None]
-            ignored += ignored_fields(request.reasoning.others, "reasoning.", known=known, drop=self.settings.drop_params)
-            if request.reasoning.effort and request.reasoning_effort is None:
-                request = request.model_copy(update={"reasoning_effort": request.reasoning.effort})
+        request = self._with_options(request, ignored)
         problem = self._problem(request, messages, request.max_output_tokens)
         return self._chains(request, [problem], ignored)
 
@@ -181,6 +181,28 @@ class RequestReader:
             prefill_every=settings.prefill_every if request.prefill_every is None else request.prefill_every,
         )
         return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
+
+    def _with_options(self, request: R, ignored: list[str]) -> R:
+        """Reads `thinking` and `reasoning` as the service's own fields.
+
+        The service's own spelling goes before them.
+        """
+        drop, thinking, reasoning = self.settings.drop_params, request.thinking, request.reasoning
+        if thinking is False:
+            ignored += ignored_fields({"thinking": False}, drop=drop)
+        budget = None
+        if isinstance(thinking, schemas.ThinkingOptions):
+            ignored += ignored_fields(thinking.others, "thinking.", drop=drop)
+            budget = thinking.budget_tokens
+        effort = None
+        if reasoning:
+            known = frozenset(("summary", "generate_summary"))  # there is no summary; the reasoning itself is in the reply
+            ignored += [f"reasoning.{name}" for name in known if reasoning.others.get(name) is not None]
+            ignored += ignored_fields(reasoning.others, "reasoning.", known=known, drop=drop)
+            effort, budget = reasoning.effort, budget or reasoning.max_tokens
+        if request.thinking_budget is not None or request.reasoning_effort is not None:
+            return request
+        return request.model_copy(update={"thinking_budget": budget, "reasoning_effort": effort})
 
     def _thinking_budget(self, request: schemas.GenerationRequest, problem: Problem) -> int | None:
         """Reads the limit on thinking tokens from the request, else from its preset."""

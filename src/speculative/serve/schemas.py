@@ -70,6 +70,26 @@ class StreamOptions(RequestBase):
     include_usage: bool | None = None
 
 
+class ThinkingOptions(RequestBase):
+    """Options of the thinking as Anthropic's API spells them.
+
+    `budget_tokens` is `thinking_budget`.
+    """
+
+    type: Literal["enabled", "adaptive"] | None = None
+    budget_tokens: int | None = Field(None, ge=1, lt=INT64)
+
+
+class ReasoningOptions(RequestBase):
+    """Options of the thinking in the Responses API, and of some chat clients.
+
+    `max_tokens` is `thinking_budget`.
+    """
+
+    effort: Effort | None = None
+    max_tokens: int | None = Field(None, ge=1, lt=INT64)
+
+
 class GenerationRequest(RequestBase):
     """Fields of all generation endpoints."""
 
@@ -90,6 +110,8 @@ class GenerationRequest(RequestBase):
         None, description="the share of `max_tokens` that the thinking may have: minimal 10 %, low 20 %, medium 50 %, high all"
     )
     thinking_budget: int | None = Field(None, ge=1, lt=INT64, description="tokens of the thinking at most; then the answer follows")
+    thinking: bool | ThinkingOptions | None = None
+    reasoning: ReasoningOptions | None = None
     method: Name | None = Field(None, description="a registered method, instead of the model's")
     params: Annotated[dict[Name, Any], AfterValidator(_check_unicode_values)] | None = Field(
         None, description="parameters of the method; `GET /v1/models` has their schema"
@@ -146,16 +168,9 @@ class InputItem(RequestBase):
     content: Text | Annotated[list[InputPart], Field(fail_fast=True)] | None = None
 
 
-class ReasoningOptions(RequestBase):
-    """Options of the thinking in the Responses API."""
-
-    effort: Effort | None = None
-
-
 class ResponsesRequest(GenerationRequest):
     """Request of `POST /v1/responses`: text in; reasoning and text out."""
 
     input: Text | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)]
     instructions: Text | None = Field(None, description="the system message")
     max_output_tokens: int | None = MAX_TOKENS
-    reasoning: ReasoningOptions | None = None

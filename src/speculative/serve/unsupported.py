@@ -17,6 +17,8 @@ NEUTRAL: dict[str, tuple[str, list[Any]]] = {
 """Fields that cannot be honoured: the reason, and the values that ask for what happens anyway."""
 HINTS, TURN_HINTS, PART_HINTS = (frozenset[str](_TABLE["hints"][place]) for place in ("request", "turn", "part"))
 """Fields that change no reply."""
+CHOICES = {"tools": "tool_choice", "functions": "function_call"}
+"""Fields that change no reply where another field is `none`."""
 NESTED = frozenset(("chat_template_kwargs",))
 """Fields that hold other fields."""
 
@@ -41,7 +43,7 @@ def ignored_fields(
         if name in NESTED and isinstance(value, dict):
             inside = cast("dict[str, Any]", value)
             ignored += ignored_fields(inside, f"{where}{name}.", hints=frozenset(), drop=drop)
-        elif name in hints or drop or (name, fields.get("tool_choice")) == ("tools", "none"):
+        elif name in hints or drop or fields.get(CHOICES.get(name, name)) == "none":
             ignored.append(f"{where}{name}")
         else:
             raise _error(f"{where}{name}", name, value)

@@ -5,6 +5,7 @@ On disk: JSON lines. The first is a header with the version, then one event a li
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from speculative.errors import TraceFormatError, UsageError
-from speculative.files import decode, write_file
+from speculative.files import STDIN, decode, write_file
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
@@ -119,10 +120,15 @@ class Trace:
     def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
         """Reads a saved trace of this or an older version. Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
 
+        `-` is standard input.
         `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.
         """
         try:
-            lines = decode(Path(path).read_bytes(), "the file").encode().splitlines()
+            lines = (
+                decode(sys.stdin.buffer.read() if str(path) == STDIN and sys.stdin else Path(path).read_bytes(), "the file")
+                .encode()
+                .splitlines()
+            )
         except UsageError as error:
             raise TraceFormatError(f"{path} is not a trace: {error}") from None
         try:

@@ -164,10 +164,11 @@ class CompletionBuilder:
 
     @property
     def agrees(self) -> bool:
-        """True if the server's text is that of its token ids, or if it gave none.
+        """True if the server's text is that of its token ids, or if the text proves nothing.
 
-        Blanks, special tokens and broken characters are left out: servers show them in different ways. The text may lack its
-        end: a stop string, and the rest of the token in which it completes.
+        Blanks and special tokens are left out: servers show them in different ways. The text may lack its end: a stop string,
+        and the rest of the token in which it completes. A text with broken characters proves nothing: vLLM drops some of
+        it, or repeats the prompt before it (its issues 17448 and 48853).
         """
         if not self._texts:
             return True
@@ -178,9 +179,11 @@ class CompletionBuilder:
         def plain(text: str) -> str:
             for token in special:
                 text = text.replace(token, "")
-            return "".join(text.replace("\ufffd", "").split())
+            return "".join(text.split()).rstrip("\ufffd")
 
         theirs, ours = plain(self.text), plain(to_bytes(ids).decode("utf-8", "replace"))
+        if "\ufffd" in theirs or "\ufffd" in ours:
+            return True
         last = next((size for number in reversed(ids) if (size := len(to_bytes([number])))), 0)
         return ours.startswith(theirs) and len(ours) - len(theirs) <= last + self._keep
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from speculative.errors import WeightsError
 
 SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
+DEEPEST = 8
+"""Arrays that a file may put into each other."""
+PREFIX: Final = "tokenizer.ggml."
+KINDS: Final = frozenset(("gpt2", "llama"))
+DAMAGES: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError, struct.error)
+"""The errors that a damaged file gives."""
 NORMAL, USER_DEFINED, BYTE = 1, 4, 6
 """Kinds of tokens; all others (unknown, control, unused) stand for no text."""
 
@@ -50,12 +56,17 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
         WeightsError: The file is damaged, or its tokenizer is neither a byte-level BPE nor SentencePiece's BPE.
     """
     try:
-        found = read_metadata(path)
-        kind = str(found.get("tokenizer.ggml.model"))
-        tokens: list[str] = found["tokenizer.ggml.tokens"]
-        kinds: Sequence[int] = found.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
-    except (OSError, ValueError, KeyError, struct.error) as error:
+        return _tokenizer(path, read_metadata(path))
+    except DAMAGES as error:
         raise WeightsError(f"{path}: cannot read its tokenizer ({type(error).__name__}: {error}); fetch the file again") from None
+
+
+def _tokenizer(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    kind = str(found.get("tokenizer.ggml.model"))
+    if kind not in KINDS:
+        raise WeightsError(f"{path}: cannot read a tokenizer of the kind {kind!r}; give the model's tokenizer.json ({OPTIONS})")
+    tokens = _several(found, "tokens", str)
+    kinds: Sequence[int] = _several(found, "token_type", int, len(tokens)) if found.get(f"{PREFIX}token_type") else [NORMAL] * len(tokens)
     added = [
         {"id": number, "content": token, "special": kinds[number] != USER_DEFINED, "normalized": False, "single_word": False}
         for number, token in enumerate(tokens)
@@ -64,14 +75,27 @@ def read_tokenizer(path: Path) -> dict[str, Any]:
     vocabulary = {token: number for number, token in enumerate(tokens)}
     if kind == "gpt2":
         splitter = _splitter(path, str(found.get("tokenizer.ggml.pre", "")))
-        model = {"type": "BPE", "vocab": vocabulary, "merges": [pair.split(" ", 1) for pair in found["tokenizer.ggml.merges"]]}
+        model = {"type": "BPE", "vocab": vocabulary, "merges": [pair.split(" ", 1) for pair in _several(found, "merges", str)]}
         return {"version": "1.0", "added_tokens": added, "pre_tokenizer": splitter, "decoder": {**BYTE_LEVEL}, "model": model}
-    if kind == "llama":
-        merges = merges_of(tokens, found["tokenizer.ggml.scores"], kinds)
-        unknown = tokens[int(found.get("tokenizer.ggml.unknown_token_id", 0))]
-        model = {"type": "BPE", "vocab": vocabulary, "merges": merges, "byte_fallback": True, "fuse_unk": True, "unk_token": unknown}
-        return {"version": "1.0", "added_tokens": added, "pre_tokenizer": None, "decoder": None, "model": model}
-    raise WeightsError(f"{path}: cannot read a tokenizer of the kind {kind!r}; give the model's tokenizer.json ({OPTIONS})")
+    merges = merges_of(tokens, _several(found, "scores", (int, float), len(tokens)), kinds)
+    unknown = tokens[int(found.get("tokenizer.ggml.unknown_token_id", 0))]
+    model = {"type": "BPE", "vocab": vocabulary, "merges": merges, "byte_fallback": True, "fuse_unk": True, "unk_token": unknown}
+    return {"version": "1.0", "added_tokens": added, "pre_tokenizer": None, "decoder": None, "model": model}
+
+
+def _several(found: Mapping[str, Any], name: str, kind: type | tuple[type, ...], size: int | None = None) -> Sequence[Any]:
+    """Returns a list of the file.
+
+    Raises:
+        ValueError: The list is missing, holds other values, or has another size.
+    """
+    values = found.get(f"{PREFIX}{name}")
+    if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in cast("Sequence[object]", values)):
+        raise ValueError(f"{PREFIX}{name} is missing or has a wrong type")
+    several = cast("Sequence[Any]", values)
+    if size is not None and len(several) != size:
+        raise ValueError(f"{PREFIX}{name} must have one value for each of {size} tokens, got {len(several)}")
+    return several
 
 
 OPTIONS: Final = "--big-tokenizer, --small-tokenizer"
@@ -108,7 +132,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Returns the keys and values at the beginning of a GGUF file.
 
     Raises:
-        ValueError, struct.error: The file is not GGUF, or cut off.
+        One of `DAMAGES`: The file is not GGUF, or cut off.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"GGUF":
@@ -136,12 +160,16 @@ class _Reader:
             raise ValueError("the file is cut off")
         return self._data[begin : self._place].decode("utf-8", "replace")
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int, depth: int = 0) -> Any:
         if kind == STRING:
             return self.text()
         if kind == ARRAY:
+            if depth == DEEPEST:
+                raise ValueError(f"arrays must be nested at most {DEEPEST} deep")
             inner, size = self.number("I"), self.number("Q")
-            return self._several(SCALARS[inner], size) if inner in SCALARS else [self.value(inner) for _ in range(size)]
+            return self._several(SCALARS[inner], size) if inner in SCALARS else [self.value(inner, depth + 1) for _ in range(size)]
+        if kind not in SCALARS:
+            raise ValueError(f"a value must be of a known type, got {kind}")
         return self.number(SCALARS[kind])
 
     def _several(self, code: str, size: int) -> tuple[Any, ...]:

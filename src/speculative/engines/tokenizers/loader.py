@@ -34,6 +34,13 @@ def find(source: str) -> Path:
 
 def read(path: Path) -> Tokenizer:
     """Reads a tokenizer.json or the tokenizer of a GGUF file. Raises `WeightsError`."""
+    try:
+        return _read(path)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
+
+
+def _read(path: Path) -> Tokenizer:
     if path.suffix == ".gguf":
         from speculative.engines.tokenizers.gguf import read_tokenizer
 
@@ -62,7 +69,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         spec: Any = json.loads(path.read_text(encoding="utf-8"))
         spec["model"].get("byte_fallback")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
     return spec
 

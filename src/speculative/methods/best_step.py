@@ -1,0 +1,45 @@
+"""Several versions of each step by the small model, of which the big one takes the best."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.steps import STEP
+from speculative.methods.base import Method
+from speculative.methods.choosing import MOST, NEEDS, ChooseBy, choose
+from speculative.methods.step_loop import is_bare
+
+
+class BestStep(Method):
+    """Small drafts several versions of each step; big chooses one, or none and writes the step.
+
+    Versions with the same text are shown once. Where all versions say nothing, the first one is kept and nobody is asked.
+
+    Cost: one call for all versions of a step, one to choose, and a call of big where it takes none; all versions but one are thrown
+    away. By `likelihood` big scores all versions in one call; by `question` it reads them and replies with one token.
+    Needs: `score` or `choices` of big. Source: SpecCoT (OpenReview mOR17THWTB).
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
+    drafts_field: ClassVar[str | None] = "versions"
+
+    versions: int = Field(4, ge=1, le=MOST, description="versions of a step")
+    by: ChooseBy = Field("likelihood", description="how big chooses: by the versions' likelihood, or asked for a number")
+    threshold: float = Field(-0.3, le=0, description="log-probability for each token that the likeliest version needs")
+    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return {"big": {NEEDS[self.by]}}
+
+    async def think(self, chain: Chain) -> None:
+        while chain.thinking:
+            drafts = await chain.draft("small", self.versions, stop=STEP, max_tokens=self.step_tokens)
+            unlike = list({(draft.text, draft.ended): draft for draft in reversed(drafts) if not is_bare(draft.text)}.values())[::-1]
+            if not unlike:
+                await chain.accept(drafts[0])
+            elif chosen := await choose(chain, self.by, unlike, self.threshold, "the next step"):
+                await chain.accept(chosen)
+            else:
+                chain.reject(drafts, "big took none")
+                await chain.write("big", stop=STEP, max_tokens=self.step_tokens)

@@ -1,0 +1,47 @@
+"""The small model answers several times; the big one is asked only where the answers differ."""
+
+import asyncio
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.methods.base import Method
+from speculative.methods.big_only import BigOnly
+from speculative.methods.small_only import SmallOnly
+from speculative.methods.vote import count_key
+
+
+class Cascade(Method):
+    """Small solves the problem several times; big solves it only if too few of small's answers agree.
+
+    The first chain with the most common answer is taken if at least the share `agree` of all answers are equal to it; no answer
+    agrees with nothing.
+
+    Cost: `samples` whole chains of small at once, of which all but one are thrown away; and a whole chain of big where they differ,
+    and then all of small's are thrown away. `answer_by` writes the answer where big is asked.
+    Needs: nothing. Source: AutoMix (arXiv 2310.12963) and FrugalGPT (arXiv 2305.05176), with agreement in place of a learned scorer.
+    """
+
+    append_only: ClassVar[bool] = False
+    parallel: ClassVar[bool] = True
+
+    samples: int = Field(3, ge=1, description="chains that small writes")
+    agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough")
+
+    @property
+    def chains_at_once(self) -> int:
+        return self.samples
+
+    async def run(self, chain: Chain) -> None:
+        children = [chain.child(share=2 * self.samples) for _ in range(self.samples)]  # half is left for big
+        async with asyncio.TaskGroup() as group:
+            for child in children:
+                group.create_task(SmallOnly.model_validate({}).run(child))
+        answers = [count_key(child.answer_text) for child in children]
+        best, votes = Counter(filter(None, answers)).most_common(1)[0] if any(answers) else ("", 0)
+        if votes >= self.agree * self.samples:
+            await chain.become(children[answers.index(best)])
+        else:
+            await BigOnly.model_validate({"answer_by": self.answer_by}).run(chain)

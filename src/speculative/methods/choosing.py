@@ -1,0 +1,50 @@
+"""One of several drafts, chosen by the big model."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Literal
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+
+ChooseBy = Literal["likelihood", "question"]
+"""The drafts' mean log-probability, or the reply to a question that shows them."""
+
+NEEDS = {"likelihood": "score", "question": "choices"}
+"""The ability of big that each way takes."""
+
+MOST = 9
+"""The most drafts that a question can number with one digit."""
+
+
+async def choose(chain: Chain, by: ChooseBy, drafts: list[Draft], threshold: float, what: str) -> Draft | None:
+    """Returns the draft that big chooses; None if it finds none of them good.
+
+    Args:
+        chain: The chain that the drafts follow.
+        by: How big is asked.
+        drafts: Drafts with text.
+        threshold: The log-probability for each token that the best draft needs.
+        what: The word for a draft in the question.
+    """
+    if not drafts:
+        return None
+    if by == "likelihood":
+        scores = await chain.score("big", drafts)
+        values = [fmean(one) if one else float("-inf") for one in scores]
+        best = max(range(len(drafts)), key=lambda place: values[place])
+        return drafts[best] if values[best] >= threshold else None
+    number = await ask_number(chain, "big", [draft.text for draft in drafts], what, allow_none=True)
+    return drafts[number - 1] if number else None
+
+
+async def ask_number(chain: Chain, role: Literal["big", "small"], versions: list[str], what: str, *, allow_none: bool) -> int:
+    """Asks a model for the number of the best version, from 1 on; 0 for none, or if it does not reply."""
+    listed = "\n\n".join(f"[{number}]\n{version.strip()}" for number, version in enumerate(versions, 1))
+    none = ", or with 0 if all of them are wrong" if allow_none else ""
+    question = f"{len(versions)} versions of {what} follow.\n\n{listed}\n\nWhich of them is right? Reply with its number alone{none}."
+    choices = [str(number) for number in range(0 if allow_none else 1, len(versions) + 1)]
+    reply = await chain.ask(role, question, temperature=0, choices=choices)
+    probabilities = reply.probabilities
+    return int(max(probabilities, key=lambda choice: probabilities[choice])) if probabilities else 0

@@ -1,0 +1,19 @@
+"""Checks the definition of a method's coroutines when its class is made."""
+
+from __future__ import annotations
+
+import inspect
+from types import FunctionType
+
+from speculative.errors import UsageError
+
+
+def check_definition(method: str, function: FunctionType) -> None:
+    """Raises `UsageError` for a `think` or `run` that is no coroutine function of a chain."""
+    name, place = function.__name__, f"({function.__code__.co_filename}, line {function.__code__.co_firstlineno})"
+    if not inspect.iscoroutinefunction(function) and not hasattr(function, "__wrapped__"):
+        raise UsageError(f"{method}.{name} must be `async def`, without `yield` {place}")
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        raise UsageError(f"{method}.{name} must take a chain: `async def {name}(self, chain)` {place}") from None

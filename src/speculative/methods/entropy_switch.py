@@ -1,0 +1,39 @@
+"""The small model's entropy at the beginning of a step decides who writes it."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.steps import STEP
+from speculative.methods.base import Method
+
+
+class EntropySwitch(Method):
+    """Small begins each step; where its first token is uncertain, big writes the step.
+
+    The entropy (nats) is that of small's `top` likeliest tokens at the first place of the step, taken as all there are. Below
+    `threshold` small's token stays as the step's first one and small goes on from it.
+
+    Cost: with `ahead` one call for each step of small, which goes on in the call that is looked at, and all of it is thrown away where big
+    takes over; without it one token is drafted and looked at first, which is a call more for each step of small and one token of waste
+    for each step of big. Needs: `top` of small. Source: GlimpRouter (arXiv 2601.05110), which makes the call more.
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
+
+    threshold: float = Field(1.0, ge=0, description="entropy (nats) from which on big writes the step")
+    top: int = Field(20, ge=2, description="likeliest tokens whose entropy is taken")
+    ahead: bool = Field(True, description="let small go on with the step in the call that is looked at")
+    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+
+    async def think(self, chain: Chain) -> None:
+        while chain.thinking:
+            begun = await chain.draft("small", stop=STEP, max_tokens=self.step_tokens if self.ahead else 1, logprobs=self.top)
+            if begun.ids and begun.entropy(0) >= self.threshold:
+                chain.reject(begun, "small was uncertain of the first token")
+                await chain.write("big", stop=STEP, max_tokens=self.step_tokens)
+                continue
+            await chain.accept(begun)
+            if not self.ahead and begun.finish == "length" and self.step_tokens > 1:
+                await chain.write("small", stop=STEP, max_tokens=self.step_tokens - 1)

@@ -1,0 +1,56 @@
+"""Short hints by the big model, until the small one is sure; then the small one solves the problem."""
+
+from math import exp
+from statistics import fmean
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.steps import STEP
+from speculative.methods.base import Method
+from speculative.methods.words import split_words
+from speculative.prompts import Question
+
+FIELDS = "the goal and the next thing to do; the plan; the facts and rules that are needed"
+
+
+class Guide(Method):
+    """Big writes a hint at the beginning; if small is not sure of its first step, big writes a longer one, and so on.
+
+    The hint of each level speaks of one field more. After each but the last, small drafts a step; if the mean probability of its tokens is
+    at least `sure`, the step stays and small writes on alone. Hints are in small's prompt only, and no part of the chain.
+
+    Cost: a reply of big for each level and a step of small after it, which is thrown away where small is not sure.
+    Needs: `logprobs` of small; big only replies to a question. Source: Tandem (arXiv 2604.23623), whose small model is judged by a trained
+    network, with the hints of CoThink (arXiv 2505.22017).
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
+
+    levels: int = Field(3, ge=1, le=3, description="hints at most")
+    fields: str = Field(FIELDS, description="what the hints speak of, one field more at each level, with semicolons between them")
+    sure: float = Field(0.95, ge=0, le=1, description="mean probability of a step's tokens at which small needs no further hint")
+    hint_tokens: int = Field(200, ge=1, description="tokens of a hint at most")
+    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+
+    async def think(self, chain: Chain) -> None:
+        fields = split_words(self.fields)
+        for level in range(1, self.levels + 1):
+            question = Question("hint", "; ".join(fields[:level]), level=level)
+            hint = await chain.ask("big", question, max_tokens=self.hint_tokens)
+            if not hint.text.strip():
+                break
+            chain.note("small", chain.dialect("small").show_hint(hint.text, level))
+            if level < self.levels and await self._begins(chain):
+                break
+        await chain.write("small")
+
+    async def _begins(self, chain: Chain) -> bool:
+        """Lets small draft a step. Returns whether it was sure of it, and the step stays."""
+        step = await chain.draft("small", stop=STEP, logprobs=True)
+        if step.logprobs and fmean(map(exp, step.logprobs)) >= self.sure:
+            await chain.accept(step)
+            return True
+        chain.reject(step, "small is not sure")
+        return False

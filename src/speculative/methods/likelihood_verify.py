@@ -1,0 +1,43 @@
+"""Steps of the small model, kept where the big one finds them likely."""
+
+from statistics import fmean
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+from speculative.methods.base import Method
+from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.trace.events import Judgement
+
+
+class LikelihoodVerify(Method):
+    """Small writes each step; big writes it again if it finds the step unlikely.
+
+    Big reads the step and gives the log-probability of each of its tokens. The step stays if their mean, or the lowest of them, is
+    at least `threshold`; else it is thrown away.
+
+    Cost: a draft and a scoring call for each step, and a call of big for each step that is thrown away. A scoring call computes the
+    new tokens only where the server keeps the rest cached. `pipeline`: small drafts on while big reads, and with `both` big also
+    drafts its own step; drafts that are not needed are thrown away.
+    Needs: `score` of big. Source: the likelihood half of SpecGuard (arXiv 2604.15244), in the loop of SpecReason (arXiv 2504.07891).
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
+
+    threshold: float = Field(-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")
+    measure: Literal["mean", "min"] = Field("mean", description="the tokens' mean log-probability, or that of the least likely one")
+    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
+    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    pipeline: Pipeline = Field("off", description="what is drafted while big reads: nothing, the next step, or also big's own step")
+
+    async def think(self, chain: Chain) -> None:
+        options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
+        await verify_steps(chain, self._judge, pipeline=self.pipeline, **options)
+
+    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        (scores,) = await chain.score("big", [step])
+        if not scores:
+            return None
+        return Judgement(fmean(scores) if self.measure == "mean" else min(scores), self.threshold, "big")

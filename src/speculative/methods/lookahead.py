@@ -1,0 +1,69 @@
+"""Steps of the small model run ahead; the big one writes its own step from every prefix at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+from speculative.chain.steps import STEP
+from speculative.methods.base import Method
+from speculative.methods.same_step import SameBy, is_same
+
+
+class Lookahead(Method):
+    """Small drafts several steps ahead; a draft stays while big's own step from the same place says the same.
+
+    Big writes a step of its own at the chain's end and after every draft, all at once. Where the two steps differ, big's is taken,
+    and what was drafted beyond is thrown away.
+
+    Cost: small's and big's step for each step of the chain, so big writes as many tokens as alone, in fewer rounds; and what was
+    drafted beyond a difference. Unless `same=exact`, one question in one token for two steps whose texts differ.
+    Needs: `choices` of the model that is asked. Source: Lookahead Reasoning (arXiv 2506.19830).
+    """
+
+    parallel: ClassVar[bool] = True
+
+    depth: int = Field(4, ge=1, description="steps that small drafts ahead")
+    step_tokens: int = Field(100, ge=1, description="tokens of a step at most")
+    same: SameBy = Field("exact", description="how two steps are found to say the same: by their text, or asked of big or of the judge")
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return {} if self.same == "exact" else {self.same: {"choices"}}
+
+    async def think(self, chain: Chain) -> None:
+        async with asyncio.TaskGroup() as group:
+            ahead = deque[tuple[asyncio.Task[Draft | None], asyncio.Task[Draft | None]]]()
+            last: asyncio.Task[Draft | None] | None = None
+
+            def start(role: Literal["big", "small"]) -> asyncio.Task[Draft | None]:
+                return group.create_task(self._step(chain, role, last))
+
+            while chain.thinking:
+                while len(ahead) < self.depth:
+                    ahead.append((start("small"), start("big")))
+                    last = ahead[-1][0]
+                drafted, own = ahead.popleft()
+                draft, target = await drafted, await own
+                assert target
+                if draft and draft.text and await is_same(chain, self.same, draft, target):
+                    await chain.accept(draft, keep_descendants=True)
+                    continue
+                for task in [task for pair in ahead for task in pair]:
+                    task.cancel()
+                ahead.clear()
+                last = None
+                await chain.accept(target)
+            for task in [task for pair in ahead for task in pair]:
+                task.cancel()
+
+    async def _step(self, chain: Chain, role: Literal["big", "small"], after: asyncio.Task[Draft | None] | None) -> Draft | None:
+        """Drafts a step after another draft; None if nothing can follow that."""
+        above = await after if after else None
+        if after and (above is None or above.ended or not above.text or above.state == "rejected" or not chain.thinking):
+            return None
+        return await chain.draft(role, after=above, stop=STEP, max_tokens=self.step_tokens)

@@ -1,0 +1,66 @@
+"""A small model that marks the hard parts for the big one."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.steps import STEP
+from speculative.methods.asking import with_hint
+from speculative.methods.base import Method
+from speculative.problem import Problem
+
+
+class Offload(Method):
+    """Small writes until it opens a marked part; big writes that part until small would close it.
+
+    After each chunk of big, which ends with a step at the latest, small drafts a few tokens; if they hold the closing tag, they stay up to
+    it and small writes on. A part that has `max_span` tokens is closed.
+
+    The tags stay in the text, and both models read them. (SplitReason's own code hides them from big, and takes the part back at a
+    mirrored place.)
+
+    Cost: a call of big and a draft of small for each chunk; the drafts that do not close are thrown away.
+    Needs: a small model that was trained to write the tags. Source: SplitReason (arXiv 2504.16379).
+    """
+
+    training: ClassVar[bool] = True
+    aliases: ClassVar[tuple[str, ...]] = ("spec_reason",)
+
+    max_span: int = Field(512, ge=1, description="tokens of big in one marked part at most")
+    chunk: int = Field(64, ge=1, description="tokens of big between two drafts of small at most")
+    probe_tokens: int = Field(8, ge=1, description="tokens in which small may close the part")
+    open_tag: str = Field("<bigmodel>", min_length=1, description="text that opens a marked part")
+    close_tag: str = Field("</bigmodel>", min_length=1, description="text that closes it")
+    hint: str = Field("Mark the hard steps.", description="line behind the problem that makes small mark")
+
+    def prepare(self, problem: Problem) -> Problem:
+        return with_hint(problem, self.hint)
+
+    @property
+    def switch_unit(self) -> int:
+        return self.chunk
+
+    async def think(self, chain: Chain) -> None:
+        while chain.thinking:
+            written = await chain.write("small", stop=self.open_tag)
+            if chain.thinking and written.finish == "stop":
+                await self._write_part(chain)
+
+    async def _write_part(self, chain: Chain) -> None:
+        """Lets big write, until small closes the part or it is long enough."""
+        written = 0
+        while chain.thinking and written < self.max_span:
+            part = await chain.draft("big", stop=STEP, max_tokens=min(self.chunk, self.max_span - written))
+            written += max(part.tokens, 1)
+            if part.ended or not part.text:
+                await chain.accept(part)
+                continue
+            probe = await chain.draft("small", after=part, stop=self.close_tag, max_tokens=self.probe_tokens)
+            if self.close_tag in probe.text:
+                await chain.accept(probe)
+                return
+            chain.reject(probe, "it does not close the part")
+            await chain.accept(part)
+        if chain.thinking:
+            await chain.insert(self.close_tag)

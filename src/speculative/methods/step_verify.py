@@ -1,0 +1,48 @@
+"""Steps of the small model, kept where the big one gives them a good score."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+from speculative.methods.base import Method
+from speculative.methods.judging import expected, judge_step, likeliest
+from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.trace.events import Judgement
+
+
+class StepVerify(Method):
+    """Small writes each step; big scores it from 0 to 9, and writes it again if the score is low.
+
+    `score` says whether the likeliest score counts, or their mean by probability. With `gate=small` small is asked first: big is
+    spared where small is sure enough that the score is high. Only big can reject. A step without a readable score is rejected.
+
+    Cost: a draft and a question for each step, and a call of big for each step that is thrown away. The reply is one token where a
+    model's score is its first token. `pipeline`: small drafts on while big judges, and with `both` big also drafts its own step.
+    Needs: nothing; `choices` gives the scores' probabilities. Judges differ much on one chain: choose the threshold on problems of
+    your own. Source: SpecReason (arXiv 2504.07891); the gate is ConfSpec's (arXiv 2602.18447).
+    """
+
+    threshold: float = Field(7, ge=0, le=9, description="score that a step needs to stay")
+    score: Literal["greedy", "expected"] = Field("greedy", description="take the likeliest score, or the mean of all by probability")
+    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
+    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    gate: Literal["none", "small"] = Field("none", description="whether small is asked first")
+    sure: float = Field(0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
+    pipeline: Pipeline = Field("off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step")
+
+    async def think(self, chain: Chain) -> None:
+        options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
+        await verify_steps(chain, self._judge, pipeline=self.pipeline, **options)
+
+    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        if self.gate == "small":
+            scores = await judge_step(chain, "small", step)
+            high = sum(probability for score, probability in scores.items() if score >= self.threshold)
+            if scores and high >= self.sure:
+                return Judgement(high, self.sure, "small")
+        scores = await judge_step(chain, "big", step)
+        if not scores:
+            return None
+        return Judgement(likeliest(scores) if self.score == "greedy" else expected(scores), self.threshold, "big")

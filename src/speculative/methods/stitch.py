@@ -1,0 +1,59 @@
+"""Up to the big model at an uncertain token, back to the small one when big is certain."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+from speculative.methods.base import Method
+
+
+class Stitch(Method):
+    """Small writes until it is uncertain of a token; big writes from there until it is certain again.
+
+    Uncertain and certain are measured by the entropy (nats) of a place's `top` likeliest tokens. Small's uncertain token is thrown
+    away, and big writes in its place; big's first certain token stays, and small goes on after it.
+
+    Cost: a call for each chunk. What small drafted behind its uncertain token, and big behind its first certain one, is thrown away:
+    shorter chunks waste less and call more often. Needs: `top` of both.
+    Source: R-Stitch (arXiv 2507.17307), by chunks instead of tokens. Its thresholds are 0.03 of the logarithm of the vocabulary's size.
+    Its small model is trained to write short: part of its published speed is shorter text.
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}, "big": {"top"}}
+
+    tau_up: float = Field(0.36, ge=0, description="entropy (nats) of small above which big takes over")
+    tau_down: float = Field(0.36, ge=0, description="entropy (nats) of big at or below which small takes over")
+    chunk: int = Field(32, ge=1, description="tokens that small drafts in one call")
+    big_chunk: int = Field(8, ge=1, description="tokens that big drafts in one call")
+    top: int = Field(20, ge=2, description="likeliest tokens whose entropy is taken")
+
+    @property
+    def switch_unit(self) -> int:
+        return self.chunk
+
+    async def think(self, chain: Chain) -> None:
+        role: Literal["big", "small"] = "small"
+        while chain.thinking:
+            tokens = self.chunk if role == "small" else self.big_chunk
+            draft = await chain.draft(role, max_tokens=tokens, logprobs=self.top)
+            place = self._switch_place(draft, role)
+            if place is None:
+                await chain.accept(draft)
+                continue
+            before = chain.tokens
+            await chain.accept(draft, upto=place)
+            if role == "big" and chain.tokens == before:  # its certain token was a part of a character
+                await chain.write("big", max_tokens=1)
+            role = "big" if role == "small" else "small"
+
+    def _switch_place(self, draft: Draft, role: str) -> int | None:
+        """Returns how many tokens of the draft stay before the other model takes over; None if it does not."""
+        for place in range(len(draft.ids)):
+            entropy = draft.entropy(place)
+            if role == "small" and entropy > self.tau_up:
+                return place
+            if role == "big" and entropy <= self.tau_down:
+                return place + 1
+        return None

@@ -1,0 +1,41 @@
+"""Whole chains by the small model, of which the big one takes the best or writes its own."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from speculative.chain.chain import Chain
+from speculative.methods.base import Method
+from speculative.methods.choosing import MOST, NEEDS, ChooseBy, choose
+from speculative.methods.step_loop import is_bare
+
+
+class WholeDraft(Method):
+    """Small drafts several whole chains; big chooses one, or none and thinks for itself.
+
+    Only chains that come to their own end are chosen from, and of chains with the same text one.
+
+    Cost: one call for all chains, one to choose, and big's own thinking where it takes none; all chains but one are thrown away.
+    Needs: `score` or `choices` of big. Source: SCoT (arXiv 2504.19095).
+    """
+
+    needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
+    drafts_field: ClassVar[str | None] = "samples"
+
+    samples: int = Field(3, ge=1, le=MOST, description="chains that small drafts")
+    by: ChooseBy = Field("likelihood", description="how big chooses: by the chains' likelihood, or asked for a number")
+    threshold: float = Field(-0.1, le=0, description="log-probability for each token that the likeliest chain needs")
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return {"big": {NEEDS[self.by]}}
+
+    async def think(self, chain: Chain) -> None:
+        half = None if chain.left is None else max(1, chain.left // (2 * self.samples))  # the other half is for big
+        drafts = await chain.draft("small", self.samples, max_tokens=half)
+        whole = {draft.text: draft for draft in reversed(drafts) if draft.ended and not is_bare(draft.text)}
+        chosen = await choose(chain, self.by, list(whole.values())[::-1], self.threshold, "the whole reasoning")
+        if chosen:
+            await chain.accept(chosen)
+        else:
+            chain.reject(drafts, "big took none")
+            await chain.write("big")

@@ -1,0 +1,23 @@
+"""Lists of words, as a method's parameter holds them, and texts in which they occur."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+def split_words(listed: str) -> tuple[str, ...]:
+    """Returns the words of a list with semicolons between them."""
+    return tuple(word for part in listed.split(";") if (word := part.strip()))
+
+
+def count_words(text: str, listed: str) -> int:
+    """Counts the places where a word of the list begins in a text, whatever its case. `check` is also found in `checking`."""
+    pattern = _pattern(listed)
+    return len(pattern.findall(text)) if pattern else 0
+
+
+@lru_cache(256)
+def _pattern(listed: str) -> re.Pattern[str] | None:
+    words = sorted(split_words(listed), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})", re.IGNORECASE) if words else None
