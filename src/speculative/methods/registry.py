@@ -77,7 +77,8 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
 def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Returns a kept method's name and parameters as this version writes them.
 
-    An older version wrote `vote(random_switch)`, and null for a `switch_ratio` that was left to the method.
+    An older version wrote `vote(random_switch)`, null for a `switch_ratio` that was left to the method, and fewer parameters
+    of wrappers: a new one has a default that changes nothing.
     """
     parts = name.replace("(", "*").rstrip(")").split("*")
     around = {part: params.get(part) for part in parts[:-1]}
@@ -89,7 +90,8 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     except UsageError:
         return "*".join(parts), dict(params)
     now = params_of(method)
-    return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()}
+    filled = {label: {**now[label], **(around[label] or {})} for label in around}
+    return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()} | filled
 
 
 def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
