@@ -164,7 +164,7 @@ class CompletionBuilder:
 
     @property
     def agrees(self) -> bool:
-        """True if the server's text is that of its token ids, or if the text proves nothing.
+        """True if the server's text is that of its ids, or if the text proves nothing.
 
         Blanks and special tokens are left out: servers show them in different ways. The text may lack its end: a stop string,
         and the rest of the token in which it completes. A text with broken characters proves nothing: vLLM drops some of
