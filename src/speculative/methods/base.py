@@ -1,7 +1,4 @@
-"""Defines `Method`, the base class of all methods.
-
-A method is a small typed object. Its fields become flags, schemas and documents with no further edit.
-"""
+"""Defines `Method`, a small typed object, and `Wrapper`, a method around another."""
 
 from __future__ import annotations
 
@@ -61,7 +58,8 @@ RUNNER_OWNS = frozenset(
 class Method(BaseModel):
     """A policy for one chain.
 
-    Subclasses give typed fields and `think`. The name of a method is its class name in snake case.
+    Subclasses give typed fields and `think`. Fields become flags, schemas and documents with no further edit. The name of a method
+    is its class name in snake case.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -84,10 +82,7 @@ class Method(BaseModel):
 
     @property
     def switch_unit(self) -> int | Literal["step"]:
-        """The number of tokens, or the step, that one model writes at a time.
-
-        The method's control switches by chance in the same unit.
-        """
+        """The tokens, or the step, of one turn; the control gives its turns by chance."""
         return "step"
 
     @property
@@ -104,17 +99,11 @@ class Method(BaseModel):
         return problem
 
     async def think(self, chain: Chain) -> None:
-        """Writes the thinking until `chain.thinking` is false.
-
-        A method may also stop earlier.
-        """
+        """Writes the thinking until `chain.thinking` is false, or stops earlier."""
         raise NotImplementedError(f"{type(self).__name__} has neither `think` nor `run`")
 
     async def run(self, chain: Chain) -> None:
-        """Writes the thinking and the answer.
-
-        A method that is not one chain of thought (a vote, a cascade) overrides this.
-        """
+        """Writes the chain. A method of several chains (a vote, a cascade) overrides this."""
         thinking: Any = self.think(chain)
         if not inspect.isawaitable(thinking):
             raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
@@ -184,10 +173,7 @@ def asks_only_of(method: Method) -> frozenset[str]:
 
 
 def drafts_of(method: Method) -> tuple[str, int]:
-    """Returns the field that limits the drafts of one call, and its value.
-
-    Of a wrapper's own field and the fields of its inner methods, the largest counts. Without a field they are "" and 1.
-    """
+    """Returns the field that asks an engine for the most drafts a call, and its value."""
     field = type(method).drafts_field
     own = (field, getattr(method, field)) if field else ("", 1)
     return max(drafts_of(method.inner), own, key=lambda found: found[1]) if isinstance(method, Wrapper) else own
@@ -204,17 +190,11 @@ def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def params_of(method: Method) -> dict[str, Any]:
-    """Returns the parameters of a method as plain values.
-
-    Parameters of a wrapper stand under its name, beside those of its inner method.
-    """
+    """Returns all parameters as plain values, those of a wrapper under its own name."""
     values = method.model_dump(mode="json", exclude={"inner"})
     return values if not isinstance(method, Wrapper) else {**params_of(method.inner), type(method).name(): values}
 
 
 def name_of(method: Method) -> str:
-    """Returns the name of a method with its wrappers, as on the command line.
-
-    Examples are `random_switch`, and inside a wrapper `vote*random_switch`.
-    """
+    """Returns the name as on the command line, such as `vote*random_switch`."""
     return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()
