@@ -90,7 +90,7 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     except UsageError:
         return "*".join(parts), dict(params)
     now = params_of(method)
-    filled = {label: {**now[label], **(around[label] or {})} for label in around}
+    filled: dict[str, Any] = {label: {**now[label], **(around[label] or {})} for label in around}
     return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()} | filled
 
 
