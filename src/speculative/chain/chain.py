@@ -580,10 +580,7 @@ class Chain:
 
     @verb
     async def resume(self) -> None:
-        """Inserts the dialect's cue to go on thinking ("Wait").
-
-        It does so whether or not the thinking had ended.
-        """
+        """Inserts the dialect's cue to go on ("Wait"), whether or not thinking ended."""
         await self.insert(self.parts.contexts.of(next(iter(self.engines))).dialect.resume(self.parts.contexts.last_text()))
 
     def note(self, role: Role, text: str) -> None:
@@ -739,10 +736,7 @@ class Chain:
         self.parts.recorder.progress.count(verb, self.parts.ending.finish)
 
     def check_finished(self) -> None:
-        """Raises `ChainStateError` if a verb or a task was begun and is not done.
-
-        Verbs and tasks of this chain and its children count.
-        """
+        """Raises `ChainStateError` if a verb or task, or a child's, is not done."""
         self.check_awaited()
         for called in list(self.verbs):
             if error := called.unfinished():
@@ -762,10 +756,7 @@ class Chain:
             await watching
 
     def _check_scorable(self, verb: str, role: Role, drafts: Sequence[Draft]) -> list[Draft]:
-        """Returns the drafts as a list.
-
-        Raises `ChainStateError` for drafts that are not open.
-        """
+        """Returns the drafts as a list; raises `ChainStateError` unless all are open."""
         if isinstance(drafts, str) or not isinstance(drafts, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ChainStateError(f"{verb}: drafts must be drafts, got {show(drafts)}")
         found = drafts_of(verb, "drafts", drafts)
@@ -777,10 +768,7 @@ class Chain:
         return found
 
     def _check_final(self, verb: str) -> None:
-        """Raises `ChainStateError` if text of the chain is final.
-
-        A child may always take its text back.
-        """
+        """Raises `ChainStateError` if text is final. A child's text never is."""
         if self._append_only:
             raise ChainStateError(f"{verb}: the text of this method is final; set `append_only = False` in its class")
 
