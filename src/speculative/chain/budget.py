@@ -41,10 +41,10 @@ NO_EXTRA = TokenLimit(0)
 
 
 class Budget:
-    """Counts everything that is generated for one problem, waste included, against `max_produced`.
+    """Counts the tokens generated for one problem against `max_produced`.
 
-    A call that is under way counts with its reservation, the most that it may produce. Prefills in the background have a part of
-    the cap of their own, one token for every `prefill_every`: their number depends on the clock, and the text must not.
+    Waste is included. A call that is under way counts with its reservation, the most that it may produce. Prefills in the background
+    have a part of the cap of their own, one token for every `prefill_every`: their number depends on the clock, and the text must not.
     """
 
     def __init__(self, problem: Problem, cap: int | None, parent: Budget | None = None) -> None:
@@ -64,7 +64,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether nothing is left for the thinking."""
+        """True if no tokens are left for the thinking."""
         return self._cap is not None and self.unproduced() - self._answer_reserve() < 1
 
     def split(self, n: int) -> Budget:
@@ -90,12 +90,18 @@ class Budget:
         return tokens if use == "write" else min(tokens, max(self.remaining(n) - self._share(QUESTION_TOKENS), 1))
 
     def next_share(self, tokens: int, n: int, bounded: bool) -> int:
-        """Returns the part of `tokens` that each of `n` completions may have in addition, 0 for none."""
+        """Returns how many of `tokens` each of `n` completions may have in addition.
+
+        It is 0 if none are left.
+        """
         tokens = min(tokens, self.remaining(n))
         return max(0, min(tokens, self._step_share()) if bounded else tokens)
 
     def unreserved(self) -> int:
-        """Returns what neither was produced nor is reserved, here and in the budgets above."""
+        """Returns the tokens that are neither produced nor reserved.
+
+        The budgets above limit them, too.
+        """
         left = (self._cap or 0) - self.produced - self.reserved
         return min(left, self._parent.unreserved()) if self._parent else left
 
@@ -106,7 +112,10 @@ class Budget:
             self._parent.add_produced(tokens)
 
     def take_prefill(self) -> bool:
-        """Takes one token out of the part for background prefills. Returns whether there was one."""
+        """Takes one token out of the part for background prefills.
+
+        Returns whether a token was left.
+        """
         if self._parent:
             return self._parent.take_prefill()
         self._prefills -= 1
@@ -117,7 +126,10 @@ class Budget:
         return Reservation(self, tokens)
 
     def add_reserved(self, tokens: int) -> None:
-        """Counts a reservation, or its end with a negative number, here and in the budgets above."""
+        """Counts a reservation, or its end with a negative number.
+
+        The budgets above count it, too.
+        """
         self.reserved += tokens
         if self._parent:
             self._parent.add_reserved(tokens)
@@ -128,9 +140,10 @@ class Budget:
             self.waiting.clear()
 
     async def wait_for_room(self, wanted: int, n: int = 1, use: Use = "write") -> bool:
-        """Waits for the end of a call under way if its reservation leaves too little for `n` completions of `wanted` tokens.
+        """Waits for the end of a call under way if its reservation leaves too little.
 
-        Too little is less than a step's worth, and a question's worth for a question. Returns whether it waited: then ask again.
+        Room is needed for `n` completions of `wanted` tokens. Too little is less than a step's worth, or for a question less than a
+        question's worth. Returns whether it waited: then ask again.
         """
         held = 0 if self._cap is None else self.unproduced() - self.unreserved()
         question = self._share(QUESTION_TOKENS)
@@ -159,7 +172,10 @@ class Budget:
 
 
 class Reservation:
-    """Tokens that one call may produce, held until the end of the `with` block, when its true cost is known."""
+    """Holds the tokens that one call may produce.
+
+    The reservation ends with the `with` block, when the true cost is known.
+    """
 
     def __init__(self, budget: Budget, tokens: int) -> None:
         self._budget, self._tokens = budget, 0

@@ -1,4 +1,7 @@
-"""Calls to engines: one object for each call, and its cost, also when it fails or is cancelled."""
+"""Calls engines: one object for each call.
+
+The cost of a call is counted also when it fails or is cancelled.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,19 @@ LONGEST_CHARACTER = 4
 
 
 class EmitText(Protocol):
-    """Passes new text on to the listener. `offset`: which of several completions it belongs to."""
+    """Passes new text on to the listener.
+
+    `offset`: the place, among several completions, of the one that the text belongs to.
+    """
 
     def __call__(self, text: str, offset: int = 0) -> None: ...
 
 
 class EngineCalls:
-    """The engine calls of one chain. `record` takes the event of a call that gave nothing.
+    """Makes the engine calls of one chain.
 
-    Children share their parent's `memory`; `started_at` is when the first of them began.
+    `record` takes the events of calls that failed or were cancelled. Children share their parent's `memory`; `started_at` is when the
+    first of them began.
     """
 
     def __init__(self, key: str, record: Callable[[AnyEvent], None], memory: PrefixMemory, started_at: float) -> None:
@@ -58,7 +65,7 @@ class EngineCalls:
     async def score(
         self, role: str, engine: Engine, prefixes: Sequence[Ids], continuations: Sequence[Ids], seed: int, top: int = 0
     ) -> tuple[list[Scores], Call]:
-        """Returns the log-probabilities of the continuations' tokens, and the cost of the call."""
+        """Returns the log-probabilities of the continuations' tokens, and the cost."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
         for prefix, ids in zip(prefixes, continuations, strict=True):
@@ -74,7 +81,10 @@ class EngineCalls:
         return rewards, meter.cost
 
     async def close(self) -> None:
-        """Cancels every running call and waits until its cost is recorded. No call can follow."""
+        """Cancels every running call and waits until its cost is recorded.
+
+        Later calls are refused.
+        """
         self.closed = True
         running = [task for task in self.running if task and task is not asyncio.current_task()]
         for task in running:
@@ -85,9 +95,10 @@ class EngineCalls:
 
 
 class CallMeter:
-    """Measures one call. A call that fails or is cancelled is recorded with its cost here.
+    """Measures one call.
 
-    `partial`: returns the proposal of what had been written by then, if it is to be kept.
+    A call that fails or is cancelled is recorded with its cost here. `partial` returns the proposal of the text written by then, if
+    it is to be kept.
     """
 
     def __init__(
@@ -120,7 +131,10 @@ class CallMeter:
             self._calls.running.discard(self._task)
 
     def _cost(self) -> Call:
-        """Returns the cost so far. An engine may count a prompt once for each completion: all but the first are the chain's own."""
+        """Returns the cost so far.
+
+        An engine may count a prompt once for each completion: all but the first are the chain's own.
+        """
         stats = self.stats
         again = max(0, stats.prompt_tokens - sum(map(len, self._prefixes)))
         return Call(
@@ -200,7 +214,7 @@ class EngineCall:
             self._reservation.__exit__(kind, error, traceback)
 
     async def run(self) -> tuple[list[Completion], Call]:
-        """Returns the completions of all prefixes in one flat list, and the cost of the call."""
+        """Returns the completions of all prefixes in one flat list, and the cost."""
         spared = HAS_FALLBACK.set(self._has_fallback)
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
@@ -274,7 +288,10 @@ class EngineCall:
         return completion
 
     async def _stream_part(self, prefix: Ids, decoding: Decoding, stats: CallStats) -> Completion:
-        """Reads one stream of the engine; what comes after the end of the text is not waited for."""
+        """Reads one stream of the engine up to the end of the text.
+
+        The rest of the stream is not waited for.
+        """
         completion, seen = None, list[int]()
         with TypedErrors(self.engine):
             stream = self.engine.stream(prefix, decoding, key=self._calls.key, stats=stats)
@@ -315,7 +332,10 @@ class EngineCall:
     # ---- what becomes of it -----------------------------------------------------------------------------------------
 
     def _extend(self, size: int) -> int:
-        """Reserves more for a completion that has used its reservation. Returns the tokens, 0 for none."""
+        """Reserves more tokens for a completion that has used its reservation.
+
+        Returns their number, 0 if none are left.
+        """
         if not self._budget or not self._reservation or size >= self.decoding.max_tokens:
             return 0
         more = self._budget.next_share(self.decoding.max_tokens - size, 1, self._bounded)
@@ -323,7 +343,10 @@ class EngineCall:
         return more
 
     def _longer(self, size: int) -> int:
-        """Returns the tokens that a second try may have after one of `size` tokens, 0 for none."""
+        """Returns the token limit of a second try after a try of `size` tokens.
+
+        It is 0 if a longer try is not allowed.
+        """
         limit = min(self.limit.tokens, size + max(size, LONGEST_CHARACTER))
         if limit <= size or (self._budget and limit * self.decoding.n > self._budget.remaining()):
             return 0
@@ -340,14 +363,20 @@ class EngineCall:
         return cut(completion, len(text.ids), text.finish) if text.finish else completion
 
     def _finished(self, completion: Completion) -> Completion:
-        """Returns the completion with its true finish reason and with log-probabilities that JSON can hold."""
+        """Returns the completion with its true finish reason.
+
+        Its log-probabilities are made finite, so that JSON can hold them.
+        """
         full = max(len(completion.ids), self._asked) >= self.limit.tokens
         if self.limit.reason == "context" and completion.finish == "length" and full:
             completion = structs.replace(completion, finish="context")
         return with_finite_logprobs(completion, self.decoding)
 
     def _make_partial(self, stats: CallStats) -> Proposal | None:
-        """Keeps what was written when the call was cut off, without the beginning of a character."""
+        """Makes the proposal of the text that a cut-off call has written.
+
+        The beginning of an unfinished character is left out.
+        """
         ids = tuple(self._text.ids)
         if not self._streams:
             written = Completion((*self._before, *stats.written), "cut")
@@ -358,7 +387,7 @@ class EngineCall:
 
 
 class TypedErrors:
-    """Turns whatever an engine raises into an `EngineError`."""
+    """Turns every exception of an engine into an `EngineError`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -371,7 +400,10 @@ class TypedErrors:
 
 
 def kept_text(tokenizer: Tokenizer, completion: Completion) -> tuple[str, int]:
-    """Returns a completion's text, and how many trailing tokens are dropped because they begin a character without ending it."""
+    """Returns a completion's text, and its number of dropped trailing tokens.
+
+    Trailing tokens are dropped if they begin a character without ending it.
+    """
     size, data = len(completion.ids), tokenizer.to_bytes(completion.ids)
     end = len(data)
     while UnfinishedCharacter.trailing(data[:end]) and (end == len(data) or data[end] & 0xC0 == 0x80):
@@ -386,7 +418,10 @@ def derive_seed(seed: int, place: str) -> int:
 
 
 def with_finite_logprobs(completion: Completion, decoding: Decoding) -> Completion:
-    """Returns a completion with what was asked for of log-probabilities, and with numbers only that JSON can hold."""
+    """Returns a completion with the requested log-probabilities only.
+
+    They are made finite, so that JSON can hold them.
+    """
     if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
         return completion
     top = completion.top_logprobs if decoding.top_logprobs else None
@@ -409,12 +444,18 @@ def no_cost(role: str) -> Call:
 
 
 def _computed(completion: Completion) -> Ids:
-    """Returns the tokens that the engine has computed with: the last one only if the end's token came after it."""
+    """Returns the tokens that the engine has computed with.
+
+    The last token is one of them only if the end's token came after it.
+    """
     return completion.ids if completion.end_id is not None else completion.ids[:-1]
 
 
 def _nothing_whole(tokenizer: Tokenizer, completion: Completion) -> bool:
-    """Returns whether it was cut before its first character was whole. Some servers leave the ids out then."""
+    """Returns whether a completion was cut before its first whole character.
+
+    Some servers leave the ids out then.
+    """
     if not completion.ids:
         return completion.finish == "length"
     if not len(completion.ids) < LONGEST_CHARACTER or completion.finish not in ("length", "stop"):

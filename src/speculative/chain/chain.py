@@ -1,4 +1,4 @@
-"""The chain: everything that a method can do with the one text that two models write.
+"""Gives a method its verbs on the one text that two models write.
 
 A verb is `async` if it can call an engine, wait for one, or let other work run; `reject`, `stop`, `checkpoint`, `child` and
 `at_step` are not. `write`, `accept`, `insert`, `rewind`, `become` and `answer` (of the chain itself) are exclusive: a second one
@@ -62,7 +62,10 @@ MAX_ANSWER_PARTS = 32
 
 
 class Chain:
-    """One chain of thought, and then its answer, that the engines of the roles write for one problem."""
+    """Holds one chain of thought, and then its answer, for one problem.
+
+    The engines of the roles write both.
+    """
 
     def __init__(
         self,
@@ -112,14 +115,17 @@ class Chain:
 
     @property
     def thinking(self) -> bool:
-        """False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up."""
+        """True while the thinking may go on.
+
+        False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up.
+        """
         self.check_awaited()
         self._guard.read("thinking")
         return self.parts.ending.finish is None
 
     @property
     def finish(self) -> FinishReason | None:
-        """The reason why the thinking, or the answer, is over; None while the chain thinks."""
+        """The reason why the thinking, or the answer, ended; None while it thinks."""
         self._guard.read("finish")
         return self.parts.ending.finish
 
@@ -136,7 +142,7 @@ class Chain:
 
     @property
     def answered(self) -> bool:
-        """Whether the answer has begun."""
+        """True if the answer has begun."""
         return self.parts.ledger.answered
 
     @property
@@ -161,12 +167,18 @@ class Chain:
 
     @property
     def produced(self) -> int:
-        """Tokens that all models wrote for this chain and its children, waste included, background prefills left out."""
+        """Tokens that all models wrote for this chain and its children.
+
+        Waste is included, background prefills are left out.
+        """
         return self.parts.budget.produced
 
     @property
     def left(self) -> int | None:
-        """Tokens that the thinking may still produce, waste included; None when `max_produced` is not set."""
+        """Tokens that the thinking may still produce, waste included.
+
+        None when `max_produced` is not set.
+        """
         return self.parts.budget.left
 
     def dialect(self, role: Role) -> Dialect:
@@ -190,18 +202,19 @@ class Chain:
         until: Until | None = None,
         temperature: float | None = None,
     ) -> Draft:
-        """Generates text and commits it. Once the thinking is over nothing is written and no engine is called.
+        """Generates text and commits it.
 
-        A chunk is longer than `max_tokens` only to end a character. If there are watchers, it pauses after each step, and the
-        draft that it returns is all of them together. The same tokens are written as without them, if the engine can go on with
-        the draws of an earlier call (the bundled one can).
+        Once the thinking is over the verb writes nothing and calls no engine. A chunk is longer than `max_tokens` only to end a character.
+
+        With watchers the verb pauses after each step and returns all parts as one draft. The same tokens are written as without watchers,
+        if the engine can go on with the draws of an earlier call (the bundled one can).
 
         Args:
             role: The model that writes.
             max_tokens: The most that it may write; None for what the budgets allow.
             stop: A string that ends the text, or several; it stays in the text. `STEP` also ends it where a step is complete that the
                 text before began.
-            until: Gets the text so far at every token boundary. Its first yes ends the text; what the engine wrote beyond is discarded.
+            until: Gets the text so far at every token boundary. Its first yes ends the text; tokens beyond are discarded.
             temperature: In place of the problem's.
         """
         check_whole("write", max_tokens=max_tokens)
@@ -227,7 +240,10 @@ class Chain:
 
     @verb
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
-        """Closes the thinking and writes the answer. Cues one if a budget ended the thinking. After a draft it stays a draft."""
+        """Closes the thinking and writes the answer.
+
+        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft.
+        """
         check_type("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.node is self.parts.drafts.end):
             return await self.proposer.answer_draft(role, after)
@@ -348,10 +364,11 @@ class Chain:
 
     @verb
     async def score(self, role: Role, drafts: Sequence[Draft], *, top: int = 0) -> list[Scores]:
-        """Returns the log-probability (nats) under a role's model of every token of each open draft; also in `draft.scores`.
+        """Returns the log-probabilities of open drafts under a role's model.
 
-        All drafts are scored in one call. Tokens are those of the tokenizer of the engine that scores. There are none for drafts
-        that were decided on before it could, and none where they do not fit into its context, which ends the thinking.
+        They are in nats, one for each token of each draft, and also in `draft.scores`. All drafts are scored in one call. Tokens are those
+        of the scoring engine's tokenizer. Scores are empty for drafts that were decided on before the engine could score them. They are
+        also empty for drafts that do not fit into the engine's context, which ends the thinking.
 
         Args:
             role: The model that scores.
@@ -369,9 +386,9 @@ class Chain:
 
     @verb
     async def reward(self, role: Role, drafts: Sequence[Draft]) -> list[float | None]:
-        """Returns a reward model's reward of each open draft, with all that it follows; also in `draft.rewards`.
+        """Returns a reward model's reward of each open draft.
 
-        It is None where a score would be empty.
+        A reward rates a draft with all the text that it follows; it is also in `draft.rewards`. It is None where a score would be empty.
         """
         drafts = self._check_scorable("reward", role, drafts)
         if not drafts:
@@ -421,9 +438,9 @@ class Chain:
         logprobs: bool | int = False,
         choices: Sequence[str] = (),
     ) -> Reply | list[Reply]:
-        """Asks a side question about the chain, or about the chain and a draft. The replies never enter the chain.
+        """Asks a side question about the chain, or about the chain and a draft.
 
-        A question about a draft ends when that draft is accepted or rejected.
+        The replies never enter the chain. A question about a draft ends when that draft is accepted or rejected.
 
         Args:
             role: The model that is asked.
@@ -457,14 +474,17 @@ class Chain:
         return replies[0] if n is None else replies
 
     def reply_room(self, role: Role, question: Question, n: int = 1) -> int:
-        """Returns the tokens that each of `n` replies to a question about the chain could have now."""
+        """Returns the tokens that each of `n` replies to a question could have now."""
         acting = self.parts.failover.role_for(role)
         prefix, _ = self.parts.contexts.question(acting, question, None)
         return min(self.parts.contexts.free_positions(acting, prefix), self.parts.budget.remaining(n))
 
     @verb
     async def prefill(self, role: Role) -> None:
-        """Lets an idle model compute what it has not seen: one token is written and thrown away. Without room it does nothing."""
+        """Lets an idle model compute the text that it has not seen.
+
+        The model writes one token, which is thrown away. Without room for it the verb does nothing.
+        """
         self.parts.contexts.of(role)
         await self.parts.failover.run(role, partial(self.proposer.prefill, role, self.parts.drafts.end.new_child(f"prefill {role}")))
         self.parts.ending.check_budget()
@@ -481,12 +501,14 @@ class Chain:
         keep_descendants: bool = False,
         judgement: Judgement | None = None,
     ) -> None:
-        """Commits the draft and the drafts before it. Every other open draft is rejected, and its work cancelled.
+        """Commits the draft and the drafts before it.
+
+        Every other open draft is rejected, and its work cancelled.
 
         Args:
             draft: The last draft that is committed.
-            upto: Commits only so many of its tokens, and no part of a character. The rest of it is discarded.
-            upto_character: The same for so many characters: the tokens that end there or before.
+            upto: The number of its tokens to commit, without a part of a character. The rest of it is discarded.
+            upto_character: The same by characters: the tokens that end at this character or before are committed.
             keep_descendants: Drafts that follow the accepted one stay open, and so does the work on them, unless the draft was cut.
             judgement: The score that is the reason, for the trace.
         """
@@ -538,7 +560,10 @@ class Chain:
 
     @verb
     async def insert(self, text: str) -> None:
-        """Adds text that no model wrote. After an end of thinking it takes the end back, and the thinking goes on."""
+        """Adds text that no model wrote.
+
+        After an end of thinking it takes the end back, and the thinking goes on.
+        """
         with self._exclusive("insert"):
             check_given("insert", text=text)
             check_type("insert", str, "a text", text=text)
@@ -555,13 +580,13 @@ class Chain:
 
     @verb
     async def resume(self) -> None:
-        """Inserts the dialect's cue to go on thinking ("Wait"), whether or not the thinking had ended."""
+        """Inserts the dialect's cue to go on ("Wait"), whether or not thinking ended."""
         await self.insert(self.parts.contexts.of(next(iter(self.engines))).dialect.resume(self.parts.contexts.last_text()))
 
     def note(self, role: Role, text: str) -> None:
-        """Adds text to the prompt of one role, at the chain's end, that is no text of the chain: a hint, or advice.
+        """Adds a hint or advice to the prompt of one role, at the chain's end.
 
-        It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
+        The note does not become text of the chain. It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
         """
         self.check_awaited()
         check_type("note", str, "a text", text=text)
@@ -598,7 +623,10 @@ class Chain:
     # ---- whole chains, and the end ----------------------------------------------------------------------------------
 
     def at_step(self, watcher: Watcher) -> None:
-        """Calls `watcher` after every commit that completes a step, of this chain or of a child that begins later."""
+        """Calls `watcher` after every commit that completes a step.
+
+        Commits of this chain count, and those of children that begin later.
+        """
         self.check_awaited()
         plain = inspect.isfunction(watcher) and watcher.__name__ != "<lambda>" and not hasattr(watcher, "__wrapped__")
         if not callable(watcher) or inspect.isbuiltin(watcher) or (plain and not inspect.iscoroutinefunction(watcher)):
@@ -606,12 +634,14 @@ class Chain:
         self.watchers.append(watcher)
 
     def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "") -> Chain:
-        """Returns an empty chain on the same problem. Its events are nested in this one's, and its cost counts here too.
+        """Returns an empty chain on the same problem.
+
+        Its events are nested in this one's, and its cost counts here too.
 
         Args:
             seed: The seed of its tokens; None for one of its place.
-            share: It may produce one of so many equal parts of what is left of `max_produced`: so children that work at the same
-                time do not depend on each other's speed.
+            share: The child may produce a 1/`share` part of what is left of `max_produced`: so children that work at the same time do
+                not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
         """
         self.check_verb("child")
@@ -631,7 +661,10 @@ class Chain:
 
     @verb
     async def become(self, child: Chain) -> None:
-        """Takes over a child's text, answer and finish reason. This chain's own text is discarded, its open drafts too."""
+        """Takes over a child's text, answer and finish reason.
+
+        This chain's own text and its open drafts are discarded.
+        """
         with self._exclusive("become"):
             if child not in self.children:
                 raise ChainStateError("become: that chain is no child of this one")
@@ -656,7 +689,10 @@ class Chain:
             self.parts.ending.end("stop", reason)
 
     async def abandon(self) -> None:
-        """Cancels everything under way and waits until its cost is recorded. Nothing can be written any more."""
+        """Cancels all work under way and waits until its cost is recorded.
+
+        The chain can write nothing afterwards.
+        """
         if self.in_method:
             raise ChainStateError("close: the runner ends the chain; return from the method, or call chain.stop(reason)")
         for child in self.children:
@@ -665,9 +701,9 @@ class Chain:
         await self.parts.calls.close()
 
     async def close(self, finish: FinishReason = "stop") -> None:
-        """Ends the chain: open drafts are rejected, and the trace gets its end. Called by the runner.
+        """Ends the chain; the runner calls it.
 
-        `finish` is the reason if nothing else ended the thinking.
+        Open drafts are rejected, and the trace gets its end. `finish` is the reason if nothing else ended the thinking.
         """
         if self.trace.ended:
             return
@@ -687,17 +723,20 @@ class Chain:
         self.parts.record(event)
 
     def check_awaited(self) -> None:
-        """Raises `ChainStateError` if a verb of this chain, or of its parent or child, was called and never awaited."""
+        """Raises `ChainStateError` if a verb was called and never awaited.
+
+        Verbs of this chain count, and those of its parent and children.
+        """
         if self.forgotten:
             raise self.forgotten.pop()
 
     def check_verb(self, verb: str) -> None:
-        """Raises `ChainStateError` if a verb was never awaited, or if the method gets nowhere."""
+        """Raises `ChainStateError` for a verb never awaited, or a method going nowhere."""
         self.check_awaited()
         self.parts.recorder.progress.count(verb, self.parts.ending.finish)
 
     def check_finished(self) -> None:
-        """Raises `ChainStateError` if a verb or a task of this chain, or of a child, was begun and is not done."""
+        """Raises `ChainStateError` if a verb or task, or a child's, is not done."""
         self.check_awaited()
         for called in list(self.verbs):
             if error := called.unfinished():
@@ -717,7 +756,7 @@ class Chain:
             await watching
 
     def _check_scorable(self, verb: str, role: Role, drafts: Sequence[Draft]) -> list[Draft]:
-        """Returns the drafts as a list. Raises `ChainStateError` for drafts that are not open."""
+        """Returns the drafts as a list; raises `ChainStateError` unless all are open."""
         if isinstance(drafts, str) or not isinstance(drafts, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ChainStateError(f"{verb}: drafts must be drafts, got {show(drafts)}")
         found = drafts_of(verb, "drafts", drafts)
@@ -729,7 +768,7 @@ class Chain:
         return found
 
     def _check_final(self, verb: str) -> None:
-        """Raises `ChainStateError` if text of the chain is final. A child may always take its text back."""
+        """Raises `ChainStateError` if text is final. A child's text never is."""
         if self._append_only:
             raise ChainStateError(f"{verb}: the text of this method is final; set `append_only = False` in its class")
 

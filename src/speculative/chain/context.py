@@ -1,4 +1,4 @@
-"""How one role sees the chain: its own prompt, from its own dialect, in its own token ids."""
+"""Shows the chain to one role: its own prompt, dialect and token ids."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ REMEMBERED = 1 << 20
 
 
 class View:
-    """The prefix of one role. Built once, then only appended to; a rewind takes the tail back.
+    """Holds the prefix of one role.
 
-    `same`: the authors whose vocabulary it shares. `prompts`: what other views of the problem have encoded already. The pieces that it is
-    given are the ledger's entries: text of the chain, and notes, of which it sees its own.
+    The prefix is built once, then only appended to; a rewind takes the tail back. `same`: the authors whose vocabulary the role shares.
+    `prompts`: the prompts that other views of the problem have encoded already. The pieces given to a view are the ledger's entries:
+    text of the chain, and notes, of which the view uses its role's own.
     """
 
     def __init__(self, role: str, engine: Engine, problem: Problem, same: frozenset[str], prompts: Prompts) -> None:
@@ -47,7 +48,10 @@ class View:
         self.reopening: list[Part] = [SpecialToken(dialect.think_start)] if dialect.think_start else []
 
     def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
-        """Ids of the prompt, the chain and the drafts down to one that is not committed yet."""
+        """Returns the ids of the prompt, the chain and the drafts down to `after`.
+
+        `after` is not committed yet.
+        """
         if after and after.phase == "answer":
             return [*self.before(pieces, after), *self.ids_of(after)]
         self._follow(pieces)
@@ -62,7 +66,10 @@ class View:
         return ids + self._closing([*_texts(pieces), *(above.text for above in draft.path()[:-1])])
 
     def _after(self, draft: Draft | None) -> list[int]:
-        """Ids down to the end of a thought, to be read only. Those of the last few are kept: drafts grow from drafts."""
+        """Returns the ids down to the end of a thought, for reading only.
+
+        The ids of the last few drafts are kept, because drafts grow from drafts.
+        """
         new: list[Draft] = []
         while draft and draft.id not in self._grown:
             new.append(draft)
@@ -91,11 +98,17 @@ class View:
         return kept_text(self.tokenizer, completion)[0]
 
     def ids_of(self, written: Draft | Piece) -> Sequence[int]:
-        """Ids are handed over as they are within one vocabulary; else only the new text is encoded."""
+        """Returns the ids of a text in this vocabulary.
+
+        Within one vocabulary they are handed over as they are; else only the new text is encoded.
+        """
         return written.ids if written.author in self.same else self.tokenizer.encode(written.text)
 
     def extended(self, pieces: Sequence[Piece], text: str) -> list[int]:
-        """Returns the ids of the prompt, the chain, and text that another model is writing."""
+        """Returns the ids of the prompt, the chain, and text still being written.
+
+        Another model writes that text.
+        """
         self._follow(pieces)
         prefix = self._prefix.copy()
         prefix.add_text(text)
@@ -105,7 +118,10 @@ class View:
         return prefix.add_ids(written.ids) if written.author in self.same else prefix.add_text(written.text)
 
     def _follow(self, pieces: Sequence[Piece]) -> None:
-        """Brings the prefix up to date with the pieces: pieces are only ever appended or cut off at the end."""
+        """Brings the prefix up to date with the pieces.
+
+        Pieces are only ever appended or cut off at the end.
+        """
         if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
             return
         self._grown.clear()
@@ -143,7 +159,10 @@ def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:
 
 
 def tokenize_prompts(engines: Iterable[Engine], problem: Problem) -> Prompts:
-    """Encodes a problem for all engines, once for each dialect and vocabulary. It may run in a thread."""
+    """Encodes a problem for all engines, once for each dialect and vocabulary.
+
+    It may run in a thread.
+    """
     prompts: Prompts = {}
     for engine in engines:
         kind = (engine.dialect, engine.tokenizer.fingerprint)

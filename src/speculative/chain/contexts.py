@@ -17,7 +17,10 @@ from speculative.trace.state import Ledger
 
 
 class RoleContexts:
-    """Builds each role's context when it is first used. `prompts` is shared by all chains on one problem."""
+    """Builds each role's context when it is first used.
+
+    `prompts` is shared by all chains on one problem.
+    """
 
     def __init__(self, engines: Mapping[str, Engine], problem: Problem, ledger: Ledger, prompts: Prompts) -> None:
         self.engines, self.problem, self.ledger, self.prompts = engines, problem, ledger, prompts
@@ -25,7 +28,10 @@ class RoleContexts:
         self._questions: dict[str, tuple[Sequence[Part], list[int]]] = {}
 
     def of(self, role: str) -> View:
-        """Returns a role's context. Raises `ChainStateError` for a role that the pair does not have."""
+        """Returns a role's context.
+
+        Raises `ChainStateError` for a role that the pair does not have.
+        """
         if not isinstance(role, str) or role not in self._contexts:  # pyright: ignore[reportUnnecessaryIsInstance]
             if not isinstance(role, str) or role not in self.engines:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
@@ -35,11 +41,11 @@ class RoleContexts:
         return self._contexts[role]
 
     def prefix(self, role: str, after: Draft | None = None) -> list[int]:
-        """Returns a role's token ids of the prompt, the chain, and the drafts down to `after`."""
+        """Returns a role's ids of the prompt, the chain, and the drafts down to `after`."""
         return self.of(role).prefix(self.ledger.entries, after if after and after.state != "accepted" else None)
 
     def question(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
-        """Returns the prefix that asks a role a question, and the strings at which its reply stops."""
+        """Returns the prefix that asks a role a question, and the reply's stop strings."""
         context = self.of(role)
         asking = context.dialect.ask(question, self.problem.messages, self.last_text(after))
         known = self._questions.get(role)
@@ -47,7 +53,10 @@ class RoleContexts:
         return (self.prefix(role, after) if asking.follows_chain else []) + ids, asking.stop
 
     async def tokenize_question(self, role: str, question: Question, after: Draft | None) -> None:
-        """Tokenizes a long question beside the event loop, for the next `question`: it may hold the whole problem."""
+        """Tokenizes a long question beside the event loop, for the next `question`.
+
+        A question may hold the whole problem.
+        """
         context = self.of(role)
         parts = context.dialect.ask(question, self.problem.messages, self.last_text(after)).parts
         size = sum(len(part) for part in parts if isinstance(part, str))
@@ -55,12 +64,18 @@ class RoleContexts:
             self._questions[role] = parts, await tokenize_off_loop(size, partial(context.parts, parts))
 
     def last_text(self, after: Draft | None = None) -> str:
-        """Returns the last text that is not empty, of the drafts down to `after`, else of the chain."""
+        """Returns the last non-empty text of the drafts down to `after`.
+
+        If these have none, it returns the chain's.
+        """
         drafts = (draft.text for draft in reversed(after.path() if after else ()))
         return next((text for text in flatten(drafts, (piece.text for piece in reversed(self.ledger.pieces))) if text), "")
 
     def free_positions(self, role: str, prefix: Ids) -> int:
-        """Returns the positions of a role's model that the thinking may still fill, without those that the answer needs."""
+        """Returns the positions of a role's model that the thinking may still fill.
+
+        Positions that the answer needs are left out.
+        """
         context = self.engines[role].context
         return context - len(prefix) - min(self.problem.reserve, context // 8)
 

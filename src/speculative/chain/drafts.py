@@ -16,10 +16,10 @@ from speculative.trace.events import Phase, Proposal
 
 
 class TreeNode(Struct, eq=False, gc=False):
-    """A place in the tree of all proposed text. `children` counts the nodes below it, by domain.
+    """Marks a place in the tree of all proposed text.
 
-    Seeds come from the node: its path, and its number among the siblings of one domain (a verb and a role). They never come from
-    arrival order, and what happens in one domain changes nothing in another.
+    `children` counts the nodes below it, by domain. Seeds come from the node: its path, and its number among the siblings of one domain
+    (a verb and a role). They never come from arrival order. Calls in one domain change nothing in another.
     """
 
     key: int
@@ -31,22 +31,28 @@ class TreeNode(Struct, eq=False, gc=False):
         return TreeNode(int.from_bytes(blake2b(f"{self.key}/{domain}/{number}".encode(), digest_size=6).digest(), "big"))
 
     def moved(self) -> TreeNode:
-        """Returns this node for a later end of the same text: with its seeds, but another place to attach drafts to."""
+        """Returns a node for a later end of the same text.
+
+        It has the seeds of this node, but is another place to attach drafts to.
+        """
         return TreeNode(self.key, self.children)
 
 
 class Checkpoint:
-    """An end of the chain to rewind to. `rewinds` counts the rewinds before it was made, `tree` is that of the chain."""
+    """Marks an end of the chain to rewind to.
+
+    `rewinds` counts the rewinds before it was made, `tree` is that of the chain.
+    """
 
     def __init__(self, pieces: int, entries: int, node: TreeNode, steps: tuple[int, str], rewinds: int, tree: DraftTree) -> None:
         self.pieces, self.entries, self.node, self.steps, self.rewinds, self.tree = pieces, entries, node, steps, rewinds, tree
 
 
 class Draft:
-    """Text that a model proposed, after the chain's end (`parent` None) or after another draft.
+    """Holds text that a model proposed after the chain's end or another draft.
 
-    `tokens` would be kept if it were accepted. `base` is the chain's end that it and the drafts before it follow, `depth` the
-    tokens from there down to its own last.
+    `parent` is that other draft, or None at the chain's end. `tokens` would be kept if it were accepted. `base` is the chain's end that
+    it and the drafts before it follow, `depth` the tokens from there down to its own last.
     """
 
     __slots__ = ("author", "base", "depth", "id", "node", "parent", "proposal", "rewards", "scores", "state", "text", "tokens")
@@ -83,7 +89,10 @@ class Draft:
 
     @property
     def logprobs(self) -> tuple[float, ...]:
-        """Log-probabilities (nats) of `ids` under the author. Empty unless they were asked for."""
+        """Log-probabilities (nats) of `ids` under the author.
+
+        Empty unless they were asked for.
+        """
         return (self.proposal.completion.logprobs or ())[: len(self.ids)]
 
     @property
@@ -101,9 +110,9 @@ class Draft:
         return self.finish == "no room"
 
     def top(self, place: int) -> Top:
-        """Returns the most likely tokens at the place of a token, with their log-probabilities (nats), the likeliest first.
+        """Returns the most likely tokens at the place of a token, likeliest first.
 
-        Raises `ChainStateError` unless the draft was made with `logprobs=K`.
+        Each comes with its log-probability (nats). Raises `ChainStateError` unless the draft was made with `logprobs=K`.
         """
         tops = self.proposal.completion.top_logprobs
         if tops is None:
@@ -111,7 +120,10 @@ class Draft:
         return tops[place]
 
     def entropy(self, place: int) -> float:
-        """Returns the entropy (nats) of the K most likely tokens at a place, taken as all there are."""
+        """Returns the entropy (nats) of the K most likely tokens at a place.
+
+        Their probabilities are scaled to a sum of 1.
+        """
         values = [logprob for _, logprob in self.top(place)]
         weights = [exp(value - values[0]) for value in values]
         total = sum(weights)
@@ -127,7 +139,10 @@ class Draft:
 
     @property
     def ended(self) -> bool:
-        """Whether its author ended the thinking (or the answer) with it: nothing can be drafted after it."""
+        """True if its author ended the thinking (or the answer) with this draft.
+
+        Nothing can be drafted after it.
+        """
         return self.proposal.completion.end_id is not None
 
     @property
@@ -164,18 +179,27 @@ class DraftTree:
         self._numbers = 0
 
     def new_numbers(self, n: int) -> int:
-        """Reserves `n` numbers for drafts, in the order of the calls, not of their returns. Returns the first."""
+        """Reserves `n` numbers for drafts, and returns the first.
+
+        They follow the order of the calls, not of their returns.
+        """
         self._numbers += n
         return self._numbers - n
 
     def can_attach(self, parent: Draft | None, base: TreeNode) -> bool:
-        """Returns whether a draft can still be attached below a draft, or (None) to what was the chain's end."""
+        """Returns whether a draft can still be attached below `parent`.
+
+        Without a parent, `base` must still be the chain's end.
+        """
         if parent is None or parent.state == "accepted":
             return base is self.end
         return parent.state == "open" and parent.base is self.end
 
     def check_open(self, draft: Draft | None, verb: str) -> None:
-        """Raises `ChainStateError` for a draft that nothing can follow: it must be open at the chain's end, or be the chain's end."""
+        """Raises `ChainStateError` for a draft that nothing can follow.
+
+        A draft can be followed if it is open at the chain's end, or is the chain's end.
+        """
         if draft is None or (draft.state == "accepted" and draft.node is self.end):
             return
         if draft.state != "open":
@@ -199,7 +223,10 @@ class DraftTree:
             draft.reparent(committed)
 
     def with_descendants(self, drafts: Iterable[Draft]) -> set[Draft]:
-        """Returns the drafts and all open ones that follow them. A draft is opened after the one that it follows."""
+        """Returns the drafts and all open ones that follow them.
+
+        A draft is opened after the one that it follows.
+        """
         found = set(drafts)
         for draft in self.open.values():
             if draft.parent in found:

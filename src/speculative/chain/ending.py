@@ -13,9 +13,9 @@ GIVE_UP = 100
 
 
 class Ending:
-    """Holds the finish reason of one chain, None while it thinks, and decides when the thinking is over.
+    """Decides when the thinking of one chain is over, and holds the reason.
 
-    `stopped_raw`: a raw text was ended by its stop string, and has no answer apart.
+    `finish` is None while the chain thinks. `stopped_raw`: a raw text was ended by its stop string, and has no answer apart.
     """
 
     def __init__(self, problem: Problem, budget: Budget, recorder: EventRecorder) -> None:
@@ -45,13 +45,19 @@ class Ending:
             self.end("loop", "the same steps again and again")
 
     def check_progress(self, tokens: int) -> None:
-        """Ends the thinking after many committed texts in a row of which no token is kept: nothing whole fits any more."""
+        """Ends the thinking after many texts in a row of which no token is kept.
+
+        No whole character fits any more.
+        """
         self._empty_texts = 0 if tokens else self._empty_texts + 1
         if self.finish is None and self._empty_texts >= GIVE_UP:
             self.end("length", "no room for a whole character")
 
     def had_no_room(self, reason: FinishReason) -> None:
-        """Counts a verb without room. After many in a row the thinking is over: nothing that the method asks for fits any more."""
+        """Counts a verb without room.
+
+        After many in a row the thinking is over: nothing that the method asks for fits any more.
+        """
         self._recorder.idle += 1
         if self.finish is None and self._recorder.idle >= GIVE_UP:
             self.end(reason, "no room for what the method asks for")

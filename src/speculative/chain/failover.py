@@ -1,4 +1,7 @@
-"""The survivor takes over the calls of a role whose server is gone (`Problem.degrade`)."""
+"""Hands the calls of a role whose server is gone to the survivor.
+
+`Problem.degrade` names the survivor.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Failover:
         self.lost = lost
 
     async def run(self, role: str, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """Runs an attempt with the role that serves `role`; with the survivor if that one is lost over it."""
+        """Runs an attempt with the role that serves `role`.
+
+        If that role's server is lost during it, the survivor runs the attempt.
+        """
         while True:
             acting = self.role_for(role)
             try:
@@ -37,13 +43,16 @@ class Failover:
                     raise
 
     def role_for(self, role: str) -> str:
-        """Returns the role that serves the calls of `role`: itself, or the survivor after a failover."""
+        """Returns the role that serves the calls of `role`.
+
+        It is the role itself, or the survivor after a failover.
+        """
         return self.survivor if self.survivor and role == self.lost else role
 
     def take_over(self, role: str, error: EngineError) -> bool:
-        """Returns whether the chain can go on after an error of a role's engine; from then on the survivor serves it.
+        """Returns whether the chain can go on after an error of a role's engine.
 
-        Calls that were under way find out one by one.
+        From then on the survivor serves the role. Calls that were under way find out one by one.
         """
         if not self.can_continue(role, error):
             return False
@@ -53,7 +62,7 @@ class Failover:
         return True
 
     def can_continue(self, role: str, error: EngineError) -> bool:
-        """Returns whether the chain can go on although a call of that role failed with this error."""
+        """Returns whether the chain can go on after this error of a call of the role."""
         return error.lost and self.has_fallback(role)
 
     def has_fallback(self, role: str) -> bool:
@@ -61,7 +70,10 @@ class Failover:
         return self.survivor is not None and role in ROLES and role != self.survivor
 
     def idle_role(self, writer: str) -> str | None:
-        """Returns the role that can be prefilled while `writer` writes, never one on the writer's own engine."""
+        """Returns the role that can be prefilled while `writer` writes.
+
+        A role on the writer's own engine cannot.
+        """
         if writer not in ROLES or self.lost:
             return None
         (other,) = (role for role in ROLES if role != writer)

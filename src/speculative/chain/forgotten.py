@@ -24,9 +24,9 @@ _WATCHED: ContextVar[Forgotten | None] = ContextVar("watched", default=None)
 
 @contextmanager
 def watch_coroutines(forgotten: Forgotten) -> Generator[None]:
-    """Makes an error of each of the author's coroutines that is thrown away inside the block without having been awaited.
+    """Makes an error of each coroutine that is thrown away and was never awaited.
 
-    Python itself only warns of it, once a line, and a warning cannot end a method.
+    Only the author's coroutines count, inside the block. Python itself only warns of it, once a line, and a warning cannot end a method.
     """
     _hook_warning()
     token = _WATCHED.set(forgotten)
@@ -37,7 +37,10 @@ def watch_coroutines(forgotten: Forgotten) -> Generator[None]:
 
 
 def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
-    """Finds a task of the author's that has not begun and has an argument that belongs to the chain."""
+    """Finds a task of the author's that has not begun, and cancels it.
+
+    The task has an argument that belongs to the chain. Returns the error about it, or None.
+    """
     for task in asyncio.all_tasks():
         coroutine: Any = task.get_coro()
         if not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
@@ -50,17 +53,17 @@ def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
 
 
 def never_awaited(coroutine: Any, told: str, where: tuple[str, int] | None = None) -> ChainStateError:
-    """Returns the error about a coroutine, at the line given or else at its definition."""
+    """Returns the error about a coroutine, at `where` or else at its definition."""
     error = ChainStateError(told)
     error.where = where or (coroutine.cr_code.co_filename, coroutine.cr_code.co_firstlineno)
     return error
 
 
 def _hook_warning() -> None:
-    """Puts a look at the author's coroutines before Python's own warning, once for a process.
+    """Checks the author's coroutines before Python's own warning does.
 
-    It is called in the context of the code that freed the coroutine, so it finds the chain. A handler of warnings would miss all
-    but the first at a line.
+    The hook is set once for a process. It is called in the context of the code that freed the coroutine, so it finds the chain. A
+    handler of warnings would miss all but the first at a line.
     """
     warn: Any = getattr(warnings, HOOK, None)
     if warn is None or getattr(warn, "of_chain", False):

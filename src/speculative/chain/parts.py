@@ -25,7 +25,10 @@ from speculative.trace.trace import Trace
 
 
 class ChainParts:
-    """Holds the parts of one chain. `parent` are those of the chain that it is a child of; `share` as in `Chain.child`."""
+    """Holds the parts of one chain.
+
+    `parent`: the parts of the chain that it is a child of. `share`: as in `Chain.child`.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,10 @@ class ChainParts:
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
 
     def partial_step(self, after: Draft | None) -> str:
-        """Returns the text of the step that is not complete at the end of a draft, or (None) of the chain."""
+        """Returns the text of the incomplete step at the end of a draft.
+
+        Without a draft it is the step at the end of the chain.
+        """
         texts = list[str]()
         draft = after if after and after.state == "open" else None
         while draft:

@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class PendingCall:
-    """One call, in a task of its own. `parents` are the drafts that its own will follow, None for the chain's end."""
+    """Runs one call in a task of its own.
+
+    `parents` are the drafts that the call's own drafts will follow, None for the chain's end.
+    """
 
     def __init__(self, parents: Sequence[Draft | None]) -> None:
         self.parents = parents
@@ -20,7 +23,10 @@ class PendingCall:
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Returns what the work gives, or None if it was cancelled by `cancel`. A failed call may be followed by another one."""
+        """Returns the result of the work, or None if `cancel` cancelled it.
+
+        A failed call may be followed by another one.
+        """
         if self.cancelled:
             work.close()
             return None
@@ -62,7 +68,10 @@ class PendingCalls:
         self._all.pop(call, None)
 
     def cancel(self, is_lost: Callable[[Draft | None], bool]) -> list[asyncio.Task[Any]]:
-        """Cancels the calls whose parents are all lost. Returns their tasks, to be waited for."""
+        """Cancels the calls whose parents are all lost.
+
+        Returns their tasks, to be waited for.
+        """
         hit = [call for call in self._all if not call.cancelled and all(is_lost(parent) for parent in call.parents)]
         return [task for call in hit if (task := call.cancel())]
 

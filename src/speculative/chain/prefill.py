@@ -1,4 +1,7 @@
-"""Prefills in the background: the idle model computes the chain so far, so that a hand-over finds its prefix cached."""
+"""Prefills in the background.
+
+The idle model computes the chain so far, so that a hand-over finds its prefix cached.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from speculative.trace.events import AnyEvent, Prefilled
 
 
 class BackgroundPrefill:
-    """Counts the chain's tokens that each role has seen, and prefills the idle one: one call for a role at a time."""
+    """Prefills the idle role, with one call for a role at a time.
+
+    It counts the chain's tokens that each role has seen.
+    """
 
     def __init__(
         self,
@@ -38,7 +44,7 @@ class BackgroundPrefill:
         self._seen[role] = max(tokens, self._seen.get(role, 0))
 
     def forget(self, tokens: int) -> None:
-        """Counts text that was taken back: only so many tokens are left."""
+        """Counts text that was taken back: `tokens` are left."""
         self._seen = {role: min(seen, tokens) for role, seen in self._seen.items()}
 
     def wants(self, writer: str) -> bool:
@@ -46,11 +52,14 @@ class BackgroundPrefill:
         return bool(self._every) and self._failover.idle_role(writer) is not None
 
     def watches(self, max_tokens: int) -> bool:
-        """Returns whether a call of so many tokens is long enough for a prefill before its end."""
+        """Returns whether a call of `max_tokens` can need a prefill before its end."""
         return max_tokens > self._every
 
     def update(self, writer: str, fresh: Ids = ()) -> None:
-        """Starts a prefill of the idle model if it is due. `fresh`: the ids that the writer has written in the call under way."""
+        """Starts a prefill of the idle model if it is due.
+
+        `fresh`: the ids that the writer has written in the call under way.
+        """
         role, tokens = self._failover.idle_role(writer), self._contexts.ledger.kept + len(fresh)
         if role is None or not self._due(role, tokens):
             return
@@ -64,7 +73,10 @@ class BackgroundPrefill:
             self._start(role, tokens, self._prefill(role, prefix))
 
     async def close(self) -> None:
-        """Cancels the running prefills and waits until their cost is recorded. None starts any more."""
+        """Cancels the running prefills and waits until their cost is recorded.
+
+        Later ones do not start.
+        """
         self._every = 0
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
@@ -80,7 +92,10 @@ class BackgroundPrefill:
         task.add_done_callback(lambda _: self._tasks.pop(role))
 
     async def _prefill(self, role: str, prefix: Ids) -> None:
-        """Writes one token, which is thrown away. A failure is recorded with the call and does not concern the chain."""
+        """Writes one token, which is thrown away.
+
+        A failure is recorded with the call and does not concern the chain.
+        """
         context = self._contexts.of(role)
         decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids)
         with suppress(EngineError):

@@ -1,4 +1,7 @@
-"""The token ids of one role's prompt and chain, joined so that no word stays cut where unlike vocabularies meet."""
+"""Joins the token ids of one role's prompt and chain.
+
+Words do not stay cut where unlike vocabularies meet.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ MENDED = 64
 
 
 class State(Struct, frozen=True):
-    """`floor`: where the text of the phase begins; what stands before is never encoded again.
+    """Describes the boundaries inside a prefix.
 
-    `foreign`: the text ends with another vocabulary's. `seam`: where ids of this vocabulary follow such text; its last word may
-    be cut there.
+    `floor`: where the text of the phase begins; ids before it are never encoded again. `foreign`: the text ends with another
+    vocabulary's. `seam`: where ids of this vocabulary follow such text; its last word may be cut there.
     """
 
     floor: int
@@ -26,7 +29,10 @@ class State(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """One addition to the ids: the ids that stood from `start` on, and the state before."""
+    """Records one addition to the ids, to undo it.
+
+    `tail` holds the ids that stood from `start` on, `state` is the state before.
+    """
 
     start: int
     tail: list[int]
@@ -34,7 +40,10 @@ class Change(Struct, frozen=True):
 
 
 class Prefix:
-    """Ids in one vocabulary. Text of another vocabulary is encoded together with the word that it goes on with."""
+    """Holds ids in one vocabulary.
+
+    Text of another vocabulary is encoded together with the word that it goes on with.
+    """
 
     def __init__(self, tokenizer: Tokenizer, ids: list[int], state: State | None = None) -> None:
         self.ids = ids
@@ -60,10 +69,10 @@ class Prefix:
         return change
 
     def add_text(self, text: str) -> Change:
-        """Appends text of another vocabulary. The text of the ids never changes; a few ids before it may.
+        """Appends text of another vocabulary.
 
-        They are encoded anew from the beginning of the last word, and from that of a word that an earlier boundary has cut, if
-        it is at most `MENDED` tokens away.
+        The text of the ids never changes, but a few ids before the new text may. They are encoded anew from the beginning of the last word,
+        and from that of a word that an earlier boundary has cut, if it is at most `MENDED` tokens away.
         """
         state, ids = self._state, self.ids
         if not text:
@@ -90,7 +99,10 @@ class Prefix:
         self._state = change.state
 
     def _word_start(self, end: int) -> int:
-        """Returns where the word begins that the ids before `end` end in; without words, about `REACH` bytes before it."""
+        """Returns where the last word of the ids before `end` begins.
+
+        Without words it is about `REACH` bytes before `end`.
+        """
         size = 0
         for place in range(end - 1, self._state.floor - 1, -1):
             token = self._to_bytes(self.ids[place : place + 1])
@@ -102,7 +114,10 @@ class Prefix:
         return self._state.floor
 
     def _begins_word(self, place: int, end: int | None = None) -> bool:
-        """Returns True for a place at which every vocabulary begins a token: a space before a word, or a line's beginning."""
+        """Returns True for a place at which every vocabulary begins a token.
+
+        Such a place is a space before a word, or a line's beginning.
+        """
         token = self._to_bytes(self.ids[place : place + 1])
         if token[:1] == b" ":
             first = (token + self._to_bytes(self.ids[place + 1 : min(place + 2, end or place + 2)]))[1:2]

@@ -1,4 +1,7 @@
-"""The token sequences that a chain's calls have given to each role's engine: which of a new prompt's tokens are its own."""
+"""Remembers the token sequences that a chain has given to each role's engine.
+
+They decide which tokens of a new prompt are the chain's own.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ class PrefixMemory:
         self._known: dict[str, Sequences] = {}
 
     def begin(self, role: str, prefixes: Sequence[Ids]) -> int:
-        """Counts the tokens of the prefixes that the role's engine has seen from this chain, and remembers the prefixes.
+        """Counts the prefix tokens that the role's engine has seen from this chain.
 
-        A later prefix of the same call may share its beginning with an earlier one. The last token of a prefix never counts: an engine
-        computes it again to have something to go on from.
+        It remembers the prefixes. A later prefix of the same call may share its beginning with an earlier one. The last token of a prefix
+        never counts: an engine computes it again to have something to go on from.
         """
         known, seen = self._known.setdefault(role, Sequences()), 0
         for prefix in map(tuple, prefixes):
@@ -34,7 +37,10 @@ class PrefixMemory:
 
 
 class Sequences:
-    """The last `KEPT` sequences. They are found by their length and their last token, so that most need no comparison."""
+    """Keeps the last `KEPT` sequences.
+
+    They are found by their length and their last token, so that most need no comparison.
+    """
 
     def __init__(self) -> None:
         self._all: dict[int, tuple[int, ...]] = {}
@@ -74,7 +80,10 @@ class Sequences:
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """Returns the length of the common beginning, by halving: slices are compared faster than tokens."""
+    """Returns the length of the common beginning, by halving.
+
+    Slices are compared faster than tokens.
+    """
     low, high = 0, min(len(one), len(other))
     if one[:high] == other[:high]:
         return high

@@ -9,10 +9,10 @@ IDLE = 4096
 
 
 class IdleBound:
-    """Counts the verbs since the chain, with a draft at its end, was last longer than ever before.
+    """Counts the verbs since the chain last grew longer than ever before.
 
-    Without this a method that drafts and rejects, or writes and rewinds, would never end unless a budget or a deadline ended it.
-    A new child is a verb of its parent. Its own verbs are counted in the child.
+    A draft at its end counts as part of it. Without this a method that drafts and rejects, or writes and rewinds, would never end
+    unless a budget or a deadline ended it. A new child is a verb of its parent. Its own verbs are counted in the child.
     """
 
     def __init__(self) -> None:

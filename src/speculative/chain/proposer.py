@@ -214,7 +214,10 @@ class Proposer:
             self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
 
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
-        """Opens the drafts of a call; without a call (it was cancelled) they are rejected, as are those whose parent was lost."""
+        """Opens the drafts of a call.
+
+        Without a call (it was cancelled) they are rejected. So are those whose parent was lost.
+        """
         self._parts.pending.end(pending)
         if call is None:
             for draft in drafts:
@@ -252,7 +255,10 @@ class Proposer:
         return Reply(text, completion.finish, completion.ids, completion.logprobs or (), found, top)
 
     def _choice_ids(self, role: str, choices: Sequence[str]) -> tuple[int, ...]:
-        """Returns the token of each choice. Raises `ChainStateError` for a choice that is not one token."""
+        """Returns the token of each choice.
+
+        Raises `ChainStateError` for a choice that is not one token.
+        """
         encode = self._contexts.of(role).tokenizer.encode
         found = [encode(choice) for choice in choices]
         for choice, ids in zip(choices, found, strict=True):
@@ -261,7 +267,7 @@ class Proposer:
         return tuple(ids[0] for ids in found)
 
     def _check_ability(self, verb: str, role: str, ability: Ability | None) -> None:
-        """Raises `ChainStateError` if the role's engine lacks an ability that the verb needs."""
+        """Raises `ChainStateError` if the role's engine lacks a needed ability."""
         engine = self._contexts.of(role).engine
         if ability and ability not in engine.abilities:
             raise ChainStateError(

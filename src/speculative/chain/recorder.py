@@ -16,9 +16,10 @@ from speculative.trace.trace import Trace
 
 
 class EventRecorder:
-    """The only place that changes a trace. It knows no chain, so a chain that is over is freed at once.
+    """Records events; only this class changes a trace.
 
-    `idle` counts the verbs in a row that had no room: a call to an engine sets it back.
+    It does not know the chain, so a chain that is over is freed at once. `idle` counts the verbs in a row that had no room: a call to an
+    engine sets it back.
     """
 
     def __init__(self, trace: Trace, budget: Budget, started_at: float, listener: Callable[[AnyEvent], None] | None) -> None:

@@ -39,7 +39,10 @@ class Reply(Struct, frozen=True, gc=False):
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """The probability of each choice among the choices. Empty if the model did not reply."""
+        """The probability of each choice among the choices.
+
+        Empty if the model did not reply.
+        """
         most = max(self.choices.values(), default=0.0)
         weights = {choice: exp(logprob - most) for choice, logprob in self.choices.items()}
         total = sum(weights.values())

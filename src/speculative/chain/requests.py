@@ -1,4 +1,7 @@
-"""Engine calls of one chain, prepared: their limits, decoding, listener and place in the tree."""
+"""Prepares the engine calls of one chain.
+
+A prepared call has its limits, decoding, listener and place in the tree.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "ques
 
 
 class Requests:
-    """Prepares engine calls. `path` is the chain's place among its siblings; `listener` may be None."""
+    """Prepares engine calls.
+
+    `path` is the chain's place among its siblings; `listener` may be None.
+    """
 
     def __init__(
         self,
@@ -45,13 +51,16 @@ class Requests:
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
     def thinking_limit(self, role: str, prefix: Ids, after: Sequence[Draft | None] = (None,), n: int = 1) -> TokenLimit:
-        """Returns what one more call may write of the thinking, for each of its completions."""
+        """Returns the limit of each completion of one more call that thinks."""
         return TokenLimit.smallest(
             self.thinking_left(after), self._contexts.free_positions(role, prefix), self._budget.remaining(n * len(after))
         )
 
     def thinking_left(self, after: Sequence[Draft | None] = (None,)) -> int:
-        """Returns the tokens that the chain's thinking may still have after the deepest of several drafts."""
+        """Returns the tokens that the thinking may still have after several drafts.
+
+        The deepest of the drafts counts.
+        """
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
@@ -71,7 +80,10 @@ class Requests:
         make_proposal: Callable[[Completion], Proposal] | None = None,
         ends: Sequence[EndRule | None] = (),
     ) -> EngineCall:
-        """Prepares a call. A call that writes the chain's text starts the prefill of the idle model, if that is due."""
+        """Prepares a call.
+
+        A call that writes the chain's text starts the prefill of the idle model, if that is due.
+        """
         on_tokens: Callable[[Ids], None] | None = None
         if verb in ("write", "draft", "answer"):
             self._prefills.saw(role, self._contexts.ledger.kept)
@@ -111,9 +123,10 @@ class Requests:
         choices: tuple[int, ...] = (),
         resumes: tuple[int, int, int, int] | None = None,
     ) -> Decoding:
-        """Returns how one call decodes: with the problem's sampling, unless told otherwise, and the seed of its node.
+        """Returns how one call decodes: with the problem's sampling, and its node's seed.
 
-        `logprobs`: True for those of the tokens, K for those of the K most likely tokens at each place, too.
+        `temperature`: in place of the problem's. `logprobs`: True for those of the tokens, K for those of the K most likely tokens at each
+        place, too.
         """
         sampling = self._problem.sampling
         temperature = sampling.temperature if temperature is None else temperature
@@ -124,7 +137,10 @@ class Requests:
         return Decoding(*sampled, bool(logprobs), top, choices, resumes)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
-        """Returns what passes text of the draft `number` on to the listener, or None if there is none."""
+        """Returns a function that passes text of the draft `number` to the listener.
+
+        Returns None without a listener.
+        """
         listener, path = self.listener, self.path
         if listener is None:
             return None

@@ -1,4 +1,7 @@
-"""Steps: chain text up to and including a blank line. Loop detection: the same steps again and again."""
+"""Splits chain text into steps, and detects loops.
+
+A step is text up to and including a blank line. A loop is the same steps again and again.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class Steps:
 
     @property
     def looping(self) -> bool:
-        """Whether the last steps are the same block, `LOOP_REPEATS` times over."""
+        """True if the last steps are the same block, `LOOP_REPEATS` times over."""
         for period in range(1, min(LOOP_PERIOD, len(self.done) // LOOP_REPEATS) + 1):
             block = self.done[-period:]
             if all(self.done[-period * (i + 1) : -period * i or None] == block for i in range(1, LOOP_REPEATS)):

@@ -18,9 +18,10 @@ EndRule = Callable[[str], Literal["until", "stop"] | None]
 
 
 class TextStream:
-    """Collects ids whose characters are whole. `finish` is set at the first token boundary at which `ends` says so.
+    """Collects ids whose characters are whole.
 
-    The rule is asked at every boundary in order, so it does not matter how the ids are cut into pieces.
+    `finish` is set at the first token boundary at which the rule `ends` returns a reason. The rule is asked at every boundary in order,
+    so it does not matter how the ids are cut into pieces.
     """
 
     def __init__(self, tokenizer: Tokenizer, ends: EndRule | None = None) -> None:
@@ -31,7 +32,10 @@ class TextStream:
         self._text = ""
 
     def add(self, ids: Ids) -> str:
-        """Returns the text that is whole with these ids, up to the end that the rule finds."""
+        """Returns the new text that is whole with these ids.
+
+        The text goes up to the end that the rule finds.
+        """
         if self._ends is None:
             return self._take(tuple(ids))
         new = ""
@@ -67,7 +71,7 @@ def cut(completion: Completion, size: int, finish: Literal["until", "stop"]) -> 
 
 
 def tokens_within(tokenizer: Tokenizer, ids: Ids, characters: int) -> int:
-    """Returns how many of the ids have at most so many whole characters together."""
+    """Returns how many of the first ids have at most `characters` whole characters."""
     stream, found, size = TextStream(tokenizer), 0, 0
     for token in ids:
         size += len(stream.add((token,)))

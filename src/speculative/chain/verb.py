@@ -1,4 +1,7 @@
-"""A call of one of the chain's verbs: it has to be awaited, and its arguments have to be what they are called."""
+"""Checks calls of the chain's verbs.
+
+A call must be awaited, and its arguments must have the declared types.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ COMMITTING = frozenset(("write", "answer", "accept", "insert", "resume", "rewind
 
 
 class NotAwaited(Coroutine[Any, Any, T_co]):
-    """What a verb gives: a coroutine that tells its chain when it is thrown away without having been awaited.
+    """Wraps a verb's coroutine, and finds a call that was never awaited.
 
-    The verb's own coroutine is made when this one is awaited: one that never runs would have Python warn of it, too.
+    It tells its chain when it is thrown away without an await. The verb's own coroutine is made when this one is awaited: one that
+    never runs would have Python warn of it, too.
     """
 
     __slots__ = ("__weakref__", "_begin", "_coroutine", "_forgotten", "_task", "_verb", "_where")
@@ -44,9 +48,9 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         return self._verb
 
     def unfinished(self) -> ChainStateError | None:
-        """Returns the error about a verb that nobody waits for, and cancels it.
+        """Returns the error about a verb without an await, and cancels the verb.
 
-        There is none for a verb that was cancelled, nor for one that has begun and commits nothing: its cost is counted when the
+        Returns None for a verb that is over or was cancelled, and for one that has begun and commits nothing: its cost is counted when the
         chain ends.
         """
         if self._coroutine is not None:
@@ -93,7 +97,10 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 
 
 class HasVerbs(Protocol):
-    """Whatever has verbs: `forgotten` are the mistakes that were found and not told yet, `verbs` the calls that are not freed."""
+    """Has verbs, and keeps their calls.
+
+    `forgotten` are the mistakes that were found and not told yet, `verbs` the calls that are not freed.
+    """
 
     forgotten: list[ChainStateError]
     verbs: WeakSet[NotAwaited[Any]]
@@ -107,7 +114,7 @@ C = TypeVar("C", bound=HasVerbs)
 
 
 def verb(method: Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]) -> Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]:
-    """Makes a verb of an asynchronous method: a call of it that nobody awaits is found."""
+    """Makes a verb of an asynchronous method: a call without an await is found."""
     name = method.__name__
 
     @wraps(method)
@@ -121,7 +128,10 @@ def verb(method: Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]) -> Call
 
 
 def _line_of_caller() -> tuple[str, int]:
-    """File and line from which the function that asks was called. It keeps no frame: a frame would keep all that its function holds."""
+    """Returns the file and line from which the calling function was called.
+
+    It keeps no frame: a frame would keep all that its function holds.
+    """
     frame = inspect.currentframe()
     caller = frame and frame.f_back and frame.f_back.f_back
     where = (caller.f_code.co_filename, caller.f_lineno) if caller else ("?", 0)
@@ -130,13 +140,16 @@ def _line_of_caller() -> tuple[str, int]:
 
 
 class LoopGuard:
-    """Finds a method that looks at its chain again and again and never lets anything happen."""
+    """Finds a method that reads its chain in a loop and awaits nothing."""
 
     def __init__(self) -> None:
         self._reads = 0
 
     def read(self, name: str) -> None:
-        """Counts one look. Raises `ChainStateError` when there were too many since the event loop last turned."""
+        """Counts one read of a property.
+
+        Raises `ChainStateError` after too many reads since the event loop last turned.
+        """
         self._reads += 1
         if self._reads == READS:
             try:
@@ -162,7 +175,10 @@ def check_given(verb: str, **values: object) -> None:
 
 
 def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
-    """Raises `ChainStateError` for what is given and is no whole number, or one below the least."""
+    """Raises `ChainStateError` unless each count is an integer, at least `least`.
+
+    None is allowed.
+    """
     for name, count in counts.items():
         if count is None:
             continue
@@ -173,7 +189,10 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
 
 
 def check_number(verb: str, **numbers: object) -> None:
-    """Raises `ChainStateError` for what is given and is no number."""
+    """Raises `ChainStateError` unless each value is a number from 0 to 100.
+
+    None is allowed.
+    """
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ChainStateError(f"{verb}: {name} must be a number, got {show(value)}")
@@ -199,14 +218,20 @@ def check_unicode(verb: str, name: str, text: str) -> None:
 
 
 def check_predicate(verb: str, **values: object) -> None:
-    """Raises `ChainStateError` for what is given and cannot be called with a text, or is asynchronous."""
+    """Raises `ChainStateError` unless each value is a plain function of a text.
+
+    None is allowed, an asynchronous function is not.
+    """
     for name, value in values.items():
         if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
             raise ChainStateError(f"{verb}: {name} must be a plain function of a text, got {show(value)}")
 
 
 def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
-    """Returns several texts; those of one text are its characters. Raises `ChainStateError` for anything else."""
+    """Returns several texts; those of one text are its characters.
+
+    Raises `ChainStateError` for anything else.
+    """
     found = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (given,)
     for text in found:
         if not isinstance(text, str):
@@ -215,7 +240,10 @@ def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
 
 
 def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
-    """Returns the strings that end a text: one, or several. Raises `ChainStateError` for anything else."""
+    """Returns the strings that end a text: one, or several.
+
+    Raises `ChainStateError` for anything else.
+    """
     if stop is None:
         return ()
     if not isinstance(stop, str | list | tuple):
@@ -229,7 +257,10 @@ def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
 
 
 def drafts_of(verb: str, name: str, given: object) -> list[Draft]:
-    """The drafts that are given: one, or several. Raises `ChainStateError` for anything else."""
+    """Returns the given drafts as a list: one, or several.
+
+    Raises `ChainStateError` for anything else.
+    """
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:
@@ -239,7 +270,7 @@ def drafts_of(verb: str, name: str, given: object) -> list[Draft]:
 
 
 def show(value: object) -> str:
-    """A value as an error names it, in one short line."""
+    """Returns a value as an error names it, in one short line."""
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(cast('object', value)).__name__}"
     try:

@@ -1,4 +1,7 @@
-"""Text that is committed at the chain's end as it is written: the work of `write` and `answer`."""
+"""Commits text at the chain's end as it is written.
+
+It does the work of `write` and `answer`.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,20 @@ from speculative.trace.events import Accepted, Answered, Inserted, Phase, Propos
 
 
 class Writer:
-    """Writes at the chain's end. `final`: whether text is final as soon as it is written, so that a listener may show it."""
+    """Writes at the chain's end.
+
+    `final`: whether text is final as soon as it is written, so that a listener may show it.
+    """
 
     def __init__(self, parts: ChainParts, *, final: bool, answer_final: bool) -> None:
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
         self._final, self._answer_final = final, answer_final
 
     async def write(self, node: TreeNode, number: int, options: WriteOptions, before: Sequence[Draft], role: str) -> tuple[Draft, int]:
-        """Writes one part, which goes on from the parts `before`. Returns it and how many steps it completed."""
+        """Writes one part, which goes on from the parts `before`.
+
+        Returns it and how many steps it completed.
+        """
         while True:
             prefix = self._contexts.prefix(role)
             room = self._requests.thinking_limit(role, prefix)
@@ -79,7 +88,10 @@ class Writer:
         return draft, steps
 
     async def answer(self, node: TreeNode, number: int, cue: str, phase: Phase, told: list[str], role: str) -> Draft:
-        """Writes one part of the answer. `told` are the cues that the listener was given by earlier attempts."""
+        """Writes one part of the answer.
+
+        `told` are the cues that the listener was given by earlier attempts.
+        """
         context = self._contexts.of(role)
         pieces = self._parts.ledger.pieces
         last = pieces[-1].phase if pieces else "thinking"
@@ -116,7 +128,10 @@ class Writer:
         return draft
 
     def cut(self, draft: Draft, tokens: int | None, characters: int | None) -> tuple[int, int] | None:
-        """Shortens a draft to its first tokens or characters. Returns how many of both are left, or None if all are."""
+        """Shortens a draft to its first tokens or characters.
+
+        Returns how many of both are left, or None if all are.
+        """
         tokenizer = self._contexts.of(draft.author).tokenizer
         size = draft.tokens if tokens is None else tokens
         if characters is not None and characters < len(draft.text):
@@ -128,9 +143,10 @@ class Writer:
         return size - dropped, len(text)
 
     def following(self, part: Draft) -> tuple[str, Phase] | None:
-        """Returns the text and the phase that go on after a part of the answer, or None if the answer is over.
+        """Returns the text and the phase that go on after a part of the answer.
 
-        A token that opens the thinking again begins more of it. One that closes thinking that is not open is text.
+        Returns None if the answer is over. A token that opens the thinking again begins more of it. One that closes thinking that is not
+        open is text.
         """
         if part.finish == "cut":
             return "", part.phase
@@ -142,7 +158,7 @@ class Writer:
         return "" if part.phase == "thinking" else context.dialect.think_end, "answer"
 
     def empty_draft(self, role: str, phase: Phase = "thinking") -> Draft:
-        """Returns what a verb gives that had nothing to write: no text, at the chain's end."""
+        """Returns the draft of a verb that had nothing to write, at the chain's end."""
         end = self._parts.drafts.end
         empty = Draft(
             role,
@@ -155,9 +171,9 @@ class Writer:
         return empty
 
     def _continue_partial(self, call: EngineCall, error: EngineError, node: TreeNode, cue: str = "") -> tuple[Draft, int]:
-        """Commits text that was emitted as final before the server was lost: the survivor goes on after it.
+        """Commits text that was emitted as final before the server was lost.
 
-        Raises the error if there is no such text or the chain cannot go on.
+        The survivor goes on after it. Raises the error if there is no such text or the chain cannot go on.
         """
         if call.partial is None or not self._parts.failover.take_over(call.role, error):
             raise error
@@ -172,7 +188,10 @@ class Writer:
         return draft, self.commit([draft])
 
     def commit(self, path: Sequence[Draft]) -> int:
-        """Updates the chain's state after new text at its end. Returns how many steps it completed."""
+        """Updates the chain's state after new text at its end.
+
+        Returns how many steps it completed.
+        """
         steps = 0
         for draft in path:
             draft.state = "accepted"

@@ -1,5 +1,6 @@
-"""Methods: the policy of who writes the next piece, who checks it, and what happens when the check fails.
+"""Policies for writing one chain of thought with a big and a small model.
 
+A method decides which model writes the next piece, which one checks it, and what happens when the check fails.
 One file a method in this folder, named like the method; the registry looks here, in the entry-point group
 `speculative.methods`, and at paths (`./mine.py:Mine`).
 """

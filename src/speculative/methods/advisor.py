@@ -1,4 +1,7 @@
-"""The small model asks for advice in mid-chain; the big one advises and writes none of the chain."""
+"""Lets the small model ask the big one for advice in the middle of a chain.
+
+The big model advises and writes none of the chain.
+"""
 
 from typing import ClassVar, Literal
 
@@ -19,8 +22,9 @@ LEVEL = 2
 
 
 class Advisor(Method):
-    """Small writes the chain; where it asks, big reads the chain and gives advice, which only small reads.
+    """Small writes the chain and asks big for advice, which only small reads.
 
+    Big reads the chain before it gives advice.
     With `trigger=tag` small asks by writing its tag, which stays in the text; with `trigger=hesitation` it asks by hesitating in
     `hesitate` steps in a row. After `max_calls` pieces of advice small goes on without.
 

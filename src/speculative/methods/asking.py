@@ -1,4 +1,7 @@
-"""An instruction behind the problem, for a small model that was trained to ask for help."""
+"""Instructs a small model that was trained to ask for help.
+
+The instruction stands behind the problem.
+"""
 
 from msgspec import structs
 

@@ -1,4 +1,4 @@
-"""What every method is: a small typed object. Its fields become flags, schemas and documents with no further edit."""
+"""Defines `Method`, a small typed object, and `Wrapper`, a method around another."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ RUNNER_OWNS = frozenset(
 
 
 class Method(BaseModel):
-    """A policy for one chain. Subclasses give typed fields and `think`; the class name in snake case is its name."""
+    """A policy for one chain.
+
+    Subclasses give typed fields and `think`. Fields become flags, schemas and documents with no further edit. The name of a method
+    is its class name in snake case.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -78,7 +82,7 @@ class Method(BaseModel):
 
     @property
     def switch_unit(self) -> int | Literal["step"]:
-        """What it gives to one model at a time: so many tokens, or a step. Its control does the same by chance."""
+        """The tokens, or the step, of one turn; the control gives its turns by chance."""
         return "step"
 
     @property
@@ -87,19 +91,19 @@ class Method(BaseModel):
         return 1
 
     def needs_of(self) -> dict[str, set[str]]:
-        """The abilities that it needs with its options."""
+        """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
 
     def prepare(self, problem: Problem) -> Problem:
-        """The problem as the models are to see it."""
+        """Returns the problem in the form that the models see."""
         return problem
 
     async def think(self, chain: Chain) -> None:
-        """Writes the thinking: until `chain.thinking` is false, or for as long as it sees fit."""
+        """Writes the thinking until `chain.thinking` is false, or stops earlier."""
         raise NotImplementedError(f"{type(self).__name__} has neither `think` nor `run`")
 
     async def run(self, chain: Chain) -> None:
-        """The whole of it. A method that is not one chain of thought (a vote, a cascade) overrides this."""
+        """Writes the chain. A method of several chains (a vote, a cascade) overrides this."""
         thinking: Any = self.think(chain)
         if not inspect.isawaitable(thinking):
             raise ChainStateError(f"{type(self).__name__}.think must be `async def`, it gave {thinking!r}")
@@ -114,7 +118,7 @@ class Method(BaseModel):
 
     @classmethod
     def summary(cls) -> str:
-        """The first line of its docstring."""
+        """Returns the first line of the class's docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]
 
     @classmethod
@@ -135,7 +139,7 @@ def _snake(name: str) -> str:
 
 
 class Wrapper(Method):
-    """A method around another one (`--with`): it runs `inner`, watches it, and may stop or repeat it."""
+    """Runs another method, `inner`; may watch, stop or repeat it (`--with`)."""
 
     inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
 
@@ -158,39 +162,39 @@ class Wrapper(Method):
 
 
 def needs_of(method: Method) -> dict[str, set[str]]:
-    """What a method, and all that it is put around, needs of the engines."""
+    """Returns the abilities, by role, that a method and its inner methods need."""
     return method.needs_of()
 
 
 def asks_only_of(method: Method) -> frozenset[str]:
-    """Returns the roles to which a method, and all that it is put around, only puts questions."""
+    """Returns the roles that a method and its inner methods only ask questions."""
     own = type(method).asks_only
     return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
 
 
 def drafts_of(method: Method) -> tuple[str, int]:
-    """The most drafts that one call of the method, or of what it is put around, asks an engine for, and the field that says so."""
+    """Returns the field that asks an engine for the most drafts a call, and its value."""
     field = type(method).drafts_field
     own = (field, getattr(method, field)) if field else ("", 1)
     return max(drafts_of(method.inner), own, key=lambda found: found[1]) if isinstance(method, Wrapper) else own
 
 
 def append_only(method: Method) -> bool:
-    """Whether text that the method, and all that it is put around, commits is final."""
+    """Returns whether text that a method and its inner methods commit is final."""
     return type(method).append_only and (append_only(method.inner) if isinstance(method, Wrapper) else True)
 
 
 def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
-    """All needs together, by role."""
+    """Returns all needs together, by role."""
     return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}
 
 
 def params_of(method: Method) -> dict[str, Any]:
-    """Its parameters as plain values; a wrapper's stand under its own name, beside those of what it is put around."""
+    """Returns all parameters as plain values, those of a wrapper under its own name."""
     values = method.model_dump(mode="json", exclude={"inner"})
     return values if not isinstance(method, Wrapper) else {**params_of(method.inner), type(method).name(): values}
 
 
 def name_of(method: Method) -> str:
-    """`random_switch`, or `vote*random_switch` inside a wrapper: as both are spelled on the command line."""
+    """Returns the name as on the command line, such as `vote*random_switch`."""
     return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()

@@ -1,4 +1,7 @@
-"""Several versions of each step by the small model, of which the big one takes the best."""
+"""Takes the best of several versions of each step.
+
+The small model writes the versions, and the big one chooses.
+"""
 
 from typing import ClassVar
 
@@ -12,9 +15,9 @@ from speculative.methods.step_loop import is_bare
 
 
 class BestStep(Method):
-    """Small drafts several versions of each step; big chooses one, or none and writes the step.
+    """Small drafts several versions of each step; big takes one or writes its own.
 
-    Versions with the same text are shown once. Where all versions say nothing, the first one is kept and nobody is asked.
+    Versions with the same text are shown once. Where all versions say nothing, the first one is kept without a question.
 
     Cost: one call for all versions of a step, one to choose, and a call of big where it takes none; all versions but one are thrown
     away. By `likelihood` big scores all versions in one call; by `question` it reads them and replies with one token.

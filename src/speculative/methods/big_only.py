@@ -1,4 +1,7 @@
-"""The baselines: one model writes everything, through the same code as every other method."""
+"""Defines the baselines, in which one model writes everything.
+
+They run through the same code as every other method.
+"""
 
 from typing import ClassVar, Literal
 

@@ -9,8 +9,9 @@ from speculative.methods.base import Method, Wrapper
 
 
 class BudgetForcing(Wrapper):
-    """Takes the end of the thinking back until it is long enough, and ends it when it is too long.
+    """Continues thinking that is too short, and ends thinking that is too long.
 
+    The end of short thinking is taken back.
     Each round inserts the dialect's cue to go on ("Wait") behind the thinking, and the inner method thinks on. The end by `most` comes
     after the step in which it is reached.
 
@@ -40,7 +41,10 @@ class BudgetForcing(Wrapper):
             await method.run(chain)
 
     def under_others(self) -> Method:
-        """Returns the same with this wrapper under all others: they run whole chains, and each of those is forced."""
+        """Returns the same method with this wrapper inside all others.
+
+        The others run whole chains, and each of those is forced.
+        """
         inner = self.inner.under_others() if isinstance(self.inner, BudgetForcing) else self.inner
         if isinstance(inner, Wrapper) and not isinstance(inner, BudgetForcing):
             forced: dict[str, Any] = {"inner": self.model_copy(update={"inner": inner.inner}).under_others()}

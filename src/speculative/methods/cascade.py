@@ -1,4 +1,4 @@
-"""The small model answers several times; the big one is asked only where the answers differ."""
+"""Asks the big model only where several answers of the small one differ."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ from speculative.methods.vote import count_key
 
 
 class Cascade(Method):
-    """Small solves the problem several times; big solves it only if too few of small's answers agree.
+    """Small solves the problem several times; big does so if too few answers agree.
 
     The first chain with the most common answer is taken if at least the share `agree` of all answers are equal to it; no answer
     agrees with nothing.

@@ -40,7 +40,10 @@ async def choose(chain: Chain, by: ChooseBy, drafts: list[Draft], threshold: flo
 
 
 async def ask_number(chain: Chain, role: Literal["big", "small"], versions: list[str], what: str, *, allow_none: bool) -> int:
-    """Asks a model for the number of the best version, from 1 on; 0 for none, or if it does not reply."""
+    """Asks a model for the number of the best version, counted from 1.
+
+    Returns 0 if the model chooses none or does not reply.
+    """
     listed = "\n\n".join(f"[{number}]\n{version.strip()}" for number, version in enumerate(versions, 1))
     none = ", or with 0 if all of them are wrong" if allow_none else ""
     question = f"{len(versions)} versions of {what} follow.\n\n{listed}\n\nWhich of them is right? Reply with its number alone{none}."

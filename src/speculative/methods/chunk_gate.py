@@ -1,4 +1,4 @@
-"""Chunks of the small model; after the ones that surprise it the big model adds one of its own."""
+"""Adds a chunk of the big model after chunks of the small one that surprise it."""
 
 from math import exp
 from statistics import fmean
@@ -12,7 +12,7 @@ from speculative.methods.words import split_words
 
 
 class ChunkGate(Method):
-    """Small writes chunks that all stay; after a chunk that big finds surprising, big adds a chunk.
+    """Small writes chunks that all stay; big adds one after each that surprises it.
 
     Big reads each chunk. It adds one where the share of calibration perplexities below the chunk's own reaches `percentile`, so the
     percentile sets how often. Without `calibration` the chunk is held against the earlier ones of the same chain.

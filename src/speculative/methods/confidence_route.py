@@ -20,8 +20,9 @@ LIKELY = 5
 
 
 class ConfidenceRoute(Method):
-    """Small writes steps; after one that small was not confident of, big writes the next.
+    """Small writes steps; big writes the step after one that small doubted.
 
+    Small doubts a step if it was not confident of it.
     A token's confidence is its highest probability divided by 1 + the entropy of its five likeliest tokens; a step's is the mean over its
     tokens of mathematics, or over all. Two normal distributions, of confident and of unconfident steps, give the probability that
     the step is one of the latter; above `threshold` big writes the next step.
@@ -50,13 +51,16 @@ class ConfidenceRoute(Method):
                 await chain.write("big", stop=STEP)
 
     def posterior(self, value: float) -> float:
-        """Returns the probability that a step of this confidence is one of the unconfident ones."""
+        """Returns the probability that a step of this confidence is unconfident."""
         low = _log_normal(value, self.low_mean, self.low_sd) + log(self.low_share)
         high = _log_normal(value, self.high_mean, self.high_sd) + log(1 - self.low_share)
         return 1 / (1 + exp(min(high - low, 700.0)))
 
     def _confidence(self, step: Draft, to_bytes: Callable[[list[int]], bytes]) -> float | None:
-        """Returns the mean confidence of the tokens that count; of all tokens where none of them is one of mathematics."""
+        """Returns the mean confidence of the tokens of a step that count.
+
+        With `tokens=math` the tokens of mathematics count, if there are any; else all do. None for a step without tokens.
+        """
         every = [exp(step.top(place)[0][1]) / (1 + step.entropy(place)) for place in range(len(step.ids))]
         if not every:
             return None

@@ -15,7 +15,7 @@ SENTENCE_ENDS = (". ", "! ", "? ", STEP)
 
 
 class CueSwitch(Method):
-    """Big writes until it has written a cue word, small to the end of that sentence, and so on.
+    """Big writes up to and with a cue word, small the rest of the sentence, in turn.
 
     Cues are words after which a model is mostly sure of what follows. A cue within the first `min_tokens` tokens of big's turn is passed
     over. Small writes the answer unless told otherwise, as published.

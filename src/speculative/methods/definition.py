@@ -9,7 +9,10 @@ from speculative.errors import UsageError
 
 
 def check_definition(method: str, function: FunctionType) -> None:
-    """Raises `UsageError` for a `think` or `run` that is no coroutine function of a chain."""
+    """Checks that `think` or `run` is a coroutine function of a chain.
+
+    Raises `UsageError` if it is not.
+    """
     name, place = function.__name__, f"({function.__code__.co_filename}, line {function.__code__.co_firstlineno})"
     if not inspect.iscoroutinefunction(function) and not hasattr(function, "__wrapped__"):
         raise UsageError(f"{method}.{name} must be `async def`, without `yield` {place}")

@@ -10,10 +10,10 @@ from speculative.methods.base import Method
 
 
 class DraftVerify(Method):
-    """Small drafts tokens; those stay that big would have written, and big writes the next one.
+    """Small drafts tokens; big keeps those it would have written and adds the next.
 
-    Big reads the draft once. The tokens before the first that is not big's likeliest one stay. Thinking is greedy for both models, whatever
-    the temperature: the text is that of `big_only` at temperature 0, up to ties and rounding. It is the exact baseline of every
+    Big reads the draft once. The tokens before the first that is not big's likeliest one stay. Thinking is greedy for both models at any
+    temperature: the text is that of `big_only` at temperature 0, up to ties and rounding. It is the exact baseline of every
     method that trades accuracy.
 
     Cost: a draft, a scoring call and a token of big each round; small's tokens from the first unlike one on are thrown away. A server's own

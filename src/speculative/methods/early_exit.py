@@ -9,7 +9,7 @@ from speculative.prompts import Question
 
 
 class EarlyExit(Wrapper):
-    """Asks for the answer after every few steps, and ends the thinking when the last answers agree.
+    """Asks for the answer every few steps; ends the thinking if the last ones agree.
 
     Cost: one short question each time (on the cached prefix), which is discarded. Source: Dynasor-CoT (arXiv 2412.20993).
     """

@@ -1,4 +1,7 @@
-"""Errors of methods as their authors read them: one line that ends with the file and line of the author."""
+"""Describes errors of methods to their authors.
+
+An error is one line that ends with the file and line of the author.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from speculative.trace.trace import Trace
 
 
 def prepare(method: Method, problem: Problem) -> Problem:
-    """Returns the problem as the models are to see it. Raises `MethodError` if the method does not give one."""
+    """Returns the problem in the form that the models see.
+
+    Raises `MethodError` if the method fails or does not return a problem.
+    """
     try:
         prepared = method.prepare(problem)
         if not isinstance(prepared, Problem):  # pyright: ignore[reportUnnecessaryIsInstance]  of a method that is not typed
@@ -30,7 +36,10 @@ def prepare(method: Method, problem: Problem) -> Problem:
 
 
 def is_own(raised: BaseException) -> bool:
-    """Returns True if a method raised an exception of its own. Ctrl-C and a cancellation from outside are not."""
+    """Returns True if a method raised an exception of its own.
+
+    Ctrl-C and a cancellation from outside are not its own.
+    """
     leaf = _leaf(raised)
     if isinstance(leaf, asyncio.CancelledError):
         task = asyncio.current_task()
@@ -73,19 +82,28 @@ def _classes(method: Method) -> list[type[Method]]:
 
 
 def _functions(kind: type[Method]) -> dict[str, Any]:
-    """Returns the functions that a class defines itself; others were put into it, by pydantic or by hand."""
+    """Returns the functions that a class defines itself.
+
+    Other functions were put into it, by pydantic or by hand.
+    """
     return {name: one for name, one in vars(kind).items() if inspect.isfunction(one) and one.__module__ == kind.__module__}
 
 
 def _homes(method: Method) -> set[Path]:
-    """Returns the files of a method's classes; an installed class has its whole package, one of this library its file."""
+    """Returns the files of a method's classes.
+
+    For an installed class, this is its whole package. For a class of this library, it is the class's file.
+    """
     library = Path(__file__).parents[1]
     files = {one.__code__.co_filename for kind in _classes(method) for one in _functions(kind).values()}
     return {Path(file) if Path(file).is_relative_to(library) else home_of(file) for file in files}
 
 
 def _definition(method: Method, verb: str) -> Place:
-    """Returns the line that defines what failed, for an error that passed no line of the author's: `verb`, or else the class."""
+    """Returns the line that defines the function that failed, or else the class.
+
+    It stands in an error that passed no line of the author's. The function is `verb`, or else `run`.
+    """
     kinds = _classes(method)
     for kind in kinds:
         for name in (verb, "run"):

@@ -1,4 +1,7 @@
-"""Short hints by the big model, until the small one is sure; then the small one solves the problem."""
+"""Gives short hints of the big model to the small one until that is sure.
+
+Then the small model solves the problem.
+"""
 
 from math import exp
 from statistics import fmean
@@ -16,8 +19,9 @@ FIELDS = "the goal and the next thing to do; the plan; the facts and rules that 
 
 
 class Guide(Method):
-    """Big writes a hint at the beginning; if small is not sure of its first step, big writes a longer one, and so on.
+    """Big writes longer and longer hints until small is sure of its first step.
 
+    The hints stand at the beginning.
     The hint of each level speaks of one field more. After each but the last, small drafts a step; if the mean probability of its tokens is
     at least `sure`, the step stays and small writes on alone. Hints are in small's prompt only, and no part of the chain.
 

@@ -1,4 +1,7 @@
-"""Beams that alternate between the models, kept by how sure the big one is of its own continuation."""
+"""Searches with beams that alternate between the models.
+
+Beams are kept by how sure the big model is of its own continuation.
+"""
 
 from statistics import fmean
 from typing import ClassVar
@@ -14,8 +17,9 @@ FINISH_TOKENS = 4096
 
 
 class LogprobSubselect(Method):
-    """Small extends many beams, big continues each greedily; the beams of whose continuation big is surest are kept.
+    """Small extends many beams, big continues each; those that big is surest of stay.
 
+    Big continues greedily, and its sureness is that of its own continuation.
     Every iteration keeps `1/sdecay` of the beams. With `lbound` or fewer left the search ends if more than two thirds of
     them have ended their thinking, else every beam is drawn twice again. A beam that ended is kept as it is. Then, and from the
     start when there is one beam only, the small model writes on, and `answer_by` answers.
@@ -55,7 +59,10 @@ class LogprobSubselect(Method):
         await chain.write("small", max_tokens=FINISH_TOKENS)
 
     async def _extended(self, chain: Chain, beams: list[Draft | None]) -> list[Draft | None]:
-        """The beams, each longer by both models' tokens unless it ended; best first. Equal beams are drawn together."""
+        """Extends each beam that has not ended by tokens of both models.
+
+        Returns all beams, best first. Equal beams are drawn together.
+        """
         closed: dict[int, Draft] = {id(beam): beam for beam in beams if beam and _closed(beam)}
         growing = [beam for beam in beams if not _closed(beam)]
         drawn: list[Draft] = []
@@ -72,14 +79,15 @@ class LogprobSubselect(Method):
 
 
 def _closed(beam: Draft | None) -> bool:
-    """Ended, or without room to go on."""
+    """Returns whether a beam has ended or has no room to go on."""
     return beam is not None and (beam.ended or not beam.tokens)
 
 
 def _sureness(beam: Draft) -> float:
-    """Big's mean log-probability of its latest continuation on this beam; a beam it never continued comes last.
+    """Returns big's mean log-probability of its latest continuation on a beam.
 
-    Nobody else is asked for log-probabilities, so they tell the continuation (also when another engine stands in for big's).
+    A beam that big never continued comes last.
+    Only big is asked for log-probabilities, so they mark its continuation (also when another engine stands in for big's).
     """
     judged: Draft | None = beam
     while judged and not judged.logprobs:

@@ -1,4 +1,7 @@
-"""Steps of the small model run ahead; the big one writes its own step from every prefix at once."""
+"""Runs steps of the small model ahead of the chain.
+
+The big model writes its own step from every prefix at once.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from speculative.methods.same_step import SameBy, is_same
 
 
 class Lookahead(Method):
-    """Small drafts several steps ahead; a draft stays while big's own step from the same place says the same.
+    """Small drafts several steps ahead; each stays if big's own step says the same.
 
     Big writes a step of its own at the chain's end and after every draft, all at once. Where the two steps differ, big's is taken,
     and what was drafted beyond is thrown away.

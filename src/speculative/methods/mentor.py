@@ -1,4 +1,7 @@
-"""Where the big model would begin with another word, both write a segment and one of them is chosen."""
+"""Chooses between segments of both models where their first words differ.
+
+Where the big model would begin with another word, both models write a segment.
+"""
 
 import asyncio
 import re
@@ -18,8 +21,9 @@ WORD = re.compile(r"\S\s")
 
 
 class Mentor(Method):
-    """Small writes segments; at some of them big is asked for its next word, and where that differs both write and one is chosen.
+    """Small writes segments; where big's first word differs, one of two is chosen.
 
+    Big is asked for its next word at some of the segments. Where that word differs, both models write.
     A coin with the chance `share` decides at the beginning of each segment whether big's first word is compared. Equal words: small's
     segment stays. Unlike ones: big writes on from its word, and the chooser takes one of the two, which are shown in random order.
 

@@ -12,8 +12,9 @@ from speculative.problem import Problem
 
 
 class Offload(Method):
-    """Small writes until it opens a marked part; big writes that part until small would close it.
+    """Small writes; big writes each part that small opens until small would close it.
 
+    Small opens a part with a mark.
     After each chunk of big, which ends with a step at the latest, small drafts a few tokens; if they hold the closing tag, they stay up to
     it and small writes on. A part that has `max_span` tokens is closed.
 

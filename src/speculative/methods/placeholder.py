@@ -5,7 +5,9 @@ from speculative.methods.base import Method
 
 
 class Placeholder(Method):
-    """Both models write the whole thinking from the same prompt; the big one's is kept. Shows that both engines work.
+    """Both models write the whole thinking from one prompt; the big one's is kept.
+
+    The method shows that both engines work.
 
     Cost: what `big_only` costs, and a whole chain of the small model, which is thrown away.
     """

@@ -1,4 +1,4 @@
-"""Finds methods by name, by entry point or by path, and builds them from parameters."""
+"""Finds methods by name, entry point or path, and builds them from parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ ROOMS = ("base", "registry")
 
 @cache
 def registered() -> dict[str, type[Method]]:
-    """Every registered method by name, built in and from entry points; no paths."""
+    """Returns every registered method by name, built in and from entry points.
+
+    Methods at paths are not among them.
+    """
     found: dict[str, type[Method]] = {}
     for module in iter_modules([str(Path(__file__).parent)]):
         if module.name not in ROOMS:
@@ -35,14 +38,16 @@ def registered() -> dict[str, type[Method]]:
 
 
 def names(wrappers: bool = False) -> list[str]:
-    """Names of the registered methods, or of the wrappers."""
+    """Returns the names of the registered methods, or of the wrappers."""
     return sorted(name for name, method in registered().items() if issubclass(method, Wrapper) == wrappers)
 
 
 def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method]:
-    """The method (or wrapper) of that name or alias, or at that path. Raises `UnknownNameError`, `UsageError`.
+    """Returns the method (or wrapper) of a name or alias, or at a path.
 
-    `paths`: whether `FILE.py:CLASS` is taken. Paths are code, so no name that came with a request may be looked up so.
+    Raises `UnknownNameError` and `UsageError`.
+
+    `paths`: whether `FILE.py:CLASS` is accepted. A path is code, so a name from a request must be looked up without paths.
     """
     if paths and is_path(name):
         found = load_class(name, Method, "method")
@@ -58,8 +63,9 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
 
 
 def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers: Iterable[str] = (), *, paths: bool = True) -> Method:
-    """A method with validated parameters, inside the wrappers, the first one innermost.
+    """Builds a method with validated parameters, inside the wrappers.
 
+    The first wrapper is the innermost.
     A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownNameError` and `UsageError`.
     """
     if isinstance(name, Method) and params:
@@ -95,7 +101,10 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 
 
 def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
-    """`name(field=value,…)` as the name and its fields. `what` it is that is spelled so. Raises `UsageError`."""
+    """Parses `name(field=value,…)` into the name and its fields.
+
+    `what` names the kind of thing in an error. Raises `UsageError`.
+    """
     name, bracket, inside = spec.partition("(")
     if bracket and not inside.endswith(")"):
         raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
@@ -112,7 +121,7 @@ def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
 
 
 def split(text: str, at: str) -> list[str]:
-    """The parts between the separators that stand in no bracket; empty ones are left out."""
+    """Splits a text at the separators outside brackets, and omits empty parts."""
     parts, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
@@ -135,7 +144,7 @@ def _made(kind: type[Method], params: Mapping[str, Any]) -> Method:
 
 
 def _told(kind: type[Method], detail: ErrorDetails) -> str:
-    """Which field, which value, which bound."""
+    """Describes the field, its value and the bound that it breaks."""
     field = ".".join(map(str, detail["loc"]))
     reason = detail["msg"].removeprefix("Value error, ")
     if not field:

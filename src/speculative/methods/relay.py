@@ -12,8 +12,9 @@ from speculative.problem import Problem
 
 
 class Relay(Method):
-    """Small writes; where it writes `<call>n</call>` big writes the next n tokens, and small goes on.
+    """Small writes; at `<call>n</call>` big writes n tokens, and small goes on.
 
+    Small writes the tag.
     The tag stays in the text, and both models read it. A number above `max_tokens_per_call` is taken as that; a tag without a number, and
     every tag after `max_calls` calls, is text like any other.
 

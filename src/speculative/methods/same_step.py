@@ -17,7 +17,10 @@ QUESTION = (
 
 
 async def is_same(chain: Chain, by: SameBy, first: Draft, second: Draft) -> bool:
-    """Returns True if two drafts from one place say the same. White space and case say nothing; unlike ends are unlike steps."""
+    """Returns True if two drafts from one place say the same.
+
+    White space and case do not matter. Steps with different ends are different.
+    """
     if _bare(first) == _bare(second):
         return True
     if by == "exact" or first.ended != second.ended or not second.text.strip():

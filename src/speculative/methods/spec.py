@@ -1,4 +1,7 @@
-"""Methods as they are spelled where several are named at once: `random_switch(big_share=0.2),vote(ballots=3)*small_only`."""
+"""Parses and writes lists of methods with parameters and wrappers.
+
+An example is `random_switch(big_share=0.2),vote(ballots=3)*small_only`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from speculative.methods.registry import build, spelled, split
 
 
 class Contender(Struct, frozen=True):
-    """A method with its parameters, and how the user spelled it. `control_of`: the label of the method that it is a control of."""
+    """A method with its parameters, and the label that the user gave it.
+
+    `label`: the method as the user spelled it. `control_of`: the label of the method that it is a control of.
+    """
 
     label: str
     method: Method
@@ -29,7 +35,10 @@ class Contender(Struct, frozen=True):
 
 
 def contenders(spec: str) -> list[Contender]:
-    """The methods of a list with commas. Raises `UnknownNameError` and `UsageError`."""
+    """Parses a list of methods with commas between them.
+
+    Raises `UnknownNameError` and `UsageError`.
+    """
     found = [contender(part) for part in split(spec, ",")]
     if not found:
         raise UsageError("methods: none is named; name some with commas between them, as in big_only,random_switch")
@@ -41,13 +50,19 @@ def contenders(spec: str) -> list[Contender]:
 
 
 def contender(spec: str) -> Contender:
-    """`METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`; the outermost wrapper comes first."""
+    """Parses a method with its parameters and wrappers.
+
+    It is written `METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`. The outermost wrapper comes first.
+    """
     *wrappers, inner = split(spec, "*")
     name, params = spelled("method", inner)
     return Contender(spec.strip(), build(name, params, wrappers[::-1]))
 
 
 def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
-    """A method as `contender` reads it; the wrappers as they are spelled, the innermost first."""
+    """Writes a method as `contender` reads it.
+
+    `wrappers`: the wrappers with their parameters, as they are spelled, the innermost first.
+    """
     fields = ", ".join(f"{field}={str(value).lower() if isinstance(value, bool) else value}" for field, value in (params or {}).items())
     return "*".join([*reversed(wrappers), f"{name}({fields})" if fields else name])

@@ -1,4 +1,7 @@
-"""Rounds of thinking, each rewritten by the small model before the next one builds on it."""
+"""Rewrites each round of thinking with the small model.
+
+The next round builds on the rewritten text.
+"""
 
 from typing import ClassVar
 
@@ -16,8 +19,9 @@ BLOAT = "The problem comes later. " * 20
 
 
 class SpecRewrite(Method):
-    """Big thinks in rounds whose end is taken back; small rewrites what was thought; big goes on from there and answers.
+    """Big thinks in rounds and answers; small rewrites each round before the next.
 
+    The end of each round is taken back. Big goes on from the rewritten text.
     Each round draws `drafting_n` rewrites in one call and keeps the longest, which loses least. The rewritten text takes
     the place of the round's (or of everything so far, with `full_rewrite`).
 

@@ -1,4 +1,4 @@
-"""The loop of methods in which small writes steps and something decides on each of them."""
+"""Writes steps of small and decides on each of them, in a loop for many methods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Judge = Callable[[Chain, Draft], Awaitable[Judgement | None]]
 
 
 def is_bare(text: str) -> bool:
-    """Returns True for a text without a letter or digit: it says nothing that could be judged."""
+    """Returns True for a text without a letter or digit, which cannot be judged."""
     return not any(character.isalnum() for character in text)
 
 
@@ -38,8 +38,9 @@ def explain(judgement: Judgement | None) -> str:
 async def verify_steps(
     chain: Chain, judge: Judge, *, pipeline: Pipeline = "off", first_big_steps: int = 0, step_tokens: int | None = None
 ) -> None:
-    """Writes the thinking: small drafts each step, `judge` decides, and big writes the steps that do not pass.
+    """Writes the thinking from steps of small, and of big where those do not pass.
 
+    Small drafts each step, `judge` decides, and big writes the steps that do not pass.
     A step without letters and digits is kept and not judged. The accepted text is the same for every `pipeline` at temperature 0.
 
     Args:

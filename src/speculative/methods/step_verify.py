@@ -13,7 +13,7 @@ from speculative.trace.events import Judgement
 
 
 class StepVerify(Method):
-    """Small writes each step; big scores it from 0 to 9, and writes it again if the score is low.
+    """Small writes steps; big scores each from 0 to 9, and writes low ones again.
 
     `score` says whether the likeliest score counts, or their mean by probability. With `gate=small` small is asked first: big is
     spared where small is sure enough that the score is high. Only big can reject. A step without a readable score is rejected.

@@ -1,4 +1,4 @@
-"""Up to the big model at an uncertain token, back to the small one when big is certain."""
+"""Switches to the big model at an uncertain token, and back at a certain one."""
 
 from typing import ClassVar, Literal
 
@@ -10,7 +10,7 @@ from speculative.methods.base import Method
 
 
 class Stitch(Method):
-    """Small writes until it is uncertain of a token; big writes from there until it is certain again.
+    """Small writes until it is uncertain of a token, big until it is certain again.
 
     Uncertain and certain are measured by the entropy (nats) of a place's `top` likeliest tokens. Small's uncertain token is thrown
     away, and big writes in its place; big's first certain token stays, and small goes on after it.
@@ -49,7 +49,10 @@ class Stitch(Method):
             role = "big" if role == "small" else "small"
 
     def _switch_place(self, draft: Draft, role: str) -> int | None:
-        """Returns how many tokens of the draft stay before the other model takes over; None if it does not."""
+        """Returns how many tokens of the draft stay before the other model takes over.
+
+        Returns None if the other model does not take over.
+        """
         for place in range(len(draft.ids)):
             entropy = draft.entropy(place)
             if role == "small" and entropy > self.tau_up:

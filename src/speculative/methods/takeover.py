@@ -25,8 +25,9 @@ MOST_DOUBTS = 30
 
 
 class Takeover(Method):
-    """Small writes; big takes over where small begins a step with words of doubt, affirmation or checking.
+    """Small writes; big takes over at words of doubt, affirmation or checking.
 
+    Words at the beginning of small's step count.
     At each step small drafts `look` tokens. If their words lean to one side, big drafts as many, and `choose` says whose stay:
     big's, or small's where both lean to the same side. Checking words in the chosen text give big `check_tokens` more. After
     `doubts` steps of doubt big looks back over the chain.

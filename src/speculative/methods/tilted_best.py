@@ -1,4 +1,7 @@
-"""Several versions of a step, drawn by their reward and by how much likelier the big model finds them than the small one."""
+"""Draws one of several versions of a step by its tilted reward.
+
+The tilt is how much likelier the big model finds a version than the small one.
+"""
 
 import asyncio
 from math import exp
@@ -14,8 +17,9 @@ from speculative.methods.step_loop import is_bare
 
 
 class TiltedBest(Method):
-    """Small drafts versions of each step and one is drawn by its tilted reward; if that is low, big drafts the versions instead.
+    """Draws one of small's versions of each step by reward, or big's if that is low.
 
+    The reward of small's versions is tilted. If that of the drawn one is low, big drafts the versions instead.
     A version's tilted reward is the judge's reward, plus (big's log-probability of it minus small's) / `beta`. One version is drawn with
     probability proportional to exp(`beta` x tilted reward). If its tilted reward is below `least`, big drafts as many versions and
     one is drawn by the reward alone. With many versions this comes as near as one likes to drawing big's own by reward.

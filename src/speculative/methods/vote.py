@@ -13,13 +13,15 @@ from speculative.methods.words import split_words
 
 
 class Vote(Wrapper):
-    """Runs the inner method on several chains at once and takes over the first one with the most common answer.
+    """Runs the inner method on several chains and takes the most common answer.
 
-    Answers are counted by their value as far as that is cheap to see: 033 is 33, 0.5 is a half. No answer is no vote.
+    The chains run at once. The first one with that answer is taken over.
+    Answers are counted by their value as far as that is cheap to see: 033 is 33, 0.5 is a half. A chain without an answer has no vote.
     `answer_by`: who writes the answer of every ballot.
 
-    With `stop_early` the vote is over as soon as the chains that are still being written cannot change its answer, and with `enough` as
-    soon as so many answers are equal: then it depends on the speed of the engines which of the equal chains is taken.
+    With `stop_early` the vote is over as soon as the chains that are still being written cannot change its answer. With
+    `enough` it is over as soon as that many answers are equal. Then the speed of the engines decides which of the equal
+    chains is taken.
 
     With `plans` each chain has a strategy behind its problem.
 
@@ -57,19 +59,22 @@ class Vote(Wrapper):
         await chain.become(next(child for child, vote in votes.items() if vote == winner))
 
     def _is_decided(self, counted: Counter[str], running: int) -> bool:
-        """Returns whether the vote may stop while so many chains are still being written."""
+        """Returns whether the vote may stop with `running` chains still being written."""
         first, second = [*(votes for _, votes in counted.most_common(2)), 0, 0][:2]
         return (self.enough is not None and first >= self.enough) or (self.stop_early and first > second + running)
 
 
 def count_key(text: str) -> str:
-    """What an answer is counted by, which is all of its text where no part says that it is the answer."""
+    """Returns the text by which an answer is counted.
+
+    This is the whole text where no part says that it is the answer.
+    """
     found = extract_answer(text)
     return normalize_answer(text if found is None else found)
 
 
 def answered_by(method: Method, role: str) -> Method:
-    """The method, and all that it is put around, with another one to answer."""
+    """Returns the method and its inner methods with another role to answer."""
     update: dict[str, Any] = {"answer_by": role}
     if isinstance(method, Wrapper):
         update["inner"] = answered_by(method.inner, role)

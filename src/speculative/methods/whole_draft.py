@@ -1,4 +1,7 @@
-"""Whole chains by the small model, of which the big one takes the best or writes its own."""
+"""Drafts whole chains with the small model.
+
+The big model takes the best of them or writes its own.
+"""
 
 from typing import ClassVar
 
@@ -11,7 +14,7 @@ from speculative.methods.step_loop import is_bare
 
 
 class WholeDraft(Method):
-    """Small drafts several whole chains; big chooses one, or none and thinks for itself.
+    """Small drafts several whole chains; big takes one or thinks for itself.
 
     Only chains that come to their own end are chosen from, and of chains with the same text one.
 

@@ -1,4 +1,4 @@
-"""Lists of words, as a method's parameter holds them, and texts in which they occur."""
+"""Reads lists of words from a method's parameter, and counts them in texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ def split_words(listed: str) -> tuple[str, ...]:
 
 
 def count_words(text: str, listed: str) -> int:
-    """Counts the places where a word of the list begins in a text, whatever its case. `check` is also found in `checking`."""
+    """Counts the places where a word of the list begins in a text.
+
+    Case does not matter. `check` is also found in `checking`.
+    """
     pattern = _pattern(listed)
     return len(pattern.findall(text)) if pattern else 0
 

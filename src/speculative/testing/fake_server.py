@@ -32,7 +32,7 @@ Piece = tuple[int, Completion, int, int]
 class Fault(Struct, frozen=True):
     """Describes what goes wrong in one call, after how many tokens.
 
-    `status`: the call is answered with that status (and Retry-After). `garbage`: something that is no JSON. `half`: half a JSON, and
+    `status`: the call is answered with that status (and Retry-After). `garbage`: a text that is not JSON. `half`: half a JSON, and
     the end. `close`: the connection closes. `error`: an error in the middle of the stream. `stall`: nothing for `seconds`.
     `ping`: comments, empty lines and empty events for `seconds`, and then the connection closes. `said`: the error's message.
     """
@@ -351,7 +351,10 @@ class FakeServer:
         return {"choices": [{"index": 0, "token_ids": ids, "logprobs": logprobs}], "usage": {}}
 
     async def _first_logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answers for one token after a prompt, with the log-probabilities of the ids that were asked for."""
+        """Answers a call for one token with the log-probabilities of requested ids.
+
+        The token follows a prompt.
+        """
         wanted: list[int] = body["logprob_token_ids"]
         prompt = body["prompt"]
         scores = await self.engine.score([prompt] * len(wanted), [[number] for number in wanted], key="", stats=CallStats())
@@ -360,7 +363,10 @@ class FakeServer:
         return {"choices": [choice], "usage": {"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": len(prompt) - 1}}}
 
     async def _replied(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answers a chat with a reply to the whole conversation. Its tokens are not told, but counted."""
+        """Answers a chat with a reply to the whole conversation.
+
+        The tokens of the reply are counted but not listed.
+        """
         prompt = encode_parts(self.engine.tokenizer, self._templated(body))
         limit = body["max_completion_tokens" if self.renames_limit else "max_tokens"]
         end = self.engine.tokenizer.special_token_id("<|im_end|>")
@@ -373,7 +379,10 @@ class FakeServer:
         return {"choices": [choice], "usage": usage}
 
     async def _generated(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answers `/inference/v1/generate` as vLLM does, with garbage in the rows of `in_cache` positions, or without those rows."""
+        """Answers `/inference/v1/generate` as vLLM does.
+
+        The rows of `in_cache` positions hold garbage, or are missing.
+        """
         ids, count = body["token_ids"], body["sampling_params"]["prompt_logprobs"]
         (values,) = await self.engine.score([ids[:1]], [ids[1:]], key="", stats=CallStats(), top=count)
         rows: list[Any] = [None]
@@ -387,7 +396,10 @@ class FakeServer:
         return {"choices": [{"index": 0, "token_ids": [1]}], "prompt_logprobs": rows, "usage": usage}
 
     async def _pooled(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Answers `/pooling`: a number for each text, or one for each of its tokens where the model pools by steps."""
+        """Answers `/pooling` with a number for each text.
+
+        A model that pools by steps gives a number for each token of a text.
+        """
         engine: Any = self.engine
         texts: list[list[int]] = body["input"]
         rewards = await engine.reward(texts, key="", stats=CallStats())

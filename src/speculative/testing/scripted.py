@@ -218,7 +218,10 @@ class ScriptedEngine:
 
 
 def _seed(decoding: Decoding, place: int = 0, number: int = 0) -> int:
-    """Returns the seed that the script gets; a call that goes on from another one has that one's."""
+    """Returns the seed that the script gets.
+
+    A call that continues another one has the seed of that one.
+    """
     seed, place, number, _ = decoding.resumes or (decoding.seed, place, number, 0)
     return seed + 7919 * place + 104729 * number
 

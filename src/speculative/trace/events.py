@@ -1,5 +1,6 @@
-"""Events: one small struct for each thing that can happen to a chain. All events of one chain, in order, are its trace.
+"""Defines events, a small struct for each thing that can happen to a chain.
 
+All events of one chain, in order, are its trace.
 `at` is the time when an event was recorded, in seconds since the chain began. `call` is the engine's work and its cost.
 """
 
@@ -48,8 +49,9 @@ class Proposal(Struct, frozen=True, gc=False):
 
 
 class Judgement(Struct, frozen=True, gc=False):
-    """A judgement of a draft: its score, the threshold that it was held against, and the role that gave the score.
+    """The score of a draft, its threshold, and the role that gave the score.
 
+    The score is compared with the threshold.
     `threshold` is None where the best of several drafts is taken; `role` is None where the method computed the score.
     """
 
@@ -100,8 +102,9 @@ class Drafted(Event, frozen=True, kw_only=True):
 
 
 class Scored(Event, frozen=True, kw_only=True):
-    """Drafts were scored. `logprobs` (nats) has one for each token; `digest` identifies the scored text for a replay.
+    """Drafts were scored. `logprobs` (nats) has one number for each token.
 
+    `digest`: identifies the scored text for a replay.
     `tops`: the most likely tokens at each of their places, if they were asked for.
     """
 
@@ -122,9 +125,10 @@ class Rewarded(Event, frozen=True, kw_only=True):
 
 
 class Asked(Event, frozen=True, kw_only=True):
-    """A side question. `after`: the draft that it was asked about, None for the chain's end.
+    """A model was asked a side question.
 
-    `choices`: the texts whose log-probabilities the completions tell as `choice_logprobs`.
+    `after`: the draft that it was asked about, None for the chain's end.
+    `choices`: the texts whose log-probabilities the completions hold as `choice_logprobs`.
     """
 
     call: Call
@@ -137,8 +141,9 @@ class Asked(Event, frozen=True, kw_only=True):
 
 
 class Accepted(Event, frozen=True, kw_only=True):
-    """Drafts entered the chain: `drafts` are those from its end to the accepted one. `judgement` is the reason, if there is one.
+    """Drafts entered the chain: `drafts` from its end to the accepted one.
 
+    `judgement`: the reason, if there is one.
     `cut`: the tokens and the characters of the last one that entered; None for all of it.
     """
 
@@ -148,7 +153,7 @@ class Accepted(Event, frozen=True, kw_only=True):
 
 
 class Rejected(Event, frozen=True, kw_only=True):
-    """Drafts were rejected. `judgement` is the score behind the reason, if there is one."""
+    """Drafts were rejected. `judgement`: the score behind the reason, if any."""
 
     drafts: tuple[int, ...]
     reason: str
@@ -156,14 +161,17 @@ class Rejected(Event, frozen=True, kw_only=True):
 
 
 class Inserted(Event, frozen=True, kw_only=True):
-    """Text that no model wrote was added. If the chain had ended, the end is taken back."""
+    """Text that no model wrote was added, which takes back any end of the chain."""
 
     text: str
     phase: Phase
 
 
 class Rewound(Event, frozen=True, kw_only=True):
-    """Text was taken back; `pieces` is the number of pieces that are left, `entries` that of pieces and notes together."""
+    """Text was taken back; `pieces` is the number of pieces that are left.
+
+    `entries`: the number of pieces and notes together that are left.
+    """
 
     pieces: int
     entries: int | None = None
@@ -178,8 +186,9 @@ class Prefilled(Event, frozen=True, kw_only=True):
 
 
 class Cancelled(Event, frozen=True, kw_only=True):
-    """A call was cancelled, or failed with `error`. Its tokens are discarded unless `proposal` is accepted later.
+    """A call was cancelled, or failed with `error`.
 
+    Its tokens are discarded unless `proposal` is accepted later.
     `proposal` is the text that it had written. `lost` is True if its server is gone.
     """
 
@@ -192,7 +201,10 @@ class Cancelled(Event, frozen=True, kw_only=True):
 
 
 class Degraded(Event, frozen=True, kw_only=True):
-    """The server of a role is gone (`error`); from here on the engine of `survivor` serves the calls for that role."""
+    """A role's server is gone (`error`); the engine of `survivor` serves its calls.
+
+    This holds for all later calls of the role.
+    """
 
     role: str
     survivor: str
@@ -200,7 +212,10 @@ class Degraded(Event, frozen=True, kw_only=True):
 
 
 class Noted(Event, frozen=True, kw_only=True):
-    """Text was added to the prompt of one role that is no text of the chain: so many `tokens` of that role's model."""
+    """A note was added to the prompt of one role, outside the text of the chain.
+
+    `tokens`: its length in tokens of that role's model.
+    """
 
     role: str
     text: str
@@ -226,14 +241,20 @@ class Became(Event, frozen=True, kw_only=True):
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The thinking was ended from outside, or for lack of room; `finish` is the finish reason that follows."""
+    """The thinking was ended from outside, or for lack of room.
+
+    `finish`: the finish reason that follows.
+    """
 
     reason: str
     finish: FinishReason
 
 
 class Answered(Event, frozen=True, kw_only=True):
-    """The thinking was closed and the answer written. `cue` is the answer's beginning that no model wrote."""
+    """The thinking was closed and the answer written.
+
+    `cue`: the beginning of the answer, which no model wrote.
+    """
 
     call: Call
     seed: int

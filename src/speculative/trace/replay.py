@@ -29,7 +29,9 @@ ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top",
 
 
 class ReplayEngine:
-    """The engine of one role, replayed from a trace. Completions are found by their seed, which is unique to a place in the tree.
+    """Replays the engine of one role from a trace.
+
+    Completions are found by their seed, which is unique to a place in the tree.
 
     `like` provides the vocabulary, which must be that of the trace. A call that the trace does not hold raises `ReplayMismatchError`: the
     method or its parameters differ from those of the trace.
@@ -102,7 +104,10 @@ class ReplayEngine:
         """Does nothing: a replay holds no resources."""
 
     async def _warm_up(self, stats: CallStats) -> list[Completion]:
-        """Returns the next warm-up of the trace; after the last, waits until it is cancelled."""
+        """Returns the next warm-up of the trace.
+
+        After the last one it waits until it is cancelled.
+        """
         if not self._warmed:
             await asyncio.get_running_loop().create_future()
         call, found = self._warmed.pop(0)
@@ -147,7 +152,10 @@ class ReplayEngine:
 
 
 def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding) -> bool:
-    """Returns True if completions may come from such a call. A server may have written more than they hold."""
+    """Returns True if completions may come from such a call.
+
+    A server may have written more than they hold.
+    """
     paid = found if decoding.temperature > 0 else found[:: decoding.n]  # the others are copies
     lacking = sum(max(0, decoding.max_tokens - len(one.ids)) for one in paid if one.finish == "length" and not decoding.stop)
     if lacking and lacking > call.produced_tokens - sum(one.produced for one in paid):

@@ -1,5 +1,6 @@
-"""The state of a chain as a fold over its events: the pieces of its text, and its usage.
+"""Computes the state of a chain, its pieces of text and its usage, from events.
 
+The state is a fold over the events.
 The chain applies every event to its ledger as it happens, and a saved trace applies the same events again: text and
 usage have one source.
 """
@@ -16,9 +17,11 @@ from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
-    """A run of text with one author. `kept` counts its produced tokens; `ends` is True if the last one ended the phase.
+    """A run of text with one author.
 
-    `note_for`: the role in whose prompt alone it stands; then it is no text of the chain.
+    `kept` counts its produced tokens. `ends` is True if the last one ended the phase.
+
+    `note_for`: the role in whose prompt alone it stands; then it does not belong to the text of the chain.
     """
 
     author: str
@@ -31,7 +34,10 @@ class Piece(Struct, frozen=True):
 
     @classmethod
     def of(cls, author: str, proposal: Proposal, cut: tuple[int, int] | None = None) -> Piece:
-        """Returns a proposal as it enters the text, or its beginning: so many tokens and characters."""
+        """Returns a proposal, or its beginning, as a piece of the text.
+
+        `cut`: the tokens and the characters of the beginning; None for all of the proposal.
+        """
         if cut:
             tokens, characters = cut
             return cls(author, proposal.text[:characters], proposal.completion.ids[:tokens], tokens, proposal.phase)
@@ -116,7 +122,7 @@ class Ledger:
 
     @property
     def answered(self) -> bool:
-        """Whether the answer has begun."""
+        """True if the answer has begun."""
         return bool(self.pieces) and self.pieces[-1].phase == "answer"
 
     @property

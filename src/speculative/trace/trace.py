@@ -1,5 +1,6 @@
-"""A trace: all events of one chain, in order. Usage, text and pictures are computed from it alone.
+"""Saves and reads traces: all events of one chain, in order.
 
+Usage, text and pictures are computed from a trace alone.
 On disk: JSON lines. The first is a header with the version, then one event a line (docs/trace.md).
 """
 
@@ -33,7 +34,10 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 class Trace:
-    """Events of one chain. Two traces are equal when their events are. `version` is that of the file they were read from."""
+    """The events of one chain.
+
+    Two traces are equal when their events are. `version` is that of the file from which they were read.
+    """
 
     def __init__(self, events: list[AnyEvent], version: int = VERSION) -> None:
         self.events, self.version = events, version
@@ -80,7 +84,10 @@ class Trace:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the chain; of one that was interrupted, until the last event that is known."""
+        """Wall time of the chain in seconds.
+
+        An interrupted chain is measured until its last known event.
+        """
         return self.ended.seconds if self.ended else max((event.at for event in self.walk()), default=0.0)
 
     @property
@@ -104,7 +111,7 @@ class Trace:
                 yield from Trace(event.events).walk()
 
     def timeless(self) -> list[Any]:
-        """Returns the events without times, which are equal for two runs that did the same."""
+        """Returns the events without times, equal for two runs that did the same."""
         return [_without_times(msgspec.to_builtins(event)) for event in self.events]
 
     def dump(self) -> bytes:
@@ -118,7 +125,9 @@ class Trace:
 
     @classmethod
     def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
-        """Reads a saved trace of this or an older version. Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
+        """Reads a saved trace of this or an older version.
+
+        Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
 
         `-` is standard input.
         `warn`: called with a message, instead of an error, when only the last line is cut off; that line is left out.

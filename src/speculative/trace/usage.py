@@ -1,4 +1,4 @@
-"""What chains cost, by role, and the big model's share of it."""
+"""Counts the cost of chains by role, and the big model's share of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from msgspec import Struct, structs
 
 
 class Usage(Struct):
-    """Tokens and seconds of one role. `seconds` is the sum of its calls; produced = kept + discarded."""
+    """Tokens and seconds of one role.
+
+    `seconds` is the sum of its calls. Produced tokens = kept + discarded.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -39,6 +42,6 @@ def all_roles(usage: Mapping[str, Usage], field: str) -> float:
 
 
 def big_model_share(usage: Mapping[str, Usage], field: str) -> float | None:
-    """Returns the big model's part of the tokens of one field, or None if there are none."""
+    """Returns the big model's part of one field's tokens, or None without tokens."""
     total = all_roles(usage, field)
     return getattr(usage["big"], field) / total if total and "big" in usage else (0.0 if total else None)
