@@ -95,6 +95,7 @@ def test_an_answer_does_not_hang_on_the_state_that_a_chain_is_in() -> None:
         assert drawn.result(last) == drawn.guess(last) == drawn.answer
 
 
+@pytest.mark.slow
 def test_the_three_sets_share_no_structure_and_mix_all_families_at_all_levels() -> None:
     benchmark, tuning = (held_out(split) for split in ("benchmark", "tuning"))
     sets = [{drawn.structure for drawn in each} for each in (benchmark, tuning)]
@@ -244,6 +245,7 @@ def test_drills_are_right() -> None:
     assert all(reckon(int(left), sign, int(right)) == int(result) for left, sign, right, result in equations)
 
 
+@pytest.mark.slow
 def test_chains_have_hundreds_of_tokens_and_a_step_ends_in_one() -> None:
     pytest.importorskip("tokenizers")
     from training.tunnel import tokenizer

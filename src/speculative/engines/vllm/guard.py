@@ -37,10 +37,18 @@ GRACE = 10.0
 
 
 def process_tree(pid: int) -> list[int]:
-    """Returns a process and all its descendants."""
-    with contextlib.suppress(psutil.Error):
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    return [pid]
+    """Returns a process and all its descendants.
+
+    `Process.children` is not used: it compares times of the wall clock, and finds nothing where that clock was set meanwhile.
+    """
+    children: dict[int, list[int]] = {}
+    for number in psutil.pids():
+        with contextlib.suppress(psutil.Error):
+            children.setdefault(psutil.Process(number).ppid(), []).append(number)
+    tree = [pid]
+    for parent in tree:
+        tree += children.get(parent, ())
+    return tree
 
 
 def start_time(pid: int) -> float | None:
