@@ -253,7 +253,7 @@ def test_mistakes_are_one_line(folder):
     told = mistake(folder, *model, "swich_ratio=4", "--tasks", "aime24_nofigures")
     assert "unknown model argument 'swich_ratio'; did you mean 'switch_ratio'" in told
     told = mistake(folder, *model, "data=own", "--tasks", "aime24_nofigures")
-    assert "data own: the folder has no aime24_nofigures.jsonl" in told
+    assert "data own must hold aime24_nofigures.jsonl" in told
     told = mistake(folder, *model, "method=big_only", "--tasks", "likely_here", "--include_path", "own")
     assert "likely_here: it asks how likely given texts are (loglikelihood)" in told
 

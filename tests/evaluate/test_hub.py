@@ -118,8 +118,8 @@ def test_every_public_data_set_is_read(hub, tmp_path):
 def test_a_data_set_that_cannot_be_loaded_is_an_error(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(Hub, "gated", frozenset({"Idavidrein/gpqa"}))
     gate = loaded(tmp_path, ["gpqa_diamond"], HF_ENDPOINT=hub)["gpqa_diamond"]
-    assert "Idavidrein/gpqa cannot be had" in gate
+    assert "Idavidrein/gpqa cannot be loaded" in gate
     assert "set HF_TOKEN" in gate
     offline = loaded(tmp_path, ["aime24"], HF_ENDPOINT=hub, HF_HUB_OFFLINE="1")["aime24"]
-    assert "Maxwell-Jia/AIME_2024 cannot be had" in offline
+    assert "Maxwell-Jia/AIME_2024 cannot be loaded" in offline
     assert "name a file with --data" in offline
