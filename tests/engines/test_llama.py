@@ -137,6 +137,8 @@ async def test_chunks_of_one_token_get_through_characters_of_several(llama_pair,
     written = []
 
     class Chunks(Method):
+        append_only = False
+
         async def run(self, chain):
             mark = chain.checkpoint()
             for size in (1, 2, 3):
