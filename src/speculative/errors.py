@@ -135,7 +135,7 @@ class EngineBusyError(EngineError):
 class EngineRefusedError(EngineError):
     """The server rejected the call, for example for a wrong key or model.
 
-    `status`: the HTTP status, 0 if there is none.
+    `status`: the HTTP status, or 0 without an HTTP reply.
     """
 
     status: int = 0

@@ -1,4 +1,4 @@
-"""What verbs can do beyond writing: cuts, predicates, soft judgements, rewards, notes. Each decides the same at a replay."""
+"""Tests the options of the verbs: cuts, predicates, soft judgements, rewards, notes. Each decides the same at a replay."""
 
 from __future__ import annotations
 

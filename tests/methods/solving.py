@@ -1,4 +1,4 @@
-"""What the tests of the methods share: one chain by a scripted pair, and who wrote which of its text."""
+"""Helps the tests of the methods: one chain by a scripted pair, and who wrote which of its text."""
 
 from __future__ import annotations
 

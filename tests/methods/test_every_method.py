@@ -1,4 +1,4 @@
-"""What every method keeps, whatever the models say and however fast they are."""
+"""Tests the promises of every method, with hostile models and engines of any speed."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ FAR = 70_000
     ids=["header", "headers", "path", "endless header", "endless path", "tls", "word", "no colon", "tunnel", "bad chunk", "lines"],
 )
 def test_the_service_survives_broken_and_giant_requests(served, sent):
-    """What is too large is taken or refused; docs/serving.md shows the proxy that bounds it."""
+    """The service takes or refuses a request that is too large; docs/serving.md shows the proxy that bounds it."""
     with connected(served) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(sent)

@@ -120,7 +120,7 @@ def lay_out(documents: deque[Encoded], rows: Rows, marks: tuple[int, int] | None
 
 @dataclass(frozen=True)
 class Course:
-    """What a model reads: fixed by a seed. Within `ripe` steps the mix changes from easy to whole.
+    """The documents that a model reads, fixed by a seed. Within `ripe` steps the mix changes from easy to whole.
 
     `slips` is a file of real wrong steps, which may still be in the making when the training begins; `hard` one of
     steps that are hard for small.
@@ -168,7 +168,7 @@ def ask(rng: random.Random, hard: Sequence[tuple[int, tuple[bool, ...]]]) -> Spa
 
 
 KNOWN: dict[Path, list[object]] = {}
-"""What was read from files, once a process."""
+"""Files that this process has read."""
 
 
 def wait_for(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from training.tunnel.stories import LETTERS
 
 @dataclass(frozen=True)
 class Condition:
-    """What is asked of a number."""
+    """A condition that a number fulfils or not."""
 
     kind: str  # even, odd, above, below, multiple, digits
     bound: int = 0
@@ -42,7 +42,7 @@ class Condition:
                 return sum(map(int, str(n))) > self.bound
 
     def said(self, n: int, holds: bool) -> str:
-        """What a step says of a number."""
+        """Returns the words of a step about a number."""
         no = "" if holds else "not "
         match self.kind:
             case "even" | "odd":

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
-"""What an engine can do beyond writing.
+"""Names an ability of an engine beyond writing.
 
 `continue`: goes on from any prefix. An engine without it replies to whole conversations only. `ids`: takes and gives token ids.
 `logprobs`: of the written tokens. `top`: the most likely tokens at each place, of completions and of scores. `choices`: the

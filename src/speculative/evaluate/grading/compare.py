@@ -219,7 +219,7 @@ def _bags(gold: list[Form], answer: list[Form], mathematics: Mathematics) -> str
     if sum(isinstance(item, Bag) for item in gold) != sum(isinstance(item, Bag) for item in answer):
         return "a set within a set instead of its values, or vice versa"
     for one in gold:
-        # a set within a list is no value of it, not even one of a single value
+        # a set within a list matches another set only, also where it holds a single value
         alike = (other for other in answer if isinstance(other, Bag) == isinstance(one, Bag))
         found = next((other for other in alike if not mismatch_reason(one, other, mathematics)), None)
         if found is None:
