@@ -90,7 +90,7 @@ Every call to an engine is in exactly one event, as `call`. The sum over all `ca
 One object. `trace` holds the version and the events of the file; `usage` is by role, in tokens, and
 `produced_tokens = kept_tokens + discarded_tokens`; `seconds` is wall time, `usage[role].seconds` the sum of that role's calls.
 `finish_reason` is null if the chain was interrupted. `text` is the text after the thinking, `answer` the content of its last
-`\\boxed{{…}}` (null if there is none).
+`\\boxed{{…}}`, or null without a box.
 
 """
 
