@@ -21,6 +21,7 @@ import speculative
 from speculative.chain.chain import Chain
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.methods.base import Method
+from speculative.methods.registry import names, registered
 from speculative.pair import Pair
 from speculative.problem import Problem, Sampling
 from speculative.runner import run
@@ -35,10 +36,9 @@ WILD = Sampling(temperature=2.0)
 """So hot that what a model says without end is no loop."""
 
 METHODS = [
-    *((name, ()) for name in ("big_only", "logprob_subselect", "placeholder", "random_switch", "small_only", "spec_rewrite")),
-    *(("random_switch", (name,)) for name in ("early_exit", "vote")),
+    *((name, ()) for name in names() if "judge" not in registered()[name].needs),
+    *(("random_switch", (name,)) for name in names(wrappers=True)),
 ]
-"""Methods whose calls vLLM counts as we do. It counts a token for every score, and takes at most four stop strings."""
 SEVERAL = ("logprob_subselect",)
 """Methods that ask for several completions in one call: a server counts each of them as a request with a prompt of its own."""
 
