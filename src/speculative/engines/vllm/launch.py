@@ -143,7 +143,8 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
         """
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": read_secret("HF_TOKEN")}
         own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
-        return {"VLLM_MAX_STOP_STRINGS": "256", **own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
+        ours = {"VLLM_MAX_STOP_STRINGS": "256", **own, "VLLM_NO_USAGE_STATS": "1"}
+        return ours | {name: value for name, value in chosen.items() if value}
 
 
 def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:
