@@ -4,7 +4,7 @@ import pytest
 from strategies import chain_of, scripted_pair
 
 import speculative
-from speculative.chain.chain import MAX_ANSWER_PARTS
+from speculative.chain.writer import MAX_ANSWER_PARTS
 from speculative.trace.events import TextDelta
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
@@ -15,7 +15,7 @@ from speculative.chain.reply import Reply
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule
 from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
-from speculative.errors import ChainStateError
+from speculative.errors import ChainStateError, UsageError
 from speculative.prompts import Question
 from speculative.trace.events import Asked, Call, Drafted, Judgement, Prefilled, Rejected, Rewarded, Scored
 
@@ -27,10 +27,25 @@ NO_ROOM = Completion((), "no room")
 
 
 class Proposer:
-    """Makes drafts, scores and replies."""
+    """Makes drafts, scores and replies.
 
-    def __init__(self, parts: ChainParts) -> None:
+    `max_drafts`: the most drafts that one call may ask for, or None.
+    """
+
+    def __init__(self, parts: ChainParts, max_drafts: int | None = None) -> None:
+        self.max_drafts = max_drafts
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
+
+    def check_count(self, wanted: int) -> None:
+        """Raises `UsageError` if one call asks for too many drafts."""
+        if self.max_drafts is not None and wanted > self.max_drafts:
+            raise UsageError(f"draft: a call may ask for at most {self.max_drafts} drafts here, got {wanted}; draw fewer at once")
+
+    def scorable(self, verb: str, role: str, drafts: list[Draft]) -> list[Draft]:
+        """Returns the drafts. Raises `ChainStateError` unless the role can score them all."""
+        self._contexts.of(role)
+        self._parts.drafts.check_scorable(drafts, verb)
+        return drafts
 
     async def answer_draft(self, role: str, after: Draft) -> Draft:
         self._parts.drafts.check_open(after, "answer")
@@ -212,6 +227,36 @@ class Proposer:
         if drafts:
             self._parts.drafts.drop(drafts)
             self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
+
+    def reject_all(self, drafts: Sequence[Draft], reason: str, judgement: Judgement | None = None) -> None:
+        """Rejects drafts and the drafts that follow them, and cancels the work on them."""
+        lost = self._parts.drafts.with_descendants(drafts)
+        for pending in (self._parts.pending, self._parts.questions):
+            pending.cancel(lambda other: other in lost)
+        self.reject([other for other in self._parts.drafts.open.values() if other in lost], reason, judgement)
+
+    def settle(self, path: Sequence[Draft], *, keep_descendants: bool) -> list[asyncio.Task[Any]]:
+        """Takes accepted drafts out of the tree, and rejects all others.
+
+        Returns the cancelled calls, to be waited for.
+
+        Args:
+            path: The accepted drafts, from the chain's end down.
+            keep_descendants: Drafts that follow the last one stay open, and so does the work on them.
+        """
+        drafts = self._parts.drafts
+        kept = drafts.with_descendants([path[-1]]) if keep_descendants else set[Draft]()
+        decided = set(path)
+        drafts.take(path)
+
+        def is_lost(other: Draft | None) -> bool:
+            return other not in kept
+
+        cancelled = self._parts.pending.cancel(is_lost)
+        self._parts.questions.cancel(lambda other: other is not None and (other in decided or other not in kept))
+        self.reject([other for other in drafts.open.values() if is_lost(other)], "another draft was accepted")
+        drafts.reparent_all(path[-1])
+        return cancelled
 
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
         """Opens the drafts of a call.
