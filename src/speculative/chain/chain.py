@@ -25,7 +25,7 @@ from speculative.chain.forgotten import unstarted_task
 from speculative.chain.options import AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import wait_cancelled
-from speculative.chain.proposer import Proposer
+from speculative.chain.proposer import MAX_ANSWER_PARTS, Proposer
 from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
 from speculative.chain.steps import STEP, Steps
@@ -55,10 +55,6 @@ from speculative.trace.trace import Trace
 
 Watcher = Callable[["Chain"], Awaitable[None]]
 """Called with a chain after a step of it is complete."""
-
-
-MAX_ANSWER_PARTS = 32
-"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
 
 
 class Chain:
@@ -242,7 +238,8 @@ class Chain:
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer.
 
-        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft.
+        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft. Where the model thinks again in that answer,
+        the draft is its last part, and the parts before it are accepted and rejected with it.
         """
         check_type("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.node is self.parts.drafts.end):
@@ -551,7 +548,7 @@ class Chain:
         check_type("reject", Judgement, "a judgement", judgement=judgement)
         drafts = drafts_of("reject", "draft", draft)
         check_type("reject", str, "a text", reason=reason)
-        lost = self.parts.drafts.with_descendants(drafts)
+        lost = self.parts.drafts.with_descendants(draft.answer_start for draft in drafts)
         for pending in (self.parts.pending, self.parts.questions):
             pending.cancel(lambda other: other in lost)
         self.proposer.reject([other for other in self.parts.drafts.open.values() if other in lost], reason, judgement)
