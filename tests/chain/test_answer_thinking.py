@@ -4,7 +4,7 @@ import pytest
 from strategies import Verbs, chain_of, check_books, scripted_pair
 
 import speculative
-from speculative.chain.proposer import MAX_ANSWER_PARTS
+from speculative.chain.options import MAX_ANSWER_PARTS
 from speculative.runner import run
 from speculative.trace.events import TextDelta
 from speculative.trace.replay import ReplayEngine

@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
-from speculative.chain.options import AskOptions, WriteOptions
+from speculative.chain.options import MAX_ANSWER_PARTS, AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import PendingCall
 from speculative.chain.reply import Reply
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule
 from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
-from speculative.errors import ChainStateError
+from speculative.errors import ChainStateError, UsageError
 from speculative.prompts import Question
 from speculative.trace.events import Asked, Call, Drafted, Judgement, Phase, Prefilled, Rejected, Rewarded, Scored
 
 CallResult = tuple[list[Completion], Call] | None
 """The completions of a call and its cost; None if `accept` or `reject` cancelled it."""
 
-MAX_ANSWER_PARTS = 32
-"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
-
 NO_ROOM = Completion((), "no room")
 """Stands for the completion of a call that was not made."""
 
 
 class Proposer:
-    """Makes drafts, scores and replies."""
+    """Makes drafts, scores and replies.
 
-    def __init__(self, parts: ChainParts) -> None:
+    `max_drafts`: the most drafts that one call may ask for, or None.
+    """
+
+    def __init__(self, parts: ChainParts, max_drafts: int | None = None) -> None:
+        self.max_drafts = max_drafts
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
 
-    async def answer_draft(self, role: str, after: Draft) -> Draft:
-        """Drafts an answer, and the thinking in it; each part follows the one before.
+    def check_count(self, wanted: int) -> None:
+        """Raises `UsageError` if one call asks for too many drafts."""
+        if self.max_drafts is not None and wanted > self.max_drafts:
+            raise UsageError(f"draft: a call may ask for at most {self.max_drafts} drafts here, got {wanted}; draw fewer at once")
 
-        Returns the last part.
+    def scorable(self, verb: str, role: str, drafts: list[Draft]) -> list[Draft]:
+        """Returns the drafts. Raises `ChainStateError` unless the role can score them all."""
+        self._contexts.of(role)
+        self._parts.drafts.check_scorable(drafts, verb)
+        return drafts
+
+    async def answer_draft(self, role: str, after: Draft) -> Draft:
+        """Drafts an answer, and the thinking in it.
+
+        Each part follows the one before. Returns the last part; the others are accepted and rejected with it.
         """
         self._parts.drafts.check_open(after, "answer")
         if after.phase == "answer":
@@ -231,6 +243,39 @@ class Proposer:
         if drafts:
             self._parts.drafts.drop(drafts)
             self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
+
+    def reject_all(self, drafts: Sequence[Draft], reason: str, judgement: Judgement | None = None) -> None:
+        """Rejects drafts, the parts of their answers and the drafts that follow them.
+
+        Cancels the work on them.
+        """
+        lost = self._parts.drafts.with_descendants(draft.answer_start for draft in drafts)
+        for pending in (self._parts.pending, self._parts.questions):
+            pending.cancel(lambda other: other in lost)
+        self.reject([other for other in self._parts.drafts.open.values() if other in lost], reason, judgement)
+
+    def settle(self, path: Sequence[Draft], *, keep_descendants: bool) -> list[asyncio.Task[Any]]:
+        """Takes accepted drafts out of the tree, and rejects all others.
+
+        Returns the cancelled calls, to be waited for.
+
+        Args:
+            path: The accepted drafts, from the chain's end down.
+            keep_descendants: Drafts that follow the last one stay open, and so does the work on them.
+        """
+        drafts = self._parts.drafts
+        kept = drafts.with_descendants([path[-1]]) if keep_descendants else set[Draft]()
+        decided = set(path)
+        drafts.take(path)
+
+        def is_lost(other: Draft | None) -> bool:
+            return other not in kept
+
+        cancelled = self._parts.pending.cancel(is_lost)
+        self._parts.questions.cancel(lambda other: other is not None and (other in decided or other not in kept))
+        self.reject([other for other in drafts.open.values() if is_lost(other)], "another draft was accepted")
+        drafts.reparent_all(path[-1])
+        return cancelled
 
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
         """Opens the drafts of a call.

@@ -13,8 +13,8 @@ from msgspec import structs
 
 from speculative.chain.budget import TokenLimit
 from speculative.chain.calls import EngineCall, derive_seed, kept_text
-from speculative.chain.drafts import Draft, TreeNode
-from speculative.chain.options import WriteOptions
+from speculative.chain.drafts import Draft, TreeNode, joined
+from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule, tokens_within
@@ -126,6 +126,27 @@ class Writer:
         if phase == "thinking" and draft.finish in ("length", "context"):
             self._parts.ending.finish = draft.finish
         return draft
+
+    async def whole_answer(self, role: str) -> Draft:
+        """Writes all parts of the answer.
+
+        Cues an answer if a budget ended the thinking.
+        """
+        ending, drafts = self._parts.ending, self._parts.drafts
+        if ending.stopped_raw:  # a raw text that its stop string ended has no answer apart
+            return self.empty_draft(role, "answer")
+        dialect = self._contexts.of(self._parts.failover.role_for(role)).dialect
+        cue = dialect.answer_cue if ending.finish in ("length", "loop", "context") else ""
+        parts = list[Draft]()
+        following: tuple[str, Phase] | None = (cue, "answer")
+        while following:
+            if len(parts) == MAX_ANSWER_PARTS:
+                ending.finish = "loop" if ending.finish == "stop" else ending.finish
+                break
+            node, number, told = drafts.end.new_child(f"answer {role}"), drafts.new_numbers(1), list[str]()
+            parts.append(await self._parts.failover.run(role, partial(self.answer, node, number, *following, told)))
+            following = self.following(parts[-1])
+        return joined([part for part in parts if part.phase == "answer"])
 
     def cut(self, draft: Draft, tokens: int | None, characters: int | None) -> tuple[int, int] | None:
         """Shortens a draft to its first tokens or characters.
