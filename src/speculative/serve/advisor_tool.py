@@ -1,4 +1,4 @@
-"""Reads the advisor tool that clients send in `tools`: the method `advisor` answers it."""
+"""Reads the advisor tool of clients: the method `advisor` answers it."""
 
 from __future__ import annotations
 
