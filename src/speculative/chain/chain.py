@@ -213,7 +213,7 @@ class Chain:
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer.
 
-        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft.
+        Cues an answer if a budget ended the thinking. After a draft it stays a draft: its last part, if there is more thinking in it.
         """
         check_type("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.node is self.parts.drafts.end):

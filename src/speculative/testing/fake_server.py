@@ -204,7 +204,7 @@ class FakeServer:
                 if body.get("return_progress") and self.cached:
                     await self._tell(response, progress_message(len(prefixes[0])))
             for piece in pieces:
-                for said in speech.messages(*piece[2:]) if speech else [self._said(piece, decoding)]:
+                for said in speech.messages(*piece[2:]) if speech else [self._said(piece, decoding, body)]:
                     await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
@@ -311,7 +311,7 @@ class FakeServer:
     def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaCppStream:
         return LlamaCppStream(self.engine.tokenizer, whole, body["stop"], len(body["prompt"]), cached=self.cached)
 
-    def _said(self, piece: Piece, decoding: Decoding) -> dict[str, Any]:
+    def _said(self, piece: Piece, decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
         index, whole, start, end = piece
         last = end >= len(whole.ids)
         ending = [whole.end_id] if last and whole.end_id is not None else []
@@ -335,7 +335,9 @@ class FakeServer:
                 named = [{f"token_id:{number}": value for number, value in chosen}] if start == 0 else []
                 named += [{} for _ in ids[len(named) :]]
             choice["logprobs"] = {"token_logprobs": logprobs, "top_logprobs": named}
-        return {"choices": [choice]}
+        so_far = {"completion_tokens": min(end, len(whole.ids)) + len(ending)}
+        counts = self.kind == "vllm" and body.get("stream_options", {}).get("continuous_usage_stats")
+        return {"choices": [choice], **({"usage": so_far} if counts else {})}
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]
