@@ -94,6 +94,10 @@ class Method(BaseModel):
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
 
+    def uses(self) -> frozenset[str]:
+        """Returns the roles that write or judge, besides the answer, in a run of chains."""
+        return frozenset({"big", "small"}.union(self.needs_of()))
+
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""
         return problem
@@ -145,6 +149,9 @@ class Wrapper(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))
+
+    def uses(self) -> frozenset[str]:
+        return self.inner.uses().union(type(self).needs)
 
     @property
     def switch_unit(self) -> int | Literal["step"]:
