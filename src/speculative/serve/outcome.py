@@ -10,12 +10,13 @@ from msgspec import Struct
 from speculative.answers import extract_boxed
 from speculative.result import Result
 from speculative.serve.raw_text import RawText
-from speculative.serve.replies import TokenCounts
+from speculative.serve.replies import Advice, TokenCounts
 from speculative.serve.stops import StopFilter
-from speculative.trace.events import Call, Stopped
+from speculative.trace.events import Asked, Call, Stopped
 from speculative.trace.trace import Trace
 from speculative.trace.usage import Usage
 
+ADVISOR = "advisor"
 LENGTH = frozenset(("length", "context", "time"))
 """Finish reasons that the OpenAI API calls `length`; a loop was answered in full."""
 
@@ -80,7 +81,13 @@ class ChainOutcome(Struct, frozen=True):
             "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
             "usage": self.usage,
-        }
+        } | ({"advice": self.advice} if self.trace.started.method.endswith(ADVISOR) else {})
+
+    @property
+    def advice(self) -> list[Advice]:
+        """The pieces of advice that the method `advisor` asked for."""
+        asked = (event for event in self.trace.walk() if isinstance(event, Asked) and event.question == "hint")
+        return [Advice("".join(event.replies), event.call.prompt_tokens, event.call.produced_tokens, event.call.seconds) for event in asked]
 
 
 def count_tokens(outcomes: Sequence[ChainOutcome], chains_for_prompt: int) -> TokenCounts:

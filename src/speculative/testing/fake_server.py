@@ -51,6 +51,7 @@ class FakeServer:
     `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
     (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
     `dropped` how many clients left before their answer's end. While it is `silent` it takes connections and answers nothing.
+    `metrics` is the text of its page of metrics.
 
     As vLLM it serves `/inference/v1/generate` if `scale_out` is set: the first `in_cache` positions of a prompt then come from its cache,
     and their rows are garbage, or are missing if `drops_rows` is set. If `pools` is set, it serves a reward model: `/pooling` alone, with
@@ -70,6 +71,7 @@ class FakeServer:
         self.ids = self.cached = True
         self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = self.renames_limit = False
         self.in_cache = 0
+        self.metrics = ""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -107,6 +109,8 @@ class FakeServer:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
         if request.method == "GET":
+            if request.path == "/metrics" and self.metrics:
+                return web.Response(text=self.metrics)
             if request.path == "/metrics" and self.speculates:
                 return web.Response(text='vllm:spec_decode_num_drafts_total{engine="0"} 0.0\n')
             page = self._pages().get(request.path)
