@@ -11,48 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
-from speculative.methods.definition import check_definition
+from speculative.methods.definition import check_definition, check_field_names
 from speculative.problem import Problem
-
-RUNNER_OWNS = frozenset(
-    [
-        "answer_instruction",
-        "answer_tokens",
-        "big",
-        "degrade",
-        "epochs",
-        "events",
-        "json",
-        "judge",
-        "limit",
-        "max_produced",
-        "max_seconds",
-        "max_thinking",
-        "max_tokens",
-        "messages",
-        "method",
-        "methods",
-        "model",
-        "n",
-        "pair",
-        "params",
-        "problem",
-        "seed",
-        "small",
-        "stop",
-        "stream",
-        "temperature",
-        "thinking_budget",
-        "top_k",
-        "top_p",
-        "trace",
-        "user",
-        "prefill_every",
-        "with",
-        "wrappers",
-    ]
-)
-"""Names that the runner and the doors own: no method may have a field called so."""
 
 
 class Method(BaseModel):
@@ -94,6 +54,10 @@ class Method(BaseModel):
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
 
+    def uses(self) -> frozenset[str]:
+        """Returns the roles that write or judge, besides the answer, in a run of chains."""
+        return frozenset({"big", "small"}.union(self.needs_of()))
+
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""
         return problem
@@ -124,9 +88,7 @@ class Method(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        taken = RUNNER_OWNS & set(cls.model_fields)
-        if taken:
-            raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+        check_field_names(cls.__name__, cls.model_fields)
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
             if inspect.isfunction(found):
@@ -145,6 +107,9 @@ class Wrapper(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))
+
+    def uses(self) -> frozenset[str]:
+        return self.inner.uses().union(type(self).needs)
 
     @property
     def switch_unit(self) -> int | Literal["step"]:

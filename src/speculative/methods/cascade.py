@@ -7,10 +7,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from speculative.chain.chain import Chain
+from speculative.methods.ballots import count_key
 from speculative.methods.base import Method
 from speculative.methods.big_only import BigOnly
 from speculative.methods.small_only import SmallOnly
-from speculative.methods.vote import count_key
 
 
 class Cascade(Method):
