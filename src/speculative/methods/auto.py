@@ -89,16 +89,16 @@ class _Driver:
                 if self._policy.lacks(self._situation()):
                     await asyncio.to_thread(self._policy.prepare, self._situation())
                 way = self._choose()
-                if way in ("checked", "checked ahead"):
-                    ahead = "accept" if way == "checked ahead" else "off"
-                    await verify_steps(
-                        self._chain, self._judge, pipeline=ahead, step_tokens=self._method.step_tokens, proceed=lambda: self._stays(way)
-                    )
-                else:
-                    await self._write(way)
+                await (self._write(way) if way in ("big", "small") else self._check(way))
         finally:
             if self._simulating:
                 await asyncio.gather(self._simulating, return_exceptions=True)
+
+    async def _check(self, way: Way) -> None:
+        """Checks steps of small until the choice changes."""
+        ahead = "accept" if way == "checked ahead" else "off"
+        tokens = self._method.step_tokens
+        await verify_steps(self._chain, self._judge, pipeline=ahead, step_tokens=tokens, proceed=lambda: self._stays(way))
 
     async def _write(self, way: Literal["big", "small"]) -> None:
         """Has one model write until the choice changes, at the end of a step."""
@@ -150,4 +150,3 @@ class _Driver:
                 self._simulating = asyncio.get_running_loop().create_task(asyncio.to_thread(self._policy.prepare, situation))
             return True
         return self._policy.choose(situation, way).way == way
-

@@ -23,11 +23,22 @@ class PlannedCall:
     """
 
     __slots__ = (
-        "began", "branch", "cancelled", "chain", "done", "ended", "first", "goes_on", "known", "label", "left", "pinned", "placed", "prompt", "role",
-        "room", "scheduled", "server", "tokens", "waiter", "written",
-    )  # fmt: skip
+        *("began", "branch", "cancelled", "chain", "done", "ended", "first", "goes_on", "known", "label", "left", "pinned", "placed"),
+        *("prompt", "role", "room", "scheduled", "server", "tokens", "waiter", "written"),
+    )
 
-    def __init__(self, role: str, prompt: int, tokens: int, known: int = 0, label: str = "write", branch: int = 0, *, goes_on: bool = False, room: int = 0) -> None:
+    def __init__(
+        self,
+        role: str,
+        prompt: int,
+        tokens: int,
+        known: int = 0,
+        label: str = "write",
+        branch: int = 0,
+        *,
+        goes_on: bool = False,
+        room: int = 0,
+    ) -> None:
         self.goes_on, self.room = goes_on, max(1, tokens, room)
         self.role, self.prompt, self.tokens, self.known, self.label, self.branch = role, prompt, max(1, tokens), known, label, branch
         self.began = self.placed = self.scheduled = self.first = self.ended = 0.0

@@ -85,7 +85,7 @@ class VirtualClock:
             programs: the program of each chain.
             arrivals: when each begins, in seconds.
             warm: tokens of each chain's prompt that all servers have read before.
-            enough: stop when the chains have told so many kept tokens together.
+            enough: stop when the chains have told this number of kept tokens together.
         """
         chains = [SimulatedChain(number, program) for number, program in enumerate(programs)]
         for place, chain in enumerate(chains):

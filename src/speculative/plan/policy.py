@@ -50,7 +50,7 @@ class Situation(Struct, frozen=True):
     context: int = 512
 
 
-class Point(Struct, frozen=True):
+class GridPoint(Struct, frozen=True):
     """The conditions of one simulation."""
 
     load: int
@@ -68,8 +68,8 @@ class Value(Struct, frozen=True):
 class LoadPolicy:
     """Chooses a way for each load. Each prediction is simulated once.
 
-    `throughput` compares the tokens a second of all chains together, `latency` those of the median chain. Both are rates of running chains, whose
-    prompts have been read.
+    `throughput` compares the tokens a second of all chains together, `latency` those of the median chain. Both are rates of running
+    chains, whose prompts have been read.
 
     Args:
         profile: the costs of the servers.
@@ -95,7 +95,7 @@ class LoadPolicy:
         self._roomy = structs.replace(profile, **roomy)
         self._layout, self._judge, self._step = find_layout(layout), judge, step
         self.ways: tuple[Way, ...] = ("big", "checked", "checked ahead", *(("small",) if small else ()))
-        self._known: dict[Point, dict[Way, Value]] = {}
+        self._known: dict[GridPoint, dict[Way, Value]] = {}
         self._lock = threading.Lock()
 
     def lacks(self, situation: Situation) -> bool:
@@ -116,7 +116,7 @@ class LoadPolicy:
         if self.lacks(situation):
             self.prepare(situation)
         values = {way: self.speed(way, situation) for way in self.ways}
-        best = max(values, key=lambda way: values[way])
+        best: Way = max(self.ways, key=lambda way: values[way])
         if current in values and values[best] < (1 + MARGIN) * values[current]:
             best = current
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
@@ -134,7 +134,9 @@ class LoadPolicy:
         Checked steps of more chains would read whole texts anew.
         """
         held = [self._layout.fit(self.profile, role, gpu).cache_tokens for role, gpu in self._layout.servers]
-        sums = {role: sum(size for size, (own, _) in zip(held, self._layout.servers, strict=True) if own == role) for role in self._layout.roles}
+        sums = {
+            role: sum(size for size, (own, _) in zip(held, self._layout.servers, strict=True) if own == role) for role in self._layout.roles
+        }
         return min(sums.values()) // (context + AHEAD)
 
     def speed(self, way: Way, situation: Situation) -> float:
@@ -149,7 +151,7 @@ class LoadPolicy:
         points = _points(situation)
         return _interpolate([point.load for point in points], [getattr(self._known[point][way], field) for point in points], situation.load)
 
-    def _simulate(self, way: Way, point: Point) -> Value:
+    def _simulate(self, way: Way, point: GridPoint) -> Value:
         """Runs chains until their rates are those of running chains, and then measures."""
         steps = max(STEPS[0], min(STEPS[1], SIMULATED // point.load))
         half, begin = steps * self._step * point.load // 2, max(self._step, point.context - 3 * steps * self._step // 4)
@@ -176,7 +178,7 @@ def shared_policy(profile: str, layout: str, optimize: Optimize, judge: str, ste
     return LoadPolicy(load_profile(profile), layout=layout, optimize=optimize, judge=judge, step=step, small=small)
 
 
-def _points(situation: Situation) -> list[Point]:
+def _points(situation: Situation) -> list[GridPoint]:
     """Returns the simulations around a situation, one or two."""
     acceptance = min(ACCEPTANCES, key=lambda known: abs(known - situation.acceptance))
     context = min(CONTEXTS, key=lambda known: abs(log(known / max(1, situation.context))))
@@ -184,11 +186,11 @@ def _points(situation: Situation) -> list[Point]:
     loads = LOADS[max(0, place - 1) : place + 1] if place < len(LOADS) else LOADS[-1:]
     if loads[-1] == situation.load:
         loads = loads[-1:]
-    return [Point(load, acceptance, context) for load in loads]
+    return [GridPoint(load, acceptance, context) for load in loads]
 
 
 def _interpolate(sizes: Sequence[int], values: Sequence[float], size: float) -> float:
-    """Interpolates on logarithms of both. Outside of the sizes the nearest value holds."""
+    """Interpolates on logarithms of both, and keeps the nearest value outside."""
     if len(sizes) == 1 or size <= sizes[0]:
         return values[0]
     if size >= sizes[-1] or min(values) <= 0:

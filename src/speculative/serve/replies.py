@@ -34,7 +34,7 @@ class Advice(Struct):
 
 
 class Chosen(Struct):
-    """A choice of the method `auto`: a way to go on, its reason, and seconds since the chain began."""
+    """A choice of the method `auto` after `at` seconds: a way to go on, and why."""
 
     way: str
     reason: str
