@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -11,48 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
-from speculative.methods.definition import check_definition
+from speculative.methods.definition import RUNNER_OWNS, check_definition
+from speculative.methods.tunable import Scored, Tunable
 from speculative.problem import Problem
-
-RUNNER_OWNS = frozenset(
-    [
-        "answer_instruction",
-        "answer_tokens",
-        "big",
-        "degrade",
-        "epochs",
-        "events",
-        "json",
-        "judge",
-        "limit",
-        "max_produced",
-        "max_seconds",
-        "max_thinking",
-        "max_tokens",
-        "messages",
-        "method",
-        "methods",
-        "model",
-        "n",
-        "pair",
-        "params",
-        "problem",
-        "seed",
-        "small",
-        "stop",
-        "stream",
-        "temperature",
-        "thinking_budget",
-        "top_k",
-        "top_p",
-        "trace",
-        "user",
-        "prefill_every",
-        "with",
-        "wrappers",
-    ]
-)
-"""Names that the runner and the doors own: no method may have a field called so."""
 
 
 class Method(BaseModel):
@@ -75,6 +37,10 @@ class Method(BaseModel):
     training: ClassVar[bool] = False
     """Whether it needs models trained for it."""
     aliases: ClassVar[tuple[str, ...]] = ()
+    from_files: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose value may be the content of a file, written `@FILE`."""
+    probe: ClassVar[dict[str, Any]] = {}
+    """Parameters with which `speculative tune` runs it first, to record the scores of its decisions."""
     drafts_field: ClassVar[str | None] = None
     """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
@@ -93,6 +59,20 @@ class Method(BaseModel):
     def needs_of(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        """Returns the parameters that `speculative tune` chooses.
+
+        Its other parameters stay as they are.
+        """
+        return ()
+
+    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+        """Computes parameters from graded chains.
+
+        The chains are those of the method with the parameters of `probe`.
+        """
+        return {}
 
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""

@@ -10,8 +10,9 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
-from speculative.methods.choosing import MOST, NEEDS, ChooseBy, choose
+from speculative.methods.choosing import MOST, NEEDS, ChooseBy, best_scores, choose
 from speculative.methods.step_loop import is_bare
+from speculative.methods.tunable import Tunable
 
 
 class BestStep(Method):
@@ -34,6 +35,9 @@ class BestStep(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return {"big": {NEEDS[self.by]}}
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "below", best_scores),) if self.by == "likelihood" else ()
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:

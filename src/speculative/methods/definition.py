@@ -7,6 +7,46 @@ from types import FunctionType
 
 from speculative.errors import UsageError
 
+RUNNER_OWNS = frozenset(
+    [
+        "answer_instruction",
+        "answer_tokens",
+        "big",
+        "degrade",
+        "epochs",
+        "events",
+        "json",
+        "judge",
+        "limit",
+        "max_produced",
+        "max_seconds",
+        "max_thinking",
+        "max_tokens",
+        "messages",
+        "method",
+        "methods",
+        "model",
+        "n",
+        "pair",
+        "params",
+        "problem",
+        "seed",
+        "small",
+        "stop",
+        "stream",
+        "temperature",
+        "thinking_budget",
+        "top_k",
+        "top_p",
+        "trace",
+        "user",
+        "prefill_every",
+        "with",
+        "wrappers",
+    ]
+)
+"""Names that the runner and the doors own: no method may have a field called so."""
+
 
 def check_definition(method: str, function: FunctionType) -> None:
     """Checks that `think` or `run` is a coroutine function of a chain.

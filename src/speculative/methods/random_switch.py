@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.tunable import Tunable
 
 
 class RandomSwitch(Method):
@@ -31,6 +32,10 @@ class RandomSwitch(Method):
     @property
     def switch_unit(self) -> int | Literal["step"]:
         return "step" if self.unit == "step" else self.switch_chunk
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+        return (Tunable("big_share", values=shares),)
 
     async def think(self, chain: Chain) -> None:
         share = self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))

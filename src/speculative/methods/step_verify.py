@@ -9,7 +9,9 @@ from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 from speculative.methods.judging import expected, judge_step, likeliest
 from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.tunable import Tunable, judgements
 from speculative.trace.events import Judgement
+from speculative.trace.trace import Trace
 
 
 class StepVerify(Method):
@@ -32,6 +34,12 @@ class StepVerify(Method):
     sure: float = Field(0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
     pipeline: Pipeline = Field("off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step")
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (
+            Tunable("score", values=("greedy", "expected"), shapes=True),
+            Tunable("threshold", "below", _scores_of_big, exact=self.gate == "none"),  # small's gate has the threshold in its score
+        )
+
     async def think(self, chain: Chain) -> None:
         options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
         await verify_steps(chain, self._judge, pipeline=self.pipeline, **options)
@@ -46,3 +54,7 @@ class StepVerify(Method):
         if not scores:
             return None
         return Judgement(likeliest(scores) if self.score == "greedy" else expected(scores), self.threshold, "big")
+
+
+def _scores_of_big(trace: Trace) -> list[float]:
+    return [judgement.score for judgement in judgements(trace) if judgement.role == "big"]
