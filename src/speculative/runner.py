@@ -139,7 +139,7 @@ async def _run_method(method: Method, chain: Chain) -> None:
 
     Only the runner may close the chain.
     """
-    with watch_coroutines(chain.forgotten):
+    with watch_coroutines(chain.called.forgotten):
         chain.in_method = True
         try:
             await method.run(chain)

@@ -268,7 +268,7 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("rewind(chain.child().checkpoint())", "rewind: the checkpoint belongs to another chain; rewind to one of this chain"),
         ("close()", "close: the runner ends the chain; return from the method, or call chain.stop(reason)"),
         ("rewind(5)", "rewind: checkpoint must be a checkpoint, got 5"),
-        ("become(5)", "become: that chain is no child of this one"),
+        ("become(5)", "become: child must be a child of this chain, got another chain"),
         ("answer('big', after='hello')", "answer: after must be a draft, got 'hello'"),
     ],
 )

@@ -63,7 +63,7 @@ def test_the_command_serves_the_bundled_pair_and_stops_cleanly(tmp_path):
 def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
     """Nothing waits for the server, and nothing of it is left."""
     python, model = tmp_path / "python", tmp_path / "model"
-    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 1  # the question for its flags\nexec sleep 600\n')
     python.chmod(0o755)
     model.mkdir()
     flags = ["--big", str(model), "--small", str(model), "--vllm", str(python)]

@@ -79,6 +79,7 @@ class Requests:
         emit: EmitText | None = None,
         make_proposal: Callable[[Completion], Proposal] | None = None,
         ends: Sequence[EndRule | None] = (),
+        phase: Phase = "thinking",
     ) -> EngineCall:
         """Prepares a call.
 
@@ -107,6 +108,7 @@ class Requests:
             emit=emit,
             on_tokens=on_tokens,
             make_proposal=make_proposal,
+            decoder=self._contexts.of(role).decoders[phase],
             **more,
         )
 
@@ -153,5 +155,5 @@ class Requests:
 
     def proposal(self, role: str, number: int, completion: Completion, parent: Draft | None = None, phase: Phase = "thinking") -> Proposal:
         """Returns a completion as a draft's record: with its whole characters as text."""
-        text, dropped = kept_text(self._contexts.of(role).tokenizer, completion)
+        text, dropped = kept_text(self._contexts.of(role).decoders[phase], completion)
         return Proposal(number, parent.id if parent and parent.state != "accepted" else None, text, completion, dropped, phase)

@@ -3,6 +3,8 @@
 COMMANDS = {
     "ask": "Let the pair write one chain of thought, and its answer, for a problem.",
     "methods": "List the methods and wrappers, or describe one with its parameters.",
+    "profile": "Measure a pair of live servers for `speculative plan`.",
+    "plan": "Predict methods at several loads: latency, tokens a second, GPU time, money.",
     "problems": "List the bundled problems.",
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",

@@ -29,7 +29,7 @@ class Method(BaseModel):
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
     asks_only: ClassVar[frozenset[str]] = frozenset()
-    """Roles that it only puts questions to, so that a chat endpoint can fill them."""
+    """Roles that it only puts questions to, so that a chat endpoint can fill them; not the one that writes the answer."""
     append_only: ClassVar[bool] = True
     """Whether committed text is final: a service may send it on at once."""
     parallel: ClassVar[bool] = False
@@ -148,7 +148,7 @@ def needs_of(method: Method) -> dict[str, set[str]]:
 
 def asks_only_of(method: Method) -> frozenset[str]:
     """Returns the roles that a method and its inner methods only ask questions."""
-    own = type(method).asks_only
+    own = type(method).asks_only - {method.answer_by}
     return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
 
 

@@ -31,6 +31,7 @@ class Guide(Method):
     """
 
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
+    asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
 
     levels: int = Field(3, ge=1, le=3, description="hints at most")
     fields: str = Field(FIELDS, description="what the hints speak of, one field more at each level, with semicolons between them")
