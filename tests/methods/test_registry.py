@@ -74,6 +74,7 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "choosing",
         "definition",
         "errors",
+        "families",
         "judging",
         "mixture",
         "policy_fit",

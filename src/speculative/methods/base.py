@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
 from speculative.methods.definition import RUNNER_OWNS, check_definition
+from speculative.methods.families import Family
 from speculative.methods.tunable import Scored, Tunable
 from speculative.problem import Problem
 
@@ -26,6 +27,8 @@ class Method(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    family: ClassVar[Family] = "other"
+    """The kind of method, for lists."""
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
     asks_only: ClassVar[frozenset[str]] = frozenset()

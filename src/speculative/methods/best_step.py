@@ -11,6 +11,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.choosing import MOST, NEEDS, ChooseBy, best_scores, choose
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.tunable import Tunable
 
@@ -25,6 +26,7 @@ class BestStep(Method):
     Needs: `score` or `choices` of big. Source: SpecCoT (OpenReview mOR17THWTB).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     drafts_field: ClassVar[str | None] = "versions"
 

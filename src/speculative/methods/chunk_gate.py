@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.methods.words import split_words
 from speculative.trace.events import Judgement
@@ -29,6 +30,7 @@ class ChunkGate(Method):
     Needs: `score` of big. Source: ATTS (arXiv 2509.15148), whose published code fixes the percentile and ends at any box.
     """
 
+    family: ClassVar[Family] = "chunks"
     from_files: ClassVar[frozenset[str]] = frozenset({"calibration"})
     probe: ClassVar[dict[str, Any]] = {"percentile": 1.0, "calibration": "1e300"}
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}

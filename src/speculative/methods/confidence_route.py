@@ -12,6 +12,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.mixture import fit_mixture
 from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.trace.events import Judgement
@@ -35,6 +36,7 @@ class ConfidenceRoute(Method):
     Source: STEER (arXiv 2511.06190), which fits the distributions anew at each step over a batch of problems, and so needs a batch.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     probe: ClassVar[dict[str, Any]] = {"threshold": 1.0}
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
 
@@ -22,6 +23,7 @@ class EntropySwitch(Method):
     for each step of big. Needs: `top` of small. Source: GlimpRouter (arXiv 2601.05110), which makes the call more.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 
     threshold: float = Field(1.0, ge=0, description="entropy (nats) from which on big writes the step")

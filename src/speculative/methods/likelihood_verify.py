@@ -8,6 +8,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import Pipeline, verify_steps
 from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
@@ -25,6 +26,7 @@ class LikelihoodVerify(Method):
     Needs: `score` of big. Source: the likelihood half of SpecGuard (arXiv 2604.15244), in the loop of SpecReason (arXiv 2504.07891).
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
     threshold: float = Field(-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.judging import expected, judge_step
 from speculative.methods.likelihood_verify import mean_score
 from speculative.methods.policy_fit import fit_table
@@ -34,6 +35,7 @@ class Policy(Method):
     process instead.
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     from_files: ClassVar[frozenset[str]] = frozenset({"fit"})
     probe: ClassVar[dict[str, Any]] = {"explore": 1.0}

@@ -1,12 +1,13 @@
 """A coin before every chunk: the line that every cleverer method has to beat."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.tunable import Tunable
 
 
@@ -15,6 +16,8 @@ class RandomSwitch(Method):
 
     Cost: one call a chunk; nothing is thrown away. Source: the random baseline of SplitReason (arXiv 2504.16379, figure 6).
     """
+
+    family: ClassVar[Family] = "baseline"
 
     switch_ratio: float | None = Field(None, gt=0, description="small chunks for each big one, on average (1 unless big_share is given)")
     big_share: float | None = Field(None, ge=0, le=1, description="the chance that a chunk goes to big, instead of switch_ratio")

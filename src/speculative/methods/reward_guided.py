@@ -7,6 +7,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import Pipeline, verify_steps
 from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
@@ -23,6 +24,7 @@ class RewardGuided(Method):
     ends because others make no progress, as in the published code.
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"judge": {"reward"}}
 
     threshold: float = Field(0.7, description="reward that a step needs to stay")

@@ -1,12 +1,13 @@
 """Steps of the small model, kept where the big one gives them a good score."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.judging import expected, judge_step, likeliest
 from speculative.methods.step_loop import Pipeline, verify_steps
 from speculative.methods.tunable import Tunable, judgements
@@ -25,6 +26,8 @@ class StepVerify(Method):
     Needs: nothing; `choices` gives the scores' probabilities. Judges differ much on one chain: choose the threshold on problems of
     your own. Source: SpecReason (arXiv 2504.07891); the gate is ConfSpec's (arXiv 2602.18447).
     """
+
+    family: ClassVar[Family] = "checked steps"
 
     threshold: float = Field(7, ge=0, le=9, description="score that a step needs to stay")
     score: Literal["greedy", "expected"] = Field("greedy", description="take the likeliest score, or the mean of all by probability")

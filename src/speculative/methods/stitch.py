@@ -8,6 +8,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft, TreeNode
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.tunable import Tunable
 from speculative.trace.events import Drafted
 from speculative.trace.trace import Trace
@@ -25,6 +26,7 @@ class Stitch(Method):
     Its small model is trained to write short: part of its published speed is shorter text.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}, "big": {"top"}}
 
     tau_up: float = Field(0.36, ge=0, description="entropy (nats) of small above which big takes over")

@@ -9,6 +9,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.tunable import Tunable, judged
 from speculative.methods.words import count_words
@@ -28,6 +29,7 @@ class Trigger(Method):
     Needs: `logprobs` of small. Source: TrigReason (arXiv 2604.14847), with its perplexity bound 1.05 as a probability.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     probe: ClassVar[dict[str, Any]] = {"prime": 0, "direction": "over", "rho": 1.0}
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
 

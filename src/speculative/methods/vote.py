@@ -9,6 +9,7 @@ from pydantic import Field
 from speculative.answers import extract_answer, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
+from speculative.methods.families import Family
 from speculative.methods.words import split_words
 
 
@@ -29,6 +30,7 @@ class Vote(Wrapper):
     SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 
+    family: ClassVar[Family] = "around a method"
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 from speculative.methods.choosing import MOST, NEEDS, ChooseBy, best_scores, choose
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.tunable import Tunable
 
@@ -23,6 +24,7 @@ class WholeDraft(Method):
     Needs: `score` or `choices` of big. Source: SCoT (arXiv 2504.19095).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     drafts_field: ClassVar[str | None] = "samples"
 
