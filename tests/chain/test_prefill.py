@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import Recorded, Verbs, babble, check_books, check_result, kinds, policies, scripted_pair, started
 
 from speculative import EngineError, Pair, Problem, UsageError, asolve
@@ -184,7 +185,7 @@ async def test_a_warm_up_by_hand_counts_as_seen() -> None:
     assert len(warmed(chain.trace)) == 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(policies(), st.integers(0, 1 << 30), st.tuples(st.integers(1, 3), st.integers(1, 3)), st.integers(1, 40), st.booleans())
 def test_the_tokens_are_the_same_with_and_without(
     policy: tuple[str, dict[str, Any], list[str]], salt: int, widths: tuple[int, int], every: int, heard: bool
@@ -220,7 +221,7 @@ class Patient(ScriptedEngine):
         return await super().complete(prefixes, decoding, key=key, stats=stats)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 12), st.integers(1, 150), st.lists(st.integers(1, 30), max_size=9), st.booleans())
 def test_within_a_cap_the_tokens_are_the_same_however_many_there_are(every: int, cap: int, chunks: list[int], heard: bool) -> None:
     async def verbs(chain: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from profiles import examples
 
 from speculative.plan.calls import PlannedCall, Program, cancel, run, sleep, start, wait
 from speculative.plan.clock import SimulatedChain, VirtualClock
@@ -120,7 +121,7 @@ H200 = load_profile("h200-32b-1.5b")
 
 
 @given(call_lists())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_one_chain_alone_takes_the_sum_of_its_serial_calls(sizes: list[tuple[str, int, int, int]]) -> None:
     calls = [PlannedCall(*size) for size in sizes]
     clock, (chain,) = timed("c", one(*calls), profile=H200)
@@ -135,7 +136,7 @@ def test_one_chain_alone_takes_the_sum_of_its_serial_calls(sizes: list[tuple[str
 
 
 @given(st.lists(call_lists(), min_size=1, max_size=12), st.randoms(use_true_random=False), st.sampled_from(["c", "e", "e-mps", "f"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_time_never_runs_backwards_and_work_is_conserved(many: list[list[tuple[str, int, int, int]]], random: Random, layout: str) -> None:
     calls = [[PlannedCall(*size) for size in sizes] for sizes in many]
     clock = VirtualClock(H200, LAYOUTS[layout])

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
-from speculative.methods.definition import RUNNER_OWNS, check_definition
+from speculative.methods.definition import check_definition, check_field_names
 from speculative.methods.families import Family
 from speculative.methods.tunable import Scored, Tunable
 from speculative.problem import Problem
@@ -77,6 +77,10 @@ class Method(BaseModel):
         """
         return {}
 
+    def uses(self) -> frozenset[str]:
+        """Returns the roles that write or judge, besides the answer, in a run of chains."""
+        return frozenset({"big", "small"}.union(self.needs_of()))
+
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""
         return problem
@@ -107,9 +111,7 @@ class Method(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        taken = RUNNER_OWNS & set(cls.model_fields)
-        if taken:
-            raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+        check_field_names(cls.__name__, cls.model_fields)
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
             if inspect.isfunction(found):
@@ -128,6 +130,9 @@ class Wrapper(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))
+
+    def uses(self) -> frozenset[str]:
+        return self.inner.uses().union(type(self).needs)
 
     @property
     def switch_unit(self) -> int | Literal["step"]:

@@ -26,6 +26,9 @@ class BigOnly(Method):
     answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
     sequential_scale: int = Field(0, ge=0, description="how often the end of the thinking is taken back for another round")
 
+    def uses(self) -> frozenset[str]:
+        return frozenset({self.writer})
+
     async def think(self, chain: Chain) -> None:
         for _ in range(self.sequential_scale):
             await chain.write(self.writer)

@@ -7,11 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from speculative.chain.chain import Chain
+from speculative.methods.ballots import count_key
 from speculative.methods.base import Method
 from speculative.methods.big_only import BigOnly
 from speculative.methods.families import Family
 from speculative.methods.small_only import SmallOnly
-from speculative.methods.vote import count_key
 
 
 class Cascade(Method):

@@ -1,8 +1,9 @@
-"""Checks the definition of a method's coroutines when its class is made."""
+"""Checks the definition of a method when its class is made: its fields and its coroutines."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from types import FunctionType
 
 from speculative.errors import UsageError
@@ -46,6 +47,12 @@ RUNNER_OWNS = frozenset(
     ]
 )
 """Names that the runner and the doors own: no method may have a field called so."""
+
+
+def check_field_names(method: str, fields: Iterable[str]) -> None:
+    """Raises `TypeError` if a field has a name that the runner owns."""
+    if taken := RUNNER_OWNS.intersection(fields):
+        raise TypeError(f"{method}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
 
 
 def check_definition(method: str, function: FunctionType) -> None:

@@ -40,10 +40,17 @@ class RandomSwitch(Method):
         shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
         return (Tunable("big_share", values=shares),)
 
+    @property
+    def share(self) -> float:
+        """The chance that a chunk goes to big."""
+        return self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
+
+    def uses(self) -> frozenset[str]:
+        return frozenset({"big"} if self.share else ()) | frozenset({"small"} if self.share < 1 else ())
+
     async def think(self, chain: Chain) -> None:
-        share = self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
         while chain.thinking:
-            role = "big" if chain.random.random() < share else "small"
+            role = "big" if chain.random.random() < self.share else "small"
             if self.unit == "step":
                 await chain.write(role, stop=STEP)
             else:
