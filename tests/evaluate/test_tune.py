@@ -19,7 +19,7 @@ from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import TASKS
 from speculative.evaluate.tune.candidates import between, make_contender, parse_sweeps, percentile, percentile_of, threshold_at
-from speculative.evaluate.tune.replay import RecordedChain, Replays, covers, exact_tunables, scores_of
+from speculative.evaluate.tune.replay import ReplayableChain, Replays, covers, exact_tunables, scores_of
 from speculative.evaluate.tune.target import Figures, parse_target
 from speculative.evaluate.tune.tuner import TunePlan, Tuner, split_problems
 from speculative.methods.base import params_of
@@ -206,7 +206,7 @@ def test_a_chain_stands_for_every_value_that_changes_no_decision(name: str, data
     method = build(name, mine)
     scores = scores_of(method, trace)
     assert set(scores) == {tunable.field for tunable in exact_tunables(method)} == set(THRESHOLDS[name])
-    recorded = RecordedChain(sample_of(trace, params), scores)
+    recorded = ReplayableChain(sample_of(trace, params), scores)
     assert covers(recorded, exact_tunables(method), params)
     if covers(recorded, exact_tunables(build(name, other)), params_of(build(name, other))):
         again, _ = chain(salt, name, other)

@@ -19,7 +19,7 @@ from speculative.errors import SpeculativeError
 from speculative.evaluate.runner import EvalRunner
 from speculative.evaluate.tasks import describe_data
 from speculative.evaluate.tune.target import Figures
-from speculative.evaluate.tune.tuner import Choice, Measured, TunePlan, Tuner
+from speculative.evaluate.tune.tuner import Choice, MeasuredCandidate, TunePlan, Tuner
 from speculative.methods.base import Method
 from speculative.methods.preset import MARK, format_preset
 from speculative.methods.registry import build, find
@@ -141,7 +141,7 @@ def _as_json(choice: Choice, plan: TunePlan, preset: Path | None, folder: Path) 
     }
 
 
-def _candidate(one: Measured) -> dict[str, Any]:
+def _candidate(one: MeasuredCandidate) -> dict[str, Any]:
     values = one.candidate.contender.method.model_dump(mode="json")
     params = {field: values[field] for field in one.candidate.params}
     return {"label": one.candidate.label, "params": params, "percentiles": one.candidate.percentiles, **to_builtins(one.figures)}

@@ -22,7 +22,7 @@ Place = tuple[str, int, int]
 """Problem, epoch and seed."""
 
 
-class RecordedChain(Struct, frozen=True):
+class ReplayableChain(Struct, frozen=True):
     """A finished chain with the scores that it compared, by parameter."""
 
     sample: Sample
@@ -34,7 +34,7 @@ class Replays:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._chains: dict[Place, list[RecordedChain]] = {}
+        self._chains: dict[Place, list[ReplayableChain]] = {}
         self._known: set[str] = set()
 
     def add(self, sample: Sample, method: Method) -> None:
@@ -44,7 +44,7 @@ class Replays:
         self._known.add(sample.trace)
         if trace := self._run.trace(sample):
             place = (sample.problem, sample.epoch, sample.seed)
-            self._chains.setdefault(place, []).append(RecordedChain(sample, scores_of(method, trace)))
+            self._chains.setdefault(place, []).append(ReplayableChain(sample, scores_of(method, trace)))
 
     def fill(self, cell: EvalCell) -> int:
         """Gives a cell the chains that stand for its own, and returns their number."""
@@ -73,7 +73,7 @@ def scores_of(method: Method, trace: Trace) -> dict[str, list[float]]:
     return {tunable.field: list(tunable.scores(trace)) for tunable in method.tunables() if tunable.scores}
 
 
-def covers(recorded: RecordedChain, tunables: Sequence[Tunable], params: dict[str, Any]) -> bool:
+def covers(recorded: ReplayableChain, tunables: Sequence[Tunable], params: dict[str, Any]) -> bool:
     """Returns whether a chain would be the same with other parameters.
 
     No comparison may differ.

@@ -38,7 +38,7 @@ FINER = (0.25, 0.5, 0.75)
 """The places of finer candidates between two shares of scores."""
 
 
-class Measured(Struct, frozen=True):
+class MeasuredCandidate(Struct, frozen=True):
     """A candidate with its figures."""
 
     candidate: Candidate
@@ -59,8 +59,8 @@ class Choice(Struct, frozen=True):
         replayed: the chains that were taken over, since no comparison differs.
     """
 
-    candidates: list[Measured]
-    best: Measured | None
+    candidates: list[MeasuredCandidate]
+    best: MeasuredCandidate | None
     met: bool
     baseline: Figures
     held_out: Figures | None
@@ -165,7 +165,7 @@ class Tuner:
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
         return await self._report(runner, found)
 
-    async def _report(self, runner: EvalRunner, found: list[Measured]) -> Choice:
+    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> Choice:
         plan = self._plan
         baseline = figures(self._baseline, self._baseline, plan.view, plan.prices)
         best, met = None, True
@@ -235,13 +235,13 @@ class Tuner:
 
     async def _measure(
         self, runner: EvalRunner, candidates: Sequence[Candidate], problems: list[TaskProblem], about: str
-    ) -> list[Measured]:
+    ) -> list[MeasuredCandidate]:
         ids = {one.id for one in problems}
         baseline = [sample for sample in self._baseline if sample.problem in ids]
         found = await self._samples(runner, [one.contender for one in candidates], problems, about)
         plan = self._plan
         return [
-            Measured(candidate, figures(samples, baseline, plan.view, plan.prices))
+            MeasuredCandidate(candidate, figures(samples, baseline, plan.view, plan.prices))
             for candidate, samples in zip(candidates, found, strict=True)
         ]
 
@@ -337,7 +337,7 @@ class CandidateGroup(Struct, frozen=True):
         return Candidate(made, params, {**self.combination, **values}, percentiles)
 
 
-def most_careful(found: Sequence[Measured], target: Target) -> Measured:
+def most_careful(found: Sequence[MeasuredCandidate], target: Target) -> MeasuredCandidate:
     """Returns the best candidate, or one as accurate that costs little more.
 
     The smallest share that keeps a bound on accuracy keeps it barely, and other problems may need a little more.
@@ -349,12 +349,12 @@ def most_careful(found: Sequence[Measured], target: Target) -> Measured:
     return max(near, key=lambda one: (one.figures.accuracy, one.figures.share_kept))
 
 
-def spread_over_shares(found: Sequence[Measured], most: int) -> list[Candidate]:
+def spread_over_shares(found: Sequence[MeasuredCandidate], most: int) -> list[Candidate]:
     """Returns the most accurate candidates of each range of big's share.
 
     The best one of every range comes first, then the second of every range, and so on.
     """
-    ranges: dict[int, list[Measured]] = {}
+    ranges: dict[int, list[MeasuredCandidate]] = {}
     for one in sorted(found, key=lambda one: (-one.figures.accuracy, one.figures.share_kept)):
         ranges.setdefault(int(one.figures.share_kept / SHARE_STEP), []).append(one)
     turns = [(turn, share, one.candidate) for share, group in sorted(ranges.items()) for turn, one in enumerate(group)]
