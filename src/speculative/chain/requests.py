@@ -47,6 +47,8 @@ class Requests:
         path: tuple[int, ...],
     ) -> None:
         self.listener, self.path = listener, path
+        self.logprobs = False
+        """Whether every text of the chain comes with the log-probabilities of its tokens."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -136,7 +138,7 @@ class Requests:
             stop = (*stop, *self._problem.stop)
         top = 0 if isinstance(logprobs, bool) else logprobs
         sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
-        return Decoding(*sampled, bool(logprobs), top, choices, resumes)
+        return Decoding(*sampled, bool(logprobs) or self.logprobs, top, choices, resumes)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
         """Returns a function that passes text of the draft `number` to the listener.

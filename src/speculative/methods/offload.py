@@ -8,6 +8,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.problem import Problem
 
 
@@ -25,6 +26,7 @@ class Offload(Method):
     Needs: a small model that was trained to write the tags. Source: SplitReason (arXiv 2504.16379).
     """
 
+    family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
     aliases: ClassVar[tuple[str, ...]] = ("spec_reason",)
 
