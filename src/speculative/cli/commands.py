@@ -9,6 +9,7 @@ COMMANDS = {
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",
     "eval": "Run methods on benchmarks; the same command continues an interrupted run.",
+    "tune": "Choose the parameters of a method on problems, and write them into a preset.",
     "report": "Write one page with the methods, problems and chains of run folders; also tables and figures.",
     "plot": "Draw the output of `compare --json`: accuracy against cost.",
     "export-inspect": "Write a run folder as log files of inspect-ai, for its viewer.",

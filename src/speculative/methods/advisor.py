@@ -12,6 +12,7 @@ from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.trigger import HESITATION
 from speculative.methods.words import count_words
 from speculative.problem import Problem
@@ -34,6 +35,8 @@ class Advisor(Method):
     is discarded text. Needs: big only replies to a question; for the tag a small model that was trained to write it.
     Source: the advisor tools of commercial services, 2026, as a method.
     """
+
+    family: ClassVar[Family] = "small asks"
 
     max_calls: int = Field(3, ge=0, description="pieces of advice at most")
     advice_tokens: int = Field(700, ge=1, description="tokens of one piece of advice at most")

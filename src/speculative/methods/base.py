@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
 from speculative.methods.definition import check_definition, check_field_names
+from speculative.methods.families import Family
+from speculative.methods.tunable import Scored, Tunable
 from speculative.problem import Problem
 
 
@@ -24,6 +27,8 @@ class Method(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    family: ClassVar[Family] = "other"
+    """The kind of method, for lists."""
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
     asks_only: ClassVar[frozenset[str]] = frozenset()
@@ -35,6 +40,10 @@ class Method(BaseModel):
     training: ClassVar[bool] = False
     """Whether it needs models trained for it."""
     aliases: ClassVar[tuple[str, ...]] = ()
+    from_files: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose value may be the content of a file, written `@FILE`."""
+    probe: ClassVar[dict[str, Any]] = {}
+    """Parameters with which `speculative tune` runs it first, to record the scores of its decisions."""
     drafts_field: ClassVar[str | None] = None
     """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
@@ -53,6 +62,20 @@ class Method(BaseModel):
     def needs_of(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        """Returns the parameters that `speculative tune` chooses.
+
+        Its other parameters stay as they are.
+        """
+        return ()
+
+    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+        """Computes parameters from graded chains.
+
+        The chains are those of the method with the parameters of `probe`.
+        """
+        return {}
 
     def uses(self) -> frozenset[str]:
         """Returns the roles that write or judge, besides the answer, in a run of chains."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 
 class BigOnly(Method):
@@ -18,6 +19,7 @@ class BigOnly(Method):
     Source: the budget forcing of s1 (arXiv 2501.19393, section 3.1).
     """
 
+    family: ClassVar[Family] = "baseline"
     writer: ClassVar[Literal["big", "small"]] = "big"
     aliases: ClassVar[tuple[str, ...]] = ("big_model_only",)
 

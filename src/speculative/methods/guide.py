@@ -12,6 +12,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.words import split_words
 from speculative.prompts import Question
 
@@ -30,6 +31,7 @@ class Guide(Method):
     network, with the hints of CoThink (arXiv 2505.22017).
     """
 
+    family: ClassVar[Family] = "hints"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
     asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
 

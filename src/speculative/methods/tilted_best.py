@@ -13,6 +13,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 
 
@@ -29,6 +30,7 @@ class TiltedBest(Method):
     Source: GSI (arXiv 2506.04118).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}, "big": {"score"}, "judge": {"reward"}}
     parallel: ClassVar[bool] = True
     drafts_field: ClassVar[str | None] = "versions"

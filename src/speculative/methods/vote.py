@@ -12,6 +12,7 @@ from speculative.chain.chain import Chain
 from speculative.methods.ballots import Ballot, count_key, elect, is_decided
 from speculative.methods.base import Method, Wrapper, merged
 from speculative.methods.confidence import mean_probability
+from speculative.methods.families import Family
 from speculative.methods.words import split_words
 
 
@@ -36,6 +37,7 @@ class Vote(Wrapper):
     mode of SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 
+    family: ClassVar[Family] = "around a method"
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
 
