@@ -102,29 +102,30 @@ async def test_one_at_a_time_none_is_waited_for_and_the_last_is_cancelled() -> N
     check_books(chain.trace, pair)
 
 
-@pytest.mark.parametrize("turns", range(1, 8))
-async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behind(turns: int) -> None:
+async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behind() -> None:
     """A method that does not wait for its write: that is cancelled, and warms nobody any more."""
-    pair, loop, left, complaints = scripted_pair(LONG, LONG), asyncio.get_running_loop(), list[Any](), list[Any]()
-    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    complaints = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    for turns in range(1, 8):
+        pair, left = scripted_pair(LONG, LONG), list[Any]()
 
-    async def leaves(chain: Any) -> None:
-        left.append(asyncio.create_task(chain.write("small")))
-        for _ in range(turns):
+        async def leaves(chain: Any, turns: int = turns, left: list[Any] = left) -> None:
+            left.append(asyncio.create_task(chain.write("small")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        with pytest.raises(MethodError, match="write") as caught:
+            await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
+        trace = caught.value.trace
+        before = len(trace.events)
+        await asyncio.gather(*left, return_exceptions=True)
+        for _ in range(20):
             await asyncio.sleep(0)
-
-    with pytest.raises(MethodError, match="write") as caught:
-        await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
-    trace = caught.value.trace
-    before = len(trace.events)
-    await asyncio.gather(*left, return_exceptions=True)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert len(trace.events) == before
+        check_books(trace, pair)
     gc.collect()
     assert not complaints
-    assert len(trace.events) == before
-    check_books(trace, pair)
 
 
 async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:

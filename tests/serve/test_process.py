@@ -89,7 +89,8 @@ def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
             assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
-def test_splitreasons_script(tmp_path):
+@pytest.mark.parametrize(("mode", "method"), [("random_switch", "random_switch"), ("spec_reason", "offload")])
+def test_splitreasons_script(tmp_path, mode, method):
     """Started and stopped as its own client does it."""
     flags = [
         "--big_model=bundled:big",
@@ -114,6 +115,7 @@ def test_splitreasons_script(tmp_path):
         "--sdecay=2",
         "--ltok=16",
         "--test_logging",
+        f"--{mode}",
     ]
     with process([*SCRIPT, *flags], tmp_path) as (running, url):
         end = time.monotonic() + 100
@@ -122,13 +124,14 @@ def test_splitreasons_script(tmp_path):
             time.sleep(0.05)
         payload = {
             "question": ASK["messages"][0]["content"],
-            "random_switch": True,
+            mode: True,
             "switch_chunk": 16,
             "switch_ratio": 1,
             "test_logging": False,
         }
         reply = httpx2.post(f"{url}/speculative_reason", verify=False, json=payload, timeout=100).json()
         assert reply.keys() >= {"final_answer", "usage_records"}
+        assert (bool(reply["final_answer"]), reply["speculative"]["method"]) == (True, method)
         assert httpx2.post(f"{url}/shutdown", verify=False, timeout=5).text == "Shutting down..."
         assert running.wait(timeout=100) == 0
 

@@ -18,7 +18,7 @@ class Ballot(Struct, frozen=True):
 
 
 def elect(ballots: Sequence[Ballot]) -> str:
-    """Returns the answer with the most weight, of equal ones the first; empty without any."""
+    """Returns the answer with the most weight, the first of equal ones."""
     weights = _weights(ballots)
     return max(weights, key=lambda answer: fsum(weights[answer]), default="")
 

@@ -1,4 +1,4 @@
-"""Checks the definition of a method when its class is made: its fields and its coroutines."""
+"""Checks the fields and the coroutines of a method when its class is made."""
 
 from __future__ import annotations
 
