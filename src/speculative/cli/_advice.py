@@ -36,7 +36,8 @@ def advised(kinds: Sequence[type[Method]], needs: Sequence[Need]) -> list[type[M
     """
     found = [kind for kind in kinds if not issubclass(kind, Wrapper) and kind.name() not in CONTROLS]
     found = [kind for kind in found if all(_meets(kind, need) for need in needs)]
-    order = [*(need for need in needs if need in MEASURED), MEASURED[0]][0]
+    measured: list[Need] = [need for need in needs if need in MEASURED]
+    order = measured[0] if measured else MEASURED[0]
     return sorted(found, key=lambda kind: _rank(kind, order))
 
 
