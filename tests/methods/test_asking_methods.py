@@ -79,6 +79,20 @@ def test_what_small_writes_before_the_closing_tag_stays() -> None:
     assert texts(result) == ["s <bigmodel>", "b Hard.", "s  So.</bigmodel>Easy."]
 
 
+@pytest.mark.parametrize("chunk", [6, 7, 16])
+def test_big_may_begin_the_closing_tag_or_write_it(chunk: int) -> None:
+    result = offloaded("<bigmodel>Hard.</bigmodel>Easy.</think>42", chunk=chunk, probe_tokens=20)
+    assert result.reasoning == "<bigmodel>Hard.</bigmodel>Easy."
+    assert texts(result)[1] == f"b {'Hard.</bigmodel>'[:chunk]}"
+    assert not reasons(result)
+
+
+def test_a_beginning_of_the_tag_that_is_none_closes_nothing() -> None:
+    result = offloaded("<bigmodel>a <b /bigmodel> c</bigmodel>d</think>42", chunk=3, probe_tokens=12)
+    assert texts(result)[-1] == "s /bigmodel>d"
+    assert result.reasoning == "<bigmodel>a <b /bigmodel> c</bigmodel>d"
+
+
 def test_a_part_that_is_long_enough_is_closed() -> None:
     whole = "<bigmodel>abcdefghij</bigmodel>"
     small = ScriptedEngine(

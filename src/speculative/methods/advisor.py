@@ -13,6 +13,7 @@ from speculative.chain.steps import STEP
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.step_loop import is_bare
 from speculative.methods.trigger import HESITATION
 from speculative.methods.words import count_words
 from speculative.problem import Problem
@@ -63,7 +64,8 @@ class Advisor(Method):
                 calls, hesitant = calls + 1, 0
                 await self._advise(chain)
             written = await chain.write("small", stop=self._stops)
-            hesitant = hesitant + 1 if count_words(written.text, self.words) else 0
+            if not is_bare(written.text):
+                hesitant = hesitant + 1 if count_words(written.text, self.words) else 0
             asks = self._asks(written, hesitant)
 
     @property

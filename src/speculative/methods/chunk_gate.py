@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.step_loop import is_bare
 from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.methods.words import split_words
 from speculative.trace.events import Judgement
@@ -66,7 +67,7 @@ class ChunkGate(Method):
             if not chain.thinking:
                 return
             chunk = await chain.draft("small", max_tokens=self.chunk)
-            scores = await chain.score("big", [chunk] if chunk.text else [])
+            scores = await chain.score("big", [] if is_bare(chunk.text) else [chunk])
             perplexity = exp(min(-fmean(scores[0]), 700.0)) if scores and scores[0] else None
             judgement = None if perplexity is None or chunk.ended else Judgement(perplexity, role="big")
             await chain.accept(chunk, judgement=judgement)

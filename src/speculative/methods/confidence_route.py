@@ -14,6 +14,7 @@ from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.mixture import fit_mixture
+from speculative.methods.step_loop import is_bare
 from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.trace.events import Judgement
 
@@ -60,7 +61,7 @@ class ConfidenceRoute(Method):
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             step = await chain.draft("small", stop=STEP, logprobs=LIKELY)
-            value = self._confidence(step, chain.engines[step.author].tokenizer.to_bytes)
+            value = None if is_bare(step.text) else self._confidence(step, chain.engines[step.author].tokenizer.to_bytes)
             await chain.accept(step, judgement=None if value is None or step.ended else Judgement(value, role="small"))
             if value is not None and self.posterior(value) > self.threshold and chain.thinking:
                 await chain.write("big", stop=STEP)

@@ -61,7 +61,8 @@ class Trigger(Method):
                 hesitant = 0
                 continue
             await chain.accept(step, judgement=judgement)
-            hesitant = hesitant + 1 if count_words(step.text, self.words) else 0
+            if not is_bare(step.text):
+                hesitant = hesitant + 1 if count_words(step.text, self.words) else 0
             if self.hesitate and hesitant >= self.hesitate:
                 await self._write(chain, self.steps)
                 hesitant = 0
