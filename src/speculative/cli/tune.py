@@ -23,7 +23,7 @@ from speculative.evaluate.tune.target import DEFAULT, EXAMPLES, parse_target
 from speculative.evaluate.tune.tuner import TunePlan, split_problems
 from speculative.methods.base import Wrapper
 from speculative.methods.preset import is_file, read_preset
-from speculative.methods.registry import build, find, spelled
+from speculative.methods.registry import build, find, parse_spec
 from speculative.methods.spec import Contender
 from speculative.runs.folder import RunFolder
 from speculative.stats.cost import View
@@ -114,7 +114,7 @@ def _read_method(spec: str) -> tuple[str, dict[str, Any]]:
         preset = read_preset(spec)
         name, params, method = preset.method, preset.params, build(spec)
     else:
-        name, params = spelled("method", spec)
+        name, params = parse_spec("method", spec)
         method = build(name, {**find(name).probe, **params})
     if isinstance(method, Wrapper):
         raise UsageError(WRAPPED.format(spec))

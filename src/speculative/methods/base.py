@@ -14,7 +14,7 @@ from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
 from speculative.methods.definition import check_definition, check_field_names
 from speculative.methods.families import Family
-from speculative.methods.tunable import Scored, Tunable
+from speculative.methods.tunable import GradedTrace, Tunable
 from speculative.problem import Problem
 
 
@@ -70,7 +70,7 @@ class Method(BaseModel):
         """
         return ()
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Computes parameters from graded chains.
 
         The chains are those of the method with the parameters of `probe`.

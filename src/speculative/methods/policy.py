@@ -15,7 +15,7 @@ from speculative.methods.policy_fit import fit_table
 from speculative.methods.policy_process import ALWAYS, thresholds
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
 from speculative.methods.step_loop import verify_steps
-from speculative.methods.tunable import Scored, Tunable
+from speculative.methods.tunable import GradedTrace, Tunable
 from speculative.trace.events import Judgement
 
 By = Literal["likelihood", "question", "reward"]
@@ -63,7 +63,7 @@ class Policy(Method):
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("price", values=(1e-4, 1e-3, 5e-3, 1e-2, 2e-2)),)
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Returns the table of counts."""
         found = fit_table(runs, self.by)
         return {} if found is None else {"fit": found.to_json()}

@@ -16,7 +16,7 @@ from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, des
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
-from speculative.methods.registry import build, find, split
+from speculative.methods.registry import build, find, split_spec
 from speculative.methods.spec import Contender, label_of
 from speculative.problem import Problem, Sampling
 
@@ -62,7 +62,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     """
     given = {name: _with_commas(value) for name, value in values.items() if name not in UNUSED and value is not None}
     params = {name: value for name, value in given.items() if name not in NAMES}
-    wrappers = tuple(split(str(given.get("with", "")), ","))
+    wrappers = tuple(split_spec(str(given.get("with", "")), ","))
     name = str(given.get("method", METHOD))
     return Arguments(
         contender=Contender(label_of(name, params, wrappers), _build(name, params, wrappers)),
@@ -104,7 +104,7 @@ def _problem(given: Mapping[str, Any]) -> Problem:
 
 
 def _spec(value: Any) -> Spec:
-    specs = split(str(value), ",")
+    specs = split_spec(str(value), ",")
     return specs[0] if len(specs) == 1 else tuple(specs)
 
 

@@ -18,7 +18,7 @@ from speculative.evaluate.tune.target import Figures, Target, figures
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender, contender
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
@@ -45,7 +45,7 @@ class MeasuredCandidate(Struct, frozen=True):
     figures: Figures
 
 
-class Choice(Struct, frozen=True):
+class TunedChoice(Struct, frozen=True):
     """The result of tuning.
 
     Attributes:
@@ -141,7 +141,7 @@ class Tuner:
         self._baseline: list[Sample] = []
         self._run = self._replayed = 0
 
-    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> Choice:
+    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> TunedChoice:
         """Runs the plan and returns the choice.
 
         Raises the errors of chains, and `UsageError`.
@@ -165,7 +165,7 @@ class Tuner:
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
         return await self._report(runner, found)
 
-    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> Choice:
+    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> TunedChoice:
         plan = self._plan
         baseline = figures(self._baseline, self._baseline, plan.view, plan.prices)
         best, met = None, True
@@ -177,7 +177,7 @@ class Tuner:
             if met:
                 against, samples = await self._samples(runner, [contender(BASELINE), best.candidate.contender], plan.held_out, "held out")
                 ours, theirs = (figures(one, against, plan.view, plan.prices) for one in (samples, against))
-        return Choice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
+        return TunedChoice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
 
     def _check(self) -> None:
         """Raises `UsageError` if no parameter is chosen, or a swept one is unknown."""
@@ -227,7 +227,7 @@ class Tuner:
         if self._kind.fitted is not Method.fitted or any(tunable.scores and tunable.field not in by_hand for tunable in chosen):
             probe = make_contender(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
-            runs = [Scored(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
+            runs = [GradedTrace(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
             scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.scores]
             scores = {one.field: [score for run in runs for score in (one.scores or judged)(run.trace)] for one in scored}
