@@ -10,9 +10,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative._plugins import spelled, split
 from speculative.errors import UsageError
 from speculative.methods.base import Method, name_of, params_of
-from speculative.methods.registry import build, spelled, split
+from speculative.methods.registry import build
 
 
 class Contender(Struct, frozen=True):
