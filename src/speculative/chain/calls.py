@@ -26,7 +26,7 @@ from speculative.engines.base import (
     Ids,
     RewardEngine,
     Scores,
-    Tokenizer,
+    TextDecoder,
     Top,
     UnfinishedCharacter,
     finite,
@@ -68,16 +68,14 @@ class EngineCalls:
         """Returns the log-probabilities of the continuations' tokens, and the cost."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
-        for prefix, ids in zip(prefixes, continuations, strict=True):
-            self.memory.add(role, (*prefix, *ids))
+        for entry, prefix, ids in zip(meter.seen.entries, prefixes, continuations, strict=True):
+            self.memory.extend(role, entry, (*prefix, *ids))
         return scores, meter.cost
 
     async def reward(self, role: str, engine: RewardEngine, texts: Sequence[Ids], seed: int) -> tuple[list[float], Call]:
         """Returns the rewards of the texts, and the cost of the call."""
         with CallMeter(self, role, "reward", seed, texts) as meter, TypedErrors(engine):
             rewards = await engine.reward(texts, key=self.key, stats=meter.stats)
-        for text in texts:
-            self.memory.add(role, tuple(text))
         return rewards, meter.cost
 
     async def close(self) -> None:
@@ -119,7 +117,7 @@ class CallMeter:
             raise ChainStateError(f"{self._verb}: the chain is over; await all work before the method returns")
         self._start, self._task = time.perf_counter(), asyncio.current_task()
         self._calls.running.add(self._task)
-        self._seen = self._calls.memory.begin(self._role, self._prefixes)
+        self.seen = self._calls.memory.begin(self._role, self._prefixes)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -145,7 +143,7 @@ class CallMeter:
             produced_tokens=stats.produced_tokens,
             scored_tokens=stats.scored_tokens,
             seconds=round(time.perf_counter() - self._start, 6),
-            shared_cache_tokens=max(0, stats.cached_tokens - self._seen - again),
+            shared_cache_tokens=max(0, stats.cached_tokens - self.seen.tokens - again),
             began=round(self._start - self._calls.started_at, 6),
             inner=_inner_work(stats),
         )
@@ -166,9 +164,10 @@ class EngineCall:
     what it may write, and goes on with more when it gets there. Where a completion ends before its first character is whole, it is
     asked for again with more tokens, up to `limit`.
 
-    `ends`, one rule for each prefix, find the token boundary at which a completion ends before the engine ends it. `emit` passes text
-    on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far. `make_proposal`:
-    `partial` becomes what it makes of the text that was written when the call was cut off.
+    `decoder` makes the text of the ids; it is the engine's tokenizer if None. `ends`, one rule for each prefix, find the token boundary at
+    which a completion ends before the engine ends it. `emit` passes text on as soon as it is certain: nothing of it is taken back.
+    `on_tokens` gets all ids of the completion so far. `make_proposal`: `partial` becomes what it makes of the text that was written when
+    the call was cut off.
     """
 
     def __init__(
@@ -189,6 +188,7 @@ class EngineCall:
         emit: EmitText | None = None,
         on_tokens: Callable[[Ids], None] | None = None,
         make_proposal: MakeProposal | None = None,
+        decoder: TextDecoder | None = None,
     ) -> None:
         self.verb, self.role, self.engine, self.prefixes, self.decoding, self.limit = verb, role, engine, prefixes, decoding, limit
         self.partial: Proposal | None = None
@@ -198,7 +198,8 @@ class EngineCall:
         self._emit, self._on_tokens, self._make_proposal = emit, on_tokens, make_proposal
         watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
         self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
-        self._text = TextStream(engine.tokenizer, self._ends[0] if self._streams else None)
+        self._decoder = decoder or engine.tokenizer
+        self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
         self._told, self._before = 0, tuple[int, ...]()
         self._asked = decoding.max_tokens
         self._reservation: Reservation | None = None
@@ -226,11 +227,12 @@ class EngineCall:
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
-            self._calls.memory.add(self.role, (*self.prefixes[place // self.decoding.n], *_computed(completion)))
+            prefix = place // self.decoding.n
+            self._calls.memory.extend(self.role, meter.seen.entries[prefix], (*self.prefixes[prefix], *_computed(completion)))
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):
-                self._emit(kept_text(self.engine.tokenizer, completion)[0], offset)
+                self._emit(kept_text(self._decoder, completion)[0], offset)
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
@@ -259,7 +261,7 @@ class EngineCall:
     async def _whole_characters(self, prefix: Ids, several: list[Completion], stats: CallStats) -> list[Completion]:
         """Asks again for completions that end before their first character is whole."""
         asked = self._asked
-        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self.engine.tokenizer, one)}:
+        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self._decoder, one)}:
             if not (asked := self._longer(max(size or asked for size in short.values()))):
                 break
             self._before = ()
@@ -285,7 +287,7 @@ class EngineCall:
             before, decoding = completion, self._resumed(0, 0, len(completion.ids), more)
         (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
         completion = self._cut(0, completion)
-        text, dropped = kept_text(self.engine.tokenizer, completion)
+        text, dropped = kept_text(self._decoder, completion)
         self._text.ids = list(completion.ids[: len(completion.ids) - dropped])  # what is told stays, also if the call is cancelled now
         self._pass_on(text[self._told :], self._text.ids)
         return completion
@@ -370,7 +372,7 @@ class EngineCall:
         """Ends a completion where its rule says so."""
         if self._ends[place] is None:
             return completion
-        text = TextStream(self.engine.tokenizer, self._ends[place])
+        text = TextStream(self._decoder, self._ends[place])
         text.add(completion.ids)
         return cut(completion, len(text.ids), text.finish) if text.finish else completion
 
@@ -392,7 +394,7 @@ class EngineCall:
         ids = tuple(self._text.ids)
         if not self._streams:
             written = Completion((*self._before, *stats.written), "cut")
-            ids = written.ids[: len(written.ids) - kept_text(self.engine.tokenizer, written)[1]]
+            ids = written.ids[: len(written.ids) - kept_text(self._decoder, written)[1]]
         if self._make_proposal and ids:
             self.partial = self._make_proposal(Completion(ids, "cut", authors=stats.authors))
         return self.partial
@@ -411,7 +413,7 @@ class TypedErrors:
             raise _typed(self._engine, error) from error
 
 
-def kept_text(tokenizer: Tokenizer, completion: Completion) -> tuple[str, int]:
+def kept_text(tokenizer: TextDecoder, completion: Completion) -> tuple[str, int]:
     """Returns a completion's text, and its number of dropped trailing tokens.
 
     Trailing tokens are dropped if they begin a character without ending it.
@@ -474,7 +476,7 @@ def _computed(completion: Completion) -> Ids:
     return completion.ids if completion.end_id is not None else completion.ids[:-1]
 
 
-def _nothing_whole(tokenizer: Tokenizer, completion: Completion) -> bool:
+def _nothing_whole(tokenizer: TextDecoder, completion: Completion) -> bool:
     """Returns whether a completion was cut before its first whole character.
 
     Some servers leave the ids out then.

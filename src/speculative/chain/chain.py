@@ -26,16 +26,7 @@ from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
 from speculative.chain.steps import STEP, Steps
 from speculative.chain.text_stream import Until
-from speculative.chain.verb import (
-    ExclusiveVerbs,
-    LoopGuard,
-    VerbCalls,
-    check_type,
-    check_whole,
-    drafts_of,
-    show,
-    verb,
-)
+from speculative.chain.verb import ExclusiveVerbs, LoopGuard, VerbCalls, check_type, check_whole, drafts_of, show, verb
 from speculative.chain.watchers import Watchers
 from speculative.chain.writer import Writer
 from speculative.engines.base import Engine, Scores
@@ -213,7 +204,7 @@ class Chain:
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer.
 
-        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft.
+        Cues an answer if a budget ended the thinking. After a draft it stays a draft: its last part, if there is more thinking in it.
         """
         check_type("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.node is self.parts.drafts.end):
@@ -495,7 +486,7 @@ class Chain:
         self.called.check_awaited()
         self.watchers.add(watcher)
 
-    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "") -> Chain:
+    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "", logprobs: bool = False) -> Chain:
         """Returns an empty chain on the same problem.
 
         Its events are nested in this one's, and its cost counts here too.
@@ -505,6 +496,7 @@ class Chain:
             share: The child may produce a 1/`share` part of what is left of `max_produced`: so children that work at the same time do
                 not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
+            logprobs: Whether its texts come with the log-probabilities of their tokens.
         """
         self.check_verb("child")
         check_type("child", str, "a text", instruction=instruction)
@@ -517,6 +509,7 @@ class Chain:
         nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self.proposer.max_drafts}
         problem = self.problem.with_instruction(instruction) if instruction else self.problem
         child = Chain(problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)
+        child.parts.requests.logprobs = logprobs
         self.children.append(child)
         self.record(events.Child(index=index, seed=seed, events=child.trace.events, instruction=instruction))
         return child

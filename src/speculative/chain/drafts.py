@@ -155,6 +155,11 @@ class Draft:
         """The open draft that it follows; None if it follows the chain's end."""
         return self.parent if self.parent and self.parent.state != "accepted" else None
 
+    @property
+    def answer_start(self) -> Draft:
+        """The first part of the answer that it belongs to; itself if it is thinking."""
+        return next((draft for draft in self.path() if draft.phase == "answer"), self)
+
     def path(self) -> list[Draft]:
         """Returns the drafts from the chain's end down to this one."""
         path: list[Draft] = []

@@ -14,6 +14,9 @@ from speculative.prompts import Question
 REPLY_TOKENS = 256
 """The most tokens of a reply, unless the method says otherwise."""
 
+MAX_ANSWER_PARTS = 32
+"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
+
 
 class DraftArguments(TypedDict, total=False):
     """The keyword arguments of `Chain.draft`."""

@@ -49,6 +49,11 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         """The verb's name."""
         return self._verb
 
+    @property
+    def where(self) -> tuple[str, int]:
+        """The file and the line that called the verb."""
+        return self._where
+
     def unfinished(self) -> ChainStateError | None:
         """Returns the error about a verb without an await, and cancels the verb.
 

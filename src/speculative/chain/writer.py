@@ -14,16 +14,13 @@ from msgspec import structs
 from speculative.chain.budget import TokenLimit
 from speculative.chain.calls import EngineCall, derive_seed, kept_text
 from speculative.chain.drafts import Draft, TreeNode, joined
-from speculative.chain.options import WriteOptions
+from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule, tokens_within
 from speculative.engines.base import Completion
 from speculative.errors import EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
-
-MAX_ANSWER_PARTS = 32
-"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
 
 
 class Writer:
@@ -111,7 +108,7 @@ class Writer:
             self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
         told.append(cue)
         make_proposal = partial(self._requests.proposal, role, number, phase=phase)
-        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal) as call:
+        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, phase=phase) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
@@ -156,13 +153,13 @@ class Writer:
 
         Returns how many of both are left, or None if all are.
         """
-        tokenizer = self._contexts.of(draft.author).tokenizer
+        decoder = self._contexts.of(draft.author).decoders[draft.phase]
         size = draft.tokens if tokens is None else tokens
         if characters is not None and characters < len(draft.text):
-            size = min(size, tokens_within(tokenizer, draft.ids, characters))
+            size = min(size, tokens_within(decoder, draft.ids, characters))
         if size >= draft.tokens:
             return None
-        text, dropped = kept_text(tokenizer, Completion(draft.ids[:size], "length"))
+        text, dropped = kept_text(decoder, Completion(draft.ids[:size], "length"))
         draft.cut(text, size - dropped)
         return size - dropped, len(text)
 
@@ -226,6 +223,8 @@ class Writer:
         if last.phase == "answer":
             if self._parts.ending.finish in (None, "stop"):
                 self._parts.ending.finish = last.finish if last.finish in ("length", "context", "loop") else "stop"
+        elif last.finish in ("length", "context") and any(draft.phase == "answer" for draft in path):  # thinking within an answer
+            self._parts.ending.finish = last.finish
         elif last.ended:
             self._parts.ending.finish = "stop"
         elif last.finish == "context":

@@ -3,6 +3,7 @@
 import { brief, count, h, percent, plural } from "./dom.js";
 import { icon } from "./legend.js";
 import { SortedTable } from "./table.js";
+import { wholeRoles } from "./usage.js";
 
 const BASELINE = "big_only";
 const VIEWS = {
@@ -12,7 +13,7 @@ const VIEWS = {
 };
 
 const mean = (row, role, field = "produced_tokens") => (row.usage[role]?.[field] ?? 0) / row.chains;
-const together = (row) => Object.keys(row.usage).reduce((sum, role) => sum + mean(row, role), 0);
+const together = (row) => wholeRoles(row.usage).reduce((sum, [role]) => sum + mean(row, role), 0);
 
 /** All three, of the task whose summaries they are told. */
 export class MethodTables {
@@ -32,6 +33,8 @@ export class MethodTables {
     const lost = summaries.filter((row) => row.degraded).map((row) => `${row.label}: ${plural(row.degraded, "chain")}`);
     const parts = hardware.length ? [h("p", { class: "hint", text: `device time is of ${[...new Set(hardware)].join("; ")}` })] : [];
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
+    const idle = summaries.filter((row) => row.idle_roles.length).map((row) => `${row.idle_roles.join(" and ")} in all chains of ${row.label}`);
+    if (idle.length) parts.unshift(h("p", { class: "hint", text: `Warning: a model did nothing but answer: ${idle.join("; ")}. These figures are not the method's.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
       parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On common problems and tries. Interval and p are for all similar problems; “p here” is for these problems with other seeds." }), this.differences.element);
@@ -64,6 +67,7 @@ function methodColumns(summaries) {
   return [
     { title: "right", about: "right answers, with a 95 % interval that takes problems as clusters", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
     { title: "tokens a chain", about: "mean tokens of a chain: big's, small's, and the discarded ones of both", value: together, cell: (row) => tokens(row, most), left: true },
+    { title: "length", about: "mean kept tokens of a chain and its answer: shorter text is not cheaper text", value: (row) => row.length, cell: (row) => number(count(row.length)) },
     { title: "big tokens", about: "mean tokens that the big model produced for a chain", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
     { title: "big kept", about: "the big model's share of the chain's tokens", value: (row) => row.share_kept, cell: (row) => number(percent(row.share_kept, 0)) },
     { title: "big spent", about: "the big model's share of all produced tokens", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },
