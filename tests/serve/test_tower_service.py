@@ -1,5 +1,7 @@
 """A tower fills a role of the service."""
 
+import json
+
 from serving import ASK, TEXT, serving
 
 from speculative import Pair
@@ -16,7 +18,7 @@ def tower_pair():
 def test_replies_and_metrics_have_rows_for_the_models_inside():
     with serving(tower_pair()) as served:
         assert served.get("/ready").status_code == 200
-        reply = served.post(json={**ASK, "model": "speculative/small_only"}).json()
+        reply = served.post(json={**ASK, "model": "speculative/small_only", "seed": 5}).json()
         usage = reply["choices"][0]["speculative"]["usage"]
         assert {"small", "small/big", "small/small"} <= set(usage)
         assert reply["usage"]["completion_tokens"] == usage["small"]["kept_tokens"]
@@ -30,7 +32,6 @@ def test_a_stream_has_the_text_of_the_reply():
         whole = served.post(json=ask).json()["choices"][0]["message"]
         lines = [line for line in served.post(json={**ask, "stream": True}).text.splitlines() if line.startswith("data: {")]
         assert len(lines) > 10
-        import json
 
         deltas = [choice["delta"] for line in lines for choice in json.loads(line[6:])["choices"]]
         assert "".join(delta.get("content") or "" for delta in deltas) == whole["content"]
