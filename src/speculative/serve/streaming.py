@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import anyio
 from fastapi.responses import StreamingResponse
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
 from speculative.serve.errors import redact_event
@@ -34,6 +34,39 @@ class RawText(Struct, frozen=True):
     ends: Mapping[str, frozenset[int]] | None
 
 
+class LiveNews:
+    """Holds events and text of calls in their order.
+
+    Text of one call is joined until the next event.
+    """
+
+    def __init__(self) -> None:
+        self._items: list[tuple[tuple[int, ...], Any]] = []
+        self._open: dict[tuple[tuple[int, ...], int, str], int] = {}
+
+    def add_events(self, happened: Iterable[tuple[tuple[int, ...], Any]]) -> None:
+        """Adds events with the way to their chain."""
+        before = len(self._items)
+        self._items += happened
+        if len(self._items) > before:
+            self._open.clear()
+
+    def add_text(self, delta: TextDelta) -> None:
+        """Adds new text of a call."""
+        place = self._open.setdefault((delta.chain, delta.draft, delta.role), len(self._items))
+        if place == len(self._items):
+            self._items.append((delta.chain, delta))
+        else:
+            text = self._items[place][1].text + delta.text
+            self._items[place] = (delta.chain, structs.replace(delta, text=text))
+
+    def take(self) -> list[tuple[tuple[int, ...], Any]]:
+        """Returns what was added, once."""
+        taken, self._items = self._items, []
+        self._open.clear()
+        return taken
+
+
 class TextFeed:
     """Listens to one chain and collects its text as soon as it is final.
 
@@ -45,6 +78,7 @@ class TextFeed:
         notify: called when there is new text.
         stop: called when the rest of the chain is not wanted.
         watch: whether events are wanted too.
+        live_text: whether text of calls is wanted among the events.
     """
 
     def __init__(
@@ -57,6 +91,7 @@ class TextFeed:
         stops: tuple[str, ...],
         raw: RawText | None = None,
         watch: bool = False,
+        live_text: bool = False,
     ) -> None:
         self.live = False
         self.finish = ""
@@ -68,11 +103,15 @@ class TextFeed:
         self._answering = False
         self._reasoning = self._content = ""
         self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
+        self._live_text, self._news = live_text, LiveNews()
 
     def __call__(self, item: AnyEvent | TextDelta) -> None:
         """Takes an event of the chain, or a piece of text that is being written."""
         match item:
             case TextDelta():
+                if self._live_text:
+                    self._news.add_events(self._new_events())
+                    self._news.add_text(item)
                 if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
                     if item.phase == "answer":
                         self._begin_answer()
@@ -106,13 +145,23 @@ class TextFeed:
         return taken
 
     def take_events(self) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """Yields new events of the chain and its children, each with the way to its chain."""
+        """Yields new events of the chain and its children, each with its path.
+
+        With `live_text` it yields new text of calls too. A path leads to the chain by the numbers of its children.
+        """
+        yield from self._news.take()
+        yield from self._new_events()
+
+    def _new_events(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         for place, (path, happened, sent) in enumerate(self._sent):  # grows while children are found
             self._sent[place] = (path, happened, len(happened))
             for event in happened[sent:]:
                 if isinstance(event, events.Child):  # its own events follow one by one
                     self._sent.append(((*path, event.index), event.events, 0))
-                    yield path, {"event": "child", "at": event.at, "index": event.index, "seed": event.seed}
+                    yield (
+                        path,
+                        {"event": "child", "at": event.at, "index": event.index, "seed": event.seed, "instruction": event.instruction},
+                    )
                 else:
                     yield path, redact_event(event)
 
