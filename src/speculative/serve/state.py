@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.redaction import Redactor
+from speculative.redaction import Redactor, without_address
 from speculative.serve.completion_writer import encode
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
@@ -110,6 +110,7 @@ class ServiceState:
             return
         self.models, self._pair = ModelCatalog(self.settings, self.created, pair), pair
         self.methods = encode(method_list(self.settings, pair, __version__))
+        self.reader.big_names = tuple(dict.fromkeys((without_address(pair["big"].name), "big")))
         self._probes = {id(engine): EngineProbe(engine, self.redact) for engine in pair.values()}
         names = {role: engine.name for role, engine in pair.items()}
         log("ready", engines=names, seconds=round(time.perf_counter() - began, 3))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
 from fastapi.responses import StreamingResponse
-from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
 from speculative.serve.errors import redact_event
-from speculative.serve.outcome import CloseThinking
+from speculative.serve.live_news import LiveNews
+from speculative.serve.raw_text import RawJoiner, RawText
 from speculative.serve.stops import StopFilter
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, TextDelta
@@ -22,49 +22,6 @@ KEEPALIVE_S = 10.0
 """Seconds of silence at most: then a comment line shows proxies and clients that the stream lives."""
 COMMENT = b": the chain is being written\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-class RawText(Struct, frozen=True):
-    """Rules by which a raw completion becomes one text.
-
-    `ends`: by role, the ids that end a text; None where the prompt opened the thinking, so that an answer follows.
-    """
-
-    close: CloseThinking
-    ends: Mapping[str, frozenset[int]] | None
-
-
-class LiveNews:
-    """Holds events and text of calls in their order.
-
-    Text of one call is joined until the next event.
-    """
-
-    def __init__(self) -> None:
-        self._items: list[tuple[tuple[int, ...], Any]] = []
-        self._open: dict[tuple[tuple[int, ...], int, str], int] = {}
-
-    def add_events(self, happened: Iterable[tuple[tuple[int, ...], Any]]) -> None:
-        """Adds events with the way to their chain."""
-        before = len(self._items)
-        self._items += happened
-        if len(self._items) > before:
-            self._open.clear()
-
-    def add_text(self, delta: TextDelta) -> None:
-        """Adds new text of a call."""
-        place = self._open.setdefault((delta.chain, delta.draft, delta.role), len(self._items))
-        if place == len(self._items):
-            self._items.append((delta.chain, delta))
-        else:
-            text = self._items[place][1].text + delta.text
-            self._items[place] = (delta.chain, structs.replace(delta, text=text))
-
-    def take(self) -> list[tuple[tuple[int, ...], Any]]:
-        """Returns what was added, once."""
-        taken, self._items = self._items, []
-        self._open.clear()
-        return taken
 
 
 class TextFeed:
@@ -99,8 +56,7 @@ class TextFeed:
         self._final, self._raw, self._watch = append_only, raw, watch
         self._filter = StopFilter(stops, strip=raw is None)
         self._pieces = self._early = 0
-        self._last_text: str = ""
-        self._answering = False
+        self._joiner = raw and RawJoiner(raw)
         self._reasoning = self._content = ""
         self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
         self._live_text, self._news = live_text, LiveNews()
@@ -188,13 +144,10 @@ class TextFeed:
     def _put(self, phase: events.Phase, text: str) -> None:
         if not text:
             return
-        if self._raw is None and phase == "thinking":
+        if self._joiner is None and phase == "thinking":
             self._reasoning += text
         else:
-            if self._raw and phase == "answer" and not self._answering:
-                self._answering, text = True, self._raw.close(self._last_text) + text
-            self._last_text = text
-            self._content += self._filter.add(text)
+            self._content += self._filter.add(self._joiner.add(phase, text) if self._joiner else text)
         self._notify()
 
     def _check_end(self, item: AnyEvent) -> None:

@@ -10,6 +10,13 @@ export interface Accepted {
   cut: [number, number] | null;
 }
 
+export interface Advice {
+  text: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  seconds: number;
+}
+
 export interface Answered {
   event: "answered";
   at: number;
@@ -87,6 +94,7 @@ export interface ChainReport {
   seconds?: number;
   boxed?: string | null;
   degraded?: string | null;
+  advice?: Advice[];
   events?: unknown[][];
 }
 
@@ -281,6 +289,8 @@ export interface MethodSummary {
   problem_set: string;
   folder: string;
   mean_concurrency: number;
+  length: number;
+  idle_roles: string[];
 }
 
 export interface Noted {

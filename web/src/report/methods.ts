@@ -43,6 +43,17 @@ export class MethodTables {
           text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.`,
         }),
       );
+    const idle = summaries
+      .filter((row) => row.idle_roles.length)
+      .map((row) => `${row.idle_roles.join(" and ")} in all chains of ${row.label}`);
+    if (idle.length) {
+      parts.unshift(
+        h("p", {
+          class: "hint",
+          text: `Warning: a model did nothing but answer: ${idle.join("; ")}. These figures are not the method's.`,
+        }),
+      );
+    }
     if (contrasts.length) {
       this.differences.show(contrasts, [
         this.named<Contrast>("method", (row) => row.label),
@@ -108,6 +119,12 @@ function methodColumns(summaries: MethodSummary[]): Column<MethodSummary>[] {
       value: together,
       cell: (row) => tokens(row, most),
       left: true,
+    },
+    {
+      title: "length",
+      about: "mean kept tokens of a chain and its answer: shorter text is not cheaper text",
+      value: (row) => row.length,
+      cell: (row) => number(count(row.length)),
     },
     {
       title: "big tokens",
