@@ -2,7 +2,7 @@
 
 COMMANDS = {
     "ask": "Let the pair write one chain of thought, and its answer, for a problem.",
-    "methods": "List the methods and wrappers, or describe one with its parameters.",
+    "methods": "List the methods and wrappers, describe one, or advise on one for a need.",
     "profile": "Measure a pair of live servers for `speculative plan`.",
     "plan": "Predict methods at several loads: latency, tokens a second, GPU time, money.",
     "problems": "List the bundled problems.",

@@ -61,7 +61,7 @@ class Policy(Method):
         return {"big": {"score"}} if self.by == "likelihood" else {"judge": {"reward"}}
 
     def tunables(self) -> tuple[Tunable, ...]:
-        return (Tunable("price", values=(1e-4, 1e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2)),)
+        return (Tunable("price", values=(1e-4, 1e-3, 5e-3, 1e-2, 2e-2)),)
 
     def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
         """Returns the table of counts."""
