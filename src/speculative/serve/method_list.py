@@ -64,7 +64,7 @@ class MethodList(Struct, kw_only=True):
 
 def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodList:
     """Describes all methods; `pair` is None while it loads."""
-    engines = {role: engine.name for role, engine in (pair or {}).items()}
+    engines = {role: engine.name for role, engine in pair.items()} if pair is not None else dict[str, str]()
     currency, prices = token_prices(engines)
     return MethodList(
         methods=[_card(registered()[name], pair) for name in names()],
@@ -104,7 +104,7 @@ def _card(kind: type[Method], pair: Pair | None) -> MethodCard:
     )
     if pair is not None:
         try:
-            pair.check(kind())
+            pair.check(kind.model_validate({}))
         except UnsupportedMethodError as error:
             card.missing = without_address(str(error))
     return card
