@@ -16,6 +16,7 @@ function call(role: string, produced: number, began = 0, seconds = 1): Call {
     scored_tokens: 0,
     seconds,
     shared_cache_tokens: 0,
+    inner: null,
     began,
   };
 }
@@ -28,6 +29,7 @@ function proposal(id: number, text: string, tokens: number, parent: number | nul
     logprobs: null,
     top_logprobs: null,
     choice_logprobs: null,
+    authors: [],
   };
   return { id, parent, text, completion, dropped: 0, phase: "thinking" as const };
 }

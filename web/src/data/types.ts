@@ -1,6 +1,6 @@
 // Written by `python scripts/web_types.py` from the types of the library; a test holds them together.
 
-export type AnyEvent = Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended;
+export type AnyEvent = Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended;
 
 export interface Accepted {
   event: "accepted";
@@ -61,6 +61,7 @@ export interface Call {
   seconds: number;
   shared_cache_tokens: number;
   began: number;
+  inner: InnerWork | null;
 }
 
 export interface Cancelled {
@@ -75,7 +76,7 @@ export interface Cancelled {
 }
 
 export interface ChainPage {
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
   mark: Mark;
   expected: string | null;
   right: boolean | null;
@@ -95,6 +96,7 @@ export interface ChainReport {
   boxed?: string | null;
   degraded?: string | null;
   advice?: Advice[];
+  choices?: Chosen[];
   events?: unknown[][];
 }
 
@@ -103,8 +105,21 @@ export interface Child {
   at: number;
   index: number;
   seed: number;
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
   instruction: string;
+}
+
+export interface Chose {
+  event: "chose";
+  at: number;
+  way: string;
+  reason: string;
+}
+
+export interface Chosen {
+  way: string;
+  reason: string;
+  at: number;
 }
 
 export interface Colour {
@@ -119,6 +134,7 @@ export interface Completion {
   logprobs: number[] | null;
   top_logprobs: [number, number][][] | null;
   choice_logprobs: number[] | null;
+  authors: [string, number][];
 }
 
 export interface Contents {
@@ -212,6 +228,11 @@ export interface Frontier {
   points: Point[];
   lines: number[][];
   left_out: string;
+}
+
+export interface InnerWork {
+  calls: Call[];
+  chains: ((Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[])[];
 }
 
 export interface Inserted {
@@ -433,7 +454,7 @@ export interface SavedResult {
 
 export interface SavedTrace {
   speculative_trace: number;
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
 }
 
 export interface Scored {

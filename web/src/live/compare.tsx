@@ -1,6 +1,7 @@
 import type { MethodList } from "../data/types";
 import { sameAnswer } from "../trace/answer";
 import { count } from "../view/dom";
+import { wholeRoles } from "../view/usage";
 import { priceOf, speedOf } from "./cost";
 import { Icon } from "./icon";
 import type { Run } from "./run";
@@ -46,7 +47,7 @@ export function Comparison({ runs, list }: { runs: Run[]; list: Pick<MethodList,
 function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency"> }) {
   useRun(run);
   const usage = run.chain.ledger.usage();
-  const discarded = Object.values(usage).reduce((sum, cost) => sum + cost.discarded_tokens, 0);
+  const discarded = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.discarded_tokens, 0);
   const price = priceOf(usage, list.prices);
   const speed = run.moving ? null : speedOf(run, runs);
   const { right } = run;

@@ -1,6 +1,7 @@
 // What a run cost, and how fast it was.
 
 import type { TokenPriceCard, Usage } from "../data/types";
+import { wholeRoles } from "../view/usage";
 import type { Run } from "./run";
 
 export type Usages = Record<string, Usage>;
@@ -10,6 +11,7 @@ export type Prices = Record<string, TokenPriceCard>;
 export function priceOf(usage: Usages, prices: Prices): number | null {
   let total = 0;
   for (const [role, cost] of Object.entries(usage)) {
+    if (Object.keys(usage).some((other) => other.startsWith(`${role}/`))) continue; // a tower: the models of its pair are paid for
     const price = prices[role];
     if (!price) return null;
     const read = cost.prompt_tokens - cost.cached_tokens + cost.scored_tokens;
@@ -20,7 +22,7 @@ export function priceOf(usage: Usages, prices: Prices): number | null {
 
 /** The share of the big model in one kind of tokens, or null without tokens. */
 export function bigShare(usage: Usages, field: "kept_tokens" | "produced_tokens"): number | null {
-  const total = Object.values(usage).reduce((sum, cost) => sum + cost[field], 0);
+  const total = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost[field], 0);
   return total ? (usage.big?.[field] ?? 0) / total : null;
 }
 
@@ -33,7 +35,7 @@ export function speedOf(run: Run, others: Run[]): { times: number; measured: boo
   const usage = run.chain.ledger.usage();
   const wrote = run.chain.works.filter((work) => work.role === "big" && work.tokens > 0);
   const tokens = wrote.reduce((sum, work) => sum + work.tokens, 0);
-  const kept = Object.values(usage).reduce((sum, cost) => sum + cost.kept_tokens, 0);
+  const kept = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.kept_tokens, 0);
   if (tokens < 8 || !kept) return null;
   const each = wrote.reduce((sum, work) => sum + work.ended - work.began, 0) / tokens;
   return { times: (each * kept) / seconds, measured: false };

@@ -1,4 +1,5 @@
 import type { MethodList } from "../data/types";
+import { hue } from "../view/author";
 import { brief, count, percent } from "../view/dom";
 import { bigShare, priceOf, speedOf } from "./cost";
 import type { Run } from "./run";
@@ -44,7 +45,7 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
         <tbody>
           {roles.map((role) => (
             <tr key={role}>
-              <th scope="row" class={`key ${role}`}>
+              <th scope="row" class={`key ${hue(role.split("/").at(-1)!)}`}>
                 <b>{role}</b>
               </th>
               <td class="number">{count(usage[role]!.kept_tokens)}</td>

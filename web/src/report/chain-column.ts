@@ -6,7 +6,7 @@ import { bar } from "../view/bar";
 import { ChainView } from "../view/chain-view";
 import { h, plural } from "../view/dom";
 import { icon, type Marks } from "../view/legend";
-import { usageTable } from "../view/usage";
+import { usageTable, wholeRoles } from "../view/usage";
 
 export class ChainColumn {
   readonly element: HTMLElement;
@@ -104,6 +104,6 @@ const FINISHES: Record<string, string> = {
 };
 
 function facts(row: Row): string {
-  const tokens = Object.values(row.usage).reduce((sum, cost) => sum + cost.produced_tokens, 0);
+  const tokens = wholeRoles(row.usage).reduce((sum, [, cost]) => sum + cost.produced_tokens, 0);
   return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost` : ""}`;
 }

@@ -3,6 +3,7 @@
 import type { Contrast, Cost, Estimate, MethodSummary, Usage } from "../data/types";
 import { brief, count, h, percent, plural } from "../view/dom";
 import { icon, type Marks } from "../view/legend";
+import { wholeRoles } from "../view/usage";
 import { type Column, SortedTable } from "./sorted-table";
 
 const BASELINE = "big_only";
@@ -13,7 +14,7 @@ const VIEWS: Record<string, [string, string, number]> = {
 };
 
 const mean = (row: MethodSummary, role: string, field: keyof Usage = "produced_tokens") => (row.usage[role]?.[field] ?? 0) / row.chains;
-const together = (row: MethodSummary) => Object.keys(row.usage).reduce((sum, role) => sum + mean(row, role), 0);
+const together = (row: MethodSummary) => wholeRoles(row.usage).reduce((sum, [role]) => sum + mean(row, role), 0);
 
 /** All three, of the task whose summaries they are told. */
 export class MethodTables {

@@ -2,18 +2,29 @@
 
 import type { AnyEvent, Call, Usage } from "../data/types";
 
+/** The roles of a tower's pair that wrote a text, with their numbers of tokens. */
+type Authors = [string, number][];
+
 interface Kept {
   author: string;
   tokens: number;
   ends: boolean;
   text: boolean;
+  authors: Authors;
+}
+
+interface Offered {
+  id: number;
+  text: string;
+  dropped: number;
+  completion: { ids: number[]; end_id: number | null; authors?: Authors };
 }
 
 export class Ledger {
   children = new Map<number, Ledger>();
   private costs = new Map<string, Usage>();
   private pieces: Kept[] = [];
-  private offers = new Map<number, { author: string; size: number; ends: boolean; text: boolean }>();
+  private offers = new Map<number, Kept>();
 
   apply(event: AnyEvent): void {
     if ("call" in event) this.pay(event.call);
@@ -23,7 +34,7 @@ export class Ledger {
         break;
       case "wrote":
       case "answered":
-        this.keep(this.offer(event.call.role, event.proposal));
+        this.pieces.push(this.offer(event.call.role, event.proposal));
         break;
       case "drafted":
         for (const proposal of event.proposals) this.offer(event.call.role, proposal);
@@ -35,12 +46,12 @@ export class Ledger {
         for (const draft of event.drafts) {
           const cut = draft === event.drafts.at(-1) ? event.cut : null;
           const offer = this.offers.get(draft);
-          if (offer) this.keep(cut ? { ...offer, size: cut[0], ends: false } : offer);
+          if (offer) this.pieces.push(cut ? shortened(offer, cut[0]) : offer);
         }
         break;
       case "inserted":
         this.reopen();
-        this.pieces.push({ author: "method", tokens: 0, ends: false, text: event.text !== "" });
+        this.pieces.push({ author: "method", tokens: 0, ends: false, text: event.text !== "", authors: [] });
         break;
       case "rewound":
         this.pieces.length = event.pieces;
@@ -55,7 +66,9 @@ export class Ledger {
   usage(): Record<string, Usage> {
     const totals = this.spent();
     for (const total of Object.values(totals)) total.kept_tokens = 0;
-    for (const { author, tokens } of this.pieces) if (totals[author]) totals[author].kept_tokens += tokens;
+    for (const { author, tokens, authors } of this.pieces) {
+      for (const [role, kept] of [[author, tokens] as const, ...inner(author, authors)]) if (totals[role]) totals[role].kept_tokens += kept;
+    }
     for (const total of Object.values(totals)) total.discarded_tokens = total.produced_tokens - total.kept_tokens;
     return totals;
   }
@@ -72,24 +85,19 @@ export class Ledger {
     return totals;
   }
 
-  private offer(
-    author: string,
-    proposal: { id: number; text: string; dropped: number; completion: { ids: number[]; end_id: number | null } },
-  ) {
-    const ends = proposal.completion.end_id !== null && proposal.completion.end_id !== undefined;
-    const made = { author, size: proposal.completion.ids.length - proposal.dropped + (ends ? 1 : 0), ends, text: proposal.text !== "" };
-    this.offers.set(proposal.id, made);
+  private offer(author: string, { id, text, dropped, completion }: Offered): Kept {
+    const ends = completion.end_id !== null && completion.end_id !== undefined;
+    const tokens = completion.ids.length - dropped + (ends ? 1 : 0);
+    const whole: Kept = { author, tokens, ends, text: text !== "", authors: completion.authors ?? [] };
+    const made = { ...shortened(whole, tokens), ends };
+    this.offers.set(id, made);
     return made;
-  }
-
-  private keep({ author, size, ends, text }: { author: string; size: number; ends: boolean; text: boolean }): void {
-    this.pieces.push({ author, tokens: size, ends, text });
   }
 
   private reopen(): void {
     const place = this.pieces.findLastIndex((piece) => piece.text || piece.tokens);
     const last = this.pieces[place];
-    if (last?.ends) this.pieces[place] = { ...last, tokens: last.tokens - 1, ends: false };
+    if (last?.ends) this.pieces[place] = shortened(last, last.tokens - 1);
   }
 
   private cost(role: string): Usage {
@@ -102,9 +110,34 @@ export class Ledger {
   }
 
   private pay(call: Call): void {
-    const cost = this.cost(call.role);
+    this.add(call.role, call);
+    for (const one of call.inner?.calls ?? []) this.add(`${call.role}/${one.role}`, one);
+  }
+
+  private add(role: string, call: Call): void {
+    const cost = this.cost(role);
     for (const name of PAID) cost[name] += call[name];
   }
+}
+
+/** The beginning of a piece. */
+function shortened(piece: Kept, tokens: number): Kept {
+  let left = tokens;
+  const authors: Authors = [];
+  for (const [author, count] of piece.authors) {
+    if (left <= 0) break;
+    authors.push([author, Math.min(count, left)]);
+    left -= count;
+  }
+  return { ...piece, tokens, ends: false, authors };
+}
+
+/** The rows of usage inside a tower, with the kept tokens of a piece. */
+function inner(author: string, authors: Authors): [string, number][] {
+  return authors.flatMap(([name, kept]) => {
+    const names = name.split("/");
+    return names.map((_, depth): [string, number] => [[author, ...names.slice(0, depth + 1)].join("/"), kept]);
+  });
 }
 
 const PAID = ["requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"] as const;

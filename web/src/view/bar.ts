@@ -4,6 +4,7 @@ import type { Usage } from "../data/types";
 import type { Span } from "../trace/timeline";
 import { hue } from "./author";
 import { count, draw, h, percent } from "./dom";
+import { wholeRoles } from "./usage";
 
 interface Lane {
   authors: Map<string, number>;
@@ -50,7 +51,7 @@ export class Bar {
     const kept = lane(spans.filter((span) => span.status === "kept"));
     const seen = spans.filter((span) => span.status !== "kept");
     const shown = lane(seen).authors;
-    const unseen = Object.entries(usage).map(([author, cost]) => ({
+    const unseen = wholeRoles(usage).map(([author, cost]) => ({
       author,
       tokens: Math.max(0, cost.discarded_tokens - (shown.get(author) ?? 0)),
     }));

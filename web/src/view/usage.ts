@@ -16,6 +16,11 @@ const COLUMNS: [Tokens, string][] = [
 ];
 const OFTEN_ZERO = ["cached_tokens", "scored_tokens"];
 
+/** The rows of whole roles: `small/big`, the big model of a tower, is a part of `small`. */
+export function wholeRoles(usage: Record<string, Usage>): [string, Usage][] {
+  return Object.entries(usage).filter(([role]) => !role.includes("/"));
+}
+
 /** A table with a row a role. A column of zeros that says nothing is left out. */
 export function usageTable(usage: Record<string, Usage>): HTMLElement {
   const roles = Object.entries(usage).sort(([one], [other]) => (one < other ? -1 : 1));
