@@ -1,11 +1,11 @@
-"""Holds the branch coverage of the core at 92 %."""
+"""Holds the branch coverage of the core at 97 %."""
 
 import json
 import sys
 from pathlib import Path
 
 CORE = ("chain/", "trace/", "prompts/", "methods/", "engines/")
-LEAST = 92.0  # the aim is 98
+LEAST = 97.0  # the aim is 98
 
 
 def main(report: str) -> int:

@@ -4,12 +4,11 @@ import asyncio
 import gc
 import warnings
 
+import profiles
 import pytest
-from hypothesis import HealthCheck, settings
 
 RUN = asyncio.run
-settings.register_profile("core", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("core")
+profiles.register()
 
 
 @pytest.fixture

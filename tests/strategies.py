@@ -143,6 +143,14 @@ POLICIES |= {
             "step_tokens": st.integers(1, 40),
         }
     ),
+    "policy": st.fixed_dictionaries(
+        {
+            "price": st.sampled_from([0.0, 1e-3, 1.0]),
+            "explore": st.sampled_from([0.0, 0.5, 1.0]),
+            "first_big_steps": st.integers(0, 2),
+            "step_tokens": st.integers(1, 40),
+        }
+    ),
     "step_verify": st.fixed_dictionaries(
         {
             "threshold": st.sampled_from([0, 7]),

@@ -47,6 +47,9 @@ _MARKER = re.compile(
 _SENTENCE = re.compile(
     r"(?:\$\$[^$]*\$\$|\$(?:\\.|[^$\\\n])*\$|\\\(.*?\\\)|\\\[.*?\\\]|[^\n.!?\u3002]|[.!?](?!\s|$|[*_\"<]))*[.!?\u3002]?", re.DOTALL
 )
+_FINAL = re.compile(r"[\n.!?*#$][\s*#_$]*+(?:(?:so|thus|hence|therefore),?\s++)?(?:(?:the|my)\s++)?final\s++answers?\b", re.IGNORECASE)
+_STATED = re.compile(r"^[A-Za-z].*\s(?:is|are|equals)\s+(\S.*)$", re.DOTALL)
+_FORMULA = re.compile(r"\$[^$]+\$\.?|\\\((?:(?!\\\)).)+\\\)\.?|\\\[(?:(?!\\\]).)+\\\]\.?", re.DOTALL)
 _FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
     {
@@ -73,7 +76,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
     (r"\\(?:(?:display|text|script)style|limits|boxed|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE|[hH]uge)(?![a-zA-Z])", ""),
     # a comma without space joins the digits of one number: 10,\!080 and 10{,}080
-    (r"(?<=[0-9])\s*(?:\{,\}|,\s*\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
+    (r"(?<=[0-9])\s*(?:\{\s*,\s*\}|,\s*\\!)\s*(?=[0-9]{3}(?![0-9]))", ""),
     (r"\\!|\\negthinspace", ""),
     (r"(?<!\\)\\(?:[,;:> ]|quad(?![a-z])|qquad(?![a-z])|enspace(?![a-z])|thinspace(?![a-z]))|~", " "),
     (r"(?<!\\)\\[()\[\]]", ""),
@@ -128,7 +131,8 @@ class Box(Struct, frozen=True):
 def extract_answer(text: str) -> str | None:
     """Returns the answer of a text, or None.
 
-    It is the last box, else the sentence after the last "answer is" or "answer:".
+    It is the last box, unless a value follows it after "final answer is" or "final answer:". Without a box it is the sentence after the
+    last "answer is" or "answer:".
 
     Several boxes in one sentence are one answer, a list. A text whose last box is not closed has no answer.
     """
@@ -136,7 +140,10 @@ def extract_answer(text: str) -> str | None:
     box, opened = last_box(text)
     if opened:
         return None
-    return box.content.strip() if box else find_phrase(text)
+    if box is None:
+        return find_phrase(text)
+    later = find_phrase(text[box.end :]) if _FINAL.search(text, box.end) else None
+    return later if later and _is_value(later) else box.content.strip()
 
 
 def extract_boxed(text: str) -> str | None:
@@ -220,12 +227,22 @@ def _one_sentence(between: str) -> bool:
 
 
 def find_phrase(text: str) -> str | None:
-    """Returns the sentence after the last "answer is", "answer:" or "####"."""
+    """Returns the sentence after the last "answer is", "answer:" or "####".
+
+    Of "answer: the largest is 34" it is the value at the end.
+    """
     start = max((marker.end() for marker in _MARKER.finditer(text)), default=-1)
-    if start < 0:
+    found = _SENTENCE.match(text[start : start + WINDOW]) if start >= 0 else None
+    if found is None:
         return None
-    found = _SENTENCE.match(text[start : start + WINDOW])
-    return found[0].strip().strip("*").removesuffix("!").strip() or None if found else None
+    phrase = found[0].strip().strip("*").removesuffix("!").strip()
+    value = _STATED.search(phrase)
+    return value[1] if value and _is_value(value[1]) else phrase or None
+
+
+def _is_value(phrase: str) -> bool:
+    """Returns True for a number, or for a formula without words around it."""
+    return bool(_FORMULA.fullmatch(phrase)) or parse_number(normalize_latex(phrase)) is not None
 
 
 def _whole_characters(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import __version__
 from speculative._sync import run_in_background
+from speculative.chain.author_tasks import failed_task, watch_tasks
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
 from speculative.chain.forgotten import watch_coroutines
@@ -139,11 +140,13 @@ async def _run_method(method: Method, chain: Chain) -> None:
 
     Only the runner may close the chain.
     """
-    with watch_coroutines(chain.forgotten):
+    with watch_coroutines(chain.called.forgotten), watch_tasks() as tasks:
         chain.in_method = True
         try:
             await method.run(chain)
             chain.check_finished()
+            if error := failed_task(tasks):
+                raise error
         finally:
             chain.in_method = False
 

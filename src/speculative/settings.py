@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,6 +26,7 @@ from speculative.engines.options import BUNDLED, ROLES, EngineOptions
 from speculative.errors import UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method
+from speculative.methods.preset import MethodPreset
 from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Degrade, Role
@@ -71,17 +72,13 @@ FiledOptions = Annotated[EngineOptions, AfterValidator(_check_filed)]
 """Options of an engine: `[servers.big]` in the file."""
 
 
-class Preset(BaseModel):
+class Preset(MethodPreset):
     """Names a method with parameters.
 
     `[presets.fast]` in the file is the model `speculative/fast` in the service.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
     method: str = "random_switch"
-    params: dict[str, Any] = Field(default_factory=dict[str, Any])
-    wrappers: list[str] = Field(default_factory=list[str], alias="with")
     thinking_budget: int | None = Field(default=None, ge=1)
     reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
@@ -104,7 +101,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; any but this machine's own needs a key or --no-auth")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    method: str = Field("random_switch", description="default for requests: a registered method or a preset")
+    method: str = Field("random_switch", description="default for requests: a registered method, a preset, or @FILE of one")
     drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service stops")
 
     big: Many = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")

@@ -1,11 +1,13 @@
 """After the answer has begun: a token that closes the thinking is text, and one that opens it begins more thinking."""
 
 import pytest
-from strategies import chain_of, scripted_pair
+from strategies import Verbs, chain_of, check_books, scripted_pair
 
 import speculative
-from speculative.chain.chain import MAX_ANSWER_PARTS
+from speculative.chain.options import MAX_ANSWER_PARTS
+from speculative.runner import run
 from speculative.trace.events import TextDelta
+from speculative.trace.replay import ReplayEngine
 
 
 async def result_of(script, **settings):
@@ -78,3 +80,77 @@ async def test_an_answer_that_gets_nowhere_ends_as_a_loop(again):
     result = await speculative.asolve("6*7?", "big_only", pair=scripted_pair(["Hm.</think>", *again * 400], ""), max_tokens=4000)
     assert result.finish_reason == "loop"
     assert result.usage["big"].requests == 1 + MAX_ANSWER_PARTS
+
+
+async def drafted(replies, **settings):
+    """A chain with a thought that is no more than a draft, and the answer after it, which is one too."""
+    told = []
+    chain = chain_of(replies, "", listener=told.append, **settings)
+    thought = await chain.draft("big")
+    return chain, await chain.answer("big", after=thought), told
+
+
+async def test_a_closing_token_in_a_drafted_answer_is_text():
+    chain, answer, told = await drafted(["Hm.</think>", "Close with </think> when </think>done.<|im_end|>"])
+    assert answer.text == "Close with </think> when </think>done."
+    assert "".join(one.text for one in told if isinstance(one, TextDelta) and one.phase == "answer") == answer.text
+    await chain.accept(answer)
+    assert (chain.text, chain.answer_text, chain.finish) == ("Hm.", answer.text, "stop")
+    check_books(chain.trace)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+async def test_a_second_thinking_in_a_drafted_answer_is_reasoning(width):
+    replies = ["Hm.</think>", "First: <think>", "Wait.</think>", "42</think>.<|im_end|>"]
+    chain, answer, told = await drafted(replies, widths=(1, width))
+    assert (answer.text, answer.phase, answer.answer_start.text) == ("42</think>.", "answer", "First: ")
+    by_phase = {
+        phase: "".join(one.text for one in told if isinstance(one, TextDelta) and one.phase == phase) for phase in ("thinking", "answer")
+    }
+    assert by_phase == {"thinking": "Hm.Wait.", "answer": "First: 42</think>."}
+    prefix = chain.parts.contexts.prefix("small", answer)
+    await chain.accept(answer)
+    assert (chain.text, chain.answer_text, chain.finish) == ("Hm.Wait.", "First: 42</think>.", "stop")
+    shown = chain.engines["small"].tokenizer.show(chain.parts.contexts.prefix("small"))
+    assert shown.endswith("<think>\nHm.\n</think>\n\nFirst: <think>Wait.\n</think>\n\n42</think>.")
+    assert chain.engines["small"].tokenizer.show(prefix) == shown
+    check_books(chain.trace)
+    usage = chain.trace.usage()["big"]
+    assert (usage.discarded_tokens, usage.requests) == (0, 4)
+
+
+async def test_rejecting_a_drafted_answer_rejects_its_parts():
+    chain, answer, _ = await drafted(["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"])
+    thought = answer.answer_start.parent
+    chain.reject(answer, "no")
+    assert [draft.id for draft in chain.parts.drafts.open.values()] == [thought.id]
+    await chain.accept(thought)
+    check_books(chain.trace)
+
+
+async def test_thinking_in_a_drafted_answer_that_meets_its_budget_ends_the_answer():
+    chain, answer, _ = await drafted(["Hm.</think>", "Or <think>", "on " * 200], max_tokens=60)
+    assert (answer.phase, answer.finish) == ("thinking", "length")
+    await chain.accept(answer)
+    assert (chain.answer_text, chain.finish) == ("Or ", "length")
+    check_books(chain.trace)
+
+
+async def test_a_drafted_answer_that_gets_nowhere_ends():
+    chain, answer, _ = await drafted(["Hm.</think>", *["<think>", "</think>"] * 400])
+    assert chain.trace.usage()["big"].requests == 1 + MAX_ANSWER_PARTS
+    await chain.accept(answer)
+    check_books(chain.trace)
+
+
+async def test_the_parts_of_a_drafted_answer_replay():
+    async def script(chain):
+        await chain.accept(await chain.answer("big", after=await chain.draft("big")))
+
+    method = Verbs(script=script)
+    pair = scripted_pair(["Hm.</think>", "First: <think>", "Wait.</think>", "42.<|im_end|>"], "")
+    problem = speculative.Problem.of("6*7?", max_tokens=400)
+    result = await run(problem, method, pair)
+    again = await run(problem, method, speculative.Pair(**{role: ReplayEngine(result.trace, role, like) for role, like in pair.items()}))
+    assert again.trace.timeless() == result.trace.timeless()
+    assert (again.reasoning, again.text) == ("Hm.Wait.", "First: 42.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from strategies import check_books, scripted_pair
 
-from speculative import Message, MethodError, Problem, Result, UsageError, solve
+from speculative import Message, MethodError, Problem, Result, UsageError, asolve, solve
 from speculative.chain import progress
 from speculative.chain.progress import IDLE
 
@@ -268,7 +269,7 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("rewind(chain.child().checkpoint())", "rewind: the checkpoint belongs to another chain; rewind to one of this chain"),
         ("close()", "close: the runner ends the chain; return from the method, or call chain.stop(reason)"),
         ("rewind(5)", "rewind: checkpoint must be a checkpoint, got 5"),
-        ("become(5)", "become: that chain is no child of this one"),
+        ("become(5)", "become: child must be a child of this chain, got another chain"),
         ("answer('big', after='hello')", "answer: after must be a draft, got 'hello'"),
     ],
 )
@@ -379,6 +380,51 @@ def test_an_exit_out_of_a_group_of_tasks_is_an_error_of_the_method(tmp_path: Pat
         "import asyncio\nasync def leave():\n    raise SystemExit\nasync with asyncio.TaskGroup() as group:\n    group.create_task(leave())"
     )
     assert "SystemExit" in refused(tmp_path, body, 3)
+
+
+LEAVES = "import asyncio\nasync def leave():\n    raise SystemExit(3)\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["await asyncio.create_task(leave())", "asyncio.create_task(leave())\nawait chain.write('big')", "await asyncio.gather(leave())"],
+)
+def test_an_exit_in_a_task_does_not_end_the_callers_loop(tmp_path: Path, body: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + "".join(f"        {line}\n" for line in (LEAVES + body).splitlines()))
+    with pytest.raises(MethodError, match=rf"SystemExit: 3.*mine\.py, line {FIRST + 2}\)"):
+        asyncio.run(asolve("6*7?", str(file), pair=scripted_pair("a</think>42", "")))
+
+
+FAILS = "import asyncio\nasync def helper():\n    {fails}\n"
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("raise ValueError('boom')", "ValueError: boom"),
+        ("chain.nothing", "AttributeError: 'Chain' object has no attribute 'nothing'"),
+        ("await chain.write('nobody')", "ChainStateError: no engine has the role 'nobody'"),
+        ("raise SystemExit", "ChainStateError: SystemExit"),
+    ],
+)
+def test_a_task_that_fails_and_is_never_awaited_is_an_error(tmp_path: Path, fails: str, told: str) -> None:
+    body = FAILS.format(fails=fails) + "asyncio.create_task(helper())\nwhile chain.thinking:\n    await chain.write('big', max_tokens=50)"
+    message = refused(tmp_path, body, 3)
+    assert f"the task of helper(…) failed and was never awaited: {told}" in message
+
+
+def test_a_verb_in_a_task_that_fails_and_is_never_awaited_is_an_error(tmp_path: Path) -> None:
+    body = "import asyncio\ntask = asyncio.create_task(chain.draft('big', max_tokens='ten'))\nawait chain.write('big', max_tokens=50)"
+    assert "the task of chain.draft(…) failed and was never awaited: ChainStateError: draft: max_tokens" in refused(tmp_path, body, 2)
+
+
+def test_a_task_whose_failure_was_seen_is_no_error(tmp_path: Path) -> None:
+    body = FAILS.format(fails="raise ValueError") + (
+        "await asyncio.wait([task := asyncio.create_task(helper())])\n"
+        "assert isinstance(task.exception(), ValueError)\nawait chain.write('big')"
+    )
+    assert tried(tmp_path, body).reasoning
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import (
     CONCURRENT,
     JUDGED,
@@ -38,7 +39,7 @@ def test_every_method_and_wrapper_is_among_the_random_ones() -> None:
     assert sorted(wrapper.partition("(")[0] for wrapper in WRAPPERS) == names(wrappers=True)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(policies(), pairs(), problems())
 def test_produced_is_kept_plus_discarded_and_budgets_hold(policy: Policy, pair: Pair, problem: Problem) -> None:
     name, params, wrappers = policy
@@ -54,7 +55,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(TEXT, TEXT, st.integers(1, 7), st.tuples(st.integers(1, 3), st.integers(1, 3)), st.sampled_from(["chunk", "step"]), st.integers())
 def test_of_one_shared_script_nothing_is_lost_or_doubled(
     thought: str, answer: str, chunk: int, widths: tuple[int, int], unit: str, seed: int
@@ -70,7 +71,7 @@ def test_of_one_shared_script_nothing_is_lost_or_doubled(
     check_books(result.trace, pair)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(policies(), pairs(), problems(), st.integers(0, 40))
 def test_cancelling_a_chain_stops_its_calls_and_counts_its_waste(policy: Policy, pair: Pair, problem: Problem, turns: int) -> None:
     name, params, wrappers = policy
@@ -90,7 +91,7 @@ def test_cancelling_a_chain_stops_its_calls_and_counts_its_waste(policy: Policy,
     asyncio.run(cancelled())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(policies(), st.integers(0, 1 << 30), problems(), st.integers(1, 12))
 def test_a_failing_engine_is_a_typed_error_with_the_partial_trace(policy: Policy, salt: int, problem: Problem, fails_at: int) -> None:
     name, params, wrappers = policy
@@ -120,7 +121,7 @@ async def outcome_of(problem: Problem, method: Method, pair: Pair) -> Result | E
         return error
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(policies(), pairs(), problems())
 def test_a_trace_reads_back_equal(policy: Policy, pair: Pair, problem: Problem) -> None:
     name, params, wrappers = policy
@@ -133,7 +134,7 @@ def test_a_trace_reads_back_equal(policy: Policy, pair: Pair, problem: Problem) 
     assert again.timeless() == result.trace.timeless()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(policies(), pairs(), problems())
 def test_the_trace_is_the_same_with_and_without_a_listener(policy: Policy, pair: Pair, problem: Problem) -> None:
     name, params, wrappers = policy
@@ -153,7 +154,7 @@ class Jittery(ScriptedEngine):
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
-@pytest.mark.parametrize("wrappers", [[], ["vote(ballots=3)"]], ids=["bare", "vote"])
+@pytest.mark.parametrize("wrappers", [[], pytest.param(["vote(ballots=3)"], marks=pytest.mark.slow)], ids=["bare", "vote"])
 def test_a_chain_among_32_is_token_for_token_what_it_is_alone(name: str, wrappers: list[str]) -> None:
     pair = Pair(Jittery(babble(1), width=1), Jittery(babble(2), width=2))
     given = [Problem.of(f"problem {i % 4}", max_tokens=150, seed=i) for i in range(32)]

@@ -418,7 +418,7 @@ async def test_become_rejects_what_was_open_and_ends_what_was_under_way() -> Non
 
 async def test_become_takes_only_a_child_that_is_at_rest() -> None:
     chain = chain_of("abc", delay=0.001, append_only=False)
-    with pytest.raises(ChainStateError, match="no child of this one"):
+    with pytest.raises(ChainStateError, match="must be a child of this chain"):
         await chain.become(chain_of("abc"))
     child = chain.child()
     writing = asyncio.create_task(child.write("big"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import Recorded, chain_of, check_books, check_result, kept_by_author, scripted_pair
 
 from speculative import STEP, Problem, UsageError
@@ -97,7 +98,7 @@ async def test_the_cap_of_a_service_on_drafts_holds_for_every_method() -> None:
         await run(Problem.of("6*7?"), build("logprob_subselect", {"sgen": 3}), scripted_pair("a", "b"), max_drafts=2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from(["step_check", "lookahead"]),
     st.integers(1, 400),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import (
     GONE,
     Mortal,
@@ -261,7 +262,7 @@ async def test_beams_are_still_judged_when_small_stands_in_for_big() -> None:
 Policy = tuple[str, dict[str, Any], list[str]]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     policies(), st.integers(0, 1 << 30), st.tuples(st.integers(1, 3), st.integers(1, 3)), st.integers(0, 60), st.booleans(), st.booleans()
 )

@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import Recorded, check_books, check_result
 
 from speculative import Chain, Pair, Problem, Question, Result, Wrapper
@@ -123,7 +124,7 @@ def likely(seen: str) -> dict[str, float]:
     return {digit: -float(crc32(f"{digit}{seen[-40:]}".encode()) % 90) / 10 for digit in "0123456789"}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.sampled_from(["step_check", "lookahead"]), st.integers(0, 1 << 30), st.integers(0, 1 << 30), st.integers(30, 300))
 def test_pipelined_tokens_do_not_depend_on_the_engines_speeds(name: str, seed: int, speed: int, tokens: int) -> None:
     problem = Problem.of("6*7?", max_tokens=tokens, seed=seed)

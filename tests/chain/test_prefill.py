@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import Recorded, Verbs, babble, check_books, check_result, kinds, policies, scripted_pair, started
 
 from speculative import EngineError, Pair, Problem, UsageError, asolve
@@ -101,29 +102,30 @@ async def test_one_at_a_time_none_is_waited_for_and_the_last_is_cancelled() -> N
     check_books(chain.trace, pair)
 
 
-@pytest.mark.parametrize("turns", range(1, 8))
-async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behind(turns: int) -> None:
+async def test_none_begins_when_the_chain_is_over_although_a_write_was_left_behind() -> None:
     """A method that does not wait for its write: that is cancelled, and warms nobody any more."""
-    pair, loop, left, complaints = scripted_pair(LONG, LONG), asyncio.get_running_loop(), list[Any](), list[Any]()
-    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    complaints = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    for turns in range(1, 8):
+        pair, left = scripted_pair(LONG, LONG), list[Any]()
 
-    async def leaves(chain: Any) -> None:
-        left.append(asyncio.create_task(chain.write("small")))
-        for _ in range(turns):
+        async def leaves(chain: Any, turns: int = turns, left: list[Any] = left) -> None:
+            left.append(asyncio.create_task(chain.write("small")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        with pytest.raises(MethodError, match="write") as caught:
+            await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
+        trace = caught.value.trace
+        before = len(trace.events)
+        await asyncio.gather(*left, return_exceptions=True)
+        for _ in range(20):
             await asyncio.sleep(0)
-
-    with pytest.raises(MethodError, match="write") as caught:
-        await run(Problem.of("6*7?", prefill_every=1), Verbs(script=leaves), pair)
-    trace = caught.value.trace
-    before = len(trace.events)
-    await asyncio.gather(*left, return_exceptions=True)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert len(trace.events) == before
+        check_books(trace, pair)
     gc.collect()
     assert not complaints
-    assert len(trace.events) == before
-    check_books(trace, pair)
 
 
 async def test_a_chain_that_is_cancelled_leaves_no_warm_up() -> None:
@@ -184,7 +186,7 @@ async def test_a_warm_up_by_hand_counts_as_seen() -> None:
     assert len(warmed(chain.trace)) == 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(policies(), st.integers(0, 1 << 30), st.tuples(st.integers(1, 3), st.integers(1, 3)), st.integers(1, 40), st.booleans())
 def test_the_tokens_are_the_same_with_and_without(
     policy: tuple[str, dict[str, Any], list[str]], salt: int, widths: tuple[int, int], every: int, heard: bool
@@ -220,7 +222,7 @@ class Patient(ScriptedEngine):
         return await super().complete(prefixes, decoding, key=key, stats=stats)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 12), st.integers(1, 150), st.lists(st.integers(1, 30), max_size=9), st.booleans())
 def test_within_a_cap_the_tokens_are_the_same_however_many_there_are(every: int, cap: int, chunks: list[int], heard: bool) -> None:
     async def verbs(chain: Any) -> None:

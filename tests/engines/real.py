@@ -25,6 +25,7 @@ from speculative.engines.vllm import guard
 from speculative.pair import Pair
 from speculative.problem import Message
 from speculative.prompts import encode_parts, find_dialect
+from speculative.trace.usage import Usage
 
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -99,8 +100,15 @@ def counts(servers):
 
 
 async def counted(servers, before, usage, fields=tuple(COUNTED)):
-    """Both servers have counted since `before` what the usage says of their roles: not a call or a token more or less."""
-    said = {role: {field: getattr(usage[role], field) if role in usage else 0 for field in fields} for role in servers}
+    """Both servers have counted since `before` what the usage says of their roles: not a call or a token more or less.
+
+    The tokens of a scored text are a part of the server's prompt.
+    """
+    spent = {role: usage.get(role, Usage()) for role in servers}
+    said = {role: {field: getattr(spent[role], field) for field in fields} for role in servers}
+    for role in said:
+        if "prompt_tokens" in fields:
+            said[role]["prompt_tokens"] += spent[role].scored_tokens
 
     def grown():
         now = counts(servers)
@@ -108,7 +116,7 @@ async def counted(servers, before, usage, fields=tuple(COUNTED)):
 
     with contextlib.suppress(TimeoutError):  # a server may count a moment after it has answered
         await until(lambda: grown() == said, 20)
-    assert grown() == said
+    assert (now := grown()) == said, f"the servers counted {now}, the usage says {said}"
 
 
 def idle(servers):

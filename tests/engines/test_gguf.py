@@ -9,6 +9,7 @@ import pytest
 import unlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 import speculative
 from speculative.engines.tokenizers import gguf, loader
@@ -73,7 +74,7 @@ def pairs(tmp_path_factory):
     return [(loader.read(file), loader.read(converted(file, folder / f"{place}.gguf", pre))) for place, (file, pre) in enumerate(files)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     text=st.text(max_size=40) | st.lists(st.sampled_from([*unlike.CORPUS[:3], *SAMPLES, "<think>", "▁", "12 "]), max_size=3).map("".join)
 )

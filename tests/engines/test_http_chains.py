@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import FRAGMENTS, Recorded, Verbs, check_books, policies
 
 from speculative import Pair, Problem, Result
@@ -47,7 +48,7 @@ async def both(kind: Kind, problem: Problem, method: Method, engines: Any, heard
             return direct, served, await run(method.prepare(problem), method, replay)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from(["vllm", "sglang", "llama.cpp"]),
     policies(),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Engine
 from speculative.engines.local import BundledEngine
@@ -109,7 +110,7 @@ async def test_alone_and_among_32_a_chain_is_the_same_bit_for_bit(name: str) -> 
     await crowd.aclose()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.lists(st.integers(3, 500), max_size=50), st.integers(0, 6)), min_size=1, max_size=8))
 def test_the_cache_changes_no_result(small: BundledEngine, moves: list[tuple[int, list[int], int]]) -> None:
     """A chain that goes on, rewinds and branches reads the same from a warm cache as from none."""

@@ -7,6 +7,7 @@ import pytest
 import unlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 import speculative
 from speculative.engines.base import UnfinishedCharacter
@@ -47,7 +48,7 @@ def test_each_kind_is_read_by_its_own_reader(tokenizers):
     assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 3
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(text=hostile)
 def test_no_character_is_lost_and_no_marker_comes_of_a_text(tokenizers, text):
     for tokenizer in tokenizers:
@@ -56,7 +57,7 @@ def test_no_character_is_lost_and_no_marker_comes_of_a_text(tokenizers, text):
         assert not set(ids) & set(tokenizer.special_tokens.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=hostile, cuts=st.lists(st.integers(0, 200), max_size=6))
 def test_a_text_that_changes_hands_stays_itself(tokenizers, text, cuts):
     """One model writes tokens and is stopped anywhere; its whole characters go to the others; what was unfinished is written again."""
@@ -76,7 +77,7 @@ def test_a_text_that_changes_hands_stays_itself(tokenizers, text, cuts):
         assert set(seen.values()) == {text.encode()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(system=hostile, user=hostile, name=st.sampled_from(["bundled", "chatml", "qwen3"]))
 def test_a_prompt_has_the_dialects_markers_and_no_others(tokenizers, system, user, name):
     family, tokenizer = find_dialect(name), tokenizers[0]
@@ -183,7 +184,7 @@ class Reciter:
     async def aclose(self): ...
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(text=hostile, chunk=st.integers(1, 4), seed=st.integers(0, 99))
 async def test_two_unlike_models_over_http_write_the_text_exactly(tokenizers, text, chunk, seed):
     """Whoever writes next goes on from exactly what is there: the chain is the text, character for character."""

@@ -195,6 +195,13 @@ def test_the_key_to_gated_models_is_passed_on(tmp_path, monkeypatch):
     assert "HF_TOKEN" not in os.environ
 
 
+def test_our_servers_take_many_stop_strings_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("VLLM_MAX_STOP_STRINGS", raising=False)
+    assert LaunchConfig("a/b").environment()["VLLM_MAX_STOP_STRINGS"] == "256"
+    monkeypatch.setenv("VLLM_MAX_STOP_STRINGS", "8")
+    assert LaunchConfig("a/b").environment()["VLLM_MAX_STOP_STRINGS"] == "8"
+
+
 def test_another_python_is_not_told_where_ours_finds_its_packages(monkeypatch):
     for name in ("PYTHONPATH", "PYTHONHOME"):
         monkeypatch.setenv(name, "/ours")

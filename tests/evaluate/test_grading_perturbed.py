@@ -55,7 +55,7 @@ def same(gold: str, answer: str) -> bool:
 
 def test_no_perturbed_gold_of_the_rows_is_accepted() -> None:
     golds = sorted({gold for _, kind, gold, *_ in rows() if kind == "math"})
-    assert accepted(golds[::8]) == []
+    assert accepted(golds[::32]) == []
 
 
 @pytest.mark.slow

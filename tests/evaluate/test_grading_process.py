@@ -156,6 +156,7 @@ def test_a_main_module_without_a_guard_may_grade(tmp_path: Path) -> None:
     assert done.stdout == "True\n"
 
 
+@pytest.mark.slow
 def test_grades_from_threads_do_not_wait_on_each_other_for_ever() -> None:
     assert grade(*RIGHT).correct
     verdicts: dict[int, bool] = {}

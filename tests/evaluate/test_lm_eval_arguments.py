@@ -168,7 +168,7 @@ def test_its_ending_of_the_problem_has_a_real_new_line():
         ({}, "no mode is True; name one, as in random_switch=True (known: placeholder_mode"),
         ({"random_switch": False}, "no mode is True"),
         ({"random_switch": True, "spec_rewrite": True}, "spec_rewrite and random_switch are True, it must be one mode"),
-        ({"spec_reason": True}, "spec_reason is a mode that this version does not have; it has placeholder_mode"),
+        ({"spec_reason_perf": True}, "spec_reason_perf has no counterpart here; name one of placeholder_mode"),
         ({"random_switch": True, "swich_chunk": 4}, "unknown model argument 'swich_chunk'; did you mean 'switch_chunk'"),
         ({"random_switch": True, "max_length": 1, "max_model_len": 2}, "max_length and max_model_len: give one of them"),
         ({"random_switch": True, "service": "http://localhost:8080"}, "--model local-chat-completions"),

@@ -9,6 +9,8 @@ from msgspec import structs
 from solving import authors, counts, reasons, solved, texts
 
 from speculative import Pair, Result, solve
+from speculative.methods.base import asks_only_of
+from speculative.methods.registry import build
 from speculative.testing import ScriptedEngine
 
 # ---- handoff --------------------------------------------------------------------------------------------------------
@@ -77,6 +79,20 @@ def test_what_small_writes_before_the_closing_tag_stays() -> None:
     assert texts(result) == ["s <bigmodel>", "b Hard.", "s  So.</bigmodel>Easy."]
 
 
+@pytest.mark.parametrize("chunk", [6, 7, 16])
+def test_big_may_begin_the_closing_tag_or_write_it(chunk: int) -> None:
+    result = offloaded("<bigmodel>Hard.</bigmodel>Easy.</think>42", chunk=chunk, probe_tokens=20)
+    assert result.reasoning == "<bigmodel>Hard.</bigmodel>Easy."
+    assert texts(result)[1] == f"b {'Hard.</bigmodel>'[:chunk]}"
+    assert not reasons(result)
+
+
+def test_a_beginning_of_the_tag_that_is_none_closes_nothing() -> None:
+    result = offloaded("<bigmodel>a <b /bigmodel> c</bigmodel>d</think>42", chunk=3, probe_tokens=12)
+    assert texts(result)[-1] == "s /bigmodel>d"
+    assert result.reasoning == "<bigmodel>a <b /bigmodel> c</bigmodel>d"
+
+
 def test_a_part_that_is_long_enough_is_closed() -> None:
     whole = "<bigmodel>abcdefghij</bigmodel>"
     small = ScriptedEngine(
@@ -138,6 +154,35 @@ def test_small_may_ask_by_hesitating() -> None:
     assert counts(result, "Asked", "big") == 1
     assert seen[2].endswith("Hmm.\n\nHint: One.\n\n")
     assert "Ask for advice" not in seen[0]
+
+
+def test_small_may_ask_by_its_tag_or_by_hesitating() -> None:
+    settings = {"trigger": "either", "hesitate": 2}
+    result, seen = advised("Wait.\n\nSo <advice>I do.\n\nWait.\n\nHmm.\n\n</think>", adviser("One.", "Two."), **settings)
+    assert counts(result, "Asked", "big") == 2
+    assert seen[2].endswith("So <advice>Hint: One.\n\n")
+    assert seen[5].endswith("Hmm.\n\nHint: Two.\n\n")
+    assert "Ask for advice" in seen[0]
+
+
+@pytest.mark.parametrize(("most", "asked"), [(0, 0), (1, 1), (2, 2)])
+def test_small_may_ask_before_its_first_step(most: int, asked: int) -> None:
+    result, seen = advised("a <advice>b</think>", adviser("One.", "Two."), ask_first=True, max_calls=most)
+    assert counts(result, "Asked", "big") == asked
+    assert seen[0].endswith("Hint: One.\n\n") == (most > 0)
+    assert result.reasoning == "a <advice>b"
+
+
+def test_the_advice_speaks_of_the_given_fields() -> None:
+    big = adviser("One.")
+    advised("a <advice>b</think>", big, fields="the units")
+    assert "about: the units." in big.calls[0][1]
+
+
+@pytest.mark.parametrize(("answer_by", "asked"), [("small", True), ("big", False)])
+def test_big_only_replies_unless_it_writes_the_answer(answer_by: str, asked: bool) -> None:
+    for method in (build("advisor", {"answer_by": answer_by}), build("guide", {"answer_by": answer_by})):
+        assert (asks_only_of(method) == {"big"}) == asked
 
 
 def test_advice_that_says_nothing_is_not_noted() -> None:

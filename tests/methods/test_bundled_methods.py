@@ -24,6 +24,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "likelihood_verify": {},
     "lookahead": {},
     "mentor": {"share": 1.0},
+    "policy": {},
     "step_verify": {},
     "stitch": {},
     "takeover": {"begin_tokens": 20},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import CONCURRENT, JUDGED, POLICIES, Recorded, babble, check_books, check_result, pairs, problems
 
 from speculative import EngineError, Method, Pair, Problem, Result, Trace
@@ -44,7 +45,7 @@ def kept(trace: Trace) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "params"), ALL, ids=[f"{name}{'-' * (place >= len(POLICIES))}" for place, (name, _) in enumerate(ALL)])
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data())
 def test_nothing_is_lost_budgets_hold_and_it_ends(name: str, params: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
     method, problem = build(name, data.draw(params)), data.draw(problems())
@@ -58,7 +59,7 @@ def test_nothing_is_lost_budgets_hold_and_it_ends(name: str, params: st.SearchSt
 
 
 @pytest.mark.parametrize("name", sorted(SPEEDY))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data(), st.integers(0, 1 << 30), st.integers(1, 200))
 def test_the_text_depends_on_no_engines_speed(name: str, data: st.DataObject, salt: int, tokens: int) -> None:
     method, problem = build(name, data.draw(SPEEDY[name])), Problem.of("6*7?", max_tokens=tokens, seed=salt)
@@ -74,7 +75,7 @@ def test_the_text_depends_on_no_engines_speed(name: str, data: st.DataObject, sa
 
 
 @pytest.mark.parametrize("name", sorted(SPEEDY))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data(), pairs(), problems(), st.integers(0, 40), st.integers(1, 12))
 def test_a_cancelled_or_failed_chain_stops_its_calls(
     name: str, data: st.DataObject, pair: Pair, problem: Problem, turns: int, fails_at: int

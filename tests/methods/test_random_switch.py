@@ -38,7 +38,7 @@ def test_steps_are_given_whole() -> None:
     ("settings", "share"), [({"switch_ratio": 4}, 0.2), ({"big_share": 0.8}, 0.8), ({"big_share": 0}, 0), ({"big_share": 1}, 1), ({}, 0.5)]
 )
 def test_the_big_model_gets_its_share(settings: dict[str, float], share: float) -> None:
-    result = solved("x" * 1500 + "</think>", switch_chunk=3, **settings)
+    result = solved("x" * 900 + "</think>", switch_chunk=3, **settings)
     roles = [role for role, _ in writers(result)]
     assert roles.count("big") / len(roles) == pytest.approx(share, abs=0.08)
 

@@ -71,13 +71,22 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "base",
         "registry",
         "asking",
+        "ballots",
         "choosing",
+        "confidence",
         "definition",
         "errors",
+        "families",
         "judging",
+        "mixture",
+        "policy_fit",
+        "policy_process",
+        "policy_table",
+        "preset",
         "same_step",
         "spec",
         "step_loop",
+        "tunable",
         "words",
     }
     files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - rooms
@@ -161,7 +170,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         "answer_by": "small",
         "sequential_scale": 1,
         "early_exit": {"answer_by": "small", "every": 2, "agree": 4, "probe_tokens": 20},
-        "vote": {"answer_by": "small", "ballots": 3, "stop_early": False, "plans": "", "enough": None},
+        "vote": {"answer_by": "small", "ballots": 3, "weights": "equal", "stop_early": False, "plans": "", "enough": None},
     }
     assert append_only(build("small_only", {}, ["early_exit"]))
     assert not append_only(method)

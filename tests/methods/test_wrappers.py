@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from math import log
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 from strategies import check_books, kinds, scripted_pair
 
 from speculative import Pair, Result, UsageError, asolve, solve
+from speculative.engines.base import Completion
+from speculative.methods.ballots import Ballot, elect, is_decided
+from speculative.methods.confidence import mean_probability
+from speculative.methods.spec import contender
 from speculative.testing import ScriptedEngine
-from speculative.trace.events import Answered
+from speculative.trace.events import Accepted, Answered, Call, Child, Drafted, Proposal, Wrote
+from speculative.trace.trace import Trace
 
 
 def solved(script: Any, *wrappers: str, method: str = "big_only", **settings: Any) -> Result:
@@ -180,6 +190,101 @@ def test_each_ballot_is_told_its_plan() -> None:
     solve("6*7?", "big_only", pair=pair, wrappers=["vote(ballots=3,plans=Draw it.; Guess.)"])
     prompts = [seen for _, seen in pair["big"].calls if seen.endswith("<think>\n")]  # type: ignore[attr-defined]
     assert [("Draw it." in seen, "Guess." in seen) for seen in prompts] == [(True, False), (False, True), (True, False)]
+
+
+# ---- votes with weights -----------------------------------------------------------------------------------------------
+
+
+class Sure(Slow):
+    """Gives every token of a chain the probability that stands at its beginning: `0 0.5 …` is the chain 0."""
+
+    def _completion(self, prefix: Any, decoding: Any, seed: int) -> Any:
+        done = super()._completion(prefix, decoding, seed)
+        seen = self._tokenizer.show((*prefix, *done.ids)).rpartition("<think>\n")[2].split(" ")
+        return structs.replace(done, logprobs=tuple(log(float(seen[1])) for _ in done.ids) if decoding.logprobs else None)
+
+
+def weighed(*ballots: tuple[str, float], wrapper: str = "vote(ballots={},weights=confidence)", method: str = "big_only") -> Result:
+    """A vote whose ballots come to their ends one after the other, with these answers and probabilities."""
+    thoughts = iter(range(99))
+
+    def script(seen: str, seed: int) -> str:
+        thought = seen.rpartition("<think>\n")[2]
+        if "</think>" in thought:
+            return ballots[int(thought.partition(" ")[0])][0]
+        if thought:
+            return "x\n\n" * int(thought.partition(" ")[0]) + "</think>"
+        number = next(thoughts)
+        return f"{number} {ballots[number][1]:.3f} {'x' * 60 * number}</think>"
+
+    pair = Pair(Sure(script, name="big"), Sure(script, name="small"))
+    result = solve("6*7?", method, pair=pair, wrappers=[wrapper.format(len(ballots))])
+    check_books(result.trace, pair)
+    return result
+
+
+def test_a_sure_chain_outweighs_two_unsure_ones() -> None:
+    unsure = (("1", 0.4), ("1", 0.4), ("2", 0.9))
+    assert weighed(*unsure).text == "2"
+    assert weighed(*unsure, wrapper="vote(ballots={})").text == "1"
+    assert weighed(("1", 0.5), ("1", 0.5), ("2", 0.9)).text == "1"
+
+
+@pytest.mark.parametrize("method", ["big_only", "random_switch"])
+def test_the_weight_is_the_mean_probability_of_the_thinking(method: str) -> None:
+    result = weighed(("1", 0.25), method=method)
+    (child,) = [event for event in result.trace.events if isinstance(event, Child)]
+    assert mean_probability(Trace(child.events)) == pytest.approx(0.25)
+
+
+def test_a_chain_without_log_probabilities_weighs_nothing() -> None:
+    assert mean_probability(solved("a b</think>42").trace) == 0.0
+
+
+def test_tokens_of_accepted_drafts_count_up_to_their_cut() -> None:
+    call = Call("small", 1, 0, 0, 3, 0, 0.1)
+    likely = Proposal(1, None, "abc", Completion((1, 2, 3), "stop", None, (log(0.5), log(0.5), log(0.01))), 0, "thinking")
+    whole = Proposal(2, None, "d", Completion((4,), "stop", None, (log(0.125),)), 0, "thinking")
+    refused = Proposal(3, None, "e", Completion((5,), "stop", None, (log(0.001),)), 0, "thinking")
+    answer = Proposal(4, None, "f", Completion((6,), "stop", None, (log(0.001),)), 0, "answer")
+    happened: list[Any] = [
+        Drafted(call=call, seed=0, proposals=(likely, refused)),
+        Accepted(drafts=(1,), cut=(2, 2)),
+        Wrote(call=call, seed=0, proposal=whole),
+        Answered(call=call, seed=0, cue="", proposal=answer),
+    ]
+    assert mean_probability(Trace(happened)) == pytest.approx((0.5 * 0.5 * 0.125) ** (1 / 3))
+
+
+def test_weights_need_log_probabilities_of_the_models_that_think_and_one_chain() -> None:
+    assert contender("vote(weights=confidence)*small_only").method.needs_of() == {"small": {"logprobs"}}
+    assert contender("vote*small_only").method.needs_of() == {}
+    with pytest.raises(UsageError, match=r"weights=confidence must be around a method of one chain of thought, got cascade"):
+        contender("vote(weights=confidence)*cascade")
+
+
+BALLOTS = st.lists(st.tuples(st.sampled_from(["", "1", "2", "3"]), st.floats(0, 1)), min_size=1, max_size=9)
+
+
+@given(BALLOTS, st.booleans(), st.randoms(use_true_random=False))
+def test_ballots_that_cannot_change_the_answer_do_not(found: list[tuple[str, float]], equal: bool, order: random.Random) -> None:
+    """In whatever order the chains end, a vote that stops early elects what all of them elect."""
+    ballots = [Ballot(answer, 1.0 if equal else weight) for answer, weight in found]
+    ended = order.sample(range(len(ballots)), len(ballots))
+    elected = elect(ballots)
+    for size in range(len(ballots) + 1):
+        early = [ballots[place] for place in sorted(ended[:size])]
+        if is_decided(early, len(ballots) - size):
+            assert elect(early) == elected
+
+
+@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from([0.1, 0.5, 0.9])), min_size=1, max_size=5), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_vote_that_stops_early_gives_the_same_answer(ballots: list[tuple[str, float]], sure: bool) -> None:
+    weights = "confidence" if sure else "equal"
+    whole = weighed(*ballots, wrapper=f"vote(ballots={{}},weights={weights})")
+    early = weighed(*ballots, wrapper=f"vote(ballots={{}},weights={weights},stop_early=true)")
+    assert early.text == whole.text
 
 
 # ---- budget forcing ---------------------------------------------------------------------------------------------------

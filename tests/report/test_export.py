@@ -61,7 +61,7 @@ def sample_of(row):
         "found": None,
         "vote": None,
         **plain,
-        **{name: json.loads(row[name]) for name in ("params", "settings")},
+        **{name: json.loads(row[name]) for name in ("params", "settings", "idle_roles")},
         "correct": row["correct"] == "True",
         "usage": {role: {name: row[f"{role}_{name}"] for name in Usage.__struct_fields__} for role in roles},
         "lent": {role: row[f"{role}_shared_cache_tokens"] for role in roles},

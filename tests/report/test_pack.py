@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import saying
+from profiles import examples
 from strategies import pairs, policies, problems
 
 from speculative import asolve
@@ -17,7 +18,7 @@ from speculative.viewer.page import bundle, page
 HOSTILE = "</script><script>alert(1)</script><!-- <style> \u202e\x00 😀 \ud7ff\ufffd"
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(policies(), pairs(), problems())
 async def test_a_packed_chain_is_the_timeline_of_its_trace(policy, pair, problem):
     method, params, wrappers = policy
@@ -30,7 +31,7 @@ async def test_a_packed_chain_is_the_timeline_of_its_trace(policy, pair, problem
     assert packed.usage == result.usage
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

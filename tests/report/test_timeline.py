@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from msgspec import structs
+from profiles import examples
 from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve
@@ -31,7 +32,7 @@ async def test_kept_spans_are_the_chain_and_its_answer(method, wrappers):
     assert "".join(span.text for span in kept if span.phase == "answer").strip() == result.text
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(policies(), pairs(), problems())
 async def test_tokens_of_kept_spans_are_those_of_the_usage(policy, pair, problem):
     method, params, wrappers = policy

@@ -49,7 +49,7 @@ def test_metrics_add_up(served):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_reply_is_counted_before_it_ends(stream):
     """On the same connection, where the next request is there at once."""
-    with serving() as served, httpx2.Client(base_url=served.url) as client:
+    with serving() as served, httpx2.Client(base_url=served.url, verify=False) as client:
         for count in range(1, 21):
             assert client.post("/v1/chat/completions", json={**ASK, "n": 2, "stream": stream}).status_code == 200
             told = client.get("/metrics").text
@@ -235,7 +235,7 @@ def test_a_port_that_is_taken():
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/ping"])
 def test_health_can_be_asked_by_head(served, path):
-    with httpx2.Client(base_url=served.url) as client:
+    with httpx2.Client(base_url=served.url, verify=False) as client:
         got, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == got.headers["content-length"]
@@ -281,7 +281,7 @@ def test_connections_leave_file_descriptors_for_the_models(tmp_path):
         stack.close()
         while True:
             with contextlib.suppress(httpx2.HTTPError):
-                if httpx2.get(f"{url}/ready").status_code == 200:
+                if httpx2.get(f"{url}/ready", verify=False).status_code == 200:
                     break
         service.terminate()
         events += [line["event"] for line in lines]

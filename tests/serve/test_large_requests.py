@@ -78,6 +78,7 @@ def guarded():
     return engines, GuardedEngine.tokenizer
 
 
+@pytest.mark.slow
 def test_long_prompts_never_block_the_loop():
     """A 4 MB prompt, thirty of 200 kB and a body of 300,000 fields are under way, and the loop turns all the time."""
     engines, tokenizer = guarded()

@@ -42,7 +42,7 @@ def process(command, folder, **environment):
 
 def ready(url):
     end = time.monotonic() + 100
-    while httpx2.get(f"{url}/ready").status_code != 200:
+    while httpx2.get(f"{url}/ready", verify=False).status_code != 200:
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -51,10 +51,10 @@ def test_the_command_serves_the_bundled_pair_and_stops_cleanly(tmp_path):
     (tmp_path / "speculative.toml").write_text("[presets.fast]\nparams = {big_share = 0.2}\n")
     with process(COMMAND, tmp_path, SPECULATIVE_METHOD="fast") as (running, url):
         ready(url)
-        reply = httpx2.post(f"{url}/v1/chat/completions", json=ASK, timeout=100).json()
+        reply = httpx2.post(f"{url}/v1/chat/completions", verify=False, json=ASK, timeout=100).json()
         assert reply["model"] == "speculative/fast"
         assert reply["choices"][0]["message"]["content"]
-        assert httpx2.post(f"{url}/shutdown").status_code == 404
+        assert httpx2.post(f"{url}/shutdown", verify=False).status_code == 404
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=100) == 0
         assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
@@ -63,12 +63,12 @@ def test_the_command_serves_the_bundled_pair_and_stops_cleanly(tmp_path):
 def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
     """Nothing waits for the server, and nothing of it is left."""
     python, model = tmp_path / "python", tmp_path / "model"
-    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 1  # the question for its flags\nexec sleep 600\n')
     python.chmod(0o755)
     model.mkdir()
     flags = ["--big", str(model), "--small", str(model), "--vllm", str(python)]
     with process([*COMMAND, *flags], tmp_path, XDG_STATE_HOME=str(tmp_path)) as (running, url):
-        assert httpx2.get(f"{url}/ready").json()["reason"] == "the models are loading"
+        assert httpx2.get(f"{url}/ready", verify=False).json()["reason"] == "the models are loading"
         end = time.monotonic() + 100
         while len(tree := guard.process_tree(running.pid)) < 5:  # two guards, two servers
             assert time.monotonic() < end
@@ -89,7 +89,8 @@ def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
             assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
-def test_splitreasons_script(tmp_path):
+@pytest.mark.parametrize(("mode", "method"), [("random_switch", "random_switch"), ("spec_reason", "offload")])
+def test_splitreasons_script(tmp_path, mode, method):
     """Started and stopped as its own client does it."""
     flags = [
         "--big_model=bundled:big",
@@ -114,22 +115,24 @@ def test_splitreasons_script(tmp_path):
         "--sdecay=2",
         "--ltok=16",
         "--test_logging",
+        f"--{mode}",
     ]
     with process([*SCRIPT, *flags], tmp_path) as (running, url):
         end = time.monotonic() + 100
-        while httpx2.get(f"{url}/ping").status_code != 200:
+        while httpx2.get(f"{url}/ping", verify=False).status_code != 200:
             assert time.monotonic() < end
             time.sleep(0.05)
         payload = {
             "question": ASK["messages"][0]["content"],
-            "random_switch": True,
+            mode: True,
             "switch_chunk": 16,
             "switch_ratio": 1,
             "test_logging": False,
         }
-        reply = httpx2.post(f"{url}/speculative_reason", json=payload, timeout=100).json()
+        reply = httpx2.post(f"{url}/speculative_reason", verify=False, json=payload, timeout=100).json()
         assert reply.keys() >= {"final_answer", "usage_records"}
-        assert httpx2.post(f"{url}/shutdown", timeout=5).text == "Shutting down..."
+        assert (bool(reply["final_answer"]), reply["speculative"]["method"]) == (True, method)
+        assert httpx2.post(f"{url}/shutdown", verify=False, timeout=5).text == "Shutting down..."
         assert running.wait(timeout=100) == 0
 
 

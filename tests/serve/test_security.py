@@ -143,9 +143,11 @@ def test_cors_is_off_unless_given():
     with serving(cors_origin=["https://page.example"], api_key=KEY) as served:
         import httpx2
 
-        allowed = httpx2.request("OPTIONS", f"{served.url}/v1/chat/completions", headers=asked)
+        allowed = httpx2.request("OPTIONS", f"{served.url}/v1/chat/completions", verify=False, headers=asked)
         assert allowed.headers["access-control-allow-origin"] == "https://page.example"
-        other = httpx2.request("OPTIONS", f"{served.url}/v1/chat/completions", headers={**asked, "origin": "https://other.example"})
+        other = httpx2.request(
+            "OPTIONS", f"{served.url}/v1/chat/completions", verify=False, headers={**asked, "origin": "https://other.example"}
+        )
         assert "access-control-allow-origin" not in other.headers
         assert served.post(headers={"origin": "https://page.example"}).status_code == 401
 

@@ -27,7 +27,7 @@ def test_the_requests_of_the_document_are_answered():
         for path, body in requests:
             reply = served.post(path, json.loads(body))
             assert reply.status_code == 200, reply.text
-        for program, output in zip(blocks("python"), ("stop {", "completed The answer is"), strict=True):
+        for program, output in zip(blocks("python"), ("stop {", "completed The answer is", "small"), strict=True):
             code = program.replace("http://127.0.0.1:8080", served.url)
             done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100, check=False)
             assert done.returncode == 0, done.stderr

@@ -60,6 +60,16 @@ def test_every_mode(service, mode):
     assert [(record["Model"], record["ModelSmall"]) for record in both] == ([("B", "S")] if mode == "placeholder_mode" else [])
 
 
+def test_spec_reason_lets_big_write_what_small_marks():
+    whole = "Easy. <bigmodel>Hard.\n\n</bigmodel>Easy.</think>\n\n4"
+    with serving(pair(whole), splitreason=SplitReasonService(mode="spec_reason")) as service:
+        for mode in ({"spec_reason": True, "sgen": 4, "max_iterations": 10}, {}):  # its client sends the keys of all modes
+            found = service.post("/speculative_reason", {"question": "2 + 2?", "probe_tokens": 20, **mode}).json()
+            assert (found["final_answer"], found["speculative"]["method"]) == ("4", "offload")
+            assert [record["Model"] for record in found["usage_records"]] == ["S", "B", "S", "S", "B"]
+        assert "Mark the hard steps." in service.engines["small"].calls[0][1]
+
+
 def test_the_first_true_mode_wins_and_parameters_arrive(service):
     found = reason(service, random_switch=True, switch_chunk=4, switch_ratio=3).json()["speculative"]
     assert (found["params"]["switch_chunk"], found["params"]["switch_ratio"]) == (4, 3)
@@ -94,7 +104,7 @@ def test_a_question_in_the_models_own_template_is_taken_as_it_is(service):
     [
         ({"question": None}, "Missing 'question' in JSON payload"),
         ({}, "Invalid mode specified in JSON payload"),
-        ({"spec_reason": True}, "Invalid mode specified in JSON payload"),
+        ({"spec_reason_perf": True}, "Invalid mode specified in JSON payload"),
         ({"random_switch": True, "question": ""}, "empty"),
         ({"random_switch": True, "question": 5}, "question"),
         ({"random_switch": True, "temperature": "hot"}, "temperature"),

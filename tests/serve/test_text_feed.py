@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given as holds_for
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from profiles import examples
 from serving import TEXT, pair
 
 from speculative.methods.base import Method
@@ -57,7 +58,7 @@ async def streamed(engines, job):
     return "".join(r for r, _ in taken), "".join(c for _, c in taken), outcome
 
 
-@runs(max_examples=60)
+@runs(max_examples=examples(60))
 @holds_for(
     TEXTS,
     TEXTS,

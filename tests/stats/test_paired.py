@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from samples import sample
 
 from speculative.stats.intervals import MIN_P, ProblemSample
@@ -36,7 +37,7 @@ def test_swapping_the_methods_turns_the_signs(leads):
     assert exact_p(np.sign(leads)) == exact_p(-np.sign(leads))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(LEADS, st.integers(4, 64))
 def test_the_interval_holds_the_difference_and_agrees_with_the_test(leads, tries):
     one = differences(leads, tries)

@@ -7,6 +7,7 @@ from statistics import fmean
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 from speculative.stats.pass_at_k import available_ks, maj_at, majority, pass_at
 
@@ -24,14 +25,14 @@ def counted(tries, k):
     return fmean(won(chosen) for chosen in combinations(tries, k))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(TRIES)
 def test_a_majority_is_the_mean_over_all_choices(tries):
     ks = range(1, len(tries) + 1)
     assert majority(tries, ks) == pytest.approx([counted(tries, k) for k in ks], abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.booleans(), min_size=4, max_size=9))
 def test_pass_is_the_mean_over_all_choices(tries):
     for k, found in pass_at([tries]).items():
@@ -43,7 +44,7 @@ def test_the_order_of_the_tries_does_not_matter(tries):
     assert majority(tries, [2, 4]) == pytest.approx(majority(sorted(tries, key=str), [2, 4]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(st.booleans(), min_size=16, max_size=16), min_size=1, max_size=6))
 def test_more_tries_pass_more_often_and_intervals_hold_their_value(tried):
     found = pass_at(tried)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from profiles import examples
 from strategies import Recorded, Verbs, babble, pairs, policies, problems, scripted_pair
 
 from speculative import EngineError, Pair, Problem, Trace
@@ -29,7 +30,7 @@ async def again(trace: Trace, pair: Pair, method: Any, listener: Any = None) -> 
         return (await run(trace.started.problem, method, replay, listener)).trace
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(policies(), pairs(), problems())
 def test_every_method_replays_to_an_equal_timeless_trace(
     policy: tuple[str, dict[str, Any], list[str]], pair: Pair, problem: Problem

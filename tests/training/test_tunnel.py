@@ -118,6 +118,7 @@ def test_a_structure_does_not_hang_on_names_or_order() -> None:
     assert other.structure == drawn.structure
 
 
+@pytest.mark.slow
 def test_rows_of_a_problem_file_have_ids_of_their_own_and_whole_answers() -> None:
     rows = records("benchmark")
     assert rows == records("benchmark")

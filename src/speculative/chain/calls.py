@@ -26,7 +26,7 @@ from speculative.engines.base import (
     Ids,
     RewardEngine,
     Scores,
-    Tokenizer,
+    TextDecoder,
     Top,
     UnfinishedCharacter,
     finite,
@@ -165,9 +165,10 @@ class EngineCall:
     what it may write, and goes on with more when it gets there. Where a completion ends before its first character is whole, it is
     asked for again with more tokens, up to `limit`.
 
-    `ends`, one rule for each prefix, find the token boundary at which a completion ends before the engine ends it. `emit` passes text
-    on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far. `make_proposal`:
-    `partial` becomes what it makes of the text that was written when the call was cut off.
+    `decoder` makes the text of the ids; it is the engine's tokenizer if None. `ends`, one rule for each prefix, find the token boundary at
+    which a completion ends before the engine ends it. `emit` passes text on as soon as it is certain: nothing of it is taken back.
+    `on_tokens` gets all ids of the completion so far. `make_proposal`: `partial` becomes what it makes of the text that was written when
+    the call was cut off.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class EngineCall:
         emit: EmitText | None = None,
         on_tokens: Callable[[Ids], None] | None = None,
         make_proposal: MakeProposal | None = None,
+        decoder: TextDecoder | None = None,
     ) -> None:
         self.verb, self.role, self.engine, self.prefixes, self.decoding, self.limit = verb, role, engine, prefixes, decoding, limit
         self.partial: Proposal | None = None
@@ -197,7 +199,8 @@ class EngineCall:
         self._emit, self._on_tokens, self._make_proposal = emit, on_tokens, make_proposal
         watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
         self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
-        self._text = TextStream(engine.tokenizer, self._ends[0] if self._streams else None)
+        self._decoder = decoder or engine.tokenizer
+        self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
         self._told, self._before = 0, tuple[int, ...]()
         self._asked = decoding.max_tokens
         self._reservation: Reservation | None = None
@@ -229,7 +232,7 @@ class EngineCall:
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):
-                self._emit(kept_text(self.engine.tokenizer, completion)[0], offset)
+                self._emit(kept_text(self._decoder, completion)[0], offset)
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ class EngineCall:
     async def _whole_characters(self, prefix: Ids, several: list[Completion], stats: CallStats) -> list[Completion]:
         """Asks again for completions that end before their first character is whole."""
         asked = self._asked
-        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self.engine.tokenizer, one)}:
+        while short := {i: len(one.ids) for i, one in enumerate(several) if _nothing_whole(self._decoder, one)}:
             if not (asked := self._longer(max(size or asked for size in short.values()))):
                 break
             self._before = ()
@@ -284,7 +287,7 @@ class EngineCall:
             before, decoding = completion, self._resumed(0, 0, len(completion.ids), more)
         (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
         completion = self._cut(0, completion)
-        self._pass_on(kept_text(self.engine.tokenizer, completion)[0][self._told :], completion.ids)
+        self._pass_on(kept_text(self._decoder, completion)[0][self._told :], completion.ids)
         return completion
 
     async def _stream_part(self, prefix: Ids, decoding: Decoding, stats: CallStats) -> Completion:
@@ -358,7 +361,7 @@ class EngineCall:
         """Ends a completion where its rule says so."""
         if self._ends[place] is None:
             return completion
-        text = TextStream(self.engine.tokenizer, self._ends[place])
+        text = TextStream(self._decoder, self._ends[place])
         text.add(completion.ids)
         return cut(completion, len(text.ids), text.finish) if text.finish else completion
 
@@ -380,7 +383,7 @@ class EngineCall:
         ids = tuple(self._text.ids)
         if not self._streams:
             written = Completion((*self._before, *stats.written), "cut")
-            ids = written.ids[: len(written.ids) - kept_text(self.engine.tokenizer, written)[1]]
+            ids = written.ids[: len(written.ids) - kept_text(self._decoder, written)[1]]
         if self._make_proposal and ids:
             self.partial = self._make_proposal(Completion(ids, "cut"))
         return self.partial
@@ -399,7 +402,7 @@ class TypedErrors:
             raise _typed(self._engine, error) from error
 
 
-def kept_text(tokenizer: Tokenizer, completion: Completion) -> tuple[str, int]:
+def kept_text(tokenizer: TextDecoder, completion: Completion) -> tuple[str, int]:
     """Returns a completion's text, and its number of dropped trailing tokens.
 
     Trailing tokens are dropped if they begin a character without ending it.
@@ -451,7 +454,7 @@ def _computed(completion: Completion) -> Ids:
     return completion.ids if completion.end_id is not None else completion.ids[:-1]
 
 
-def _nothing_whole(tokenizer: Tokenizer, completion: Completion) -> bool:
+def _nothing_whole(tokenizer: TextDecoder, completion: Completion) -> bool:
     """Returns whether a completion was cut before its first whole character.
 
     Some servers leave the ids out then.

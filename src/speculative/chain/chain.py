@@ -8,21 +8,17 @@ at the same time raises `ChainStateError`. Drafts, scores and questions may over
 from __future__ import annotations
 
 import asyncio
-import inspect
 import random
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, get_args, overload
-from weakref import WeakSet
+from typing import Any, Unpack, get_args, overload
 
 from msgspec import structs
 
 from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
 from speculative.chain.drafts import Checkpoint, Draft, joined
-from speculative.chain.forgotten import unstarted_task
-from speculative.chain.options import AskOptions, WriteOptions
+from speculative.chain.options import AskArguments, AskOptions, DraftArguments, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import wait_cancelled
 from speculative.chain.proposer import Proposer
@@ -30,42 +26,23 @@ from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
 from speculative.chain.steps import STEP, Steps
 from speculative.chain.text_stream import Until
-from speculative.chain.verb import (
-    LoopGuard,
-    NotAwaited,
-    check_given,
-    check_number,
-    check_predicate,
-    check_type,
-    check_whole,
-    drafts_of,
-    show,
-    stop_strings,
-    texts_of,
-    verb,
-)
+from speculative.chain.verb import ExclusiveVerbs, LoopGuard, VerbCalls, check_type, check_whole, drafts_of, show, verb
+from speculative.chain.watchers import Watchers
 from speculative.chain.writer import Writer
 from speculative.engines.base import Engine, Scores
-from speculative.errors import ChainStateError, UsageError
+from speculative.errors import ChainStateError
 from speculative.problem import FinishReason, Problem, Role
 from speculative.prompts import Dialect, Question
 from speculative.trace import events
-from speculative.trace.events import AnyEvent, Judgement, Phase
+from speculative.trace.events import AnyEvent, Judgement
 from speculative.trace.trace import Trace
 
 Watcher = Callable[["Chain"], Awaitable[None]]
 """Called with a chain after a step of it is complete."""
 
 
-MAX_ANSWER_PARTS = 32
-"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
-
-
 class Chain:
-    """Holds one chain of thought, and then its answer, for one problem.
-
-    The engines of the roles write both.
-    """
+    """Holds one chain of thought, and then its answer, for one problem."""
 
     def __init__(
         self,
@@ -85,14 +62,10 @@ class Chain:
         self.problem, self.engines, self.path = problem, engines, path
         self.seed = problem.seed if seed is None else seed
         self.trace = Trace([]) if trace is None else trace
-        self.busy: str | None = None
-        """The exclusive verb that is at work."""
-        self.interrupted = False
-        """Whether the last exclusive verb was cancelled at its work."""
+        self.exclusive = ExclusiveVerbs()
         self.parent, self.children = parent, list[Chain]()
-        self.watchers: list[Watcher] = list(parent.watchers) if parent else []
-        self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
-        self.verbs = WeakSet[NotAwaited[Any]]()
+        self.watchers = Watchers[Chain](parent.watchers if parent else None)
+        self.called = VerbCalls(parent.called if parent else None)
         self.in_method = False
         """True while the runner runs a method on it: then only the runner may close it."""
         above = parent.parts if parent else None
@@ -100,9 +73,9 @@ class Chain:
             problem, engines, self.trace, seed=self.seed, path=path, listener=listener, parent=above, share=share, prompts=prompts
         )
         self.writer = Writer(self.parts, final=append_only, answer_final=not parent)
-        self.proposer = Proposer(self.parts)
+        self.proposer = Proposer(self.parts, max_drafts)
         self._listener = listener
-        self._append_only, self._max_drafts = append_only and not parent, max_drafts
+        self._append_only = append_only and not parent
         self._rewinds: list[int] = []
         self._guard = LoopGuard()
 
@@ -115,11 +88,8 @@ class Chain:
 
     @property
     def thinking(self) -> bool:
-        """True while the thinking may go on.
-
-        False at the end-of-thinking marker, end of text, a loop of repeated steps, or when a budget is used up.
-        """
-        self.check_awaited()
+        """False after the end of thinking, end of text, a loop of repeated steps, or a budget."""
+        self.called.check_awaited()
         self._guard.read("thinking")
         return self.parts.ending.finish is None
 
@@ -167,18 +137,12 @@ class Chain:
 
     @property
     def produced(self) -> int:
-        """Tokens that all models wrote for this chain and its children.
-
-        Waste is included, background prefills are left out.
-        """
+        """Tokens that all models wrote here and in children, waste included, background prefills not."""
         return self.parts.budget.produced
 
     @property
     def left(self) -> int | None:
-        """Tokens that the thinking may still produce, waste included.
-
-        None when `max_produced` is not set.
-        """
+        """Tokens that the thinking may still produce, waste included; None without `max_produced`."""
         return self.parts.budget.left
 
     def dialect(self, role: Role) -> Dialect:
@@ -217,21 +181,19 @@ class Chain:
             until: Gets the text so far at every token boundary. Its first yes ends the text; tokens beyond are discarded.
             temperature: In place of the problem's.
         """
-        check_whole("write", max_tokens=max_tokens)
-        check_number("write", temperature=temperature)
-        check_predicate("write", until=until)
-        stops = stop_strings("write", stop)
+        options = WriteOptions.of("write", max_tokens, stop, until, temperature)
         self._check_unanswered("write")
         self.parts.contexts.of(role)
-        watched = (*stops, STEP) if self.watchers and STEP not in stops else stops
-        options = WriteOptions(max_tokens, watched, temperature, until)
+        stops = options.stop
+        if self.watchers and STEP not in stops:
+            options = structs.replace(options, stop=(*stops, STEP))
         parts, node = list[Draft](), self.parts.drafts.end.new_child(f"write {role}")
         while True:
-            with self._exclusive("write"):
+            with self.exclusive("write"):
                 place, number = node.moved() if parts else node, self.parts.drafts.new_numbers(1)
                 part, steps = await self.parts.failover.run(role, partial(self.writer.write, place, number, options, tuple(parts)))
             parts.append(part)
-            await self._call_watchers(steps)
+            await self.watchers.call(self, steps)
             if options.max_tokens is not None:
                 options = structs.replace(options, max_tokens=options.max_tokens - part.tokens)
             paused = self.watchers and part.finish == "stop" and STEP not in stops and not any(each in part.text for each in stops)
@@ -242,71 +204,26 @@ class Chain:
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
         """Closes the thinking and writes the answer.
 
-        Cues an answer if a budget ended the thinking. An answer after a draft stays a draft.
+        Cues an answer if a budget ended the thinking. After a draft it stays a draft: its last part, if there is more thinking in it.
         """
         check_type("answer", Draft, "a draft", after=after)
         if after and not (after.state == "accepted" and after.node is self.parts.drafts.end):
             return await self.proposer.answer_draft(role, after)
-        with self._exclusive("answer"):
+        with self.exclusive("answer"):
             self._check_unanswered("answer")
-            if self.parts.ending.stopped_raw:  # a raw text that its stop string ended has no answer apart
-                return self.writer.empty_draft(role, "answer")
-            dialect = self.parts.contexts.of(self.parts.failover.role_for(role)).dialect
-            cue = dialect.answer_cue if self.finish in ("length", "loop", "context") else ""
-            parts = list[Draft]()
-            following: tuple[str, Phase] | None = (cue, "answer")
-            while following:
-                if len(parts) == MAX_ANSWER_PARTS:
-                    self.finish = "loop" if self.finish == "stop" else self.finish
-                    break
-                node, number, told = self.parts.drafts.end.new_child(f"answer {role}"), self.parts.drafts.new_numbers(1), list[str]()
-                parts.append(await self.parts.failover.run(role, partial(self.writer.answer, node, number, *following, told)))
-                following = self.writer.following(parts[-1])
-            return joined([part for part in parts if part.phase == "answer"])
+            return await self.writer.whole_answer(role)
 
     # ---- drafts, scores, questions ----------------------------------------------------------------------------------
 
     @overload
-    async def draft(
-        self,
-        role: Role,
-        n: None = None,
-        after: Draft | None = None,
-        *,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        until: Until | None = None,
-        temperature: float | None = None,
-        logprobs: bool | int = False,
-        asked: Question | None = None,
-    ) -> Draft: ...
+    async def draft(self, role: Role, n: None = None, after: Draft | None = None, **options: Unpack[DraftArguments]) -> Draft: ...
     @overload
     async def draft(
-        self,
-        role: Role,
-        n: int,
-        after: Draft | Sequence[Draft] | None = None,
-        *,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        until: Until | None = None,
-        temperature: float | None = None,
-        logprobs: bool | int = False,
-        asked: Question | None = None,
+        self, role: Role, n: int, after: Draft | Sequence[Draft] | None = None, **options: Unpack[DraftArguments]
     ) -> list[Draft]: ...
     @overload
     async def draft(
-        self,
-        role: Role,
-        n: int | None = None,
-        *,
-        after: Sequence[Draft],
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        until: Until | None = None,
-        temperature: float | None = None,
-        logprobs: bool | int = False,
-        asked: Question | None = None,
+        self, role: Role, n: int | None = None, *, after: Sequence[Draft], **options: Unpack[DraftArguments]
     ) -> list[Draft]: ...
     @verb
     async def draft(
@@ -325,8 +242,7 @@ class Chain:
         """Generates text and commits nothing.
 
         Where no room is left they have `no_room`. If `accept` or `reject` cancels the work meanwhile, they are rejected and empty.
-        Near the end of `max_produced` a call waits for the calls before it, and may write what they left; the shares of children do
-        not depend on that.
+        Near the end of `max_produced` a call waits for the calls before it, and may write what they left.
 
         Args:
             role: The model that writes.
@@ -343,40 +259,24 @@ class Chain:
             One draft if neither `n` nor a list of drafts is given, else a list.
         """
         parents: list[Draft | None] = [None] if after is None else [*drafts_of("draft", "after", after)]
-        check_whole("draft", n=n, max_tokens=max_tokens)
-        check_number("draft", temperature=temperature)
-        check_predicate("draft", until=until)
-        if not isinstance(logprobs, bool):
-            check_whole("draft", logprobs=logprobs)
-        options = WriteOptions(max_tokens, stop_strings("draft", stop), temperature, until, logprobs)
+        check_whole("draft", n=n)
+        options = WriteOptions.of("draft", max_tokens, stop, until, temperature, logprobs)
         check_type("draft", Question, "a question", asked=asked)
-        for parent in parents:
-            self.parts.drafts.check_open(parent, "draft")
-            if parent and (parent.ended or parent.phase == "answer"):
-                raise ChainStateError(f"draft: draft {parent.id} ended, nothing can follow it")
-        if not parents:
-            return []
-        if self._max_drafts is not None and len(parents) * (n or 1) > self._max_drafts:
-            wanted = len(parents) * (n or 1)
-            raise UsageError(f"draft: a call may ask for at most {self._max_drafts} drafts here, got {wanted}; draw fewer at once")
-        drafts = await self.proposer.draft(role, parents, n or 1, options, asked)
+        self.parts.drafts.check_parents(parents)
+        self.proposer.check_count(len(parents) * (n or 1))
+        drafts = await self.proposer.draft(role, parents, n or 1, options, asked) if parents else []
         return drafts[0] if n is None and (after is None or isinstance(after, Draft)) else drafts
 
     @verb
     async def score(self, role: Role, drafts: Sequence[Draft], *, top: int = 0) -> list[Scores]:
         """Returns the log-probabilities of open drafts under a role's model.
 
-        They are in nats, one for each token of each draft, and also in `draft.scores`. All drafts are scored in one call. Tokens are those
-        of the scoring engine's tokenizer. Scores are empty for drafts that were decided on before the engine could score them. They are
-        also empty for drafts that do not fit into the engine's context, which ends the thinking.
-
-        Args:
-            role: The model that scores.
-            drafts: Open drafts.
-            top: The number of most likely tokens at each place that `Scores.top` gives.
+        They are in nats, one for each token (of that model's tokenizer), and also in `draft.scores`. All drafts are scored in one call.
+        Scores are empty for drafts that were decided on meanwhile, and where no room is left in the context, which ends the thinking.
+        `top`: the number of most likely tokens at each place that `Scores.top` gives.
         """
         check_whole("score", 0, top=top)
-        drafts = self._check_scorable("score", role, drafts)
+        drafts = self.proposer.scorable("score", role, drafts_of("score", "drafts", drafts, only_several=True))
         if not drafts:
             return []
         scores = await self.parts.failover.run(role, partial(self.proposer.score, drafts, top))
@@ -386,11 +286,11 @@ class Chain:
 
     @verb
     async def reward(self, role: Role, drafts: Sequence[Draft]) -> list[float | None]:
-        """Returns a reward model's reward of each open draft.
+        """Returns a reward model's reward of each open draft, None where a score would be empty.
 
-        A reward rates a draft with all the text that it follows; it is also in `draft.rewards`. It is None where a score would be empty.
+        A reward rates a draft with all the text that it follows; it is also in `draft.rewards`.
         """
-        drafts = self._check_scorable("reward", role, drafts)
+        drafts = self.proposer.scorable("reward", role, drafts_of("reward", "drafts", drafts, only_several=True))
         if not drafts:
             return []
         rewards = await self.parts.failover.run(role, partial(self.proposer.reward, drafts))
@@ -401,29 +301,11 @@ class Chain:
 
     @overload
     async def ask(
-        self,
-        role: Role,
-        question: Question | str,
-        after: Draft | None = None,
-        *,
-        n: None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        logprobs: bool | int = False,
-        choices: Sequence[str] = (),
+        self, role: Role, question: Question | str, after: Draft | None = None, *, n: None = None, **options: Unpack[AskArguments]
     ) -> Reply: ...
     @overload
     async def ask(
-        self,
-        role: Role,
-        question: Question | str,
-        after: Draft | None = None,
-        *,
-        n: int,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        logprobs: bool | int = False,
-        choices: Sequence[str] = (),
+        self, role: Role, question: Question | str, after: Draft | None = None, *, n: int, **options: Unpack[AskArguments]
     ) -> list[Reply]: ...
     @verb
     async def ask(
@@ -455,12 +337,9 @@ class Chain:
         Returns:
             One reply if `n` is not given, else a list.
         """
-        check_whole("ask", n=n, max_tokens=max_tokens)
-        check_number("ask", temperature=temperature)
-        check_given("ask", question=question)
-        check_type("ask", (str, Question), "a text or a question", question=question)
+        options = AskOptions.of("ask", n, max_tokens, temperature, logprobs, choices)
+        check_type("ask", (str, Question), "a text or a question", needed=True, question=question)
         check_type("ask", Draft, "a draft", after=after)
-        options = AskOptions(n or 1, max_tokens or (1 if choices else 256), temperature, logprobs, texts_of("ask", "choices", choices))
         question = Question("free", question) if isinstance(question, str) else question
         self.parts.drafts.check_open(after, "ask")
         self.parts.contexts.of(role)
@@ -501,9 +380,7 @@ class Chain:
         keep_descendants: bool = False,
         judgement: Judgement | None = None,
     ) -> None:
-        """Commits the draft and the drafts before it.
-
-        Every other open draft is rejected, and its work cancelled.
+        """Commits the draft and the drafts before it. All other open drafts are rejected.
 
         Args:
             draft: The last draft that is committed.
@@ -512,32 +389,19 @@ class Chain:
             keep_descendants: Drafts that follow the accepted one stay open, and so does the work on them, unless the draft was cut.
             judgement: The score that is the reason, for the trace.
         """
+        check_type("accept", Draft, "a draft", needed=True, draft=draft)
         check_type("accept", Judgement, "a judgement", judgement=judgement)
         check_whole("accept", 0, upto=upto, upto_character=upto_character)
-        with self._exclusive("accept"):
-            if not isinstance(draft, Draft):  # pyright: ignore[reportUnnecessaryIsInstance]  of a method that is not typed
-                raise ChainStateError(f"accept: draft must be a draft, got {show(draft)}")
-            if draft.state != "open" or draft.base is not self.parts.drafts.end:
-                raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
-            path = draft.path()
+        with self.exclusive("accept"):
+            path = self.parts.drafts.check_acceptable(draft)
             cut = self.writer.cut(draft, upto, upto_character)
             self.record(events.Accepted(drafts=tuple(accepted.id for accepted in path), judgement=judgement, cut=cut))
-            kept = self.parts.drafts.with_descendants([draft]) if keep_descendants and not cut else set[Draft]()
-            decided = set(path)
-            self.parts.drafts.take(path)
-
-            def is_lost(other: Draft | None) -> bool:
-                return other not in kept
-
-            cancelled = self.parts.pending.cancel(is_lost)
-            self.parts.questions.cancel(lambda other: other is not None and (other in decided or other not in kept))
-            self.proposer.reject([other for other in self.parts.drafts.open.values() if is_lost(other)], "another draft was accepted")
-            self.parts.drafts.reparent_all(draft)
+            cancelled = self.proposer.settle(path, keep_descendants=keep_descendants and not cut)
             steps = self.writer.commit(path)
             if self.finish is None and not draft.tokens and draft.finish in ("length", "no room"):
                 self.writer.check_room(draft.author)
             await wait_cancelled(cancelled)
-        await self._call_watchers(steps)
+        await self.watchers.call(self, steps)
 
     def reject(self, draft: Draft | Sequence[Draft], reason: str = "", *, judgement: Judgement | None = None) -> None:
         """Rejects drafts and the drafts that follow them. Work on them is cancelled.
@@ -547,14 +411,11 @@ class Chain:
             reason: The reason, for the trace.
             judgement: The score behind the reason, for the trace.
         """
-        self.check_awaited()
+        self.called.check_awaited()
         check_type("reject", Judgement, "a judgement", judgement=judgement)
         drafts = drafts_of("reject", "draft", draft)
         check_type("reject", str, "a text", reason=reason)
-        lost = self.parts.drafts.with_descendants(drafts)
-        for pending in (self.parts.pending, self.parts.questions):
-            pending.cancel(lambda other: other in lost)
-        self.proposer.reject([other for other in self.parts.drafts.open.values() if other in lost], reason, judgement)
+        self.proposer.reject_all(drafts, reason, judgement)
 
     # ---- text that no model writes, and text that is taken back ------------------------------------------------------
 
@@ -564,9 +425,8 @@ class Chain:
 
         After an end of thinking it takes the end back, and the thinking goes on.
         """
-        with self._exclusive("insert"):
-            check_given("insert", text=text)
-            check_type("insert", str, "a text", text=text)
+        with self.exclusive("insert"):
+            check_type("insert", str, "a text", needed=True, text=text)
             self._check_unanswered("insert")
             if self.parts.ledger.ended:
                 self.finish = None
@@ -576,7 +436,7 @@ class Chain:
             self.parts.ending.check_loop(self.steps, steps)
             self.parts.ending.check_budget()
             await asyncio.sleep(0)  # a method that only inserts must still meet its deadline
-        await self._call_watchers(steps)
+        await self.watchers.call(self, steps)
 
     @verb
     async def resume(self) -> None:
@@ -588,7 +448,7 @@ class Chain:
 
         The note does not become text of the chain. It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
         """
-        self.check_awaited()
+        self.called.check_awaited()
         check_type("note", str, "a text", text=text)
         tokens = len(self.parts.contexts.of(role).tokenizer.encode(text))
         self.record(events.Noted(role=role, text=text, tokens=tokens))
@@ -604,9 +464,8 @@ class Chain:
 
         Text that is written then has new seeds. An end that an `insert` took back stays taken back.
         """
-        with self._exclusive("rewind"):
-            check_given("rewind", checkpoint=checkpoint)
-            check_type("rewind", Checkpoint, "a checkpoint", checkpoint=checkpoint)
+        with self.exclusive("rewind"):
+            check_type("rewind", Checkpoint, "a checkpoint", needed=True, checkpoint=checkpoint)
             if checkpoint.tree is not self.parts.drafts:
                 raise ChainStateError("rewind: the checkpoint belongs to another chain; rewind to one of this chain")
             self._check_final("rewind")
@@ -623,17 +482,11 @@ class Chain:
     # ---- whole chains, and the end ----------------------------------------------------------------------------------
 
     def at_step(self, watcher: Watcher) -> None:
-        """Calls `watcher` after every commit that completes a step.
+        """Calls `watcher` after every commit that completes a step, here and in later children."""
+        self.called.check_awaited()
+        self.watchers.add(watcher)
 
-        Commits of this chain count, and those of children that begin later.
-        """
-        self.check_awaited()
-        plain = inspect.isfunction(watcher) and watcher.__name__ != "<lambda>" and not hasattr(watcher, "__wrapped__")
-        if not callable(watcher) or inspect.isbuiltin(watcher) or (plain and not inspect.iscoroutinefunction(watcher)):
-            raise ChainStateError(f"at_step: watcher must be an async function, got {show(watcher)}")
-        self.watchers.append(watcher)
-
-    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "") -> Chain:
+    def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "", logprobs: bool = False) -> Chain:
         """Returns an empty chain on the same problem.
 
         Its events are nested in this one's, and its cost counts here too.
@@ -643,6 +496,7 @@ class Chain:
             share: The child may produce a 1/`share` part of what is left of `max_produced`: so children that work at the same time do
                 not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
+            logprobs: Whether its texts come with the log-probabilities of their tokens.
         """
         self.check_verb("child")
         check_type("child", str, "a text", instruction=instruction)
@@ -652,9 +506,10 @@ class Chain:
         check_whole("child", share=share)
         index = len(self.children)
         seed = self.parts.drafts.end.new_child("child").key if seed is None else seed
-        nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self._max_drafts}
+        nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self.proposer.max_drafts}
         problem = self.problem.with_instruction(instruction) if instruction else self.problem
         child = Chain(problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)
+        child.parts.requests.logprobs = logprobs
         self.children.append(child)
         self.record(events.Child(index=index, seed=seed, events=child.trace.events, instruction=instruction))
         return child
@@ -665,12 +520,12 @@ class Chain:
 
         This chain's own text and its open drafts are discarded.
         """
-        with self._exclusive("become"):
+        with self.exclusive("become"):
             if child not in self.children:
-                raise ChainStateError("become: that chain is no child of this one")
+                raise ChainStateError("become: child must be a child of this chain, got another chain")
             self._check_final("become")
-            if child.busy:
-                raise ChainStateError(f"become: {child.busy} is still at work on the child; await it first")
+            if child.exclusive.current:
+                raise ChainStateError(f"become: {child.exclusive.current} is still at work on the child; await it first")
             await child.close()
             self.proposer.reject(list(self.parts.drafts.open.values()), "another chain was taken over")
             self.record(events.Became(index=child.path[-1]))
@@ -683,16 +538,13 @@ class Chain:
 
     def stop(self, reason: str) -> None:
         """Ends the thinking from outside."""
-        self.check_awaited()
+        self.called.check_awaited()
         check_type("stop", str, "a text", reason=reason)
         if self.finish is None:
             self.parts.ending.end("stop", reason)
 
     async def abandon(self) -> None:
-        """Cancels all work under way and waits until its cost is recorded.
-
-        The chain can write nothing afterwards.
-        """
+        """Cancels all work under way, counts it, and lets nothing more be written."""
         if self.in_method:
             raise ChainStateError("close: the runner ends the chain; return from the method, or call chain.stop(reason)")
         for child in self.children:
@@ -703,69 +555,33 @@ class Chain:
     async def close(self, finish: FinishReason = "stop") -> None:
         """Ends the chain; the runner calls it.
 
-        Open drafts are rejected, and the trace gets its end. `finish` is the reason if nothing else ended the thinking.
+        `finish` is the reason if nothing else ended the thinking.
         """
         if self.trace.ended:
             return
         await self.abandon()
         self.finish = self.finish or finish
         for child in self.children:
-            if child.interrupted:
+            if child.exclusive.interrupted:
                 child.finish = None
             await child.close("time" if self.finish == "time" else "cancelled")
         self.proposer.reject(list(self.parts.drafts.open.values()), "the chain ended")
         self.record(events.Ended(finish_reason=self.finish, seconds=self.elapsed))
 
-    # ---- events -----------------------------------------------------------------------------------------------------
-
     def record(self, event: AnyEvent) -> None:
         """Appends an event to the trace."""
         self.parts.record(event)
 
-    def check_awaited(self) -> None:
-        """Raises `ChainStateError` if a verb was called and never awaited.
-
-        Verbs of this chain count, and those of its parent and children.
-        """
-        if self.forgotten:
-            raise self.forgotten.pop()
-
     def check_verb(self, verb: str) -> None:
         """Raises `ChainStateError` for a verb never awaited, or a method going nowhere."""
-        self.check_awaited()
+        self.called.check_awaited()
         self.parts.recorder.progress.count(verb, self.parts.ending.finish)
 
     def check_finished(self) -> None:
         """Raises `ChainStateError` if a verb or task, or a child's, is not done."""
-        self.check_awaited()
-        for called in list(self.verbs):
-            if error := called.unfinished():
-                raise error
-        if error := unstarted_task(lambda value: value is self):
-            raise error
+        self.called.check_finished(self)
         for child in self.children:
             child.check_finished()
-
-    # ---- under the verbs --------------------------------------------------------------------------------------------
-
-    async def _call_watchers(self, steps: int) -> None:
-        for watcher in self.watchers if steps else ():
-            watching: Any = watcher(self)
-            if not inspect.isawaitable(watching):
-                raise ChainStateError(f"at_step: watcher must be an async function, got {show(watcher)}")
-            await watching
-
-    def _check_scorable(self, verb: str, role: Role, drafts: Sequence[Draft]) -> list[Draft]:
-        """Returns the drafts as a list; raises `ChainStateError` unless all are open."""
-        if isinstance(drafts, str) or not isinstance(drafts, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ChainStateError(f"{verb}: drafts must be drafts, got {show(drafts)}")
-        found = drafts_of(verb, "drafts", drafts)
-        self.parts.contexts.of(role)
-        for draft in found:
-            self.parts.drafts.check_open(draft, verb)
-            if draft.state != "open":
-                raise ChainStateError(f"{verb}: draft {draft.id} is in the chain already; {verb} it before it is accepted")
-        return found
 
     def _check_final(self, verb: str) -> None:
         """Raises `ChainStateError` if text is final. A child's text never is."""
@@ -775,17 +591,3 @@ class Chain:
     def _check_unanswered(self, verb: str) -> None:
         if self.answered:
             raise ChainStateError(f"{verb}: the chain is answered already")
-
-    @contextmanager
-    def _exclusive(self, verb: str) -> Generator[None]:
-        if self.busy:
-            raise ChainStateError(f"{verb}: {self.busy} is still at work on this chain; await it first")
-        self.busy = verb
-        try:
-            yield
-            self.interrupted = False
-        except asyncio.CancelledError:
-            self.interrupted = True
-            raise
-        finally:
-            self.busy = None

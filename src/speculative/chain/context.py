@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from speculative.chain.calls import kept_text
 from speculative.chain.drafts import Draft
+from speculative.chain.marker_text import MarkerText
 from speculative.chain.prefix import Change, Prefix
-from speculative.engines.base import Completion, Engine
+from speculative.engines.base import Completion, Engine, TextDecoder
 from speculative.problem import Problem
 from speculative.prompts import Part, SpecialToken, encode_parts, find_dialect
+from speculative.trace.events import Phase
 from speculative.trace.state import Piece
 
 Prompts = dict[tuple[str, str], list[int]]
@@ -45,28 +47,40 @@ class View:
         thinking = [marker(token) for token in (dialect.think_end, dialect.think_start) if token]
         self.stop_ids = (*thinking[:1], *self.end_ids)
         self.answer_stop_ids = (*thinking, *self.end_ids)
+        self.answer_draft_stop_ids = (*thinking[1:], *self.end_ids)
         self.reopening: list[Part] = [SpecialToken(dialect.think_start)] if dialect.think_start else []
+        closing = MarkerText(self.tokenizer, dict(zip(thinking[:1], [dialect.think_end], strict=False)))
+        opening = MarkerText(self.tokenizer, {self.think_start_id: dialect.think_start}) if self.think_start_id is not None else None
+        self.decoders: dict[Phase, TextDecoder] = {"answer": closing, "thinking": (problem.raw and opening) or self.tokenizer}
+        """Makes the text of each phase: no marker that a model writes where it marks nothing may be lost."""
 
     def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
         """Returns the ids of the prompt, the chain and the drafts down to `after`.
 
         `after` is not committed yet.
         """
-        if after and after.phase == "answer":
-            return [*self.before(pieces, after), *self.ids_of(after)]
         self._follow(pieces)
-        return self._after(after)
+        return self._after(pieces, after)
 
     def before(self, pieces: Sequence[Piece], draft: Draft) -> list[int]:
         """Ids of all that the draft follows."""
         self._follow(pieces)
-        ids = self._after(draft.parent_draft)
-        if draft.phase == "thinking" or (pieces and pieces[-1].phase == "answer"):
-            return ids
-        return ids + self._closing([*_texts(pieces), *(above.text for above in draft.path()[:-1])])
+        return [*self._after(pieces, draft.parent_draft), *self.opening(pieces, draft.parent_draft, draft.phase)]
 
-    def _after(self, draft: Draft | None) -> list[int]:
-        """Returns the ids down to the end of a thought, for reading only.
+    def opening(self, pieces: Sequence[Piece], after: Draft | None, phase: Phase) -> list[int]:
+        """Returns the tokens that open a phase at the end of the drafts down to `after`.
+
+        There are none if that end is in this phase.
+        """
+        last = after.phase if after else pieces[-1].phase if pieces else "thinking"
+        if phase == last:
+            return []
+        if phase == "thinking":
+            return self.parts(self.reopening)
+        return self._closing([*_texts(pieces), *(draft.text for draft in (after.path() if after else ()))])
+
+    def _after(self, pieces: Sequence[Piece], draft: Draft | None) -> list[int]:
+        """Returns the ids down to the end of a draft, for reading only.
 
         The ids of the last few drafts are kept, because drafts grow from drafts.
         """
@@ -79,6 +93,8 @@ class View:
             return prefix.ids
         prefix = prefix.copy()
         for fresh in reversed(new):
+            if opening := self.opening(pieces, fresh.parent_draft, fresh.phase):
+                prefix.open_phase(opening)
             self._extend(prefix, fresh)
         if new:
             self._grown[new[0].id] = prefix

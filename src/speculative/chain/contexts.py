@@ -13,6 +13,7 @@ from speculative.engines.base import Engine, Ids
 from speculative.errors import ChainStateError, ContextExceededError
 from speculative.problem import Problem
 from speculative.prompts import Part, Question
+from speculative.trace.events import Phase
 from speculative.trace.state import Ledger
 
 
@@ -43,6 +44,10 @@ class RoleContexts:
     def prefix(self, role: str, after: Draft | None = None) -> list[int]:
         """Returns a role's ids of the prompt, the chain, and the drafts down to `after`."""
         return self.of(role).prefix(self.ledger.entries, after if after and after.state != "accepted" else None)
+
+    def opening(self, role: str, after: Draft, phase: Phase) -> list[int]:
+        """Returns a role's ids that open a phase after a draft."""
+        return self.of(role).opening(self.ledger.entries, after if after.state != "accepted" else None, phase)
 
     def question(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """Returns the prefix that asks a role a question, and the reply's stop strings."""

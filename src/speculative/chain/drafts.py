@@ -155,6 +155,11 @@ class Draft:
         """The open draft that it follows; None if it follows the chain's end."""
         return self.parent if self.parent and self.parent.state != "accepted" else None
 
+    @property
+    def answer_start(self) -> Draft:
+        """The first part of the answer that it belongs to; itself if it is thinking."""
+        return next((draft for draft in self.path() if draft.phase == "answer"), self)
+
     def path(self) -> list[Draft]:
         """Returns the drafts from the chain's end down to this one."""
         path: list[Draft] = []
@@ -206,6 +211,29 @@ class DraftTree:
             raise ChainStateError(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
         if draft.base is not self.end:
             raise ChainStateError(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+
+    def check_parents(self, parents: Sequence[Draft | None]) -> None:
+        """Raises `ChainStateError` for a draft that no thinking can follow."""
+        for parent in parents:
+            self.check_open(parent, "draft")
+            if parent and (parent.ended or parent.phase == "answer"):
+                raise ChainStateError(f"draft: draft {parent.id} ended, nothing can follow it")
+
+    def check_scorable(self, drafts: Sequence[Draft], verb: str) -> None:
+        """Raises `ChainStateError` for a draft that is not open."""
+        for draft in drafts:
+            self.check_open(draft, verb)
+            if draft.state != "open":
+                raise ChainStateError(f"{verb}: draft {draft.id} is in the chain already; {verb} it before it is accepted")
+
+    def check_acceptable(self, draft: Draft) -> list[Draft]:
+        """Returns the drafts from the chain's end down to one that can be accepted.
+
+        Raises `ChainStateError` for any other.
+        """
+        if draft.state != "open" or draft.base is not self.end:
+            raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
+        return draft.path()
 
     def add(self, drafts: Sequence[Draft]) -> None:
         """Opens drafts."""

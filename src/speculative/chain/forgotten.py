@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from speculative._authors import is_authors, line_at_work
+from speculative.chain.author_tasks import AuthorCoroutine
 from speculative.errors import ChainStateError
 
 Forgotten = list[ChainStateError]
@@ -43,6 +44,7 @@ def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
     """
     for task in asyncio.all_tasks():
         coroutine: Any = task.get_coro()
+        coroutine = coroutine.inner if isinstance(coroutine, AuthorCoroutine) else coroutine
         if not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
             continue
         code, arguments = coroutine.cr_code, inspect.getcoroutinelocals(coroutine)

@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 from msgspec import Struct
 
 from speculative.chain.text_stream import Until
+from speculative.chain.verb import check_number, check_predicate, check_whole, stop_strings, texts_of
+from speculative.prompts import Question
+
+REPLY_TOKENS = 256
+"""The most tokens of a reply, unless the method says otherwise."""
+
+MAX_ANSWER_PARTS = 32
+"""Times that thinking tokens may interrupt an answer, before it counts as a loop."""
+
+
+class DraftArguments(TypedDict, total=False):
+    """The keyword arguments of `Chain.draft`."""
+
+    max_tokens: int | None
+    stop: str | Sequence[str] | None
+    until: Until | None
+    temperature: float | None
+    logprobs: bool | int
+    asked: Question | None
+
+
+class AskArguments(TypedDict, total=False):
+    """The keyword arguments of `Chain.ask`."""
+
+    max_tokens: int | None
+    temperature: float | None
+    logprobs: bool | int
+    choices: Sequence[str]
 
 
 class WriteOptions(Struct, frozen=True):
@@ -16,6 +47,24 @@ class WriteOptions(Struct, frozen=True):
     until: Until | None = None
     logprobs: bool | int = False
 
+    @classmethod
+    def of(
+        cls,
+        verb: str,
+        max_tokens: int | None,
+        stop: str | Sequence[str] | None,
+        until: Until | None,
+        temperature: float | None,
+        logprobs: bool | int = False,
+    ) -> WriteOptions:
+        """Checks the arguments of a verb. Raises `ChainStateError`."""
+        check_whole(verb, max_tokens=max_tokens)
+        check_number(verb, temperature=temperature)
+        check_predicate(verb, until=until)
+        if not isinstance(logprobs, bool):
+            check_whole(verb, logprobs=logprobs)
+        return cls(max_tokens, stop_strings(verb, stop), temperature, until, logprobs)
+
 
 class AskOptions(Struct, frozen=True):
     """The options of one `ask`."""
@@ -25,3 +74,19 @@ class AskOptions(Struct, frozen=True):
     temperature: float | None = None
     logprobs: bool | int = False
     choices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        verb: str,
+        n: int | None,
+        max_tokens: int | None,
+        temperature: float | None,
+        logprobs: bool | int,
+        choices: Sequence[str],
+    ) -> AskOptions:
+        """Checks the arguments of a verb. Raises `ChainStateError`."""
+        check_whole(verb, n=n, max_tokens=max_tokens)
+        check_number(verb, temperature=temperature)
+        texts = texts_of(verb, "choices", choices)
+        return cls(n or 1, max_tokens or (1 if choices else REPLY_TOKENS), temperature, logprobs, texts)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
-from speculative.chain.options import AskOptions, WriteOptions
+from speculative.chain.options import MAX_ANSWER_PARTS, AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import PendingCall
 from speculative.chain.reply import Reply
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule
 from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
-from speculative.errors import ChainStateError
+from speculative.errors import ChainStateError, UsageError
 from speculative.prompts import Question
-from speculative.trace.events import Asked, Call, Drafted, Judgement, Prefilled, Rejected, Rewarded, Scored
+from speculative.trace.events import Asked, Call, Drafted, Judgement, Phase, Prefilled, Rejected, Rewarded, Scored
 
 CallResult = tuple[list[Completion], Call] | None
 """The completions of a call and its cost; None if `accept` or `reject` cancelled it."""
@@ -27,16 +27,45 @@ NO_ROOM = Completion((), "no room")
 
 
 class Proposer:
-    """Makes drafts, scores and replies."""
+    """Makes drafts, scores and replies.
 
-    def __init__(self, parts: ChainParts) -> None:
+    `max_drafts`: the most drafts that one call may ask for, or None.
+    """
+
+    def __init__(self, parts: ChainParts, max_drafts: int | None = None) -> None:
+        self.max_drafts = max_drafts
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
 
+    def check_count(self, wanted: int) -> None:
+        """Raises `UsageError` if one call asks for too many drafts."""
+        if self.max_drafts is not None and wanted > self.max_drafts:
+            raise UsageError(f"draft: a call may ask for at most {self.max_drafts} drafts here, got {wanted}; draw fewer at once")
+
+    def scorable(self, verb: str, role: str, drafts: list[Draft]) -> list[Draft]:
+        """Returns the drafts. Raises `ChainStateError` unless the role can score them all."""
+        self._contexts.of(role)
+        self._parts.drafts.check_scorable(drafts, verb)
+        return drafts
+
     async def answer_draft(self, role: str, after: Draft) -> Draft:
+        """Drafts an answer, and the thinking in it.
+
+        Each part follows the one before. Returns the last part; the others are accepted and rejected with it.
+        """
         self._parts.drafts.check_open(after, "answer")
         if after.phase == "answer":
             raise ChainStateError(f"answer: draft {after.id} is an answer already")
         self._contexts.of(role)
+        part, phase = after, cast("Phase", "answer")
+        for _ in range(MAX_ANSWER_PARTS):
+            part = await self._answer_part(role, part, phase)
+            context, end = self._contexts.of(part.author), part.proposal.completion.end_id
+            if part.state != "open" or end is None or end in context.end_ids:
+                break
+            phase = "answer" if phase == "thinking" else "thinking"
+        return part
+
+    async def _answer_part(self, role: str, after: Draft, phase: Phase) -> Draft:
         base, number = after.node, self._parts.drafts.new_numbers(1)
         node, pending = base.new_child(f"answer {role}"), self._parts.pending.begin([after])
 
@@ -45,19 +74,21 @@ class Proposer:
                 if not self._parts.drafts.can_attach(after, base):
                     return acting, None
                 context = self._contexts.of(acting)
-                prefix = self._contexts.prefix(acting, after) + context.parts(context.dialect.close(self._contexts.last_text(after)))
+                prefix = self._contexts.prefix(acting, after) + self._contexts.opening(acting, after, phase)
                 room = self._requests.answer_limit(acting, prefix, after)
                 if not await self._parts.budget.wait_for_room(self._parts.problem.reserve, 1, "answer"):
                     break
             if room.tokens < 1:
                 return acting, ([NO_ROOM], no_cost(acting))
-            decoding = self._requests.decoding(node, room.tokens, stop=self._parts.problem.stop, stop_ids=context.end_ids)
-            with self._requests.call("answer", acting, [prefix], decoding, room, self._requests.emitter(acting, number, "answer")) as call:
+            stop, stop_ids = (self._parts.problem.stop, context.answer_draft_stop_ids) if phase == "answer" else ((), context.stop_ids)
+            decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+            emit = self._requests.emitter(acting, number, phase)
+            with self._requests.call("answer", acting, [prefix], decoding, room, emit, phase=phase) as call:
                 return acting, await pending.run(call.run())
 
         author, result = await self._parts.failover.run(role, attempt)
         found, cost = result or ([Completion((), "cut")], None)
-        draft = Draft(author, self._requests.proposal(author, number, found[0], after, "answer"), after, base, node)
+        draft = Draft(author, self._requests.proposal(author, number, found[0], after, phase), after, base, node)
         self._open_drafts([draft], node.key, cost, pending)
         self._parts.ending.check_budget()
         return draft
@@ -212,6 +243,39 @@ class Proposer:
         if drafts:
             self._parts.drafts.drop(drafts)
             self._parts.record(Rejected(drafts=tuple(draft.id for draft in drafts), reason=reason, judgement=judgement))
+
+    def reject_all(self, drafts: Sequence[Draft], reason: str, judgement: Judgement | None = None) -> None:
+        """Rejects drafts, the parts of their answers and the drafts that follow them.
+
+        Cancels the work on them.
+        """
+        lost = self._parts.drafts.with_descendants(draft.answer_start for draft in drafts)
+        for pending in (self._parts.pending, self._parts.questions):
+            pending.cancel(lambda other: other in lost)
+        self.reject([other for other in self._parts.drafts.open.values() if other in lost], reason, judgement)
+
+    def settle(self, path: Sequence[Draft], *, keep_descendants: bool) -> list[asyncio.Task[Any]]:
+        """Takes accepted drafts out of the tree, and rejects all others.
+
+        Returns the cancelled calls, to be waited for.
+
+        Args:
+            path: The accepted drafts, from the chain's end down.
+            keep_descendants: Drafts that follow the last one stay open, and so does the work on them.
+        """
+        drafts = self._parts.drafts
+        kept = drafts.with_descendants([path[-1]]) if keep_descendants else set[Draft]()
+        decided = set(path)
+        drafts.take(path)
+
+        def is_lost(other: Draft | None) -> bool:
+            return other not in kept
+
+        cancelled = self._parts.pending.cancel(is_lost)
+        self._parts.questions.cancel(lambda other: other is not None and (other in decided or other not in kept))
+        self.reject([other for other in drafts.open.values() if is_lost(other)], "another draft was accepted")
+        drafts.reparent_all(path[-1])
+        return cancelled
 
     def _open_drafts(self, drafts: Sequence[Draft], seed: int, call: Call | None, pending: PendingCall) -> None:
         """Opens the drafts of a call.

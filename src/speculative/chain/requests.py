@@ -47,6 +47,8 @@ class Requests:
         path: tuple[int, ...],
     ) -> None:
         self.listener, self.path = listener, path
+        self.logprobs = False
+        """Whether every text of the chain comes with the log-probabilities of its tokens."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -79,6 +81,7 @@ class Requests:
         emit: EmitText | None = None,
         make_proposal: Callable[[Completion], Proposal] | None = None,
         ends: Sequence[EndRule | None] = (),
+        phase: Phase = "thinking",
     ) -> EngineCall:
         """Prepares a call.
 
@@ -107,6 +110,7 @@ class Requests:
             emit=emit,
             on_tokens=on_tokens,
             make_proposal=make_proposal,
+            decoder=self._contexts.of(role).decoders[phase],
             **more,
         )
 
@@ -134,7 +138,7 @@ class Requests:
             stop = (*stop, *self._problem.stop)
         top = 0 if isinstance(logprobs, bool) else logprobs
         sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
-        return Decoding(*sampled, bool(logprobs), top, choices, resumes)
+        return Decoding(*sampled, bool(logprobs) or self.logprobs, top, choices, resumes)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
         """Returns a function that passes text of the draft `number` to the listener.
@@ -153,5 +157,5 @@ class Requests:
 
     def proposal(self, role: str, number: int, completion: Completion, parent: Draft | None = None, phase: Phase = "thinking") -> Proposal:
         """Returns a completion as a draft's record: with its whole characters as text."""
-        text, dropped = kept_text(self._contexts.of(role).tokenizer, completion)
+        text, dropped = kept_text(self._contexts.of(role).decoders[phase], completion)
         return Proposal(number, parent.id if parent and parent.state != "accepted" else None, text, completion, dropped, phase)

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import structs
 
 from speculative.chain.steps import STEP
-from speculative.engines.base import Completion, Ids, Tokenizer, UnfinishedCharacter
+from speculative.engines.base import Completion, Ids, TextDecoder, UnfinishedCharacter
 
 Until = Callable[[str], bool]
 """Takes the text of a call so far. Its first yes ends the text there."""
@@ -24,7 +24,7 @@ class TextStream:
     so it does not matter how the ids are cut into pieces.
     """
 
-    def __init__(self, tokenizer: Tokenizer, ends: EndRule | None = None) -> None:
+    def __init__(self, tokenizer: TextDecoder, ends: EndRule | None = None) -> None:
         self.ids: list[int] = []
         self.finish: Literal["until", "stop"] | None = None
         self._to_bytes, self._ends = tokenizer.to_bytes, ends
@@ -70,7 +70,7 @@ def cut(completion: Completion, size: int, finish: Literal["until", "stop"]) -> 
     )
 
 
-def tokens_within(tokenizer: Tokenizer, ids: Ids, characters: int) -> int:
+def tokens_within(tokenizer: TextDecoder, ids: Ids, characters: int) -> int:
     """Returns how many of the first ids have at most `characters` whole characters."""
     stream, found, size = TextStream(tokenizer), 0, 0
     for token in ids:

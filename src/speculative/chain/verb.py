@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from speculative.chain.drafts import Draft
+from speculative.chain.forgotten import unstarted_task
 from speculative.errors import ChainStateError
 
 P = ParamSpec("P")
@@ -46,6 +48,11 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
     def verb(self) -> str:
         """The verb's name."""
         return self._verb
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """The file and the line that called the verb."""
+        return self._where
 
     def unfinished(self) -> ChainStateError | None:
         """Returns the error about a verb without an await, and cancels the verb.
@@ -96,18 +103,68 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
             self._forgotten.append(self._error())
 
 
-class HasVerbs(Protocol):
-    """Has verbs, and keeps their calls.
+class VerbCalls:
+    """Keeps the calls of a chain's verbs, and the mistakes that were found in them.
 
-    `forgotten` are the mistakes that were found and not told yet, `verbs` the calls that are not freed.
+    A child tells its mistakes where its parent does: `forgotten` are those that were not told yet.
     """
 
-    forgotten: list[ChainStateError]
-    verbs: WeakSet[NotAwaited[Any]]
+    def __init__(self, parent: VerbCalls | None = None) -> None:
+        self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
+        self._all = WeakSet[NotAwaited[Any]]()
+
+    def add(self, called: NotAwaited[Any]) -> None:
+        """Keeps a call until it is freed."""
+        self._all.add(called)
+
+    def check_awaited(self) -> None:
+        """Raises `ChainStateError` if a verb was called and never awaited."""
+        if self.forgotten:
+            raise self.forgotten.pop()
+
+    def check_finished(self, chain: object) -> None:
+        """Raises `ChainStateError` if a verb or a task of the chain is not done."""
+        self.check_awaited()
+        for called in list(self._all):
+            if error := called.unfinished():
+                raise error
+        if error := unstarted_task(lambda value: value is chain):
+            raise error
+
+
+class HasVerbs(Protocol):
+    """Has verbs, and keeps their calls."""
+
+    called: VerbCalls
 
     def check_verb(self, verb: str) -> None:
         """Raises the first mistake, or the error about a method that gets nowhere."""
         ...
+
+
+class ExclusiveVerbs:
+    """Lets one exclusive verb of a chain work at a time.
+
+    `current` is the verb at work. `interrupted` tells whether the last one was cancelled at its work.
+    """
+
+    def __init__(self) -> None:
+        self.current: str | None = None
+        self.interrupted = False
+
+    @contextmanager
+    def __call__(self, verb: str) -> Generator[None]:
+        if self.current:
+            raise ChainStateError(f"{verb}: {self.current} is still at work on this chain; await it first")
+        self.current = verb
+        try:
+            yield
+            self.interrupted = False
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
+        finally:
+            self.current = None
 
 
 C = TypeVar("C", bound=HasVerbs)
@@ -120,8 +177,8 @@ def verb(method: Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]) -> Call
     @wraps(method)
     def call(self: C, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
         self.check_verb(name)
-        called = NotAwaited(name, partial(method, self, *args, **kwargs), self.forgotten, _line_of_caller())
-        self.verbs.add(called)
+        called = NotAwaited(name, partial(method, self, *args, **kwargs), self.called.forgotten, _line_of_caller())
+        self.called.add(called)
         return called
 
     return call
@@ -167,13 +224,6 @@ class LoopGuard:
 # ---- arguments ------------------------------------------------------------------------------------------------------
 
 
-def check_given(verb: str, **values: object) -> None:
-    """Raises `ChainStateError` for None, where a value is needed."""
-    for name, value in values.items():
-        if value is None:
-            raise ChainStateError(f"{verb}: {name} must be given, got None")
-
-
 def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
     """Raises `ChainStateError` unless each count is an integer, at least `least`.
 
@@ -200,9 +250,14 @@ def check_number(verb: str, **numbers: object) -> None:
             raise ChainStateError(f"{verb}: {name} must be at least 0 and at most 100, got {show(value)}")
 
 
-def check_type(verb: str, kind: type | tuple[type, ...], called: str, **values: object) -> None:
-    """Raises `ChainStateError` for what is given and is of another type."""
+def check_type(verb: str, kind: type | tuple[type, ...], called: str, *, needed: bool = False, **values: object) -> None:
+    """Raises `ChainStateError` for a value of another type.
+
+    None is allowed, unless a value is needed.
+    """
     for name, value in values.items():
+        if value is None and needed:
+            raise ChainStateError(f"{verb}: {name} must be given, got None")
         if value is not None and not isinstance(value, kind):
             raise ChainStateError(f"{verb}: {name} must be {called}, got {show(value)}")
         if isinstance(value, str):
@@ -256,11 +311,13 @@ def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
     return stops
 
 
-def drafts_of(verb: str, name: str, given: object) -> list[Draft]:
+def drafts_of(verb: str, name: str, given: object, *, only_several: bool = False) -> list[Draft]:
     """Returns the given drafts as a list: one, or several.
 
     Raises `ChainStateError` for anything else.
     """
+    if only_several and (isinstance(given, str) or not isinstance(given, Sequence)):
+        raise ChainStateError(f"{verb}: {name} must be drafts, got {show(given)}")
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:

@@ -13,8 +13,8 @@ from msgspec import structs
 
 from speculative.chain.budget import TokenLimit
 from speculative.chain.calls import EngineCall, derive_seed, kept_text
-from speculative.chain.drafts import Draft, TreeNode
-from speculative.chain.options import WriteOptions
+from speculative.chain.drafts import Draft, TreeNode, joined
+from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule, tokens_within
@@ -108,7 +108,7 @@ class Writer:
             self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
         told.append(cue)
         make_proposal = partial(self._requests.proposal, role, number, phase=phase)
-        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal) as call:
+        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, phase=phase) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
@@ -127,18 +127,39 @@ class Writer:
             self._parts.ending.finish = draft.finish
         return draft
 
+    async def whole_answer(self, role: str) -> Draft:
+        """Writes all parts of the answer.
+
+        Cues an answer if a budget ended the thinking.
+        """
+        ending, drafts = self._parts.ending, self._parts.drafts
+        if ending.stopped_raw:  # a raw text that its stop string ended has no answer apart
+            return self.empty_draft(role, "answer")
+        dialect = self._contexts.of(self._parts.failover.role_for(role)).dialect
+        cue = dialect.answer_cue if ending.finish in ("length", "loop", "context") else ""
+        parts = list[Draft]()
+        following: tuple[str, Phase] | None = (cue, "answer")
+        while following:
+            if len(parts) == MAX_ANSWER_PARTS:
+                ending.finish = "loop" if ending.finish == "stop" else ending.finish
+                break
+            node, number, told = drafts.end.new_child(f"answer {role}"), drafts.new_numbers(1), list[str]()
+            parts.append(await self._parts.failover.run(role, partial(self.answer, node, number, *following, told)))
+            following = self.following(parts[-1])
+        return joined([part for part in parts if part.phase == "answer"])
+
     def cut(self, draft: Draft, tokens: int | None, characters: int | None) -> tuple[int, int] | None:
         """Shortens a draft to its first tokens or characters.
 
         Returns how many of both are left, or None if all are.
         """
-        tokenizer = self._contexts.of(draft.author).tokenizer
+        decoder = self._contexts.of(draft.author).decoders[draft.phase]
         size = draft.tokens if tokens is None else tokens
         if characters is not None and characters < len(draft.text):
-            size = min(size, tokens_within(tokenizer, draft.ids, characters))
+            size = min(size, tokens_within(decoder, draft.ids, characters))
         if size >= draft.tokens:
             return None
-        text, dropped = kept_text(tokenizer, Completion(draft.ids[:size], "length"))
+        text, dropped = kept_text(decoder, Completion(draft.ids[:size], "length"))
         draft.cut(text, size - dropped)
         return size - dropped, len(text)
 
@@ -202,6 +223,8 @@ class Writer:
         if last.phase == "answer":
             if self._parts.ending.finish in (None, "stop"):
                 self._parts.ending.finish = last.finish if last.finish in ("length", "context", "loop") else "stop"
+        elif last.finish in ("length", "context") and any(draft.phase == "answer" for draft in path):  # thinking within an answer
+            self._parts.ending.finish = last.finish
         elif last.ended:
             self._parts.ending.finish = "stop"
         elif last.finish == "context":

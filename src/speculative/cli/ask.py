@@ -48,6 +48,7 @@ PROBLEM = (
     f"{EASY[0]} and {EASY[1]} of 10, most of which the bundled pair can solve"
 )
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
+METHODS = "a method of `speculative methods`, FILE.py:CLASS, or @FILE of a preset"
 METHOD = Group("Method", sort_key=1)
 OUTPUT = Group("Output", sort_key=5)
 
@@ -81,7 +82,7 @@ def ask(
     problem: Annotated[str | None, Parameter(help=PROBLEM)] = None,
     /,
     *,
-    method: Annotated[str, Parameter(help="a method of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
+    method: Annotated[str, Parameter(help=METHODS, group=METHOD)] = DEFAULT_METHOD,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
     settings: ProblemFlags = DEFAULT_PROBLEM,
     engines: EngineFlags = DEFAULT_ENGINES,

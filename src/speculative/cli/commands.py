@@ -2,11 +2,14 @@
 
 COMMANDS = {
     "ask": "Let the pair write one chain of thought, and its answer, for a problem.",
-    "methods": "List the methods and wrappers, or describe one with its parameters.",
+    "methods": "List the methods and wrappers, describe one, or advise on one for a need.",
+    "profile": "Measure a pair of live servers for `speculative plan`.",
+    "plan": "Predict methods at several loads: latency, tokens a second, GPU time, money.",
     "problems": "List the bundled problems.",
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",
     "eval": "Run methods on benchmarks; the same command continues an interrupted run.",
+    "tune": "Choose the parameters of a method on problems, and write them into a preset.",
     "report": "Write one page with the methods, problems and chains of run folders; also tables and figures.",
     "plot": "Draw the output of `compare --json`: accuracy against cost.",
     "export-inspect": "Write a run folder as log files of inspect-ai, for its viewer.",

@@ -33,7 +33,7 @@ from speculative.runs.folder import RunFolder
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
 METHODS_HELP = (
     "methods, separated by commas; parameters in brackets, wrappers before a star: "
-    "`random_switch(big_share=0.2),vote(ballots=3)*small_only`"
+    "`random_switch(big_share=0.2),vote(ballots=3)*small_only`; @FILE is a preset"
 )
 OUT = "folder for samples and traces, each kept as it finishes; the same command continues an interrupted run"
 WORK = Group("Comparison", sort_key=1)

@@ -14,7 +14,10 @@ from unittest.mock import patch
 import msgspec
 
 from speculative.cli import run
+from speculative.cli._families import families_picture
 from speculative.cli.commands import COMMANDS
+from speculative.methods.families import Family
+from speculative.methods.registry import registered
 from speculative.result import SavedResult
 from speculative.stats.summary import MethodSummary
 from speculative.trace.events import AnyEvent
@@ -130,6 +133,15 @@ def trace_page() -> str:
     return TRACES + "\n".join(f"## {title}\n\n```json\n{pretty(schema)}\n```\n" for title, schema in parts)
 
 
+def families_page() -> str:
+    """Returns docs/families.svg, with the methods of this library."""
+    found: dict[Family, list[str]] = {}
+    for name, kind in registered().items():
+        if kind.__module__.startswith("speculative."):
+            found.setdefault(kind.family, []).append(name)
+    return families_picture({family: sorted(names) for family, names in found.items()})
+
+
 def pretty(schema: dict[str, Any]) -> str:
     """Returns a schema as it stands on a page, the same with every version of msgspec."""
     return msgspec.json.format(msgspec.json.encode(_portable(schema), order="sorted"), indent=2).decode()
@@ -144,7 +156,7 @@ def _portable(part: Any) -> Any:
     return {name: _portable(value) for name, value in cast("dict[str, Any]", part).items() if name != "propertyNames"}
 
 
-PAGES = {"events.md": events_page, "cli.md": command_page, "trace.md": trace_page}
+PAGES = {"events.md": events_page, "cli.md": command_page, "trace.md": trace_page, "families.svg": families_page}
 
 
 def main(folder: str = "docs") -> None:

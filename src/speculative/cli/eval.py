@@ -34,9 +34,8 @@ from speculative.evaluate import grid, tasks
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import ControlSchedule, EvalCell
-from speculative.methods.base import name_of
 from speculative.methods.registry import build, find
-from speculative.methods.spec import Contender, spell
+from speculative.methods.spec import Contender, label_of
 from speculative.pair import Pair
 from speculative.redaction import redact
 from speculative.runs.folder import RunFolder
@@ -52,6 +51,7 @@ EXTRACT = "MODEL@URL of a server that looks for the answer if the grader finds n
 WITH = "a wrapper around the method, as NAME or NAME(field=value,…); may be repeated, the innermost first"
 SKIP = "leave out problems whose gold answer cannot be read; the run's provenance names them"
 TOLERANCE = "allowed relative difference of a rounded decimal from the gold answer, such as 0.001; 0 requires the exact value"
+METHODS = "a name of `speculative methods`, FILE.py:CLASS, or @FILE of a preset"
 METHOD = Group("Method", sort_key=1)
 WORK = Group("Evaluation", sort_key=1)
 
@@ -86,7 +86,7 @@ def eval(  # noqa: A001  the command's name
     target: Annotated[str, Parameter(help=TARGET)],
     /,
     *,
-    method: Annotated[str, Parameter(help="a name of `speculative methods`, or FILE.py:CLASS", group=METHOD)] = DEFAULT_METHOD,
+    method: Annotated[str, Parameter(help=METHODS, group=METHOD)] = DEFAULT_METHOD,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", help=WITH, group=METHOD, negative=(), show_default=False)] = (),
     data: Annotated[Path | None, Parameter(help=DATA, group=WORK)] = None,
     limit: Annotated[int | None, Parameter(converter=parse_count, help="number of problems, spread over the levels", group=WORK)] = None,
@@ -162,7 +162,7 @@ def eval(  # noqa: A001  the command's name
 
 def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -> Contender:
     """Returns the method with the label that `compare` and grids give it."""
-    return Contender(spell(name_of(build(method, params)), params, wrappers), build(method, params, wrappers))
+    return Contender(label_of(method, params, wrappers), build(method, params, wrappers))
 
 
 def _problems(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:

@@ -12,25 +12,34 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from speculative.cli._advice import Need, describe_advice, show_advice
 from speculative.cli._method_flags import parameters
 from speculative.cli._output import open_console, write_json
 from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import find, names, registered
 
+FOR = "list the methods that suit a need, the best first, by their traits and the measured table; may be repeated"
+
 
 def methods(
     name: Annotated[str | None, Parameter(help="a method or wrapper, or FILE.py:CLASS")] = None,
     /,
     *,
+    for_: Annotated[tuple[Need, ...], Parameter(name="--for", help=FOR, negative=(), show_default=False)] = (),
     json: Annotated[bool, Parameter(help="print JSON, with a JSON schema of the parameters", negative=(), show_default=False)] = False,
 ) -> int:
-    """List the methods and wrappers, or describe one with its parameters."""
+    """List the methods and wrappers, describe one, or advise on one for a need."""
+    if name is not None and for_:
+        raise UsageError(f"--for cannot be combined with a method, got {name!r}; leave out one of the two")
     if name is not None:
         kind = _find(name)
         write_json(described(kind)) if json else _describe(open_console(), kind, name)
         return 0
     kinds = [registered()[label] for wrappers in (False, True) for label in names(wrappers)]
+    if for_:
+        write_json(describe_advice(kinds, for_)) if json else show_advice(open_console(), kinds, for_)
+        return 0
     write_json([described(kind) for kind in kinds]) if json else _list(open_console(), kinds)
     return 0
 
@@ -40,6 +49,7 @@ def described(kind: type[Method]) -> dict[str, Any]:
     return {
         "name": kind.name(),
         "wrapper": issubclass(kind, Wrapper),
+        "family": kind.family,
         "summary": kind.summary(),
         "description": inspect.cleandoc(kind.__doc__ or ""),
         "aliases": list(kind.aliases),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -9,9 +10,11 @@ from pydantic import BaseModel, Field, create_model
 
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.engines.options import ROLES
+from speculative.methods.preset import folder_of, is_file, read_preset
+from speculative.methods.registry import fill_from_files, names
 from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
-from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Settings
+from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Preset, Settings
 from speculative.splitreason.service import SplitReasonService
 
 
@@ -45,5 +48,19 @@ def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = Non
     """
     chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
-    chosen = chosen.model_copy(update=given)
+    chosen = _with_preset(chosen.model_copy(update=given))
     run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])
+
+
+def _with_preset(settings: Settings) -> Settings:
+    """Adds the preset of `--method @FILE` to the settings.
+
+    It has the name of its file. Raises `UsageError`.
+    """
+    if not is_file(settings.method):
+        return settings
+    found, stem = read_preset(settings.method), Path(settings.method).stem
+    name = f"{stem}-preset" if stem in names() else stem
+    params = fill_from_files(found.method, found.params, folder_of(settings.method))
+    preset = Preset.model_validate({"method": found.method, "params": params, "with": found.wrappers})
+    return settings.model_copy(update={"method": name, "presets": {**settings.presets, name: preset}})

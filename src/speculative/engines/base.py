@@ -115,7 +115,15 @@ class CallStats(Struct):
     written: Ids = ()
 
 
-class Tokenizer(Protocol):
+class TextDecoder(Protocol):
+    """Converts token ids to text."""
+
+    def to_bytes(self, ids: Ids) -> bytes:
+        """Returns the exact bytes of the ids. Special tokens give none."""
+        ...
+
+
+class Tokenizer(TextDecoder, Protocol):
     """Converts text to an engine's token ids and back.
 
     `encode` never gives a special token, even if the text spells one.
@@ -141,10 +149,6 @@ class Tokenizer(Protocol):
 
     def knows(self, ids: Ids) -> bool:
         """Returns True if every id is in the vocabulary."""
-        ...
-
-    def to_bytes(self, ids: Ids) -> bytes:
-        """Returns the exact bytes of the ids. Special tokens give none."""
         ...
 
 

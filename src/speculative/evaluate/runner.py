@@ -20,6 +20,7 @@ from msgspec import json as msgjson
 from msgspec import structs
 
 from speculative.answers import extract_answer
+from speculative.evaluate.activity import idle_roles
 from speculative.evaluate.controls import Rounds, Samples, controls
 from speculative.evaluate.grading.grade import Verdict, grade_async, vote_key
 from speculative.evaluate.problems import TaskProblem
@@ -454,6 +455,7 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
         doc_id=one.doc_id,
         degraded=result.degraded,
         undecided=verdict.undecided,
+        idle_roles=() if result.degraded else idle_roles(one.contender.method, result.trace),
     )
 
 

@@ -9,6 +9,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 
 
@@ -24,6 +25,7 @@ class Advantage(Method):
     Source: Arbitrage (arXiv 2512.05033).
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"judge": {"reward"}}
     parallel: ClassVar[bool] = True
 

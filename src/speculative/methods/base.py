@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -11,48 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
-from speculative.methods.definition import check_definition
+from speculative.methods.definition import check_definition, check_field_names
+from speculative.methods.families import Family
+from speculative.methods.tunable import Scored, Tunable
 from speculative.problem import Problem
-
-RUNNER_OWNS = frozenset(
-    [
-        "answer_instruction",
-        "answer_tokens",
-        "big",
-        "degrade",
-        "epochs",
-        "events",
-        "json",
-        "judge",
-        "limit",
-        "max_produced",
-        "max_seconds",
-        "max_thinking",
-        "max_tokens",
-        "messages",
-        "method",
-        "methods",
-        "model",
-        "n",
-        "pair",
-        "params",
-        "problem",
-        "seed",
-        "small",
-        "stop",
-        "stream",
-        "temperature",
-        "thinking_budget",
-        "top_k",
-        "top_p",
-        "trace",
-        "user",
-        "prefill_every",
-        "with",
-        "wrappers",
-    ]
-)
-"""Names that the runner and the doors own: no method may have a field called so."""
 
 
 class Method(BaseModel):
@@ -64,10 +27,12 @@ class Method(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    family: ClassVar[Family] = "other"
+    """The kind of method, for lists."""
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
     asks_only: ClassVar[frozenset[str]] = frozenset()
-    """Roles that it only puts questions to, so that a chat endpoint can fill them."""
+    """Roles that it only puts questions to, so that a chat endpoint can fill them; not the one that writes the answer."""
     append_only: ClassVar[bool] = True
     """Whether committed text is final: a service may send it on at once."""
     parallel: ClassVar[bool] = False
@@ -75,6 +40,10 @@ class Method(BaseModel):
     training: ClassVar[bool] = False
     """Whether it needs models trained for it."""
     aliases: ClassVar[tuple[str, ...]] = ()
+    from_files: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose value may be the content of a file, written `@FILE`."""
+    probe: ClassVar[dict[str, Any]] = {}
+    """Parameters with which `speculative tune` runs it first, to record the scores of its decisions."""
     drafts_field: ClassVar[str | None] = None
     """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
@@ -93,6 +62,24 @@ class Method(BaseModel):
     def needs_of(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        """Returns the parameters that `speculative tune` chooses.
+
+        Its other parameters stay as they are.
+        """
+        return ()
+
+    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+        """Computes parameters from graded chains.
+
+        The chains are those of the method with the parameters of `probe`.
+        """
+        return {}
+
+    def uses(self) -> frozenset[str]:
+        """Returns the roles that write or judge, besides the answer, in a run of chains."""
+        return frozenset({"big", "small"}.union(self.needs_of()))
 
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""
@@ -124,9 +111,7 @@ class Method(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        taken = RUNNER_OWNS & set(cls.model_fields)
-        if taken:
-            raise TypeError(f"{cls.__name__}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+        check_field_names(cls.__name__, cls.model_fields)
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
             if inspect.isfunction(found):
@@ -145,6 +130,9 @@ class Wrapper(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))
+
+    def uses(self) -> frozenset[str]:
+        return self.inner.uses().union(type(self).needs)
 
     @property
     def switch_unit(self) -> int | Literal["step"]:
@@ -168,7 +156,7 @@ def needs_of(method: Method) -> dict[str, set[str]]:
 
 def asks_only_of(method: Method) -> frozenset[str]:
     """Returns the roles that a method and its inner methods only ask questions."""
-    own = type(method).asks_only
+    own = type(method).asks_only - {method.answer_by}
     return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
 
 

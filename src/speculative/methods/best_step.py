@@ -10,8 +10,10 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
-from speculative.methods.choosing import MOST, NEEDS, ChooseBy, choose
+from speculative.methods.choosing import MOST, NEEDS, ChooseBy, best_scores, choose
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
+from speculative.methods.tunable import Tunable
 
 
 class BestStep(Method):
@@ -24,6 +26,7 @@ class BestStep(Method):
     Needs: `score` or `choices` of big. Source: SpecCoT (OpenReview mOR17THWTB).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     drafts_field: ClassVar[str | None] = "versions"
 
@@ -34,6 +37,9 @@ class BestStep(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return {"big": {NEEDS[self.by]}}
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "below", best_scores),) if self.by == "likelihood" else ()
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 
 class BigOnly(Method):
@@ -18,11 +19,15 @@ class BigOnly(Method):
     Source: the budget forcing of s1 (arXiv 2501.19393, section 3.1).
     """
 
+    family: ClassVar[Family] = "baseline"
     writer: ClassVar[Literal["big", "small"]] = "big"
     aliases: ClassVar[tuple[str, ...]] = ("big_model_only",)
 
     answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
     sequential_scale: int = Field(0, ge=0, description="how often the end of the thinking is taken back for another round")
+
+    def uses(self) -> frozenset[str]:
+        return frozenset({self.writer})
 
     async def think(self, chain: Chain) -> None:
         for _ in range(self.sequential_scale):

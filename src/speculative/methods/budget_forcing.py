@@ -1,11 +1,12 @@
 """Makes any method think longer, or shorter."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method, Wrapper
+from speculative.methods.families import Family
 
 
 class BudgetForcing(Wrapper):
@@ -18,6 +19,8 @@ class BudgetForcing(Wrapper):
     Cost: a round of the inner method's thinking for each end that is taken back, whose token is discarded.
     Needs: a method of one chain of thought. Around `vote` it works in each ballot. Source: s1 (arXiv 2501.19393, section 3.1).
     """
+
+    family: ClassVar[Family] = "around a method"
 
     rounds: int = Field(1, ge=0, description="how often the end of the thinking is taken back at most")
     least: int | None = Field(None, ge=1, description="tokens of thinking from which on its end stays; unless given every round is taken")

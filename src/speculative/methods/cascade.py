@@ -7,10 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from speculative.chain.chain import Chain
+from speculative.methods.ballots import count_key
 from speculative.methods.base import Method
 from speculative.methods.big_only import BigOnly
+from speculative.methods.families import Family
 from speculative.methods.small_only import SmallOnly
-from speculative.methods.vote import count_key
 
 
 class Cascade(Method):
@@ -24,6 +25,7 @@ class Cascade(Method):
     Needs: nothing. Source: AutoMix (arXiv 2310.12963) and FrugalGPT (arXiv 2305.05176), with agreement in place of a learned scorer.
     """
 
+    family: ClassVar[Family] = "whole chains"
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
 

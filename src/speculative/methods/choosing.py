@@ -7,6 +7,8 @@ from typing import Literal
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
+from speculative.trace.events import Scored
+from speculative.trace.trace import Trace
 
 ChooseBy = Literal["likelihood", "question"]
 """The drafts' mean log-probability, or the reply to a question that shows them."""
@@ -37,6 +39,11 @@ async def choose(chain: Chain, by: ChooseBy, drafts: list[Draft], threshold: flo
         return drafts[best] if values[best] >= threshold else None
     number = await ask_number(chain, "big", [draft.text for draft in drafts], what, allow_none=True)
     return drafts[number - 1] if number else None
+
+
+def best_scores(trace: Trace) -> list[float]:
+    """Returns the mean log-probability of the likeliest draft of each choice."""
+    return [max(map(fmean, event.logprobs)) for event in trace.walk() if isinstance(event, Scored) and all(event.logprobs)]
 
 
 async def ask_number(chain: Chain, role: Literal["big", "small"], versions: list[str], what: str, *, allow_none: bool) -> int:

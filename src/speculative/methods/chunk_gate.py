@@ -1,14 +1,23 @@
 """Adds a chunk of the big model after chunks of the small one that surprise it."""
 
+from collections.abc import Sequence
 from math import exp
 from statistics import fmean
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.step_loop import is_bare
+from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.methods.words import split_words
+from speculative.trace.events import Judgement
+from speculative.trace.trace import Trace
+
+CALIBRATION = 100
+"""The most perplexities that are stored as a calibration."""
 
 
 class ChunkGate(Method):
@@ -22,6 +31,9 @@ class ChunkGate(Method):
     Needs: `score` of big. Source: ATTS (arXiv 2509.15148), whose published code fixes the percentile and ends at any box.
     """
 
+    family: ClassVar[Family] = "chunks"
+    from_files: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    probe: ClassVar[dict[str, Any]] = {"percentile": 1.0, "calibration": "1e300"}
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
     chunk: int = Field(500, ge=1, description="tokens of a chunk at most, of either model")
@@ -40,20 +52,37 @@ class ChunkGate(Method):
     def switch_unit(self) -> int:
         return self.chunk
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("chunk", values=(16, 64, 256), shapes=True), Tunable("percentile", "at_least", self._shares))
+
+    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+        """Returns perplexities of small's chunks, evenly spaced by rank."""
+        found = sorted(perplexity for run in runs for perplexity in judged(run.trace))
+        few = found if len(found) <= CALIBRATION else [found[(len(found) - 1) * place // (CALIBRATION - 1)] for place in range(CALIBRATION)]
+        return {"calibration": "; ".join(f"{perplexity:.6g}" for perplexity in few)} if few else {}
+
     async def think(self, chain: Chain) -> None:
         known, earlier = [float(word) for word in split_words(self.calibration)], list[float]()
         for _ in range(self.turns):
             if not chain.thinking:
                 return
             chunk = await chain.draft("small", max_tokens=self.chunk)
-            scores = await chain.score("big", [chunk] if chunk.text else [])
-            await chain.accept(chunk)
-            if scores and scores[0] and chain.thinking:
-                perplexity = exp(min(-fmean(scores[0]), 700.0))
-                if self._is_surprising(perplexity, known or earlier):
+            scores = await chain.score("big", [] if is_bare(chunk.text) else [chunk])
+            perplexity = exp(min(-fmean(scores[0]), 700.0)) if scores and scores[0] else None
+            judgement = None if perplexity is None or chunk.ended else Judgement(perplexity, role="big")
+            await chain.accept(chunk, judgement=judgement)
+            if perplexity is not None and chain.thinking:
+                if _share_below(perplexity, known or earlier) >= self.percentile:
                     await chain.write("big", max_tokens=self.chunk)
                 earlier.append(perplexity)
         await chain.write("small")
 
-    def _is_surprising(self, perplexity: float, others: list[float]) -> bool:
-        return bool(others) and sum(other < perplexity for other in others) / len(others) >= self.percentile
+    def _shares(self, trace: Trace) -> list[float]:
+        """Returns the share of lower perplexities for each chunk of a chain."""
+        perplexities, known = judged(trace), [float(word) for word in split_words(self.calibration)]
+        return [_share_below(perplexity, known or perplexities[:place]) for place, perplexity in enumerate(perplexities)]
+
+
+def _share_below(perplexity: float, others: list[float]) -> float:
+    """Returns the share of the others that are lower; -1 if there is no other."""
+    return sum(other < perplexity for other in others) / len(others) if others else -1.0

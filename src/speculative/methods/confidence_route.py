@@ -1,10 +1,10 @@
 """The confidence of the small model in a step decides who writes the next one."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import exp, log, pi
 from statistics import fmean
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,11 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.mixture import fit_mixture
+from speculative.methods.step_loop import is_bare
+from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.trace.events import Judgement
 
 MATHS = re.compile(rb"[0-9+\-*/=<>^%\\{}$]")
 
@@ -27,11 +32,13 @@ class ConfidenceRoute(Method):
     tokens of mathematics, or over all. Two normal distributions, of confident and of unconfident steps, give the probability that
     the step is one of the latter; above `threshold` big writes the next step.
 
-    Cost: one call a step; nothing is thrown away. The distributions are those of a pair and its problems: fit them on your own. The
-    defaults were fitted on steps of every fourth tuning problem of the bundled pair. Needs: `top` of small.
+    Cost: one call a step; nothing is thrown away. The distributions are those of a pair and its problems: `speculative tune` fits
+    them on your own. The defaults were fitted on steps of every fourth tuning problem of the bundled pair. Needs: `top` of small.
     Source: STEER (arXiv 2511.06190), which fits the distributions anew at each step over a batch of problems, and so needs a batch.
     """
 
+    family: ClassVar[Family] = "small is unsure"
+    probe: ClassVar[dict[str, Any]] = {"threshold": 1.0}
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 
     threshold: float = Field(0.4, ge=0, le=1, description="probability of an unconfident step above which big writes the next one")
@@ -42,11 +49,20 @@ class ConfidenceRoute(Method):
     high_sd: float = Field(0.0035, gt=0, le=1, description="standard deviation of it")
     low_share: float = Field(0.56, gt=0, lt=1, description="share of unconfident steps")
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
+        return (Tunable("threshold", "above", lambda trace: map(self.posterior, judged(trace)), shares=shares),)
+
+    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+        """Returns the two distributions of the confidence of small's steps."""
+        found = fit_mixture([confidence for run in runs for confidence in judged(run.trace)])
+        return {} if found is None else found.rounded()
+
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             step = await chain.draft("small", stop=STEP, logprobs=LIKELY)
-            await chain.accept(step)
-            value = self._confidence(step, chain.engines[step.author].tokenizer.to_bytes)
+            value = None if is_bare(step.text) else self._confidence(step, chain.engines[step.author].tokenizer.to_bytes)
+            await chain.accept(step, judgement=None if value is None or step.ended else Judgement(value, role="small"))
             if value is not None and self.posterior(value) > self.threshold and chain.thinking:
                 await chain.write("big", stop=STEP)
 

@@ -1,12 +1,13 @@
 """The big model leads; after its cue words the small one finishes the sentence."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.words import split_words
 
 CUES = "Thus; Therefore; Hence; So; Now; Then; Next; In other words; Specifically; That means; This means; Similarly"
@@ -23,6 +24,8 @@ class CueSwitch(Method):
     Cost: one call for each switch, and one more where a cue comes too early; nothing is thrown away.
     Needs: nothing but stop strings, so it serves models that only continue text. Source: RelayGen (arXiv 2602.06454).
     """
+
+    family: ClassVar[Family] = "words and places"
 
     cues: str = Field(CUES, description="cue words of big, with semicolons between them; upper and lower case differ")
     min_tokens: int = Field(5, ge=0, description="tokens of big's turn before a cue counts")

@@ -1,11 +1,58 @@
-"""Checks the definition of a method's coroutines when its class is made."""
+"""Checks the fields and the coroutines of a method when its class is made."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from types import FunctionType
 
 from speculative.errors import UsageError
+
+RUNNER_OWNS = frozenset(
+    [
+        "answer_instruction",
+        "answer_tokens",
+        "big",
+        "degrade",
+        "epochs",
+        "events",
+        "json",
+        "judge",
+        "limit",
+        "max_produced",
+        "max_seconds",
+        "max_thinking",
+        "max_tokens",
+        "messages",
+        "method",
+        "methods",
+        "model",
+        "n",
+        "pair",
+        "params",
+        "problem",
+        "seed",
+        "small",
+        "stop",
+        "stream",
+        "temperature",
+        "thinking_budget",
+        "top_k",
+        "top_p",
+        "trace",
+        "user",
+        "prefill_every",
+        "with",
+        "wrappers",
+    ]
+)
+"""Names that the runner and the doors own: no method may have a field called so."""
+
+
+def check_field_names(method: str, fields: Iterable[str]) -> None:
+    """Raises `TypeError` if a field has a name that the runner owns."""
+    if taken := RUNNER_OWNS.intersection(fields):
+        raise TypeError(f"{method}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
 
 
 def check_definition(method: str, function: FunctionType) -> None:

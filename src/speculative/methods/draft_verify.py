@@ -7,6 +7,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 
 class DraftVerify(Method):
@@ -21,6 +22,7 @@ class DraftVerify(Method):
     Source: speculative decoding (arXiv 2211.17192) in its greedy form.
     """
 
+    family: ClassVar[Family] = "baseline"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score", "top"}}
 
     draft_tokens: int = Field(8, ge=1, description="tokens that small drafts in one round")

@@ -1,10 +1,13 @@
 """Ends the thinking as soon as the answer has settled."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from speculative.answers import extract_boxed, normalize_answer
 from speculative.chain.chain import Chain
 from speculative.methods.base import Wrapper
+from speculative.methods.families import Family
 from speculative.prompts import Question
 
 
@@ -13,6 +16,8 @@ class EarlyExit(Wrapper):
 
     Cost: one short question each time (on the cached prefix), which is discarded. Source: Dynasor-CoT (arXiv 2412.20993).
     """
+
+    family: ClassVar[Family] = "around a method"
 
     every: int = Field(1, ge=1, description="steps between two questions")
     agree: int = Field(3, ge=2, description="so many equal answers in a row end the thinking")

@@ -7,6 +7,9 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.tunable import Tunable, judged
+from speculative.trace.events import Judgement
 
 
 class EntropySwitch(Method):
@@ -20,6 +23,7 @@ class EntropySwitch(Method):
     for each step of big. Needs: `top` of small. Source: GlimpRouter (arXiv 2601.05110), which makes the call more.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 
     threshold: float = Field(1.0, ge=0, description="entropy (nats) from which on big writes the step")
@@ -27,13 +31,17 @@ class EntropySwitch(Method):
     ahead: bool = Field(True, description="let small go on with the step in the call that is looked at")
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "at_least", judged),)
+
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             begun = await chain.draft("small", stop=STEP, max_tokens=self.step_tokens if self.ahead else 1, logprobs=self.top)
-            if begun.ids and begun.entropy(0) >= self.threshold:
-                chain.reject(begun, "small was uncertain of the first token")
+            judgement = Judgement(begun.entropy(0), self.threshold, "small") if begun.ids else None
+            if judgement and judgement.score >= self.threshold:
+                chain.reject(begun, "small was uncertain of the first token", judgement=judgement)
                 await chain.write("big", stop=STEP, max_tokens=self.step_tokens)
                 continue
-            await chain.accept(begun)
+            await chain.accept(begun, judgement=judgement)
             if not self.ahead and begun.finish == "length" and self.step_tokens > 1:
                 await chain.write("small", stop=STEP, max_tokens=self.step_tokens - 1)

@@ -12,6 +12,8 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.step_loop import is_bare
 from speculative.methods.words import split_words
 from speculative.prompts import Question
 
@@ -30,7 +32,9 @@ class Guide(Method):
     network, with the hints of CoThink (arXiv 2505.22017).
     """
 
+    family: ClassVar[Family] = "hints"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
+    asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
 
     levels: int = Field(3, ge=1, le=3, description="hints at most")
     fields: str = Field(FIELDS, description="what the hints speak of, one field more at each level, with semicolons between them")
@@ -53,7 +57,7 @@ class Guide(Method):
     async def _begins(self, chain: Chain) -> bool:
         """Lets small draft a step. Returns whether it was sure of it, and the step stays."""
         step = await chain.draft("small", stop=STEP, logprobs=True)
-        if step.logprobs and fmean(map(exp, step.logprobs)) >= self.sure:
+        if step.logprobs and not is_bare(step.text) and fmean(map(exp, step.logprobs)) >= self.sure:
             await chain.accept(step)
             return True
         chain.reject(step, "small is not sure")

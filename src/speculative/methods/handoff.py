@@ -7,6 +7,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.problem import Problem
 
 
@@ -19,6 +20,7 @@ class Handoff(Method):
     Needs: a small model that was trained to write the tag. Source: PyroDash (arXiv 2607.20327), whose tag is a token of its own.
     """
 
+    family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
 
     tag: str = Field("<handoff>", min_length=1, description="text with which small hands over")

@@ -1,10 +1,13 @@
 """The big model begins every step, the small one ends it."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 
 class Lead(Method):
@@ -16,6 +19,8 @@ class Lead(Method):
     Cost: two calls a step, or one where the coin says so or the step ends with big's tokens; nothing is thrown away.
     Needs: nothing. Source: FoReaL-Decoding (arXiv 2506.06998), which leads sentences.
     """
+
+    family: ClassVar[Family] = "baseline"
 
     lead_tokens: int = Field(8, ge=1, description="tokens that big writes at the beginning of a step")
     share: float = Field(1.0, ge=0, le=1, description="the chance that big leads a step")

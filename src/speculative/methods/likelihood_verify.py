@@ -8,7 +8,9 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
 
 
@@ -24,6 +26,7 @@ class LikelihoodVerify(Method):
     Needs: `score` of big. Source: the likelihood half of SpecGuard (arXiv 2604.15244), in the loop of SpecReason (arXiv 2504.07891).
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
     threshold: float = Field(-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")
@@ -32,12 +35,28 @@ class LikelihoodVerify(Method):
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
     pipeline: Pipeline = Field("off", description="what is drafted while big reads: nothing, the next step, or also big's own step")
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "below", judged),)
+
     async def think(self, chain: Chain) -> None:
         options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
         await verify_steps(chain, self._judge, pipeline=self.pipeline, **options)
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
-        (scores,) = await chain.score("big", [step])
-        if not scores:
-            return None
-        return Judgement(fmean(scores) if self.measure == "mean" else min(scores), self.threshold, "big")
+        score = await (mean_score if self.measure == "mean" else min_score)(chain, step)
+        return None if score is None else Judgement(score, self.threshold, "big")
+
+
+async def mean_score(chain: Chain, step: Draft) -> float | None:
+    """Returns the mean log-probability that big gives a step's tokens.
+
+    Returns None for a step without tokens.
+    """
+    (scores,) = await chain.score("big", [step])
+    return fmean(scores) if scores else None
+
+
+async def min_score(chain: Chain, step: Draft) -> float | None:
+    """Returns the log-probability of the step's token that big finds least likely."""
+    (scores,) = await chain.score("big", [step])
+    return min(scores) if scores else None

@@ -11,6 +11,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 FINISH_TOKENS = 4096
 """What the small model may write after the search, as in the system that the method comes from."""
@@ -29,6 +30,7 @@ class LogprobSubselect(Method):
     Source: SplitReason's library (arXiv 2504.16379), mode `logprob_subselect`.
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"logprobs"}}
     drafts_field: ClassVar[str | None] = "sgen"
 

@@ -15,6 +15,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.same_step import SameBy, is_same
 
 
@@ -29,6 +30,7 @@ class Lookahead(Method):
     Needs: `choices` of the model that is asked. Source: Lookahead Reasoning (arXiv 2506.19830).
     """
 
+    family: ClassVar[Family] = "checked steps"
     parallel: ClassVar[bool] = True
 
     depth: int = Field(4, ge=1, description="steps that small drafts ahead")

@@ -13,6 +13,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 from speculative.methods.choosing import ask_number
+from speculative.methods.families import Family
 
 WORD_TOKENS = 6
 """Tokens within which a word is over, at most."""
@@ -32,6 +33,7 @@ class Mentor(Method):
     Source: MentorCollab as in MoCo (arXiv 2601.21257), whose published defaults never ask the mentor.
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"choices"}}
     parallel: ClassVar[bool] = True
 

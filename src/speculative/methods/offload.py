@@ -8,6 +8,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.problem import Problem
 
 
@@ -16,7 +17,7 @@ class Offload(Method):
 
     Small opens a part with a mark.
     After each chunk of big, which ends with a step at the latest, small drafts a few tokens; if they hold the closing tag, they stay up to
-    it and small writes on. A part that has `max_span` tokens is closed.
+    it and small writes on. Big may write the closing tag too. A part that has `max_span` tokens is closed.
 
     The tags stay in the text, and both models read them. (SplitReason's own code hides them from big, and takes the part back at a
     mirrored place.)
@@ -25,6 +26,7 @@ class Offload(Method):
     Needs: a small model that was trained to write the tags. Source: SplitReason (arXiv 2504.16379).
     """
 
+    family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
     aliases: ClassVar[tuple[str, ...]] = ("spec_reason",)
 
@@ -49,19 +51,28 @@ class Offload(Method):
                 await self._write_part(chain)
 
     async def _write_part(self, chain: Chain) -> None:
-        """Lets big write, until small closes the part or it is long enough."""
+        """Lets big write, until a model closes the part or it is long enough."""
         written = 0
         while chain.thinking and written < self.max_span:
-            part = await chain.draft("big", stop=STEP, max_tokens=min(self.chunk, self.max_span - written))
+            part = await chain.draft("big", stop=(STEP, self.close_tag), max_tokens=min(self.chunk, self.max_span - written))
             written += max(part.tokens, 1)
-            if part.ended or not part.text:
+            if part.ended or not part.text or self.close_tag in part.text:
                 await chain.accept(part)
+                if self.close_tag in part.text:
+                    return
                 continue
-            probe = await chain.draft("small", after=part, stop=self.close_tag, max_tokens=self.probe_tokens)
-            if self.close_tag in probe.text:
+            begun = self._begun(part.text)
+            stops = tuple(dict.fromkeys((self.close_tag, self.close_tag.removeprefix(begun))))
+            probe = await chain.draft("small", after=part, stop=stops, max_tokens=self.probe_tokens)
+            if self.close_tag in begun + probe.text:
                 await chain.accept(probe)
                 return
             chain.reject(probe, "it does not close the part")
             await chain.accept(part)
         if chain.thinking:
             await chain.insert(self.close_tag)
+
+    def _begun(self, text: str) -> str:
+        """Returns the beginning of the closing tag with which a text ends: a token may reach into the tag."""
+        sizes = range(len(self.close_tag) - 1, 0, -1)
+        return next((self.close_tag[:size] for size in sizes if text.endswith(self.close_tag[:size])), "")

@@ -1,7 +1,10 @@
 """A test of the wiring: both models are called, the big one's text is kept."""
 
+from typing import ClassVar
+
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 
 
 class Placeholder(Method):
@@ -11,6 +14,8 @@ class Placeholder(Method):
 
     Cost: what `big_only` costs, and a whole chain of the small model, which is thrown away.
     """
+
+    family: ClassVar[Family] = "baseline"
 
     async def think(self, chain: Chain) -> None:
         half = None if chain.left is None else max(1, chain.left // 2)  # what may be produced is for both

@@ -1,12 +1,14 @@
 """A coin before every chunk: the line that every cleverer method has to beat."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.tunable import Tunable
 
 
 class RandomSwitch(Method):
@@ -14,6 +16,8 @@ class RandomSwitch(Method):
 
     Cost: one call a chunk; nothing is thrown away. Source: the random baseline of SplitReason (arXiv 2504.16379, figure 6).
     """
+
+    family: ClassVar[Family] = "baseline"
 
     switch_ratio: float | None = Field(None, gt=0, description="small chunks for each big one, on average (1 unless big_share is given)")
     big_share: float | None = Field(None, ge=0, le=1, description="the chance that a chunk goes to big, instead of switch_ratio")
@@ -32,10 +36,21 @@ class RandomSwitch(Method):
     def switch_unit(self) -> int | Literal["step"]:
         return "step" if self.unit == "step" else self.switch_chunk
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+        return (Tunable("big_share", values=shares),)
+
+    @property
+    def share(self) -> float:
+        """The chance that a chunk goes to big."""
+        return self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
+
+    def uses(self) -> frozenset[str]:
+        return frozenset({"big"} if self.share else ()) | frozenset({"small"} if self.share < 1 else ())
+
     async def think(self, chain: Chain) -> None:
-        share = self.big_share if self.big_share is not None else 1 / (1 + (self.switch_ratio or 1))
         while chain.thinking:
-            role = "big" if chain.random.random() < share else "small"
+            role = "big" if chain.random.random() < self.share else "small"
             if self.unit == "step":
                 await chain.write(role, stop=STEP)
             else:

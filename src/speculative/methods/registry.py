@@ -15,7 +15,9 @@ from pydantic_core import ErrorDetails
 
 from speculative._plugins import classes_in, installed_classes, is_path, load_class
 from speculative.errors import UnknownNameError, UsageError
+from speculative.files import read_text
 from speculative.methods.base import Method, Wrapper, name_of, params_of
+from speculative.methods.preset import MARK, folder_of, is_file, read_preset
 
 GROUP = "speculative.methods"
 ROOMS = ("base", "registry")
@@ -47,8 +49,11 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
 
     Raises `UnknownNameError` and `UsageError`.
 
-    `paths`: whether `FILE.py:CLASS` is accepted. A path is code, so a name from a request must be looked up without paths.
+    `paths`: whether `FILE.py:CLASS` is accepted, and `@FILE` for the method of a preset. A path is code, so a name from a request
+    must be looked up without paths.
     """
+    if paths and is_file(name) and not wrapper:
+        return find(read_preset(name).method, paths=False)
     if paths and is_path(name):
         found = load_class(name, Method, "method")
         if issubclass(found, Wrapper) != wrapper:
@@ -66,11 +71,19 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
     """Builds a method with validated parameters, inside the wrappers.
 
     The first wrapper is the innermost.
-    A wrapper is spelled `name` or `name(field=value,…)`. Raises `UnknownNameError` and `UsageError`.
+    A wrapper is spelled `name` or `name(field=value,…)`. `params` and `wrappers` are added to those of a preset, `@FILE`.
+    Raises `UnknownNameError` and `UsageError`.
     """
     if isinstance(name, Method) and params:
         raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
-    method = name if isinstance(name, Method) else _made(find(name, paths=paths), params or {})
+    folder = Path() if paths else None
+    if isinstance(name, Method):
+        method = name
+    elif paths and is_file(name):
+        preset, folder = read_preset(name), folder_of(name)
+        method = build(_made(find(preset.method, paths=False), {**preset.params, **(params or {})}, folder), wrappers=preset.wrappers)
+    else:
+        method = _made(find(name, paths=paths), params or {}, folder)
     for spec in wrappers:
         label, settings = spelled("wrapper", spec)
         kind = find(label, paths=paths, wrapper=True)
@@ -132,13 +145,31 @@ def split(text: str, at: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _made(kind: type[Method], params: Mapping[str, Any]) -> Method:
+def fill_from_files(name: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns the parameters of a registered method, with the content of the files that they name. Raises `UsageError`."""
+    return _filled(find(name, paths=False), params, folder)
+
+
+def _filled(kind: type[Method], params: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Reads the files that parameters name as `@FILE`. Without a folder they must not name one."""
+    values = dict(params)
+    for field, value in params.items():
+        if field in kind.from_files and isinstance(value, str) and value.startswith(MARK):
+            if folder is None:
+                raise UsageError(f"{kind.name()}: {field} cannot name a file here, got {value!r}; give its content")
+            file = value.removeprefix(MARK)
+            values[field] = read_text(folder / file, f"{kind.name()}: {field}: {file}").strip()
+    return values
+
+
+def _made(kind: type[Method], params: Mapping[str, Any], folder: Path | None = None) -> Method:
     known = [field for field in kind.model_fields if field != "inner"]
     for field in params:
         if field not in kind.model_fields:
             raise UnknownNameError(f"parameter of {kind.name()}", field, known)
+    values = _filled(kind, params, folder)
     try:
-        return kind.model_validate(dict(params))
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UsageError("; ".join(_told(kind, detail) for detail in error.errors())) from None
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.problem import Problem
 
 
@@ -22,6 +23,7 @@ class Relay(Method):
     Source: RelayLLM (arXiv 2601.05167).
     """
 
+    family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
 
     max_calls: int = Field(5, ge=0, description="calls of big at most")

@@ -7,7 +7,9 @@ from pydantic import Field
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
 
 
@@ -22,12 +24,16 @@ class RewardGuided(Method):
     ends because others make no progress, as in the published code.
     """
 
+    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"judge": {"reward"}}
 
     threshold: float = Field(0.7, description="reward that a step needs to stay")
     first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
     pipeline: Pipeline = Field("off", description="what is drafted while the judge reads: nothing, the next step, or also big's own step")
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "below", judged),)
 
     async def think(self, chain: Chain) -> None:
         options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}

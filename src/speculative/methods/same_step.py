@@ -6,6 +6,7 @@ from typing import Literal
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
+from speculative.methods.step_loop import is_bare
 
 SameBy = Literal["exact", "big", "judge"]
 """By their text, or asked of big or of the judge."""
@@ -19,11 +20,11 @@ QUESTION = (
 async def is_same(chain: Chain, by: SameBy, first: Draft, second: Draft) -> bool:
     """Returns True if two drafts from one place say the same.
 
-    White space and case do not matter. Steps with different ends are different.
+    White space and case do not matter. Steps with different ends are different, and no model is asked about one without letters and digits.
     """
     if _bare(first) == _bare(second):
         return True
-    if by == "exact" or first.ended != second.ended or not second.text.strip():
+    if by == "exact" or first.ended != second.ended or is_bare(first.text) or is_bare(second.text):
         return False
     question = QUESTION.format(first=first.text.strip(), second=second.text.strip())
     reply = await chain.ask(by, question, temperature=0, choices=("0", "1"))

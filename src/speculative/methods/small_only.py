@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from speculative.methods.big_only import BigOnly
+from speculative.methods.families import Family
 
 
 class SmallOnly(BigOnly):
@@ -13,6 +14,7 @@ class SmallOnly(BigOnly):
     Cost: as `big_only`, of the small model.
     """
 
+    family: ClassVar[Family] = "baseline"
     writer: ClassVar[Literal["big", "small"]] = "small"
     aliases: ClassVar[tuple[str, ...]] = ("small_model_only",)
 

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from speculative.errors import UsageError
 from speculative.methods.base import Method, name_of, params_of
-from speculative.methods.registry import build, spelled, split
+from speculative.methods.preset import is_file, read_preset
+from speculative.methods.registry import build, find, spelled, split
 
 
 class Contender(Struct, frozen=True):
@@ -52,11 +53,24 @@ def contenders(spec: str) -> list[Contender]:
 def contender(spec: str) -> Contender:
     """Parses a method with its parameters and wrappers.
 
-    It is written `METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`. The outermost wrapper comes first.
+    It is written `METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`. The outermost wrapper comes first. `@FILE` is the
+    method of a preset.
     """
     *wrappers, inner = split(spec, "*")
     name, params = spelled("method", inner)
-    return Contender(spec.strip(), build(name, params, wrappers[::-1]))
+    made = build(name, params, wrappers[::-1])
+    return Contender(label_of(name, params, wrappers[::-1]) if is_file(name) else spec.strip(), made)
+
+
+def label_of(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
+    """Returns the label of a method, as it is spelled.
+
+    A preset is spelled by its method and parameters.
+    """
+    if is_file(name):
+        preset = read_preset(name)
+        return spell(preset.method, {**preset.params, **(params or {})}, [*preset.wrappers, *wrappers])
+    return spell(find(name).name(), params, wrappers)
 
 
 def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:

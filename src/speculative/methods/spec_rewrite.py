@@ -10,6 +10,7 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.problem import Problem
 from speculative.prompts import Question
 
@@ -29,6 +30,7 @@ class SpecRewrite(Method):
     Source: SplitReason's library (arXiv 2504.16379), mode `spec_rewrite`; rounds as in s1 (arXiv 2501.19393).
     """
 
+    family: ClassVar[Family] = "whole chains"
     append_only: ClassVar[bool] = False
     drafts_field: ClassVar[str | None] = "drafting_n"
 

@@ -1,15 +1,18 @@
 """Steps of the small model, kept where the big one gives them a good score."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.judging import expected, judge_step, likeliest
 from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.tunable import Tunable, judgements
 from speculative.trace.events import Judgement
+from speculative.trace.trace import Trace
 
 
 class StepVerify(Method):
@@ -24,6 +27,8 @@ class StepVerify(Method):
     your own. Source: SpecReason (arXiv 2504.07891); the gate is ConfSpec's (arXiv 2602.18447).
     """
 
+    family: ClassVar[Family] = "checked steps"
+
     threshold: float = Field(7, ge=0, le=9, description="score that a step needs to stay")
     score: Literal["greedy", "expected"] = Field("greedy", description="take the likeliest score, or the mean of all by probability")
     first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
@@ -31,6 +36,12 @@ class StepVerify(Method):
     gate: Literal["none", "small"] = Field("none", description="whether small is asked first")
     sure: float = Field(0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
     pipeline: Pipeline = Field("off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step")
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (
+            Tunable("score", values=("greedy", "expected"), shapes=True),
+            Tunable("threshold", "below", _scores_of_big, exact=self.gate == "none"),  # small's gate has the threshold in its score
+        )
 
     async def think(self, chain: Chain) -> None:
         options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
@@ -46,3 +57,7 @@ class StepVerify(Method):
         if not scores:
             return None
         return Judgement(likeliest(scores) if self.score == "greedy" else expected(scores), self.threshold, "big")
+
+
+def _scores_of_big(trace: Trace) -> list[float]:
+    return [judgement.score for judgement in judgements(trace) if judgement.role == "big"]

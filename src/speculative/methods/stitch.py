@@ -1,12 +1,17 @@
 """Switches to the big model at an uncertain token, and back at a certain one."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from speculative.chain.chain import Chain
-from speculative.chain.drafts import Draft
+from speculative.chain.drafts import Draft, TreeNode
 from speculative.methods.base import Method
+from speculative.methods.families import Family
+from speculative.methods.tunable import Tunable
+from speculative.trace.events import Drafted
+from speculative.trace.trace import Trace
 
 
 class Stitch(Method):
@@ -21,6 +26,7 @@ class Stitch(Method):
     Its small model is trained to write short: part of its published speed is shorter text.
     """
 
+    family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}, "big": {"top"}}
 
     tau_up: float = Field(0.36, ge=0, description="entropy (nats) of small above which big takes over")
@@ -32,6 +38,12 @@ class Stitch(Method):
     @property
     def switch_unit(self) -> int:
         return self.chunk
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (
+            Tunable("tau_up", "above", lambda trace: self._entropies(trace, "small"), shares=(0.01, 0.02, 0.04, 0.08, 0.15)),
+            Tunable("tau_down", "above", lambda trace: self._entropies(trace, "big"), shares=(0.05, 0.15, 0.4, 0.7)),
+        )
 
     async def think(self, chain: Chain) -> None:
         role: Literal["big", "small"] = "small"
@@ -60,3 +72,15 @@ class Stitch(Method):
             if role == "big" and entropy <= self.tau_down:
                 return place + 1
         return None
+
+    def _entropies(self, trace: Trace, role: str) -> Iterator[float]:
+        """Yields the entropies that were compared with a role's threshold.
+
+        In each draft these are the entropies up to the place of the switch.
+        """
+        for event in trace.walk():
+            if isinstance(event, Drafted) and event.call.role == role:
+                draft = Draft(role, event.proposals[0], None, TreeNode(0), TreeNode(0))
+                place = self._switch_place(draft, role)
+                read = len(draft.ids) if place is None else place + (role == "small")
+                yield from map(draft.entropy, range(read))

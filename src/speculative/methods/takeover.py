@@ -1,12 +1,13 @@
 """The big model takes over where the small one doubts, affirms or checks."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.words import count_words
 
 AFFIRMATION = "yeah; yes; final answer; confident"
@@ -36,6 +37,8 @@ class Takeover(Method):
     tokens without such words stay, where the published code draws them again.
     Needs: nothing. Source: Speculative Thinking (arXiv 2504.12329).
     """
+
+    family: ClassVar[Family] = "words and places"
 
     begin_tokens: int = Field(100, ge=0, description="tokens that big writes at the beginning")
     look: int = Field(20, ge=1, description="tokens at the beginning of a step in which words are looked for")

@@ -13,6 +13,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 
 
@@ -29,6 +30,7 @@ class TiltedBest(Method):
     Source: GSI (arXiv 2506.04118).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}, "big": {"score"}, "judge": {"reward"}}
     parallel: ClassVar[bool] = True
     drafts_field: ClassVar[str | None] = "versions"
@@ -40,9 +42,10 @@ class TiltedBest(Method):
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
-            drafts = await self._versions(chain, "small")
-            if all(is_bare(draft.text) for draft in drafts):
-                await chain.accept(drafts[0])
+            written = await self._versions(chain, "small")
+            drafts = [draft for draft in written if not is_bare(draft.text)]
+            if not drafts:
+                await chain.accept(written[0])
                 continue
             async with asyncio.TaskGroup() as group:
                 scoring = group.create_task(chain.score("big", drafts))
@@ -56,10 +59,11 @@ class TiltedBest(Method):
                 await chain.accept(drafts[place])
                 continue
             chain.reject(drafts, f"the tilted reward {tilted[place]:.3g} is below {self.least:.3g}")
-            drafts = await self._versions(chain, "big")
+            written = await self._versions(chain, "big")
             if not chain.thinking:
                 return
-            rewards = [reward or 0.0 for reward in await chain.reward("judge", drafts)]
+            drafts = [draft for draft in written if not is_bare(draft.text)] or written[:1]
+            rewards = [reward or 0.0 for reward in await chain.reward("judge", drafts)] if len(drafts) > 1 else [0.0]
             await chain.accept(drafts[self._drawn(chain, rewards)])
 
     async def _versions(self, chain: Chain, role: Literal["big", "small"]) -> list[Draft]:

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
-from speculative.methods.choosing import MOST, NEEDS, ChooseBy, choose
+from speculative.methods.choosing import MOST, NEEDS, ChooseBy, best_scores, choose
+from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
+from speculative.methods.tunable import Tunable
 
 
 class WholeDraft(Method):
@@ -22,6 +24,7 @@ class WholeDraft(Method):
     Needs: `score` or `choices` of big. Source: SCoT (arXiv 2504.19095).
     """
 
+    family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     drafts_field: ClassVar[str | None] = "samples"
 
@@ -31,6 +34,9 @@ class WholeDraft(Method):
 
     def needs_of(self) -> dict[str, set[str]]:
         return {"big": {NEEDS[self.by]}}
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("threshold", "below", best_scores, shares=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8)),) if self.by == "likelihood" else ()
 
     async def think(self, chain: Chain) -> None:
         half = None if chain.left is None else max(1, chain.left // (2 * self.samples))  # the other half is for big

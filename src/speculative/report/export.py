@@ -20,7 +20,7 @@ import msgspec
 from speculative.errors import MissingExtraError
 from speculative.runs.sample import Sample
 from speculative.stats.summary import Folders
-from speculative.trace.usage import Usage
+from speculative.trace.usage import Usage, all_roles
 
 PLAIN = (
     "task",
@@ -40,10 +40,11 @@ PLAIN = (
     "seconds",
     "mean_concurrency",
     "degraded",
+    "length",
     "folder",
 )
-NESTED = ("params", "settings")
-"""The columns that hold JSON objects."""
+NESTED = ("params", "settings", "idle_roles")
+"""The columns that hold JSON."""
 _NUMBER = re.compile(r"[+-]?[\d.,]+")
 
 
@@ -82,6 +83,7 @@ def check() -> None:
 
 def _row(sample: Sample, roles: Sequence[str], folders: Folders) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(sample, name, None) for name in PLAIN}
+    row["length"] = all_roles(sample.usage, "kept_tokens")
     row["folder"] = folders.get((sample.task, sample.label), "")
     row |= {name: msgspec.json.encode(getattr(sample, name)).decode() for name in NESTED}
     for role in roles:

@@ -69,7 +69,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], view: View = "flops") -> list[
 
     `view` is the price view in which costs of methods are compared.
     """
-    tables = (_right(rows), _spent(rows), _differences(rows, view), *_repeats(rows), _costs(rows))
+    tables = (_right(rows), _spent(rows), _busy(rows), _differences(rows, view), *_repeats(rows), _costs(rows))
     return [*(table for table in tables if table.row_count), Text(_legend(rows), NOTE)]
 
 
@@ -146,17 +146,27 @@ def _right(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("big kept", "big spent", "big tokens", "small tokens", "big s", "small s")
+    table = _table("length", "big kept", "big spent", "big tokens", "small tokens", "discarded")
     for row in rows:
         usage: Mapping[str, Mapping[str, float]] = row["usage"]
-
-        def mean(role: str, field: str, digits: int, of: Mapping[str, Mapping[str, float]] = usage, chains: int = row["chains"]) -> str:
-            return f"{of[role][field] / chains:,.{digits}f}" if role in of else NONE
-
         shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
-        tokens = [mean(role, "produced_tokens", 0) for role in ("big", "small")]
-        table.add_row(_method_label(row), *shares, *tokens, *(mean(role, "seconds", 2) for role in ("big", "small")))
+        tokens = [_mean(row, role, "produced_tokens", 0) for role in ("big", "small")]
+        discarded = sum(cost["discarded_tokens"] for cost in usage.values()) / row["chains"]
+        table.add_row(_method_label(row), f"{row['length']:,.0f}", *shares, *tokens, f"{discarded:,.0f}")
     return table
+
+
+def _busy(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Returns the seconds of calls to each model."""
+    table = _table("big s", "small s")
+    for row in rows:
+        table.add_row(_method_label(row), *(_mean(row, role, "seconds", 2) for role in ("big", "small")))
+    return table
+
+
+def _mean(row: Mapping[str, Any], role: str, field: str, digits: int) -> str:
+    usage = row["usage"]
+    return f"{usage[role][field] / row['chains']:,.{digits}f}" if role in usage else NONE
 
 
 def _differences(rows: Sequence[Mapping[str, Any]], view: View) -> Table:
@@ -253,8 +263,9 @@ RIGHT = (
     "chains differ at most by a factor of two."
 )
 SPENT = (
-    "big kept, big spent: the big model's share of the kept and of the produced tokens. Tokens produced and seconds of calls are "
-    "means for a chain, by role."
+    "length: kept tokens of a chain and its answer; shorter text is not cheaper text. big kept, big spent: the big model's share of the "
+    "kept and of the produced tokens. Tokens produced by role, discarded tokens and seconds of calls (big s, small s) are means for a "
+    "chain."
 )
 DIFFERENCES = (
     "points: difference in accuracy on the same problems, in points. p: p-value of no difference on all similar problems; here: on "
@@ -267,6 +278,7 @@ COSTS = "Costs are of 1,000 chains; right: of 1,000 right answers."
 
 def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
     parts = [
+        (_idle(rows), True),
         (_degraded(rows), True),
         (_unlike(rows), True),
         (RIGHT.format(concurrency=_concurrency(rows)), True),
@@ -276,6 +288,12 @@ def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
         (f"{COSTS} {_hardware(rows)}", any(row["costs"] for row in rows)),
     ]
     return " ".join(text for text, needed in parts if text and needed).strip()
+
+
+def _idle(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Names the methods in whose chains a model did nothing."""
+    idle = [f"{' and '.join(row['idle_roles'])} in all {row['chains']} chains of {row['label']}" for row in rows if row.get("idle_roles")]
+    return f"WARNING: a model did nothing but answer: {'; '.join(idle)}. These figures are not the method's." if idle else ""
 
 
 def _degraded(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -41,6 +41,7 @@ class Sample(Struct, frozen=True):
         doc_id: the number of the problem in a harness.
         undecided: True if the answer could not be compared within the grader's limits; `correct` is then false.
         degraded: the role whose server was lost (`Problem.degrade`).
+        idle_roles: roles that the method uses and that did nothing in this chain but answer.
     """
 
     task: str
@@ -68,6 +69,7 @@ class Sample(Struct, frozen=True):
     doc_id: int | None = None
     degraded: str | None = None
     undecided: bool = False
+    idle_roles: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:

@@ -19,8 +19,9 @@ from speculative.result import Result
 from speculative.runner import run
 from speculative.serve.errors import shutting_down
 from speculative.serve.outcome import ChainOutcome
+from speculative.serve.raw_text import RawText
 from speculative.serve.request import ChainRequest
-from speculative.serve.streaming import RawText, TextFeed
+from speculative.serve.streaming import TextFeed
 from speculative.trace.trace import Trace
 
 
@@ -90,7 +91,7 @@ class RunningChains:
         finish = feed.finish if feed else ""
         if not finish:  # else its text was over before the chain was
             task.result()
-        return ChainOutcome.from_trace(self._traces[index], close=raw.close if raw else None, finish=finish)
+        return ChainOutcome.from_trace(self._traces[index], raw=raw, finish=finish)
 
     def traces(self) -> Iterator[Trace]:
         """Yields the traces of all chains that began."""
@@ -136,10 +137,10 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
         return "".join(part if isinstance(part, str) else part.text for part in dialect.close(text))
 
     if dialect.is_thinking_open(problem.messages[0].content):
-        return RawText(close, None)
+        return RawText(close, dialect.think_start, None)
     stop_tokens = {role: prompts.find_dialect(engine.dialect).stop_tokens for role, engine in pair.items()}
     ends = {role: frozenset(map(pair[role].tokenizer.special_token_id, tokens)) for role, tokens in stop_tokens.items()}
-    return RawText(close, ends)
+    return RawText(close, dialect.think_start, ends)
 
 
 def with_raw_budget(problem: Problem, raw: RawText | None) -> Problem:

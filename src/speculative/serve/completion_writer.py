@@ -35,8 +35,14 @@ def summarize(request: ChainRequest, outcomes: Sequence[ChainOutcome], **more: A
     """Describes all chains of a whole reply."""
     if request.events:
         more["events"] = [[redact_event(event) for event in outcome.trace.events] for outcome in outcomes]
-    fields: dict[str, Any] = {"finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes), **more}
-    return ChainReport(**request.about, **fields)
+    return ChainReport(**request.about, **{**total(outcomes), **more})
+
+
+def total(outcomes: Sequence[ChainOutcome]) -> dict[str, Any]:
+    """Returns the fields of a report on all chains together."""
+    advice = [piece for outcome in outcomes for piece in outcome.report.get("advice", ())]
+    found: dict[str, Any] = {"finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes)}
+    return found | ({"advice": advice} if "advice" in outcomes[0].report else {})
 
 
 class CompletionWriter:
@@ -76,9 +82,7 @@ class CompletionWriter:
         """Writes the usage, if the client wants it, and the end."""
         if not self.request.include_usage:
             return DONE
-        report = ChainReport(
-            **self.request.about, finish_reason=outcomes[0].finish, usage=total_usage(outcome.usage for outcome in outcomes)
-        )
+        report = ChainReport(**self.request.about, **total(outcomes))
         return self._chunk(usage=count_tokens(outcomes, self.request.n), speculative=report) + DONE
 
     def error(self, error: ApiError) -> bytes:

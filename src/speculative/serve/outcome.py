@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from speculative.answers import extract_boxed
 from speculative.result import Result
-from speculative.serve.replies import TokenCounts
+from speculative.serve.raw_text import RawText
+from speculative.serve.replies import Advice, TokenCounts
 from speculative.serve.stops import StopFilter
-from speculative.trace.events import Call, Stopped
+from speculative.trace.events import Asked, Call, Stopped
 from speculative.trace.trace import Trace
 from speculative.trace.usage import Usage
 
+ADVISOR = "advisor"
 LENGTH = frozenset(("length", "context", "time"))
 """Finish reasons that the OpenAI API calls `length`; a loop was answered in full."""
-
-CloseThinking = Callable[[str], str]
-"""Gives the text that closes a thinking which ends in a given text."""
 
 
 class ChainOutcome(Struct, frozen=True):
@@ -38,20 +37,19 @@ class ChainOutcome(Struct, frozen=True):
     trace: Trace
 
     @classmethod
-    def from_trace(cls, trace: Trace, *, close: CloseThinking | None = None, finish: str = "") -> ChainOutcome:
+    def from_trace(cls, trace: Trace, *, raw: RawText | None = None, finish: str = "") -> ChainOutcome:
         """Computes the outcome.
 
         Args:
-            close: for a raw completion, whose thinking and answer are one text.
+            raw: for a raw completion, whose thinking and answer are one text.
             finish: the reason where the service ended the chain.
         """
         ledger, stops, result = trace.ledger, trace.started.problem.stop, Result.from_trace(trace)
         thinking, answer = result.reasoning, ledger.text("answer")
-        if close is None:
+        if raw is None:
             content = StopFilter.cut(answer, stops, strip=True)
         else:
-            end = next((piece.text for piece in reversed(ledger.pieces) if piece.phase == "thinking" and piece.text), "")
-            content, thinking = StopFilter.cut(thinking + (close(end) + answer if answer else ""), stops, strip=False), ""
+            content, thinking = StopFilter.cut(raw.join(ledger.pieces), stops, strip=False), ""
         calls = list(_calls(trace))
         first = calls[0][1] if calls else None
         return cls(
@@ -83,7 +81,13 @@ class ChainOutcome(Struct, frozen=True):
             "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
             "usage": self.usage,
-        }
+        } | ({"advice": self.advice} if self.trace.started.method.endswith(ADVISOR) else {})
+
+    @property
+    def advice(self) -> list[Advice]:
+        """The pieces of advice that the method `advisor` asked for."""
+        asked = (event for event in self.trace.walk() if isinstance(event, Asked) and event.question == "hint")
+        return [Advice("".join(event.replies), event.call.prompt_tokens, event.call.produced_tokens, event.call.seconds) for event in asked]
 
 
 def count_tokens(outcomes: Sequence[ChainOutcome], chains_for_prompt: int) -> TokenCounts:

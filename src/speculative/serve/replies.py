@@ -24,6 +24,15 @@ class ErrorReply(Struct):
     error: ErrorDetail
 
 
+class Advice(Struct):
+    """A piece of advice of the big model, and its cost. Only the small model read it."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
 class ChainReport(Struct, kw_only=True):
     """Fields of one chain, or of all chains of a reply, beyond the OpenAI API."""
 
@@ -36,6 +45,7 @@ class ChainReport(Struct, kw_only=True):
     seconds: float | UnsetType = UNSET
     boxed: str | UnsetType | None = UNSET
     degraded: str | UnsetType | None = UNSET
+    advice: list[Advice] | UnsetType = UNSET
     events: list[list[Any]] | UnsetType = UNSET
 
 

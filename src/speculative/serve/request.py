@@ -14,11 +14,14 @@ from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve import schemas
+from speculative.serve.advisor_tool import METHOD as ADVISOR
+from speculative.serve.advisor_tool import is_advised, take_advisor
 from speculative.serve.errors import ApiError, unsupported_value
 from speculative.serve.unsupported import PART_HINTS, TURN_HINTS, ignored_fields
 from speculative.settings import Preset, Settings
 
 R = TypeVar("R", bound=schemas.GenerationRequest)
+T = TypeVar("T", bound=schemas.ToolRequest)
 
 OWNER = "speculative"
 EFFORTS = {"minimal": 0.1, "low": 0.2, "medium": 0.5}
@@ -68,6 +71,8 @@ class RequestReader:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.big_names: tuple[str, ...] = ()
+        """Names of the big model, once it is loaded; an advisor tool may name its advisor by one."""
         known = [*names(), *settings.presets]
         if settings.method not in known:
             raise UnknownNameError("method", settings.method, known)
@@ -88,6 +93,7 @@ class RequestReader:
             raise _refusal("max_tokens and max_completion_tokens", "they differ; give one of them", "max_completion_tokens")
         ignored: list[str] = []
         request = self._with_options(request, ignored)
+        request = self._with_advisor(request, ignored)
         messages = self._messages("messages", request.messages, ignored)
         problem = self._problem(request, messages, next(iter(both), None))
         return self._chains(request, [problem], ignored, n=request.n, options=request.stream_options)
@@ -113,7 +119,7 @@ class RequestReader:
             messages = self._messages("input", turns, ignored) if turns else ()
         if request.instructions is not None:
             messages = (Message("system", request.instructions), *messages)
-        request = self._with_options(request, ignored)
+        request = self._with_advisor(self._with_options(request, ignored), ignored)
         problem = self._problem(request, messages, request.max_output_tokens)
         return self._chains(request, [problem], ignored)
 
@@ -203,6 +209,22 @@ class RequestReader:
         if request.thinking_budget is not None or request.reasoning_effort is not None:
             return request
         return request.model_copy(update={"thinking_budget": budget, "reasoning_effort": effort})
+
+    def _with_advisor(self, request: T, ignored: list[str]) -> T:
+        """Reads the advisor tool as the method that answers it.
+
+        Raises `ApiError` if the request names another method.
+        """
+        if not is_advised(request):
+            return request
+        label, preset = self._preset(request)
+        named = request.method or (label if request.model not in (None, OWNER) else None)
+        if preset.method != ADVISOR and named:
+            reason = f"the advisor is asked by the method {ADVISOR!r}, and the request names {named!r}; use the model {OWNER!r}"
+            raise _refusal("tools", reason)
+        own = preset.params if preset.method == ADVISOR else {}
+        request = take_advisor(request, own, self.big_names, ignored, drop=self.settings.drop_params)
+        return request if preset.method == ADVISOR else request.model_copy(update={"method": ADVISOR})
 
     def _thinking_budget(self, request: schemas.GenerationRequest, problem: Problem) -> int | None:
         """Reads the limit on thinking tokens from the request, else from its preset."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from msgspec import structs
 
+from speculative.serve.advisor_tool import is_advised
 from speculative.serve.completion_writer import encode, summarize
 from speculative.serve.errors import ApiError
 from speculative.serve.outcome import ChainOutcome, count_tokens
@@ -40,6 +41,7 @@ class ResponsesWriter:
             reasoning={"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
             user=request.user,
             metadata=body.others.get("metadata") or {},
+            tools=body.tools if is_advised(body) else [],
         )
         self._number = 0
         self._item: Kind | None = None
@@ -83,7 +85,7 @@ class ResponsesWriter:
         output = [self._output_item(kind, text, "completed") for kind, text in texts if text]
         for item in output[-1:]:
             item.status = status
-        report = {name: value for name, value in outcome.report.items() if name not in ("usage", "seconds")}
+        report = {name: value for name, value in outcome.report.items() if name not in ("usage", "seconds", "advice")}
         return structs.replace(
             self._reply,
             status=status,

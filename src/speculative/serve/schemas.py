@@ -131,7 +131,20 @@ class GenerationRequest(RequestBase):
     )
 
 
-class ChatRequest(GenerationRequest):
+class ToolRequest(GenerationRequest):
+    """Fields of the endpoints to which clients send tools."""
+
+    tools: Any = Field(
+        None, description="one advisor tool (`advisor_20260301` or `openrouter:advisor`), which the method `advisor` answers; no other tool"
+    )
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The fields that are not typed here; `tools` is one of them."""
+        return {**super().others, "tools": self.tools}
+
+
+class ChatRequest(ToolRequest):
     """Request of `POST /v1/chat/completions`."""
 
     max_tokens: int | None = MAX_TOKENS
@@ -168,7 +181,7 @@ class InputItem(RequestBase):
     content: Text | Annotated[list[InputPart], Field(fail_fast=True)] | None = None
 
 
-class ResponsesRequest(GenerationRequest):
+class ResponsesRequest(ToolRequest):
     """Request of `POST /v1/responses`: text in; reasoning and text out."""
 
     input: Text | Annotated[list[InputItem], Field(min_length=1, fail_fast=True)]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
-from speculative.redaction import Redactor
+from speculative.redaction import Redactor, without_address
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
 from speculative.serve.logs import log
@@ -105,6 +105,7 @@ class ServiceState:
                 self._on_failure()
             return
         self.models, self._pair = ModelCatalog(self.settings, self.created, pair), pair
+        self.reader.big_names = tuple(dict.fromkeys((without_address(pair["big"].name), "big")))
         self._probes = {id(engine): EngineProbe(engine, self.redact) for engine in pair.values()}
         names = {role: engine.name for role, engine in pair.items()}
         log("ready", engines=names, seconds=round(time.perf_counter() - began, 3))

@@ -8,11 +8,10 @@ from typing import Any
 
 import anyio
 from fastapi.responses import StreamingResponse
-from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from speculative.serve.errors import redact_event
-from speculative.serve.outcome import CloseThinking
+from speculative.serve.raw_text import RawJoiner, RawText
 from speculative.serve.stops import StopFilter
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, TextDelta
@@ -22,16 +21,6 @@ KEEPALIVE_S = 10.0
 """Seconds of silence at most: then a comment line shows proxies and clients that the stream lives."""
 COMMENT = b": the chain is being written\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-class RawText(Struct, frozen=True):
-    """Rules by which a raw completion becomes one text.
-
-    `ends`: by role, the ids that end a text; None where the prompt opened the thinking, so that an answer follows.
-    """
-
-    close: CloseThinking
-    ends: Mapping[str, frozenset[int]] | None
 
 
 class TextFeed:
@@ -64,8 +53,7 @@ class TextFeed:
         self._final, self._raw, self._watch = append_only, raw, watch
         self._filter = StopFilter(stops, strip=raw is None)
         self._pieces = self._early = 0
-        self._last_text: str = ""
-        self._answering = False
+        self._joiner = raw and RawJoiner(raw)
         self._reasoning = self._content = ""
         self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
 
@@ -139,13 +127,10 @@ class TextFeed:
     def _put(self, phase: events.Phase, text: str) -> None:
         if not text:
             return
-        if self._raw is None and phase == "thinking":
+        if self._joiner is None and phase == "thinking":
             self._reasoning += text
         else:
-            if self._raw and phase == "answer" and not self._answering:
-                self._answering, text = True, self._raw.close(self._last_text) + text
-            self._last_text = text
-            self._content += self._filter.add(text)
+            self._content += self._filter.add(self._joiner.add(phase, text) if self._joiner else text)
         self._notify()
 
     def _check_end(self, item: AnyEvent) -> None:

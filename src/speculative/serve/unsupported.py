@@ -11,9 +11,8 @@ from typing import Any, cast
 from speculative.serve.errors import ApiError, unsupported_value
 
 _TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-NEUTRAL: dict[str, tuple[str, list[Any]]] = {
-    name: (reason, values) for reason, fields in _TABLE["refused"].items() for name, values in fields.items()
-}
+Neutral = Mapping[str, tuple[str, list[Any]]]
+NEUTRAL: Neutral = {name: (reason, values) for reason, fields in _TABLE["refused"].items() for name, values in fields.items()}
 """Fields that cannot be honoured: the reason, and the values that ask for what happens anyway."""
 HINTS, TURN_HINTS, PART_HINTS = (frozenset[str](_TABLE["hints"][place]) for place in ("request", "turn", "part"))
 """Fields that change no reply."""
@@ -24,13 +23,20 @@ NESTED = frozenset(("chat_template_kwargs",))
 
 
 def ignored_fields(
-    fields: Mapping[str, Any], where: str = "", *, hints: frozenset[str] = HINTS, known: frozenset[str] = frozenset(), drop: bool = False
+    fields: Mapping[str, Any],
+    where: str = "",
+    *,
+    hints: frozenset[str] = HINTS,
+    known: frozenset[str] = frozenset(),
+    neutral: Neutral = NEUTRAL,
+    drop: bool = False,
 ) -> list[str]:
     """Lists the fields that are ignored.
 
     Args:
         where: the place of the fields in the request, for messages.
         known: fields that the caller reads.
+        neutral: fields that cannot be honoured.
         drop: ignore also what would change the reply (`drop_params`).
 
     Raises:
@@ -38,7 +44,7 @@ def ignored_fields(
     """
     ignored: list[str] = []
     for name, value in fields.items():
-        if value is None or name in known or _is_neutral(name, value):
+        if value is None or name in known or _is_neutral(name, value, neutral):
             continue
         if name in NESTED and isinstance(value, dict):
             inside = cast("dict[str, Any]", value)
@@ -46,19 +52,19 @@ def ignored_fields(
         elif name in hints or drop or fields.get(CHOICES.get(name, name)) == "none":
             ignored.append(f"{where}{name}")
         else:
-            raise _error(f"{where}{name}", name, value)
+            raise _error(f"{where}{name}", name, value, neutral)
     return ignored
 
 
-def _is_neutral(name: str, value: Any) -> bool:
-    return name in NEUTRAL and any(_same(value, neutral) for neutral in NEUTRAL[name][1])
+def _is_neutral(name: str, value: Any, neutral: Neutral) -> bool:
+    return name in neutral and any(_same(value, one) for one in neutral[name][1])
 
 
-def _error(place: str, name: str, value: Any) -> ApiError:
+def _error(place: str, name: str, value: Any, neutral: Neutral) -> ApiError:
     place = place[:80]
-    if name not in NEUTRAL:
+    if name not in neutral:
         return ApiError(400, f"{place}: the service has no such field; leave it out", code="unknown_field", param=place)
-    return unsupported_value(place, f"{_shorten(value)} cannot be honoured: {NEUTRAL[name][0]}; leave it out")
+    return unsupported_value(place, f"{_shorten(value)} cannot be honoured: {neutral[name][0]}; leave it out")
 
 
 def _same(value: Any, other: Any) -> bool:

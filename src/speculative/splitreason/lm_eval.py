@@ -44,8 +44,8 @@ UNUSED = (
     "tokenizer_mode",
     "trust_remote_code",
 )
-LATER = ("spec_reason", "spec_decoding", "spec_reason_perf", "spec_reason_perf_only")
-"""Modes of its later versions."""
+LATER = ("spec_decoding", "spec_reason_perf", "spec_reason_perf_only")
+"""Modes of its later versions that have no counterpart."""
 
 _ENGINES = tuple(f"{role}_{name}" for role in ("big", "small") for name in ENGINES)
 _FIELDS = tuple(dict.fromkeys(field for name in MODES.values() for field in find(name, paths=False).model_fields if field != "answer_by"))
@@ -62,7 +62,7 @@ def translate_arguments(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], l
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in given.items():
         if name in LATER and value:
-            raise UsageError(f"{name} is a mode that this version does not have; it has {', '.join(MODES)}")
+            raise UsageError(f"{name} has no counterpart here; name one of {', '.join(MODES)}")
         if name == "service":
             raise UsageError(SERVICE)
         if name not in (*KNOWN, *LATER):

@@ -17,8 +17,9 @@ MODES = {
     "logprob_subselect": "logprob_subselect",
     "spec_rewrite": "spec_rewrite",
     "random_switch": "random_switch",
+    "spec_reason": "offload",
 }
-"""Its modes and our methods. In the order in which its service takes the first true one."""
+"""Its modes and our methods, in the order in which its service takes the first true one. `spec_reason` came later."""
 
 LEADING = re.compile(r"^(?:\\n|\s)+")
 """Its client sends a backslash and an n where it means a new line."""

@@ -16,7 +16,7 @@ from speculative.stats.intervals import Estimate, accuracy_interval
 from speculative.stats.paired import Contrast, contrast, kept_shares, paired
 from speculative.stats.pass_at_k import Attempt, maj_at, pass_at
 from speculative.stats.prices import Prices
-from speculative.trace.usage import Usage, big_model_share, total_usage
+from speculative.trace.usage import Usage, all_roles, big_model_share, total_usage
 
 BASELINE = "big_only"
 CHANCE = "random_switch"
@@ -45,6 +45,8 @@ class MethodSummary(Struct, frozen=True):
         settings: the settings of every chain (`Sample.settings`).
         problem_set: a hash of the problems; rows with another hash are on other problems.
         folder: the run folder, in a report.
+        length: the mean number of kept tokens of a chain and its answer.
+        idle_roles: roles that the method uses and that did nothing in all of its chains but answer.
         mean_concurrency: the mean number of chains that shared the engines; each ballot of a vote counts as one.
     """
 
@@ -73,6 +75,8 @@ class MethodSummary(Struct, frozen=True):
     problem_set: str = ""
     folder: str = ""
     mean_concurrency: float = 1
+    length: float = 0
+    idle_roles: list[str] = []
 
 
 Folders = Mapping[tuple[str, str], str]
@@ -211,6 +215,8 @@ def _summary(samples: Sequence[Sample], baseline: Sequence[Sample], contrasts: l
         settings=first.settings,
         mean_concurrency=_mean_concurrency(samples),
         problem_set=problem_set(sample.problem for sample in samples),
+        length=round(all_roles(usage, "kept_tokens") / len(samples), 3),
+        idle_roles=sorted(set[str](first.idle_roles).intersection(*(sample.idle_roles for sample in samples))),
     )
 
 

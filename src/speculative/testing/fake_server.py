@@ -51,6 +51,7 @@ class FakeServer:
     `faults` is a queue: each call that writes or scores takes the next one (None: nothing goes wrong). `requests` holds what was asked
     (path, headers, body), `peers` the other ends of the connections that calls came over, `running` how many answers are under way,
     `dropped` how many clients left before their answer's end. While it is `silent` it takes connections and answers nothing.
+    `metrics` is the text of its page of metrics.
 
     As vLLM it serves `/inference/v1/generate` if `scale_out` is set: the first `in_cache` positions of a prompt then come from its cache,
     and their rows are garbage, or are missing if `drops_rows` is set. If `pools` is set, it serves a reward model: `/pooling` alone, with
@@ -70,6 +71,7 @@ class FakeServer:
         self.ids = self.cached = True
         self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = self.renames_limit = False
         self.in_cache = 0
+        self.metrics = ""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -107,6 +109,8 @@ class FakeServer:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": "Unauthorized"}, status=401)
         if request.method == "GET":
+            if request.path == "/metrics" and self.metrics:
+                return web.Response(text=self.metrics)
             if request.path == "/metrics" and self.speculates:
                 return web.Response(text='vllm:spec_decode_num_drafts_total{engine="0"} 0.0\n')
             page = self._pages().get(request.path)
@@ -200,7 +204,7 @@ class FakeServer:
                 if body.get("return_progress") and self.cached:
                     await self._tell(response, progress_message(len(prefixes[0])))
             for piece in pieces:
-                for said in speech.messages(*piece[2:]) if speech else [self._said(piece, decoding)]:
+                for said in speech.messages(*piece[2:]) if speech else [self._said(piece, decoding, body)]:
                     await self._tell(response, said)
             if fault and after >= fault.after:
                 return await self._failed(request, response, fault)
@@ -307,7 +311,7 @@ class FakeServer:
     def _speech(self, whole: Completion, body: dict[str, Any]) -> LlamaCppStream:
         return LlamaCppStream(self.engine.tokenizer, whole, body["stop"], len(body["prompt"]), cached=self.cached)
 
-    def _said(self, piece: Piece, decoding: Decoding) -> dict[str, Any]:
+    def _said(self, piece: Piece, decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
         index, whole, start, end = piece
         last = end >= len(whole.ids)
         ending = [whole.end_id] if last and whole.end_id is not None else []
@@ -331,7 +335,9 @@ class FakeServer:
                 named = [{f"token_id:{number}": value for number, value in chosen}] if start == 0 else []
                 named += [{} for _ in ids[len(named) :]]
             choice["logprobs"] = {"token_logprobs": logprobs, "top_logprobs": named}
-        return {"choices": [choice]}
+        so_far = {"completion_tokens": min(end, len(whole.ids)) + len(ending)}
+        counts = self.kind == "vllm" and body.get("stream_options", {}).get("continuous_usage_stats")
+        return {"choices": [choice], **({"usage": so_far} if counts else {})}
 
     async def _scored(self, body: dict[str, Any]) -> dict[str, Any]:
         ids: list[int] = body["input_ids"] if self.kind == "sglang" else body["prompt"]

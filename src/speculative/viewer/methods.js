@@ -32,6 +32,8 @@ export class MethodTables {
     const lost = summaries.filter((row) => row.degraded).map((row) => `${row.label}: ${plural(row.degraded, "chain")}`);
     const parts = hardware.length ? [h("p", { class: "hint", text: `device time is of ${[...new Set(hardware)].join("; ")}` })] : [];
     if (lost.length) parts.unshift(h("p", { class: "hint", text: `${lost.join(", ")} that one model finished alone, since the other one's server was lost: no chains of the method.` }));
+    const idle = summaries.filter((row) => row.idle_roles.length).map((row) => `${row.idle_roles.join(" and ")} in all chains of ${row.label}`);
+    if (idle.length) parts.unshift(h("p", { class: "hint", text: `Warning: a model did nothing but answer: ${idle.join("; ")}. These figures are not the method's.` }));
     if (contrasts.length) {
       this.differences.show(contrasts, [this.named("method", (row) => row.label), this.named("against", (row) => row.against), ...differenceColumns()]);
       parts.push(h("h3", { text: "Paired differences" }), h("p", { class: "hint", text: "On common problems and tries. Interval and p are for all similar problems; “p here” is for these problems with other seeds." }), this.differences.element);
@@ -64,6 +66,7 @@ function methodColumns(summaries) {
   return [
     { title: "right", about: "right answers, with a 95 % interval that takes problems as clusters", value: (row) => row.accuracy, cell: accuracy, down: true, left: true },
     { title: "tokens a chain", about: "mean tokens of a chain: big's, small's, and the discarded ones of both", value: together, cell: (row) => tokens(row, most), left: true },
+    { title: "length", about: "mean kept tokens of a chain and its answer: shorter text is not cheaper text", value: (row) => row.length, cell: (row) => number(count(row.length)) },
     { title: "big tokens", about: "mean tokens that the big model produced for a chain", value: (row) => mean(row, "big"), cell: (row) => number(count(mean(row, "big"))) },
     { title: "big kept", about: "the big model's share of the chain's tokens", value: (row) => row.share_kept, cell: (row) => number(percent(row.share_kept, 0)) },
     { title: "big spent", about: "the big model's share of all produced tokens", value: (row) => row.share_spent, cell: (row) => number(percent(row.share_spent, 0)) },

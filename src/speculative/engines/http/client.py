@@ -125,6 +125,11 @@ class ServerClient:
         """
         return await self._send("GET", self.replicas.pick(""), path, None, "", _read_page)
 
+    async def get_all(self, path: str) -> list[bytes]:
+        """Returns one page of each replica, without those that do not answer."""
+        found = [self._send("GET", base, path, None, "", _read_page) for base in self.replicas.urls]
+        return [page for page in await asyncio.gather(*found, return_exceptions=True) if isinstance(page, bytes)]
+
     async def post(self, path: str, body: dict[str, Any], key: str) -> bytes:
         """Returns the whole answer to a call that writes nothing.
 

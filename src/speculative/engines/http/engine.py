@@ -16,6 +16,7 @@ from speculative._sync import run_in_thread
 from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores, Tokenizer
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
+from speculative.engines.http.load import ServerLoad, add_loads, read_load
 from speculative.engines.http.protocols.base import BadResponseError, ServerRequest
 from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
 from speculative.engines.tokenizers import loader
@@ -250,6 +251,11 @@ class OpenAIEngine:
     def reads_whole_texts(self) -> bool:
         """True if each reward was seen to read the whole text anew (pooling by steps)."""
         return self._protocol.pools_steps
+
+    async def load(self) -> ServerLoad | None:
+        """Returns the load that the servers tell, or None if they tell none."""
+        pages = [read_load(page.decode("utf-8", "replace")) for page in await self.client.get_all("/metrics")]
+        return add_loads(load for load in pages if load)
 
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
         """Returns the reward of each text at its last token.

@@ -48,6 +48,8 @@ class ResponseReader:
                     self.tokens += size
                     self._stats.produced_tokens += size
                     fresh += self._builders[index].add(piece)
+                    if piece.so_far is not None and piece.so_far != (received := self._builders[index].received):
+                        raise BadResponseError(f"{received} tokens came, but the server counts {piece.so_far} up to here; {STEP}")
             except BadResponseError as error:
                 raise error.typed(self._name, payload) from None
             except msgspec.DecodeError as error:
@@ -158,6 +160,11 @@ class CompletionBuilder:
         return "".join(self._texts)
 
     @property
+    def received(self) -> int:
+        """The number of tokens that came, those after its end too."""
+        return len(self.ids) + len(self._after)
+
+    @property
     def lacks_end(self) -> bool:
         """True if the server ended the text and did not send the token that ends it."""
         return self.end_id is not None and self.end_id not in self._after
@@ -230,8 +237,8 @@ class CompletionBuilder:
         if piece.reason and not self.finish:
             self._end(piece)
         self._after += rest
-        if len(self.ids) + len(self._after) > self.room + MAX_EXTRA_TOKENS:
-            raise BadResponseError(f"{len(self.ids) + len(self._after)} tokens came where {self.room} were asked for")
+        if self.received > self.room + MAX_EXTRA_TOKENS:
+            raise BadResponseError(f"{self.received} tokens came where {self.room} were asked for")
         return self.ids[before:]
 
     def _completes(self, number: int) -> bool:

@@ -138,11 +138,13 @@ class LaunchConfig(Struct, frozen=True, tag_field="server", tag="vllm"):
     def environment(self) -> dict[str, str]:
         """Returns our environment with the GPUs, the hub's key and vLLM's reports off.
 
-        Another Python finds its packages itself.
+        vLLM takes four stop strings unless a variable allows more, and methods stop at more words than that. Another Python
+        finds its packages itself.
         """
         chosen = {"CUDA_VISIBLE_DEVICES": self.gpus, "HF_TOKEN": read_secret("HF_TOKEN")}
         own = {name: value for name, value in os.environ.items() if not self.python or name not in ("PYTHONPATH", "PYTHONHOME")}
-        return {**own, "VLLM_NO_USAGE_STATS": "1"} | {name: value for name, value in chosen.items() if value}
+        ours = {"VLLM_MAX_STOP_STRINGS": "256", **own, "VLLM_NO_USAGE_STATS": "1"}
+        return ours | {name: value for name, value in chosen.items() if value}
 
 
 def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProcess:

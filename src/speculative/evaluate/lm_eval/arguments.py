@@ -17,7 +17,7 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find, split
-from speculative.methods.spec import Contender, spell
+from speculative.methods.spec import Contender, label_of
 from speculative.problem import Problem, Sampling
 
 SAMPLING = Sampling.__struct_fields__
@@ -65,7 +65,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     wrappers = tuple(split(str(given.get("with", "")), ","))
     name = str(given.get("method", METHOD))
     return Arguments(
-        contender=Contender(spell(find(name).name(), params, wrappers), _build(name, params, wrappers)),
+        contender=Contender(label_of(name, params, wrappers), _build(name, params, wrappers)),
         problem=_problem(given),
         specs={role: _spec(given.get(role, BUNDLED.get(role))) for role in ROLES if role in BUNDLED or role in given},
         options={role: EngineOptions.of(role, given) for role in ROLES},

@@ -39,7 +39,7 @@ class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made f
     """New tokens of completion `index`, with their text if the server gives it.
 
     `reason` says that it ended, `matched` the stop string or id that ended it, if known. `top`: the likely tokens at the place of
-    each id.
+    each id. `so_far`: the server's count of the completion's tokens up to here, when it gives it.
     """
 
     index: int
@@ -49,6 +49,7 @@ class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made f
     matched: int | str | None = None
     text: str = ""
     top: Sequence[Top] = ()
+    so_far: int | None = None
 
 
 class ChunkUpdate(Struct, frozen=True, gc=False):

@@ -128,7 +128,7 @@ class VllmProtocol(ServerProtocol):
             "spaces_between_special_tokens": False,
             "return_token_ids": True,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True, **({"continuous_usage_stats": True} if self._genuine else {})},
             "stream_interval": every,
         }
         if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
@@ -147,10 +147,12 @@ class VllmProtocol(ServerProtocol):
         answer = self._decoder.decode(payload)
         if answer.error is not None:
             raise failure(answer.error)
-        pieces, usage = [_piece(choice) for choice in answer.choices], answer.usage
+        usage = answer.usage
         if usage is None:
-            return ChunkUpdate(pieces)
-        return ChunkUpdate(pieces, usage.cached, usage.completion_tokens)
+            return ChunkUpdate([_piece(choice) for choice in answer.choices])
+        if self._genuine and answer.choices:  # the count of this completion up to here, from which the order of events can be told
+            return ChunkUpdate([_piece(choice, usage.completion_tokens) for choice in answer.choices])
+        return ChunkUpdate([_piece(choice) for choice in answer.choices], usage.cached, usage.completion_tokens)
 
     # ---- scores -----------------------------------------------------------------------------------------------------
 
@@ -248,7 +250,7 @@ def _last_number(row: Any) -> float:
 _IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 
 
-def _piece(choice: _Choice) -> Piece:
+def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
     if choice.token_ids is None:
         raise BadResponseError("the server gives no token ids back (vLLM does from 0.10.2 on)")
     logprobs = logarithms(choice.logprobs.token_logprobs) if choice.logprobs else ()
@@ -256,7 +258,7 @@ def _piece(choice: _Choice) -> Piece:
         raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason
     if reason is None and not logprobs:
-        return Piece(choice.index, choice.token_ids, text=choice.text)
+        return Piece(choice.index, choice.token_ids, text=choice.text, so_far=so_far)
     if reason == "repetition":
         reason = "loop"
     if reason not in (None, "stop", "length", "loop"):
@@ -264,7 +266,7 @@ def _piece(choice: _Choice) -> Piece:
     top = _tops(choice.logprobs.top_logprobs) if choice.logprobs else ()
     if top and len(top) != len(choice.token_ids):
         raise BadResponseError(f"likely tokens at {len(top)} places for {len(choice.token_ids)} tokens")
-    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top)
+    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top, so_far)
 
 
 def _tops(places: Sequence[dict[str, float] | None]) -> Sequence[Top]:

@@ -1,0 +1,58 @@
+"""Measures methods and writes the table that `speculative methods --for …` reads: `python scripts/measured.py --methods …`.
+
+The methods take turns on each problem, one chain at a time, so that other work on the machine slows all of them alike. The samples are in a
+run folder: the same command continues an interrupted run.
+"""
+
+import argparse
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+
+from speculative import Pair, Problem
+from speculative.evaluate.problems import problems, spread
+from speculative.evaluate.runner import EvalCell, EvalRunner
+from speculative.evaluate.tasks import TASKS
+from speculative.methods.spec import contenders
+from speculative.runs.folder import RunFolder
+from speculative.stats.measured import measure_table
+from speculative.stats.summary import summarize
+
+TABLE = Path(__file__).parents[1] / "src" / "speculative" / "bundled" / "measured.json"
+
+ENGINES = {"big": "bundled:big", "small": "bundled:small"}
+
+
+async def run(cells: list[EvalCell], folder: RunFolder) -> None:
+    for cell in cells:
+        cell.resume(folder.samples)
+    turns = sorted((one for cell in cells for one in cell.planned), key=lambda one: (one.epoch, one.task_problem.id))
+    done = {(cell.contender.label, *place) for cell in cells for place in cell.done}
+    async with Pair.open() as pair:
+        runner = EvalRunner.on(pair, folder, chains=1)
+        await runner.run(
+            [one for one in turns if (one.contender.label, one.task_problem.id, one.epoch) not in done], lambda one, sample: None
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures methods on the benchmark problems.")
+    parser.add_argument("--methods", required=True, help="methods with commas between them, as in `speculative compare`, big_only first")
+    parser.add_argument("--limit", type=int, default=40, help="number of problems")
+    parser.add_argument("--out", type=Path, default=Path("measured"), help="run folder")
+    given = parser.parse_args()
+    rivals, some = contenders(given.methods), spread(problems("benchmark"), given.limit)
+    cells = [EvalCell(TASKS["stories"], rival, some, Problem.of("each bundled problem"), engines=ENGINES) for rival in rivals]
+    with RunFolder(given.out) as folder:
+        asyncio.run(run(cells, folder))
+        labels = [rival.label for rival in rivals]
+        rows = summarize([sample for sample in folder.samples if sample.label in labels], labels)
+    command = shlex.join(["python", "scripts/measured.py", *sys.argv[1:]])
+    TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(measure_table(command, rows)), indent=1) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Chooses methods for a need, from their traits and the measured table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from speculative.methods.base import Method, Wrapper
+from speculative.stats.measured import MeasuredMethod, measured_table
+
+Need = Literal["few big tokens", "low latency", "many users at once", "no training", "closed big model"]
+
+MEANING: dict[Need, str] = {
+    "few big tokens": "as accurate as big alone, by the number of big's tokens",
+    "low latency": "as accurate as big alone, by the speed of a lone chain",
+    "many users at once": "as accurate as big alone, by the operations of a chain",
+    "no training": "neither model has to be trained for the method",
+    "closed big model": "big only replies to questions, or only continues text without probabilities",
+}
+
+CONTROLS = ("big_only", "placeholder", "random_switch", "small_only")
+"""Methods that no need asks for: others are compared with them."""
+
+MEASURED: tuple[Need, ...] = ("few big tokens", "low latency", "many users at once")
+"""Needs that the measured table decides; the traits decide the others."""
+
+
+def advised(kinds: Sequence[type[Method]], needs: Sequence[Need]) -> list[type[Method]]:
+    """Returns the methods that meet all needs, the best ones first.
+
+    The first measured need gives the order.
+    """
+    found = [kind for kind in kinds if not issubclass(kind, Wrapper) and kind.name() not in CONTROLS]
+    found = [kind for kind in found if all(_meets(kind, need) for need in needs)]
+    measured: list[Need] = [need for need in needs if need in MEASURED]
+    order = measured[0] if measured else MEASURED[0]
+    return sorted(found, key=lambda kind: _rank(kind, order))
+
+
+def describe_advice(kinds: Sequence[type[Method]], needs: Sequence[Need]) -> list[dict[str, Any]]:
+    """Returns the advised methods with their traits and figures as plain values."""
+    from msgspec import to_builtins
+
+    rows = [(kind, measured_table().of(kind.name())) for kind in advised(kinds, needs)]
+    return [
+        {
+            "name": kind.name(),
+            "family": kind.family,
+            "summary": kind.summary(),
+            "training": kind.training,
+            "big": role_of_big(kind),
+            "measured": to_builtins(row),
+        }
+        for kind, row in rows
+    ]
+
+
+def show_advice(console: Console, kinds: Sequence[type[Method]], needs: Sequence[Need]) -> None:
+    """Shows the advised methods in a table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True, style="bold")
+    table.add_column("family", no_wrap=True)
+    for heading in ("solved", "by big", "big tokens", "speed", "FLOP"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("big", no_wrap=True)
+    for kind in advised(kinds, needs):
+        table.add_row(kind.name(), kind.family, *_cells(measured_table().of(kind.name())), role_of_big(kind))
+    known = measured_table()
+    for need in needs:
+        console.print(f"{need}: {MEANING[need]}")
+    console.width = max(console.width, console.measure(table).maximum)
+    console.print(table, crop=False)
+    console.print(
+        f"Measured on the bundled pair with {known.problems} problems (docs/results.md): big_only solves "
+        f"{100 * known.methods[0].accuracy:.0f} %. Other pairs differ: `speculative tune METHOD` measures on your own problems."
+    )
+
+
+def role_of_big(kind: type[Method]) -> str:
+    """Returns the abilities that a method needs of big."""
+    if "big" in kind.asks_only:
+        return "replies"
+    needs = sorted(kind.needs.get("big", ()))
+    return f"needs {', '.join(needs)}" if needs else "continues text"
+
+
+def _meets(kind: type[Method], need: Need) -> bool:
+    row = measured_table().of(kind.name())
+    if need == "no training":
+        return not kind.training and "judge" not in kind.needs
+    if need == "closed big model":
+        return not kind.needs.get("big")
+    return row is not None and row.is_equal and (need != "low latency" or row.speed is not None)
+
+
+def _rank(kind: type[Method], need: Need) -> tuple[float, ...]:
+    """Returns a key that is smaller for better methods.
+
+    Methods that are not as accurate as big alone come last.
+    """
+    row = measured_table().of(kind.name())
+    if row is None:
+        return (2, 0, 0)
+    if not row.is_equal:
+        return (1, -row.accuracy, row.big_tokens)
+    values = {"low latency": -(row.speed or 0.0), "many users at once": row.flops}
+    return (0, values.get(need, row.big_tokens), row.big_tokens)
+
+
+def _cells(row: MeasuredMethod | None) -> list[str]:
+    if row is None:
+        return ["·"] * 5
+    speed = "·" if row.speed is None else f"{row.speed:.2f}x"
+    return [f"{100 * row.accuracy:.0f} %", f"{100 * row.share_kept:.0f} %", f"{row.big_tokens:.0f}", speed, f"{row.flops:.2f}x"]

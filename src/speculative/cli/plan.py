@@ -1,0 +1,130 @@
+"""`speculative plan`: predicts methods at loads, on hardware with a profile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Group, Parameter
+from rich.table import Column, Table
+
+from speculative.cli._flags import parse_count
+from speculative.cli._output import open_console, write_json
+from speculative.cli._progress import count_progress
+from speculative.errors import UsageError
+from speculative.plan.forecast import Forecast, Scenario, check_scenario, forecasts
+from speculative.plan.layout import LAYOUTS, find_layout
+from speculative.plan.profile import load_profile
+from speculative.plan.programs import PROGRAMS, Drawn
+from speculative.plan.recorded import read_chains
+
+CHAINS = Group("Chains", sort_key=1)
+HARDWARE = Group("Hardware", sort_key=2)
+PARTS_SHOWN = 2
+"""Parts of the time in the table, the largest ones."""
+TABLE_WIDTH = 150
+"""The smallest width of the table in columns."""
+
+
+def plan(
+    method: Annotated[
+        str, Parameter(help=f"a method, or `all`: {', '.join(PROGRAMS)}; with --trace any method that is recorded there")
+    ] = "all",
+    /,
+    *,
+    profile: Annotated[str, Parameter(help="a file of `speculative profile`, or the name of a shipped profile", group=HARDWARE)] = (
+        "h200-32b-1.5b"
+    ),
+    layout: Annotated[
+        tuple[str, ...],
+        Parameter(help="; ".join(f"{name}: {one.about}" for name, one in LAYOUTS.items()), group=HARDWARE, negative=(), show_default=False),
+    ] = ("c",),
+    gpu_hour: Annotated[float | None, Parameter(help="the price of an hour of one GPU, for costs", group=HARDWARE)] = None,
+    chains: Annotated[
+        tuple[int, ...],
+        Parameter(
+            help="chains that begin at once; may be repeated [default: 1, 16, 64, 256]", group=CHAINS, negative=(), show_default=False
+        ),
+    ] = (1, 16, 64, 256),
+    trace: Annotated[
+        Path | None, Parameter(help="a trace, or a folder of traces, to replay in place of drawn chains", group=CHAINS)
+    ] = None,
+    acceptance: Annotated[float, Parameter(help="share of steps that are kept", group=CHAINS)] = Drawn().acceptance,
+    step: Annotated[int, Parameter(converter=parse_count, help="tokens of a step", group=CHAINS)] = Drawn().step,
+    length: Annotated[int, Parameter(converter=parse_count, help="tokens of a chain", group=CHAINS)] = Drawn().length,
+    prompt: Annotated[int, Parameter(converter=parse_count, help="tokens of a problem", group=CHAINS)] = Drawn().prompt,
+    big_share: Annotated[float, Parameter(help="big's share of the chunks of random_switch", group=CHAINS)] = Drawn().big_share,
+    json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
+) -> int:
+    """Predict methods at several loads: latency, tokens a second, GPU time, money.
+
+    Chains run on a virtual clock with the costs of a profile. Each method is held against big alone on as many GPUs. Predictions are held
+    against measured runs in docs/planner.md.
+    """
+    costs = load_profile(profile)
+    for name, value in (("acceptance", acceptance), ("big-share", big_share)):
+        if not 0 <= value <= 1:
+            raise UsageError(f"--{name} must be from 0 to 1, got {value:g}")
+    if gpu_hour is not None and not 0 <= gpu_hour < 1e6:
+        raise UsageError(f"--gpu-hour must be at least 0, got {gpu_hour:g}")
+    if (wrong := next((count for count in chains if not 1 <= count <= 1_000_000), None)) is not None:
+        raise UsageError(f"--chains must be from 1 to 1000000, got {wrong}")
+    for name in layout:
+        find_layout(name)
+    drawn = Drawn(length, step, acceptance, prompt, big_share=big_share)
+    scenarios = [check_scenario(one) for name in layout for count in chains for one in _scenarios(method, name, count, drawn, trace)]
+    heavy = sum(scenario.chains * scenario.drawn.length for scenario in scenarios) > 2_000_000
+    with count_progress("simulations", len(scenarios)) as advance:
+        found = forecasts(costs, scenarios, hour=gpu_hour, processes=os.cpu_count() or 1 if heavy else 1, tell=advance)
+    if json:
+        write_json([msgspec.to_builtins(one) for one in found])
+    else:
+        _show(found)
+    return 0
+
+
+def _scenarios(method: str, layout: str, count: int, drawn: Drawn, trace: Path | None) -> list[Scenario]:
+    if trace is None:
+        names = list(PROGRAMS) if method == "all" else [method]
+        return [scenario for name in names if (scenario := Scenario(name, layout, count, drawn)) and _served(scenario, method)]
+    recorded = read_chains(trace)
+    names = sorted({chain.method for chain in recorded})
+    if method not in ("all", *names):
+        raise UsageError(f"{trace} must hold chains of {method}, got {', '.join(names)}; name one of these, or `all`")
+    wanted = names if method == "all" else [method]
+    return [Scenario(name, layout, count, drawn, tuple(chain for chain in recorded if chain.method == name)) for name in wanted]
+
+
+def _served(scenario: Scenario, method: str) -> bool:
+    """Returns False for a method of `all` that the layout has no servers for."""
+    try:
+        check_scenario(scenario)
+    except UsageError:
+        if method == "all":
+            return False
+        raise
+    return True
+
+
+def _show(found: list[Forecast]) -> None:
+    columns = [Column(name, justify="right", no_wrap=True) for name in ("chains", "latency", "tokens/s", "against big", "GPU s a chain")]
+    priced = any(one.money is not None for one in found)
+    table = Table(
+        "layout",
+        Column("method", no_wrap=True),
+        *columns,
+        *([Column("money a chain", justify="right", no_wrap=True)] if priced else []),
+        Column("most of the time", no_wrap=True),
+    )
+    table.box, table.pad_edge = None, False
+    for one in found:
+        ratio = f"{one.against_big:.2f}" if one.against_big is not None else ""
+        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
+        cells += [f"{one.money:.3g}"] if one.money is not None else []
+        shown = ", ".join(f"{name} {share:.0%}" for name, share in list(one.spent.items())[:PARTS_SHOWN])
+        table.add_row(one.layout, one.method, *cells, shown)
+    console = open_console()
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(table, crop=False)

@@ -1,0 +1,91 @@
+"""Reads and writes presets: TOML files that name a method with parameters.
+
+`@FILE` stands for the method of a preset wherever a method is named on the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from speculative.errors import UsageError
+from speculative.files import read_text
+
+MARK = "@"
+"""The beginning of a file's name where a method or the value of a parameter is expected."""
+
+HINT = "`speculative tune` writes one"
+
+
+class MethodPreset(BaseModel):
+    """A method with parameters and wrappers.
+
+    `tuned` says how the parameters were chosen, for a reader.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    method: str
+    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    wrappers: list[str] = Field(default_factory=list[str], alias="with")
+    tuned: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+def is_file(spec: str) -> bool:
+    """Returns True if a spec is `@FILE`."""
+    return spec.startswith(MARK)
+
+
+def folder_of(spec: str) -> Path:
+    """Returns the folder of a preset, in which its parameters name files."""
+    return Path(spec.removeprefix(MARK)).expanduser().parent
+
+
+def read_preset(spec: str) -> MethodPreset:
+    """Reads the preset of `@FILE`.
+
+    Raises `UsageError` that names the file, the key and the value.
+    """
+    path = Path(spec.removeprefix(MARK)).expanduser()
+    if not spec.removeprefix(MARK):
+        raise UsageError(f"a preset must be named, got {spec!r}; write @FILE, {HINT}")
+    try:
+        return MethodPreset.model_validate(tomllib.loads(read_text(path, f"the preset {path}", HINT)))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the preset {path} must be TOML: {error}; {HINT}") from None
+    except ValidationError as error:
+        raise UsageError(f"the preset {path}: {'; '.join(map(_describe, error.errors()))}; {HINT}") from None
+
+
+def format_preset(method: str, params: Mapping[str, Any], tuned: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Returns the text of a preset.
+
+    Parameters and entries without a value are left out.
+    """
+    lines = [*(f"# {comment}" for comment in comments), f"method = {_toml(method)}", "", "[params]", *_entries(params)]
+    return "\n".join([*lines, "", "[tuned]", *_entries(tuned), ""])
+
+
+def _entries(values: Mapping[str, Any]) -> list[str]:
+    return [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    """Returns a value as TOML: its basic strings and numbers are those of JSON."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_entries(value))} }}"  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _describe(error: Any) -> str:
+    place, reason = ".".join(map(str, error["loc"])), str(error["msg"])
+    return f"{place}: {reason[:1].lower()}{reason[1:]}"

@@ -1,0 +1,109 @@
+"""Turns recorded traces into programs: their calls, with who waited for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from speculative.errors import SpeculativeError, UsageError
+from speculative.plan.calls import PlannedCall, Program, start, wait
+from speculative.trace.events import AnyEvent, Asked, Call, Child, Drafted
+from speculative.trace.trace import Trace
+
+
+class RecordedCall(Struct, frozen=True):
+    """One call of a trace, in tokens, with its times in seconds."""
+
+    role: str
+    prompt: int
+    tokens: int
+    cached: int
+    label: str
+    branch: int
+    began: float
+    ended: float
+
+
+class RecordedChain(Struct, frozen=True):
+    """The calls of one chain, the earliest first, and its method."""
+
+    method: str
+    calls: tuple[RecordedCall, ...]
+    kept: int
+
+    @classmethod
+    def of(cls, trace: Trace) -> RecordedChain:
+        """Reads a trace. Raises `TraceFormatError` without its beginning."""
+        started = trace.started
+        found = sorted(_calls(trace.events, [0]), key=lambda call: (call.began, call.ended))
+        spelled = ",".join(f"{name}={value}" for name, value in started.params.items() if name == "pipeline" and value != "off")
+        return cls(f"{started.method},{spelled}" if spelled else started.method, tuple(found), trace.ledger.kept)
+
+    def program(self) -> Program:
+        """Makes the same calls. Each begins when those are over that were over then.
+
+        Without any told cache hit a server counts as knowing what it was sent before.
+        """
+        tells = any(call.cached for call in self.calls)
+        planned: list[tuple[float, PlannedCall]] = []
+        seen: dict[tuple[str, int], int] = {}
+        awaited = 0
+        by_end: list[tuple[float, PlannedCall]] = []
+        for call in self.calls:
+            key = call.role, call.branch
+            known = call.cached if tells else min(seen.get(key, 0), call.prompt)
+            seen[key] = call.prompt + call.tokens
+            by_end.sort(key=lambda one: one[0])
+            while awaited < len(by_end) and by_end[awaited][0] <= call.began:
+                yield wait(by_end[awaited][1])
+                awaited += 1
+            made = PlannedCall(call.role, call.prompt, call.tokens, known, call.label, call.branch)
+            planned.append((call.ended, made))
+            by_end.append((call.ended, made))
+            yield start(made)
+        for _, made in planned:
+            yield wait(made)
+
+
+def _calls(events: Sequence[AnyEvent], branches: list[int], branch: int = 0) -> Iterator[RecordedCall]:
+    """Yields the calls of events. A child chain is a branch of its own."""
+    for event in events:
+        if isinstance(event, Child):
+            branches[0] += 1
+            yield from _calls(event.events, branches, branches[0])
+        call: Call | None = getattr(event, "call", None)
+        if call is None or not call.requests:
+            continue
+        count = max(call.requests, len(event.proposals) if isinstance(event, Drafted) else 0)
+        count = max(count, len(event.completions) if isinstance(event, Asked) else 0)
+        began = call.began if call.began or event.at <= call.seconds else max(0.0, event.at - call.seconds)
+        for place in range(count):
+            yield RecordedCall(
+                call.role,
+                max(1, call.prompt_tokens // call.requests),
+                max(1, (call.produced_tokens + place) // count),
+                call.cached_tokens // call.requests,
+                type(event).__name__.lower(),
+                branch,
+                began,
+                began + call.seconds,
+            )
+
+
+def read_chains(folder: Path) -> list[RecordedChain]:
+    """Reads all traces of a folder, also of a run folder, or one trace file.
+
+    Raises `UsageError` if it has none.
+    """
+    files = [folder] if folder.is_file() else sorted(folder.glob("traces/*.jsonl")) or sorted(folder.glob("*.jsonl"))
+    found: list[RecordedChain] = []
+    for file in files:
+        try:
+            found.append(RecordedChain.of(Trace.load(file)))
+        except OSError as error:
+            raise SpeculativeError(f"{file} cannot be read: {error.strerror}") from None
+    if not any(chain.calls for chain in found):
+        raise UsageError(f"trace {folder} must be a trace, or a folder of traces, with calls; `speculative compare --out DIR` writes some")
+    return [chain for chain in found if chain.calls]

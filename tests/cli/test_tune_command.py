@@ -1,0 +1,140 @@
+"""`speculative tune`."""
+
+import json
+import signal
+import tomllib
+
+import pytest
+from test_signals import waited_for
+
+from speculative.runs.folder import Run
+
+STORY = "Mia has {} beads. She gets 4 beads. How many beads does Mia have now?"
+SMALL = ["tune", "likelihood_verify", "--limit", 8, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Every test has a folder of its own to run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_choice_is_a_preset_that_other_commands_take(cli, here):
+    ran = cli(*SMALL, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["met"]
+    assert told["choice"] in told["candidates"]
+    assert (told["tuning_problems"], told["held_out_problems"], told["held_out"]["chains"]) == (4, 4, 4)
+    assert told["preset"] == "runs/tune-likelihood_verify/likelihood_verify.toml"
+    preset = tomllib.loads((here / told["preset"]).read_text())
+    assert preset["params"] == told["choice"]["params"]
+    assert preset["tuned"]["percentiles"] == told["choice"]["percentiles"]
+    assert "speculative tune" in (here / told["preset"]).read_text()
+    label = told["choice"]["label"]
+    spec = f"@{told['preset']}"
+    assert json.loads(cli("ask", "--method", spec, "--json").out)["params"]["threshold"] == preset["params"]["threshold"]
+    (row,) = json.loads(cli("eval", "stories", "--method", spec, "--limit", 1, "--no-controls", "--json").out)
+    assert row["label"] == label
+    (row,) = json.loads(cli("compare", "--methods", f"{spec}", "--limit", 1, "--no-controls", "--json").out)
+    assert row["label"] == label
+    assert "pipeline" in cli("ask", "--method", spec, "--help").out
+
+    again = cli(*SMALL)
+    assert again.code == 0
+    assert "0 chains were run" in again.err
+    assert f"--method {spec}" in again.out
+    assert "* threshold=" in again.out
+    assert len(Run(here / told["folder"]).provenance) == 1
+
+
+def test_a_sweep_compares_values_and_percentiles_on_all_problems(cli):
+    ran = cli("tune", "likelihood_verify", "--sweep", "threshold=-1,p10,p40", "--limit", 4, "--max-tokens", 600, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["target"], told["choice"], told["preset"], told["tuning_problems"]) == (None, None, None, 4)
+    assert sorted(one["params"]["threshold"] for one in told["candidates"])[0] == -1
+    assert [one["share_kept"] for one in told["candidates"]] == sorted(one["share_kept"] for one in told["candidates"])
+    assert all(one["percentiles"]["threshold"] >= 0 for one in told["candidates"])
+
+
+def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
+    ran = cli("tune", "random_switch", "--limit", 4, "--sweep", "big_share=0.5", "--target", "at most 1% big tokens", "--max-tokens", 600)
+    assert ran.code == 1
+    assert "big_share=0.5" in ran.out
+    assert "no setting keeps the bound 'at most 1% big tokens'" in ran.err.splitlines()[-1]
+    assert "preset" not in ran.out
+
+
+def test_your_own_problems(cli, here):
+    rows = [{"problem": STORY.format(n), "answer": str(n + 4)} for n in range(8, 12)]
+    (here / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ran = cli("tune", "likelihood_verify", "--data", "mine.jsonl", "--target", "at most 100% big tokens", "--json", "--max-tokens", 600)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["tuning_problems"] == told["held_out_problems"] == 2
+    assert {sample.task for sample in Run(here / told["folder"]).samples} == {"gsm8k"}
+
+
+def test_a_preset_can_be_tuned_further(cli, here):
+    (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nmeasure = "min"\n')
+    ran = cli("tune", "@mine.toml", "--limit", 4, "--target", "at most 100% big tokens", "--json", "--max-tokens", 600)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["choice"]["params"]["measure"] == "min"
+
+
+@pytest.mark.usefixtures("scripted")
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("argv", "told"),
+        [
+            (["likelihod_verify"], "did you mean 'likelihood_verify'"),
+            (["likelihood_verify", "--target", "fast"], "a target must have one of the forms"),
+            (["likelihood_verify", "--held-out", 1], "held-out must be above 0 and below 1"),
+            (["likelihood_verify", "--limit", 1], "at least 2 problems"),
+            (["likelihood_verify", "--sweep", "threshold"], "a sweep must be FIELD=VALUE"),
+            (["likelihood_verify", "--sweep", "treshold=1"], "did you mean 'threshold'"),
+            (["likelihood_verify", "--sweep", "threshold=1"], "threshold: '1' is not valid"),
+            (["likelihood_verify", "--sweep", "threshold=p200"], "from p0 to p100"),
+            (["likelihood_verify", "--sweep", "step_tokens=p5"], "a percentile needs recorded scores"),
+            (["likelihood_verify(threshold=x)"], "threshold: 'x' is not valid"),
+            (["vote*likelihood_verify"], "has a wrapper"),
+            (["reward_guided"], "judge"),
+            (["big_only"], "no parameter that is chosen here"),
+            (["likelihood_verify", "--task", "nothing"], "unknown task"),
+            (["likelihood_verify", "--data", "none.jsonl"], "none.jsonl"),
+            (["likelihood_verify", "--preset", "none/at/all.toml"], "cannot be written"),
+            (["@none.toml"], "none.toml"),
+        ],
+    )
+    def test_a_mistake_is_one_line(self, cli, argv, told):
+        ran = cli("tune", *argv)
+        assert ran.code in (1, 2)
+        assert told in ran.one_line()
+
+    def test_a_folder_of_other_problems_is_refused(self, cli, here):
+        assert cli("eval", "stories", "--limit", 2, "--no-controls", "--out", "there").code == 0
+        assert "other problems" in cli("tune", "likelihood_verify", "--out", "there").one_line()
+
+    def test_scores_that_do_not_differ_are_told(self, cli):
+        ran = cli("tune", "likelihood_verify", "--limit", 4)
+        assert ran.code == 2
+        assert "scores that differ" in ran.err.splitlines()[-1]
+
+
+def test_an_interrupted_command_keeps_its_chains(process, here):
+    child = process("tune", "likelihood_verify", "--limit", 4, "--chains", 1, delay=0.0005, stall=100)
+    waited_for(child, here / "begun")
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate()
+    assert child.returncode == 130
+    assert b"interrupted" in err.splitlines()[-1]
+    assert b"Traceback" not in err
+    assert len(Run(here / "runs" / "tune-likelihood_verify").samples) >= 1
+
+
+def test_the_help_teaches(cli):
+    told = " ".join(cli("tune", "--help").out.replace("│", " ").split())
+    for words in ("accuracy within 1 point of big_only", "at most 20% big tokens", "percentile", "--held-out", "@FILE"):
+        assert words in told

@@ -1,0 +1,180 @@
+"""Chains on the virtual clock."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+from profiles import examples
+
+from speculative.plan.calls import PlannedCall, Program, cancel, run, sleep, start, wait
+from speculative.plan.clock import SimulatedChain, VirtualClock
+from speculative.plan.costs import StepCosts
+from speculative.plan.layout import LAYOUTS
+from speculative.plan.profile import Profile, ServerProfile, Sharing, load_profile
+from speculative.plan.programs import PROGRAMS, Drawn
+
+SIMPLE = ServerProfile(
+    decode=((1, 10.0), (100, 10.0)), read=((1, 10.0), (100, 10.0), (200, 20.0)), call_ms=5.0, max_sequences=4, max_step_tokens=1000, block=1
+)
+PAIR = Profile(SIMPLE, structs.replace(SIMPLE, decode=((1, 1.0), (100, 1.0)), read=((1, 1.0), (1000, 1.0))))
+
+
+def timed(layout: str, *programs: Program, profile: Profile = PAIR) -> tuple[VirtualClock, list[SimulatedChain]]:
+    clock = VirtualClock(profile, LAYOUTS[layout])
+    return clock, clock.run(programs)
+
+
+def one(*calls: PlannedCall) -> Program:
+    for call in calls:
+        yield run(call)
+
+
+def test_a_call_costs_its_front_end_its_prompt_and_its_steps() -> None:
+    _, (chain,) = timed("d", one(PlannedCall("big", 50, 11)))
+    assert chain.seconds == pytest.approx(0.005 + 0.010 + 10 * 0.010)
+    assert chain.spent["big", "write", "call"] == pytest.approx(0.005)
+    assert chain.spent["big", "write", "read"] == pytest.approx(0.010)
+    assert chain.spent["big", "write", "write"] == pytest.approx(0.100)
+    assert chain.written == {"big": 11}
+
+
+def test_a_known_prefix_is_not_read_again() -> None:
+    fresh, _ = timed("d", one(PlannedCall("big", 200, 1), PlannedCall("big", 201, 1)))
+    known, _ = timed("d", one(PlannedCall("big", 200, 1), PlannedCall("big", 201, 1, known=200)))
+    assert fresh.servers["big"][0].read_tokens == 401
+    assert known.servers["big"][0].read_tokens == 201
+
+
+def test_a_full_cache_drops_the_text_that_was_used_longest_ago() -> None:
+    small = structs.replace(SIMPLE, cache_tokens=250)
+
+    def program(delay: float) -> Program:
+        yield sleep(delay)
+        yield run(PlannedCall("big", 150, 1))
+        yield sleep(10)
+        yield run(PlannedCall("big", 151, 1, known=150))
+
+    clock, _ = timed("d", program(0), program(5), profile=Profile(small, small))
+    assert clock.servers["big"][0].read_tokens == 2 * (150 + 151)
+    roomy, _ = timed("d", program(0), program(5))
+    assert roomy.servers["big"][0].read_tokens == 2 * (150 + 1)
+
+
+def test_sequences_beyond_the_batch_wait() -> None:
+    _, chains = timed("d", *(one(PlannedCall("big", 10, 101)) for _ in range(5)))
+    assert max(chain.seconds for chain in chains) > 1.9 * min(chain.seconds for chain in chains)
+
+
+def test_a_call_that_arrives_waits_for_the_current_step_only() -> None:
+    def late() -> Program:
+        yield sleep(0.0323)  # in the third step of the first chain: 5 ms of call, 10 ms of reading
+        yield run(PlannedCall("big", 10, 1))
+
+    _, (first, second) = timed("d", one(PlannedCall("big", 10, 101)), late())
+    assert first.seconds == pytest.approx(0.005 + 101 * 0.010)  # reading beside writing costs as much as a step here
+    assert second.ended == pytest.approx(0.005 + 0.010 + 0.010 * 3 + 0.010)
+
+
+def test_a_cancelled_call_frees_its_place() -> None:
+    def program() -> Program:
+        call = PlannedCall("big", 10, 1000)
+        yield start(call)
+        yield sleep(0.105)
+        yield cancel(call)
+        yield run(PlannedCall("big", 10, 1))
+
+    clock, (chain,) = timed("d", program())
+    assert chain.seconds < 0.2
+    assert clock.servers["big"][0].running == 0
+    assert 9 <= clock.servers["big"][0].written_tokens <= 11
+    assert chain.written["big"] == clock.servers["big"][0].written_tokens
+
+
+def test_servers_on_one_gpu_slow_each_other_while_both_work() -> None:
+    shared = structs.replace(PAIR, shared={"plain": Sharing(2.0, 3.0)})
+
+    def both() -> Program:
+        big, small = PlannedCall("big", 10, 100), PlannedCall("small", 10, 50)
+        yield start(big)
+        yield start(small)
+        yield wait(big)
+        yield wait(small)
+
+    apart, _ = timed("c", both(), profile=shared)
+    clock, (chain,) = timed("e", both(), profile=shared)
+    small = clock.servers["small"][0].busy
+    assert small == pytest.approx(3 * apart.servers["small"][0].busy, rel=0.05)
+    assert chain.seconds == pytest.approx(apart.now + small / 2, rel=0.05)
+
+
+@st.composite
+def call_lists(draw: st.DrawFn) -> list[tuple[str, int, int, int]]:
+    sizes = st.tuples(st.sampled_from(["big", "small"]), st.integers(1, 3000), st.integers(1, 60), st.integers(0, 3000))
+    return draw(st.lists(sizes, min_size=1, max_size=8))
+
+
+H200 = load_profile("h200-32b-1.5b")
+
+
+@given(call_lists())
+@settings(max_examples=examples(60), deadline=None)
+def test_one_chain_alone_takes_the_sum_of_its_serial_calls(sizes: list[tuple[str, int, int, int]]) -> None:
+    calls = [PlannedCall(*size) for size in sizes]
+    clock, (chain,) = timed("c", one(*calls), profile=H200)
+    assert chain.seconds == pytest.approx(sum(call.ended - call.began for call in calls))
+    assert chain.seconds == pytest.approx(sum(chain.spent.values()))
+    for call in calls:
+        assert call.began <= call.placed <= call.scheduled <= call.first <= call.ended
+        costs = StepCosts(H200.server(call.role))
+        steps = sum(costs.decode(1, call.prompt + place) for place in range(1, call.tokens))
+        assert call.ended - call.first == pytest.approx(steps, rel=1e-6)
+    assert clock.now == chain.ended
+
+
+@given(st.lists(call_lists(), min_size=1, max_size=12), st.randoms(use_true_random=False), st.sampled_from(["c", "e", "e-mps", "f"]))
+@settings(max_examples=examples(60), deadline=None)
+def test_time_never_runs_backwards_and_work_is_conserved(many: list[list[tuple[str, int, int, int]]], random: Random, layout: str) -> None:
+    calls = [[PlannedCall(*size) for size in sizes] for sizes in many]
+    clock = VirtualClock(H200, LAYOUTS[layout])
+    times: list[float] = []
+
+    def program(own: list[PlannedCall]) -> Program:
+        for call in own:
+            times.append(clock.now)
+            yield run(call)
+
+    chains = clock.run([program(own) for own in calls], [random.random() for _ in calls])
+    flat = [call for own in calls for call in own]
+    assert times == sorted(times)
+    assert all(call.began <= call.placed <= call.scheduled <= call.first <= call.ended for call in flat)
+    assert clock.live == 0
+    servers = clock.all_servers(LAYOUTS[layout])
+    assert sum(server.written_tokens for server in servers) == sum(call.tokens for call in flat)
+    read = sum(server.read_tokens for server in servers)
+    assert sum(call.prompt - min(call.known, call.prompt - 1) for call in flat) <= read <= sum(call.prompt for call in flat)
+    assert all(server.busy <= clock.now + 1e-9 and not server.running and not server.waiting for server in servers)
+    for own, chain in zip(calls, chains, strict=True):
+        assert chain.seconds == pytest.approx(sum(call.ended - call.began for call in own))
+
+
+@pytest.mark.parametrize("method", PROGRAMS)
+@pytest.mark.parametrize("chains", [1, 7])
+def test_every_drawn_method_writes_its_text(method: str, chains: int) -> None:
+    clock = VirtualClock(H200, LAYOUTS["c"])
+    drawn = Drawn(length=333, step=40)
+    for chain in clock.run(PROGRAMS[method](drawn, seed) for seed in range(chains)):
+        assert sum(chain.written.values()) >= drawn.length
+    assert all(not server.running and not server.waiting for server in clock.all_servers(LAYOUTS["c"]))
+
+
+def test_two_runs_agree() -> None:
+    walls = set[float]()
+    for _ in range(2):
+        clock = VirtualClock(H200, LAYOUTS["e-mps"])
+        clock.run(PROGRAMS["step_verify,pipeline=accept"](Drawn(length=400), seed) for seed in range(20))
+        walls.add(clock.now)
+    assert len(walls) == 1

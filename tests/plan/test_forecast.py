@@ -1,0 +1,137 @@
+"""Forecasts, recorded chains, and the command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+import speculative
+from speculative.cli import run as command
+from speculative.errors import UsageError
+from speculative.pair import Pair
+from speculative.plan.clock import VirtualClock
+from speculative.plan.forecast import Scenario, check_scenario, forecast, forecasts
+from speculative.plan.layout import LAYOUTS
+from speculative.plan.profile import load_profile
+from speculative.plan.programs import PROGRAMS, Drawn
+from speculative.plan.recorded import RecordedChain, read_chains
+from speculative.testing import ScriptedEngine
+from speculative.trace.trace import Trace
+
+H200 = load_profile("h200-32b-1.5b")
+SHORT = Drawn(length=400)
+
+
+def test_checked_steps_win_alone_and_lose_under_load() -> None:
+    alone, crowded = forecasts(H200, [Scenario("step_verify", "c", 1, SHORT), Scenario("step_verify", "c", 256, SHORT)])
+    assert alone.against_big
+    assert crowded.against_big
+    assert alone.against_big > 2
+    assert crowded.against_big < 0.6
+
+
+def test_more_chains_never_give_more_gpu_time_a_token_to_big_alone() -> None:
+    found = forecasts(H200, [Scenario("big_only", "d", count, SHORT) for count in (1, 4, 16, 64, 256)])
+    assert [one.gpu_s for one in found] == sorted((one.gpu_s for one in found), reverse=True)
+    assert all(one.against_big == 1 for one in found)
+    assert all(sum(one.spent.values()) == pytest.approx(1) for one in found)
+
+
+def test_money_is_the_price_of_all_gpus_of_the_layout() -> None:
+    found = forecast(H200, Scenario("big_only", "c", 1, SHORT), hour=3.0)
+    assert found.money == pytest.approx(found.wall_s * 2 / 3600 * 3.0)
+    assert forecast(H200, Scenario("big_only", "d", 1, SHORT), hour=3.0).money == pytest.approx(found.money / 2)
+
+
+def test_processes_change_nothing() -> None:
+    scenarios = [Scenario("step_verify", "c", count, SHORT) for count in (2, 3)]
+    assert forecasts(H200, scenarios, processes=2) == forecasts(H200, scenarios)
+
+
+def test_a_layout_without_a_server_is_refused() -> None:
+    with pytest.raises(UsageError, match="must have a server for small, got layout d"):
+        check_scenario(Scenario("step_verify", "d", 1, SHORT))
+
+
+def recorded(tmp_path: Path, method: str, **params: object) -> Path:
+    text = "One.\n\nTwo.\n\nThree is here.\n\nFour.</think>\n\nThe answer is \\boxed{4}."
+    pair = Pair(ScriptedEngine(text), ScriptedEngine(text))
+    (tmp_path / "traces").mkdir(exist_ok=True)
+    result = speculative.solve("How many?", method=method, pair=pair, **params)
+    path = tmp_path / "traces" / f"{method}.jsonl"
+    result.trace.save(path)
+    return path
+
+
+@pytest.mark.parametrize("method", ["big_only", "step_verify", "likelihood_verify", "cascade", "random_switch", "best_step"])
+def test_a_recorded_chain_makes_its_calls(tmp_path: Path, method: str) -> None:
+    path = recorded(tmp_path, method)
+    (chain,) = read_chains(path)
+    usage = Trace.load(path).usage()
+    clock = VirtualClock(H200, LAYOUTS["c"])
+    (done,) = clock.run([chain.program()])
+    assert done.seconds > 0
+    for role, cost in usage.items():
+        made = [call for call in chain.calls if call.role == role]
+        assert len(made) >= cost.requests
+        assert sum(call.tokens for call in made) >= cost.produced_tokens
+        assert done.written.get(role, 0) == sum(call.tokens for call in made)
+
+
+def test_calls_that_overlapped_overlap_again() -> None:
+    calls = [("small", 0.0, 1.0), ("small", 1.0, 2.0), ("big", 1.0, 3.0), ("small", 3.0, 4.0)]
+    from speculative.plan.recorded import RecordedCall
+
+    made = tuple(RecordedCall(role, 10, 20, 0, "write", 0, began, ended) for role, began, ended in calls)
+    clock = VirtualClock(H200, LAYOUTS["c"])
+    (chain,) = clock.run([RecordedChain("any", made, 80).program()])
+    big, small = (sum(seconds for key, seconds in chain.spent.items() if key[0] == role) for role in ("big", "small"))
+    assert chain.seconds == pytest.approx(small / 3 * 2 + big)  # the second call of small runs beside that of big
+
+
+def test_the_command_prints_each_method_at_each_load(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["plan", "--length", "200", "--chains", "1", "--chains", "4", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["method"], row["chains"]) for row in rows] == [(name, count) for count in (1, 4) for name in PROGRAMS]
+    assert command(["plan", "step_verify", "--length", "200", "--gpu-hour", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "money a chain" in shown
+    assert all(f" {count} " in shown for count in (1, 16, 64, 256))
+
+
+def test_the_command_replays_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded(tmp_path, "step_verify")
+    recorded(tmp_path, "big_only")
+    assert command(["plan", "all", "--trace", str(tmp_path), "--chains", "5", "--json"]) == 0
+    assert [row["method"] for row in json.loads(capsys.readouterr().out)] == ["big_only", "step_verify"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["nonsense"], "unknown method to draw 'nonsense'"),
+        (["--profile", "nothing"], "profile nothing cannot be read"),
+        (["--layout", "z"], "layout must be one of"),
+        (["step_verify", "--layout", "a"], "must have a server for small"),
+        (["--acceptance", "2"], "--acceptance must be from 0 to 1, got 2"),
+        (["--chains", "0"], "--chains must be from 1"),
+        (["--gpu-hour", "-1"], "--gpu-hour must be at least 0"),
+        (["--trace", "nowhere"], "trace nowhere must be a trace"),
+        (["--length", "0"], "must be at least 1, got 0"),
+    ],
+)
+def test_bad_flags_are_one_line(flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["plan", *flags]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert "Traceback" not in told
+
+
+def test_a_forecast_runs_beside_an_event_loop() -> None:
+    async def work() -> float:
+        return (await asyncio.to_thread(forecast, H200, Scenario("big_only", "d", 1, SHORT))).tokens_s
+
+    assert asyncio.run(work()) > 0

@@ -1,0 +1,39 @@
+"""A raw completion is one text in which nothing that a model wrote is lost, markers included."""
+
+import json
+
+import pytest
+from serving import pair, serving
+
+OPEN = "<|im_start|>assistant\n<think>\n"
+BARE = "<|im_start|>assistant\n"
+
+
+def completion(script, prompt, stream, **settings):
+    """The text of a completion, streamed or whole, and its report."""
+    body = {"model": "speculative/big_only", "prompt": prompt, "max_tokens": 400, "stream": stream, **settings}
+    with serving(pair(script)) as served:
+        reply = served.post("/v1/completions", body)
+    assert reply.status_code == 200
+    if not stream:
+        choice = reply.json()["choices"][0]
+        return choice["text"], choice["finish_reason"]
+    chunks = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    return "".join(choice["text"] for choice in choices), choices[-1]["finish_reason"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("prompt", "replies", "text"),
+    [
+        (OPEN, ["Hm.</think>", "Yes.<|im_end|>"], "Hm.\n</think>\n\nYes."),
+        (OPEN, ["Hm.</think>", "Close with </think>", ".<|im_end|>"], "Hm.\n</think>\n\nClose with </think>."),
+        (OPEN, ["Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
+        (OPEN, ["Hm, <think> so.</think>", "Yes.<|im_end|>"], "Hm, <think> so.\n</think>\n\nYes."),
+        (BARE, ["<think>Hm.</think>", "Yes.<|im_end|>"], "<think>Hm.\n</think>\n\nYes."),
+        (BARE, ["<think>Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "<think>Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
+    ],
+)
+def test_thinking_and_answer_are_in_the_order_in_which_they_were_written(prompt, replies, text, stream):
+    assert completion(replies, prompt, stream) == (text, "stop")
