@@ -79,8 +79,8 @@ class ServerFlags:
 
 
 SPEC = (
-    "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
-    "or a GGUF file, local or on the hub (starts llama.cpp)"
+    "bundled:big, bundled:tunnel-big (for harder problems), the address of a server (repeat the flag for replicas), "
+    "a model's hub name or folder (starts vLLM), or a GGUF file, local or on the hub (starts llama.cpp)"
 )
 
 ENGINES = Group("Engines", sort_key=4)
@@ -101,6 +101,11 @@ class EngineFlags(ServerFlags):
     def bundled(self) -> bool:
         """True if one of the models ships with the library."""
         return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
+
+    @property
+    def tunnel(self) -> bool:
+        """True if one of the models is of the harder bundled pair."""
+        return any(spec.startswith("bundled:tunnel-") for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:
