@@ -67,6 +67,25 @@ def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
     assert "preset" not in ran.out
 
 
+def test_a_method_by_its_path_has_no_preset(cli, here):
+    (here / "mine.py").write_text(
+        'from speculative.methods.likelihood_verify import LikelihoodVerify\n\n\nclass Mine(LikelihoodVerify):\n    """Mine."""\n'
+    )
+    argv = ["tune", "./mine.py:Mine", "--limit", 4, "--target", "at most 100% big tokens", "--max-tokens", 600]
+    ran = cli(*argv)
+    assert ran.code == 0, ran.err
+    assert "./mine.py:Mine(threshold=" in ran.out
+    assert "preset" not in ran.out
+    assert "leave out --preset" in cli(*argv, "--preset", "mine.toml").one_line()
+
+
+def test_a_grid_takes_presets(cli, here):
+    (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nthreshold = -0.3\n')
+    (here / "grid.yaml").write_text('tasks: [stories]\nmethods: ["@mine.toml", {method: "@mine.toml", measure: [min]}]\nlimit: 1\n')
+    rows = json.loads(cli("eval", "grid.yaml", "--no-controls", "--json").out)
+    assert [row["label"] for row in rows] == ["likelihood_verify(threshold=-0.3)", "likelihood_verify(threshold=-0.3, measure=min)"]
+
+
 def test_your_own_problems(cli, here):
     rows = [{"problem": STORY.format(n), "answer": str(n + 4)} for n in range(8, 12)]
     (here / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))

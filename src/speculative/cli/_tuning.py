@@ -114,7 +114,8 @@ def show_choice(choice: Choice, plan: TunePlan, preset: Path | None, folder: Pat
             console.print(f"\n{best} on {len(plan.held_out)} held-out problems:", soft_wrap=True)
             console.print(f"  {_line(choice.held_out)}", soft_wrap=True)
             console.print(f"  big_only: {_solved(choice.held_out_baseline)}")
-            console.print(f"preset: --method @{preset}", soft_wrap=True)
+            if preset:
+                console.print(f"preset: --method @{preset}", soft_wrap=True)
     sys.stderr.write(f"samples and traces: {folder} ({choice.run} chains were run, {choice.replayed} taken over)\n")
     if plan.target and choice.held_out and plan.target.gap(choice.held_out):
         note(f"the held-out problems miss the bound {plan.target.text!r}; more problems (--limit) choose more reliably")
