@@ -7,7 +7,11 @@ import tomllib
 import pytest
 from test_signals import waited_for
 
+from speculative.cli.serve import _with_preset
+from speculative.errors import UsageError
 from speculative.runs.folder import Run
+from speculative.serve.request import RequestReader
+from speculative.settings import Settings
 
 STORY = "Mia has {} beads. She gets 4 beads. How many beads does Mia have now?"
 SMALL = ["tune", "likelihood_verify", "--limit", 8, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
@@ -77,6 +81,20 @@ def test_a_method_by_its_path_has_no_preset(cli, here):
     assert "./mine.py:Mine(threshold=" in ran.out
     assert "preset" not in ran.out
     assert "leave out --preset" in cli(*argv, "--preset", "mine.toml").one_line()
+
+
+@pytest.mark.parametrize(("file", "model"), [("mine.toml", "mine"), ("chunk_gate.toml", "chunk_gate-preset")])
+def test_serve_takes_a_preset(here, file, model):
+    (here / "known.txt").write_text("2; 3\n")
+    (here / file).write_text('method = "chunk_gate"\nwith = ["early_exit"]\n[params]\nchunk = 9\ncalibration = "@known.txt"\n')
+    settings = _with_preset(Settings(method=f"@{file}"))
+    assert settings.method == model
+    assert settings.presets[model].build().inner.calibration == "2; 3"
+    assert RequestReader(settings).default.method == "chunk_gate"
+    for wrong, told in [("@none.toml", "none.toml"), ("@known.txt", "must be TOML")]:
+        with pytest.raises(UsageError, match=told):
+            _with_preset(Settings(method=wrong))
+    assert _with_preset(Settings(method="big_only")).method == "big_only"
 
 
 def test_a_grid_takes_presets(cli, here):
