@@ -25,8 +25,8 @@ from speculative.stats.cost import View
 from speculative.stats.prices import Prices
 
 BASELINE = "big_only"
-FIRST_PART = 4
-"""Many candidates are first run on one of so many parts of the tuning problems."""
+LEAST_PART = 10
+"""The fewest problems on which many candidates are first run."""
 
 SHARE_STEP = 0.05
 """The width of a range of big's shares; the first part keeps the most accurate candidates of each range."""
@@ -155,7 +155,7 @@ class Tuner:
         if not candidates:
             raise UsageError(f"{plan.method} must have scores that differ, got none on these problems; name values with --sweep")
         if plan.target and len(candidates) > plan.candidates:
-            part = plan.tuning[: -(-len(plan.tuning) // FIRST_PART)]
+            part = plan.tuning[: max(LEAST_PART, -(-len(plan.tuning) * plan.candidates // len(candidates)))]  # as many chains as later
             candidates = spread_over_shares(await self._measure(runner, candidates, part, "first part"), plan.candidates)
         found = await self._measure(runner, candidates, plan.tuning, "candidates")
         if plan.target and not plan.sweeps:
