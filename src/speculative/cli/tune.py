@@ -75,6 +75,8 @@ def tune(
     The problems are split. The method runs on the tuning problems with values between the scores that it recorded, and the best
     setting within the bound is run on the held-out ones, beside big_only. A chain is not run again for a value that changes no decision.
     `ask`, `eval`, `compare` and `serve` take the preset as `--method @FILE`. The default problems and pair are the bundled ones.
+
+    For example: speculative tune likelihood_verify --target "at most 20% big tokens"
     """
     if not 0 < held_out < 1:
         raise UsageError(f"held-out must be above 0 and below 1, got {held_out}; 0.5 holds out half of the problems")

@@ -185,7 +185,7 @@ class Tuner:
         known = [field for field in self._kind.model_fields if field != "inner"]
         if unknown := next((field for field in plan.sweeps if field not in known), None):
             raise UnknownNameError(f"parameter of {self._kind.name()}", unknown, known)
-        scored = {tunable.field for tunable in self._with_probe(plan.params).tunables() if tunable.scores}
+        scored = {tunable.field for tunable in self._with_probe(plan.params).tunables() if tunable.big_if}
         for field, values in plan.sweeps.items():
             for value in values:
                 if percentile_of(value) is None:
@@ -224,12 +224,12 @@ class Tuner:
         chosen += [tunable for tunable in known.values() if not tunable.shapes and self._is_free(tunable)]
         by_hand = {field for field, values in swept.items() if not any(percentile_of(value) is not None for value in values)}
         scores: dict[str, list[float]] = {}
-        if self._kind.fitted is not Method.fitted or any(tunable.scores and tunable.field not in by_hand for tunable in chosen):
+        if self._kind.fitted is not Method.fitted or any(tunable.big_if and tunable.field not in by_hand for tunable in chosen):
             probe = make_contender(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
             runs = [Scored(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
-            scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.scores]
+            scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.big_if]
             scores = {one.field: [score for run in runs for score in (one.scores or judged)(run.trace)] for one in scored}
         return CandidateGroup(plan.method, base, combination, chosen, swept, scores)
 
@@ -299,7 +299,7 @@ class CandidateGroup(Struct, frozen=True):
             return []
         found: dict[str, Candidate] = {}
         for tunable in self.tunables:
-            values = self._values(tunable) if tunable.scores and tunable.field not in self.swept else []
+            values = self._values(tunable) if tunable.big_if and tunable.field not in self.swept else []
             if best.params[tunable.field] not in values:
                 continue
             place = values.index(best.params[tunable.field])
@@ -321,9 +321,9 @@ class CandidateGroup(Struct, frozen=True):
     def _values(self, tunable: Tunable) -> list[Any]:
         scores = self.scores.get(tunable.field, [])
         if tunable.field in self.swept:
-            numbers = [(value, percentile_of(value) if tunable.scores else None) for value in self.swept[tunable.field]]
+            numbers = [(value, percentile_of(value) if tunable.big_if else None) for value in self.swept[tunable.field]]
             return [value if number is None else value_at(scores, number) for value, number in numbers]
-        if not tunable.scores:
+        if not tunable.big_if:
             return list(tunable.values)
         found = [threshold_at(tunable, scores, share) for share in tunable.shares] if scores else []
         return list(dict.fromkeys(value for value in found if value is not None))
