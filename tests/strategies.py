@@ -193,6 +193,14 @@ POLICIES |= {
 }
 PIPELINES = st.fixed_dictionaries({"pipeline": st.sampled_from(["accept", "both"]), "step_tokens": st.integers(1, 40)})
 CONCURRENT: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "auto": st.fixed_dictionaries(
+        {
+            "optimize": st.sampled_from(["latency", "throughput"]),
+            "check": st.sampled_from(["ask", "score"]),
+            "allow": st.sampled_from(["checked", "small"]),
+            "step_tokens": st.integers(1, 40),
+        }
+    ),
     "likelihood_verify": PIPELINES,
     "lookahead": st.fixed_dictionaries(
         {"depth": st.integers(1, 4), "step_tokens": st.integers(1, 40), "same": st.sampled_from(["exact", "big"])}

@@ -12,6 +12,7 @@ from speculative.evaluate.problems import problems
 from speculative.runner import bundled_pair
 
 METHODS: dict[str, dict[str, Any]] = {
+    "auto": {"check": "score", "threshold": -3.0},
     "best_step": {},
     "cascade": {"samples": 2},
     "chunk_gate": {"chunk": 30},

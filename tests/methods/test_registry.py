@@ -77,6 +77,7 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "definition",
         "errors",
         "families",
+        "driving",
         "judging",
         "mixture",
         "policy_fit",

@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
+from functools import lru_cache
+from types import CodeType, TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from speculative._authors import is_authors, line_of
@@ -113,14 +114,24 @@ def _watch_loop(loop: asyncio.AbstractEventLoop) -> None:
 
     def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
         tasks = _STARTED.get()
-        authors = tasks is not None and inspect.iscoroutine(work) and is_authors(work.cr_code.co_filename)
-        task = make(loop, AuthorCoroutine(work) if authors else work, **options)
-        if tasks is not None and (authors or isinstance(work, VerbCall)):
-            tasks.append(task)
+        if tasks is None:
+            return make(loop, work, **options)
+        if inspect.iscoroutine(work):
+            if not _in_authors_file(work.cr_code):  # as the library's own, one for each call to an engine
+                return make(loop, work, **options)
+            work = AuthorCoroutine(work)
+        elif not isinstance(work, VerbCall):
+            return make(loop, work, **options)
+        tasks.append(task := make(loop, work, **options))
         return task
 
     factory.of_chain = True  # type: ignore[attr-defined]
     loop.set_task_factory(factory)
+
+
+@lru_cache(1024)
+def _in_authors_file(code: CodeType) -> bool:
+    return is_authors(code.co_filename)
 
 
 def _plain_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:

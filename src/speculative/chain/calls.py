@@ -68,16 +68,14 @@ class EngineCalls:
         """Returns the log-probabilities of the continuations' tokens, and the cost."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
-        for prefix, ids in zip(prefixes, continuations, strict=True):
-            self.memory.add(role, (*prefix, *ids))
+        for entry, prefix, ids in zip(meter.seen.entries, prefixes, continuations, strict=True):
+            self.memory.extend(role, entry, (*prefix, *ids))
         return scores, meter.cost
 
     async def reward(self, role: str, engine: RewardEngine, texts: Sequence[Ids], seed: int) -> tuple[list[float], Call]:
         """Returns the rewards of the texts, and the cost of the call."""
         with CallMeter(self, role, "reward", seed, texts) as meter, TypedErrors(engine):
             rewards = await engine.reward(texts, key=self.key, stats=meter.stats)
-        for text in texts:
-            self.memory.add(role, tuple(text))
         return rewards, meter.cost
 
     async def close(self) -> None:
@@ -119,7 +117,7 @@ class CallMeter:
             raise ChainStateError(f"{self._verb}: the chain is over; await all work before the method returns")
         self._start, self._task = time.perf_counter(), asyncio.current_task()
         self._calls.running.add(self._task)
-        self._seen = self._calls.memory.begin(self._role, self._prefixes)
+        self.seen = self._calls.memory.begin(self._role, self._prefixes)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -145,7 +143,7 @@ class CallMeter:
             produced_tokens=stats.produced_tokens,
             scored_tokens=stats.scored_tokens,
             seconds=round(time.perf_counter() - self._start, 6),
-            shared_cache_tokens=max(0, stats.cached_tokens - self._seen - again),
+            shared_cache_tokens=max(0, stats.cached_tokens - self.seen.tokens - again),
             began=round(self._start - self._calls.started_at, 6),
         )
 
@@ -228,7 +226,8 @@ class EngineCall:
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
-            self._calls.memory.add(self.role, (*self.prefixes[place // self.decoding.n], *_computed(completion)))
+            prefix = place // self.decoding.n
+            self._calls.memory.extend(self.role, meter.seen.entries[prefix], (*self.prefixes[prefix], *_computed(completion)))
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):

@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 Ids = Sequence[int]
 
 KEPT = 64
 """Sequences that are kept for a role; the oldest is forgotten first. One that goes on from another takes its place."""
+
+
+class SeenPrefixes(Struct, frozen=True, gc=False):
+    """The prefixes of one call.
+
+    `tokens` counts those that the role's engine has seen before. `entries` are the places at which the prefixes are remembered.
+    """
+
+    tokens: int
+    entries: tuple[int, ...]
 
 
 class PrefixMemory:
@@ -19,64 +31,58 @@ class PrefixMemory:
     def __init__(self) -> None:
         self._known: dict[str, Sequences] = {}
 
-    def begin(self, role: str, prefixes: Sequence[Ids]) -> int:
+    def begin(self, role: str, prefixes: Sequence[Ids]) -> SeenPrefixes:
         """Counts the prefix tokens that the role's engine has seen from this chain.
 
         It remembers the prefixes. A later prefix of the same call may share its beginning with an earlier one. The last token of a prefix
         never counts: an engine computes it again to have something to go on from.
         """
-        known, seen = self._known.setdefault(role, Sequences()), 0
+        known, seen, entries = self._known.setdefault(role, Sequences()), 0, list[int]()
         for prefix in map(tuple, prefixes):
-            seen += min(known.shared(prefix), max(0, len(prefix) - 1))
-            known.add(prefix)
-        return seen
+            shared, passed = known.shared(prefix)
+            seen += min(shared, max(0, len(prefix) - 1))
+            entries.append(known.add(prefix, passed))
+        return SeenPrefixes(seen, tuple(entries))
 
-    def add(self, role: str, ids: tuple[int, ...]) -> None:
-        """Remembers a whole sequence: a prefix, or one with what followed it."""
-        self._known.setdefault(role, Sequences()).add(ids)
+    def extend(self, role: str, entry: int, ids: tuple[int, ...]) -> None:
+        """Remembers a prefix of `begin` together with what followed it."""
+        self._known[role].add(ids, (entry,))
 
 
 class Sequences:
-    """Keeps the last `KEPT` sequences.
-
-    They are found by their length and their last token, so that most need no comparison.
-    """
+    """Keeps the last `KEPT` sequences."""
 
     def __init__(self) -> None:
         self._all: dict[int, tuple[int, ...]] = {}
-        self._by_end: dict[int, dict[int, list[int]]] = {}
         self._added = 0
 
-    def add(self, ids: tuple[int, ...]) -> None:
-        """Adds a sequence in place of those that it goes on from."""
-        if not ids:
-            return
-        for size, ends in list(self._by_end.items()):
-            if size <= len(ids):
-                for number in [number for number in ends.get(ids[size - 1], ()) if self._all[number] == ids[:size]]:
-                    self._remove(number)
+    def add(self, ids: tuple[int, ...], passed: Sequence[int]) -> int:
+        """Adds a sequence in place of those that it goes on from.
+
+        Returns its place.
+        """
+        for place in passed:
+            self._all.pop(place, None)
         self._added += 1
         self._all[self._added] = ids
-        self._by_end.setdefault(len(ids), {}).setdefault(ids[-1], []).append(self._added)
         if len(self._all) > KEPT:
-            self._remove(next(iter(self._all)))
+            del self._all[next(iter(self._all))]
+        return self._added
 
-    def shared(self, ids: tuple[int, ...]) -> int:
-        """Returns the length of the longest beginning that a sequence has, too."""
-        longest, size = 0, len(ids)
-        for other in reversed(self._all.values()):
-            if longest < size and longest < len(other) and ids[longest] == other[longest]:
-                longest = max(longest, _common(ids, other))
-        return longest
+    def shared(self, ids: tuple[int, ...]) -> tuple[int, list[int]]:
+        """Returns the length of the longest beginning that a sequence has, too.
 
-    def _remove(self, number: int) -> None:
-        ids = self._all.pop(number)
-        ends = self._by_end[len(ids)]
-        ends[ids[-1]].remove(number)
-        if not ends[ids[-1]]:
-            del ends[ids[-1]]
-        if not ends:
-            del self._by_end[len(ids)]
+        With it go the places of the sequences that are beginnings themselves, as far as they were compared.
+        """
+        longest, passed, size = 0, list[int](), len(ids)
+        for place, other in reversed(self._all.items()):
+            length = len(other)
+            if longest < size and longest < length and ids[longest] == other[longest]:
+                common = _common(ids, other)
+                longest = max(longest, common)
+                if common == length:
+                    passed.append(place)
+        return longest, passed
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:

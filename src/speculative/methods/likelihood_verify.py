@@ -39,8 +39,8 @@ class LikelihoodVerify(Method):
         return (Tunable("threshold", "below", judged),)
 
     async def think(self, chain: Chain) -> None:
-        options = {"first_big_steps": self.first_big_steps, "step_tokens": self.step_tokens}
-        await verify_steps(chain, self._judge, pipeline=self.pipeline, **options)
+        first, tokens = self.first_big_steps, self.step_tokens
+        await verify_steps(chain, self._judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         score = await (mean_score if self.measure == "mean" else min_score)(chain, step)

@@ -35,8 +35,19 @@ def explain(judgement: Judgement | None) -> str:
     return f"the score {judgement.score:.3g} is below {judgement.threshold or 0.0:.3g}"
 
 
+def always() -> bool:
+    """Returns True: nothing but the end of the thinking ends the loop."""
+    return True
+
+
 async def verify_steps(
-    chain: Chain, judge: Judge, *, pipeline: Pipeline = "off", first_big_steps: int = 0, step_tokens: int | None = None
+    chain: Chain,
+    judge: Judge,
+    *,
+    pipeline: Pipeline = "off",
+    first_big_steps: int = 0,
+    step_tokens: int | None = None,
+    proceed: Callable[[], bool] = always,
 ) -> None:
     """Writes the thinking from steps of small, and of big where those do not pass.
 
@@ -49,6 +60,7 @@ async def verify_steps(
         pipeline: The work that goes on meanwhile.
         first_big_steps: Steps that big writes at the beginning.
         step_tokens: The most tokens of a step.
+        proceed: Is asked before each step but the first. With False the loop ends, and a step that is drafted already is rejected.
     """
     for _ in range(first_big_steps):
         if chain.thinking:
@@ -59,7 +71,13 @@ async def verify_steps(
             return group.create_task(chain.draft(role, after=after, stop=STEP, max_tokens=step_tokens))
 
         step: Draft | None = None
+        begun = False
         while chain.thinking:
+            if begun and not proceed():
+                if step:
+                    chain.reject(step, "the method goes on in another way")
+                break
+            begun = True
             step = step or await start("small")
             if is_bare(step.text):
                 await chain.accept(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Literal
 
-Operation = Literal["run", "start", "wait", "cancel", "sleep", "place"]
+Operation = Literal["run", "start", "wait", "cancel", "sleep", "keep"]
 
 
 class PlannedCall:
@@ -18,14 +18,28 @@ class PlannedCall:
         known: Leading tokens of the prompt that the server has seen before in this text.
         label: Its purpose, such as `draft` or `judge`.
         branch: Distinguishes texts of one chain that go on side by side.
+        goes_on: It is the rest of a stream that did not end, so it reaches the server at once.
+        room: Tokens that may follow the prompt, for which the cache must have room.
     """
 
     __slots__ = (
-        "began", "branch", "cancelled", "chain", "done", "ended", "first", "known", "label", "left", "pinned", "placed", "prompt", "role",
-        "scheduled", "server", "tokens", "waiter", "written",
-    )  # fmt: skip
+        *("began", "branch", "cancelled", "chain", "done", "ended", "first", "goes_on", "known", "label", "left", "pinned", "placed"),
+        *("prompt", "role", "room", "scheduled", "server", "tokens", "waiter", "written"),
+    )
 
-    def __init__(self, role: str, prompt: int, tokens: int, known: int = 0, label: str = "write", branch: int = 0) -> None:
+    def __init__(
+        self,
+        role: str,
+        prompt: int,
+        tokens: int,
+        known: int = 0,
+        label: str = "write",
+        branch: int = 0,
+        *,
+        goes_on: bool = False,
+        room: int = 0,
+    ) -> None:
+        self.goes_on, self.room = goes_on, max(1, tokens, room)
         self.role, self.prompt, self.tokens, self.known, self.label, self.branch = role, prompt, max(1, tokens), known, label, branch
         self.began = self.placed = self.scheduled = self.first = self.ended = 0.0
         self.left = -1
@@ -39,7 +53,7 @@ class PlannedCall:
 
 
 Action = tuple[Operation, Any]
-"""Runs, starts, awaits or cancels a call, or sleeps for seconds."""
+"""Runs, starts, awaits or cancels a call, sleeps for seconds, or tells tokens that are kept."""
 
 Program = Generator[Action, Any, None]
 """Yields the actions of one chain, in order."""

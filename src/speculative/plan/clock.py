@@ -17,14 +17,15 @@ PARTS = ("call", "queue", "read", "write")
 class SimulatedChain:
     """One chain: its program, and the times of its calls.
 
-    `spent`: seconds by role, label and part of a call.
+    `spent`: seconds by role, label and part of a call. `kept`: the tokens of its text, where its program tells them as they come.
     """
 
-    __slots__ = ("began", "ended", "number", "program", "spent", "written")
+    __slots__ = ("began", "ended", "kept", "number", "program", "spent", "written")
 
     def __init__(self, number: int, program: Program) -> None:
         self.number, self.program = number, program
         self.began = self.ended = 0.0
+        self.kept = 0
         self.written: dict[str, int] = {}
         self.spent: dict[tuple[str, str, str], float] = {}
 
@@ -51,6 +52,8 @@ class VirtualClock:
         self.events = 0
         self.live = 0
         """Chains that have begun and not ended."""
+        self.kept = 0
+        """Tokens that programs have told to be kept."""
         self.servers: dict[str, list[SimulatedServer]] = {}
         self._queue: list[tuple[float, int, int, object, object]] = []
         self._number = 0
@@ -73,12 +76,23 @@ class VirtualClock:
             numbers[role] += 1
         return found
 
-    def run(self, programs: Iterable[Program], arrivals: Sequence[float] | None = None) -> list[SimulatedChain]:
-        """Runs all chains to their end. `arrivals`: when each begins, in seconds."""
+    def run(
+        self, programs: Iterable[Program], arrivals: Sequence[float] | None = None, *, warm: int = 0, enough: int | None = None
+    ) -> list[SimulatedChain]:
+        """Runs all chains to their end.
+
+        Args:
+            programs: the program of each chain.
+            arrivals: when each begins, in seconds.
+            warm: tokens of each chain's prompt that all servers have read before.
+            enough: stop when the chains have told this number of kept tokens together.
+        """
         chains = [SimulatedChain(number, program) for number, program in enumerate(programs)]
         for place, chain in enumerate(chains):
             self._push(arrivals[place] if arrivals else 0.0, 0, chain, None)
-        while self._queue:
+            for replicas in self.servers.values() if warm else ():
+                replicas[place % len(replicas)].remember(chain, warm)
+        while self._queue and (enough is None or self.kept < enough):
             time, _, kind, one, other = heappop(self._queue)
             self.now = max(self.now, time)
             self.events += 1
@@ -87,6 +101,7 @@ class VirtualClock:
                 assert isinstance(other, int)
                 for call in one.end_run(self.now, other):
                     self._finish(call)
+                one.go_on(self.now)
             elif kind == 1:
                 assert isinstance(one, SimulatedServer)
                 assert isinstance(other, PlannedCall)
@@ -128,7 +143,10 @@ class VirtualClock:
             if operation == "sleep":
                 self._push(self.now + what, 0, chain, "woken")
                 return
-            if operation == "cancel":
+            if operation == "keep":
+                chain.kept += what
+                self.kept += what
+            elif operation == "cancel":
                 self._cancel(what)
             elif operation in ("run", "wait") and not what.done:
                 what.waiter = chain
@@ -138,7 +156,10 @@ class VirtualClock:
         replicas = self.servers.get(call.role) or next(iter(self.servers.values()))
         call.chain, call.began = chain, self.now
         call.server = server = replicas[chain.number % len(replicas)]
-        self._push(server.accept(call, self.now), 1, server, call)
+        if call.goes_on:
+            server.arrive(call, self.now)
+        else:
+            self._push(server.accept(call, self.now), 1, server, call)
 
     def _cancel(self, call: PlannedCall) -> None:
         if call.done or call.cancelled:

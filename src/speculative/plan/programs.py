@@ -56,12 +56,12 @@ class Text:
         self.size = prompt
         self.seen: dict[str, int] = {}
 
-    def call(self, role: str, tokens: int, *, extra: int = 0, label: str = "write") -> PlannedCall:
+    def call(self, role: str, tokens: int, *, extra: int = 0, label: str = "write", goes_on: bool = False, room: int = 0) -> PlannedCall:
         """Makes a call with the text as its prompt.
 
         `extra`: tokens behind the text that are not kept, or not yet.
         """
-        return PlannedCall(role, self.size + extra, tokens, self.seen.get(role, 0), label)
+        return PlannedCall(role, self.size + extra, tokens, self.seen.get(role, 0), label, goes_on=goes_on, room=room)
 
     def keep(self, tokens: int, *roles: str) -> None:
         """Adds tokens to the text. The servers of `roles` have read all of it."""

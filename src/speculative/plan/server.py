@@ -43,6 +43,10 @@ class SimulatedServer:
         self._began: float = 0.0
         self._step: float = 0.0
         self._planned = 0
+        self._between = False
+        self._ended: dict[tuple[int, int], PlannedCall] = {}
+        self._going: list[PlannedCall] = []
+        """Calls that ended with the last step, and streams that go on with the next one."""
         self._reads: list[PlannedCall] | None = None
         """The calls whose prompt ends with the current step; None while it only writes."""
         self._chunk = 0
@@ -75,7 +79,13 @@ class SimulatedServer:
     def arrive(self, call: PlannedCall, now: float) -> None:
         """Puts a call into the queue."""
         call.placed = now
-        self._waiting.append(call)
+        if call.goes_on and (before := self._ended.pop((id(call.chain), call.branch), None)):
+            call.pinned, call.left, call.scheduled = before.pinned, 0, now  # its stream never stopped: it only writes
+            self._going.append(call)
+        else:
+            self._waiting.append(call)
+        if self._between:
+            return
         if not self.working:
             self._begin(now)
             for other in self.neighbours:
@@ -106,7 +116,10 @@ class SimulatedServer:
     # ---- steps ------------------------------------------------------------------------------------------------------
 
     def end_run(self, now: float, version: int) -> list[PlannedCall]:
-        """Ends the current run of steps, begins the next, and returns finished calls."""
+        """Ends the current run of steps and returns finished calls.
+
+        The next run begins with `go_on`, so that calls which go on at once are in it.
+        """
         if version != self._version or not self._planned:
             return []
         done = self._planned
@@ -126,13 +139,23 @@ class SimulatedServer:
             _, _, call = heappop(self._running)
             call.written, call.ended, call.done = call.tokens, now, True
             self._context -= call.prompt + call.tokens
-            self._unpin(call, call.prompt + call.tokens)
             ended.append(call)
+        self._between = True
+        self._ended = {(id(call.chain), call.branch): call for call in ended}
+        return ended
+
+    def go_on(self, now: float) -> None:
+        """Begins the next run after `end_run`."""
+        if not self._between:
+            return
+        self._between = False
+        for call in self._ended.values():
+            self._unpin(call, call.prompt + call.tokens)
+        self._ended = {}
         self._begin(now)
         if not self.working:
             for other in self.neighbours:
                 other.cut(now)
-        return ended
 
     def cut(self, now: float) -> None:
         """Ends the current run with the step that is under way, if it only writes."""
@@ -146,11 +169,14 @@ class SimulatedServer:
         """Plans the next run."""
         factor = self.factor if any(other.working for other in self.neighbours) else 1.0
         sequences = len(self._running)
-        reads, new, pairs = self._admit(sequences, now)
+        going, self._going = self._going, []
+        writing = sequences + len(going)
+        reads, new, pairs = self._admit(writing, now)
         self._began = now
-        if new:
-            self._reads, self._chunk, self._planned = reads, new, 1
-            self._step = factor * self.costs.mixed(sequences, self._context, new, pairs)
+        if going or new:
+            self._reads, self._chunk, self._planned = [*going, *reads], new, 1
+            context = self._context + sum(call.prompt for call in going)
+            self._step = factor * self.costs.mixed(writing, context, new, pairs)
         elif sequences:
             self._reads, self._planned = None, min(LONGEST_RUN, self._running[0][0] - self._steps)
             middle = self._context + sequences * (self._planned - 1) / 2
@@ -204,6 +230,13 @@ class SimulatedServer:
 
     # ---- the prefix cache -------------------------------------------------------------------------------------------
 
+    def remember(self, chain: object, tokens: int) -> None:
+        """Puts a text into the cache, as if the chain had been read before."""
+        while self._cached and self._reserved + self._cached_tokens + tokens > self.profile.cache_tokens:
+            self._cached_tokens -= self._cached.popitem(last=False)[1]
+        self._cached[id(chain), 0] = tokens
+        self._cached_tokens += tokens
+
     def _find_cached(self, call: PlannedCall) -> int:
         """Returns the tokens of the prompt that need not be read: whole blocks only."""
         key = (id(call.chain), call.branch)
@@ -214,7 +247,7 @@ class SimulatedServer:
 
     def _pin(self, call: PlannedCall) -> bool:
         """Reserves room in the cache, and drops the texts that were used longest ago."""
-        wanted = min(call.prompt + call.tokens, self.profile.cache_tokens)
+        wanted = min(call.prompt + call.room, self.profile.cache_tokens)
         if self._reserved and self._reserved + wanted > self.profile.cache_tokens:
             return False
         self._reserved += wanted

@@ -116,6 +116,8 @@ class Timeline:
                 self._note(event.call.role, f"question to {event.call.role} ({event.question}): {replies}", event.call.produced_tokens)
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
+            case events.Chose():
+                self._note("method", event.reason)
             case events.Cancelled():
                 self._cut_off(event)
             case events.Degraded():

@@ -40,9 +40,9 @@ def summarize(request: ChainRequest, outcomes: Sequence[ChainOutcome], **more: A
 
 def total(outcomes: Sequence[ChainOutcome]) -> dict[str, Any]:
     """Returns the fields of a report on all chains together."""
-    advice = [piece for outcome in outcomes for piece in outcome.report.get("advice", ())]
+    more = {name: [piece for outcome in outcomes for piece in outcome.more.get(name, ())] for name in outcomes[0].more}
     found: dict[str, Any] = {"finish_reason": outcomes[0].finish, "usage": total_usage(outcome.usage for outcome in outcomes)}
-    return found | ({"advice": advice} if "advice" in outcomes[0].report else {})
+    return found | more
 
 
 class CompletionWriter:

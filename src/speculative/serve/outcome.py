@@ -10,9 +10,9 @@ from msgspec import Struct
 from speculative.answers import extract_boxed
 from speculative.result import Result
 from speculative.serve.raw_text import RawText
-from speculative.serve.replies import Advice, TokenCounts
+from speculative.serve.replies import Advice, Chosen, TokenCounts
 from speculative.serve.stops import StopFilter
-from speculative.trace.events import Asked, Call, Stopped
+from speculative.trace.events import Asked, Call, Chose, Stopped
 from speculative.trace.trace import Trace
 from speculative.trace.usage import Usage
 
@@ -81,7 +81,14 @@ class ChainOutcome(Struct, frozen=True):
             "boxed": extract_boxed(self.content),
             "degraded": self.degraded,
             "usage": self.usage,
-        } | ({"advice": self.advice} if self.trace.started.method.endswith(ADVISOR) else {})
+        } | self.more
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """The fields of a report that some methods have."""
+        found: dict[str, Any] = {"advice": self.advice} if self.trace.started.method.endswith(ADVISOR) else {}
+        chosen = [Chosen(event.way, event.reason, event.at) for event in self.trace.walk() if isinstance(event, Chose)]
+        return found | ({"choices": chosen} if chosen else {})
 
     @property
     def advice(self) -> list[Advice]:

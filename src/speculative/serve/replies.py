@@ -33,6 +33,14 @@ class Advice(Struct):
     seconds: float
 
 
+class Chosen(Struct):
+    """A choice of the method `auto` after `at` seconds: a way to go on, and why."""
+
+    way: str
+    reason: str
+    at: float
+
+
 class ChainReport(Struct, kw_only=True):
     """Fields of one chain, or of all chains of a reply, beyond the OpenAI API."""
 
@@ -46,6 +54,7 @@ class ChainReport(Struct, kw_only=True):
     boxed: str | UnsetType | None = UNSET
     degraded: str | UnsetType | None = UNSET
     advice: list[Advice] | UnsetType = UNSET
+    choices: list[Chosen] | UnsetType = UNSET
     events: list[list[Any]] | UnsetType = UNSET
 
 

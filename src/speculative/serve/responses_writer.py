@@ -85,7 +85,7 @@ class ResponsesWriter:
         output = [self._output_item(kind, text, "completed") for kind, text in texts if text]
         for item in output[-1:]:
             item.status = status
-        report = {name: value for name, value in outcome.report.items() if name not in ("usage", "seconds", "advice")}
+        report = {name: value for name, value in outcome.report.items() if name not in ("usage", "seconds", "advice", "choices")}
         return structs.replace(
             self._reply,
             status=status,

@@ -223,6 +223,13 @@ class Noted(Event, frozen=True, kw_only=True):
     tokens: int
 
 
+class Chose(Event, frozen=True, kw_only=True):
+    """The method chose a way to go on, with the reason in words."""
+
+    way: str
+    reason: str
+
+
 class Child(Event, frozen=True, kw_only=True):
     """A child chain on the same problem began; its events are nested and grow with it.
 
@@ -282,6 +289,7 @@ AnyEvent = (
     | Inserted
     | Rewound
     | Noted
+    | Chose
     | Prefilled
     | Cancelled
     | Degraded

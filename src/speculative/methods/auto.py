@@ -1,0 +1,62 @@
+"""Chooses by load between checked steps and the big model alone."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from speculative.chain.chain import Chain
+from speculative.methods.base import Method
+from speculative.methods.driving import LoadDriver, StepCheck
+from speculative.plan.load import load_reader
+from speculative.plan.policy import shared_policy
+from speculative.plan.profile import shipped
+
+FILE = "SPECULATIVE_PROFILE"
+DEFAULT = "h200-32b-1.5b"
+THRESHOLDS = {"ask": 7.0, "score": -0.1}
+"""The scores that a step needs, as `step_verify` and `likelihood_verify` have them."""
+
+
+class Auto(Method):
+    """Chooses at every step, by load: small's steps checked by big, or big alone.
+
+    It counts the chains at work (its own, and the requests that the servers run and queue) and takes the way that a profile of the
+    hardware predicts to be the fastest there. While there is room it checks steps, as `step_verify` does (`check=ask`) or as
+    `likelihood_verify` (`check=score`); where the caches cannot hold all chains, or big's batch is the better use, big writes alone until
+    that changes. The trace and the reply hold each choice and its reason.
+
+    Cost: that of the method it takes; a draft that a change of ways finds is thrown away. The texts depend on the load.
+    Needs: `score` of big for `check=score`. The environment variable `SPECULATIVE_PROFILE` names your own profile (`speculative
+    profile`); docs/planner.md tells how good the predictions are.
+    """
+
+    parallel: ClassVar[bool] = True
+
+    optimize: Literal["latency", "throughput"] = Field("latency", description="the median chain's speed, or that of all chains together")
+    check: Literal["ask", "score"] = Field("ask", description="how big checks a step: by a question, or by its log-probability")
+    threshold: float | None = Field(None, description="score that a step needs to stay (7 of 9; with check=score a mean of -0.1 nats)")
+    allow: Literal["checked", "small"] = Field("checked", description="whether small may also write without a check")
+    profile: str = Field("", description=f"a shipped profile of the hardware; that of {FILE}, or {DEFAULT}, unless given")
+    layout: Literal["c", "e", "e-mps", "f"] = Field("c", description="the layout of the servers, as `speculative plan` names them")
+    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, value: str) -> str:
+        if value and value not in shipped():  # a request must not name files
+            raise ValueError(f"it must be one of {', '.join(shipped())}; {FILE} in the environment names a file")
+        return value
+
+    def needs_of(self) -> dict[str, set[str]]:
+        return {"big": {"score"}} if self.check == "score" else {}
+
+    async def think(self, chain: Chain) -> None:
+        source = self.profile or os.environ.get(FILE) or DEFAULT
+        policy = shared_policy(source, self.layout, self.optimize, self.check, 50, self.allow == "small")
+        reader, floor = load_reader(chain.engines), THRESHOLDS[self.check] if self.threshold is None else self.threshold
+        await reader.wait()
+        with reader.chain() as number:
+            await LoadDriver(chain, StepCheck(self.check, floor, self.step_tokens), policy, reader, number).run()

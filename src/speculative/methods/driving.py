@@ -1,0 +1,112 @@
+"""Writes the thinking of one chain in ways that change with the load."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Literal
+
+from msgspec import Struct
+
+from speculative.chain.chain import Chain
+from speculative.chain.drafts import Draft
+from speculative.chain.steps import STEP
+from speculative.methods.judging import judge_step, likeliest
+from speculative.methods.step_loop import verify_steps
+from speculative.plan.adaptive import Way
+from speculative.plan.load import LoadReader
+from speculative.plan.policy import LoadPolicy, Situation
+from speculative.trace.events import Chose, Judgement
+
+PRIOR = 4, 5
+"""Kept and judged steps of a chain before its first: an acceptance of 0.8."""
+CHARACTERS = 4
+"""Characters of a token, about, for the length of a problem."""
+CHUNK = 256
+"""Tokens after which big stops for a new choice where its engine cannot stream."""
+
+
+class StepCheck(Struct, frozen=True):
+    """The way in which big checks a step, and the score that a step needs."""
+
+    by: Literal["ask", "score"]
+    threshold: float
+    step_tokens: int
+
+
+class LoadDriver:
+    """Writes the thinking of one chain, one way after another."""
+
+    def __init__(self, chain: Chain, check: StepCheck, policy: LoadPolicy, reader: LoadReader, number: int) -> None:
+        self._chain, self._step, self._policy, self._reader, self._number = chain, check, policy, reader, number
+        self._prompt = sum(len(message.content) for message in chain.problem.messages) // CHARACTERS
+        self._kept, self._judged = PRIOR
+        self._way: Way | None = None
+        self._simulating: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        try:
+            while self._chain.thinking:
+                if self._policy.lacks(self._situation()):
+                    await asyncio.to_thread(self._policy.prepare, self._situation())
+                way = self._choose()
+                await (self._write(way) if way in ("big", "small") else self._check(way))
+        finally:
+            if self._simulating:
+                await asyncio.gather(self._simulating, return_exceptions=True)
+
+    async def _check(self, way: Way) -> None:
+        """Checks steps of small until the choice changes."""
+        ahead = "accept" if way == "checked ahead" else "off"
+        tokens = self._step.step_tokens
+        await verify_steps(self._chain, self._judge, pipeline=ahead, step_tokens=tokens, proceed=lambda: self._stays(way))
+
+    async def _write(self, way: Literal["big", "small"]) -> None:
+        """Has one model write until the choice changes, at the end of a step."""
+        if "stream" not in self._chain.engines[way].abilities:
+            with self._reader.call():
+                await self._chain.write(way, max_tokens=CHUNK)
+            return
+
+        def ends(text: str) -> bool:
+            return text.endswith(STEP) and not self._stays(way)
+
+        with self._reader.call():
+            await self._chain.write(way, until=ends)
+
+    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        began, found = time.perf_counter(), None
+        with self._reader.call():
+            floor = self._step.threshold
+            if self._step.by == "score":
+                (scores,) = await chain.score("big", [step])
+                found = Judgement(sum(scores) / len(scores), floor, "big") if scores else None
+            else:
+                marks = await judge_step(chain, "big", step)
+                found = Judgement(likeliest(marks), floor, "big") if marks else None
+        self._reader.feel(time.perf_counter() - began, self._policy, self._situation())
+        self._judged += 1
+        self._kept += found is not None and found.score >= floor
+        return found
+
+    def _situation(self) -> Situation:
+        reader, chain = self._reader, self._chain
+        reader.grow(self._number, self._prompt + chain.tokens)
+        return Situation(reader.load, self._kept / self._judged, reader.context)
+
+    def _choose(self) -> Way:
+        choice = self._policy.choose(self._situation(), self._way)
+        if choice.way != self._way:
+            self._way = choice.way
+            self._chain.record(Chose(way=choice.way, reason=choice.reason))
+        return choice.way
+
+    def _stays(self, way: Way) -> bool:
+        """Returns True if the choice would be the same. It never waits."""
+        self._reader.refresh()
+        situation = self._situation()
+        if self._policy.lacks(situation):
+            if self._simulating is None or self._simulating.done():
+                self._simulating = asyncio.get_running_loop().create_task(asyncio.to_thread(self._policy.prepare, situation))
+            return True
+        return self._policy.choose(situation, way).way == way

@@ -1,0 +1,199 @@
+"""Chooses how a chain goes on, from the load and a profile."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import cache
+from math import exp, log
+from statistics import median
+
+from msgspec import Struct, structs
+
+from speculative.plan.adaptive import Way, adaptive
+from speculative.plan.clock import SimulatedChain, VirtualClock
+from speculative.plan.forecast import Optimize
+from speculative.plan.layout import find_layout
+from speculative.plan.profile import Profile, load_profile
+from speculative.plan.programs import Drawn
+
+LOADS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Chains at once for which the ways are simulated. Between them the values are interpolated."""
+ACCEPTANCES = (0.5, 0.65, 0.8, 0.95)
+CONTEXTS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768)
+"""Tokens of a chain's text so far. The nearest one is simulated."""
+STEPS = 16, 64
+"""Steps of a simulated chain: the fewest, and the most where few chains run."""
+SIMULATED = 2048
+"""Steps of all chains together, between these bounds."""
+ROOMY = 1 << 50
+"""A cache without a bound. Caches that are too small are a rule of their own: their effect is too steep to be interpolated."""
+AHEAD = 512
+"""Tokens by which every chain grows before the next choice counts: the cache must have room for them."""
+MARGIN = 0.01
+"""The gain for which a running chain changes its way."""
+
+
+class Choice(Struct, frozen=True):
+    """A way to go on, and the reason for it in words."""
+
+    way: Way
+    reason: str
+
+
+class Situation(Struct, frozen=True):
+    """The conditions of a choice: chains at once, accepted share, tokens of a text."""
+
+    load: float
+    acceptance: float = 0.8
+    context: int = 512
+
+
+class GridPoint(Struct, frozen=True):
+    """The conditions of one simulation."""
+
+    load: int
+    acceptance: float
+    context: int
+
+
+class Value(Struct, frozen=True):
+    """The predictions for one way: its speed, and the seconds of a judgement."""
+
+    speed: float
+    judge_s: float
+
+
+class LoadPolicy:
+    """Chooses a way for each load. Each prediction is simulated once.
+
+    `throughput` compares the tokens a second of all chains together, `latency` those of the median chain. Both are rates of running
+    chains, whose prompts have been read.
+
+    Args:
+        profile: the costs of the servers.
+        layout: the name of the layout of the servers.
+        optimize: the measure that counts.
+        judge: `ask` or `score`, the way in which big checks a step.
+        step: tokens of a step.
+        small: whether small may write without a check.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        layout: str = "c",
+        optimize: Optimize = "latency",
+        judge: str = "ask",
+        step: int = 50,
+        small: bool = False,
+    ) -> None:
+        self.profile, self.optimize = profile, optimize
+        roomy = {role: structs.replace(profile.server(role), cache_tokens=ROOMY) for role in ("big", "small")}
+        self._roomy = structs.replace(profile, **roomy)
+        self._layout, self._judge, self._step = find_layout(layout), judge, step
+        self.ways: tuple[Way, ...] = ("big", "checked", "checked ahead", *(("small",) if small else ()))
+        self._known: dict[GridPoint, dict[Way, Value]] = {}
+        self._lock = threading.Lock()
+
+    def lacks(self, situation: Situation) -> bool:
+        """Returns True if a choice would have to wait for simulations."""
+        return any(point not in self._known for point in _points(situation))
+
+    def prepare(self, situation: Situation) -> None:
+        """Runs the simulations that a choice needs. It may take a second."""
+        with self._lock:
+            for point in _points(situation):
+                if point not in self._known:
+                    self._known[point] = {way: self._simulate(way, point) for way in self.ways}
+
+    def choose(self, situation: Situation, current: Way | None = None) -> Choice:
+        """Chooses a way. A running chain changes its `current` one for a clear gain only."""
+        if (held := self.held_chains(situation.context)) < situation.load:
+            return Choice("big", f"big: the caches hold {held} chains of {situation.context} tokens, and {situation.load:.0f} run")
+        if self.lacks(situation):
+            self.prepare(situation)
+        values = {way: self.speed(way, situation) for way in self.ways}
+        best: Way = max(self.ways, key=lambda way: values[way])
+        if current in values and values[best] < (1 + MARGIN) * values[current]:
+            best = current
+        other = max((way for way in self.ways if way != best), key=lambda way: values[way])
+        measure = "tokens/s of all" if self.optimize == "throughput" else "speed of a chain"
+        told = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
+        return Choice(
+            best,
+            f"{best}: {told}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
+            f"(profile {self.profile.name})",
+        )
+
+    def held_chains(self, context: int) -> int:
+        """Returns the number of chains of a length whose texts both servers can keep.
+
+        Checked steps of more chains would read whole texts anew.
+        """
+        held = [self._layout.fit(self.profile, role, gpu).cache_tokens for role, gpu in self._layout.servers]
+        sums = {
+            role: sum(size for size, (own, _) in zip(held, self._layout.servers, strict=True) if own == role) for role in self._layout.roles
+        }
+        return min(sums.values()) // (context + AHEAD)
+
+    def speed(self, way: Way, situation: Situation) -> float:
+        """Returns the predicted speed of a way, in tokens a second."""
+        return self._between(way, situation, "speed")
+
+    def judge_seconds(self, situation: Situation) -> float:
+        """Returns the predicted seconds of a judgement while all chains check steps."""
+        return self._between("checked", situation, "judge_s")
+
+    def _between(self, way: Way, situation: Situation, field: str) -> float:
+        points = _points(situation)
+        return _interpolate([point.load for point in points], [getattr(self._known[point][way], field) for point in points], situation.load)
+
+    def _simulate(self, way: Way, point: GridPoint) -> Value:
+        """Runs chains until their rates are those of running chains, and then measures."""
+        steps = max(STEPS[0], min(STEPS[1], SIMULATED // point.load))
+        half, begin = steps * self._step * point.load // 2, max(self._step, point.context - 3 * steps * self._step // 4)
+        drawn = Drawn(length=1 << 20, step=self._step, acceptance=point.acceptance, prompt=begin)
+        program = adaptive(lambda _, __: way, judge=self._judge, warm=True)
+        clock = VirtualClock(self._roomy, self._layout)
+        chains = clock.run([program(drawn, seed) for seed in range(point.load)], warm=begin, enough=half)
+        began, before, judged = clock.now, [chain.kept for chain in chains], _judging(chains)
+        clock.run((), enough=2 * half)
+        kept = [chain.kept - early for chain, early in zip(chains, before, strict=True)]
+        total, seconds = sum(kept), clock.now - began
+        speed = (total if self.optimize == "throughput" else max(median(kept), 0.5 * total / len(kept))) / seconds
+        return Value(max(speed, 1e-6), (_judging(chains) - judged) * self._step / max(1, total))
+
+
+def _judging(chains: Sequence[SimulatedChain]) -> float:
+    """Returns the seconds of all judgements so far."""
+    return sum(seconds for chain in chains for key, seconds in chain.spent.items() if key[1] == "judge")
+
+
+@cache
+def shared_policy(profile: str, layout: str, optimize: Optimize, judge: str, step: int, small: bool) -> LoadPolicy:
+    """Returns the policy of this process for these options. Raises `UsageError`."""
+    return LoadPolicy(load_profile(profile), layout=layout, optimize=optimize, judge=judge, step=step, small=small)
+
+
+def _points(situation: Situation) -> list[GridPoint]:
+    """Returns the simulations around a situation, one or two."""
+    acceptance = min(ACCEPTANCES, key=lambda known: abs(known - situation.acceptance))
+    context = min(CONTEXTS, key=lambda known: abs(log(known / max(1, situation.context))))
+    place = bisect_left(LOADS, situation.load)
+    loads = LOADS[max(0, place - 1) : place + 1] if place < len(LOADS) else LOADS[-1:]
+    if loads[-1] == situation.load:
+        loads = loads[-1:]
+    return [GridPoint(load, acceptance, context) for load in loads]
+
+
+def _interpolate(sizes: Sequence[int], values: Sequence[float], size: float) -> float:
+    """Interpolates on logarithms of both, and keeps the nearest value outside."""
+    if len(sizes) == 1 or size <= sizes[0]:
+        return values[0]
+    if size >= sizes[-1] or min(values) <= 0:
+        return values[-1]
+    part = log(size / sizes[0]) / log(sizes[1] / sizes[0])
+    return exp(log(values[0]) * (1 - part) + log(values[1]) * part)

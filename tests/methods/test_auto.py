@@ -1,0 +1,165 @@
+"""The method `auto`, with loads that are set."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from solving import solved
+
+import speculative
+from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.load import ServerLoad
+from speculative.errors import UsageError
+from speculative.pair import Pair
+from speculative.plan.load import LoadReader, load_reader
+from speculative.plan.policy import Situation, shared_policy
+from speculative.testing import ScriptedEngine, ScriptedTokenizer
+from speculative.testing.fake_server import FakeServer
+from speculative.trace.events import Accepted, Chose, Rejected, Wrote
+from speculative.trace.trace import Trace
+
+TEXT = "".join(f"Step {place} goes on.\n\n" for place in range(12)) + "Done.</think>42"
+
+
+def marking(seen: str, seed: int) -> str:
+    """Judges every step with 9, and goes on with the text otherwise."""
+    if seen.endswith(TEXT):
+        return ""
+    written = seen.rpartition("<think>\n")[2]
+    return TEXT[len(written) :] if TEXT.startswith(written) else "9"
+
+
+class Told(ScriptedEngine):
+    """An engine whose server tells a load, which changes with each call."""
+
+    def __init__(self, script: Any, loads: list[float]) -> None:
+        super().__init__(script)
+        self.loads = loads
+
+    async def load(self) -> ServerLoad:
+        return ServerLoad(self.loads.pop(0) if len(self.loads) > 1 else self.loads[0], 0)
+
+
+def chosen(trace: Trace) -> list[str]:
+    return [event.way for event in trace.walk() if isinstance(event, Chose)]
+
+
+def solve(big: ScriptedEngine, small: ScriptedEngine, **params: Any) -> Any:
+    return speculative.solve("How many?", method="auto", pair=Pair(big, small), seed=1, **params)
+
+
+def test_one_chain_alone_checks_steps_and_says_why() -> None:
+    result = solve(ScriptedEngine(marking), ScriptedEngine(marking), check="score", threshold=-100)
+    assert chosen(result.trace) == ["checked ahead"]
+    (reason,) = [event.reason for event in result.trace.walk() if isinstance(event, Chose)]
+    assert "1 chains at once" in reason
+    assert "profile h200-32b-1.5b" in reason
+    assert any(isinstance(event, Accepted) for event in result.trace.walk())
+    assert result.answer is not None or result.text
+
+
+def test_many_chains_at_the_servers_leave_big_alone() -> None:
+    result = solve(Told(marking, [400]), Told(marking, [0]), check="score")
+    assert chosen(result.trace) == ["big"]
+    assert not any(isinstance(event, Accepted | Rejected) for event in result.trace.walk())
+    assert any(isinstance(event, Wrote) for event in result.trace.walk())
+
+
+def test_small_writes_without_a_check_where_it_is_allowed() -> None:
+    result = solve(ScriptedEngine(marking), ScriptedEngine(marking), allow="small", optimize="throughput")
+    assert chosen(result.trace) == ["small"]
+    assert result.usage["small"].kept_tokens > result.usage["big"].kept_tokens
+
+
+@pytest.mark.parametrize(("loads", "ways"), [([1, 1, 1, 400], ["checked ahead", "big"]), ([400, 400, 400, 1], ["big", "checked ahead"])])
+def test_the_way_changes_at_a_step_when_the_load_does(loads: list[int], ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the load takes the next one, so no clock decides."""
+    left = list(loads)
+    monkeypatch.setattr(LoadReader, "load", property(lambda _: float(left.pop(0) if len(left) > 1 else left[0])))
+    result = solve(ScriptedEngine(marking), ScriptedEngine(marking), check="score", threshold=-100)
+    assert chosen(result.trace) == ways
+    assert result.reasoning.startswith("Step 0 goes on.\n\nStep 1 goes on.")
+    assert result.reasoning.count("Step 5") == 1
+
+
+def test_the_load_counts_our_chains_and_the_requests_of_others() -> None:
+    async def work() -> tuple[float, float, float]:
+        big, small = Told(marking, [10]), Told(marking, [4])
+        reader = LoadReader(Pair(big, small))
+        before = reader.load
+        with reader.chain(), reader.call():
+            await reader.wait()
+            during = reader.load
+        return before, during, reader.load
+
+    before, during, after = asyncio.run(work())
+    assert before == 1
+    assert during == 1 + 10 + 4 - 1  # one of the requests is ours
+    assert after == 13
+
+
+def test_slow_judgements_show_chains_that_no_server_tells() -> None:
+    class Silent(ScriptedEngine):
+        async def load(self) -> None:
+            return None
+
+    reader = LoadReader(Pair(Silent(marking), Silent(marking)))
+    policy, situation = shared_policy("h200-32b-1.5b", "c", "latency", "ask", 50, False), Situation(1)
+    policy.prepare(situation)
+    usual = policy.judge_seconds(situation)
+    with reader.chain():
+        for _ in range(20):
+            reader.feel(usual, policy, situation)
+        assert reader.load == 1
+        for _ in range(20):
+            reader.feel(10 * usual, policy, situation)
+        assert reader.load > 3
+
+
+async def test_a_server_that_is_gone_or_silent_tells_no_load() -> None:
+    async with FakeServer(ScriptedEngine(marking)) as server:
+        engine = await OpenAIEngine.connect(server.url, tokenizer=ScriptedTokenizer(), dialect="chatml")
+        server.metrics = "vllm:num_requests_running 7\n"
+        reader = load_reader({"big": engine, "small": engine})
+        with reader.chain():
+            await reader.wait()
+            assert reader.told
+            assert reader.load == 1 + 7
+        await engine.aclose()
+    gone = LoadReader({"big": engine, "small": engine})
+    with gone.chain():
+        await gone.wait()
+        assert not gone.told
+        assert gone.load == 1
+    await engine.aclose()
+
+
+def test_a_request_cannot_name_a_file_as_profile(tmp_path: Any) -> None:
+    with pytest.raises(UsageError, match="SPECULATIVE_PROFILE in the environment"):
+        solved("auto", "x</think>42", "x</think>42", profile=str(tmp_path / "own.json"))
+
+
+def test_the_environment_names_a_profile(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from msgspec import structs
+
+    from speculative.plan.profile import load_profile
+
+    structs.replace(load_profile("h200-32b-1.5b"), name="mine").save(tmp_path / "own.json")
+    monkeypatch.setenv("SPECULATIVE_PROFILE", str(tmp_path / "own.json"))
+    result = solve(ScriptedEngine(marking), ScriptedEngine(marking))
+    assert any("profile mine" in event.reason for event in result.trace.walk() if isinstance(event, Chose))
+    monkeypatch.setenv("SPECULATIVE_PROFILE", str(tmp_path / "none.json"))
+    with pytest.raises(UsageError, match="cannot be read"):
+        solve(ScriptedEngine(marking), ScriptedEngine(marking))
+
+
+def test_many_chains_of_one_process_count_each_other() -> None:
+    async def work() -> list[Any]:
+        pair = Pair(ScriptedEngine(marking), ScriptedEngine(marking))
+        return await asyncio.gather(*(speculative.asolve("How many?", method="auto", pair=pair, seed=seed) for seed in range(12)))
+
+    reasons = [event.reason for result in asyncio.run(work()) for event in result.trace.walk() if isinstance(event, Chose)]
+    assert len(reasons) >= 12
+    assert any("12 chains" in reason for reason in reasons)

@@ -1,0 +1,125 @@
+"""Choices by load, on the virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from speculative.plan.adaptive import Way, adaptive
+from speculative.plan.calls import Program, sleep
+from speculative.plan.clock import VirtualClock
+from speculative.plan.forecast import Optimize
+from speculative.plan.layout import LAYOUTS
+from speculative.plan.policy import LoadPolicy, Situation
+from speculative.plan.profile import load_profile
+from speculative.plan.programs import PROGRAMS, Drawn, MakeProgram
+
+H200 = load_profile("h200-32b-1.5b")
+WAYS: tuple[Way, ...] = ("big", "checked", "checked ahead")
+SINGLE = {"big": "big_only", "checked": "step_verify", "checked ahead": "step_verify,pipeline=accept"}
+
+
+@pytest.fixture(scope="module", params=["throughput", "latency"])
+def policy(request: pytest.FixtureRequest) -> LoadPolicy:
+    optimize: Optimize = request.param
+    return LoadPolicy(H200, optimize=optimize)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("chains", [1, 40])
+def test_a_chain_that_never_changes_its_way_is_the_method(way: Way, chains: int) -> None:
+    walls: list[float] = []
+    for make in (PROGRAMS[SINGLE[way]], adaptive(lambda _, __: way)):
+        clock = VirtualClock(H200, LAYOUTS["c"])
+        clock.run(make(Drawn(length=600), seed) for seed in range(chains))
+        walls.append(clock.now)
+    assert walls[0] == pytest.approx(walls[1], rel=1e-9)
+
+
+def running(clock: VirtualClock, make: MakeProgram, chains: int, length: int = 1000, rounds: int = 3) -> float:
+    """The tokens a second while so many chains run, each followed by another."""
+
+    def slot(number: int) -> Program:
+        for turn in range(rounds):
+            yield from make(Drawn(length=length), 1000 * number + turn)
+
+    clock.run([slot(number) for number in range(chains)], enough=int(0.75 * chains * length * rounds))
+    return clock.kept / clock.now
+
+
+@pytest.mark.parametrize("chains", [1, 16, 64, 256])
+def test_it_is_nearly_as_fast_as_the_best_single_way_at_every_load(policy: LoadPolicy, chains: int) -> None:
+    single: dict[Way, float] = {}
+    for way in WAYS:
+        single[way] = running(VirtualClock(H200, LAYOUTS["c"]), adaptive(lambda _, __, way=way: way), chains)
+    clock = VirtualClock(H200, LAYOUTS["c"])
+    found = running(clock, adaptive(lambda way, _: policy.choose(Situation(clock.live, 0.8, 756), way).way), chains)
+    assert found >= 0.97 * max(single.values())
+    assert found >= 0.97 * single["big"]
+
+
+def swinging(make: Callable[[VirtualClock], MakeProgram]) -> tuple[float, float]:
+    """The mean seconds of a chain, and the sum of the bursts' seconds, where one chain runs always and 255 more come three times."""
+    clock = VirtualClock(H200, LAYOUTS["c"])
+    program = make(clock)
+    took: list[float] = []
+    ends: dict[float, float] = {}
+
+    def chain(seed: int, begin: float = 0.0, turns: int = 1) -> Program:
+        yield sleep(begin)
+        for turn in range(turns):
+            began = clock.now
+            yield from program(Drawn(length=400), 1000 * seed + turn)
+            took.append(clock.now - began)
+            ends[begin] = clock.now
+
+    bursts = [chain(seed, begin) for begin in (10.0, 60.0, 110.0) for seed in range(1, 256)]
+    clock.run([chain(0, turns=30), *bursts])
+    return sum(took) / len(took), sum(end - begin for begin, end in ends.items() if begin)
+
+
+def test_a_load_that_swings_between_1_and_256_chains(policy: LoadPolicy) -> None:
+    singles = [swinging(lambda _, way=way: adaptive(lambda _, __: way)) for way in WAYS]
+    mean, wall = swinging(lambda clock: adaptive(lambda way, _: policy.choose(Situation(clock.live, 0.8, 456), way).way))
+    assert mean <= min(each for each, _ in singles) / 0.97
+    assert wall <= min(all_of_it for _, all_of_it in singles) / 0.97
+
+
+def test_checked_steps_while_there_is_room_and_big_alone_when_there_is_none(policy: LoadPolicy) -> None:
+    alone, crowded = policy.choose(Situation(1)), policy.choose(Situation(400))
+    assert alone.way == "checked ahead"
+    assert crowded.way == "big"
+    assert "the caches hold" in crowded.reason
+    assert policy.choose(Situation(250, context=300)).way == "big"
+
+
+def test_long_texts_leave_room_for_fewer_chains(policy: LoadPolicy) -> None:
+    assert policy.choose(Situation(20, context=4000)).way != "big"
+    assert policy.choose(Situation(20, context=16000)).way == "big"
+
+
+def test_a_running_chain_changes_for_a_clear_gain_only(policy: LoadPolicy) -> None:
+    load = next(load for load in range(1, 300) if policy.choose(Situation(load)).way == "big")
+    near = policy.choose(Situation(load), "checked").way, policy.choose(Situation(load), "big").way
+    assert near[1] == "big"
+    assert policy.choose(Situation(1), "big").way == "checked ahead"
+
+
+def test_many_rejected_steps_turn_to_big_earlier(policy: LoadPolicy) -> None:
+    def last(acceptance: float) -> int:
+        return max(load for load in (1, 8, 32, 64, 96, 128, 192) if policy.choose(Situation(load, acceptance)).way != "big")
+
+    assert last(0.5) < last(0.95)
+
+
+def test_a_choice_that_is_ready_does_not_simulate(policy: LoadPolicy) -> None:
+    situation = Situation(3, 0.65, 900)
+    policy.prepare(situation)
+    assert not policy.lacks(situation)
+    assert policy.lacks(Situation(3, 0.5, 900))
+
+
+def test_small_alone_is_taken_only_where_it_is_allowed() -> None:
+    assert LoadPolicy(H200, small=True).choose(Situation(1)).way == "small"
+    assert "small" not in LoadPolicy(H200).ways
