@@ -13,10 +13,11 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
+from speculative._plugins import spelled
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
-from speculative.methods.registry import build, find, names, registered, spelled
+from speculative.methods.registry import build, find, names, registered
 from speculative.testing import ScriptedEngine
 
 MINE = '''

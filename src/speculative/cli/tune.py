@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from speculative._plugins import is_path
+from speculative._plugins import is_path, spelled
 from speculative.cli._errors import warn
 from speculative.cli._evaluation import OUTPUT
 from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PRICES, DEFAULT_PROBLEM, EngineFlags, PriceFlags, ProblemFlags, parse_count
@@ -24,7 +24,7 @@ from speculative.evaluate.tune.target import DEFAULT, EXAMPLES, parse_target
 from speculative.evaluate.tune.tuner import TunePlan, split_problems
 from speculative.methods.base import Wrapper
 from speculative.methods.preset import is_file, read_preset
-from speculative.methods.registry import build, find, spelled
+from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender
 from speculative.runs.folder import RunFolder
 from speculative.stats.cost import View

@@ -48,7 +48,7 @@ class Tunable(Struct, frozen=True):
     decide: Callable[[Sequence[float], float], list[bool]] | None = None
 
     def decisions(self, scores: Sequence[float], value: float) -> list[bool]:
-        """Returns the decisions of a chain with these scores, if the parameter had this value."""
+        """Returns the decisions of a chain with these scores at a value."""
         return self.decide(scores, value) if self.decide else [self.gives_big(score, value) for score in scores]
 
     def gives_big(self, score: float, value: float) -> bool:

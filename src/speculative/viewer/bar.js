@@ -1,6 +1,7 @@
 // The bar of who wrote what: the chain's tokens in their order, and below them, on the same scale, those that were discarded.
 
 import { count, draw, h, percent } from "./dom.js";
+import { wholeRoles } from "./usage.js";
 
 export const AUTHORS = ["big", "small", "judge", "method"];
 
@@ -14,7 +15,7 @@ export function bar(spans, usage = {}) {
   const kept = lane(spans.filter((span) => span.status === "kept"));
   const seen = spans.filter((span) => span.status !== "kept");
   const shown = lane(seen).authors;
-  const unseen = Object.entries(usage).map(([author, cost]) => ({ author, tokens: Math.max(0, cost.discarded_tokens - (shown.get(author) ?? 0)) }));
+  const unseen = wholeRoles(usage).map(([author, cost]) => ({ author, tokens: Math.max(0, cost.discarded_tokens - (shown.get(author) ?? 0)) }));
   const lost = lane([...seen, ...unseen]);
   const scale = Math.max(kept.length, lost.length, 1);
   const told = [...kept.authors].map(([author, tokens]) => `${author} wrote ${count(tokens)} of ${count(kept.length)} tokens`);

@@ -3,6 +3,7 @@
 import { brief, count, h, percent, plural } from "./dom.js";
 import { icon } from "./legend.js";
 import { SortedTable } from "./table.js";
+import { wholeRoles } from "./usage.js";
 
 const BASELINE = "big_only";
 const VIEWS = {
@@ -12,7 +13,7 @@ const VIEWS = {
 };
 
 const mean = (row, role, field = "produced_tokens") => (row.usage[role]?.[field] ?? 0) / row.chains;
-const together = (row) => Object.keys(row.usage).reduce((sum, role) => sum + mean(row, role), 0);
+const together = (row) => wholeRoles(row.usage).reduce((sum, [role]) => sum + mean(row, role), 0);
 
 /** All three, of the task whose summaries they are told. */
 export class MethodTables {

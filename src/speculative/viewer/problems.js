@@ -5,7 +5,7 @@ import { bar } from "./bar.js";
 import { count, h, plural } from "./dom.js";
 import { icon } from "./legend.js";
 import { spansOf, unpacked } from "./data.js";
-import { usageTable } from "./usage.js";
+import { usageTable, wholeRoles } from "./usage.js";
 
 const PAGE = 60;
 export const VERDICTS = {
@@ -176,6 +176,6 @@ const seen = new IntersectionObserver(
 const FINISHES = { stop: "finished", length: "token budget used up", loop: "steps repeat", context: "context full", time: "time limit reached" };
 
 function facts(row) {
-  const tokens = Object.values(row.usage).reduce((sum, cost) => sum + cost.produced_tokens, 0);
+  const tokens = wholeRoles(row.usage).reduce((sum, [, cost]) => sum + cost.produced_tokens, 0);
   return `${plural(tokens, "token")} produced · ${row.seconds.toFixed(2)} s · ${FINISHES[row.finish_reason] ?? row.finish_reason}${row.degraded ? ` · ${row.degraded} was lost` : ""}`;
 }

@@ -13,6 +13,11 @@ const COLUMNS = [
 ];
 const OFTEN_ZERO = ["cached_tokens", "scored_tokens"];
 
+/** The rows of whole roles: `small/big`, the big model of a tower, is a part of `small`. */
+export function wholeRoles(usage) {
+  return Object.entries(usage).filter(([role]) => !role.includes("/"));
+}
+
 /** A table with a row a role. A column of zeros that says nothing is left out. */
 export function usageTable(usage) {
   const roles = Object.entries(usage).sort(([one], [other]) => (one < other ? -1 : 1));

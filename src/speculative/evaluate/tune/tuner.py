@@ -45,7 +45,7 @@ class MeasuredCandidate(Struct, frozen=True):
     figures: Figures
 
 
-class Choice(Struct, frozen=True):
+class TuningChoice(Struct, frozen=True):
     """The result of tuning.
 
     Attributes:
@@ -141,7 +141,7 @@ class Tuner:
         self._baseline: list[Sample] = []
         self._run = self._replayed = 0
 
-    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> Choice:
+    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> TuningChoice:
         """Runs the plan and returns the choice.
 
         Raises the errors of chains, and `UsageError`.
@@ -165,7 +165,7 @@ class Tuner:
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
         return await self._report(runner, found)
 
-    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> Choice:
+    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> TuningChoice:
         plan = self._plan
         baseline = figures(self._baseline, self._baseline, plan.view, plan.prices)
         best, met = None, True
@@ -177,7 +177,7 @@ class Tuner:
             if met:
                 against, samples = await self._samples(runner, [contender(BASELINE), best.candidate.contender], plan.held_out, "held out")
                 ours, theirs = (figures(one, against, plan.view, plan.prices) for one in (samples, against))
-        return Choice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
+        return TuningChoice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
 
     def _check(self) -> None:
         """Raises `UsageError` if no parameter is chosen, or a swept one is unknown."""
