@@ -31,7 +31,7 @@ class Auto(Method):
 
     Cost: that of the method it takes; a draft that a change of ways finds is thrown away. The texts depend on the load.
     Needs: `score` of big for `check=score`. The environment variable `SPECULATIVE_PROFILE` names your own profile (`speculative
-    profile`); docs/planner.md tells how good the predictions are.
+    profile`); docs/planner.md tells how good the predictions are. Source: this project; the checks are of SpecReason (arXiv 2504.07891).
     """
 
     family: ClassVar[Family] = "checked steps"
