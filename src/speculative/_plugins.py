@@ -1,4 +1,4 @@
-"""Loads classes of users from entry points or a Python file, and parses their spelling."""
+"""Loads classes of users from entry points or a file, and parses their specs."""
 
 from __future__ import annotations
 

@@ -53,7 +53,10 @@ def _split(value: Any) -> Any:
 
 
 def _check_engines(specs: list[str]) -> list[str]:
-    """Refuses a tower whose method is a path: a path is code, and another user may have written the settings."""
+    """Refuses a tower whose method is a path.
+
+    A path is code, and another user may have written the settings.
+    """
     for spec in specs:
         for name in tower_parts(spec).method.split("*") if is_tower(spec) else ():
             if is_path(name.partition("(")[0]):

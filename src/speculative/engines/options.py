@@ -154,7 +154,9 @@ class TowerParts(Struct, frozen=True):
 
 
 def tower_parts(spec: str) -> TowerParts:
-    """Splits the spec of a tower, such as `random_switch(bundled:small,bundled:big,big_share=0.3)`.
+    """Splits the spec of a tower.
+
+    An example is `random_switch(bundled:small,bundled:big,big_share=0.3)`.
 
     The small model's engine comes first. `small=`, `big=` and `judge=` name a role. Spaces separate the replicas of an engine.
 
@@ -189,7 +191,7 @@ def _replicas(text: str) -> Spec:
 
 
 def single_models(specs: Mapping[str, Spec]) -> dict[str, str]:
-    """Returns the spec of every single model by role, those inside a tower as `small/big`."""
+    """Returns the spec of every single model by role, in a tower as `small/big`."""
     found: dict[str, str] = {}
     for role, spec in specs.items():
         name = spec if isinstance(spec, str) else " ".join(spec)

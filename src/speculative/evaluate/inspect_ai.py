@@ -183,7 +183,10 @@ def _open_pair(given: dict[str, Any]) -> Pair:
 
 
 def _spec(given: str | list[str]) -> str | list[str]:
-    """Returns the spec of an engine. The `-M` arguments are lists where they have commas, also inside brackets."""
+    """Returns the spec of an engine.
+
+    The `-M` arguments are lists where they have commas, also inside brackets.
+    """
     specs = [given] if isinstance(given, str) else split_spec(",".join(given), ",")
     return specs[0] if len(specs) == 1 else specs
 
