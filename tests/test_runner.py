@@ -17,8 +17,8 @@ import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
 from speculative._sync import run_in_background
 from speculative.chain.chain import Chain
-from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError
-from speculative.runner import SAMPLING, SETTINGS, ProblemSettings, bundled_pair, engine_error, run
+from speculative.errors import ContextExceededError, MethodError, UnknownNameError, UnsupportedMethodError, engine_error
+from speculative.runner import SAMPLING, SETTINGS, ProblemSettings, bundled_pair, run
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import TextDelta
 

@@ -1,4 +1,4 @@
-"""Loads classes of users from entry points or from a Python file."""
+"""Loads classes of users from entry points or a Python file, and parses their spelling."""
 
 from __future__ import annotations
 
@@ -77,6 +77,38 @@ def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[ty
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
             raise UsageError(f"the entry point {point.name!r} of the group {group} must be a subclass of {base.__name__}, got {loaded!r}")
         yield loaded, origin
+
+
+def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
+    """Parses `name(field=value,…)` into the name and its fields.
+
+    `what` names the kind of thing in an error. Raises `UsageError`.
+    """
+    name, bracket, inside = spec.partition("(")
+    if bracket and not inside.endswith(")"):
+        raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
+    settings: dict[str, str] = {}
+    for part in split(inside.removesuffix(")"), ","):
+        field, equals, value = part.partition("=")
+        field = field.strip().replace("-", "_")
+        if not equals:
+            raise UsageError(f"{what} {spec!r}: {part!r} is no field=value")
+        if field in settings:
+            raise UsageError(f"{what} {spec!r} gives {field} twice")
+        settings[field] = value.strip()
+    return name.strip(), settings
+
+
+def split(text: str, at: str) -> list[str]:
+    """Splits a text at the separators outside brackets, and omits empty parts."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == at and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _origin(point: EntryPoint) -> str:

@@ -5,7 +5,7 @@ A message is one line with the thing, the value and the next step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +101,14 @@ class EngineError(SpeculativeError):
     trace: Any = None
     role: str | None = None
     lost: bool = False
+
+
+def engine_error(raised: BaseException) -> EngineError | None:
+    """Returns the engine's error, also from a group of tasks, or None."""
+    if not isinstance(raised, BaseExceptionGroup):
+        return raised if isinstance(raised, EngineError) else None
+    found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
+    return found[0] if all(found) else None
 
 
 class MethodError(SpeculativeError):

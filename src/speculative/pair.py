@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError
@@ -177,6 +178,8 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
         from speculative.engines.local import BundledEngine
 
         return BundledEngine.open(specs[0].removeprefix("bundled:"))
+    if kind == "tower":
+        return _open_tower(specs[0], options, tell)
     if kind == "server":
         from speculative.engines.http.engine import OpenAIEngine
 
@@ -189,6 +192,23 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
     from speculative.engines.vllm.engine import VllmEngine
 
     return VllmEngine.serve(launch_config(specs[0], options), tell, **_client_options(options))
+
+
+def _open_tower(spec: str, options: EngineOptions, tell: Callable[[str], None] | None) -> Engine:
+    """Opens a tower with its pair. A pair that cannot be one engine is closed again."""
+    from speculative.tower.engine import TowerEngine
+    from speculative.tower.opening import tower_plan
+
+    plan = tower_plan(spec, options)
+    judge = plan.engines.get("judge")
+    pair = Pair.open(plan.engines["big"], plan.engines["small"], judge, options=plan.options, tell=tell)
+    try:
+        pair.check(plan.method)
+        pair.check_survivor(plan.method, plan.degrade)
+        return TowerEngine(plan.method, pair, degrade=plan.degrade)
+    except BaseException:
+        run_in_background(pair.aclose())
+        raise
 
 
 def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:

@@ -14,7 +14,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
 from speculative.chain.forgotten import watch_coroutines
 from speculative.chain.requests import Listener
-from speculative.errors import EngineError, UsageError
+from speculative.errors import UsageError, engine_error
 from speculative.methods.base import Method, append_only, name_of, params_of
 from speculative.methods.errors import is_own, method_error, prepare
 from speculative.methods.registry import build
@@ -149,14 +149,6 @@ async def _run_method(method: Method, chain: Chain) -> None:
                 raise error
         finally:
             chain.in_method = False
-
-
-def engine_error(raised: BaseException) -> EngineError | None:
-    """Returns the engine's error, also from a group of tasks, or None."""
-    if not isinstance(raised, BaseExceptionGroup):
-        return raised if isinstance(raised, EngineError) else None
-    found = [engine_error(inner) for inner in cast("BaseExceptionGroup[BaseException]", raised).exceptions]
-    return found[0] if all(found) else None
 
 
 async def stream(

@@ -21,8 +21,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from speculative._plugins import is_path
-from speculative.engines.options import BUNDLED, ROLES, EngineOptions
+from speculative._plugins import is_path, split
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions, is_tower, tower_parts
 from speculative.errors import UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method
@@ -48,8 +48,17 @@ NOT_FLAGS = frozenset(("big", "small", "judge", "servers", "api_key", "presets")
 
 
 def _split(value: Any) -> Any:
-    """Splits a list at commas, since the environment has no lists."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """Splits a list at commas outside brackets, since the environment has no lists."""
+    return split(value, ",") if isinstance(value, str) else value
+
+
+def _check_engines(specs: list[str]) -> list[str]:
+    """Refuses a tower whose method is a path: a path is code, and another user may have written the settings."""
+    for spec in specs:
+        for name in tower_parts(spec).method.split("*") if is_tower(spec) else ():
+            if is_path(name.partition("(")[0]):
+                raise ValueError(f"the method of a tower in the settings must be a name, got {name!r}; give the tower with a flag")
+    return specs
 
 
 def _check_filed(options: EngineOptions) -> EngineOptions:
@@ -66,6 +75,8 @@ def _check_filed(options: EngineOptions) -> EngineOptions:
 
 
 Many = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Engines = Annotated[Many, AfterValidator(_check_engines)]
+"""The engine of a role: one spec, or the addresses of its replicas."""
 
 
 FiledOptions = Annotated[EngineOptions, AfterValidator(_check_filed)]
@@ -104,9 +115,9 @@ class Settings(BaseSettings):
     method: str = Field("random_switch", description="default for requests: a registered method, a preset, or @FILE of one")
     drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service stops")
 
-    big: Many = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
-    small: Many = Field([BUNDLED["small"]], description="engine of the small model")
-    judge: Many = Field([], description="engine of a judge, for methods that ask for one")
+    big: Engines = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")
+    small: Engines = Field([BUNDLED["small"]], description="engine of the small model")
+    judge: Engines = Field([], description="engine of a judge, for methods that ask for one")
     servers: dict[Role, FiledOptions] = Field(default_factory=dict[Role, EngineOptions], description="options of the engines")
 
     key_file: Path | None = Field(None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)")

@@ -4,10 +4,10 @@ import pytest
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
+from speculative._plugins import split
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore, derive_seed
 from speculative.evaluate.tasks import task
-from speculative.methods.registry import split
 from speculative.methods.spec import contender, contenders
 from speculative.stats.cost import costs
 from speculative.stats.summary import summarize

@@ -32,7 +32,7 @@ from speculative.engines.base import (
     finite,
 )
 from speculative.errors import ChainStateError, EngineError
-from speculative.trace.events import AnyEvent, Call, Cancelled, Proposal
+from speculative.trace.events import AnyEvent, Call, Cancelled, InnerWork, Proposal
 
 MakeProposal = Callable[[Completion], Proposal]
 """Makes the proposal that a completion would have been, had its call not been cut off."""
@@ -145,6 +145,7 @@ class CallMeter:
             seconds=round(time.perf_counter() - self._start, 6),
             shared_cache_tokens=max(0, stats.cached_tokens - self.seen.tokens - again),
             began=round(self._start - self._calls.started_at, 6),
+            inner=_inner_work(stats),
         )
 
     def _record(self, error: BaseException) -> None:
@@ -216,7 +217,7 @@ class EngineCall:
 
     async def run(self) -> tuple[list[Completion], Call]:
         """Returns the completions of all prefixes in one flat list, and the cost."""
-        spared = HAS_FALLBACK.set(self._has_fallback)
+        spared = HAS_FALLBACK.set(self._has_fallback or HAS_FALLBACK.get())
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
                 if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
@@ -238,7 +239,7 @@ class EngineCall:
 
     async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):
-            decoding = structs.replace(self.decoding, max_tokens=self._asked)
+            decoding = self._limited(self.decoding, self._asked)
             found = list(await self.engine.complete(self.prefixes, decoding, key=self._calls.key, stats=stats))
         for place, several in enumerate(found):
             several = [await self._grown(place, number, one, stats) for number, one in enumerate(several)]
@@ -265,7 +266,7 @@ class EngineCall:
                 break
             self._before = ()
             with TypedErrors(self.engine):
-                decoding = structs.replace(self.decoding, max_tokens=asked, stop=())  # past the place where it was cut
+                decoding = self._limited(structs.replace(self.decoding, stop=()), asked)  # past the place where it was cut
                 (again,) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
             grown = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
             if not grown:
@@ -274,7 +275,7 @@ class EngineCall:
         return several
 
     async def _stream(self, stats: CallStats) -> Completion:
-        decoding, before = structs.replace(self.decoding, max_tokens=self._asked), Completion((), "length")
+        decoding, before = self._limited(self.decoding, self._asked), Completion((), "length")
         while True:
             part = await self._stream_part((*self.prefixes[0], *before.ids), decoding, stats)
             if self._text.finish:
@@ -286,7 +287,9 @@ class EngineCall:
             before, decoding = completion, self._resumed(0, 0, len(completion.ids), more)
         (completion,) = await self._whole_characters(self.prefixes[0], [completion], stats)
         completion = self._cut(0, completion)
-        self._pass_on(kept_text(self._decoder, completion)[0][self._told :], completion.ids)
+        text, dropped = kept_text(self._decoder, completion)
+        self._text.ids = list(completion.ids[: len(completion.ids) - dropped])  # what is told stays, also if the call is cancelled now
+        self._pass_on(text[self._told :], self._text.ids)
         return completion
 
     async def _stream_part(self, prefix: Ids, decoding: Decoding, stats: CallStats) -> Completion:
@@ -329,7 +332,16 @@ class EngineCall:
         """Returns how a completion goes on after `size` tokens, with `tokens` more."""
         first = self.decoding.resumes or (self.decoding.seed, place, number, 0)
         seed = derive_seed(self.decoding.seed, f"{place}/{number}/{size}")
-        return structs.replace(self.decoding, max_tokens=tokens, n=1, seed=seed, resumes=(*first[:3], first[3] + size), choices=())
+        resumed = structs.replace(self.decoding, n=1, seed=seed, resumes=(*first[:3], first[3] + size), choices=())
+        return self._limited(resumed, tokens)
+
+    def _limited(self, decoding: Decoding, tokens: int) -> Decoding:
+        """Returns the settings with a limit of tokens.
+
+        Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved.
+        """
+        capped = self._budget is not None and self._budget.left is not None
+        return structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None)
 
     # ---- what becomes of it -----------------------------------------------------------------------------------------
 
@@ -384,7 +396,7 @@ class EngineCall:
             written = Completion((*self._before, *stats.written), "cut")
             ids = written.ids[: len(written.ids) - kept_text(self._decoder, written)[1]]
         if self._make_proposal and ids:
-            self.partial = self._make_proposal(Completion(ids, "cut"))
+            self.partial = self._make_proposal(Completion(ids, "cut", authors=stats.authors))
         return self.partial
 
 
@@ -438,6 +450,17 @@ def with_finite_logprobs(completion: Completion, decoding: Decoding) -> Completi
 def finite_top(top: Top) -> Top:
     """Returns the same with log-probabilities that JSON can hold."""
     return tuple(zip((token for token, _ in top), finite(logprob for _, logprob in top), strict=True))
+
+
+def _inner_work(stats: CallStats) -> InnerWork | None:
+    """Returns the work of the pair inside a tower, or None for a single model."""
+    if not stats.inner:
+        return None
+    costs = [
+        Call(role, one.requests, one.prompt_tokens, one.cached_tokens, one.produced_tokens, one.scored_tokens, round(one.seconds, 6))
+        for role, one in sorted(stats.inner.items())
+    ]
+    return InnerWork(tuple(costs), tuple(stats.chains))
 
 
 def no_cost(role: str) -> Call:

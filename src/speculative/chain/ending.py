@@ -15,12 +15,12 @@ GIVE_UP = 100
 class Ending:
     """Decides when the thinking of one chain is over, and holds the reason.
 
-    `finish` is None while the chain thinks. `stopped_raw`: a raw text was ended by its stop string, and has no answer apart.
+    `finish` is None while the chain thinks. `has_answer`: False for a raw text that its stop string ended, and within a tower.
     """
 
     def __init__(self, problem: Problem, budget: Budget, recorder: EventRecorder) -> None:
         self.finish: FinishReason | None = None
-        self.stopped_raw = False
+        self.has_answer = True
         self._empty_texts = 0
         self._problem, self._budget, self._recorder = problem, budget, recorder
 

@@ -131,6 +131,7 @@ class Proposer:
                 stop=stops,
                 stop_ids=self._contexts.of(acting).stop_ids,
                 logprobs=options.logprobs,
+                is_reply=asked is not None,
             )
             emit = self._requests.emitter(acting, first, "thinking") if len(nodes) == 1 else None
             by_step = STEP in options.stop and not asked
@@ -206,6 +207,7 @@ class Proposer:
             stop_ids=context.stop_ids,
             logprobs=options.logprobs,
             choices=choices,
+            is_reply=True,
         )
         with self._requests.call("ask", role, [prefix], decoding) as call:
             result = await pending.run(call.run())

@@ -25,7 +25,7 @@ class EventRecorder:
     def __init__(self, trace: Trace, budget: Budget, started_at: float, listener: Callable[[AnyEvent], None] | None) -> None:
         self.trace, self.started_at, self.idle = trace, started_at, 0
         self.progress = IdleBound()
-        self._budget, self._listener = budget, listener
+        self._budget, self.listener = budget, listener
 
     @property
     def elapsed(self) -> float:
@@ -44,5 +44,5 @@ class EventRecorder:
         self.progress.reach(self.trace.ledger.kept)
         if not (isinstance(event, Prefilled | Cancelled) and event.seed == PREFILL_SEED):
             self._budget.add_produced(produced)
-        if self._listener is not None:
-            self._listener(event)
+        if self.listener is not None:
+            self.listener(event)

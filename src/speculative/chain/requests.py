@@ -47,6 +47,8 @@ class Requests:
         path: tuple[int, ...],
     ) -> None:
         self.listener, self.path = listener, path
+        self.on_ids: Callable[[str, Ids], None] | None = None
+        """Gets the role and all tokens so far of each `write` that is under way."""
         self.logprobs = False
         """Whether every text of the chain comes with the log-probabilities of its tokens."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
@@ -94,6 +96,8 @@ class Requests:
             self._prefills.update(role)
             if emit or any(ends) or self._prefills.watches(decoding.max_tokens):
                 on_tokens = partial(self._prefills.update, role)
+        if verb == "write" and self.on_ids:
+            on_tokens = _both(on_tokens, partial(self.on_ids, role))
         more: dict[str, Any] = {"limit": limit} if limit else {}
         return EngineCall(
             self._calls,
@@ -126,15 +130,16 @@ class Requests:
         logprobs: bool | int = False,
         choices: tuple[int, ...] = (),
         resumes: tuple[int, int, int, int] | None = None,
+        is_reply: bool = False,
     ) -> Decoding:
         """Returns how one call decodes: with the problem's sampling, and its node's seed.
 
         `temperature`: in place of the problem's. `logprobs`: True for those of the tokens, K for those of the K most likely tokens at each
-        place, too.
+        place, too. `is_reply`: the text is the reply to a question, which the stop strings of a raw text do not end.
         """
         sampling = self._problem.sampling
         temperature = sampling.temperature if temperature is None else temperature
-        if self._problem.raw:  # a raw text has no answer apart: its stop strings end any part of it
+        if self._problem.raw and not is_reply:  # a raw text has no answer apart: its stop strings end any part of it
             stop = (*stop, *self._problem.stop)
         top = 0 if isinstance(logprobs, bool) else logprobs
         sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
@@ -159,3 +164,15 @@ class Requests:
         """Returns a completion as a draft's record: with its whole characters as text."""
         text, dropped = kept_text(self._contexts.of(role).decoders[phase], completion)
         return Proposal(number, parent.id if parent and parent.state != "accepted" else None, text, completion, dropped, phase)
+
+
+def _both(first: Callable[[Ids], None] | None, second: Callable[[Ids], None]) -> Callable[[Ids], None]:
+    """Returns a function that calls both functions, or the only one."""
+    if first is None:
+        return second
+
+    def call(ids: Ids) -> None:
+        first(ids)
+        second(ids)
+
+    return call

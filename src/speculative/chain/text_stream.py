@@ -89,6 +89,7 @@ def extended(first: Completion, rest: Completion) -> Completion:
         logprobs=None if first.logprobs is None else first.logprobs + (rest.logprobs or ()),
         top_logprobs=None if first.top_logprobs is None else first.top_logprobs + (rest.top_logprobs or ()),
         choice_logprobs=first.choice_logprobs,
+        authors=first.authors + rest.authors,
     )
 
 

@@ -133,7 +133,7 @@ class Writer:
         Cues an answer if a budget ended the thinking.
         """
         ending, drafts = self._parts.ending, self._parts.drafts
-        if ending.stopped_raw:  # a raw text that its stop string ended has no answer apart
+        if not ending.has_answer:
             return self.empty_draft(role, "answer")
         dialect = self._contexts.of(self._parts.failover.role_for(role)).dialect
         cue = dialect.answer_cue if ending.finish in ("length", "loop", "context") else ""
@@ -232,7 +232,7 @@ class Writer:
         elif last.finish == "loop":
             self._parts.ending.end("loop", "the server saw the text repeat itself")
         elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
-            self._parts.ending.stopped_raw = True
+            self._parts.ending.has_answer = False
             self._parts.ending.end("stop", "a stop string of the text")
         self._parts.ending.check_progress(sum(draft.tokens for draft in path))
         self._parts.ending.check_loop(self._parts.steps, steps)

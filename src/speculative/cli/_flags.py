@@ -12,7 +12,17 @@ from cyclopts import Group, Parameter, Token
 
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
-from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, describe_engines, flat_fields, is_model_name
+from speculative.engines.options import (
+    BUNDLED,
+    ROLES,
+    EngineOptions,
+    Spec,
+    describe_engines,
+    flat_fields,
+    is_model_name,
+    is_tower,
+    single_models,
+)
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
@@ -79,8 +89,9 @@ class ServerFlags:
 
 
 SPEC = (
-    "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
-    "or a GGUF file, local or on the hub (starts llama.cpp)"
+    "bundled:big, bundled:tunnel-big (for harder problems), the address of a server (repeat the flag for replicas), "
+    "a model's hub name or folder (starts vLLM), a GGUF file, local or on the hub (starts llama.cpp), "
+    "or METHOD(SMALL,BIG,field=value,…), a pair as one model"
 )
 
 ENGINES = Group("Engines", sort_key=4)
@@ -100,7 +111,12 @@ class EngineFlags(ServerFlags):
     @property
     def bundled(self) -> bool:
         """True if one of the models ships with the library."""
-        return any(spec.startswith("bundled:") for spec in (*self.big, *self.small))
+        return any("bundled:" in spec for spec in (*self.big, *self.small))
+
+    @property
+    def tunnel(self) -> bool:
+        """True if one of the models is of the harder bundled pair."""
+        return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:
@@ -109,7 +125,8 @@ class EngineFlags(ServerFlags):
 
     def open(self) -> Pair:
         """Opens the pair. A line shows the progress of loading servers."""
-        with raise_on_signal() if any(map(is_model_name, (*self.big, *self.small, *self.judge))) else nullcontext(), LoadingLine() as tell:
+        starts = any(is_model_name(spec) or is_tower(spec) for spec in (*self.big, *self.small, *self.judge))
+        with raise_on_signal() if starts else nullcontext(), LoadingLine() as tell:
             return self._open(tell)
 
     def _open(self, tell: Callable[[str], None] | None) -> Pair:
@@ -194,7 +211,7 @@ class PriceFlags:
             return None
         found = Prices.load(self.prices)
         roles = {"big": engines.big, "small": engines.small, "judge": engines.judge} if engines else {}
-        lacking = found.lacking({role: " ".join(specs) for role, specs in roles.items() if specs})
+        lacking = found.lacking(single_models(roles))
         if lacking:
             raise UsageError(f"prices {self.prices}: {lacking[0]} is missing; add it, or remove that view from the file")
         return found

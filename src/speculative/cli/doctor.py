@@ -15,7 +15,7 @@ from speculative.cli._output import open_console, write_json
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal, run_interruptible
 from speculative.engines.base import Engine
-from speculative.engines.diagnostics import Finding, broken, look
+from speculative.engines.diagnostics import Finding, broken, inner_engines, look
 from speculative.engines.options import EngineOptions, Spec, with_api_key
 from speculative.errors import SpeculativeError
 from speculative.pair import open_engine
@@ -32,11 +32,12 @@ def doctor(
     """
     given = {"big": join_specs(engines.big), "small": join_specs(engines.small), "judge": join_specs(engines.judge)}
     options = engines.options()
-    findings = [_check(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
+    checked = [_check(role, spec, with_api_key(role, options[role])) for role, spec in given.items() if spec]
+    findings = [finding for several in checked for finding in several]
     for finding in findings:
         if not finding.error and not {"continue", "reward"} & set(finding.abilities):
             finding.advice.append(f"it only replies to conversations; it can serve {_methods_that_ask(finding.role) or 'no method'}")
-    same = len({finding.fingerprint for finding in findings}) == 1
+    same = len({finding.fingerprint for finding in findings if "/" not in finding.role}) == 1
     if json:
         write_json({"roles": [msgspec.to_builtins(finding) for finding in findings], "same_vocabulary": same})
     else:
@@ -44,8 +45,8 @@ def doctor(
     return 1 if any(finding.error for finding in findings) else 0
 
 
-def _check(role: str, spec: Spec, options: EngineOptions) -> Finding:
-    """Opens and checks one engine.
+def _check(role: str, spec: Spec, options: EngineOptions) -> list[Finding]:
+    """Opens and checks one engine, and those of the pair in a tower.
 
     A dead engine does not keep the others from being checked.
     """
@@ -53,7 +54,7 @@ def _check(role: str, spec: Spec, options: EngineOptions) -> Finding:
         with raise_on_signal(), LoadingLine() as tell:
             opened = open_engine(spec, options, tell)
     except SpeculativeError as error:
-        return broken(role, error)
+        return [broken(role, error)]
     return run_interruptible(_look_and_close(role, opened))
 
 
@@ -64,11 +65,17 @@ def _methods_that_ask(role: str) -> str:
     return ", ".join(sorted(name for name, method in registered().items() if role in method.asks_only))
 
 
-async def _look_and_close(role: str, opened: Engine) -> Finding:
+async def _look_and_close(role: str, opened: Engine) -> list[Finding]:
     try:
-        return await look(role, opened)
+        return await _look(role, opened)
     finally:
         await opened.aclose()
+
+
+async def _look(role: str, opened: Engine) -> list[Finding]:
+    """Checks an engine. The engines of a tower's pair follow it, as `small/big`."""
+    below = [await _look(f"{role}/{inner}", engine) for inner, engine in inner_engines(opened).items()]
+    return [await look(role, opened), *(finding for several in below for finding in several)]
 
 
 def _show(console: Console, findings: list[Finding], same: bool) -> None:

@@ -9,9 +9,9 @@ from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
 """Names an ability of an engine beyond writing.
@@ -22,6 +22,8 @@ log-probability of given tokens at the first place. `score`: the log-probabiliti
 `cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only.
 """
 Ids = Sequence[int]
+Authors = tuple[tuple[str, int], ...]
+"""Roles with the number of tokens that each wrote, in the order of the text; `small/big` is the big model of a tower in a tower."""
 Top = tuple[tuple[int, float], ...]
 """The most likely ids at one place with their log-probabilities (nats), the likeliest first."""
 
@@ -38,7 +40,8 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
 
     `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
     the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
-    can draws what that call would have drawn after those tokens; others ignore it.
+    can draws what that call would have drawn after those tokens; others ignore it. `max_produced`: the limit of all tokens that one
+    completion may cost, for an engine that throws some away (a tower); None without a limit.
     """
 
     max_tokens: int
@@ -53,6 +56,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     top_logprobs: int = 0
     choices: tuple[int, ...] = ()
     resumes: tuple[int, int, int, int] | None = None
+    max_produced: int | None = None
 
 
 class Completion(Struct, frozen=True, gc=False):
@@ -63,6 +67,7 @@ class Completion(Struct, frozen=True, gc=False):
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
     server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities.
     `choice_logprobs`: the log-probability of each of `Decoding.choices`, `MIN_LOGPROB` for one that the server did not tell.
+    `authors`: for a tower, the roles of its pair that wrote the tokens, the ending one included.
 
     No engine gives the other finish reasons: `until` (the caller's predicate ended it), `cut` (the call ended before its completion
     did) and `no room` (no call was made).
@@ -74,6 +79,7 @@ class Completion(Struct, frozen=True, gc=False):
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[Top, ...] | None = None
     choice_logprobs: tuple[float, ...] | None = None
+    authors: Authors = ()
 
     @property
     def produced(self) -> int:
@@ -104,7 +110,9 @@ class CallStats(Struct):
 
     The engine adds to it as it works, so that a cancelled call is counted too. Units: tokens. `prompt_tokens` are those given,
     `cached_tokens` the part of them that was not computed again, `scored_tokens` those whose log-probability was asked for. `written`: in
-    a `complete` for one completion, the ids so far, which remain if the call ends early.
+    a `complete` for one completion, the ids so far, which remain if the call ends early, and `authors` of them in a tower.
+
+    `inner` is the part of a tower's pair, by role, with the `seconds` of its calls. `chains` are the events of the chains that it wrote.
     """
 
     requests: int = 0
@@ -113,6 +121,10 @@ class CallStats(Struct):
     produced_tokens: int = 0
     scored_tokens: int = 0
     written: Ids = ()
+    authors: Authors = ()
+    seconds: float = 0.0
+    inner: dict[str, CallStats] = field(default_factory=dict[str, "CallStats"])
+    chains: list[list[Any]] = field(default_factory=list[list[Any]])
 
 
 class TextDecoder(Protocol):

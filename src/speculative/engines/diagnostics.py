@@ -39,7 +39,8 @@ class Finding(Struct):
 async def look(role: str, engine: Engine) -> Finding:
     """Describes an open engine, and has it write, score or reward a few tokens."""
     server: Any = getattr(engine, "server", None)
-    found = Finding(role, None, engine.name, f"{server.kind} {server.version}".strip() if server else "in this process", engine.dialect)
+    runs = f"{server.kind} {server.version}".strip() if server else "a tower" if inner_engines(engine) else "in this process"
+    found = Finding(role, None, engine.name, runs, engine.dialect)
     found.fingerprint, found.context, found.abilities = engine.tokenizer.fingerprint, engine.context, sorted(engine.abilities)
     try:
         check_round_trip(engine.tokenizer, engine.name)
@@ -60,8 +61,17 @@ async def look(role: str, engine: Engine) -> Finding:
     return found
 
 
+def inner_engines(engine: Engine) -> dict[str, Engine]:
+    """Returns the engines of a tower's pair by role; a single model has none."""
+    return getattr(engine, "inner", {})
+
+
 async def ping(engine: Engine) -> None:
     """Makes the smallest call that an engine can answer. Raises `EngineError`."""
+    if inner := inner_engines(engine):
+        for model in inner.values():
+            await ping(model)
+        return
     ids, stats = engine.tokenizer.encode("1"), CallStats()
     if "continue" in engine.abilities:
         await engine.complete([ids], Decoding(1), key="ready", stats=stats)
@@ -107,6 +117,10 @@ def _advice(found: Finding, server: Any, engine: Any) -> list[tuple[str, bool]]:
             kind == "vllm" and engine.reads_whole_texts,
         ),
         (f"name the model's dialect (--{found.role}-dialect): the server's chat template is another", found.template.startswith("differs")),
+        (
+            "a tower gives no log-probabilities of its own tokens; its big model scores, and the one that writes answers replies",
+            bool(inner_engines(engine)) and not found.error,
+        ),
         ("methods that score need vLLM or SGLang", writes and "score" not in found.abilities and not found.error),
         (
             f"{found.context} positions are few for a chain of thought; start the server with more"

@@ -9,22 +9,27 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from speculative._plugins import split
 from speculative.errors import UsageError, usage_error_from
 from speculative.problem import Role
 from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
+SHIPPED = (*BUNDLED.values(), "bundled:tunnel-big", "bundled:tunnel-small")
+"""The specs of all models that ship with the library."""
 
 Spec = str | Sequence[str]
-"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, a model's hub
-name or folder, for which vLLM is started, or a GGUF file, for which llama.cpp's server is started."""
+"""A spec of `SHIPPED`, the address of a server, the addresses of several that run the same model, a model's hub name or folder,
+for which vLLM is started, a GGUF file, for which llama.cpp's server is started, or a tower: `METHOD(SMALL,BIG,…)`."""
 
-EngineKind = Literal["bundled", "server", "model"]
+EngineKind = Literal["bundled", "server", "model", "tower"]
 
+FIELD = re.compile(r"[A-Za-z][\w-]*")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 
@@ -110,13 +115,18 @@ def _of_role(field: FieldInfo, role: str) -> FieldInfo:
 
 def engine_kind(specs: Sequence[str]) -> EngineKind:
     """Tells what fills a role. Raises `UsageError` for a spec that names no engine."""
-    if len(specs) == 1 and specs[0] in BUNDLED.values():
+    if len(specs) == 1 and specs[0] in SHIPPED:
         return "bundled"
     if specs and all(ADDRESS.match(one) for one in specs):
         return "server"
+    if len(specs) == 1 and is_tower(specs[0]):
+        return "tower"
     if len(specs) == 1 and is_model_name(specs[0]):
         return "model"
-    known = "bundled:big, bundled:small, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), or a GGUF file (with llama.cpp)"
+    known = (
+        f"{', '.join(SHIPPED)}, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), a GGUF file (with llama.cpp), "
+        "or METHOD(SMALL,BIG)"
+    )
     raise UsageError(f"unknown engine {', '.join(specs)!r}; use {known}")
 
 
@@ -127,6 +137,69 @@ def is_model_name(spec: str) -> bool:
     return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and expand(spec).is_dir())
 
 
+def is_tower(spec: str) -> bool:
+    """Returns whether a spec has the form of a tower."""
+    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not expand(spec).exists()
+
+
+class TowerParts(Struct, frozen=True):
+    """The parts of a tower's spec.
+
+    `method` is the method with its wrappers but without parameters, `engines` the specs of its engines by role, and `fields` all else.
+    """
+
+    method: str
+    engines: dict[str, Spec]
+    fields: dict[str, str]
+
+
+def tower_parts(spec: str) -> TowerParts:
+    """Splits the spec of a tower, such as `random_switch(bundled:small,bundled:big,big_share=0.3)`.
+
+    The small model's engine comes first. `small=`, `big=` and `judge=` name a role. Spaces separate the replicas of an engine.
+
+    Raises:
+        UsageError: An engine is missing, or the spec is not one of a tower.
+    """
+    *wrappers, inner = split(spec.strip(), "*")
+    name, bracket, inside = inner.partition("(")
+    if not bracket or not inside.endswith(")"):
+        raise UsageError(f"tower {spec!r} must end with its bracket; write it as METHOD(SMALL,BIG,field=value,…)")
+    engines, fields = dict[str, Spec](), dict[str, str]()
+    for part in split(inside[:-1], ","):
+        field, equals, value = part.partition("=")
+        named = bool(equals) and FIELD.fullmatch(field.strip()) is not None
+        role = field.strip() if named else next((role for role in ("small", "big") if role not in engines), "")
+        if not role:
+            raise UsageError(f"tower {spec!r} must have two engines, got {part!r} as another; name a judge as judge={part}")
+        target: dict[str, Any] = engines if role in ROLES else fields
+        role = role.replace("-", "_")
+        if role in target:
+            raise UsageError(f"tower {spec!r} gives {role} twice")
+        target[role] = _replicas(value if named else part) if role in ROLES else value.strip()
+    if missing := [role for role in ("small", "big") if role not in engines]:
+        raise UsageError(f"tower {spec!r} must have an engine for {' and '.join(missing)}; write it as METHOD(SMALL,BIG,field=value,…)")
+    return TowerParts("*".join([*wrappers, name.strip()]), engines, fields)
+
+
+def _replicas(text: str) -> Spec:
+    """Returns the one spec of a text, or several addresses between spaces."""
+    text = text.strip()
+    return tuple(text.split()) if ADDRESS.match(text) and len(text.split()) > 1 else text
+
+
+def single_models(specs: Mapping[str, Spec]) -> dict[str, str]:
+    """Returns the spec of every single model by role, those inside a tower as `small/big`."""
+    found: dict[str, str] = {}
+    for role, spec in specs.items():
+        name = spec if isinstance(spec, str) else " ".join(spec)
+        if is_tower(name):
+            found |= {f"{role}/{inner}": model for inner, model in single_models(tower_parts(name).engines).items()}
+        elif name:
+            found[role] = name
+    return found
+
+
 def expand(path: str) -> Path:
     """Returns a path with `~` replaced by the user's home."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib's raises where there is no such user)
@@ -135,6 +208,7 @@ def expand(path: str) -> Path:
 def describe_engines(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:
     """Describes the engines for a run's records, without secrets."""
     told = {role: spec if isinstance(spec, str) else " ".join(spec) for role, spec in specs.items() if spec}
+    told |= single_models(specs)
     more = {f"{role}_{name}": getattr(options[role], name) for role in told if role in options for name in WRITING}
     return {name: redact(str(value)) for name, value in (told | more).items() if value}
 

@@ -36,6 +36,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, T
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from speculative._plugins import split
 from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
@@ -177,8 +178,14 @@ def _open_pair(given: dict[str, Any]) -> Pair:
         )
         for role in ROLES
     }
-    big, small = (given.get(role, BUNDLED[role]) for role in ("big", "small"))
-    return Pair.open(big, small, given.get("judge"), options=options)
+    specs = {role: _spec(given[role]) for role in ROLES if role in given}
+    return Pair.open(specs.get("big", BUNDLED["big"]), specs.get("small", BUNDLED["small"]), specs.get("judge"), options=options)
+
+
+def _spec(given: str | list[str]) -> str | list[str]:
+    """Returns the spec of an engine. The `-M` arguments are lists where they have commas, also inside brackets."""
+    specs = [given] if isinstance(given, str) else split(",".join(given), ",")
+    return specs[0] if len(specs) == 1 else specs
 
 
 def _problem(input: list[ChatMessage], config: GenerateConfig, seed: int, instruction: str | None) -> Problem:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from speculative._plugins import classes_in, installed_classes, is_path, load_class
+from speculative._plugins import classes_in, installed_classes, is_path, load_class, spelled
 from speculative.errors import UnknownNameError, UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method, Wrapper, name_of, params_of
@@ -111,38 +111,6 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     now = params_of(method)
     filled: dict[str, Any] = {label: {**now[label], **(around[label] or {})} for label in around}
     return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()} | filled
-
-
-def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
-    """Parses `name(field=value,…)` into the name and its fields.
-
-    `what` names the kind of thing in an error. Raises `UsageError`.
-    """
-    name, bracket, inside = spec.partition("(")
-    if bracket and not inside.endswith(")"):
-        raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
-    settings: dict[str, str] = {}
-    for part in split(inside.removesuffix(")"), ","):
-        field, equals, value = part.partition("=")
-        field = field.strip().replace("-", "_")
-        if not equals:
-            raise UsageError(f"{what} {spec!r}: {part!r} is no field=value")
-        if field in settings:
-            raise UsageError(f"{what} {spec!r} gives {field} twice")
-        settings[field] = value.strip()
-    return name.strip(), settings
-
-
-def split(text: str, at: str) -> list[str]:
-    """Splits a text at the separators outside brackets, and omits empty parts."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == at and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
 
 
 def fill_from_files(name: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]:

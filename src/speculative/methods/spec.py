@@ -10,10 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative._plugins import spelled, split
 from speculative.errors import UsageError
 from speculative.methods.base import Method, name_of, params_of
 from speculative.methods.preset import is_file, read_preset
-from speculative.methods.registry import build, find, spelled, split
+from speculative.methods.registry import build, find
 
 
 class Contender(Struct, frozen=True):

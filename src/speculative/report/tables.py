@@ -32,7 +32,7 @@ HEADINGS = ("calls", "prompt", "cached", "scored", "produced", "kept", "discarde
 
 def style_of(author: str) -> Style:
     """Returns the style of an author's text."""
-    return STYLES.get(author, STYLES["judge"])
+    return STYLES.get(author.partition("/")[0], STYLES["judge"])
 
 
 def usage_table(usage: Mapping[str, Usage]) -> Table:

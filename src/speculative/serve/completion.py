@@ -22,6 +22,7 @@ from speculative.serve.responses_writer import ResponsesWriter
 from speculative.serve.state import ServiceState
 from speculative.serve.streaming import COMMENT, EventStream, Signal, TextFeed
 from speculative.trace.events import Degraded
+from speculative.trace.usage import all_roles
 
 T = TypeVar("T")
 
@@ -181,7 +182,7 @@ class ChainReply:
             chains=len(outcomes),
             finish=[outcome.finish for outcome in outcomes],
             kept=sum(outcome.kept for outcome in outcomes),
-            produced=sum(usage.produced_tokens for outcome in outcomes for usage in outcome.usage.values()),
+            produced=int(sum(all_roles(outcome.usage, "produced_tokens") for outcome in outcomes)),
             degraded=lost[0].role if lost else None,
             reason=lost[0].error if lost else None,
             seconds=self._elapsed(),

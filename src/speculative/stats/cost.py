@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices, default_prices
-from speculative.trace.usage import Usage, total_usage
+from speculative.trace.usage import Usage, single_models, total_usage
 
 View = Literal["api", "gpu", "flops"]
 MILLION, HOUR = 1_000_000, 3600
@@ -41,12 +41,12 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
-    In each view a chain pays for its whole text, also for cached text of other chains.
+    In each view a chain pays for its whole text, also for cached text of other chains. In a tower the models of its pair are paid for.
     """
     if not samples:
         return {}
     prices = prices or default_prices()
-    usage = _alone(samples)
+    usage = single_models(_alone(samples))
     names = {role: (str(samples[0].settings.get(role, role)), role) for role in usage}
     right = sum(sample.correct for sample in samples)
     found: dict[View, Cost] = {}

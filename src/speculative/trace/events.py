@@ -20,7 +20,7 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: events 
     """One call to the engine of a role, in tokens and seconds of wall time.
 
     It began `began` seconds after the chain and ended `seconds` later. `shared_cache_tokens`: the cached tokens of its prompts that
-    another chain had computed.
+    another chain had computed. `inner`: the work of the pair inside, if the engine is a tower.
     """
 
     role: str
@@ -32,6 +32,18 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: events 
     seconds: float
     shared_cache_tokens: int = 0
     began: float = 0.0
+    inner: InnerWork | None = None
+
+
+class InnerWork(Struct, frozen=True, gc=False):
+    """The work of a tower's pair in one call.
+
+    `calls` has one entry for each of its roles, with the sums of that role's calls; `small/big` is the big model of a tower in the tower.
+    `chains` are the events of the chains that the pair wrote for the call.
+    """
+
+    calls: tuple[Call, ...]
+    chains: tuple[list[AnyEvent], ...] = ()
 
 
 class Proposal(Struct, frozen=True, gc=False):
@@ -52,7 +64,8 @@ class Judgement(Struct, frozen=True, gc=False):
     """The score of a draft, its threshold, and the role that gave the score.
 
     The score is compared with the threshold.
-    `threshold` is None where the best of several drafts is taken; `role` is None where the method computed the score.
+    `threshold` is None where the best of several drafts is taken, or where a number that is computed from the score is compared; `role` is
+    None where the method computed the score.
     """
 
     score: float

@@ -118,7 +118,7 @@ class ReplayEngine:
         """Fails as the call in the trace failed, or waits until it is cancelled."""
         if cut := self._cut_off(seed):
             _charge(stats, cut.call)
-            stats.written = cut.proposal.completion.ids if cut.proposal else ()
+            stats.written, stats.authors = (cut.proposal.completion.ids, cut.proposal.completion.authors) if cut.proposal else ((), ())
             if cut.error:
                 raise EngineUnreachableError(cut.error) if cut.lost else EngineError(cut.error)
             await asyncio.get_running_loop().create_future()
@@ -167,3 +167,9 @@ def _charge(stats: CallStats, call: events.Call) -> None:
     """Adds the cost of the call in the trace."""
     for field in COSTS:
         setattr(stats, field, getattr(stats, field) + getattr(call, field))
+    if call.inner:
+        stats.chains += call.inner.chains
+        for inner in call.inner.calls:
+            own = stats.inner.setdefault(inner.role, CallStats())
+            _charge(own, inner)
+            own.seconds += inner.seconds

@@ -7,10 +7,11 @@ usage have one source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, structs
 
+from speculative.engines.base import Authors
 from speculative.trace import events
 from speculative.trace.events import Phase, Proposal
 from speculative.trace.usage import Usage
@@ -19,9 +20,10 @@ from speculative.trace.usage import Usage
 class Piece(Struct, frozen=True):
     """A run of text with one author.
 
-    `kept` counts its produced tokens. `ends` is True if the last one ended the phase.
+    `kept` counts its produced tokens. `ends` is True if the last one, `end_id`, ended the phase.
 
-    `note_for`: the role in whose prompt alone it stands; then it does not belong to the text of the chain.
+    `note_for`: the role in whose prompt alone it stands; then it does not belong to the text of the chain. `authors`: for a tower, the
+    roles of its pair that wrote the kept tokens.
     """
 
     author: str
@@ -31,6 +33,8 @@ class Piece(Struct, frozen=True):
     phase: Phase
     ends: bool = False
     note_for: str = ""
+    end_id: int | None = None
+    authors: Authors = ()
 
     @classmethod
     def of(cls, author: str, proposal: Proposal, cut: tuple[int, int] | None = None) -> Piece:
@@ -40,10 +44,13 @@ class Piece(Struct, frozen=True):
         """
         if cut:
             tokens, characters = cut
-            return cls(author, proposal.text[:characters], proposal.completion.ids[:tokens], tokens, proposal.phase)
+            authors = first_authors(proposal.completion.authors, tokens)
+            return cls(author, proposal.text[:characters], proposal.completion.ids[:tokens], tokens, proposal.phase, authors=authors)
         completion, size = proposal.completion, len(proposal.completion.ids) - proposal.dropped
         ends = completion.end_id is not None
-        return cls(author, proposal.text, completion.ids[:size], size + ends, proposal.phase, ends)
+        authors = first_authors(completion.authors, size + ends)
+        ids = completion.ids[:size]
+        return cls(author, proposal.text, ids, size + ends, proposal.phase, ends, end_id=completion.end_id, authors=authors)
 
 
 class Segment(Struct, frozen=True):
@@ -136,7 +143,9 @@ class Ledger:
         last = self._last()
         if last is not None and self.pieces[last].ends:
             piece = self.pieces[last]
-            self.pieces[last] = self.entries[self.places[last]] = structs.replace(piece, ends=False, kept=piece.kept - 1)
+            kept = piece.kept - 1
+            piece = structs.replace(piece, ends=False, end_id=None, kept=kept, authors=first_authors(piece.authors, kept))
+            self.pieces[last] = self.entries[self.places[last]] = piece
             self.kept -= 1
 
     def _last(self) -> int | None:
@@ -166,8 +175,9 @@ class Ledger:
         for total in totals.values():
             total.kept_tokens = 0
         for piece in self.pieces:
-            if piece.author in totals:
-                totals[piece.author].kept_tokens += piece.kept
+            for role, kept in ((piece.author, piece.kept), *_inner_kept(piece)):
+                if role in totals:
+                    totals[role].kept_tokens += kept
         for total in totals.values():
             total.discarded_tokens = total.produced_tokens - total.kept_tokens
         return totals
@@ -179,10 +189,34 @@ class Ledger:
         self.kept += piece.kept
 
     def _pay(self, call: events.Call) -> None:
-        cost = self._costs.setdefault(call.role, Usage())
+        self._add(call.role, call)
+        for inner in call.inner.calls if call.inner else ():
+            self._add(f"{call.role}/{inner.role}", inner)
+
+    def _add(self, role: str, call: events.Call) -> None:
+        cost = self._costs.setdefault(role, Usage())
         cost.requests += call.requests
         cost.prompt_tokens += call.prompt_tokens
         cost.cached_tokens += call.cached_tokens
         cost.produced_tokens += call.produced_tokens
         cost.scored_tokens += call.scored_tokens
         cost.seconds += call.seconds
+
+
+def first_authors(authors: Authors, tokens: int) -> Authors:
+    """Returns the authors of the first tokens of a text."""
+    found: list[tuple[str, int]] = []
+    for author, count in authors:
+        if tokens <= 0:
+            break
+        found.append((author, min(count, tokens)))
+        tokens -= count
+    return tuple(found)
+
+
+def _inner_kept(piece: Piece) -> Iterator[tuple[str, int]]:
+    """Yields the rows of usage inside a tower, with the kept tokens of a piece."""
+    for author, kept in piece.authors:
+        names = author.split("/")
+        for depth in range(1, len(names) + 1):
+            yield "/".join([piece.author, *names[:depth]]), kept

@@ -11,7 +11,8 @@ from msgspec import Struct, structs
 class Usage(Struct):
     """Tokens and seconds of one role.
 
-    `seconds` is the sum of its calls. Produced tokens = kept + discarded.
+    `seconds` is the sum of its calls. Produced tokens = kept + discarded. The usage of a tower in the role `small` has rows of its own for
+    the roles of its pair, such as `small/big`; they are parts of the row `small`.
     """
 
     requests: int = 0
@@ -36,9 +37,14 @@ def total_usage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
     return {role: Usage(*map(sum, zip(*found[role], strict=True))) for role in sorted(found)}
 
 
+def single_models(usage: Mapping[str, Usage]) -> dict[str, Usage]:
+    """Returns the rows of single models: those of a tower's pair in place of the tower's own."""
+    return {role: cost for role, cost in usage.items() if not any(other.startswith(f"{role}/") for other in usage)}
+
+
 def all_roles(usage: Mapping[str, Usage], field: str) -> float:
-    """Adds up one field over all roles."""
-    return sum(getattr(cost, field) for cost in usage.values())
+    """Adds up one field over all roles. The roles inside a tower are parts of its own."""
+    return sum(getattr(cost, field) for role, cost in usage.items() if "/" not in role)
 
 
 def big_model_share(usage: Mapping[str, Usage], field: str) -> float | None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from speculative._plugins import split
 from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, describe_engines, flat_fields
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
-from speculative.methods.registry import build, find, split
+from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender, label_of
 from speculative.problem import Problem, Sampling
 

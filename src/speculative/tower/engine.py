@@ -1,0 +1,261 @@
+"""The engine of a tower: a method and the pair that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from speculative.chain.calls import derive_seed
+from speculative.engines.base import PREFILL_SEED, Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
+from speculative.errors import EngineError, UsageError
+from speculative.methods.base import Method, Wrapper, name_of, params_of
+from speculative.problem import Degrade
+from speculative.prompts import find_dialect
+from speculative.tower.run import OnIds, TowerRun
+from speculative.trace.replay import COSTS
+
+T = TypeVar("T")
+
+DELEGATED: frozenset[Ability] = frozenset({"choices"})
+"""Abilities of the model that replies: a question is not the method's to answer."""
+
+
+class TowerEngine:
+    """Runs a method on a pair, as if both were one model.
+
+    Each completion of thinking is a chain of the pair, which begins anew at the given prefix. Its draws depend on the seed of the call
+    alone. Text behind the end of the thinking (answers, and replies to questions) is written by the model that writes the method's
+    answers (`answer_by`), and scores are those of the pair's big model. No log-probabilities of written tokens are known, since two models
+    wrote them. A prefill shows the text to both models.
+
+    The pair shares one vocabulary. Tokens that it throws away are in the usage of the outer chain, and `small/big` is the part of this
+    pair's big model if the tower fills the role `small`.
+    """
+
+    def __init__(self, method: Method, engines: Mapping[str, Engine], *, degrade: Degrade = "fail") -> None:
+        """Takes over the engines: they are closed with this one.
+
+        Args:
+            method: The method that writes.
+            engines: The engines of the roles `big` and `small`, and perhaps `judge`: a `Pair`.
+            degrade: The role that goes on alone where the other one's server is lost.
+
+        Raises:
+            UsageError: The engines have different vocabularies, or the method writes several chains.
+        """
+        _check(method, engines)
+        big = engines["big"]
+        self.method, self.inner = method, dict(engines)
+        self._degrade: Degrade = degrade
+        self.name = _name(method, engines)
+        self.tokenizer, self.dialect = big.tokenizer, big.dialect
+        self.context = min(engines[role].context for role in ("big", "small"))
+        self._speaker = method.answer_by
+        self.abilities: frozenset[Ability] = (
+            frozenset[Ability]({"continue", "ids", "stream"})
+            | (DELEGATED & engines[self._speaker].abilities)
+            | (big.abilities & {"score"})
+            | (big.abilities & engines["small"].abilities & {"cached"})
+        )
+        dialect, token = find_dialect(self.dialect), self.tokenizer.special_token_id
+        self._opening = token(dialect.think_start) if dialect.think_start else None
+        self._closing = token(dialect.think_end) if dialect.think_end else None
+
+    async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
+        """Returns `decoding.n` completions for each prefix, in order."""
+        if decoding.seed == PREFILL_SEED and decoding.max_tokens == 1:
+            return await self._prefill(prefixes, decoding, key, stats)
+        n = decoding.n if decoding.temperature else min(decoding.n, 1)
+        places = [(i, j) for i in range(len(prefixes)) for j in range(n)]
+        alone = len(places) == 1
+        found = await _gather([self._completion(prefixes[i], _one(decoding, i, j), key, stats, alone=alone) for i, j in places])
+        rows = [found[i * n : (i + 1) * n] for i in range(len(prefixes))]
+        return rows if n == decoding.n else [row * decoding.n for row in rows]
+
+    async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
+        """Yields one completion as it is written, with the ids that `complete` gives.
+
+        The tokens of a method that may take text back come all at the end.
+        """
+        queue: asyncio.Queue[Ids | None] = asyncio.Queue()
+        writing = self._completion(prefix, _one(decoding, 0, 0), key, stats, alone=True, on_ids=queue.put_nowait)
+        task = asyncio.create_task(writing)
+        task.add_done_callback(lambda _: queue.put_nowait(None))
+        told = 0
+        try:
+            while (ids := await queue.get()) is not None:
+                told += len(ids)
+                yield Delta(tuple(ids))
+            completion = await task
+            yield Delta(completion.ids[told:], completion)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def score(
+        self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
+    ) -> list[Scores]:
+        """Returns the log-probabilities (nats) under the pair's big model."""
+        more: dict[str, Any] = {"top": top} if top else {}
+        own = CallStats()
+        try:
+            return await self.inner["big"].score(prefixes, continuations, key=key, stats=own, **more)
+        finally:
+            _add(stats, "big", own)
+
+    async def aclose(self) -> None:
+        """Closes the engines of the pair."""
+        engines = {id(engine): engine for engine in self.inner.values()}.values()
+        for failed in await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True):
+            if failed is not None:
+                raise failed
+
+    async def _completion(
+        self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None = None
+    ) -> Completion:
+        if decoding.max_tokens < 1:
+            return Completion((), "length")
+        opening = self._thinking_begins(prefix)
+        if opening is None:
+            return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids)
+        run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids)
+        return await run.run(stats, tells_written=alone)
+
+    def _thinking_begins(self, prefix: Ids) -> int | None:
+        """Returns the place behind the token that opens the thinking, or None outside of it.
+
+        A prompt without such tokens thinks from its end on.
+        """
+        for place in range(len(prefix) - 1, -1, -1):
+            if prefix[place] == self._closing:
+                return None
+            if prefix[place] == self._opening:
+                return place + 1
+        return len(prefix)
+
+    async def _reply(self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None) -> Completion:
+        """Lets the model that writes the answers write, outside of the thinking.
+
+        If its server is lost before the first token, the survivor writes.
+        """
+        told = 0
+
+        def tell(ids: Ids) -> None:
+            nonlocal told
+            told += len(ids)
+            if on_ids:
+                on_ids(ids)
+
+        listener = tell if on_ids else None
+        try:
+            return await self._reply_by(self._speaker, prefix, decoding, key, stats, alone=alone, on_ids=listener)
+        except EngineError as error:
+            if not error.lost or told or self._degrade in ("fail", self._speaker):
+                raise
+        return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener)
+
+    async def _reply_by(
+        self, role: str, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None
+    ) -> Completion:
+        own = CallStats()
+        try:
+            completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids)
+        finally:
+            _add(stats, role, own)
+            if alone:
+                stats.written, stats.authors = own.written, _within(role, own.authors, len(own.written))
+        return structs.replace(completion, authors=_within(role, completion.authors, completion.produced))
+
+    async def _prefill(self, prefixes: Sequence[Ids], decoding: Decoding, key: str, stats: CallStats) -> list[list[Completion]]:
+        """Shows the text to both models. The token of the one that writes answers is returned."""
+        roles = [self._speaker, "small" if self._speaker == "big" else "big"]
+
+        async def prefill(role: str) -> list[list[Completion]]:
+            own = CallStats()
+            try:
+                return await self.inner[role].complete(prefixes, decoding, key=key, stats=own)
+            finally:
+                _add(stats, role, own)
+
+        return (await _gather([prefill(role) for role in roles]))[0]
+
+
+async def _read(engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, on_ids: OnIds | None) -> Completion:
+    """Returns one completion of an engine, and tells its tokens as they come."""
+    if on_ids is None or "stream" not in engine.abilities:
+        ((completion,),) = await engine.complete([prefix], decoding, key=key, stats=stats)
+        return completion
+    stats.written = written = list[int]()
+    stream = engine.stream(prefix, decoding, key=key, stats=stats)
+    try:
+        async for delta in stream:
+            if delta.completion is not None:
+                return delta.completion
+            written += delta.ids
+            on_ids(delta.ids)
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+    raise EngineError(f"{engine.name}: a stream ended without its completion; the connection may have been cut")
+
+
+def _within(role: str, authors: Authors, tokens: int) -> Authors:
+    """Returns the authors of a role's tokens: itself, or the models of a tower in that role."""
+    return tuple((f"{role}/{author}", count) for author, count in authors) or ((role, tokens),)
+
+
+def _one(decoding: Decoding, prefix: int, number: int) -> Decoding:
+    """Returns the settings of one completion, with a seed of its place."""
+    return structs.replace(decoding, n=1, seed=derive_seed(decoding.seed, f"{prefix}/{number}"), resumes=None)
+
+
+def _add(stats: CallStats, role: str, own: CallStats) -> None:
+    """Adds the cost of a call that one model of the pair served."""
+    cost = stats.inner.setdefault(role, CallStats())
+    for one in (stats, cost):
+        for name in COSTS:
+            setattr(one, name, getattr(one, name) + getattr(own, name))
+    for inner, more in own.inner.items():
+        deep = stats.inner.setdefault(f"{role}/{inner}", CallStats())
+        for name in (*COSTS, "seconds"):
+            setattr(deep, name, getattr(deep, name) + getattr(more, name))
+
+
+async def _gather(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Awaits several works at once. All are over when it returns, also after an error."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check(method: Method, engines: Mapping[str, Engine]) -> None:
+    """Raises `UsageError` for a pair or a method that cannot be one engine."""
+    big = engines["big"]
+    for role, engine in engines.items():
+        if role != "judge" and engine.tokenizer.fingerprint != big.tokenizer.fingerprint:
+            raise UsageError(
+                f"the models of a tower must share one vocabulary, got {big.name} and {engine.name}; choose models of one family"
+            )
+    innermost = method
+    while isinstance(innermost, Wrapper):
+        innermost = innermost.inner
+    if method.chains_at_once > 1 or type(innermost).run is not Method.run:
+        raise UsageError(f"the method of a tower must write one chain step by step, got {name_of(method)}; choose another method")
+
+
+def _name(method: Method, engines: Mapping[str, Engine]) -> str:
+    """Returns the tower as users spell it, with the parameters that are not defaults."""
+    innermost = method
+    while isinstance(innermost, Wrapper):
+        innermost = innermost.inner
+    own, fields = params_of(innermost), type(innermost).model_fields
+    params = [f"{name}={value}" for name, value in own.items() if name in innermost.model_fields_set and value != fields[name].default]
+    judge = [f"judge={engines['judge'].name}"] if "judge" in engines else []
+    return f"{name_of(method)}({', '.join([engines['small'].name, engines['big'].name, *judge, *params])})"

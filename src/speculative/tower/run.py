@@ -1,0 +1,205 @@
+"""One completion of a tower: a chain of its pair."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from speculative.chain.chain import Chain
+from speculative.chain.forgotten import watch_coroutines
+from speculative.chain.steps import STEP
+from speculative.engines.base import Authors, CallStats, Completion, Decoding, Engine, Ids
+from speculative.errors import engine_error
+from speculative.methods.base import Method, append_only
+from speculative.problem import Degrade, Message, Problem, Sampling
+from speculative.tower.written import METHOD, WrittenIds
+from speculative.trace.events import AnyEvent, Inserted
+from speculative.trace.replay import COSTS
+from speculative.trace.state import Piece
+
+OnIds = Callable[[Ids], None]
+"""Gets the new tokens of a completion, which are final."""
+
+
+class TowerRun:
+    """Writes one completion with a chain of the pair.
+
+    `on_ids` gets the tokens as they are written, if the method never takes text back.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        engines: Mapping[str, Engine],
+        degrade: Degrade,
+        prefix: Ids,
+        opening: int,
+        decoding: Decoding,
+        key: str,
+        on_ids: OnIds | None = None,
+    ) -> None:
+        """Begins nothing yet.
+
+        Args:
+            method: Writes the chain.
+            engines: The engines of the pair.
+            degrade: The role of the pair that goes on alone where the other one's server is lost.
+            prefix: The tokens that the completion follows.
+            opening: The number of them that come before the thinking.
+            decoding: The settings of the completion. Its seed is that of the chain.
+            key: Names the outer chain for engines with replicas.
+            on_ids: A listener for the tokens.
+        """
+        self._method, self._engines, self._decoding, self._on_ids = method, engines, decoding, on_ids
+        self._tokenizer = engines["big"].tokenizer
+        self._final = append_only(method)
+        self._committed = WrittenIds(self._tokenizer, decoding)
+        self._pieces, self._told = 0, 0
+        self._full_at: int | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._chain = self._make_chain(prefix, opening, degrade, key)
+
+    async def run(self, stats: CallStats, *, tells_written: bool = False) -> Completion:
+        """Returns the completion, and adds its cost to `stats`.
+
+        `tells_written`: `stats` gets the tokens of a run that is cancelled.
+        """
+        chain = self._chain
+        chain.parts.contexts.check_fits()
+        work = self._work = asyncio.create_task(self._write())
+        try:
+            await asyncio.wait([work])
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+            self._end(work)
+            await chain.close("cancelled" if work.cancelled() else "stop")
+            self._charge(stats)
+            if tells_written:
+                stats.written, stats.authors = self._committed.ids, self._committed.authors
+        if not self._committed.finish and (error := None if work.cancelled() else work.exception()):
+            raise engine_error(error) or error
+        return self._committed.completion
+
+    # ---- the chain --------------------------------------------------------------------------------------------------
+
+    def _make_chain(self, prefix: Ids, opening: int, degrade: Degrade, key: str) -> Chain:
+        decoding = self._decoding
+        told = self._tokenizer.to_bytes(prefix[:opening]).decode("utf-8", "replace").strip()
+        problem = Problem(
+            messages=(Message("user", told or "…"),),
+            sampling=Sampling(decoding.temperature, decoding.top_p, decoding.top_k),
+            max_tokens=decoding.max_tokens,
+            max_produced=decoding.max_produced,
+            seed=decoding.seed,
+            stop=decoding.stop,
+            raw=True,
+            degrade=degrade,
+            answer_tokens=0,
+        )
+        prompts = {(engine.dialect, engine.tokenizer.fingerprint): list(prefix) for engine in self._engines.values()}
+        chain = Chain(problem, self._engines, append_only=self._final, prompts=prompts)
+        chain.parts.recorder.listener = self._heard
+        chain.parts.calls.key = key
+        chain.parts.ending.has_answer = False
+        thought = self._tokenizer.to_bytes(prefix[opening:]).decode("utf-8", "replace")
+        chain.parts.steps.add(thought.rpartition(STEP)[2])
+        if self._on_ids and self._final:
+            chain.parts.requests.on_ids = self._writing
+        return chain
+
+    async def _write(self) -> None:
+        with watch_coroutines(self._chain.called.forgotten):
+            self._chain.in_method = True
+            try:
+                await self._method.run(self._chain)
+                self._chain.check_finished()
+            finally:
+                self._chain.in_method = False
+
+    # ---- what it wrote ----------------------------------------------------------------------------------------------
+
+    def _heard(self, event: AnyEvent) -> None:
+        """Takes final text from the chain, and ends the work where the completion ends."""
+        if isinstance(event, Inserted):
+            self._count_inserted(event.text)
+        if self._final:
+            self._take(self._chain.parts.ledger.pieces)
+            self._tell(self._committed)
+
+    def _count_inserted(self, text: str) -> None:
+        """Counts text of the method, whose tokens are like others for the caller.
+
+        Where they do not fit under the cap, the completion ends before them.
+        """
+        tokens, budget = len(self._tokenizer.encode(text)), self._chain.parts.budget
+        if self._decoding.max_produced is None or tokens <= budget.unreserved():
+            budget.add_produced(tokens)
+            return
+        self._full_at = len(self._chain.parts.ledger.pieces) - 1
+        if self._work:
+            self._work.cancel()
+
+    def _writing(self, role: str, ids: Ids) -> None:
+        """Takes the tokens of a `write` that is under way."""
+        ahead = self._committed.copy()
+        ahead.add(ids, ((role, len(ids)),))
+        self._tell(ahead)
+
+    def _take(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces[self._pieces :]:
+            if self._pieces == self._full_at:
+                self._committed.finish = self._committed.finish or "length"
+                return
+            self._pieces += 1
+            if piece.author == METHOD:
+                ids = tuple(self._tokenizer.encode(piece.text))
+                self._committed.add(ids, ((METHOD, len(ids)),))
+            else:
+                self._committed.add(piece.ids, _authors(piece))
+
+    def _tell(self, written: WrittenIds) -> None:
+        if self._on_ids and len(written.ids) > self._told:
+            self._on_ids(tuple(written.ids[self._told :]))
+            self._told = len(written.ids)
+        if written.finish and self._work:
+            self._work.cancel()
+
+    def _end(self, work: asyncio.Task[None]) -> None:
+        """Takes what is left of the text, and its end: that of the method, if no token ended it."""
+        pieces, written, finish = self._chain.parts.ledger.pieces, self._committed, self._chain.finish
+        self._take(pieces)
+        if written.finish or work.cancelled() or work.exception():
+            return
+        if finish in ("length", "context", "loop"):
+            written.finish = finish
+            return
+        stop_ids = self._decoding.stop_ids
+        last = next((piece for piece in reversed(pieces) if piece.text or piece.kept), None)
+        if last and last.ends and last.end_id in stop_ids:
+            written.end(last.end_id, _authors(last)[-1][0])
+        else:
+            written.end(stop_ids[0] if stop_ids and self._has_room() else None, METHOD)
+
+    def _has_room(self) -> bool:
+        """Returns whether one more token may be produced."""
+        return self._decoding.max_produced is None or self._chain.parts.budget.unreserved() > 0
+
+    def _charge(self, stats: CallStats) -> None:
+        """Adds the cost of the chain. Tokens of the method count as produced, since the caller gets them as such."""
+        usage = self._chain.trace.usage()
+        for role, cost in usage.items():
+            own = stats.inner.setdefault(role, CallStats())
+            for one in (own, *([stats] if "/" not in role else [])):
+                for name in COSTS:
+                    setattr(one, name, getattr(one, name) + getattr(cost, name))
+            own.seconds += cost.seconds
+        stats.produced_tokens += sum(count for author, count in self._committed.authors if author.rpartition("/")[2] == METHOD)
+        stats.chains.append(self._chain.trace.events)
+
+
+def _authors(piece: Piece) -> Authors:
+    """Returns the authors of a piece's tokens, also within a tower of the pair."""
+    if piece.authors:
+        return tuple((f"{piece.author}/{author}", count) for author, count in piece.authors)
+    return ((piece.author, piece.kept),)

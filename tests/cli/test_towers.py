@@ -1,0 +1,74 @@
+"""A tower fills a role at every door: `--small "METHOD(SMALL,BIG)"`."""
+
+import json
+
+import pytest
+
+TOWER = "random_switch(bundled:small,bundled:big,big_share=0.5,switch_chunk=8)"
+SHORT = ("--small", TOWER, "--seed", 1, "--max-tokens", 80)
+ROWS = {"small", "small/big", "small/small"}
+
+
+def test_ask_has_rows_for_the_models_inside(cli, tmp_path):
+    ran = cli("ask", *SHORT, "--method", "small_only", "--json", "--trace", tmp_path / "t.jsonl")
+    assert (ran.code, ran.err) == (0, "")
+    usage = json.loads(ran.out)["usage"]
+    assert set(usage) >= ROWS
+    assert usage["small"]["kept_tokens"] == usage["small/big"]["kept_tokens"] + usage["small/small"]["kept_tokens"]
+    shown = cli("show", tmp_path / "t.jsonl").out
+    assert "small/big" in shown
+    assert "together" in shown
+
+
+def test_compare_prices_the_models_inside_and_counts_no_token_twice(cli, tmp_path):
+    argv = ["compare", *SHORT, "--methods", "small_only", "--limit", 2, "--no-controls", "--json", "--out", tmp_path]
+    (row,) = json.loads(cli(*argv).out)
+    assert set(row["usage"]) >= ROWS
+    assert set(row["costs"]["flops"]["parts"]) == {"big", "small/big", "small/small"} - ({"big"} - set(row["usage"]))
+    assert row["settings"]["small"] == TOWER
+    assert row["settings"]["small/big"] == "bundled:big"
+    made = cli("report", tmp_path, "--csv", tmp_path / "all.csv")
+    assert made.code == 0
+    assert "small/big_kept_tokens" in (tmp_path / "all.csv").read_text().splitlines()[0]
+
+
+def test_eval_runs_on_a_tower(cli, tmp_path):
+    ran = cli("eval", "stories", *SHORT, "--method", "random_switch", "--limit", 2, "--no-controls", "--json", "--out", tmp_path)
+    (row,) = json.loads(ran.out)
+    assert row["chains"] == 2
+    assert set(row["usage"]) >= ROWS
+
+
+def test_doctor_checks_the_models_inside(cli):
+    findings = json.loads(cli("doctor", "--small", TOWER, "--json").out)
+    assert [role["role"] for role in findings["roles"]] == ["big", "small", "small/big", "small/small"]
+    assert all(role["error"] is None for role in findings["roles"])
+    assert findings["same_vocabulary"]
+    assert findings["roles"][1]["server"] == "a tower"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("random_switch(bundled:small)", "must have an engine for big; write it as METHOD(SMALL,BIG,field=value,…)"),
+        ("random_switch(a/b,c/d,e/f)", "must have two engines, got 'e/f' as another"),
+        ("random_swich(bundled:small,bundled:big)", "unknown method 'random_swich'; did you mean 'random_switch'?"),
+        ("random_switch(bundled:small,bundled:big,big_shar=1)", "unknown parameter of random_switch 'big_shar'"),
+        ("random_switch(bundled:small,bundled:big,degrade=no)", "degrade must be one of fail, big, small, got 'no'"),
+        ("vote(ballots=2)*random_switch(bundled:small,bundled:big)", "must write one chain step by step, got vote*random_switch"),
+        ("random_switch(bundled:small,bundled:huge)", "unknown engine 'bundled:huge'"),
+        ("reward_guided(bundled:small,bundled:big)", "needs an engine for the role judge"),
+        ("random_switch(bundled:small,bundled:big", "unknown engine"),
+        ("random_switch(bundled:small,bundled:big,small=bundled:small)", "gives small twice"),
+    ],
+)
+def test_a_wrong_tower_is_an_error_in_one_line(cli, spec, said):
+    ran = cli("ask", "--small", spec)
+    assert ran.code in (1, 2)
+    assert said in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+
+
+def test_an_option_of_one_engine_is_refused_for_the_whole(cli):
+    ran = cli("ask", "--small", TOWER, "--small-context", 500)
+    assert "context must be given for an engine of the tower, got it for the whole; write big_context=500 in its spec" in ran.err
