@@ -163,7 +163,8 @@ def _probability_negative(slopes: Floats) -> float:
 
     Inverts the moment generating function along a path of steepest descent from the saddle point, where the integrand has one
     peak and no cancellation.
-    The path is a parabola, or straighter where that does not descend. Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
+    The path is a parabola, or straighter where that does not descend.
+    Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
     """
     slopes, counts = np.unique(slopes[slopes != 0], return_counts=True)
     if not len(slopes) or slopes[0] >= 0:
