@@ -91,9 +91,7 @@ def test_the_rows_of_the_harder_pair_are_those_that_were_measured(role: str) -> 
     assert {name: cells[f"solved: {name}, %"] for name in found["family"]} == {
         name: percent(part) for name, part in found["family"].items()
     }
-    assert cells["thinking, tokens: median, mean, most"] == " ".join(
-        f"{found[f'tokens_{what}']:.0f}" for what in ("median", "mean", "max")
-    )
+    assert cells["thinking, tokens: median, mean, most"] == " ".join(f"{found[f'tokens_{what}']:.0f}" for what in ("median", "mean", "max"))
     assert cells["`Score: ` after small's steps, one token: AUC"] == f"{HARDER['judging'][role]['auc']:.3f}"
     after = HARDER["correcting"][role]
     assert cells["`Check:` after a wrong step: word for word right, % (2)"] == f"{100 * after['check_right_after_wrong']:.1f}"
