@@ -19,6 +19,7 @@ from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodE
 from speculative.methods import registry
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered
+from speculative.methods.spec import contender
 from speculative.testing import ScriptedEngine
 
 MINE = '''
@@ -338,3 +339,22 @@ def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params
     solve("?", method, pair=pair, seed=1)
     assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == drafts_of(method)[1]
     assert drafts_of(build(name, params, ["early_exit"])) == drafts_of(method)
+
+
+@pytest.mark.parametrize(
+    ("spec", "unit"),
+    [
+        ("big_only", "step"),
+        ("random_switch", 16),
+        ("random_switch(unit=step)", "step"),
+        ("draft_verify(draft_tokens=5)", 5),
+        ("offload(chunk=9)", 9),
+        ("mentor(segment=7)", 7),
+        ("stitch(chunk=6)", 6),
+        ("chunk_gate(chunk=8)", 8),
+        ("logprob_subselect(stok=4,ltok=7)", 6),
+        ("vote*random_switch(switch_chunk=3)", 3),
+    ],
+)
+def test_a_control_takes_turns_as_long_as_the_method_does(spec: str, unit: int | str) -> None:
+    assert contender(spec).method.switch_unit == unit
