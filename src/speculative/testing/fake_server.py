@@ -284,6 +284,7 @@ class FakeServer:
 
     def _read_request(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
         prompt: Any = body.get("prompt", body.get("input_ids"))
+        prompt = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         prefixes = prompt if isinstance(prompt[0], list) else [prompt]
         if self.kind == "sglang":
             given = body["sampling_params"]
@@ -299,6 +300,7 @@ class FakeServer:
             )
             drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
             return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")), body.get("n_probs", 0))
+        body = {"n": 1, "top_p": 1.0, "top_k": 0, "seed": 0, "stop": (), "stop_token_ids": ()} | body  # what other clients leave out
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
             raise ContextExceededError(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:
