@@ -118,7 +118,7 @@ async def test_a_finished_chain_is_shown_as_its_trace_tells(browser):
         tab = await opened(browser, served, link())
         await tab.ask()
         view = tab.page.locator(".run-view.done")
-        await view.wait_for()
+        await view.locator(".run").first.wait_for()
         (events,) = served.post(json={**tab.posted[0], "stream": False, "events": True}).json()["speculative"]["events"]
         told = "".join(event["proposal"]["text"] for event in events if event["event"] in ("wrote", "answered"))
         assert await written(view) == told
@@ -200,7 +200,7 @@ async def test_a_dropped_trace_opens_and_its_threshold_can_be_moved(browser):
         tab = await opened(browser, served)
         await tab.page.evaluate(DROP, ["chain.jsonl", trace.dump().decode()])
         view = tab.page.locator(".run-view")
-        await view.wait_for()
+        await view.locator(".run").first.wait_for()
         text = await written(view)
         assert text == "".join(segment.text for segment in trace.segments())
         await view.locator(".threshold summary").click()
@@ -224,17 +224,26 @@ async def test_a_file_that_is_not_a_trace_is_refused_in_words(browser):
         tab.check()
 
 
-async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser):
-    with serving() as served:
-        tab = await opened(browser, served, link())
+SHOWN = "all => all.map(one => one.textContent)"
+
+
+@pytest.mark.parametrize("method", ["spec_rewrite", "logprob_subselect", "random_switch"])
+async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser, method):
+    """What was built while the chain came is what a trace builds at once."""
+    with serving(pair(delay=0.005)) as served:
+        tab = await opened(browser, served, link("2 + 2?", (method, {})))
         await tab.ask()
         await tab.page.wait_for_selector(".run-view.done")
+        folds = await tab.page.locator(".drafts summary").evaluate_all(SHOWN)
+        assert bool(folds) == (method != "random_switch")
         before = await written(tab.page)
         await tab.page.locator(".history").wait_for()
         await tab.page.reload()
         await tab.page.locator(".history summary").click()
         await tab.page.locator(".entry").click()
+        await tab.page.locator(".run-view .run").first.wait_for()
         assert await written(tab.page) == before
+        assert await tab.page.locator(".drafts summary").evaluate_all(SHOWN) == folds
         assert len(tab.posted) == 1
         await tab.page.get_by_role("button", name="Forget all").click()
         assert await tab.page.locator(".history").count() == 0
@@ -270,6 +279,22 @@ async def test_text_of_models_and_names_stays_text(browser):
         shown = await written(view)
         assert "<script>alert(1)</script>" in shown
         assert await tab.page.locator(".text img, .text script, .text a, .text iframe").count() == 0
+        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.check()
+
+
+async def test_a_line_of_ten_million_letters_is_shown_as_text(browser):
+    async with Pair(ScriptedEngine("One.</think>\n\nSo.", name="B"), ScriptedEngine("One.</think>\n\nSo.", name="S")) as engines:
+        trace = (await asolve(Problem.of("How?"), "big_only", pair=engines)).trace
+    text = trace.dump().decode().replace("One.", "<i>" + "x" * 10_000_000)
+    with serving() as served:
+        tab = await opened(browser, served)
+        await tab.page.evaluate(DROP, ["chain.jsonl", text])
+        view = tab.page.locator(".run-view")
+        await view.locator(".run").first.wait_for()
+        shown = await written(view)
+        assert len(shown) == len("<i>" + "\n\nSo.") + 10_000_000
+        assert shown.startswith("<i>xxx")
         assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.check()
 
