@@ -1,9 +1,9 @@
-"""Measures whether the service's page keeps up with a long chain, in headless Chromium.
+"""Measures whether the viewer keeps up with a long chain, in headless Chromium.
 
-    python bench/page.py [--steps 1000] [--tokens 20] [--pace 0.001] [--browser /usr/bin/chromium]
+    python bench/page.py [--drafts 1000] [--tokens 20] [--browser /usr/bin/chromium]
 
-A scripted pair writes a chain of `steps` drafts with `tokens` tokens each; every second draft is rejected and written again. The page
-watches, and the time between two of its frames is measured in the browser from the first text to the end.
+A trace of `drafts` drafts with `tokens` tokens each, of which every second one is rejected and written again, is dropped on the page
+and played there in 14 s, through the code that a live chain goes through. The time between two frames is measured in the browser.
 """
 
 from __future__ import annotations
@@ -12,60 +12,89 @@ import argparse
 import asyncio
 import json
 import threading
-import time
-from urllib.parse import quote
 
 from playwright.async_api import async_playwright
 
-from speculative.pair import Pair
-from speculative.serve.app import opened
+from speculative.engines.base import Completion
+from speculative.problem import Problem
 from speculative.serve.server import bind, make_server
 from speculative.settings import Settings
-from speculative.testing import ScriptedEngine
+from speculative.trace.events import Accepted, AnyEvent, Call, Drafted, Ended, EngineCard, Judgement, Proposal, Rejected, Started, Wrote
+from speculative.trace.trace import Trace
 
-WIDTH = 2
-"""Bytes of a token."""
-FRAMES = """() => {
-  window.frames_ms = [];
-  let before = 0;
-  const frame = (now) => {
-    if (before) window.frames_ms.push(now - before);
-    before = now;
-    if (!document.querySelector(".run-view.done, .run-view.failed")) requestAnimationFrame(frame);
-  };
-  requestAnimationFrame(frame);
+SECOND = 100
+"""Tokens that a model writes in a second."""
+WORDS = "so it goes on and on and a little further than it went before until the step is long enough to be one of its own kind"
+DROP = """async (text) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], "chain.jsonl"));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+FRAMES = """async () => {
+  const replay = [...document.querySelectorAll("button")].find((one) => one.textContent.includes("Replay"));
+  replay.click();
+  const frames = [];
+  let before = performance.now();
+  let seen = false;
+  await new Promise((resolve) => {
+    const frame = (now) => {
+      frames.push(now - before);
+      before = now;
+      const playing = document.querySelector(".state").textContent.includes("replay");
+      seen ||= playing;
+      if (playing || !seen) requestAnimationFrame(frame);
+      else resolve();
+    };
+    requestAnimationFrame(frame);
+  });
+  return frames.slice(1);
 }"""
 
 
-def script(steps: int, tokens: int) -> str:
-    """Returns a chain's text, of which every step has so many tokens."""
-    size = tokens * WIDTH
-    lines = [f"Step {number}: so it goes on, and on, and on, and on and on".ljust(size)[: size - 2] + "\n\n" for number in range(steps)]
-    return "".join(lines) + "</think>\n\nThe answer is \\boxed{7}.<|im_end|>"
+def long_trace(drafts: int, tokens: int) -> Trace:
+    """Makes a trace of scored drafts, of which every second one is rejected."""
+    cards = {role: EngineCard(role, "plain", "0", 1 << 20) for role in ("big", "small")}
+    happened: list[AnyEvent] = [Started(problem=Problem.of("How?"), method="likelihood_verify", params={}, engines=cards, library="bench")]
+    at, number = 0.0, 0
+
+    def written(role: str) -> tuple[Call, Proposal]:
+        nonlocal at, number
+        number += 1
+        seconds = tokens / SECOND
+        call = Call(role, 1, 10, 0, tokens, 0, seconds, began=at)
+        at += seconds
+        text = " ".join(WORDS.split()[(number + place) % 26] for place in range(tokens)) + ".\n\n"
+        completion = Completion(tuple(range(tokens)), "stop", logprobs=tuple(-0.1 for _ in range(tokens)))
+        return call, Proposal(number, None, text, completion, 0, "thinking")
+
+    for place in range(drafts):
+        call, proposal = written("small")
+        happened.append(Drafted(at=at, call=call, seed=1, proposals=(proposal,)))
+        if place % 2:
+            happened.append(Accepted(at=at, drafts=(proposal.id,), judgement=Judgement(-0.5, -1.0, "big")))
+            continue
+        happened.append(Rejected(at=at, drafts=(proposal.id,), reason="the score is too low", judgement=Judgement(-2.0, -1.0, "big")))
+        call, proposal = written("big")
+        happened.append(Wrote(at=at, call=call, seed=1, proposal=proposal))
+    return Trace([*happened, Ended(at=at, finish_reason="stop", seconds=at)])
 
 
-async def watch(url: str, budget: int, browser: str) -> dict[str, float]:
-    """Asks on the page and returns what was measured there."""
-    contender = {"name": "likelihood_verify", "typed": {"threshold": "-1"}, "wrappers": []}
-    settings = {"problem": "How?", "contenders": [contender], "seed": "1", "temperature": "", "tokens": str(budget), "seconds": ""}
+async def watch(url: str, trace: Trace, browser: str) -> dict[str, float]:
+    """Plays the trace on the page and returns what was measured there."""
     async with async_playwright() as driver:
         started = await driver.chromium.launch(executable_path=browser)
         page = await started.new_page(viewport={"width": 1280, "height": 900})
-        await page.goto(f"{url}/#ask={quote(json.dumps(settings))}")
-        await page.get_by_role("button", name="Start").click()
+        await page.goto(url)
+        await page.locator("#problem").wait_for()
+        await page.evaluate(DROP, trace.dump().decode())
         await page.locator(".run").first.wait_for()
-        began = time.perf_counter()
-        await page.evaluate(FRAMES)
-        await page.locator(".run-view.done").wait_for(timeout=600_000)
-        seconds = time.perf_counter() - began
-        frames = sorted(await page.evaluate("window.frames_ms"))
+        frames = sorted(await page.evaluate(FRAMES))
         kept = [int(text.replace(",", "")) for text in await page.locator(".counts tbody td:nth-child(2)").all_inner_texts()]
         drafts = await page.locator(".drafts").count() + await page.locator(".run.accepted").count()
         await started.close()
     return {
         "tokens": sum(kept),
         "drafts": drafts,
-        "seconds": seconds,
         "frames": len(frames),
         "under_50_ms": sum(frame < 50 for frame in frames) / len(frames),
         "p95_ms": frames[int(0.95 * (len(frames) - 1))],
@@ -75,24 +104,17 @@ async def watch(url: str, budget: int, browser: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--drafts", type=int, default=1000)
     parser.add_argument("--tokens", type=int, default=20)
-    parser.add_argument("--pace", type=float, default=0.001, help="seconds for each token")
     parser.add_argument("--browser", default="/usr/bin/chromium")
     given = parser.parse_args()
-    text = script(given.steps, given.tokens)
-    judged = iter(range(given.steps * 2))
-    engines = Pair(
-        ScriptedEngine(text, name="B", delay=given.pace, width=WIDTH, scores=lambda *_: -2.0 if next(judged) % 2 else -0.5),
-        ScriptedEngine(text, name="S", delay=given.pace, width=WIDTH),
-    )
     settings = Settings(port=0, log_level="error")
-    server, bound = make_server(settings, opened(engines)), bind(settings)
+    server, bound = make_server(settings), bind(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        print(json.dumps(asyncio.run(watch(url, 4 * given.steps * given.tokens, given.browser)), indent=2))
+        print(json.dumps(asyncio.run(watch(url, long_trace(given.drafts, given.tokens), given.browser)), indent=2))
     finally:
         server.stop()
         thread.join()
