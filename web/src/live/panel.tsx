@@ -15,7 +15,7 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
   const roles = Object.keys(usage).sort();
   const written = underWay(run.chain.timeline);
   const facts: [string, string, string][] = [
-    ["seconds", run.moving ? run.elapsed.toFixed(1) : run.chain.seconds.toFixed(2), "wall time of the chain"],
+    ["seconds", run.moving ? run.elapsed.toFixed(1) : run.seconds.toFixed(2), "wall time of the chain"],
     ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
     ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
   ];
