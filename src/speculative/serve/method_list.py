@@ -45,7 +45,8 @@ class PresetCard(Struct, kw_only=True):
 class MethodList(Struct, kw_only=True):
     """Reply of `GET /v1/methods`.
 
-    `engines` and `prices` are by role; `prices` holds the roles whose price is known. `limits` are those of a request. `keyed`: whether requests need a key.
+    `engines` and `prices` are by role; `prices` holds the roles whose price is known. `limits` are those of a request.
+    `keyed`: whether requests need a key.
     """
 
     methods: list[MethodCard]

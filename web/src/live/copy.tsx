@@ -27,7 +27,9 @@ export function CopyButtons({ ask, keyed }: { ask: Ask; keyed: boolean }) {
           <p class="hint" role="status">
             {shown.copied ? `Copied as ${shown.title}.` : "The browser keeps its clipboard closed; copy this:"}
           </p>
-          <pre tabindex={0}>{shown.code}</pre>
+          <pre tabindex={0} data-kind={shown.title}>
+            {shown.code}
+          </pre>
         </div>
       )}
     </div>

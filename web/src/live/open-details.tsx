@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** A fold that opens when something in it is wrong, and is otherwise the reader's. */
 export function OpenDetails({
@@ -14,7 +14,7 @@ export function OpenDetails({
   children: ComponentChildren;
 }) {
   const element = useRef<HTMLDetailsElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (wrong && element.current) element.current.open = true;
   }, [wrong]);
   return (
