@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from speculative.engines.base import Decoding
+from speculative.engines.base import CACHE_SALT, Decoding
 from speculative.engines.http.protocols.base import BadResponseError, Piece, ServerRequest
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
@@ -167,3 +167,20 @@ def test_a_stop_string_is_found_over_any_cut():
         writing.add(Piece(0, ids[cut:]))
         assert TOKENIZER.to_bytes(writing.ids) == b"a\nb\n\n"
         assert writing.completion().finish == "stop"
+
+
+def test_vllm_is_told_what_a_loop_is_and_whose_cache_it_may_use():
+
+    def body(genuine, tokens):
+        return VllmProtocol("m", genuine=genuine).body(ServerRequest([[1]], [0], tokens), Decoding(tokens), 1)
+
+    assert body(True, 500)["repetition_detection"] == {"min_pattern_size": 4, "max_pattern_size": 64, "min_count": 16}
+    assert "repetition_detection" not in body(True, 50)
+    assert not {"repetition_detection", "cache_salt"} & set(body(False, 500))
+    assert "cache_salt" not in body(True, 500)
+    reset = CACHE_SALT.set("mine")
+    try:
+        assert body(True, 1)["cache_salt"] == "mine"
+        assert "cache_salt" not in body(False, 1)
+    finally:
+        CACHE_SALT.reset(reset)
