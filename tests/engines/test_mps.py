@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,35 @@ def test_memory_is_left_alone_where_sizes_are_not_known_or_the_user_says(tmp_pat
     assert mps.memory_shares({"big": known, "small": LaunchConfig("owner/name")}) == {}
     own = LaunchConfig(known.model, args="--gpu-memory-utilization=0.5")
     assert mps.memory_shares({"big": own, "small": known}) == {}
+
+
+SERVER = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def listening(**environment: str) -> Iterator[tuple[int, str]]:
+    """A process that listens on a port."""
+    kept = {name: value for name, value in os.environ.items() if name != mps.PIPE}
+    words = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept | environment) as server:
+        assert server.stdout
+        yield server.pid, f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+        server.terminate()
+
+
+def told_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: dict[int, str]) -> None:
+    program = folder / "bin" / "nvidia-smi"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{pid}, {gpu}'\n" for pid, gpu in rows.items()))
+    program.chmod(0o755)
+
+
+def test_servers_that_share_a_gpu_without_mps_are_found(tmp_path: Path, control: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as (one, first), listening() as (two, second), listening(**{mps.PIPE: "/p"}) as (three, third):
+        assert not mps.share_without_mps([first, second])  # there is no nvidia-smi
+        told_gpus(tmp_path, monkeypatch, {one: "GPU-1", two: "GPU-1", three: "GPU-1"})
+        assert mps.share_without_mps([first, second])
+        assert not mps.share_without_mps([first, third])
+        assert not mps.share_without_mps([first])
+        assert not mps.share_without_mps([first, "http://elsewhere:8000/v1"])
+        told_gpus(tmp_path, monkeypatch, {one: "GPU-1", two: "GPU-2"})
+        assert not mps.share_without_mps([first, second])

@@ -12,6 +12,10 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import psutil
 
 from speculative.engines.vllm.launch import LaunchConfig
 from speculative.engines.vllm.records import state_folder
@@ -116,3 +120,50 @@ def environment(variables: Mapping[str, str]) -> Generator[None]:
 def memory_flags(shares: Mapping[str, float], role: str) -> Sequence[str]:
     """Returns the flags of a role's share."""
     return [MEMORY_FLAG, f"{shares[role]:g}"] if role in shares else []
+
+
+def share_without_mps(addresses: Sequence[str]) -> bool:
+    """Returns True if local servers share a GPU, and no MPS daemon serves them.
+
+    Args:
+        addresses: the addresses of servers. Those of other machines, and those whose processes are hidden, count as alone.
+    """
+    gpus = _gpus_by_process()
+    trees = [_process_tree(port) for address in addresses if (port := _local_port(address))] if gpus else []
+    for place, tree in enumerate(trees):
+        for other in trees[place + 1 :]:
+            common = {gpus.get(pid) for pid in tree} & {gpus.get(pid) for pid in other} - {None}
+            if common and not any(_under_mps(pid) for pid in tree | other):
+                return True
+    return False
+
+
+def _gpus_by_process() -> dict[int, str]:
+    """Returns the GPU of each process that computes on one, as nvidia-smi tells it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        words = ["nvidia-smi", "--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]
+        told = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, stdin=subprocess.DEVNULL).stdout
+        rows = [line.split(", ") for line in told.splitlines()]
+        return {int(row[0]): row[1] for row in rows if len(row) == 2 and row[0].isdecimal()}
+    return {}
+
+
+def _local_port(address: str) -> int | None:
+    parts = urlsplit(address)
+    return parts.port if parts.hostname in ("127.0.0.1", "localhost", "::1") else None
+
+
+def _process_tree(port: int) -> frozenset[int]:
+    """Returns the processes of the server that listens on a port of this machine."""
+    with suppress(psutil.Error, OSError):
+        sockets = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr]
+        found = [psutil.Process(one.pid) for one in sockets if one.pid and cast("Any", one.laddr).port == port]
+        return frozenset(one.pid for server in found for one in (server, *server.children(recursive=True)))
+    return frozenset()
+
+
+def _under_mps(pid: int) -> bool:
+    """Returns True if a process was started under a daemon."""
+    with suppress(OSError):
+        return f"\0{PIPE}=".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    return False
