@@ -299,7 +299,10 @@ class CandidateGroup(Struct, frozen=True):
         return [self._candidate(dict(values)) for values in product(*choices)] if all(choices) else []
 
     def dearer(self, best: Candidate) -> list[Candidate]:
-        """Returns candidates that give big more turns than any so far, with the other parameters of the best one."""
+        """Returns candidates that give big more turns than any so far.
+
+        Other parameters are those of the best one.
+        """
         if not self._has(best):
             return []
         choices = [
