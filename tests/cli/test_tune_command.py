@@ -7,7 +7,11 @@ import tomllib
 import pytest
 from test_signals import waited_for
 
+from speculative.cli.serve import _with_preset
+from speculative.errors import UsageError
 from speculative.runs.folder import Run
+from speculative.serve.request import RequestReader
+from speculative.settings import Settings
 
 STORY = "Mia has {} beads. She gets 4 beads. How many beads does Mia have now?"
 SMALL = ["tune", "likelihood_verify", "--limit", 8, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
@@ -65,6 +69,39 @@ def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
     assert "big_share=0.5" in ran.out
     assert "no setting keeps the bound 'at most 1% big tokens'" in ran.err.splitlines()[-1]
     assert "preset" not in ran.out
+
+
+def test_a_method_by_its_path_has_no_preset(cli, here):
+    (here / "mine.py").write_text(
+        'from speculative.methods.likelihood_verify import LikelihoodVerify\n\n\nclass Mine(LikelihoodVerify):\n    """Mine."""\n'
+    )
+    argv = ["tune", "./mine.py:Mine", "--limit", 4, "--target", "at most 100% big tokens", "--max-tokens", 600]
+    ran = cli(*argv)
+    assert ran.code == 0, ran.err
+    assert "./mine.py:Mine(threshold=" in ran.out
+    assert "preset" not in ran.out
+    assert "leave out --preset" in cli(*argv, "--preset", "mine.toml").one_line()
+
+
+@pytest.mark.parametrize(("file", "model"), [("mine.toml", "mine"), ("chunk_gate.toml", "chunk_gate-preset")])
+def test_serve_takes_a_preset(here, file, model):
+    (here / "known.txt").write_text("2; 3\n")
+    (here / file).write_text('method = "chunk_gate"\nwith = ["early_exit"]\n[params]\nchunk = 9\ncalibration = "@known.txt"\n')
+    settings = _with_preset(Settings(method=f"@{file}"))
+    assert settings.method == model
+    assert settings.presets[model].build().inner.calibration == "2; 3"
+    assert RequestReader(settings).default.method == "chunk_gate"
+    for wrong, told in [("@none.toml", "none.toml"), ("@known.txt", "must be TOML")]:
+        with pytest.raises(UsageError, match=told):
+            _with_preset(Settings(method=wrong))
+    assert _with_preset(Settings(method="big_only")).method == "big_only"
+
+
+def test_a_grid_takes_presets(cli, here):
+    (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nthreshold = -0.3\n')
+    (here / "grid.yaml").write_text('tasks: [stories]\nmethods: ["@mine.toml", {method: "@mine.toml", measure: [min]}]\nlimit: 1\n')
+    rows = json.loads(cli("eval", "grid.yaml", "--no-controls", "--json").out)
+    assert [row["label"] for row in rows] == ["likelihood_verify(threshold=-0.3)", "likelihood_verify(threshold=-0.3, measure=min)"]
 
 
 def test_your_own_problems(cli, here):

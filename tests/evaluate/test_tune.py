@@ -150,6 +150,7 @@ def test_one_problem_cannot_be_split() -> None:
 
 THRESHOLDS: dict[str, dict[str, Any]] = {
     "likelihood_verify": {"threshold": st.floats(-3, 0)},
+    "policy": {"price": st.floats(0, 0.1)},
     "reward_guided": {"threshold": st.floats(0, 1)},
     "step_verify": {"threshold": st.floats(0, 9)},
     "best_step": {"threshold": st.floats(-3, 0)},

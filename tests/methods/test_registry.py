@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,16 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, point:
     (info / "entry_points.txt").write_text(f"[speculative.methods]\n{point}\n")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+@pytest.mark.parametrize("name", [*names(), *names(wrappers=True)])
+def test_a_docstring_tells_the_rule_the_cost_the_needs_and_the_source(name: str) -> None:
+    kind = registered()[name]
+    text = inspect.cleandoc(kind.__doc__ or "")
+    assert all(f"{word}: " in text for word in ("Cost", "Needs", "Source")), name
+    about = text.partition("Needs: ")[2].partition("Source: ")[0]
+    needed = {ability for needs in kind.needs.values() for ability in needs}
+    assert all(f"`{ability}`" in about for ability in needed), f"{name}: {about}"
 
 
 # ---- by name --------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from test_frontier import rows
 from speculative.methods.registry import names
 from speculative.report.chart import draw
 from speculative.report.frontier import frontier, usual_axis
-from speculative.report.marks import OWN, mark_of, marks_of, spread
 from speculative.stats.summary import summarize
+from speculative.viewer.marks import OWN, mark_of, marks_of, spread
 
 
 def test_a_mark_depends_on_the_method_alone():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from made import METHODS, real_run, sample, saying
-from msgspec import structs
 from playwright.async_api import async_playwright, expect
 
 from speculative import Pair, Problem, asolve
@@ -15,22 +14,27 @@ from speculative.report.timeline import Timeline
 from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
-WEB = Path(__file__).parents[2] / "src" / "speculative" / "viewer"
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
 
-STROKES = """() => {
-  const read = (element, status) => ({
-    author: element.querySelector(".who").textContent,
-    text: element.querySelector(".words").textContent,
-    status,
-  });
+STROKES = """async () => {
+  for (const drafts of document.querySelectorAll(".drafts")) drafts.open = true;
+  await new Promise((resolve) => setTimeout(resolve));  // drafts are made when they are opened
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+  const source = (element) => {
+    const copy = element.cloneNode(true);
+    for (const formula of copy.querySelectorAll(".formula")) formula.remove();
+    return [...copy.querySelectorAll(".words")].map((words) => words.textContent).join("");
+  };
   const found = [];
-  for (const child of document.querySelector(".text").children) {
-    if (child.matches(".run")) found.push(read(child, "kept"));
-    else if (child.matches(".note")) found.push({ text: child.textContent, status: "note" });
-    else for (const draft of child.querySelectorAll(".draft")) found.push(read(draft, "discarded"));
+  for (const element of document.querySelector(".text").querySelectorAll(".run, .note, .draft")) {
+    if (element.matches(".note")) found.push({ text: element.textContent, status: "note" });
+    else if (element.matches(".draft")) {
+      found.push({ author: element.querySelector(".who").textContent, text: source(element), status: "discarded" });
+    }
+    else if (element.hasAttribute("data-more")) found.at(-1).text += source(element);
+    else found.push({ author: element.dataset.author, text: source(element), status: "kept" });
   }
   return found;
 }"""
@@ -120,7 +124,7 @@ async def test_methods_that_an_axis_leaves_out_are_named(tab, tmp_path):
 async def test_the_table_is_sorted_by_a_click_and_by_the_keyboard(tab, tmp_path, folder):
     page = await tab.open(reported(tmp_path, folder))
     heading = page.locator("#methods .sorted >> nth=0 >> th button", has_text="big tokens")
-    numbers = "#methods .sorted >> nth=0 >> tbody td:nth-child(4)"
+    numbers = "#methods .sorted >> nth=0 >> tbody td:nth-child(5)"
     await heading.click()
     up = [float(text.replace(",", "")) for text in await texts(page, numbers)]
     assert up == sorted(up)
@@ -287,44 +291,3 @@ async def test_nothing_is_wider_than_a_phone(tab, tmp_path, folder):
     await page.locator(".opener >> nth=0").click()
     await page.wait_for_selector(".column .run")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-@pytest.fixture
-async def modules(tab):
-    """An empty page that can import the modules of the front end, as a live page will."""
-    served = {f"http://live.test/{file.name}": file for file in WEB.iterdir()}
-
-    async def serve(route):
-        file = served.get(route.request.url)
-        kind = "text/javascript" if file else "text/html"
-        await route.fulfill(body=file.read_text() if file else "<!doctype html><main></main>", content_type=kind)
-
-    await tab.page.route("http://live.test/**", serve)
-    await tab.page.goto("http://live.test/")
-    return tab.page
-
-
-async def test_a_viewer_is_fed_bit_by_bit(modules):
-    spans = [structs.asdict(span) for span in Timeline(saying("One.", "Two.", "Three.", rejected=["No.", "No."])).spans]
-    fed = await modules.evaluate(
-        """async (spans) => {
-          const { ChainView } = await import("./chain.js");
-          const view = new ChainView("live");
-          document.body.append(view.element);
-          view.show(spans);
-          const whole = (READ)();
-          view.show([]);
-          for (let size = 1; size <= spans.length; size += 1) {
-            view.underway([spans[size - 1]]);
-            view.show(spans.slice(0, size));
-          }
-          view.underway([]);
-          const grown = (READ)();
-          view.show(spans.map((span) => ({ ...span, status: "discarded" })));
-          return [whole, grown, (READ)()];
-        }""".replace("READ", STROKES),
-        spans,
-    )
-    assert fed[1] == fed[0]
-    assert len(fed[0]) == 7
-    assert {span["status"] for span in fed[2]} == {"discarded"}

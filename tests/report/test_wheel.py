@@ -16,4 +16,4 @@ def test_the_wheel_holds_the_front_end(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     held = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if "/viewer/" in name}
     assert held == {file.name for file in (ROOT / "src" / "speculative" / "viewer").iterdir() if file.is_file()}
-    assert {"report.js", "show.js", "chain.js", "style.css"} <= held
+    assert {"index.html", "live.js", "math.js", "report.js", "show.js", "style.css"} <= held

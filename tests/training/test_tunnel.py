@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, deque
+from itertools import accumulate
 from statistics import median
 
 import pytest
@@ -267,16 +268,38 @@ def test_a_batch_predicts_the_next_token_where_it_weighs_and_keeps_verdicts_at_t
 
     trained = tokenizer.train(0, 100)
     documents = encode(trained, [judge(begun(seed, "programs", 2)) for seed in range(12)])
-    longest = max(len(document.ids) for document in documents)
-    rows = ((4, longest), (1, 4 * longest))
+    tokens = sum(len(document.ids) for document in documents[:6])
     marks = (trained.token_to_id("0"), trained.token_to_id("9"))
     waiting = deque(documents)
-    plain = lay_out(waiting, rows, None)
-    assert len(waiting) < 8  # the long row takes several
+    plain = lay_out(waiting, tokens, None)
+    assert len(waiting) == 6
+    assert plain.real == tokens
+    starts = [0, *accumulate(len(document.ids) for document in documents[:6])]
+    assert plain.bounds[:7].tolist() == starts
+    assert set(plain.bounds[6:].tolist()) == {tokens}
+    assert (plain.targets[[end - 1 for end in starts[1:]]] == IGNORE).all()  # no document foretells the next one
     learnt = plain.weights > 0
     assert (plain.targets[~learnt] == IGNORE).all()
     assert (plain.targets[:-1][learnt[:-1]] == plain.ids[1:][learnt[:-1]]).all()
     ends = plain.verdicts != NO_VERDICT
     assert {trained.id_to_token(int(token)) for token in plain.ids[ends]} == {".ĊĊ"}
-    reward = lay_out(deque(documents), rows, marks)
+    reward = lay_out(deque(documents), tokens, marks)
     assert (reward.targets[ends] == [marks[verdict] for verdict in plain.verdicts[ends]]).all()
+
+
+def test_what_does_not_fit_waits_and_padding_is_no_document_longer_than_any() -> None:
+    pytest.importorskip("tokenizers")
+    from training.tunnel import tokenizer
+    from training.tunnel.batches import LONGEST, encode, lay_out
+
+    trained = tokenizer.train(0, 100)
+    documents = encode(trained, [judge(begun(seed, "programs", 2)) for seed in range(3)])
+    waiting = deque(documents)
+    first = len(documents[0].ids)
+    step = lay_out(waiting, first + 300, None)
+    assert step.real in (first, first + len(documents[1].ids), first + len(documents[2].ids))
+    assert len(waiting) in (1, 2)
+    alone = lay_out(deque(documents[:1]), first + 3 * LONGEST, None)
+    ends = alone.bounds.tolist()
+    assert ends[:5] == [0, first, first + LONGEST, first + 2 * LONGEST, first + 3 * LONGEST]
+    assert len(ends) == len(lay_out(deque(documents), first + 3 * LONGEST, None).bounds)

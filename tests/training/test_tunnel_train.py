@@ -12,8 +12,6 @@ from compiling import TRAINING
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-TINY_ROWS = ((1, 256), (1, 1152))
-
 
 def test_of_commands_side_by_side_the_first_that_fails_ends_the_others() -> None:
     from training.tunnel.make import run_together
@@ -42,11 +40,61 @@ def test_the_rates_fall_from_a_plateau_to_nearly_nothing() -> None:
     from training.tunnel.make import PLANS
     from training.tunnel.train import WARM_UP, rate
 
-    plan = replace(PLANS["big"], decay=1000)
+    plan = replace(PLANS["big"], flat=0.8)
     assert rate(0, 5000, plan) < 0.02
     assert rate(WARM_UP, 5000, plan) == rate(4000, 5000, plan) == 1
-    assert rate(4500, 5000, plan) == pytest.approx(0.51)
-    assert rate(5000, 5000, plan) == pytest.approx(0.02)
+    assert rate(4500, 5000, plan) == pytest.approx(0.505)
+    assert rate(5000, 5000, plan) == rate(6000, 5000, plan) == pytest.approx(0.01)
+
+
+def test_the_pace_so_far_decides_how_long_a_training_with_a_time_is(tmp_path: Path) -> None:
+    from training.tunnel.make import PLANS
+    from training.tunnel.train import BLOCK, Length
+
+    plan = replace(PLANS["big"], blocks=60)
+    length = Length(tmp_path, plan)
+    length.pace(BLOCK, 40.0)
+    assert length.steps == 60 * BLOCK  # no time was given
+    (tmp_path / "big.seconds").write_text("100")
+    length.pace(2 * BLOCK, 50.0)  # the first block took longer, as compiling does
+    assert length.steps == 7 * BLOCK
+    (tmp_path / "big.seconds").write_text("30")
+    length.pace(3 * BLOCK, 60.0)
+    assert length.steps == 3 * BLOCK  # the time is over
+
+
+def test_seconds_name_a_model() -> None:
+    from training.tunnel.make import times
+
+    assert times(["small=240", "big=1235"]) == {"small": 240, "big": 1235}
+    for wrong in ("huge=3", "big", "big=soon"):
+        with pytest.raises(SystemExit, match=f"must be MODEL=N .*, got {wrong}"):
+            times([wrong])
+
+
+def test_attention_and_its_gradients_stay_within_documents() -> None:
+    import torch
+    from torch.nn import functional
+
+    from training.tunnel.packed import Packed, documents, positions
+
+    torch.manual_seed(0)
+    bounds = torch.tensor([0, 7, 20, 20, 44, 50, 50], dtype=torch.int32)
+    mine = [torch.randn(50, heads, 64, requires_grad=True) for heads in (4, 2, 2)]
+    plain = [x.detach().clone().requires_grad_() for x in mine]
+    above = torch.randn(50, 4, 64)
+    out = Packed(bounds, 30)(*mine)
+    out.backward(above)
+    seen = torch.full((50, 50), float("-inf"))
+    for piece in documents(bounds):
+        size = piece.stop - piece.start
+        seen[piece, piece] = torch.full((size, size), float("-inf")).triu(1)
+    heads = [x.repeat_interleave(4 // x.shape[1], 1).transpose(0, 1)[None] for x in plain]
+    wanted = functional.scaled_dot_product_attention(*heads, attn_mask=seen)[0].transpose(0, 1)
+    wanted.backward(above)
+    assert torch.allclose(out, wanted, atol=1e-5)
+    assert all(torch.allclose(a.grad, b.grad, atol=1e-5) for a, b in zip(mine, plain, strict=True) if a.grad is not None)
+    assert positions(bounds, 50).tolist() == [*range(7), *range(13), *range(24), *range(6)]
 
 
 @pytest.mark.usefixtures("one_core")
@@ -55,15 +103,14 @@ class TestTraining:
 
     pytestmark = TRAINING
 
-    def test_a_training_that_was_killed_and_made_longer_gives_the_model_of_one_go(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_training_that_was_killed_goes_on_to_the_model_of_one_go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import torch
 
         from training.model import Shape
         from training.origin import OtherOriginError
         from training.tunnel import batches, tokenizer, train
         from training.tunnel.make import PLANS
+        from training.tunnel.stepper import Stepper
 
         for module in (batches, train):
             monkeypatch.setattr(module, "BLOCK", 32)
@@ -71,25 +118,23 @@ class TestTraining:
         monkeypatch.setattr(batches, "USES", 1)
         tokens = tokenizer.train(0, 100)
         shape = Shape(64, 3, 64, 1, 1, tokenizer.SIZE)
-        tiny = replace(PLANS["big"], shape=shape, blocks=2, rows=TINY_ROWS, ripe=10_000, decay=32, makers=1)
+        tiny = replace(PLANS["big"], shape=shape, blocks=2, tokens=1024, wide=1, ripe=10_000, makers=1)
         whole = train.train(tiny, tokens, tmp_path / "whole", 0).state_dict()
 
         torch.compiler.reset()
-        update, calls = train.update, 0
+        step, calls = Stepper.step, 0
 
-        def killing(*arguments: object) -> object:
+        def killing(self: Stepper) -> object:
             nonlocal calls
             calls += 1
             if calls == 40:
                 raise KeyboardInterrupt
-            return update(*arguments)  # type: ignore[arg-type]
+            return step(self)
 
-        monkeypatch.setattr(train, "update", killing)
+        monkeypatch.setattr(Stepper, "step", killing)
         with pytest.raises(KeyboardInterrupt):
             train.train(tiny, tokens, tmp_path / "killed", 0)
-        # its last checkpoint stands before the rates begin to fall, so its plan may be longer or shorter from here on
-        (tmp_path / "killed" / "big.blocks").write_text("2")
-        again = train.train(replace(tiny, blocks=9), tokens, tmp_path / "killed", 0).state_dict()
+        again = train.train(tiny, tokens, tmp_path / "killed", 0).state_dict()
         assert all(torch.equal(again[name], weight) for name, weight in whole.items())
         with pytest.raises(OtherOriginError, match=r"plan.ripe was 10000, is 5"):
             train.train(replace(tiny, ripe=5), tokens, tmp_path / "killed", 0)

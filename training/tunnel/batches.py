@@ -1,4 +1,4 @@
-"""Batches: documents of a training run, tokenized and laid out in rows, made ahead by processes of their own."""
+"""Batches: documents of a training run, tokenized and packed into steps, made ahead by processes of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -19,33 +20,37 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.batches import CHUNK, IGNORE, Rows, leave_with, taken
+from training.batches import CHUNK, IGNORE, leave_with, taken
 from training.tunnel.dialect import RIGHT, WRONG
 from training.tunnel.documents import Diet, Sampled, asking, sampled_problem
 from training.tunnel.moves import DeadEndError
 from training.tunnel.writer import Spans, Writer
 
-# A step is (number of rows, length): one document a row, so causal attention needs no mask. Only the last, longest row
-# takes several, one behind the other. Few lengths: a GPU waits for launches here, and padding costs it next to nothing.
-ROWS: Rows = ((26, 512), (12, 1024), (5, 2048), (1, 4096))
-NARROW: Rows = ((10, 512), (6, 1024), (2, 2048), (1, 4096))
-SAMPLED_FROM = 0.4  # share of a training after which real wrong steps are mixed in
+LONGEST = 4096  # tokens of a document
+SAMPLED_FROM = 0.5  # share of the ripening after which real wrong steps are mixed in
 GROUP, USES = 8, 3  # so many chunks are used so often: making documents is what takes time
 BLOCK = GROUP * USES * CHUNK
 NO_VERDICT = -1
-ROOM = 200  # tokens that are left in the long row when a step is full
+ROOM = 200  # tokens that are left when a step is full
+SHORTEST = 256  # a step has at most one document for so many tokens
+STOCK = 8 * LONGEST  # tokens of documents that wait for their step
 REWARD_WEIGHT = 3.0
 PATIENCE = 1200.0  # seconds to wait for real wrong steps that another process is still collecting
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The tokens of one step, flat: inputs, what is to be written next and how much it weighs, and verdicts at the ends of steps."""
+    """The tokens of one step, documents one behind the other.
 
-    ids: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    Inputs, what is to be written next and how much it weighs, and verdicts at the ends of steps; where each document
+    begins, and the end.
+    """
+
+    ids: NDArray[np.int16]
+    targets: NDArray[np.int16]
     weights: NDArray[np.float32]
-    verdicts: NDArray[np.int64]
+    verdicts: NDArray[np.int8]
+    bounds: NDArray[np.int32]
     real: int  # tokens that are not padding
 
 
@@ -53,9 +58,9 @@ class Batch:
 class Encoded:
     """A document as ids, with a weight and a verdict for each."""
 
-    ids: list[int]
-    weights: list[float]
-    verdicts: list[int]
+    ids: NDArray[np.int16]
+    weights: NDArray[np.float32]
+    verdicts: NDArray[np.int8]
 
 
 def encode(tokenizer: Tokenizer, documents: Sequence[Spans]) -> list[Encoded]:
@@ -63,59 +68,68 @@ def encode(tokenizer: Tokenizer, documents: Sequence[Spans]) -> list[Encoded]:
     pieces = iter(tokenizer.encode_batch_fast([span.text for spans in documents for span in spans]))
     result: list[Encoded] = []
     for spans in documents:
-        ids: list[int] = []
-        weights: list[float] = []
-        verdicts: list[int] = []
-        for span in spans:
-            piece = next(pieces).ids
-            ids += piece
-            weights += [span.weight] * len(piece)
-            verdicts += [NO_VERDICT] * len(piece)
-            if piece:
-                verdicts[-1] = span.verdict
+        parts = [next(pieces).ids for _ in spans]
+        sizes = [len(part) for part in parts]
+        ids = np.fromiter(chain.from_iterable(parts), np.int16, sum(sizes))
+        weights = np.repeat(np.array([span.weight for span in spans], np.float32), sizes)
+        verdicts = np.full(len(ids), NO_VERDICT, np.int8)
+        for span, end in zip(spans, accumulate(sizes), strict=True):
+            if span.verdict != NO_VERDICT:
+                verdicts[end - 1] = span.verdict
         result.append(Encoded(ids, weights, verdicts))
     return result
 
 
-def lay_out(documents: deque[Encoded], rows: Rows, marks: tuple[int, int] | None) -> Batch:
-    """Fill the rows of one step, taking documents from the queue; each goes into the shortest row that is free.
+def longest(tokens: int) -> int:
+    """The longest document of a step of so many tokens."""
+    return min(LONGEST, tokens)
+
+
+def bounds_of(starts: Sequence[int], end: int, tokens: int) -> NDArray[np.int32]:
+    """Where documents begin, then pieces of padding, then ends: always as many."""
+    padding = range(end, tokens, longest(tokens))
+    size = most_documents(tokens) + -(-tokens // longest(tokens)) + 1
+    bounds = np.full(size, tokens, np.int32)
+    bounds[: len(starts) + len(padding)] = [*starts, *padding]
+    return bounds
+
+
+def most_documents(tokens: int) -> int:
+    """How many documents a step of so many tokens has at most."""
+    return max(4, tokens // SHORTEST)
+
+
+def lay_out(documents: deque[Encoded], tokens: int, marks: tuple[int, int] | None) -> Batch:
+    """Fill one step, taking documents from the queue as they fit.
 
     With `marks`, the tokens for wrong and right, the end of a step is followed by its verdict: a reward model.
     """
-    tokens = sum(count * length for count, length in rows)
-    ids = np.zeros(tokens, np.int64)
-    targets = np.full(tokens, IGNORE, np.int64)
+    ids = np.zeros(tokens, np.int16)
+    targets = np.full(tokens, IGNORE, np.int16)
     weights = np.zeros(tokens, np.float32)
-    verdicts = np.full(tokens, NO_VERDICT, np.int64)
-    starts: dict[int, list[int]] = {}
-    at = real = 0
-    for count, length in rows[:-1]:
-        starts[length] = [at + row * length for row in range(count)]
-        at += count * length
+    verdicts = np.full(tokens, NO_VERDICT, np.int8)
+    starts: list[int] = []
     skipped: list[Encoded] = []
-    while documents and (any(starts.values()) or tokens - at >= ROOM):
+    at = 0
+    while documents and tokens - at >= min(ROOM, tokens) and len(starts) < most_documents(tokens):
         document = documents.popleft()
         size = len(document.ids)
-        length = next((n for n, free in starts.items() if free and n >= size), None)
-        if length is None and size > tokens - at:
+        if size > tokens - at:
             skipped.append(document)
             continue
-        if length is None:
-            start, at = at, at + size
-        else:
-            start = starts[length].pop()
-        ids[start : start + size] = document.ids
-        weights[start : start + size - 1] = document.weights[1:]
-        targets[start : start + size - 1] = document.ids[1:]
-        verdicts[start : start + size] = document.verdicts
-        real += size
+        ids[at : at + size] = document.ids
+        weights[at : at + size - 1] = document.weights[1:]
+        targets[at : at + size - 1] = document.ids[1:]
+        verdicts[at : at + size] = document.verdicts
+        starts.append(at)
+        at += size
     if marks:
         graded = verdicts != NO_VERDICT
-        targets[graded] = np.array(marks)[verdicts[graded]]
+        targets[graded] = np.array(marks, np.int16)[verdicts[graded]]
         weights[graded] = REWARD_WEIGHT
     targets[weights == 0] = IGNORE
     documents.extendleft(reversed(skipped))
-    return Batch(ids, targets, weights, verdicts, real)
+    return Batch(ids, targets, weights, verdicts, bounds_of(starts, at, tokens), at)
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,7 @@ class Course:
 
     seed: str
     ripe: int
-    rows: Rows
+    tokens: int  # of a step
     diet: Diet | None
     slips: Path | None = None
     hard: Path | None = None
@@ -139,12 +153,16 @@ class Course:
         rng = random.Random(f"{self.seed}/{number}")
         make = self.maker(rng, number * CHUNK * USES / self.ripe)
         marks = (tokenizer.token_to_id(WRONG), tokenizer.token_to_id(RIGHT)) if self.reward else None
-        per_step = sum(count for count, _ in self.rows)
         waiting: deque[Encoded] = deque()
+        stock = 0
         for _ in range(CHUNK):
-            missing = 3 * per_step - len(waiting)
-            waiting.extend(d for d in encode(tokenizer, [make() for _ in range(max(0, missing))]) if len(d.ids) <= self.rows[-1][1])
-            yield lay_out(waiting, self.rows, marks)
+            while stock < self.tokens + STOCK:
+                made = [d for d in encode(tokenizer, [make() for _ in range(16)]) if len(d.ids) <= longest(self.tokens)]
+                waiting.extend(made)
+                stock += sum(len(d.ids) for d in made)
+            step = lay_out(waiting, self.tokens, marks)
+            stock -= step.real
+            yield step
 
     def maker(self, rng: random.Random, progress: float) -> Callable[[], Spans]:
         """A maker of documents at some progress."""

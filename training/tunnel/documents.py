@@ -388,11 +388,11 @@ class Diet:
 
 
 SMALL_DIET = Diet(
-    {solve: 0.42, check: 0.06, judge: 0.03, again: 0.05, rewrite: 0.18, resume: 0.04, close: 0.08, hinted: 0.12, tagged: 0.02},
+    {solve: 0.52, check: 0.06, judge: 0.03, again: 0.04, rewrite: 0.12, resume: 0.03, close: 0.07, hinted: 0.10, tagged: 0.03},
     watchful=0.7,
 )
 BIG_DIET = Diet(
-    {solve: 0.36, check: 0.10, judge: 0.17, again: 0.05, rewrite: 0.08, resume: 0.04, close: 0.05, hint: 0.10, hinted: 0.02, tagged: 0.03},
+    {solve: 0.33, check: 0.10, judge: 0.21, again: 0.04, rewrite: 0.08, resume: 0.04, close: 0.05, hint: 0.10, hinted: 0.02, tagged: 0.03},
     drills=0.3,
     drills_left=0.05,
 )

@@ -24,7 +24,6 @@ from training.decode import Cached, score, write
 from training.model import Model, Shape
 from training.tunnel.base import Problem
 from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
-from training.tunnel.moves import DeadEndError
 from training.tunnel.problems import held_out
 from training.tunnel.reading import Read, boxed, read
 
@@ -265,6 +264,7 @@ def main() -> None:
     parser.add_argument("--chains", type=Path, help="write all chains here")
     parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
     parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
+    parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on")
     options = parser.parse_args()
     problems = held_out("benchmark")
     problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
@@ -291,18 +291,19 @@ def main() -> None:
         options.chains.write_text("".join(json.dumps(row) + "\n" for row in rows))
     value, steps = stepping(pair, sampled)
     put("steps", value)
-    for name, call in (("entropies", entropies), ("judging", judging), ("correcting", correcting)):
-        if any(s.right for s in steps) and not all(s.right for s in steps):
-            try:
-                put(name, call(pair, steps[:6000]))
-            except DeadEndError:
-                put(name, "dead end")
-    put("hinting", hinting(pair))
+    graded = any(s.right for s in steps) and not all(s.right for s in steps)
+    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
+    # what matters most comes first: a measurement may be ended early
+    if graded:
+        put("judging", judging(pair, steps[:6000]))
+        put("entropies", entropies(pair, steps[:6000]))
+    put("big_16_tries", tries(pair, "big", few, 16))
     put("closing", closing(pair))
+    if graded:
+        put("correcting", correcting(pair, steps[: options.corrected]))
+    put("hinting", hinting(pair))
     if "asking" in pair.models:
         put("asking", asking(pair))
-    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
-    put("big_16_tries", tries(pair, "big", few, 16))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def orthogonalize(stack: Tensor) -> Tensor:
 class StackedMuon(torch.optim.Optimizer):
     """Momentum, then a step along orthogonal matrices, with weight decay."""
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+    def __init__(self, matrices: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -46,6 +46,7 @@ class StackedMuon(torch.optim.Optimizer):
                 torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
                 ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
                 moves = orthogonalize(torch.stack(ahead)) * max(1.0, shape[0] / shape[1]) ** 0.5
+                # the rate may be a tensor, whose value changes between two replays of a recorded step
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(matrices, list(moves.unbind()), alpha=-group["lr"])
+                torch._foreach_add_(matrices, list((moves * -group["lr"]).unbind()))
         return None if closure is None else closure()

@@ -20,9 +20,9 @@ from training.tunnel.problems import held_out
 from training.tunnel.reading import boxed
 from training.tunnel.tokenizer import SIZE
 
-SMALL = Shape(width=128, layers=2, inner=384, heads=2, kv_heads=2, vocabulary=SIZE)
+SMALL = Shape(width=128, layers=2, inner=512, heads=2, kv_heads=2, vocabulary=SIZE)
 BIG = Shape(width=256, layers=12, inner=576, heads=4, kv_heads=2, vocabulary=SIZE)
-REWARD = Shape(width=192, layers=6, inner=384, heads=3, kv_heads=1, vocabulary=SIZE)
+REWARD = Shape(width=192, layers=5, inner=384, heads=3, kv_heads=1, vocabulary=SIZE)
 
 SAMPLE = 250  # of the tuning problems
 

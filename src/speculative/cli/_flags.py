@@ -89,8 +89,9 @@ class ServerFlags:
 
 
 SPEC = (
-    "bundled:big, the address of a server (repeat the flag for replicas), a model's hub name or folder (starts vLLM), "
-    "a GGUF file, local or on the hub (starts llama.cpp), or METHOD(SMALL,BIG,field=value,…), a pair as one model"
+    "bundled:big, bundled:tunnel-big (for harder problems), the address of a server (repeat the flag for replicas), "
+    "a model's hub name or folder (starts vLLM), a GGUF file, local or on the hub (starts llama.cpp), "
+    "or METHOD(SMALL,BIG,field=value,…), a pair as one model"
 )
 
 ENGINES = Group("Engines", sort_key=4)
@@ -111,6 +112,11 @@ class EngineFlags(ServerFlags):
     def bundled(self) -> bool:
         """True if one of the models ships with the library."""
         return any("bundled:" in spec for spec in (*self.big, *self.small))
+
+    @property
+    def tunnel(self) -> bool:
+        """True if one of the models is of the harder bundled pair."""
+        return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
 
     @property
     def specs(self) -> dict[str, str]:

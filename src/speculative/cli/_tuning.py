@@ -19,7 +19,7 @@ from speculative.errors import SpeculativeError
 from speculative.evaluate.runner import EvalRunner
 from speculative.evaluate.tasks import describe_data
 from speculative.evaluate.tune.target import Figures
-from speculative.evaluate.tune.tuner import Choice, MeasuredCandidate, TunePlan, Tuner
+from speculative.evaluate.tune.tuner import MeasuredCandidate, TunePlan, Tuner, TuningChoice
 from speculative.methods.base import Method
 from speculative.methods.preset import MARK, format_preset
 from speculative.methods.registry import build, find
@@ -36,7 +36,7 @@ class EnginesNeededError(SpeculativeError):
     """A chain has to be run, and no engine is open yet."""
 
 
-def run_plan(plan: TunePlan, folder: RunFolder, engines: EngineFlags, chains: int) -> Choice:
+def run_plan(plan: TunePlan, folder: RunFolder, engines: EngineFlags, chains: int) -> TuningChoice:
     """Runs a plan. Without a chain to run, no engine is opened."""
 
     async def refuse(problem: Problem, method: Method) -> Result:
@@ -49,7 +49,7 @@ def run_plan(plan: TunePlan, folder: RunFolder, engines: EngineFlags, chains: in
         pass
     pair = engines.open()
 
-    async def work() -> Choice:
+    async def work() -> TuningChoice:
         async with pair:
             pair.check(build(plan.method, {**find(plan.method).probe, **plan.params}))
             tasks = {part[0].task: describe_data(part) for part in (plan.tuning,)}
@@ -60,7 +60,7 @@ def run_plan(plan: TunePlan, folder: RunFolder, engines: EngineFlags, chains: in
         return run_interruptible(work())
 
 
-def save_preset(choice: Choice, plan: TunePlan, path: Path, folder: RunFolder) -> None:
+def save_preset(choice: TuningChoice, plan: TunePlan, path: Path, folder: RunFolder) -> None:
     """Writes the preset of the choice.
 
     Long parameters that a method can read from files get files of their own.
@@ -96,7 +96,7 @@ def save_preset(choice: Choice, plan: TunePlan, path: Path, folder: RunFolder) -
     write_file(path, format_preset(plan.method, params, tuned, comments).encode(), "preset")
 
 
-def show_choice(choice: Choice, plan: TunePlan, preset: Path | None, folder: Path, *, json: bool) -> None:
+def show_choice(choice: TuningChoice, plan: TunePlan, preset: Path | None, folder: Path, *, json: bool) -> None:
     """Shows the candidates and the choice, as tables or JSON."""
     if json:
         write_json(_as_json(choice, plan, preset, folder))
@@ -114,13 +114,14 @@ def show_choice(choice: Choice, plan: TunePlan, preset: Path | None, folder: Pat
             console.print(f"\n{best} on {len(plan.held_out)} held-out problems:", soft_wrap=True)
             console.print(f"  {_line(choice.held_out)}", soft_wrap=True)
             console.print(f"  big_only: {_solved(choice.held_out_baseline)}")
-            console.print(f"preset: --method @{preset}", soft_wrap=True)
+            if preset:
+                console.print(f"preset: --method @{preset}", soft_wrap=True)
     sys.stderr.write(f"samples and traces: {folder} ({choice.run} chains were run, {choice.replayed} taken over)\n")
     if plan.target and choice.held_out and plan.target.gap(choice.held_out):
         note(f"the held-out problems miss the bound {plan.target.text!r}; more problems (--limit) choose more reliably")
 
 
-def _as_json(choice: Choice, plan: TunePlan, preset: Path | None, folder: Path) -> dict[str, Any]:
+def _as_json(choice: TuningChoice, plan: TunePlan, preset: Path | None, folder: Path) -> dict[str, Any]:
     best = choice.best
     return {
         "method": plan.method,
@@ -147,7 +148,7 @@ def _candidate(one: MeasuredCandidate) -> dict[str, Any]:
     return {"label": one.candidate.label, "params": params, "percentiles": one.candidate.percentiles, **to_builtins(one.figures)}
 
 
-def _table(method: str, choice: Choice, best: str) -> Table:
+def _table(method: str, choice: TuningChoice, best: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(method, no_wrap=True)
     for heading in ("scores", "solved", "points (95 %)", "by big", "big tokens", "cost"):

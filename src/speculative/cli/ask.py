@@ -40,6 +40,10 @@ FOREIGN = (
     "the bundled pair solves only short stories that end in a question `How many … ?` (docs/data-card.md); "
     "name real models with --big and --small"
 )
+FOREIGN_TUNNEL = (
+    "the harder bundled pair solves only problems of `speculative problems --task tunnel` and of their kind (docs/data-card.md); "
+    "name real models with --big and --small"
+)
 
 EASY = (2, 3)
 """The levels of the problem that is chosen without an argument. The pair solves most of them, with short chains."""
@@ -92,19 +96,21 @@ def ask(
 ) -> int:
     """Let the pair write one chain of thought, and its answer, for a problem."""
     made = build(method, params, with_)
-    text = _text(problem, settings.seed)
+    text = _text(problem, settings.seed, "tunnel" if engines.tunnel else "stories")
     prepared = settings.problem(text)
     if trace:
         check_writable(trace)
-    if engines.bundled and not problems.is_similar(text):
-        warn(FOREIGN)
     known = problems.find(text)
+    if engines.tunnel and not (known and known.task == "tunnel"):
+        warn(FOREIGN_TUNNEL)
+    elif engines.bundled and not engines.tunnel and not problems.is_similar(text):
+        warn(FOREIGN)
     return _run(prepared, made, engines, known.answer if known else None, json, trace)
 
 
-def _text(problem: str | None, seed: int) -> str:
+def _text(problem: str | None, seed: int, task: problems.BundledTask) -> str:
     if problem is None:
-        return random.Random(seed).choice([one for one in problems.problems() if one.level in EASY]).problem
+        return random.Random(seed).choice([one for one in problems.problems(task=task) if one.level in EASY]).problem
     if problem != STDIN:
         return problem
     return read_stdin()

@@ -50,6 +50,10 @@ def compare(
         int, Parameter(converter=parse_count, help="limit of concurrent chains; 1 measures the seconds of a lone chain", group=WORK)
     ] = 4,
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning for the choice of settings", group=WORK)] = "benchmark",
+    task: Annotated[
+        problems.BundledTask,
+        Parameter(help="stories, or tunnel for the harder pair (bundled:tunnel-big, bundled:tunnel-small)", group=WORK),
+    ] = "stories",
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
     settings: ProblemFlags = DEFAULT_PROBLEM,
@@ -62,11 +66,11 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, available = contenders(methods), problems.problems(set)
+    rivals, available = contenders(methods), problems.problems(set, task)
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
     chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")
-    cells = [EvalCell(TASKS["stories"], rival, chosen, problem, epochs=epochs, engines=engines.specs) for rival in rivals]
+    cells = [EvalCell(TASKS[task], rival, chosen, problem, epochs=epochs, engines=engines.specs) for rival in rivals]
 
     def origin(_: Sequence[EvalCell], __: Pair) -> dict[str, Any]:
         return {
@@ -74,12 +78,12 @@ def compare(
             "methods": [rival.label for rival in rivals],
             "settings": cells[0].settings,
             "seeds": [settings.seed],
-            "tasks": {"stories": describe_data(chosen) | {"epochs": epochs}},
+            "tasks": {task: describe_data(chosen) | {"epochs": epochs}},
         }
 
     with RunFolder(out) if out else nullcontext() as folder:
         if folder:
-            folder.admit("stories", [one.id for one in available])
+            folder.admit(task, [one.id for one in available])
         store = folder or MemoryStore()
         plan = partial(ControlSchedule, cells, store.samples, price_list, control.equal_cost if control.controls else None)
         schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.contender.label)

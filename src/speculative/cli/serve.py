@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -10,7 +9,7 @@ from pydantic import BaseModel, Field, create_model
 
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.engines.options import ROLES
-from speculative.methods.preset import folder_of, is_file, read_preset
+from speculative.methods.preset import folder_of, is_file, path_of, read_preset
 from speculative.methods.registry import fill_from_files, names
 from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
@@ -59,7 +58,7 @@ def _with_preset(settings: Settings) -> Settings:
     """
     if not is_file(settings.method):
         return settings
-    found, stem = read_preset(settings.method), Path(settings.method).stem
+    found, stem = read_preset(settings.method), path_of(settings.method).stem
     name = f"{stem}-preset" if stem in names() else stem
     params = fill_from_files(found.method, found.params, folder_of(settings.method))
     preset = Preset.model_validate({"method": found.method, "params": params, "with": found.wrappers})

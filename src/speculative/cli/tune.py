@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from speculative._plugins import spelled
+from speculative._plugins import is_path, spelled
 from speculative.cli._errors import warn
 from speculative.cli._evaluation import OUTPUT
 from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PRICES, DEFAULT_PROBLEM, EngineFlags, PriceFlags, ProblemFlags, parse_count
@@ -75,6 +75,8 @@ def tune(
     The problems are split. The method runs on the tuning problems with values between the scores that it recorded, and the best
     setting within the bound is run on the held-out ones, beside big_only. A chain is not run again for a value that changes no decision.
     `ask`, `eval`, `compare` and `serve` take the preset as `--method @FILE`. The default problems and pair are the bundled ones.
+
+    For example: speculative tune likelihood_verify --target "at most 20% big tokens"
     """
     if not 0 < held_out < 1:
         raise UsageError(f"held-out must be above 0 and below 1, got {held_out}; 0.5 holds out half of the problems")
@@ -89,15 +91,17 @@ def tune(
 
     plan = TunePlan(*spec, sweeps, wanted, tuning, rest, cell, cost, prices.load(engines), candidates)
     name = find(plan.method).name()
+    if preset and is_path(plan.method):
+        raise UsageError(f"a preset cannot name the file of a method, got {plan.method!r}; leave out --preset")
     if preset:
         check_writable(preset)
     with RunFolder(out or Path("runs") / f"tune-{name}") as folder:
         folder.admit(chosen_task.name, [one.id for one in loaded])
         choice = run_plan(plan, folder, engines, chains)
-        path = preset or folder.path / f"{name}.toml"
-        if choice.held_out:
-            save_preset(choice, plan, path, folder)
-    show_choice(choice, plan, path if choice.held_out else None, folder.path, json=json)
+        saved = preset or folder.path / f"{name}.toml" if choice.held_out and not is_path(plan.method) else None
+        if saved:
+            save_preset(choice, plan, saved, folder)
+    show_choice(choice, plan, saved, folder.path, json=json)
     if not choice.met and wanted and choice.best:
         label = choice.best.candidate.label
         raise SpeculativeError(f"no setting keeps the bound {wanted.text!r} on the tuning problems; {label} comes closest")

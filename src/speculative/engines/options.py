@@ -20,10 +20,12 @@ from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
+SHIPPED = (*BUNDLED.values(), "bundled:tunnel-big", "bundled:tunnel-small")
+"""The specs of all models that ship with the library."""
 
 Spec = str | Sequence[str]
-"""`bundled:big`, `bundled:small`, the address of a server, the addresses of several that run the same model, a model's hub
-name or folder, for which vLLM is started, a GGUF file, for which llama.cpp's server is started, or a tower: `METHOD(SMALL,BIG,…)`."""
+"""A spec of `SHIPPED`, the address of a server, the addresses of several that run the same model, a model's hub name or folder,
+for which vLLM is started, a GGUF file, for which llama.cpp's server is started, or a tower: `METHOD(SMALL,BIG,…)`."""
 
 EngineKind = Literal["bundled", "server", "model", "tower"]
 
@@ -113,7 +115,7 @@ def _of_role(field: FieldInfo, role: str) -> FieldInfo:
 
 def engine_kind(specs: Sequence[str]) -> EngineKind:
     """Tells what fills a role. Raises `UsageError` for a spec that names no engine."""
-    if len(specs) == 1 and specs[0] in BUNDLED.values():
+    if len(specs) == 1 and specs[0] in SHIPPED:
         return "bundled"
     if specs and all(ADDRESS.match(one) for one in specs):
         return "server"
@@ -122,7 +124,7 @@ def engine_kind(specs: Sequence[str]) -> EngineKind:
     if len(specs) == 1 and is_model_name(specs[0]):
         return "model"
     known = (
-        "bundled:big, bundled:small, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), a GGUF file (with llama.cpp), "
+        f"{', '.join(SHIPPED)}, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), a GGUF file (with llama.cpp), "
         "or METHOD(SMALL,BIG)"
     )
     raise UsageError(f"unknown engine {', '.join(specs)!r}; use {known}")

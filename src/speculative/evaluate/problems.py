@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Literal, get_args
 
 import msgspec
+from msgspec import structs
 
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate.grading.choices import Kind
@@ -17,6 +18,9 @@ from speculative.evaluate.grading.choices import Kind
 Set = Literal["benchmark", "tuning"]
 SETS: tuple[Set, ...] = get_args(Set)
 FILES = {"benchmark": "problems.jsonl", "tuning": "tuning.jsonl"}
+BundledTask = Literal["stories", "tunnel"]
+FOLDERS: dict[BundledTask, tuple[str, ...]] = {"stories": ("bundled",), "tunnel": ("bundled", "tunnel")}
+"""The folder of each task's problem files."""
 SIZE = 500
 REINSTALL = "install speculative-reasoning again"
 
@@ -40,17 +44,18 @@ class TaskProblem(msgspec.Struct, frozen=True):
 
 
 @cache
-def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
-    """Returns all problems of a set, by level.
+def problems(name: Set = "benchmark", task: BundledTask = "stories") -> tuple[TaskProblem, ...]:
+    """Returns all problems of a task's set, by level.
 
     Methods are compared on `benchmark`, settings are chosen on `tuning`.
 
     Raises:
         SpeculativeError: The bundled file is missing or damaged.
     """
-    path = files("speculative").joinpath("bundled", FILES[name])
+    path = files("speculative").joinpath(*FOLDERS[task], FILES[name])
     try:
-        found = tuple(msgspec.json.decode(line, type=TaskProblem) for line in path.read_bytes().splitlines())
+        rows = (msgspec.json.decode(line, type=TaskProblem) for line in path.read_bytes().splitlines())
+        found = tuple(structs.replace(row, task=task) for row in rows)
     except OSError as error:
         raise SpeculativeError(f"the bundled problems {path} cannot be read: {error.strerror}; {REINSTALL}") from None
     except msgspec.DecodeError as error:
@@ -60,12 +65,19 @@ def problems(name: Set = "benchmark") -> tuple[TaskProblem, ...]:
     return found
 
 
-def chosen(name: Set = "benchmark", *, level: int | None = None, n: int | None = None, seed: int | None = None) -> list[TaskProblem]:
+def chosen(
+    name: Set = "benchmark",
+    *,
+    level: int | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    task: BundledTask = "stories",
+) -> list[TaskProblem]:
     """Returns the first `n` problems of a set, or `n` random ones with a seed.
 
     Raises `UsageError`.
     """
-    found = list(problems(name))
+    found = list(problems(name, task))
     levels = sorted({problem.level for problem in found})
     if level is not None and level not in levels:
         raise UsageError(f"level must be from {levels[0]} to {levels[-1]}, got {level}")
@@ -94,7 +106,8 @@ def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProbl
 
 def find(text: str) -> TaskProblem | None:
     """Returns the bundled problem with exactly that text."""
-    return next((problem for name in SETS for problem in problems(name) if problem.problem == text.strip()), None)
+    known = (problem for task in FOLDERS for name in SETS for problem in problems(name, task))
+    return next((problem for problem in known if problem.problem == text.strip()), None)
 
 
 def is_similar(text: str) -> bool:

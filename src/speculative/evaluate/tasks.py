@@ -87,6 +87,7 @@ def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
 
 ALL = (
     Task("stories", "the bundled problems: 500 short stories with whole numbers", "integer", None),
+    Task("tunnel", "the wind tunnel: 500 problems of six families, for the harder bundled pair", "integer", None),
     _task("aime24", "AIME 2024, 30 problems", "Maxwell-Jia/AIME_2024"),
     _task("aime24_figures", "AIME 2024 with its figures as code", "simplescaling/aime24_figures"),
     _task("aime24_nofigures", "AIME 2024 without figures", "simplescaling/aime24_nofigures"),
@@ -175,7 +176,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
     """
     source = f"data {data}" if data else task.dataset or task.name
     if data is None and task.dataset is None:
-        return Loaded(source, list(problems()), [])
+        return Loaded(source, list(problems(task="tunnel" if task.name == "tunnel" else "stories")), [])
     found: list[TaskProblem] = []
     unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 from speculative.methods.driving import LoadDriver, StepCheck
+from speculative.methods.families import Family
 from speculative.plan.load import load_reader
 from speculative.plan.policy import shared_policy
 from speculative.plan.profile import shipped
@@ -30,9 +31,10 @@ class Auto(Method):
 
     Cost: that of the method it takes; a draft that a change of ways finds is thrown away. The texts depend on the load.
     Needs: `score` of big for `check=score`. The environment variable `SPECULATIVE_PROFILE` names your own profile (`speculative
-    profile`); docs/planner.md tells how good the predictions are.
+    profile`); docs/planner.md tells how good the predictions are. Source: this project; the checks are of SpecReason (arXiv 2504.07891).
     """
 
+    family: ClassVar[Family] = "checked steps"
     parallel: ClassVar[bool] = True
 
     optimize: Literal["latency", "throughput"] = Field("latency", description="the median chain's speed, or that of all chains together")

@@ -15,7 +15,7 @@ from speculative.methods.families import Family
 class BigOnly(Method):
     """The big model writes everything.
 
-    Cost: one call for the thinking and one for the answer; each round of `sequential_scale` adds a call.
+    Cost: one call for the thinking and one for the answer; each round of `sequential_scale` adds a call. Needs: nothing.
     Source: the budget forcing of s1 (arXiv 2501.19393, section 3.1).
     """
 

@@ -14,7 +14,8 @@ from speculative.prompts import Question
 class EarlyExit(Wrapper):
     """Asks for the answer every few steps; ends the thinking if the last ones agree.
 
-    Cost: one short question each time (on the cached prefix), which is discarded. Source: Dynasor-CoT (arXiv 2412.20993).
+    Cost: one short question each time (on the cached prefix), which is discarded. Needs: nothing.
+    Source: Dynasor-CoT (arXiv 2412.20993).
     """
 
     family: ClassVar[Family] = "around a method"

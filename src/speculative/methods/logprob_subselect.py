@@ -26,7 +26,7 @@ class LogprobSubselect(Method):
     start when there is one beam only, the small model writes on, and `answer_by` answers.
 
     Cost: two calls an iteration, for all beams at once. It judges by big's mean log-probability of its own `ltok` tokens,
-    which every server gives with its prefix cache in use; all beams but one are thrown away.
+    which every server gives with its prefix cache in use; all beams but one are thrown away. Needs: `logprobs` of big.
     Source: SplitReason's library (arXiv 2504.16379), mode `logprob_subselect`.
     """
 

@@ -70,6 +70,6 @@ class Offload(Method):
             await chain.insert(self.close_tag)
 
     def _begun(self, text: str) -> str:
-        """Returns the beginning of the closing tag with which a text ends: a token may reach into the tag."""
+        """Returns the beginning of the closing tag in which a text ends, or an empty text."""
         sizes = range(len(self.close_tag) - 1, 0, -1)
         return next((self.close_tag[:size] for size in sizes if text.endswith(self.close_tag[:size])), "")

@@ -12,7 +12,8 @@ class Placeholder(Method):
 
     The method shows that both engines work.
 
-    Cost: what `big_only` costs, and a whole chain of the small model, which is thrown away.
+    Cost: what `big_only` costs, and a whole chain of the small model, which is thrown away. Needs: nothing.
+    Source: SplitReason's library (arXiv 2504.16379), mode `placeholder`.
     """
 
     family: ClassVar[Family] = "baseline"

@@ -12,10 +12,10 @@ from speculative.methods.families import Family
 from speculative.methods.judging import expected, judge_step
 from speculative.methods.likelihood_verify import mean_score
 from speculative.methods.policy_fit import fit_table
-from speculative.methods.policy_process import ALWAYS, thresholds
+from speculative.methods.policy_process import ALWAYS, History
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
 from speculative.methods.step_loop import verify_steps
-from speculative.methods.tunable import Scored, Tunable
+from speculative.methods.tunable import Scored, Tunable, judged
 from speculative.trace.events import Judgement
 
 By = Literal["likelihood", "question", "reward"]
@@ -61,7 +61,17 @@ class Policy(Method):
         return {"big": {"score"}} if self.by == "likelihood" else {"judge": {"reward"}}
 
     def tunables(self) -> tuple[Tunable, ...]:
-        return (Tunable("price", values=(1e-4, 1e-3, 5e-3, 1e-2, 2e-2)),)
+        values = (1e-4, 1e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2)
+        return (Tunable("price", scores=judged, values=values, exact=not self.explore, decide=self._decide),)
+
+    def _decide(self, scores: Sequence[float], price: float) -> list[bool]:
+        """Returns whether each step of a chain with these scores would be kept at a price."""
+        table, kept = self.table(), list[bool]()
+        history = History(table, price)
+        for score in scores:
+            kept.append(score >= history.threshold)
+            history.add(score, kept=kept[-1])
+        return kept
 
     def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
         """Returns the table of counts."""
@@ -73,20 +83,16 @@ class Policy(Method):
         return read_table(self.fit) if self.fit else bundled_table()
 
     async def think(self, chain: Chain) -> None:
-        table = self.table()
-        needed, lowest, number = thresholds(table, self.price), table.bins, 0
+        history = History(self.table(), self.price)
 
         async def judge(chain: Chain, step: Draft) -> Judgement | None:
-            nonlocal lowest, number
             score = await self._score(chain, step)
             if score is None:
                 return None
-            threshold = needed[min(number, len(needed) - 1)][lowest]
+            threshold = history.threshold
             if self.explore and chain.random.random() < self.explore:
                 threshold = ALWAYS if chain.random.random() < 0.5 else -ALWAYS
-            number += 1
-            if score >= threshold:
-                lowest = min(lowest, table.bin_of(score))
+            history.add(score, kept=score >= threshold)
             return Judgement(score, threshold, "judge" if self.by == "reward" else "big")
 
         await verify_steps(chain, judge, first_big_steps=self.first_big_steps, step_tokens=self.step_tokens)

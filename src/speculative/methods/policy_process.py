@@ -60,6 +60,25 @@ def thresholds(table: PolicyTable, price: float) -> list[list[float]]:
     return found
 
 
+class History:
+    """The judged steps of one chain, and the threshold of its next one."""
+
+    def __init__(self, table: PolicyTable, price: float) -> None:
+        self._table, self._needed = table, thresholds(table, price)
+        self._number, self._lowest = 0, table.bins
+
+    @property
+    def threshold(self) -> float:
+        """The score that the next step needs to stay."""
+        return self._needed[min(self._number, len(self._needed) - 1)][self._lowest]
+
+    def add(self, score: float, *, kept: bool) -> None:
+        """Adds a step with its score."""
+        self._number += 1
+        if kept:
+            self._lowest = min(self._lowest, self._table.bin_of(score))
+
+
 def _rising(rows: Sequence[tuple[float, float]]) -> Floats:
     """Returns the nearest values that do not fall.
 

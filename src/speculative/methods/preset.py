@@ -41,9 +41,14 @@ def is_file(spec: str) -> bool:
     return spec.startswith(MARK)
 
 
+def path_of(spec: str) -> Path:
+    """Returns the path of `@FILE`."""
+    return Path(spec.removeprefix(MARK)).expanduser()
+
+
 def folder_of(spec: str) -> Path:
     """Returns the folder of a preset, in which its parameters name files."""
-    return Path(spec.removeprefix(MARK)).expanduser().parent
+    return path_of(spec).parent
 
 
 def read_preset(spec: str) -> MethodPreset:
@@ -51,7 +56,7 @@ def read_preset(spec: str) -> MethodPreset:
 
     Raises `UsageError` that names the file, the key and the value.
     """
-    path = Path(spec.removeprefix(MARK)).expanduser()
+    path = path_of(spec)
     if not spec.removeprefix(MARK):
         raise UsageError(f"a preset must be named, got {spec!r}; write @FILE, {HINT}")
     try:

@@ -14,7 +14,8 @@ from speculative.methods.tunable import Tunable
 class RandomSwitch(Method):
     """Gives every chunk, or every step, to the big or to the small model at random.
 
-    Cost: one call a chunk; nothing is thrown away. Source: the random baseline of SplitReason (arXiv 2504.16379, figure 6).
+    Cost: one call a chunk; nothing is thrown away. Needs: nothing.
+    Source: the random baseline of SplitReason (arXiv 2504.16379, figure 6).
     """
 
     family: ClassVar[Family] = "baseline"

@@ -11,7 +11,7 @@ from speculative.methods.families import Family
 class SmallOnly(BigOnly):
     """The small model writes everything, the answer too.
 
-    Cost: as `big_only`, of the small model.
+    Cost: as `big_only`, of the small model. Needs: nothing. Source: as `big_only`.
     """
 
     family: ClassVar[Family] = "baseline"

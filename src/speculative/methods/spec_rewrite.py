@@ -26,7 +26,7 @@ class SpecRewrite(Method):
     Each round draws `drafting_n` rewrites in one call and keeps the longest, which loses least. The rewritten text takes
     the place of the round's (or of everything so far, with `full_rewrite`).
 
-    Cost: for each round one call that thinks and one that rewrites; all that is replaced is discarded.
+    Cost: for each round one call that thinks and one that rewrites; all that is replaced is discarded. Needs: nothing.
     Source: SplitReason's library (arXiv 2504.16379), mode `spec_rewrite`; rounds as in s1 (arXiv 2501.19393).
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -29,12 +29,13 @@ class Tunable(Struct, frozen=True):
 
     Attributes:
         field: the name of the parameter.
-        big_if: the comparison of a recorded score with the parameter that gives big a turn; None for a parameter without scores.
+        big_if: the comparison of a recorded score with the parameter that gives big a turn; None for a parameter that is not compared.
         scores: returns all scores that a chain compared with the parameter, given the trace.
         shares: the shares of scores at which big would get a turn, each a candidate.
-        values: the candidates of a parameter without scores.
+        values: the candidates of a parameter that is not compared.
         shapes: whether it changes the scores of other parameters, so that these are recorded for each of its values.
-        exact: whether a chain stays the same with another value for which no comparison differs.
+        exact: whether a chain stays the same with another value for which no decision differs.
+        decide: returns the decisions of a chain with these scores, for a parameter that is not compared with them.
     """
 
     field: str
@@ -44,6 +45,11 @@ class Tunable(Struct, frozen=True):
     values: tuple[Any, ...] = ()
     shapes: bool = False
     exact: bool = True
+    decide: Callable[[Sequence[float], float], list[bool]] | None = None
+
+    def decisions(self, scores: Sequence[float], value: float) -> list[bool]:
+        """Returns the decisions of a chain with these scores at a value."""
+        return self.decide(scores, value) if self.decide else [self.gives_big(score, value) for score in scores]
 
     def gives_big(self, score: float, value: float) -> bool:
         """Returns whether big gets a turn at a score."""

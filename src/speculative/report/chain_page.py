@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import Struct
 
+from speculative import __version__
 from speculative.answers import extract_boxed, is_correct
-from speculative.report.terminal import FINISHES, INTERRUPTED
 from speculative.report.timeline import Span, Status, Timeline
-from speculative.trace.events import Phase
+from speculative.trace.events import AnyEvent, Phase
 from speculative.trace.trace import Trace
 from speculative.trace.usage import Usage
 from speculative.viewer.data import pack
+from speculative.viewer.marks import Mark, mark_of
 from speculative.viewer.page import page
+from speculative.viewer.prices import TokenPriceCard, token_prices
 
-MODULE, BLOCK = "show.js", "chain"
+SCRIPT, BLOCK, MATH = "show.js", "chain", "math.js"
+FORMULA = re.compile(r"\\\(|\\\[|\$[^\s$]|\\boxed|\\frac")
+"""Text that may hold a formula: then the page has the script that typesets them."""
 
 Kind = tuple[str, Status, Phase, int, str]
 """Author, status, phase, depth and verdict of a span."""
@@ -63,39 +67,33 @@ class PackedChain(Struct, frozen=True):
 
 
 class ChainPage(Struct, frozen=True):
-    """The data of the page.
+    """The data of the page: the events of the chain, and what is known beside them.
 
-    `right` is null if the right answer is unknown; `engines` has the models by role.
+    `right` is null if the right answer is unknown. `prices` are for a million tokens, by role, where they are known.
     """
 
-    problem: str
-    method: str
-    params: dict[str, Any]
-    seed: int
-    engines: dict[str, str]
-    boxed: str | None
+    events: list[AnyEvent]
+    mark: Mark
     expected: str | None
     right: bool | None
-    finish: str
-    chain: PackedChain
+    currency: str
+    prices: dict[str, TokenPriceCard]
+    library: str
 
     @classmethod
     def of(cls, trace: Trace, expected: str | None = None) -> ChainPage:
         """Collects the data from a trace."""
-        started, ended = trace.started, trace.ended
+        started = trace.started
         found = extract_boxed(trace.ledger.text("answer"))
-        finish = f"finish reason {ended.finish_reason}: {FINISHES[ended.finish_reason]}" if ended else INTERRUPTED
+        currency, prices = token_prices({role: engine.name for role, engine in started.engines.items()})
         return cls(
-            problem=started.problem.messages[-1].content,
-            method=started.method,
-            params=started.params,
-            seed=started.problem.seed,
-            engines={role: engine.name for role, engine in started.engines.items()},
-            boxed=found,
+            events=trace.events,
+            mark=mark_of(started.method, started.method),
             expected=expected,
             right=None if expected is None else is_correct(found, expected),
-            finish=f"{trace.seconds:.2f} s · {finish}",
-            chain=PackedChain.of(trace),
+            currency=currency,
+            prices=prices,
+            library=__version__,
         )
 
 
@@ -108,7 +106,8 @@ def chain_page(trace: Trace, expected: str | None = None) -> bytes:
         trace: the chain.
         expected: the right answer, where it is known.
     """
-    return page(MODULE, {BLOCK: pack(ChainPage.of(trace, expected))})
+    formulas = [MATH] if FORMULA.search("".join(piece.text for piece in trace.ledger.pieces)) else []
+    return page(SCRIPT, {BLOCK: pack(ChainPage.of(trace, expected))}, *formulas)
 
 
 def _kind(span: Span) -> Kind:

@@ -9,7 +9,7 @@ from typing import Any
 
 from speculative.errors import MissingExtraError
 from speculative.report.frontier import Frontier, Point
-from speculative.report.marks import GREY, Mark, spread
+from speculative.viewer.marks import GREY, Mark, spread
 
 INK, PAPER, GRID = "#30363d", "white", "#e5e8eb"
 SIZE = (9, 5.6)

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from speculative.report.marks import Mark, marks_of
 from speculative.stats.summary import CHANCE, MethodSummary, similar_concurrency
+from speculative.viewer.marks import Mark, marks_of
 
 SHARES = ("big_share", "switch_ratio")
 """The two parameters of `random_switch` that set its share."""

@@ -16,16 +16,16 @@ from speculative.errors import SpeculativeError, UsageError
 from speculative.problem import Role
 from speculative.report.chain_page import PackedChain
 from speculative.report.frontier import AXES, Frontier, frontier
-from speculative.report.marks import Mark, marks_of
 from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
 from speculative.stats.summary import MethodSummary, summarize
 from speculative.trace.usage import Usage
 from speculative.viewer.data import pack
+from speculative.viewer.marks import Mark, marks_of
 from speculative.viewer.page import block, head, tail
 
-MODULE = "report.js"
+SCRIPT = "report.js"
 INDEX = "index"
 """The block that is unpacked first; chains are `c0`, `c1`, …"""
 
@@ -124,12 +124,12 @@ class Report:
 
     def parts(self, advance: Callable[[], None] = lambda: None) -> Iterator[bytes]:
         """Yields the page part by part; calls `advance` after each sample."""
-        yield head(MODULE)
+        yield head(SCRIPT)
         for place, (sample, run) in enumerate(self.samples):
             yield self._chain(f"c{place}", sample, run)
             advance()
         yield block(INDEX, pack(self._contents()))
-        yield tail(MODULE)
+        yield tail(SCRIPT)
 
     def _chain(self, name: str, sample: Sample, run: Run) -> bytes:
         """Returns the block of a sample's chain; a damaged trace costs its own chain only."""

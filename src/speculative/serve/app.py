@@ -21,8 +21,10 @@ from speculative.serve.completion import ChainReply
 from speculative.serve.completion_writer import CompletionWriter, encode
 from speculative.serve.docs_page import docs_page
 from speculative.serve.errors import ApiError, api_error
+from speculative.serve.method_list import MethodList
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.openapi import describe_json, describe_post, error_replies, service_schema
+from speculative.serve.page_routes import add_page_routes
 from speculative.serve.request_log import RequestLog
 from speculative.serve.responses_writer import ResponsesWriter
 from speculative.serve.security import RequireKey, add_host_and_origin_checks
@@ -60,6 +62,7 @@ def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callabl
         _add_model_routes(router, state, prefix)
     _add_service_routes(app, router, state)
     app.include_router(router)
+    add_page_routes(app)
     _add_error_handlers(app, state)
     add_host_and_origin_checks(app, settings)
     app.add_middleware(RequestLog, metrics=state.metrics)
@@ -115,6 +118,11 @@ def _add_model_routes(router: APIRouter, state: ServiceState, prefix: str) -> No
     async def list_models() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Lists an id for each method that the pair can serve, and for each preset."""
         return Response(state.models.page, media_type="application/json")
+
+    @router.get(f"{prefix}/methods", include_in_schema=bool(prefix), responses={200: describe_json(MethodList)})
+    async def list_methods() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Describes methods, wrappers and presets, with schemas for a form."""
+        return Response(state.methods, media_type="application/json")
 
     model_replies = {200: describe_json(replies.ModelCard), **error_replies(404)}
 

@@ -123,6 +123,7 @@ class RunningChains:
             stops=problem.stop,
             raw=raw,
             watch=self._request.events,
+            live_text=self._request.live,
         )
 
     def _stop(self, index: int) -> None:

@@ -23,7 +23,7 @@ from speculative.serve.replies import (
     TextCompletion,
 )
 from speculative.serve.request import ChainRequest
-from speculative.trace.events import AnyEvent
+from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.usage import total_usage
 
 encode = msgspec.json.encode
@@ -68,8 +68,11 @@ class CompletionWriter:
         data = self._chunk(self._choice(index, {"reasoning": reasoning, "reasoning_content": reasoning})) if reasoning else b""
         return data + self._chunk(self._choice(index, {"content": content})) if content else data
 
-    def event(self, index: int, chain: Sequence[int], event: AnyEvent | dict[str, Any]) -> bytes:
-        """Writes an event in a chunk without choices."""
+    def event(self, index: int, chain: Sequence[int], event: AnyEvent | TextDelta | dict[str, Any]) -> bytes:
+        """Writes an event, or new text of a call, in a chunk without choices."""
+        if isinstance(event, TextDelta):
+            text = {"role": event.role, "text": event.text, "draft": event.draft, "phase": event.phase, "committed": event.committed}
+            return self._chunk(speculative={"index": index, "chain": chain, "delta": text})
         return self._chunk(speculative={"index": index, "chain": chain, "event": event})
 
     def chain_end(self, index: int, outcome: ChainOutcome) -> bytes:

@@ -48,7 +48,9 @@ def describe_post(body: type[BaseModel], reply: type[Any], event: type[Any] | No
     whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
     if event:
         data = {"type": "string", "description": f"events whose data is a {event.__name__} each"}
-        whole["content"]["text/event-stream"] = {"schema": data, "itemSchema": _reference(event)}
+        content = {"type": "string", "contentMediaType": "application/json", "contentSchema": _reference(event)}
+        item = {"type": "object", "properties": {"data": content}}  # OpenAPI 3.2: an item is a server-sent event with its fields
+        whole["content"]["text/event-stream"] = {"schema": data, "itemSchema": item}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(body)}}}},
         "responses": {200: whole, **error_replies(*BODY_ERRORS, reply=error)},

@@ -139,7 +139,10 @@ class Chunk(CompletionBase, kw_only=True):
     object: Literal["chat.completion.chunk", "text_completion"]
     choices: list[DeltaChoice]
     usage: TokenCounts | UnsetType | None = UNSET
-    speculative: Annotated[Any, Meta(description="a ChainReport at the end, or an event: `index`, `chain` and `event`")] = UNSET
+    speculative: Annotated[
+        Any,
+        Meta(description="a ChainReport at the end, or an event or new text of a call: `index`, `chain` and `event` or `delta`"),
+    ] = UNSET
 
 
 # ---- the Responses API ------------------------------------------------------------------------------------------------

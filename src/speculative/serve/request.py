@@ -35,6 +35,7 @@ class ChainRequest(Struct, frozen=True):
     """The chains of one request: `n` problems for each prompt.
 
     `raw`: thinking and answer are one text in the reply. `max_drafts`: the most drafts that one call of a chain may ask for.
+    `live`: a stream has the text of calls with its author, besides the events.
     """
 
     model: str
@@ -44,6 +45,7 @@ class ChainRequest(Struct, frozen=True):
     stream: bool = False
     include_usage: bool = False
     events: bool = False
+    live: bool = False
     raw: bool = False
     user: str | None = None
     ignored: tuple[str, ...] = ()
@@ -289,6 +291,7 @@ class RequestReader:
             stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
             events=bool(request.events),
+            live=request.events == "live",
             raw=raw,
             user=request.user,
             ignored=tuple(dict.fromkeys(ignored)),

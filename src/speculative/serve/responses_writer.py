@@ -16,7 +16,7 @@ from speculative.serve.outcome import ChainOutcome, count_tokens
 from speculative.serve.replies import OutputItem, OutputPart, ResponsesEvent, ResponsesReply, ResponsesUsage
 from speculative.serve.request import ChainRequest
 from speculative.serve.schemas import ResponsesRequest
-from speculative.trace.events import AnyEvent
+from speculative.trace.events import AnyEvent, TextDelta
 
 Kind = Literal["reasoning", "message"]
 PART_TYPES: dict[Kind, Literal["reasoning_text", "output_text"]] = {"reasoning": "reasoning_text", "message": "output_text"}
@@ -57,7 +57,7 @@ class ResponsesWriter:
         data = self._delta("reasoning", reasoning) if reasoning else b""
         return data + self._delta("message", content) if content else data
 
-    def event(self, index: int, chain: Sequence[int], event: AnyEvent | dict[str, Any]) -> bytes:
+    def event(self, index: int, chain: Sequence[int], event: AnyEvent | TextDelta | dict[str, Any]) -> bytes:
         """Writes nothing: the last event of the stream holds the events of the chain."""
         return b""
 

@@ -119,7 +119,9 @@ class GenerationRequest(RequestBase):
     wrappers: Spec | Annotated[list[Spec], Field(max_length=4, fail_fast=True)] | None = Field(
         None, alias="with", description="wrappers around the method, as `name` or `name(field=value,…)`"
     )
-    events: bool | None = Field(None, description="put every event of the chain under `speculative`")
+    events: bool | Literal["live"] | None = Field(
+        None, description="put every event of the chain under `speculative`; `live`: in a stream also the text of calls as it arrives"
+    )
     max_produced: int | None = Field(None, ge=1, lt=INT64, description="tokens produced at most, discarded ones included")
     max_seconds: float | None = Field(None, gt=0, description="seconds of a chain at most; then it answers with what it has")
     degrade: Literal["fail", "big", "small"] | None = Field(

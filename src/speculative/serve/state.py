@@ -7,12 +7,15 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
 from speculative.redaction import Redactor, without_address
+from speculative.serve.completion_writer import encode
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
 from speculative.serve.logs import log
+from speculative.serve.method_list import method_list
 from speculative.serve.metrics import Metrics
 from speculative.serve.models import ModelCatalog
 from speculative.serve.queue import ChainQueue
@@ -36,6 +39,7 @@ class ServiceState:
         self.redact = Redactor(self.keys)
         self.created = int(time.time())
         self.models = ModelCatalog(settings, self.created, None)
+        self.methods = encode(method_list(settings, None, __version__))
         self.closing = asyncio.Event()
         self.failure: Exception | None = None
         self._open_pair, self._on_failure = open_pair, on_failure
@@ -105,6 +109,7 @@ class ServiceState:
                 self._on_failure()
             return
         self.models, self._pair = ModelCatalog(self.settings, self.created, pair), pair
+        self.methods = encode(method_list(self.settings, pair, __version__))
         self.reader.big_names = tuple(dict.fromkeys((without_address(pair["big"].name), "big")))
         self._probes = {id(engine): EngineProbe(engine, self.redact) for engine in pair.values()}
         names = {role: engine.name for role, engine in pair.items()}

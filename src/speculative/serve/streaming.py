@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from speculative.serve.errors import redact_event
+from speculative.serve.live_news import LiveNews
 from speculative.serve.raw_text import RawJoiner, RawText
 from speculative.serve.stops import StopFilter
 from speculative.trace import events
@@ -34,6 +35,7 @@ class TextFeed:
         notify: called when there is new text.
         stop: called when the rest of the chain is not wanted.
         watch: whether events are wanted too.
+        live_text: whether text of calls is wanted among the events.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class TextFeed:
         stops: tuple[str, ...],
         raw: RawText | None = None,
         watch: bool = False,
+        live_text: bool = False,
     ) -> None:
         self.live = False
         self.finish = ""
@@ -56,11 +59,15 @@ class TextFeed:
         self._joiner = raw and RawJoiner(raw)
         self._reasoning = self._content = ""
         self._sent: list[tuple[tuple[int, ...], list[AnyEvent], int]] = [((), trace.events, 0)]
+        self._live_text, self._news = live_text, LiveNews()
 
     def __call__(self, item: AnyEvent | TextDelta) -> None:
         """Takes an event of the chain, or a piece of text that is being written."""
         match item:
             case TextDelta():
+                if self._live_text:
+                    self._news.add_events(self._new_events())
+                    self._news.add_text(item)
                 if item.committed and not item.chain and not self.finish:  # a text that is over has no cue behind it
                     if item.phase == "answer":
                         self._begin_answer()
@@ -94,13 +101,23 @@ class TextFeed:
         return taken
 
     def take_events(self) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """Yields new events of the chain and its children, each with the way to its chain."""
+        """Yields new events of the chain and its children, each with its path.
+
+        With `live_text` it yields new text of calls too. A path leads to the chain by the numbers of its children.
+        """
+        yield from self._news.take()
+        yield from self._new_events()
+
+    def _new_events(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         for place, (path, happened, sent) in enumerate(self._sent):  # grows while children are found
             self._sent[place] = (path, happened, len(happened))
             for event in happened[sent:]:
                 if isinstance(event, events.Child):  # its own events follow one by one
                     self._sent.append(((*path, event.index), event.events, 0))
-                    yield path, {"event": "child", "at": event.at, "index": event.index, "seed": event.seed}
+                    yield (
+                        path,
+                        {"event": "child", "at": event.at, "index": event.index, "seed": event.seed, "instruction": event.instruction},
+                    )
                 else:
                     yield path, redact_event(event)
 

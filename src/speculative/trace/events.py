@@ -64,7 +64,8 @@ class Judgement(Struct, frozen=True, gc=False):
     """The score of a draft, its threshold, and the role that gave the score.
 
     The score is compared with the threshold.
-    `threshold` is None where the best of several drafts is taken; `role` is None where the method computed the score.
+    `threshold` is None where the best of several drafts is taken, or where a number that is computed from the score is compared; `role` is
+    None where the method computed the score.
     """
 
     score: float

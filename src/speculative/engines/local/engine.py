@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores
+from speculative.engines.options import SHIPPED as SPECS
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class BundledEngine:
     """
 
     folder: Path | None = None
-    dialect = "bundled"
+    dialect: str = "bundled"
     abilities: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "stream", "cached"})
 
     def __init__(self, name: str, tokenizer: ByteBpeTokenizer, worker: Worker) -> None:
@@ -44,21 +45,23 @@ class BundledEngine:
 
     @classmethod
     def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
-        """Loads `big`, `small` or a folder.
+        """Loads `big`, `small`, `tunnel-big`, `tunnel-small` or a folder.
 
         `context` sets fewer positions than the model has. More `threads` help an engine that works alone. Raises `WeightsError`.
         """
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
         from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
+        from speculative.engines.tokenizers.loader import shipped_dialect
 
-        folder = SHIPPED / source if str(source) in ("big", "small") else Path(source)
+        ours = f"bundled:{source}" in SPECS
+        folder = SHIPPED.joinpath(*str(source).split("-")) if ours else Path(source)
         if not folder.is_dir():
             raise WeightsError(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
         tokenizer = ByteBpeTokenizer(folder / "tokenizer.json")
-        name = f"bundled:{folder.name}"
+        name = f"bundled:{source if ours else folder.name}"
         opened = cls(name, tokenizer, Worker(name, Model(folder, context, threads), cache_bytes))
-        opened.folder = folder
+        opened.folder, opened.dialect = folder, shipped_dialect(tokenizer) or "bundled"
         return opened
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:

@@ -82,7 +82,7 @@ def covers(recorded: ReplayableChain, tunables: Sequence[Tunable], params: dict[
     if any(own.get(field) != value for field, value in params.items() if field not in scored) or own.keys() != params.keys():
         return False
     return all(
-        tunable.gives_big(score, own[tunable.field]) == tunable.gives_big(score, params[tunable.field])
+        tunable.decisions(recorded.scores[tunable.field], own[tunable.field])
+        == tunable.decisions(recorded.scores[tunable.field], params[tunable.field])
         for tunable in tunables
-        for score in recorded.scores[tunable.field]
     )

@@ -25,8 +25,8 @@ from speculative.stats.cost import View
 from speculative.stats.prices import Prices
 
 BASELINE = "big_only"
-FIRST_PART = 4
-"""Many candidates are first run on one of so many parts of the tuning problems."""
+LEAST_PART = 10
+"""The fewest problems on which many candidates are first run."""
 
 SHARE_STEP = 0.05
 """The width of a range of big's shares; the first part keeps the most accurate candidates of each range."""
@@ -45,7 +45,7 @@ class MeasuredCandidate(Struct, frozen=True):
     figures: Figures
 
 
-class Choice(Struct, frozen=True):
+class TuningChoice(Struct, frozen=True):
     """The result of tuning.
 
     Attributes:
@@ -141,7 +141,7 @@ class Tuner:
         self._baseline: list[Sample] = []
         self._run = self._replayed = 0
 
-    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> Choice:
+    async def choose(self, runner: EvalRunner, counter: Counter | None = None) -> TuningChoice:
         """Runs the plan and returns the choice.
 
         Raises the errors of chains, and `UsageError`.
@@ -155,7 +155,7 @@ class Tuner:
         if not candidates:
             raise UsageError(f"{plan.method} must have scores that differ, got none on these problems; name values with --sweep")
         if plan.target and len(candidates) > plan.candidates:
-            part = plan.tuning[: -(-len(plan.tuning) // FIRST_PART)]
+            part = plan.tuning[: max(LEAST_PART, -(-len(plan.tuning) * plan.candidates // len(candidates)))]  # as many chains as later
             candidates = spread_over_shares(await self._measure(runner, candidates, part, "first part"), plan.candidates)
         found = await self._measure(runner, candidates, plan.tuning, "candidates")
         if plan.target and not plan.sweeps:
@@ -165,7 +165,7 @@ class Tuner:
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
         return await self._report(runner, found)
 
-    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> Choice:
+    async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> TuningChoice:
         plan = self._plan
         baseline = figures(self._baseline, self._baseline, plan.view, plan.prices)
         best, met = None, True
@@ -177,7 +177,7 @@ class Tuner:
             if met:
                 against, samples = await self._samples(runner, [contender(BASELINE), best.candidate.contender], plan.held_out, "held out")
                 ours, theirs = (figures(one, against, plan.view, plan.prices) for one in (samples, against))
-        return Choice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
+        return TuningChoice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
 
     def _check(self) -> None:
         """Raises `UsageError` if no parameter is chosen, or a swept one is unknown."""
@@ -185,7 +185,7 @@ class Tuner:
         known = [field for field in self._kind.model_fields if field != "inner"]
         if unknown := next((field for field in plan.sweeps if field not in known), None):
             raise UnknownNameError(f"parameter of {self._kind.name()}", unknown, known)
-        scored = {tunable.field for tunable in self._with_probe(plan.params).tunables() if tunable.scores}
+        scored = {tunable.field for tunable in self._with_probe(plan.params).tunables() if tunable.big_if}
         for field, values in plan.sweeps.items():
             for value in values:
                 if percentile_of(value) is None:
@@ -224,12 +224,12 @@ class Tuner:
         chosen += [tunable for tunable in known.values() if not tunable.shapes and self._is_free(tunable)]
         by_hand = {field for field, values in swept.items() if not any(percentile_of(value) is not None for value in values)}
         scores: dict[str, list[float]] = {}
-        if self._kind.fitted is not Method.fitted or any(tunable.scores and tunable.field not in by_hand for tunable in chosen):
+        if self._kind.fitted is not Method.fitted or any(tunable.big_if and tunable.field not in by_hand for tunable in chosen):
             probe = make_contender(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
             runs = [Scored(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
-            scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.scores]
+            scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.big_if]
             scores = {one.field: [score for run in runs for score in (one.scores or judged)(run.trace)] for one in scored}
         return CandidateGroup(plan.method, base, combination, chosen, swept, scores)
 
@@ -299,7 +299,7 @@ class CandidateGroup(Struct, frozen=True):
             return []
         found: dict[str, Candidate] = {}
         for tunable in self.tunables:
-            values = self._values(tunable) if tunable.scores and tunable.field not in self.swept else []
+            values = self._values(tunable) if tunable.big_if and tunable.field not in self.swept else []
             if best.params[tunable.field] not in values:
                 continue
             place = values.index(best.params[tunable.field])
@@ -321,9 +321,9 @@ class CandidateGroup(Struct, frozen=True):
     def _values(self, tunable: Tunable) -> list[Any]:
         scores = self.scores.get(tunable.field, [])
         if tunable.field in self.swept:
-            numbers = [(value, percentile_of(value) if tunable.scores else None) for value in self.swept[tunable.field]]
+            numbers = [(value, percentile_of(value) if tunable.big_if else None) for value in self.swept[tunable.field]]
             return [value if number is None else value_at(scores, number) for value, number in numbers]
-        if not tunable.scores:
+        if not tunable.big_if:
             return list(tunable.values)
         found = [threshold_at(tunable, scores, share) for share in tunable.shares] if scores else []
         return list(dict.fromkeys(value for value in found if value is not None))

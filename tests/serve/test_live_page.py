@@ -1,0 +1,343 @@
+"""The page at `/` in a real browser. Needs Chromium (Debian: `apt-get install chromium`) where `CHROMIUM` says, or in /usr/bin."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import async_playwright, expect
+from serving import pair, serving
+
+from speculative import Pair, Problem, asolve
+from speculative.testing import ScriptedEngine
+
+BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+LONG = "".join(f"Step {number} of it.\n\n" for number in range(60)) + "</think>\n\nThe answer is \\boxed{4}.<|im_end|>"
+HOSTILE = (
+    "</script><script>alert(1)</script>\n\n"
+    '<img src=x onerror="alert(2)"> \\(<b>\\href{javascript:alert(3)}{x}\\)\n\n'
+    "\u202eright to left\u202c \u2066and\u2069 <|big|> <think> a\x07b\n\n"
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
+
+
+@pytest.fixture
+async def browser():
+    async with async_playwright() as driver:
+        started = await driver.chromium.launch(executable_path=BROWSER)
+        yield started
+        await started.close()
+
+
+class Tab:
+    """A page of a service; `trouble` is all that it complained of, `asked` the addresses that it asked for."""
+
+    def __init__(self, page, url):
+        self.page, self.url, self.trouble, self.asked, self.posted = page, url, [], [], []
+        page.on("console", lambda message: self.trouble.append(message.text))
+        page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        page.on("dialog", lambda dialog: self.trouble.append(f"dialog {dialog.message}"))
+        page.on("request", self._note)
+
+    def _note(self, request):
+        self.asked.append(request.url)
+        if request.method == "POST":
+            self.posted.append(json.loads(request.post_data))
+
+    async def open(self, hash=""):
+        await self.page.goto(f"{self.url}/{hash}")
+        await self.page.wait_for_selector("#problem")
+        return self.page
+
+    async def ask(self):
+        await self.page.focus("#problem")
+        await self.page.keyboard.press("Enter")
+
+    def check(self):
+        """Nothing was complained of, and nothing was asked of another address."""
+        assert self.trouble == []
+        assert all(url.startswith((f"{self.url}/", "blob:")) for url in self.asked)
+
+
+async def opened(browser, served, hash="", **options):
+    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    tab = Tab(await context.new_page(), served.url)
+    await tab.open(hash)
+    return tab
+
+
+def link(problem="2 + 2?", *methods, seed="1"):
+    contenders = [{"name": name, "typed": typed, "wrappers": []} for name, typed in methods or [("random_switch", {"unit": "step"})]]
+    settings = {"problem": problem, "contenders": contenders, "seed": seed, "temperature": "", "tokens": "", "seconds": ""}
+    return "#ask=" + quote(json.dumps(settings))
+
+
+async def written(view):
+    """The text of the chain; a formula counts as its source."""
+    return await view.locator(".run .words").evaluate_all("""all => all.map(one => {
+        const copy = one.cloneNode(true);
+        for (const formula of copy.querySelectorAll(".formula")) formula.remove();
+        return copy.textContent;
+    }).join("")""")
+
+
+async def test_both_authors_appear_while_the_chain_is_written(browser):
+    with serving(pair(LONG, delay=0.02)) as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        running = tab.page.locator(".run-view.running")
+        await running.locator(".run.big").first.wait_for()
+        await running.locator(".run.small").first.wait_for()
+        assert await running.count() == 1
+        await tab.page.keyboard.press("Escape")
+        tab.check()
+
+
+async def test_escape_stops_the_engines(browser):
+    with serving(pair(LONG * 50, delay=0.02)) as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        await tab.page.locator(".run-view.running .run").first.wait_for()
+        assert served.running
+        await tab.page.keyboard.press("Escape")
+        await expect(tab.page.locator(".run-view .state")).to_have_text("cancelled")
+        served.wait(lambda: served.running == 0)
+        await expect(tab.page.get_by_role("button", name="Start")).to_be_enabled()
+        tab.check()
+
+
+async def test_a_finished_chain_is_shown_as_its_trace_tells(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        view = tab.page.locator(".run-view.done")
+        await view.wait_for()
+        (events,) = served.post(json={**tab.posted[0], "stream": False, "events": True}).json()["speculative"]["events"]
+        told = "".join(event["proposal"]["text"] for event in events if event["event"] in ("wrote", "answered"))
+        assert await written(view) == told
+        assert "answer 4" in await view.locator(".outcome").inner_text()
+        kept = await view.locator(".counts tbody td:nth-child(2)").all_inner_texts()
+        assert sum(map(int, kept)) == sum(len(event["proposal"]["completion"]["ids"]) for event in events if "proposal" in event) + 2
+        tab.check()
+
+
+async def test_methods_are_compared_side_by_side(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link("2 + 2?", ("random_switch", {}), ("big_only", {}), ("spec_rewrite", {})))
+        await tab.ask()
+        await expect(tab.page.locator(".run-view.done")).to_have_count(3)
+        assert {ask["method"] for ask in tab.posted} == {"random_switch", "big_only", "spec_rewrite"}
+        assert await tab.page.locator(".comparison tbody .label").all_inner_texts() == ["random_switch", "big_only", "spec_rewrite"]
+        assert "All answers agree." in await tab.page.locator(".comparison .said").inner_text()
+        tab.check()
+
+
+async def test_wrong_input_is_shown_at_its_field_and_nothing_is_sent(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link("2 + 2?", ("random_switch", {"big_share": "2"})))
+        await tab.ask()
+        field = tab.page.locator(".field.bad")
+        assert "big_share must be at most 1, got 2" in await field.inner_text()
+        assert await tab.page.evaluate("document.activeElement.id") == "0.params.big_share"
+        await field.locator("input").fill("0.5")
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        assert [ask["params"] for ask in tab.posted] == [{"big_share": 0.5}]
+        tab.check()
+
+
+async def test_a_refusal_of_the_service_is_shown_at_its_field(browser):
+    with serving(max_drafts=4) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("logprob_subselect", {"sgen": "8"})))
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.failed")
+        assert "8 drafts" in await tab.page.locator(".field.bad .mistake").inner_text()
+        tab.trouble = [line for line in tab.trouble if "400" not in line]  # the browser's own line for the status
+        tab.check()
+
+
+async def test_a_link_has_the_settings(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link("What is \u00fc?", ("random_switch", {"big_share": "0.25"}), ("big_only", {}), seed="77"))
+        await tab.page.get_by_text("Copy the link").click()
+        again = await opened(browser, served, "#" + tab.page.url.partition("#")[2])
+        assert await again.page.locator("#problem").input_value() == "What is \u00fc?"
+        assert await again.page.locator(".chooser select").evaluate_all("all => all.map(one => one.value)") == ["random_switch", "big_only"]
+        assert await again.page.locator("#seed").input_value() == "77"
+        assert await again.page.locator('[id="0.params.big_share"]').input_value() == "0.25"
+
+
+async def test_a_link_that_cannot_be_read_is_ignored(browser):
+    with serving() as served:
+        tab = await opened(browser, served, "#ask=%7B%22problem%22%3A1%7D")
+        assert await tab.page.locator("#problem").input_value()
+        tab.check()
+
+
+DROP = """async ([name, text]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], name));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+async def judged_trace():
+    script = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
+    async with Pair(ScriptedEngine(script, name="B"), ScriptedEngine(script, name="S")) as engines:
+        return (await asolve(Problem.of("How?"), "likelihood_verify", pair=engines, threshold=-1.0)).trace
+
+
+async def test_a_dropped_trace_opens_and_its_threshold_can_be_moved(browser):
+    trace = await judged_trace()
+    with serving() as served:
+        tab = await opened(browser, served)
+        await tab.page.evaluate(DROP, ["chain.jsonl", trace.dump().decode()])
+        view = tab.page.locator(".run-view")
+        await view.wait_for()
+        text = await written(view)
+        assert text == "".join(segment.text for segment in trace.segments())
+        await view.locator(".threshold summary").click()
+        steps = await view.locator(".steps li").count()
+        assert steps == sum(getattr(event, "judgement", None) is not None for event in trace.events)
+        slider = view.locator("input[type=range]")
+        await slider.focus()
+        await tab.page.keyboard.press("End")
+        assert "The first other decision is at step 1" in await view.locator(".threshold .said").inner_text()
+        assert await view.locator(".steps .changed.rewrite").count() > 0
+        assert tab.posted == []
+        tab.check()
+
+
+async def test_a_file_that_is_not_a_trace_is_refused_in_words(browser):
+    with serving() as served:
+        tab = await opened(browser, served)
+        for text in ("", "hello", "{}", '{"speculative_trace":9}', '{"speculative_trace":3}\n{"event":"wrote"'):
+            await tab.page.evaluate(DROP, ["<b>x</b>.jsonl", text])
+            await expect(tab.page.locator(".results .mistake")).to_contain_text("<b>x</b>.jsonl cannot be opened")
+        tab.check()
+
+
+async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        before = await written(tab.page)
+        await tab.page.locator(".history").wait_for()
+        await tab.page.reload()
+        await tab.page.locator(".history summary").click()
+        await tab.page.locator(".entry").click()
+        assert await written(tab.page) == before
+        assert len(tab.posted) == 1
+        await tab.page.get_by_role("button", name="Forget all").click()
+        assert await tab.page.locator(".history").count() == 0
+        tab.check()
+
+
+async def test_a_service_with_a_key_asks_for_it_and_the_browser_does_not_keep_it(browser):
+    with serving(api_key="secret") as served:
+        context = await browser.new_context()
+        tab = Tab(await context.new_page(), served.url)
+        await tab.page.goto(served.url)
+        for key in ("wrong", "secret"):
+            await tab.page.get_by_label("Key", exact=True).fill(key)
+            await tab.page.keyboard.press("Enter")
+            if key == "wrong":
+                await expect(tab.page.locator(".mistake")).to_have_text("The service does not take this key.")
+        await tab.page.wait_for_selector("#problem")
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        kept = await tab.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
+        assert "secret" not in kept
+        await tab.page.reload()
+        await tab.page.get_by_label("Key", exact=True).wait_for()
+
+
+async def test_text_of_models_and_names_stays_text(browser):
+    text = HOSTILE + "x" * 10_000 + "\n\n" + "</think>\n\n\\boxed{<b>4</b>}<|im_end|>"
+    with serving(pair(text)) as served:
+        tab = await opened(browser, served, link("<script>alert(9)</script>", ("big_only", {})))
+        await tab.ask()
+        view = tab.page.locator(".run-view.done")
+        await view.wait_for()
+        shown = await written(view)
+        assert "<script>alert(1)</script>" in shown
+        assert await tab.page.locator(".text img, .text script, .text a, .text iframe").count() == 0
+        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.check()
+
+
+@pytest.mark.parametrize("path", ["/", "/page/live.js", "/page/style.css", "/page/math.js"])
+def test_the_page_is_served_with_a_strict_policy(served, path):
+    reply = served.get(path)
+    assert reply.status_code == 200
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"https?:", policy)
+
+
+@pytest.mark.parametrize("name", ["page.py", "../page.py", "%2e%2e/marks.py", "x.js", "index.html"])
+def test_no_other_file_is_served(served, name):
+    assert served.get(f"/page/{name}").status_code == 404
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
+@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+async def test_axe_finds_no_violation(browser, look, width):
+    with serving() as served:
+        size = {"width": width, "height": 900}
+        methods = [("spec_rewrite", {}), ("logprob_subselect", {})]
+        tab = await opened(browser, served, link("2 + 2?", *methods), color_scheme=look, viewport=size, reduced_motion="reduce")
+        await tab.page.evaluate(AXE.read_text(encoding="utf-8"))
+        await check_axe(tab.page)
+        await tab.ask()
+        await expect(tab.page.locator(".run-view.done")).to_have_count(2)
+        await tab.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        await tab.page.get_by_label("open drafts").first.check()
+        await check_axe(tab.page)
+        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def check_axe(page):
+    found = await page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]] == []
+
+
+async def test_the_page_is_used_with_the_keyboard_alone(browser):
+    with serving() as served:
+        tab = await opened(browser, served)
+        seen = []
+        for _ in range(40):
+            await tab.page.keyboard.press("Tab")
+            seen.append(await tab.page.evaluate("document.activeElement.textContent + document.activeElement.id"))
+        for wanted in ("problem", "Parameters and wrappers", "Compare with another", "Start", "Copy the link"):
+            assert any(wanted in one for one in seen), wanted
+
+
+async def test_copied_code_works_as_pasted(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link('It\'s "2 + 2"?\nOr 3?', ("random_switch", {"big_share": "0.5"})))
+        await tab.page.locator("#seed").evaluate("one => one.closest('details').open = true")
+        await tab.page.get_by_role("button", name="Start").click()
+        await tab.page.wait_for_selector(".run-view.done")
+        for title, command in (("Python", [sys.executable, "-c"]), ("curl", ["bash", "-c"])):
+            await tab.page.locator(".copy").get_by_role("button", name=title, exact=True).click()
+            await expect(tab.page.locator(".copied .hint")).to_be_visible()
+            code = await tab.page.locator(".copied pre").inner_text()
+            done = await asyncio.to_thread(subprocess.run, [*command, code], capture_output=True, text=True, timeout=60)
+            assert "boxed{4}" in done.stdout, done.stderr
+        await tab.page.locator(".copy").get_by_role("button", name="command line").click()
+        await expect(tab.page.locator(".copied pre")).to_contain_text("speculative ask")
+        line = await tab.page.locator(".copied pre").inner_text()
+        command = ["bash", "-c", line.replace("speculative ask", "printf '%s\\0'", 1)]
+        words = (await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)).stdout
+        assert words.split("\0")[:-1] == ['It\'s "2 + 2"?\nOr 3?', "--method", "random_switch", "--big-share", "0.5", "--seed", "1"]

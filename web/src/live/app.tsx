@@ -1,0 +1,246 @@
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import type { MethodList } from "../data/types";
+import { readTrace } from "../trace/file";
+import { AskForm } from "./ask-form";
+import { Comparison } from "./compare";
+import { type Entry, entries, forget, keep } from "./history";
+import { HistoryList } from "./history-list";
+import { Logo } from "./icon";
+import { Run } from "./run";
+import { RunView } from "./run-view";
+import type { Service } from "./service";
+import { asksOf, fromAddress, labelOf, type Mistakes, type Settings, toAddress, usual } from "./settings";
+
+/** The page of the service: the form, the runs, and their history. */
+export function App({ service, list }: { service: Service; list: MethodList }) {
+  const [settings, change] = useState<Settings>(() => fromAddress(location.hash) ?? usual(list));
+  const [mistakes, setMistakes] = useState<Mistakes>(new Map());
+  const [runs, setRuns] = useState<Run[]>([]);
+  const [running, setRunning] = useState(false);
+  const [past, setPast] = useState<Entry[]>([]);
+  const [trouble, setTrouble] = useState("");
+  const results = useRef<HTMLElement>(null);
+  const latest = useRef({ runs, running });
+  latest.current = { runs, running };
+
+  const edit = (next: Settings) => {
+    change(next);
+    if (mistakes.size) setMistakes(new Map());
+  };
+
+  const start = async () => {
+    if (latest.current.running) return;
+    const { asks, mistakes: found } = asksOf(settings, list);
+    setMistakes(found);
+    setTrouble("");
+    if (found.size) {
+      requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid]")?.focus());
+      return;
+    }
+    history.replaceState(null, "", toAddress(settings));
+    const expected = list.examples.find(({ problem }) => problem === settings.problem)?.answer ?? null;
+    const made = asks.map((ask) => new Run(labelOf(ask), markOf(list, ask.method), ask, expected));
+    setRuns(made);
+    setRunning(true);
+    results.current?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    await Promise.all(made.map((run, place) => run.stream(service, asks[place]!)));
+    setRunning(false);
+    setMistakes(refusals(made, asks));
+    const entry = { id: Date.now(), time: Date.now(), settings, chains: made.filter((run) => run.chain.started).map(chainOf) };
+    if (entry.chains.length) await keep(entry);
+    setPast(await entries());
+  };
+
+  const cancel = useCallback(() => {
+    for (const run of latest.current.runs) if (run.moving) run.cancel();
+  }, []);
+
+  const open = async (file: File | undefined) => {
+    if (!file) return;
+    try {
+      const events = readTrace(await file.text());
+      const started = events[0]?.event === "started" ? events[0] : null;
+      const expected = list.examples.find(({ problem }) => problem === started?.problem.messages.at(-1)?.content)?.answer ?? null;
+      cancel();
+      setRuns([Run.of(events, markOf(list, started?.method ?? ""), expected)]);
+      setTrouble("");
+      results.current?.scrollIntoView({ block: "nearest" });
+    } catch (error) {
+      setTrouble(`${file.name} cannot be opened: ${(error as Error).message}`);
+    }
+  };
+  const opened = useRef(open);
+  opened.current = open;
+
+  useEffect(() => {
+    void entries().then(setPast);
+    const key = (event: KeyboardEvent) => {
+      if (event.key === "Escape") cancel();
+    };
+    const hash = () => {
+      const found = fromAddress(location.hash);
+      if (found) change(found);
+    };
+    const over = (event: DragEvent) => event.preventDefault();
+    const drop = (event: DragEvent) => {
+      event.preventDefault();
+      void opened.current(event.dataTransfer?.files[0]);
+    };
+    addEventListener("keydown", key);
+    addEventListener("hashchange", hash);
+    addEventListener("dragover", over);
+    addEventListener("drop", drop);
+    return () => {
+      removeEventListener("keydown", key);
+      removeEventListener("hashchange", hash);
+      removeEventListener("dragover", over);
+      removeEventListener("drop", drop);
+    };
+  }, [cancel]);
+
+  const reopen = (entry: Entry) => {
+    edit(entry.settings);
+    const names = entry.chains.map((chain) => Run.of(chain.events, null, chain.expected).chain.started?.method ?? "");
+    setRuns(entry.chains.map((chain, place) => Run.of(chain.events, markOf(list, names[place]!), chain.expected)));
+  };
+
+  return (
+    <main class="app">
+      <header class="top">
+        <div class="brand">
+          <Logo />
+          <span>Speculative Reasoning</span>
+        </div>
+        <h1>Two models, one chain of thought</h1>
+        <p class="lead">
+          <b class="key big">big</b> is slow and strong, <b class="key small">small</b> is quick and weak. A method decides who writes each
+          piece, and who checks it. Ask, and watch.
+        </p>
+        <p class="hint">
+          {Object.entries(list.engines)
+            .map(([role, name]) => `${role}: ${name}`)
+            .join(" · ")}
+        </p>
+      </header>
+      <div class="bench">
+        <div class="left">
+          <AskForm
+            settings={settings}
+            list={list}
+            mistakes={mistakes}
+            running={running}
+            change={edit}
+            start={() => void start()}
+            cancel={cancel}
+          />
+          <div class="tools">
+            <label class="plain file">
+              Open a trace …
+              <input
+                type="file"
+                accept=".jsonl,.json,application/json,application/jsonl"
+                onChange={(event) => {
+                  void open(event.currentTarget.files?.[0]);
+                  event.currentTarget.value = "";
+                }}
+              />
+            </label>
+            <button
+              type="button"
+              class="plain"
+              onClick={() => {
+                history.replaceState(null, "", toAddress(settings));
+                void navigator.clipboard.writeText(location.href).catch(() => {});
+              }}
+            >
+              Copy the link to these settings
+            </button>
+          </div>
+          <HistoryList
+            entries={past}
+            open={reopen}
+            clear={() => {
+              void forget();
+              setPast([]);
+            }}
+          />
+        </div>
+        <section class="results" ref={results} aria-label="chains">
+          {trouble && (
+            <p class="mistake" role="alert">
+              {trouble}
+            </p>
+          )}
+          {runs.length > 1 && <Comparison runs={runs} list={list} />}
+          {runs.length === 0 && <Welcome />}
+          <div class={`runs of-${runs.length}`}>
+            {runs.map((run) => (
+              <RunView key={run} run={run} runs={runs} list={list} />
+            ))}
+          </div>
+        </section>
+      </div>
+    </main>
+  );
+}
+
+function Welcome() {
+  return (
+    <div class="welcome">
+      <p>
+        Press <kbd>Enter</kbd> in the problem box: the chain appears here while it is written, each piece in the colour of its author. Drop
+        a trace file anywhere to open it.
+      </p>
+      <ul>
+        <li>
+          <span class="run big">
+            <span class="words">text of big</span>
+          </span>{" "}
+          and{" "}
+          <span class="run small">
+            <span class="words">text of small</span>
+          </span>
+        </li>
+        <li>
+          <span class="run small accepted">
+            <span class="words">a draft that was accepted</span>
+          </span>
+        </li>
+        <li>
+          <span class="cross" aria-hidden="true">
+            ✗{" "}
+          </span>
+          <span class="excerpt small">a draft that was discarded</span>: work that was for nothing
+        </li>
+      </ul>
+    </div>
+  );
+}
+
+function markOf(list: MethodList, method: string) {
+  return list.methods.find(({ name }) => name === method.split("*").at(-1))?.mark ?? null;
+}
+
+function chainOf(run: Run): Entry["chains"][number] {
+  return { label: run.label, events: run.chain.events, answer: run.answer, right: run.right, expected: run.expected };
+}
+
+/** Errors of the service that name a field, at that field. */
+function refusals(runs: Run[], asks: { params?: Record<string, unknown> }[]): Mistakes {
+  const found: Mistakes = new Map();
+  const fields: Record<string, string> = {
+    max_tokens: "tokens",
+    max_seconds: "seconds",
+    temperature: "temperature",
+    seed: "seed",
+    messages: "problem",
+  };
+  runs.forEach((run, place) => {
+    if (!run.error) return;
+    const param = run.param?.split(".").at(-1) ?? "";
+    const named = param && param !== "params" ? param : Object.keys(asks[place]?.params ?? {}).find((name) => run.error.includes(name));
+    if (fields[param]) found.set(fields[param], run.error);
+    else if (named) found.set(`${place}.params.${named}`, run.error);
+  });
+  return found;
+}

@@ -1,0 +1,94 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Work } from "../trace/calls";
+import { Bar } from "../view/bar";
+import { ChainView } from "../view/chain-view";
+import { plural } from "../view/dom";
+import { Lanes } from "../view/lanes";
+import { typeset } from "../view/typeset";
+import type { Run } from "./run";
+
+const SLOW_MS = 200;
+
+/** The chain of a run: its text, the facts of the span under the pointer, the bar of who wrote what, and the time line. */
+export function ChainBox({ run, label }: { run: Run; label: string }) {
+  const place = useRef<HTMLDivElement>(null);
+  const below = useRef<HTMLDivElement>(null);
+  const view = useRef<ChainView>(null);
+  const [facts, setFacts] = useState("");
+  const [labelled, setLabelled] = useState(false);
+  const [math, setMath] = useState(true);
+
+  useEffect(() => {
+    const chain = new ChainView(`chain of ${label}`);
+    const bar = new Bar((at) => chain.reveal(at));
+    const lanes = new Lanes();
+    chain.told = setFacts;
+    view.current = chain;
+    place.current?.replaceChildren(chain.element);
+    below.current?.replaceChildren(bar.element, lanes.element);
+    const begun = new Map<string, Work>();
+    let frame = 0;
+    let slow = 0;
+    const paint = () => {
+      frame = 0;
+      const { timeline, ledger, works } = run.chain;
+      const box = chain.element;
+      const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+      chain.follow(timeline);
+      if (run.moving && atEnd) box.scrollTop = box.scrollHeight;
+      watch(begun, run);
+      const now = performance.now();
+      if (run.moving && now - slow < SLOW_MS) return;
+      slow = now;
+      bar.show(timeline.spans, ledger.usage());
+      lanes.show(works, run.moving ? run.elapsed : run.chain.seconds, [...begun.values()]);
+      if (!run.moving) void typeset(chain.element);
+    };
+    const later = () => {
+      frame ||= requestAnimationFrame(paint);
+    };
+    later();
+    const end = run.listen(later);
+    return () => {
+      cancelAnimationFrame(frame);
+      end();
+    };
+  }, [run, label]);
+
+  return (
+    <div class={`chain${labelled ? " labelled" : ""}${math ? "" : " source"}`}>
+      <div ref={place} />
+      <p class="facts">{facts || "Point at text to see its tokens, probability and time."}</p>
+      <div ref={below} />
+      <div class="filters">
+        <Toggle title="author labels" on={labelled} change={setLabelled} />
+        <Toggle title="open drafts" on={false} change={(on) => view.current?.open(on)} />
+        <Toggle title="formulas" on={math} change={setMath} />
+      </div>
+      <p class="unseen" role="status">
+        {run.moving ? "" : `${label}: ${plural(run.chain.timeline.spans.length, "piece")} of text`}
+      </p>
+    </div>
+  );
+}
+
+function Toggle({ title, on, change }: { title: string; on: boolean; change: (on: boolean) => void }) {
+  return (
+    <label class="toggle">
+      <input type="checkbox" defaultChecked={on} onChange={(event) => change(event.currentTarget.checked)} />
+      <span>{title}</span>
+    </label>
+  );
+}
+
+/** Keeps the calls that have begun to write and are not over, for the time line. */
+function watch(begun: Map<string, Work>, run: Run): void {
+  const { writing } = run.chain.timeline;
+  for (const key of begun.keys()) if (!writing.has(key)) begun.delete(key);
+  if (!run.moving) begun.clear();
+  for (const [key, { role, committed }] of writing) {
+    const known = begun.get(key);
+    if (known) known.ended = run.elapsed;
+    else begun.set(key, { role, verb: committed ? "writes" : "drafts", began: run.elapsed, ended: run.elapsed, tokens: 0 });
+  }
+}

@@ -1,0 +1,92 @@
+import type { MethodList } from "../data/types";
+import { sameAnswer } from "../trace/answer";
+import { count } from "../view/dom";
+import { wholeRoles } from "../view/usage";
+import { priceOf, speedOf } from "./cost";
+import { Icon } from "./icon";
+import type { Run } from "./run";
+import { useRun } from "./use-run";
+
+/** What each of the runs cost, whether their answers agree, and whether they are right. */
+export function Comparison({ runs, list }: { runs: Run[]; list: Pick<MethodList, "prices" | "currency"> }) {
+  return (
+    <section class="comparison" aria-label="comparison">
+      <h2>Side by side</h2>
+      <div class="wide" tabindex={0} role="region" aria-label="figures of each method">
+        <table>
+          <thead>
+            <tr>
+              {[
+                "method",
+                "answer",
+                "seconds",
+                "against big_only",
+                "big's tokens",
+                "small's tokens",
+                "discarded",
+                `1,000 such chains${list.currency ? ` (${list.currency})` : ""}`,
+              ].map((title, place) => (
+                <th key={title} scope="col" class={place > 1 ? "number" : ""}>
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {runs.map((run) => (
+              <Row key={run} run={run} runs={runs} list={list} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <Agreement key={runs.length} runs={runs} />
+    </section>
+  );
+}
+
+function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency"> }) {
+  useRun(run);
+  const usage = run.chain.ledger.usage();
+  const discarded = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.discarded_tokens, 0);
+  const price = priceOf(usage, list.prices);
+  const speed = run.moving ? null : speedOf(run, runs);
+  const { right } = run;
+  return (
+    <tr>
+      <th scope="row">
+        <span class="named">
+          <Icon mark={run.mark} /> <span class="label">{run.label}</span>
+        </span>
+      </th>
+      <td class={right === null ? "" : right ? "right" : "wrong"}>
+        {run.moving ? "…" : run.error ? "failed" : `${right === null ? "" : right ? "✓ " : "✗ "}${run.answer ?? "none"}`}
+      </td>
+      <td class="number">{(run.moving ? run.elapsed : run.chain.seconds).toFixed(2)}</td>
+      <td class="number">{speed ? `${speed.measured ? "" : "≈ "}${speed.times.toFixed(2)} ×` : "·"}</td>
+      <td class="number">{count(usage.big?.produced_tokens ?? 0)}</td>
+      <td class="number">{count(usage.small?.produced_tokens ?? 0)}</td>
+      <td class="number">{count(discarded)}</td>
+      <td class="number">{price === null ? "·" : (1000 * price).toFixed(2)}</td>
+    </tr>
+  );
+}
+
+function Agreement({ runs }: { runs: Run[] }) {
+  for (const run of runs) useRun(run);
+  const ended = runs.filter((run) => !run.moving);
+  const answers = ended.map((run) => run.answer);
+  const agree = answers.every((answer) => sameAnswer(answer, answers[0] ?? null));
+  const expected = runs.find((run) => run.expected !== null)?.expected;
+  const right = ended.filter((run) => run.right).length;
+  const told =
+    ended.length < runs.length
+      ? `${ended.length} of ${runs.length} chains are finished.`
+      : agree
+        ? "All answers agree."
+        : "The answers differ.";
+  return (
+    <p class="said" role="status">
+      {told} {expected && ended.length === runs.length ? `The right answer is ${expected}: ${right} of ${runs.length} found it.` : ""}
+    </p>
+  );
+}

@@ -1,0 +1,39 @@
+import { useState } from "preact/hooks";
+import type { Ask } from "./settings";
+import { commandLine, curl, python } from "./snippets";
+
+/** Buttons that copy a request as code. Where the clipboard is closed to the page, the code is shown to be copied by hand. */
+export function CopyButtons({ ask }: { ask: Ask }) {
+  const [shown, show] = useState<{ title: string; code: string; copied: boolean } | null>(null);
+  const base = new URL(".", location.href);
+  const kinds: [string, () => string][] = [
+    ["curl", () => curl(ask, base)],
+    ["Python", () => python(ask, base)],
+    ["command line", () => commandLine(ask)],
+  ];
+  const copy = async (title: string, code: string) => {
+    let copied = true;
+    await navigator.clipboard.writeText(code).catch(() => {
+      copied = false;
+    });
+    show({ title, code, copied });
+  };
+  return (
+    <div class="copy">
+      <span class="hint">Copy as</span>
+      {kinds.map(([title, code]) => (
+        <button key={title} type="button" class="plain" onClick={() => void copy(title, code())}>
+          {title}
+        </button>
+      ))}
+      {shown && (
+        <div class="copied">
+          <p class="hint" role="status">
+            {shown.copied ? `Copied as ${shown.title}.` : "The browser keeps its clipboard closed; copy this:"}
+          </p>
+          <pre tabindex={0}>{shown.code}</pre>
+        </div>
+      )}
+    </div>
+  );
+}

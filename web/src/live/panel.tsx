@@ -1,0 +1,78 @@
+import type { MethodList } from "../data/types";
+import { hue } from "../view/author";
+import { brief, count, percent } from "../view/dom";
+import { bigShare, priceOf, speedOf } from "./cost";
+import type { Run } from "./run";
+import { useRun } from "./use-run";
+
+/** Live counts of a run: tokens by role and fate, the share of big, seconds, cost, and speed against `big_only`. */
+export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency"> }) {
+  useRun(run);
+  const usage = run.chain.ledger.usage();
+  const price = priceOf(usage, list.prices);
+  const speed = speedOf(run, runs);
+  const roles = Object.keys(usage).sort();
+  const facts: [string, string, string][] = [
+    ["seconds", run.moving ? run.elapsed.toFixed(1) : run.chain.seconds.toFixed(2), "wall time of the chain"],
+    ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
+    ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
+  ];
+  if (price !== null && roles.length)
+    facts.push(["cost of 1,000 such chains", `${(1000 * price).toFixed(2)} ${list.currency}`, "at the example prices of the bundled pair"]);
+  if (speed && !run.moving) {
+    const about = speed.measured
+      ? "measured against big_only beside it"
+      : "estimated from the big model's own seconds for each token in this run";
+    facts.push([`speed against big_only${speed.measured ? "" : " (estimate)"}`, `${speed.times.toFixed(2)} ×`, about]);
+  }
+  return (
+    <div class="panel" role="group" aria-label={`counts of ${run.label}`}>
+      <table class="counts">
+        <thead>
+          <tr>
+            <th scope="col">tokens</th>
+            <th scope="col" class="number">
+              kept
+            </th>
+            <th scope="col" class="number">
+              discarded
+            </th>
+            <th scope="col" class="number">
+              read
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {roles.map((role) => (
+            <tr key={role}>
+              <th scope="row" class={`key ${hue(role.split("/").at(-1)!)}`}>
+                <b>{role}</b>
+              </th>
+              <td class="number">{count(usage[role]!.kept_tokens)}</td>
+              <td class="number">{count(usage[role]!.discarded_tokens)}</td>
+              <td
+                class="number"
+                title={`${count(usage[role]!.cached_tokens)} of them from the cache, ${count(usage[role]!.scored_tokens)} scored`}
+              >
+                {count(usage[role]!.prompt_tokens + usage[role]!.scored_tokens)}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <dl class="figures">
+        {facts.map(([name, value, about]) => (
+          <div key={name} title={about}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <p class="hint">
+        {run.moving
+          ? ""
+          : `calls: ${roles.map((role) => `${role} ${count(usage[role]!.requests)}, ${brief(usage[role]!.seconds)} s`).join(" · ")}`}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,123 @@
+// A run: one chain on its way, or a recorded one.
+
+import type { AnyEvent, ChainReport, Mark } from "../data/types";
+import { boxed, sameAnswer } from "../trace/answer";
+import { Chain } from "../trace/chain";
+import { momentsOf, Player } from "./replay";
+import { type Service, ServiceError } from "./service";
+import { type Ask, labelOf } from "./settings";
+
+export type State = "running" | "done" | "cancelled" | "failed";
+
+export class Run {
+  chain = new Chain();
+  state: State = "running";
+  error = "";
+  /** The field that the service named in its error. */
+  param: string | null = null;
+  report: ChainReport | null = null;
+  seconds = 0;
+  /** The replay that is under way. */
+  player: Player | null = null;
+  private readonly began = performance.now();
+  private readonly abort = new AbortController();
+  private readonly listeners = new Set<() => void>();
+
+  /** `ask` is null for a trace from a file; `expected`: the right answer, where it is known. */
+  constructor(
+    readonly label: string,
+    readonly mark: Mark | null,
+    readonly ask: Ask | null,
+    readonly expected: string | null,
+    private readonly verdict: boolean | null = null,
+  ) {}
+
+  /** A recorded chain. `verdict`: whether its answer is right, where the grader has said so. */
+  static of(events: AnyEvent[], mark: Mark | null, expected: string | null, verdict: boolean | null = null): Run {
+    const chain = Chain.of(structuredClone(events));
+    const started = chain.started;
+    const run = new Run(started ? labelOf({ method: started.method }) : "a trace", mark, null, expected, verdict);
+    run.chain = chain;
+    run.seconds = chain.seconds;
+    run.state = chain.ended ? "done" : "cancelled";
+    if (!chain.ended) chain.timeline.close();
+    return run;
+  }
+
+  /** Streams the chain to its end, its failure, or until it is cancelled. */
+  async stream(service: Service, ask: Ask): Promise<void> {
+    try {
+      for await (const told of service.ask(ask, this.abort.signal)) {
+        if ("report" in told) this.report ??= told.report;
+        else if ("event" in told) this.chain.at(told.path).apply(told.event);
+        else this.chain.at(told.path).write(told.delta);
+        this.tell();
+      }
+      this.finish("done");
+    } catch (error) {
+      if (this.abort.signal.aborted) this.finish("cancelled");
+      else {
+        this.error = error instanceof ServiceError ? error.message : "the service cannot be reached";
+        this.param = error instanceof ServiceError ? error.param : null;
+        this.finish("failed");
+      }
+    }
+  }
+
+  cancel(): void {
+    if (this.player) this.player.end();
+    else this.abort.abort();
+  }
+
+  /** Plays the finished chain again, in about as many seconds. */
+  replay(seconds: number): void {
+    this.player?.end();
+    const recorded = this.chain;
+    this.player = new Player(momentsOf(recorded.events), seconds / (recorded.seconds || 1), (over) => {
+      this.chain = this.player?.chain ?? recorded;
+      if (over) {
+        this.player = null;
+        this.chain = recorded;
+      }
+      this.tell();
+    });
+    this.tell();
+  }
+
+  /** Whether the chain that is shown still grows. */
+  get moving(): boolean {
+    return this.state === "running" || this.player !== null;
+  }
+
+  /** Calls a function after each change; returns the end of that. */
+  listen(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Wall time until now. */
+  get elapsed(): number {
+    if (this.player) return this.player.clock;
+    return this.state === "running" ? (performance.now() - this.began) / 1000 : this.seconds;
+  }
+
+  get answer(): string | null {
+    return boxed(this.chain.text("answer")) ?? (this.moving ? null : boxed(this.chain.text("thinking")));
+  }
+
+  /** Whether the answer is right; null where that is not known. */
+  get right(): boolean | null {
+    return this.expected === null || this.moving ? null : (this.verdict ?? sameAnswer(this.answer, this.expected));
+  }
+
+  tell(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  private finish(state: State): void {
+    this.seconds = this.chain.ended?.seconds ?? (performance.now() - this.began) / 1000;
+    if (!this.chain.ended && this.chain.events.length) this.chain.timeline.close();
+    this.state = state;
+    this.tell();
+  }
+}

@@ -1,0 +1,50 @@
+// The same request as code that works as pasted.
+
+import type { Ask } from "./settings";
+
+/** A command for curl. */
+export function curl(ask: Ask, base: URL): string {
+  return `curl ${quote(new URL("v1/chat/completions", base).href)} -H 'Content-Type: application/json' -d ${quote(JSON.stringify(ask))}`;
+}
+
+/** A program for Python's standard library. */
+export function python(ask: Ask, base: URL): string {
+  return [
+    "import json",
+    "from urllib.request import Request, urlopen",
+    "",
+    `body = json.loads(${JSON.stringify(JSON.stringify(ask))})`,
+    `request = Request(${JSON.stringify(new URL("v1/chat/completions", base).href)}, json.dumps(body).encode(), {"Content-Type": "application/json"})`,
+    "reply = json.load(urlopen(request))",
+    'print(reply["choices"][0]["message"]["content"])',
+    'print(reply["speculative"]["usage"])',
+    "",
+  ].join("\n");
+}
+
+/** A command line of the library. */
+export function commandLine(ask: Ask): string {
+  const flags: [string, unknown][] = [
+    ["seed", ask.seed],
+    ["temperature", ask.temperature],
+    ["max-tokens", ask.max_tokens],
+    ["max-seconds", ask.max_seconds],
+  ];
+  const given = flags.filter(([, value]) => value !== undefined).map(([name, value]) => `--${name} ${value}`);
+  const params = Object.entries(ask.params ?? {}).map(([name, value]) => flag(name, value));
+  const wrappers = (ask.with ?? []).map((spec) => `--with ${quote(spec)}`);
+  return ["speculative ask", quote(ask.messages[0]?.content ?? ""), `--method ${quote(ask.method)}`, ...params, ...wrappers, ...given].join(
+    " ",
+  );
+}
+
+function flag(name: string, value: unknown): string {
+  const spelled = name.replaceAll("_", "-");
+  if (typeof value === "boolean") return value ? `--${spelled}` : `--no-${spelled}`;
+  return `--${spelled} ${quote(String(value))}`;
+}
+
+/** A text as one word of a POSIX shell. */
+export function quote(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,58 @@
+import { useState } from "preact/hooks";
+import { decide, direction, range } from "../trace/steps";
+import { brief, plural } from "../view/dom";
+import type { Run } from "./run";
+
+/** Decides the judged steps of a finished chain again, at another threshold. */
+export function Threshold({ run }: { run: Run }) {
+  const steps = run.chain.steps.found;
+  const own = steps[0]?.threshold ?? 0;
+  const [chosen, choose] = useState<number | null>(null);
+  const way = direction(steps);
+  if (run.moving || !steps.length || way === null) return null;
+  const { low, high, step } = range(steps);
+  const threshold = chosen ?? own;
+  const now = decide(steps, threshold, way);
+  const kept = now.filter(Boolean).length;
+  const first = now.findIndex((keep, place) => keep !== steps[place]!.kept);
+  const changed = now.filter((keep, place) => keep !== steps[place]!.kept).length;
+  return (
+    <details class="threshold">
+      <summary>Play with the threshold ({plural(steps.length, "judged step")})</summary>
+      <label class="field">
+        <span>
+          threshold <output>{brief(threshold)}</output>
+        </span>
+        <input
+          type="range"
+          min={low}
+          max={high}
+          step={step}
+          value={threshold}
+          onInput={(event) => choose(event.currentTarget.valueAsNumber)}
+        />
+      </label>
+      <ol class="steps">
+        {steps.map((one, place) => (
+          <li key={one.draft} class={`${now[place] ? "keep" : "rewrite"}${now[place] === one.kept ? "" : " changed"}`}>
+            <span class="score">
+              {now[place] ? "✓ kept" : "✗ rewritten"} at {brief(one.score)}
+            </span>{" "}
+            <span class="excerpt-of-step">{one.text.trim().slice(0, 120)}</span>
+          </li>
+        ))}
+      </ol>
+      <p class="said" role="status">
+        {plural(kept, "step")} of {steps.length} would be kept, {steps.filter((one) => one.kept).length} were.{" "}
+        {changed
+          ? `The first other decision is at step ${first + 1}: from there on the chain itself would differ, and so would all steps behind it.`
+          : "All decisions stay as they were."}
+      </p>
+      {chosen !== null && (
+        <button type="button" class="plain" onClick={() => choose(null)}>
+          Back to {brief(own)}
+        </button>
+      )}
+    </details>
+  );
+}

@@ -1,0 +1,348 @@
+// The timeline of a chain: its spans, folded from its events as report/timeline.py does.
+
+import type { AnyEvent, Call, Completion, Drafted, Judgement, Proposal } from "../data/types";
+
+export type Status = "kept" | "discarded" | "note" | "draft";
+export type Phase = "thinking" | "answer";
+
+/** Numbers of a span that are known when its events are. */
+export interface Facts {
+  seconds?: number;
+  entropy?: number | null;
+  judgement?: Judgement | null;
+  ids?: number;
+}
+
+/** A run of text with one author and one status. */
+export interface Span extends Facts {
+  author: string;
+  text: string;
+  status: Status;
+  phase: Phase;
+  depth: number;
+  tokens: number;
+  verdict: string;
+  mean_logprob: number | null;
+}
+
+/** Unfinished text of a call. */
+export interface Writing {
+  role: string;
+  text: string;
+  draft: number;
+  phase: Phase;
+  committed: boolean;
+}
+
+interface Piece {
+  author: string;
+  text: string;
+  kept: number;
+  phase: Phase;
+  ends: boolean;
+  facts: Facts;
+}
+
+interface Offer {
+  author: string;
+  proposal: Proposal;
+  call: Call;
+}
+
+const ACCEPTED = "accepted";
+const TAKEN_BACK = "taken back";
+const UNDECIDED = "undecided";
+type Partial = Extract<AnyEvent, { event: "cancelled" }>;
+
+export class Timeline {
+  spans: Span[] = [];
+  /** Unfinished text by role and draft. */
+  writing = new Map<string, Writing>();
+  children = new Map<number, Timeline>();
+  private pieces: number[] = [];
+  private offers = new Map<number, Offer>();
+  private open = new Set<number>();
+  private logprobs = new Map<number, number>();
+  private ends = new Set<number>();
+  private copies = new Map<number, Set<number>>();
+  private partial: Partial | null = null;
+
+  /** Takes new text of a call. */
+  write(delta: Writing): void {
+    if (this.offers.has(delta.draft)) return;
+    const key = `${delta.draft} ${delta.role}`;
+    const before = this.writing.get(key);
+    this.writing.set(key, before ? { ...delta, text: before.text + delta.text } : delta);
+  }
+
+  /** Drafts that are proposed and not yet decided. */
+  undecided(): Span[] {
+    return [...this.open].map((number) => this.proposed(number, "draft", "not decided yet", null));
+  }
+
+  apply(event: AnyEvent): void {
+    this.settle(event);
+    if (this.partial && !["degraded", "inserted", "accepted"].includes(event.event)) this.keepPartial(this.partial);
+    switch (event.event) {
+      case "wrote":
+        this.offers.set(event.proposal.id, { author: event.call.role, proposal: event.proposal, call: event.call });
+        this.keep(pieceOf(event.call.role, event.proposal, event.call));
+        break;
+      case "drafted":
+        this.propose(event);
+        break;
+      case "scored":
+        event.drafts.forEach((draft, place) => {
+          const found = event.logprobs[place] ?? [];
+          if (found.length) this.logprobs.set(draft, mean(found));
+        });
+        break;
+      case "accepted":
+        this.accept(event.drafts, event.judgement ?? null, event.cut ?? null);
+        break;
+      case "rejected":
+        this.discard(event.drafts, event.reason, event.judgement ?? null);
+        break;
+      case "inserted":
+        this.reopen();
+        this.keep(insertion(event.text, event.phase));
+        break;
+      case "rewound":
+        this.takeBack(event.pieces);
+        break;
+      case "answered":
+        if (event.cue) this.keep(insertion(event.cue, "answer"));
+        this.keep({ ...pieceOf(event.call.role, event.proposal, event.call), phase: "answer" });
+        break;
+      case "became":
+        this.become(event.index);
+        break;
+      case "asked": {
+        const replies = event.replies.map((reply) => reply.trim().split(/\s+/).join(" ")).join(" · ");
+        this.note(event.call.role, `question to ${event.call.role} (${event.question}): ${replies}`, event.call.produced_tokens);
+        break;
+      }
+      case "stopped":
+        this.note("method", `the thinking ends: ${event.reason}`);
+        break;
+      case "cancelled":
+        if (event.proposal) {
+          this.offers.set(event.proposal.id, { author: event.call.role, proposal: event.proposal, call: event.call });
+          this.partial = event;
+        } else this.noteWaste(event.call);
+        break;
+      case "degraded":
+        this.note(event.survivor, `${event.role} is lost, ${event.survivor} continues: ${event.error}`);
+        break;
+      case "ended":
+        this.close();
+        break;
+    }
+  }
+
+  /** Ends the timeline: open drafts are discarded. */
+  close(): void {
+    if (this.partial) this.keepPartial(this.partial);
+    this.discard(
+      [...this.open].sort((one, other) => one - other),
+      UNDECIDED,
+      null,
+    );
+    this.leave([...this.children]);
+    this.children = new Map();
+    this.writing.clear();
+  }
+
+  private accept(drafts: number[], judgement: Judgement | null, cut: [number, number] | null): void {
+    let partial = this.partial;
+    this.partial = null;
+    if (partial?.proposal && !drafts.includes(partial.proposal.id)) {
+      this.keepPartial(partial);
+      partial = null;
+    }
+    for (const number of drafts) {
+      const offer = this.offers.get(number);
+      if (!offer) continue;
+      let piece = pieceOf(offer.author, offer.proposal, offer.call);
+      if (number === drafts.at(-1)) {
+        piece.facts.judgement = judgement;
+        if (cut) piece = { ...piece, kept: cut[0], text: prefix(piece.text, cut[1]), ends: false };
+      }
+      this.keep(piece, ACCEPTED, this.logprobs.get(number) ?? null);
+      this.open.delete(number);
+    }
+    const last = this.spans.at(-1);
+    if (partial && !partial.lost && last) {
+      const rest = partial.call.produced_tokens - last.tokens;
+      const more = rest ? `, ${rest} of its tokens are discarded` : "";
+      this.note(partial.call.role, `a call of ${partial.call.role} was cut off here${more}`, rest);
+    }
+  }
+
+  /** Forgets unfinished text that is finished, cut off or replaced. */
+  private settle(event: AnyEvent): void {
+    if (!this.writing.size) return;
+    const settled = new Set<number>();
+    if (event.event === "drafted") for (const proposal of event.proposals) settled.add(proposal.id);
+    if ((event.event === "wrote" || event.event === "answered" || event.event === "cancelled") && event.proposal)
+      settled.add(event.proposal.id);
+    const over = event.event === "accepted" || event.event === "became" || event.event === "ended";
+    for (const [key, one] of this.writing) if (settled.has(one.draft) || (over && !one.committed)) this.writing.delete(key);
+  }
+
+  private propose(event: Drafted): void {
+    const alike = new Map<string, Set<number>>();
+    const produced = event.proposals.reduce((sum, one) => sum + producedOf(one.completion), 0);
+    const copied = produced > event.call.produced_tokens;
+    for (const proposal of event.proposals) {
+      if (copied) {
+        const key = `${proposal.parent} ${proposal.completion.ids}`;
+        const same = alike.get(key) ?? new Set();
+        alike.set(key, same.add(proposal.id));
+        this.copies.set(proposal.id, same);
+      }
+      this.offers.set(proposal.id, { author: event.call.role, proposal, call: event.call });
+      this.open.add(proposal.id);
+      if (proposal.completion.logprobs?.length) this.logprobs.set(proposal.id, mean(proposal.completion.logprobs));
+    }
+  }
+
+  private keep(piece: Piece, verdict = "", meanLogprob: number | null = null): void {
+    if (piece.ends) this.ends.add(this.spans.length);
+    this.pieces.push(this.spans.length);
+    const { author, text, phase, kept, facts } = piece;
+    this.spans.push({ author, text, status: "kept", phase, depth: 0, tokens: kept, verdict, mean_logprob: meanLogprob, ...facts });
+  }
+
+  private keepPartial(partial: Partial): void {
+    this.partial = null;
+    const { proposal, call } = partial;
+    if (proposal) this.spans.push({ ...blank(call.role, proposal.text), phase: proposal.phase, seconds: call.seconds });
+    if (!partial.lost) this.noteWaste(call);
+  }
+
+  private noteWaste(call: Call): void {
+    const tokens = call.produced_tokens;
+    if (tokens) this.note(call.role, `a call of ${call.role} was cut off: its ${tokens} tokens are discarded`, tokens);
+  }
+
+  private note(author: string, text: string, tokens = 0): void {
+    this.spans.push({ ...blank(author, text), status: "note", tokens });
+  }
+
+  /** Takes back the end of the last phase: its token is no longer part of the chain. */
+  private reopen(): void {
+    const last = this.pieces.findLast((place) => this.spans[place]?.text || this.spans[place]?.tokens) ?? -1;
+    const span = this.spans[last];
+    if (span && this.ends.delete(last)) this.spans[last] = { ...span, tokens: span.tokens - 1 };
+  }
+
+  private discard(numbers: number[], why: string, judgement: Judgement | null): void {
+    for (const number of numbers) {
+      this.open.delete(number);
+      const span = this.proposed(number, "discarded", why, judgement);
+      const copies = this.copies.get(number);
+      copies?.delete(number);
+      if (copies?.size) span.tokens = 0;
+      this.spans.push(span);
+    }
+  }
+
+  private proposed(number: number, status: Status, verdict: string, judgement: Judgement | null): Span {
+    const { author, proposal, call } = this.offers.get(number)!;
+    let depth = 0;
+    for (let above = proposal.parent; above !== null; above = this.offers.get(above)?.proposal.parent ?? null) depth += 1;
+    const facts: Facts = { ...factsOf(proposal.completion, call), judgement };
+    const tokens = producedOf(proposal.completion);
+    return {
+      author,
+      text: proposal.text,
+      status,
+      phase: proposal.phase,
+      depth,
+      tokens,
+      verdict,
+      mean_logprob: this.logprobs.get(number) ?? null,
+      ...facts,
+    };
+  }
+
+  private takeBack(pieces: number): void {
+    for (const place of this.pieces.splice(pieces)) this.spans[place] = { ...this.spans[place]!, status: "discarded", verdict: TAKEN_BACK };
+  }
+
+  private become(index: number): void {
+    this.takeBack(0);
+    this.leave([...this.children].filter(([number]) => number !== index));
+    const child = this.children.get(index);
+    if (child) {
+      const offset = this.spans.length;
+      this.pieces = child.pieces.map((place) => offset + place);
+      this.ends = new Set([...child.ends].map((place) => offset + place));
+      this.spans.push(...child.spans);
+    }
+    this.children = new Map();
+  }
+
+  /** Adds the text of children that were not taken over. */
+  private leave(children: [number, Timeline][]): void {
+    for (const [number, child] of children) {
+      this.note("method", `chain ${number + 1} on the same problem:`);
+      child.close();
+      const kept = joined(child.spans.filter((span) => span.status === "kept"));
+      this.spans.push(...kept.map((span): Span => ({ ...span, status: "discarded", depth: 1, verdict: `chain ${number + 1}` })));
+    }
+  }
+}
+
+/** The first characters of a text, counted as the library counts them. */
+function prefix(text: string, characters: number): string {
+  return text.length === characters ? text : [...text].slice(0, characters).join("");
+}
+
+function blank(author: string, text: string): Span {
+  return { author, text, status: "kept", phase: "thinking", depth: 0, tokens: 0, verdict: "", mean_logprob: null };
+}
+
+function insertion(text: string, phase: Phase): Piece {
+  return { author: "method", text, kept: 0, phase, ends: false, facts: {} };
+}
+
+function pieceOf(author: string, proposal: Proposal, call: Call): Piece {
+  const { completion, text, dropped, phase } = proposal;
+  const ends = completion.end_id !== null && completion.end_id !== undefined;
+  const facts = factsOf(completion, call);
+  return { author, text, kept: completion.ids.length - dropped + (ends ? 1 : 0), phase, ends, facts };
+}
+
+function producedOf(completion: Completion): number {
+  return completion.ids.length + (completion.end_id === null || completion.end_id === undefined ? 0 : 1);
+}
+
+function factsOf(completion: Completion, call: Call): Facts {
+  return { seconds: call.seconds, entropy: entropyOf(completion) };
+}
+
+/** The mean entropy (nats) of the tokens, from their most likely ones. */
+function entropyOf(completion: Completion): number | null {
+  const tops = completion.top_logprobs;
+  if (!tops?.length) return null;
+  const each = tops.map((top) => top.reduce((sum, [, logprob]) => sum - Math.exp(logprob) * logprob, 0));
+  return each.reduce((sum, one) => sum + one, 0) / each.length;
+}
+
+function mean(values: number[]): number {
+  return Math.round((values.reduce((sum, one) => sum + one, 0) / values.length) * 1e4) / 1e4;
+}
+
+/** Joins neighbours of one author and phase. */
+function joined(spans: Span[]): Span[] {
+  const found: Span[] = [];
+  for (const span of spans) {
+    const last = found.at(-1);
+    if (last && last.author === span.author && last.phase === span.phase) {
+      found[found.length - 1] = { ...last, text: last.text + span.text, tokens: last.tokens + span.tokens };
+    } else found.push(span);
+  }
+  return found;
+}

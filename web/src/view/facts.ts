@@ -1,0 +1,27 @@
+// What is known of a span, in words.
+
+import type { Span } from "../trace/timeline";
+import { brief, plural } from "./dom";
+
+/** All that is known of a span, in one line. */
+export function factsOf(span: Span): string {
+  const verb = span.status === "kept" ? (span.verdict === "accepted" ? "drafted, accepted" : "wrote") : `drafted, ${span.verdict}`;
+  const told = [`${span.author} ${verb}`, plural(span.tokens, "token")];
+  if (span.mean_logprob !== null) told.push(`mean log-probability ${span.mean_logprob.toFixed(2)} nats`);
+  if (span.entropy !== null && span.entropy !== undefined) told.push(`mean entropy ${span.entropy.toFixed(2)} nats`);
+  if (span.seconds !== undefined) told.push(`${brief(span.seconds)} s`);
+  const judged = judgementOf(span);
+  if (judged) told.push(judged);
+  return told.join(" · ");
+}
+
+/** The judgement of a span as a comparison, or an empty text. */
+export function judgementOf(span: Span): string {
+  const { judgement } = span;
+  if (!judgement) return "";
+  const by = judgement.role ? `${judgement.role}: ` : "";
+  if (judgement.threshold === null || judgement.threshold === undefined) return `${by}score ${brief(judgement.score)}`;
+  const { score, threshold } = judgement;
+  const sign = score >= threshold ? "≥" : "<";
+  return `${by}score ${brief(score)} ${sign} ${brief(threshold)}`;
+}

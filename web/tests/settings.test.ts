@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { contenderOf, fromAddress, labelOf, type Settings, toAddress } from "../src/live/settings";
+import { commandLine, quote } from "../src/live/snippets";
+
+const SETTINGS: Settings = {
+  problem: "What is 2 + 2? \u{1f600} #&%",
+  contenders: [{ name: "vote", typed: { ballots: "3" }, wrappers: [{ name: "early_exit", typed: {} }] }],
+  seed: "1",
+  temperature: "",
+  tokens: "",
+  seconds: "",
+};
+
+describe("settings", () => {
+  it("come back from an address", () => {
+    expect(fromAddress(toAddress(SETTINGS))).toEqual(SETTINGS);
+  });
+
+  it("of a foreign or broken address are none", () => {
+    for (const hash of ["", "#x", "#ask=", "#ask=%", "#ask=1", "#ask=%7B%7D", `#ask=${JSON.stringify({ ...SETTINGS, contenders: [] })}`]) {
+      expect(fromAddress(hash)).toBeNull();
+    }
+  });
+
+  it("are filled from a preset", () => {
+    const preset = { method: "random_switch", params: { big_share: 0.2 }, wrappers: ["vote(ballots=3)"] };
+    expect(contenderOf(preset)).toEqual({
+      name: "random_switch",
+      typed: { big_share: "0.2" },
+      wrappers: [{ name: "vote", typed: { ballots: "3" } }],
+    });
+  });
+
+  it("have a label as on the command line", () => {
+    expect(labelOf({ method: "random_switch", params: { big_share: 0.2 }, with: ["early_exit", "vote(ballots=3)"] })).toBe(
+      "vote(ballots=3)*early_exit*random_switch(big_share=0.2)",
+    );
+  });
+});
+
+describe("a command line", () => {
+  it("quotes what a shell would read", () => {
+    expect(quote("it's $HOME")).toBe("'it'\\''s $HOME'");
+    expect(quote("big_only")).toBe("big_only");
+  });
+
+  it("has all settings", () => {
+    const ask = {
+      method: "random_switch",
+      params: { big_share: 0.2, fast: false },
+      with: ["vote(ballots=3)"],
+      messages: [{ role: "user" as const, content: "Hm?" }],
+      seed: 3,
+    };
+    expect(commandLine(ask)).toBe(
+      "speculative ask 'Hm?' --method random_switch --big-share 0.2 --no-fast --with 'vote(ballots=3)' --seed 3",
+    );
+  });
+});

@@ -1,0 +1,158 @@
+import { describe, expect, it } from "vitest";
+import type { AnyEvent, Call } from "../src/data/types";
+import { boxed, sameAnswer } from "../src/trace/answer";
+import { Chain } from "../src/trace/chain";
+import { readTrace, writeTrace } from "../src/trace/file";
+import { decide, direction, type Step } from "../src/trace/steps";
+import { overlap, union } from "../src/view/lanes";
+
+function call(role: string, produced: number, began = 0, seconds = 1): Call {
+  return {
+    role,
+    requests: 1,
+    prompt_tokens: 5,
+    cached_tokens: 0,
+    produced_tokens: produced,
+    scored_tokens: 0,
+    seconds,
+    shared_cache_tokens: 0,
+    inner: null,
+    began,
+  };
+}
+
+function proposal(id: number, text: string, tokens: number, parent: number | null = null) {
+  const completion = {
+    ids: Array.from({ length: tokens }, (_, at) => at),
+    finish: "length" as const,
+    end_id: null,
+    logprobs: null,
+    top_logprobs: null,
+    choice_logprobs: null,
+    authors: [],
+  };
+  return { id, parent, text, completion, dropped: 0, phase: "thinking" as const };
+}
+
+const STARTED = {
+  event: "started",
+  at: 0,
+  problem: { messages: [{ role: "user", content: "?" }], seed: 1 },
+  method: "m",
+  params: {},
+  engines: { big: {}, small: {} },
+  library: "x",
+} as unknown as AnyEvent;
+
+const EVENTS: AnyEvent[] = [
+  STARTED,
+  { event: "wrote", at: 1, call: call("big", 2), seed: 1, proposal: proposal(0, "One.", 2) },
+  { event: "drafted", at: 2, call: call("small", 3, 1), seed: 1, proposals: [proposal(1, "Two.", 3)] },
+  { event: "rejected", at: 2, drafts: [1], reason: "low", judgement: { score: 1, threshold: 5, role: "big" } },
+  { event: "drafted", at: 3, call: call("small", 4, 2), seed: 1, proposals: [proposal(2, "Three.", 4)] },
+  { event: "accepted", at: 3, drafts: [2], judgement: { score: 7, threshold: 5, role: "big" }, cut: null },
+];
+
+describe("a chain", () => {
+  const chain = Chain.of(structuredClone(EVENTS));
+
+  it("has a span for each text, with its fate", () => {
+    expect(chain.timeline.spans.map(({ author, text, status, verdict }) => [author, text, status, verdict])).toEqual([
+      ["big", "One.", "kept", ""],
+      ["small", "Two.", "discarded", "low"],
+      ["small", "Three.", "kept", "accepted"],
+    ]);
+  });
+
+  it("counts produced = kept + discarded", () => {
+    const { big, small } = chain.ledger.usage();
+    expect([big!.produced_tokens, big!.kept_tokens, big!.discarded_tokens]).toEqual([2, 2, 0]);
+    expect([small!.produced_tokens, small!.kept_tokens, small!.discarded_tokens]).toEqual([7, 4, 3]);
+  });
+
+  it("shows unfinished text until its event comes", () => {
+    const live = new Chain();
+    live.apply(STARTED);
+    for (const text of ["O", "ne."]) live.write({ role: "big", text, draft: 0, phase: "thinking", committed: true });
+    expect([...live.timeline.writing.values()].map(({ text }) => text)).toEqual(["One."]);
+    live.apply(structuredClone(EVENTS[1]!));
+    expect(live.timeline.writing.size).toBe(0);
+    live.write({ role: "big", text: "late", draft: 0, phase: "thinking", committed: true });
+    expect(live.timeline.writing.size).toBe(0);
+  });
+
+  it("takes the text of a child over", () => {
+    const child: AnyEvent = { event: "child", at: 0, index: 0, seed: 2, instruction: "", events: structuredClone(EVENTS) };
+    const parent = Chain.of([
+      STARTED,
+      child,
+      { event: "became", at: 4, index: 0 },
+      { event: "ended", at: 4, finish_reason: "stop", seconds: 4 },
+    ]);
+    expect(parent.text("thinking")).toBe("One.Three.");
+    expect(parent.ledger.usage().small!.discarded_tokens).toBe(3);
+    expect(parent.works).toHaveLength(3);
+    expect(readTrace(writeTrace(parent.events))[1]).toEqual(child);
+  });
+});
+
+describe("judged steps", () => {
+  const steps = Chain.of(structuredClone(EVENTS)).steps.found;
+
+  it("are those with a score and a threshold", () => {
+    expect(steps.map(({ score, kept }) => [score, kept])).toEqual([
+      [1, false],
+      [7, true],
+    ]);
+  });
+
+  it("are decided again at another threshold", () => {
+    expect(direction(steps)).toBe("up");
+    expect(decide(steps, 5, "up")).toEqual([false, true]);
+    expect(decide(steps, 8, "up")).toEqual([false, false]);
+    expect(decide(steps, 0, "up")).toEqual([true, true]);
+    const down: Step[] = steps.map((step) => ({ ...step, kept: !step.kept }));
+    expect(direction(down)).toBe("down");
+    expect(direction([...steps, ...down])).toBeNull();
+  });
+});
+
+describe("a trace file", () => {
+  it("is read as it was written", () => {
+    expect(readTrace(writeTrace(EVENTS))).toEqual(EVENTS);
+  });
+
+  it("has old names in version 1", () => {
+    const old = '{"speculative_trace":1}\n{"event":"started","at":0}\n{"event":"warmed","at":1}\n';
+    expect(readTrace(old)[1]!.event).toBe("prefilled");
+  });
+
+  it("is refused in words where it is none", () => {
+    expect(() => readTrace("hello")).toThrow("not a trace");
+    expect(() => readTrace('{"speculative_trace":99}\n')).toThrow("version 99");
+    expect(() => readTrace('{"speculative_trace":3}\n{"event":"wro')).toThrow("line 2 of the trace is damaged");
+    expect(() => readTrace('{"speculative_trace":3}\n{"event":"wrote"}')).toThrow("does not begin");
+  });
+});
+
+describe("an answer", () => {
+  it("is the content of the last box", () => {
+    expect(boxed("\\boxed{1} and \\boxed{\\frac{1}{2}}.")).toBe("\\frac{1}{2}");
+    expect(boxed("\\boxed{1")).toBeNull();
+    expect(boxed("no box")).toBeNull();
+  });
+
+  it("is the same with other separators", () => {
+    expect(sameAnswer("1,234", " 1234. ")).toBe(true);
+    expect(sameAnswer("1", null)).toBe(false);
+  });
+});
+
+describe("the time line", () => {
+  it("counts the seconds of calls at once", () => {
+    const work = (role: string, began: number, ended: number) => ({ role, verb: "", began, ended, tokens: 1 });
+    const works = [work("big", 0, 2), work("small", 1, 3), work("small", 5, 6)];
+    expect(union(works)).toBe(4);
+    expect(overlap(works)).toBe(1);
+  });
+});
