@@ -27,7 +27,7 @@ from speculative.methods.mixture import fit_mixture
 from speculative.methods.registry import build, find
 from speculative.methods.tunable import Tunable
 from speculative.runner import run
-from speculative.runs.folder import RunFolder
+from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Rejected, Wrote
 from speculative.trace.trace import Trace
@@ -359,7 +359,7 @@ def test_a_method_without_scores_that_differ_is_refused(tmp_path: Path) -> None:
         chosen(tmp_path, "likelihood_verify", 4, params={"threshold": -0.5})
     with pytest.raises(UsageError, match="did you mean 'threshold'"):
         chosen(tmp_path, "likelihood_verify", 4, sweeps={"treshold": ["-0.5"]})
-    assert not RunFolder(tmp_path).samples
+    assert not Run(tmp_path).samples
 
 
 # ---- the mixture ----------------------------------------------------------------------------------------------------
