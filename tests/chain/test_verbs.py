@@ -367,6 +367,16 @@ async def test_children_have_the_instructions_of_their_parent() -> None:
     assert "Mark." not in chain.engines["big"].calls[0][1]
 
 
+async def test_the_same_instruction_again_changes_nothing() -> None:
+    chain = chain_of("a</think>42", "b")
+    await chain.instruct("small", "Mark.")
+    await chain.write("small", max_tokens=1)
+    await chain.instruct("small", "Mark.")
+    assert [event.text for event in chain.trace if isinstance(event, Instructed)] == ["Mark."]
+    with pytest.raises(ChainStateError, match="it must come before any text"):
+        await chain.instruct("small", "Mark more.")
+
+
 async def test_an_instruction_comes_before_any_text_and_never_into_a_raw_prompt() -> None:
     chain = chain_of("a\n\nb</think>42")
     await chain.ask("big", "why?")

@@ -440,7 +440,7 @@ class Chain:
     def note(self, role: Role, text: str) -> None:
         """Adds a hint or advice to the prompt of one role, at the chain's end.
 
-        The note does not become text of the chain. It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
+        The note does not become text of the chain. A rewind to before it takes it back.
         """
         self.called.check_awaited()
         check_type("note", str, "a text", text=text)
@@ -451,10 +451,12 @@ class Chain:
     async def instruct(self, role: Role, text: str) -> None:
         """Adds an instruction to the problem for one role alone, before anything is written.
 
-        It is a line behind the user's last message. It counts as prompt tokens of that role's calls, and children have it too.
+        It is a line behind the user's last message. Children have it too. The same one again changes nothing.
         """
         check_type("instruct", str, "a text", needed=True, text=text)
         self.parts.contexts.of(role)
+        if self.parts.contexts.instructions.get(role) == text:
+            return
         if self.problem.raw or self.parts.drafts.has_grown:
             raise ChainStateError(f"instruct: {'a raw prompt must stay as it is' if self.problem.raw else 'it must come before any text'}")
         self.record(events.Instructed(role=role, text=text, tokens=await self.parts.contexts.instruct(role, text)))
