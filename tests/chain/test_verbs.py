@@ -210,7 +210,7 @@ async def test_choices_give_a_soft_judgement_in_one_token() -> None:
     chain = chain_of("abc", "7", top=lambda seen: {"7": log(0.6), "8": log(0.2), "x": log(0.1)})
     draft = await chain.draft("big", max_tokens=2)
     reply = await chain.ask("small", Question("judge"), after=draft, choices="0123456789")
-    assert (reply.text, reply.given, len(reply.ids)) == ("7", True, 1)
+    assert (reply.text, reply.has_text, len(reply.ids)) == ("7", True, 1)
     assert reply.choices["7"] == pytest.approx(log(0.6))
     assert reply.choices["0"] == MIN_LOGPROB
     assert reply.probabilities["7"] == pytest.approx(0.75)
@@ -263,7 +263,7 @@ async def test_a_question_about_a_draft_ends_with_it(decide: str) -> None:
     else:
         await chain.write("big", max_tokens=1)
     reply = await about
-    assert (reply.finish, reply.given) == (("cut", False) if decide != "write" else ("length", True))
+    assert (reply.finish, reply.has_text) == (("cut", False) if decide != "write" else ("length", True))
     assert (await other).text == "y" * 60
     assert chain.trace.usage()["small"].produced_tokens == chain.engines["small"].produced
     check_books(chain.trace, chain.engines)

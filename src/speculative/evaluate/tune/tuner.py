@@ -18,7 +18,7 @@ from speculative.evaluate.tune.target import Figures, Target, figures
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender, contender
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
@@ -227,7 +227,7 @@ class Tuner:
         if self._kind.fitted is not Method.fitted or any(tunable.big_if and tunable.field not in by_hand for tunable in chosen):
             probe = make_contender(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
-            runs = [Scored(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
+            runs = [GradedTrace(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
             scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.big_if]
             scores = {one.field: [score for run in runs for score in (one.scores or judged)(run.trace)] for one in scored}
