@@ -495,9 +495,7 @@ class Chain:
         self.watchers.add(watcher)
 
     def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "", logprobs: bool = False) -> Chain:
-        """Returns an empty chain on the same problem.
-
-        Its events are nested in this one's, and its cost counts here too.
+        """Returns an empty chain on the same problem. Its events and its cost are part of this one's.
 
         Args:
             seed: The seed of its tokens; None for one of its place.
