@@ -2,9 +2,10 @@
 
     python bench/methods.py [--methods SPEC…] [--limit 10] [--rounds 5] [--temperature 0] [--json FILE]
 
-A round runs every method on the same problems with the same seeds, in another order than the round before. Each run opens its own engines,
-so none finds text of another in a cache, and has a chain to warm up. A method's ratio is big_only's seconds over its own in the same
-round; figures are medians over the rounds, with the lowest and highest.
+Every method writes a chain for a problem before the next problem comes, in turning order, so that other work on the machine slows all of
+them alike. Each method has engines of its own, so none finds text of another in a cache, and no problem comes twice. A round has `--limit`
+problems. A method's ratio is big_only's seconds over its own in the same round; figures are medians over the rounds, with the lowest and
+highest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import statistics
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,39 +42,39 @@ METHODS = (
 )
 
 
-class Run:
-    """The chains of one method in one round."""
+class Arm:
+    """One method with engines of its own, and its chains of each round."""
 
-    def __init__(self, seconds: float, samples: list[Sample], texts: list[str]) -> None:
-        self.seconds, self.samples, self.texts = seconds, samples, texts
+    def __init__(self, one: Contender, pair: Pair, rounds: int) -> None:
+        self.contender, self._solve = one, solver(pair)
+        self.seconds = [0.0] * rounds
+        self.samples: list[Sample] = []
+        self.texts: list[str] = []
 
-
-async def run_method(one: Contender, problems: list[TaskProblem], problem: Problem) -> Run:
-    """Runs a method on the problems, one chain after the other; the first problem only warms up."""
-    async with Pair.open() as pair:
-        solve, planned = solver(pair), EvalCell(task("stories"), one, problems, problem).planned
-        await solve(planned[0].build_problem(), one.method)
+    async def run(self, problem: TaskProblem, settings: Problem, number: int | None) -> None:
+        """Runs the problem, and times it for a round; None only warms up."""
+        (planned,) = EvalCell(task("stories"), self.contender, [problem], settings).planned
         begin = time.perf_counter()
-        results = [await solve(sample.build_problem(), one.method) for sample in planned[1:]]
+        result = await self._solve(planned.build_problem(), self.contender.method)
         seconds = time.perf_counter() - begin
-        samples = [await grade_result(sample, result, 1.0) for sample, result in zip(planned[1:], results, strict=True)]
-        return Run(seconds, samples, [result.reasoning + result.text for result in results])
+        if number is not None:
+            self.seconds[number] += seconds
+            self.samples.append(await grade_result(planned, result, 1.0))
+            self.texts.append(result.reasoning + result.text)
 
 
-def row_of(label: str, runs: list[Run], baseline: list[Run]) -> dict[str, Any]:
+def row_of(arm: Arm, baseline: Arm) -> dict[str, Any]:
     """Returns the figures of a method; those of tokens and answers are of all rounds together."""
-    samples = [sample for run in runs for sample in run.samples]
-    usage = total_usage(sample.usage for sample in samples)
-    same = [own == theirs for run, other in zip(runs, baseline, strict=True) for own, theirs in zip(run.texts, other.texts, strict=True)]
+    usage, chains = total_usage(sample.usage for sample in arm.samples), len(arm.samples)
     return {
-        "method": label,
-        "ratios": [other.seconds / run.seconds for run, other in zip(runs, baseline, strict=True)],
-        "seconds": [run.seconds / len(run.samples) for run in runs],
-        "solved": statistics.fmean(sample.correct for sample in samples),
+        "method": arm.contender.label,
+        "ratios": [theirs / own for own, theirs in zip(arm.seconds, baseline.seconds, strict=True)],
+        "seconds": [seconds * len(arm.seconds) / chains for seconds in arm.seconds],
+        "solved": statistics.fmean(sample.correct for sample in arm.samples),
         "big_kept": big_model_share(usage, "kept_tokens"),
-        "length": all_roles(usage, "kept_tokens") / len(samples),
-        "discarded": all_roles(usage, "discarded_tokens") / len(samples),
-        "same_text": statistics.fmean(same),
+        "length": all_roles(usage, "kept_tokens") / chains,
+        "discarded": all_roles(usage, "discarded_tokens") / chains,
+        "same_text": statistics.fmean(own == theirs for own, theirs in zip(arm.texts, baseline.texts, strict=True)),
     }
 
 
@@ -93,14 +95,18 @@ async def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     contenders = [contender(spec) for spec in dict.fromkeys((BASELINE, *arguments.methods))]
-    problems, runs = spread(load(task("stories")), arguments.limit + 1), {one.label: list[Run]() for one in contenders}
+    first, *problems = spread(load(task("stories")), arguments.limit * arguments.rounds + 1)
+    settings = Problem.of("x", sampling=Sampling(temperature=arguments.temperature))
     load_before = os.getloadavg()[0]
-    for number in range(arguments.rounds):
-        turned = number % len(contenders)
-        for one in (*contenders[turned:], *contenders[:turned]):
-            problem = Problem.of("x", seed=number, sampling=Sampling(temperature=arguments.temperature))
-            runs[one.label].append(await run_method(one, problems, problem))
-    rows = [row_of(label, found, runs[contenders[0].label]) for label, found in runs.items()]
+    async with AsyncExitStack() as opened:
+        arms = [Arm(one, await opened.enter_async_context(Pair.open()), arguments.rounds) for one in contenders]
+        for arm in arms:
+            await arm.run(first, settings, None)
+        for place, problem in enumerate(problems):
+            turned = place % len(arms)
+            for arm in (*arms[turned:], *arms[:turned]):
+                await arm.run(problem, settings, place % arguments.rounds)
+    rows = [row_of(arm, arms[0]) for arm in arms]
     print(f"{'method':<36}{'times as fast':>18}{'ms':>7}{'solved':>9}{'big':>9}{'length':>8}{'discarded':>11}{'same':>9}")
     print("\n".join(map(line_of, rows)))
     print(f"load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after, {os.cpu_count()} cores")

@@ -72,3 +72,30 @@ def test_the_shipped_models_are_as_large_as_the_card_says() -> None:
         size = (ROOT / "src" / "speculative" / "bundled" / role / "model.safetensors").stat().st_size
         assert f"{size / 1e6:.1f} MB" == told
         assert f"· {told}" in CARD
+
+
+HARDER: dict[str, Any] = json.loads((ROOT / "training" / "tunnel" / "second" / "figures-0.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("role", ["small", "big"])
+def test_the_rows_of_the_harder_pair_are_those_that_were_measured(role: str) -> None:
+    column = ("small", "big").index(role)
+    cells = {
+        row[0]: row[1 + column]
+        for line in CARD.partition("## The harder pair")[2].splitlines()
+        if len(row := [cell.strip() for cell in line.strip("|").split("|")]) == 3
+    }
+    found = HARDER[role]
+    assert cells["solved, %"] == percent(found["accuracy"])
+    assert cells["solved by level 1 to 10, %"] == " ".join(f"{100 * part:.0f}" for part in found["level"].values())
+    assert {name: cells[f"solved: {name}, %"] for name in found["family"]} == {
+        name: percent(part) for name, part in found["family"].items()
+    }
+    assert cells["thinking, tokens: median, mean, most"] == " ".join(f"{found[f'tokens_{what}']:.0f}" for what in ("median", "mean", "max"))
+    assert cells["`Score: ` after small's steps, one token: AUC"] == f"{HARDER['judging'][role]['auc']:.3f}"
+    after = HARDER["correcting"][role]
+    assert cells["`Check:` after a wrong step: word for word right, % (2)"] == f"{100 * after['check_right_after_wrong']:.1f}"
+    assert cells["`Check:` after a right step: repeats it, %"] == percent(after["check_right_after_right"])
+    assert cells["`Wait` unasked after a wrong step, %"] == percent(after["wait_after_wrong"])
+    assert cells["right answer after a wrong step of small, %"] == percent(after["answer_right_after_wrong"])
+    assert cells["answer when cut off, on all problems: what is known so far, %"] == percent(HARDER["closing"][role])

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from speculative.engines.base import Decoding
-from speculative.engines.http.protocols.base import BadResponseError, Piece, ServerRequest
+from speculative.engines.base import CACHE_SALT, Decoding
+from speculative.engines.http.protocols.base import BadResponseError, NewTokens, ServerRequest
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
@@ -141,14 +141,14 @@ def test_llamas_own_end_of_a_text_is_not_of_the_text():
 @pytest.mark.parametrize(
     ("piece", "finish", "end", "ids"),
     [
-        (Piece(0, [A, END], (), "stop"), "end", END, [A]),
-        (Piece(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
-        (Piece(0, [A], (), "stop", 77), "end", 77, [A]),
-        (Piece(0, [A, TOKENIZER.special_token_id("<think>")], (), "stop"), "end", TOKENIZER.special_token_id("<think>"), [A]),
-        (Piece(0, [A], (), "stop"), "end", END, [A]),
-        (Piece(0, [A], (), "length"), "length", None, [A]),
-        (Piece(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
-        (Piece(0, [A, B, END, C], (-1.0, -2.0, -3.0, -4.0), "length"), "end", END, [A, B]),
+        (NewTokens(0, [A, END], (), "stop"), "end", END, [A]),
+        (NewTokens(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
+        (NewTokens(0, [A], (), "stop", 77), "end", 77, [A]),
+        (NewTokens(0, [A, TOKENIZER.special_token_id("<think>")], (), "stop"), "end", TOKENIZER.special_token_id("<think>"), [A]),
+        (NewTokens(0, [A], (), "stop"), "end", END, [A]),
+        (NewTokens(0, [A], (), "length"), "length", None, [A]),
+        (NewTokens(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
+        (NewTokens(0, [A, B, END, C], (-1.0, -2.0, -3.0, -4.0), "length"), "end", END, [A, B]),
     ],
 )
 def test_where_a_text_ends(piece, finish, end, ids):
@@ -163,7 +163,24 @@ def test_a_stop_string_is_found_over_any_cut():
     for cut in range(6):
         writing = CompletionBuilder(Decoding(99, stop=("\n\n", "zz")), 99, TOKENIZER)
         ids = TOKENIZER.encode("a\nb\n\nc")
-        writing.add(Piece(0, ids[:cut]))
-        writing.add(Piece(0, ids[cut:]))
+        writing.add(NewTokens(0, ids[:cut]))
+        writing.add(NewTokens(0, ids[cut:]))
         assert TOKENIZER.to_bytes(writing.ids) == b"a\nb\n\n"
         assert writing.completion().finish == "stop"
+
+
+def test_vllm_is_told_what_a_loop_is_and_whose_cache_it_may_use():
+
+    def body(genuine, tokens):
+        return VllmProtocol("m", genuine=genuine).body(ServerRequest([[1]], [0], tokens), Decoding(tokens), 1)
+
+    assert body(True, 500)["repetition_detection"] == {"min_pattern_size": 4, "max_pattern_size": 64, "min_count": 16}
+    assert "repetition_detection" not in body(True, 50)
+    assert not {"repetition_detection", "cache_salt"} & set(body(False, 500))
+    assert "cache_salt" not in body(True, 500)
+    reset = CACHE_SALT.set("mine")
+    try:
+        assert body(True, 1)["cache_salt"] == "mine"
+        assert "cache_salt" not in body(False, 1)
+    finally:
+        CACHE_SALT.reset(reset)

@@ -22,6 +22,8 @@ ROWS = {
     "simplescaling/aime24_nofigures": {"id": 60, "problem": "Find n.", "solution": "x", "answer": "204"},
     "math-ai/aime25": {"problem": "Find n.", "answer": "70", "id": "0"},
     "TIGER-Lab/AIME25": {"id": "0", "question": "Find n.", "answer": "70"},
+    "MathArena/aime_2026": {"problem_idx": 1, "problem": "Find n.", "answer": 277},
+    "MathArena/hmmt_feb_2026": {"problem_idx": 1, "problem": "Find r.", "answer": "\\frac{1}{2}", "problem_type": ["Algebra"]},
     "HuggingFaceH4/MATH-500": {"problem": "x?", "solution": "s", "answer": "p - q", "subject": "Algebra", "level": 5, "unique_id": "t/1"},
     "simplescaling/openaimath": {"problem": "x?", "solution": "s", "answer": "p - q", "subject": "Algebra", "level": 5},
     "openai/gsm8k": {"question": "How many?", "answer": "9 * 2 = 18\n#### 18"},
@@ -108,6 +110,8 @@ def test_every_public_data_set_is_read(hub, tmp_path):
     assert gold == {
         **dict.fromkeys(["aime24", "aime24_figures", "aime24_nofigures"], "204"),
         **dict.fromkeys(["aime25", "aime25_nofigures"], "70"),
+        "aime26": "277",
+        "hmmt_feb26": "\\frac{1}{2}",
         **dict.fromkeys(["math500", "openai_math"], "p - q"),
         "gsm8k": "18",
     }

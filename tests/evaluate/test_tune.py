@@ -27,7 +27,7 @@ from speculative.methods.mixture import fit_mixture
 from speculative.methods.registry import build, find
 from speculative.methods.tunable import Tunable
 from speculative.runner import run
-from speculative.runs.folder import RunFolder
+from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Rejected, Wrote
 from speculative.trace.trace import Trace
@@ -326,6 +326,13 @@ def test_the_choice_is_held_against_the_target_and_reported_on_other_problems(tm
     assert again.held_out == choice.held_out
 
 
+def test_a_strict_bound_is_looked_for_among_settings_with_more_of_big(tmp_path: Path) -> None:
+    choice = chosen(tmp_path, "entropy_switch", 16, target="accuracy within 0 points of big_only")
+    shares = [one.candidate.percentiles["threshold"] for one in choice.candidates]
+    assert min(shares) < 15  # of the scores are below: big gets nine of ten steps
+    assert choice.best.figures.accuracy == max(one.figures.accuracy for one in choice.candidates)
+
+
 def test_a_target_out_of_reach_gives_no_held_out_figures(tmp_path: Path) -> None:
     choice = chosen(tmp_path, "random_switch", 4, target="at most 0% big tokens", sweeps={"big_share": ["0.5", "1"]})
     assert not choice.met
@@ -359,7 +366,7 @@ def test_a_method_without_scores_that_differ_is_refused(tmp_path: Path) -> None:
         chosen(tmp_path, "likelihood_verify", 4, params={"threshold": -0.5})
     with pytest.raises(UsageError, match="did you mean 'threshold'"):
         chosen(tmp_path, "likelihood_verify", 4, sweeps={"treshold": ["-0.5"]})
-    assert not RunFolder(tmp_path).samples
+    assert not Run(tmp_path).samples
 
 
 # ---- the mixture ----------------------------------------------------------------------------------------------------

@@ -57,3 +57,16 @@ def test_only_the_agreed_tokens_stay() -> None:
     assert texts(result)[0] == "s One st"
     assert texts(result)[1].startswith("b ep.")
     assert result.usage["small"].discarded_tokens >= 2
+
+
+@pytest.mark.parametrize("settings", [{"max_tokens": 12, "answer_tokens": 4}, {"max_produced": 16}])
+def test_a_budget_that_is_used_up_ends_the_rounds(settings: dict[str, int]) -> None:
+    result = verified(WHOLE, draft_tokens=8, **settings)
+    assert result.finish_reason == "length"
+    assert "One step.\n\nAnd another.\n\n".startswith(result.reasoning)
+
+
+def test_a_small_model_without_room_ends_the_rounds() -> None:
+    found = [verified(ScriptedEngine(WHOLE, name="small", context=context), draft_tokens=8) for context in range(30, 60, 2)]
+    assert {result.finish_reason for result in found} == {"context", "stop"}
+    assert all("One step.\n\nAnd another.\n\n".startswith(result.reasoning) for result in found)

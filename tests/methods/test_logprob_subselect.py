@@ -67,7 +67,15 @@ def test_beams_that_ended_are_not_extended() -> None:
     assert result.reasoning.startswith("a2bb")
 
 
-def test_two_thirds_that_ended_end_the_search_and_the_surest_of_them_wins() -> None:
+def test_more_than_two_thirds_that_ended_end_the_search() -> None:
+    for ended, rounds in ((3, 1), (2, 3)):
+        firsts = beams("a9", "a8", "a7", "a6", "a1", "a1", "a1", "a1", then="a0")
+        result, _ = solved(firsts, big=["b</think>"] * ended + ["bb"] * 30 + ["42"], sgen=8, lbound=4, max_iterations=3)
+        drafted = [event for event in result.trace if type(event).__name__ == "Drafted" and event.call.role == "small"]
+        assert len(drafted) == rounds
+
+
+def test_the_surest_beam_that_is_left_wins() -> None:
     result, _ = solved(beams("a1", "a9", "a5"), big=["b</think>", "b</think>", "bb", "42"], sgen=3, sdecay=2, lbound=3, max_iterations=9)
     assert (result.reasoning, result.text) == ("a9b", "42")
     rejected = [event for event in result.trace if type(event).__name__ == "Rejected"]

@@ -14,11 +14,12 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
-from speculative._plugins import spelled
+from speculative._plugins import parse_spec
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered
+from speculative.methods.spec import contender
 from speculative.testing import ScriptedEngine
 
 MINE = '''
@@ -196,7 +197,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         ("votes", "unknown wrapper 'votes'; did you mean 'vote'"),
         ("big_only", "unknown wrapper 'big_only'"),
         ("vote(ballots=3", "has an open bracket; write it as name"),
-        ("vote(3)", "wrapper 'vote\\(3\\)': '3' is no field=value"),
+        ("vote(3)", "wrapper 'vote\\(3\\)': each part must be field=value, got '3'"),
         ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
         ("vote(ballots=0)", "vote: ballots: '0' is not valid: input should be greater than or equal to 1"),
         ("vote(inner=big_only)", "inner is the method that it is put around"),
@@ -306,12 +307,12 @@ def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeyp
     [
         ("vote(", "has an open bracket"),
         ("vote(ballots=2,ballots=3)", "gives ballots twice"),
-        ("vote(ballots)", "'ballots' is no field=value"),
+        ("vote(ballots)", "each part must be field=value, got 'ballots'"),
     ],
 )
 def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        spelled("wrapper", spec)
+        parse_spec("wrapper", spec)
 
 
 class Counting(ScriptedEngine):
@@ -338,3 +339,22 @@ def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params
     solve("?", method, pair=pair, seed=1)
     assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == drafts_of(method)[1]
     assert drafts_of(build(name, params, ["early_exit"])) == drafts_of(method)
+
+
+@pytest.mark.parametrize(
+    ("spec", "unit"),
+    [
+        ("big_only", "step"),
+        ("random_switch", 16),
+        ("random_switch(unit=step)", "step"),
+        ("draft_verify(draft_tokens=5)", 5),
+        ("offload(chunk=9)", 9),
+        ("mentor(segment=7)", 7),
+        ("stitch(chunk=6)", 6),
+        ("chunk_gate(chunk=8)", 8),
+        ("logprob_subselect(stok=4,ltok=7)", 6),
+        ("vote*random_switch(switch_chunk=3)", 3),
+    ],
+)
+def test_a_control_takes_turns_as_long_as_the_method_does(spec: str, unit: int | str) -> None:
+    assert contender(spec).method.switch_unit == unit

@@ -91,6 +91,12 @@ def test_below_the_least_big_drafts_as_many_versions() -> None:
     assert "is below 0.5" in reasons(result)[0]
 
 
+def test_a_budget_that_is_used_up_by_bigs_versions_ends_the_chain() -> None:
+    results = [tilted({"small": 0.4}, max_produced=most) for most in range(60, 160, 5)]
+    assert {result.finish_reason for result in results} == {"length"}
+    assert len({result.reasoning for result in results}) > 1
+
+
 def test_a_small_beta_draws_by_chance_and_the_seed_decides() -> None:
     drawn = {tuple(texts(tilted({}, beta=0.001, least=-1e9, seed=seed))) for seed in range(8)}
     assert len(drawn) > 3

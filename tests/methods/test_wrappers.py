@@ -117,6 +117,11 @@ def test_questions_are_waste_and_never_in_the_text() -> None:
     assert [event.question for event in result.trace if type(event).__name__ == "Asked"] == ["answer", "answer"]
 
 
+def test_a_budget_without_room_for_a_question_ends_the_chain() -> None:
+    found = {solved(thinker("42"), "early_exit(agree=2)", max_produced=most).finish_reason for most in range(4, 40)}
+    assert found == {"length", "stop"}
+
+
 def test_it_watches_every_chain_of_a_vote_by_itself() -> None:
     for wrappers in (("vote(ballots=2)", "early_exit(agree=2)"), ("early_exit(agree=2)", "vote(ballots=2)")):
         assert solved(thinker("42"), *wrappers).reasoning == "0.\n\n1.\n\n"

@@ -10,7 +10,7 @@ from speculative.cli import run as command
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.load import ServerLoad, add_loads, read_load
 from speculative.errors import UsageError
-from speculative.plan.measure import BATCHES, READS, ServerMeter, rising
+from speculative.plan.measure import BATCHES, READS, ServerMeter, rising, unbuffered
 from speculative.plan.profile import load_profile
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
@@ -46,6 +46,11 @@ def test_the_loads_of_replicas_add_up() -> None:
 
 def test_costs_of_more_work_never_fall() -> None:
     assert rising([(1, 2.0), (8, 1.5), (16, 3.0)]) == ((1, 2.0), (8, 2.0), (16, 3.0))
+
+
+def test_a_stream_that_arrives_at_once_is_timed_from_its_call() -> None:
+    assert unbuffered([(1.0, 1), (1.5, 20), (2.0, 48)], 0.5) == [(1.0, 1), (1.5, 20), (2.0, 48)]
+    assert unbuffered([(2.0, 20), (2.001, 48)], 1.0) == [(1.0, 0), (2.001, 48)]
 
 
 async def test_a_server_is_measured_into_a_profile() -> None:

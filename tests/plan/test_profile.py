@@ -69,4 +69,6 @@ def test_costs_pass_through_the_measured_points_and_rise_beyond() -> None:
     for tokens, ms in profile.big.read:
         assert costs.mixed(0, 0, tokens, 0) == pytest.approx(ms / 1000, rel=1e-6)
     assert costs.mixed(8, 0, 500, 0) > costs.mixed(8, 0, 100, 0) >= costs.decode(8, 0)
-    assert list(interpolate(((1, 1.0), (2, 3.0)), __import__("numpy").array([1, 2, 4]))) == [1, 3, 7]
+    assert interpolate(((1, 1.0), (2, 3.0)), 4) == [1, 1, 3, 5, 7]
+    assert interpolate(((2, 1.0), (4, 0.0)), 6) == [1, 1, 1, 0.5, 0, 0, 0]
+    assert interpolate(((2, 1.0),), 1) == [1, 1]

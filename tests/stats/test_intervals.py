@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples
 
-from speculative.stats.intervals import ProblemSample, accuracy_interval, mean_estimate, wilson
+from speculative.stats.intervals import TAIL, ProblemSample, accuracy_interval, mean_estimate, wilson
 
 
 def test_wilson_agrees_with_the_published_example():
@@ -117,3 +117,28 @@ def test_the_interval_holds_the_truth(problems, epochs, alike, p):
         low, high = accuracy_interval((random.random((problems, epochs)) < chances[:, None]).tolist())
         held += low <= p <= high
     assert held / 200 >= 0.92
+
+
+MOSTLY_EQUAL = [
+    ([0] * 97 + [2, 2, 1], 2),
+    ([0] * 97 + [-1, -1, -2], 2),
+    ([0] * 66 + [-2] * 17 + [-1] * 17, 2),
+    ([0] * 99 + [1], 1),
+    ([0] * 499 + [-1] * 3, 1),
+]
+
+
+@pytest.mark.parametrize(("totals", "tries"), MOSTLY_EQUAL, ids=str)
+def test_the_distribution_is_that_of_the_weights_where_most_problems_are_equal(totals: list[int], tries: int) -> None:
+    """Many equal values are a pole of high order near the path of the integral."""
+    one, size = ProblemSample.of(totals, [tries] * len(totals), -1, 1), len(totals)
+    weights = np.random.default_rng(7).exponential(size=(20_000, size + 2))
+    means = (weights @ np.array([*totals, -tries, tries])) / (tries * weights.sum(axis=1))
+    bounds = np.linspace(means.min(), means.max(), 61)
+    found = [one.probability_below(bound) for bound in bounds]
+    assert np.abs(np.array(found) - [(means <= bound).mean() for bound in bounds]).max() < 0.015
+    assert np.all(np.diff(found) >= -1e-9)
+    low, high = one.interval()
+    assert one.probability_below(low) == pytest.approx(TAIL, abs=1e-6)
+    assert one.probability_below(high) == pytest.approx(1 - TAIL, abs=1e-6)
+    assert low < one.mean < high

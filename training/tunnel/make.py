@@ -33,7 +33,7 @@ from training.tunnel.train import Plan, train
 PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
-        Plan("small", SMALL, SMALL_DIET, 60, 16 * BLOCK, end=Freeze(0.45), end_from=0.3, end_every=4, makers=12),
+        Plan("small", SMALL, SMALL_DIET, 60, 16 * BLOCK, end=Freeze(0.44), end_from=0.3, end_every=4, makers=12),
         Plan("big", BIG, BIG_DIET, 60, 24 * BLOCK, wide=2, watches=True, matrix_rate=0.012),
         Plan("asking", SMALL, None, 2, BLOCK, flat=0.0, matrix_rate=0.004, other_rate=6e-4, makers=4),
         Plan("reward", REWARD, REWARD_DIET, 30, BLOCK, reward=True, makers=6),

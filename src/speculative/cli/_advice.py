@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from speculative.cli._output import print_whole
 from speculative.methods.base import Method, Wrapper
 from speculative.stats.measured import MeasuredMethod, measured_table
 
@@ -72,8 +73,7 @@ def show_advice(console: Console, kinds: Sequence[type[Method]], needs: Sequence
     known = measured_table()
     for need in needs:
         console.print(f"{need}: {MEANING[need]}")
-    console.width = max(console.width, console.measure(table).maximum)
-    console.print(table, crop=False)
+    print_whole(console, table)
     console.print(
         f"Measured on the bundled pair with {known.problems} problems (docs/results.md): big_only solves "
         f"{100 * known.methods[0].accuracy:.0f} %. Other pairs differ: `speculative tune METHOD` measures on your own problems."

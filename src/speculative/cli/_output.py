@@ -17,6 +17,9 @@ from speculative.errors import SpeculativeError, UsageError
 CHAIN_WIDTH = 100
 """The largest width of a chain in columns."""
 
+WIDEST = 1000
+"""The largest width of a table that is printed whole."""
+
 TABLE_WIDTH = 80
 """The smallest width of a table in columns."""
 
@@ -42,6 +45,15 @@ def print_uncropped(console: Console, part: RenderableType) -> None:
     piped = int(asked) if asked.isdecimal() else TABLE_WIDTH
     console.width = max(width if console.is_terminal else piped, TABLE_WIDTH)
     console.print(part, crop=False)
+    console.width = width
+
+
+def print_whole(console: Console, table: RenderableType) -> None:
+    """Prints a table in its own width, also if the terminal is narrower."""
+    width = console.width
+    console.width = WIDEST
+    console.width = max(width, console.measure(table).maximum)
+    console.print(table, crop=False)
     console.width = width
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from speculative.cli._errors import note
 from speculative.cli._flags import EngineFlags
-from speculative.cli._output import open_console, write_file, write_json
+from speculative.cli._output import open_console, print_whole, write_file, write_json
 from speculative.cli._progress import Progress
 from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError
@@ -103,9 +103,7 @@ def show_choice(choice: TuningChoice, plan: TunePlan, preset: Path | None, folde
     else:
         console = open_console()
         best = choice.best.candidate.label if choice.best else ""
-        table = _table(plan.method, choice, best)
-        console.width = max(console.width, console.measure(table).maximum)
-        console.print(table, crop=False)
+        print_whole(console, _table(plan.method, choice, best))
         console.print(
             f"{len(plan.tuning)} tuning problems. pN: a percentile of the recorded scores; points: to big_only. * is the choice.",
             style="dim",
@@ -151,7 +149,7 @@ def _candidate(one: MeasuredCandidate) -> dict[str, Any]:
 def _table(method: str, choice: TuningChoice, best: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(method, no_wrap=True)
-    for heading in ("scores", "solved", "points (95 %)", "by big", "big tokens", "cost"):
+    for heading in ("scores", "solved", "points", "by big", "big tokens", "cost"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in choice.candidates:
         found = one.figures
@@ -164,8 +162,7 @@ def _table(method: str, choice: TuningChoice, best: str) -> Table:
 
 
 def _cells(found: Figures) -> list[str]:
-    low, high = found.difference_interval
-    points = f"{100 * found.difference:+.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    points = f"{100 * found.difference:+.1f}"
     cost = "·" if found.relative_cost is None else f"{found.relative_cost:.2f}x"
     return [f"{100 * found.accuracy:.1f} %", points, f"{100 * found.share_kept:.1f} %", f"{found.big_tokens:.0f}", cost]
 

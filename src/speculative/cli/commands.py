@@ -5,6 +5,8 @@ COMMANDS = {
     "methods": "List the methods and wrappers, describe one, or advise on one for a need.",
     "profile": "Measure a pair of live servers for `speculative plan`.",
     "plan": "Predict methods at several loads: latency, tokens a second, GPU time, money.",
+    "field": "Run pairs, limits, tasks and methods as one table, after saying what it costs.",
+    "replay-load": "Replay traces as a load on servers with the OpenAI API.",
     "problems": "List the bundled problems.",
     "show": "Draw a saved trace again.",
     "compare": "Run methods on the bundled problems, and compare accuracy, tokens and seconds.",

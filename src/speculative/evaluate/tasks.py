@@ -93,6 +93,8 @@ ALL = (
     _task("aime24_nofigures", "AIME 2024 without figures", "simplescaling/aime24_nofigures"),
     _task("aime25", "AIME 2025, 30 problems", "math-ai/aime25", split="test"),
     _task("aime25_nofigures", "AIME 2025 without figures", "TIGER-Lab/AIME25"),
+    _task("aime26", "AIME 2026, 30 problems", "MathArena/aime_2026"),
+    _task("hmmt_feb26", "HMMT of February 2026, 33 problems", "MathArena/hmmt_feb_2026", kind="math"),
     _task("math500", "MATH-500: 500 problems of seven subjects", "HuggingFaceH4/MATH-500", split="test", kind="math"),
     _task("openai_math", "MATH-500 under the name that the s1 evaluation gave it", "simplescaling/openaimath", split="test", kind="math"),
     _task("gsm8k", "GSM8K: 1,319 word problems of a primary school", "openai/gsm8k", config="main", split="test"),

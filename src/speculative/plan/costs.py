@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 from speculative.plan.profile import Curve, ServerProfile
 
 MS = 1e-3
+LEAST = 0.05
+"""The least part of a measured step that remains without its context."""
 
 
 class StepCosts:
@@ -17,13 +20,12 @@ class StepCosts:
 
     def __init__(self, profile: ServerProfile) -> None:
         self.profile = profile
-        sizes = np.arange(profile.max_sequences + 1)
-        plain = interpolate(profile.decode, sizes) - profile.context_ms * profile.decode_context * sizes
-        self._decode: list[float] = (MS * np.maximum(plain, 0.05 * interpolate(profile.decode, sizes))).tolist()
-        self._decode[0] = 0.0
-        read = interpolate(profile.read, np.arange(profile.max_step_tokens + profile.max_sequences + 1))
-        self._read: list[float] = (MS * np.maximum.accumulate(read)).tolist()
-        self._read[0] = 0.0
+        written = interpolate(profile.decode, profile.max_sequences)
+        own = profile.context_ms * profile.decode_context
+        self._decode = [MS * max(cost - own * size, LEAST * cost) for size, cost in enumerate(written)]
+        read = interpolate(profile.read, profile.max_step_tokens + profile.max_sequences)
+        self._read = [MS * cost for cost in accumulate(read, max)]
+        self._decode[0] = self._read[0] = 0.0
 
     def decode(self, sequences: int, context: float) -> float:
         """Returns the seconds of a step that writes a token for each sequence.
@@ -46,15 +48,21 @@ class StepCosts:
         return cpu, MS * max(0.0, self.profile.call_ms - self.profile.call_cpu_ms)
 
 
-def interpolate(curve: Curve, sizes: np.ndarray) -> np.ndarray:
-    """Returns a curve's values between its points.
+@lru_cache(32)
+def step_costs(profile: ServerProfile) -> StepCosts:
+    """Returns the costs of a profile's steps, which are computed once."""
+    return StepCosts(profile)
 
-    Beyond the last point the curve goes on with the slope of its last part.
+
+def interpolate(curve: Curve, last: int) -> list[float]:
+    """Returns a curve's values at all sizes from 0 to `last`.
+
+    Before the first point it is flat. Beyond the last one it goes on with the slope of its last part.
     """
-    known = np.array([size for size, _ in curve], dtype=float)
-    costs = np.array([cost for _, cost in curve], dtype=float)
-    found = np.interp(sizes, known, costs)
-    if len(known) > 1:
-        slope = max(0.0, (costs[-1] - costs[-2]) / (known[-1] - known[-2]))
-        found = np.where(sizes > known[-1], costs[-1] + slope * (sizes - known[-1]), found)
-    return found
+    found = [curve[0][1]] * (min(curve[0][0], last) + 1)
+    slope = 0.0
+    for (size, cost), (following, above) in pairwise(curve):
+        slope = (above - cost) / (following - size)
+        found += [cost + slope * (place - size) for place in range(size + 1, min(following, last) + 1)]
+    (size, cost), slope = curve[-1], max(0.0, slope)
+    return found + [cost + slope * (place - size) for place in range(size + 1, last + 1)]

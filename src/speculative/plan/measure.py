@@ -29,6 +29,8 @@ PROMPT = 128
 """Tokens of a stream's prompt."""
 STEP, QUESTION = 50, 24
 """Tokens of a step and of a question about it."""
+BUFFERED = 0.05
+"""A stream whose parts all arrive within this share of its time was held back on its way."""
 REPEATS = 3
 BURST = 16
 """Calls at once by which the front end is measured."""
@@ -129,17 +131,17 @@ class ServerMeter:
     async def _stream(self, prompt: Ids, tokens: int) -> list[tuple[float, int]]:
         """Writes one completion. Returns the times of its parts with the tokens so far."""
         decoding, count, found = Decoding(tokens, 0.6, 0.95, seed=self._random.getrandbits(40)), 0, list[tuple[float, int]]()
+        asked = time.perf_counter()
         if "stream" not in self.engine.abilities:
-            began = time.perf_counter()
             await self.engine.complete([prompt], decoding, key=self._key(), stats=CallStats())
-            return [(began, 0), (time.perf_counter(), tokens)]
+            return [(asked, 0), (time.perf_counter(), tokens)]
         async for delta in self.engine.stream(prompt, decoding, key=self._key(), stats=CallStats()):
             if delta.ids:
                 count += len(delta.ids)
                 found.append((time.perf_counter(), count))
         if not found:
             raise EngineError(f"{self.engine.name}: a call for {tokens} tokens wrote none; its costs cannot be measured")
-        return found
+        return unbuffered(found, asked)
 
     async def _cached(self, prefix: Ids, new: int) -> float:
         """Returns milliseconds of a call for one token, behind a cached prefix."""
@@ -256,6 +258,15 @@ async def measure_together(big: Engine, small: Engine) -> tuple[Sharing, Sharing
         await other
     factors = Sharing(max(1.0, big_beside / alone["big"]), max(1.0, small_beside / alone["small"]))
     return Sharing(big_beside, small_beside), factors
+
+
+def unbuffered(found: list[tuple[float, int]], asked: float) -> list[tuple[float, int]]:
+    """Returns the times of a stream, from its call on if all of it came at once.
+
+    Then the times of its parts say how it was sent, not how it was written.
+    """
+    (first, _), (last, count) = found[0], found[-1]
+    return found if last - first > BUFFERED * (last - asked) else [(asked, 0), (last, count)]
 
 
 def rising(points: Sequence[tuple[int, float]]) -> Curve:

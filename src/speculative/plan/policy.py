@@ -35,7 +35,7 @@ MARGIN = 0.01
 """The gain for which a running chain changes its way."""
 
 
-class Choice(Struct, frozen=True):
+class LoadChoice(Struct, frozen=True):
     """A way to go on, and the reason for it in words."""
 
     way: Way
@@ -109,10 +109,10 @@ class LoadPolicy:
                 if point not in self._known:
                     self._known[point] = {way: self._simulate(way, point) for way in self.ways}
 
-    def choose(self, situation: Situation, current: Way | None = None) -> Choice:
+    def choose(self, situation: Situation, current: Way | None = None) -> LoadChoice:
         """Chooses a way. A running chain changes its `current` one for a clear gain only."""
         if (held := self.held_chains(situation.context)) < situation.load:
-            return Choice("big", f"big: the caches hold {held} chains of {situation.context} tokens, and {situation.load:.0f} run")
+            return LoadChoice("big", f"big: the caches hold {held} chains of {situation.context} tokens, and {situation.load:.0f} run")
         if self.lacks(situation):
             self.prepare(situation)
         values = {way: self.speed(way, situation) for way in self.ways}
@@ -122,7 +122,7 @@ class LoadPolicy:
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
         measure = "tokens/s of all" if self.optimize == "throughput" else "speed of a chain"
         told = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
-        return Choice(
+        return LoadChoice(
             best,
             f"{best}: {told}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
             f"(profile {self.profile.name})",

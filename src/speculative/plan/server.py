@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from math import ceil
 
 from speculative.plan.calls import PlannedCall
-from speculative.plan.costs import StepCosts
+from speculative.plan.costs import step_costs
 from speculative.plan.profile import ServerProfile
 
 Schedule = Callable[[float, "SimulatedServer", int], None]
@@ -27,7 +27,7 @@ class SimulatedServer:
     """
 
     def __init__(self, name: str, profile: ServerProfile, schedule: Schedule) -> None:
-        self.name, self.profile, self.costs = name, profile, StepCosts(profile)
+        self.name, self.profile, self.costs = name, profile, step_costs(profile)
         self.neighbours: list[SimulatedServer] = []
         self.factor = 1.0
         """Its steps take this many times longer while a neighbour on the same GPU works."""

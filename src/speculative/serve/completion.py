@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from speculative.engines.base import CACHE_SALT
 from speculative.errors import EngineError
 from speculative.serve.chains import RunningChains
 from speculative.serve.completion_writer import CompletionWriter
@@ -127,6 +129,9 @@ class ChainReply:
         Closing `_open` ends the chains, counts their cost and frees the places.
         """
         pair = self._state.pair
+        if self._state.keys:  # callers with another key cannot tell from its speed what this one has asked
+            key = self._request.headers.get("authorization", "")
+            CACHE_SALT.set(blake2b(key.encode(), digest_size=16).hexdigest())
         pair.check(self._chains.method)
         chains = RunningChains(self._chains, pair, signal.set if signal else None)
         self._queued = await self._open.enter_async_context(self._state.queue.places(self._chains.chains, chains.abort))

@@ -162,7 +162,9 @@ def _probability_negative(slopes: Floats) -> float:
     """Returns the probability that a weighted sum of exponentials is at most 0.
 
     Inverts the moment generating function along a path of steepest descent from the saddle point, where the integrand has one
-    peak and no cancellation. Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
+    peak and no cancellation.
+    The path is a parabola, or straighter where that does not descend.
+    Source: Daniels 1954, "Saddlepoint approximations in statistics", Annals of Mathematical Statistics 25.
     """
     slopes, counts = np.unique(slopes[slopes != 0], return_counts=True)
     if not len(slopes) or slopes[0] >= 0:
@@ -189,8 +191,16 @@ def _probability_negative_of_positive_mean(slopes: Floats, counts: NDArray[np.in
     rates = slopes / (1 - slopes * point)
     width, bend = 1 / float(np.sqrt(counts @ rates**2)), float(counts @ rates**3 / (counts @ rates**2)) / 3
     heights = width * np.sinh(_STEPS)
-    path = point + bend * heights**2 + 1j * heights
-    values = np.exp(-(counts @ np.log(1 - slopes[:, None] * path))) / -path
-    moves = (2 * bend * heights + 1j) * width * np.cosh(_STEPS) * (_STEPS[1] - _STEPS[0])
+    for straightened in (1.0, 0.25, 0.0625, 0.0):
+        turn = straightened * bend
+        path = point + turn * heights**2 + 1j * heights
+        logs = -(counts @ np.log(1 - slopes[:, None] * path)) - np.log(-path)
+        if np.all(np.diff(logs.real) <= ROUNDING):  # else the path passes near the pole of many equal slopes; a straight one never does
+            break
+    moves = (2 * turn * heights + 1j) * width * np.cosh(_STEPS) * (_STEPS[1] - _STEPS[0])
     moves[0] /= 2
-    return float(np.clip((values @ moves).imag / np.pi, 0, 1))
+    return float(np.clip((np.exp(logs) @ moves).imag / np.pi, 0, 1))
+
+
+ROUNDING = 1e-9
+"""A rise of the integrand's logarithm that is rounding."""

@@ -187,7 +187,7 @@ class FakeServer:
             answers = {"/v1/chat/completions": self._replied, "/pooling": self._pooled, "/inference/v1/generate": self._generated}
             single = self._first_logprobs if "logprob_token_ids" in body else self._scored
             return web.json_response(await answers.get(request.path, single)(body))
-        prefixes, decoding = self._asked(body)
+        prefixes, decoding = self._read_request(body)
         found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
         flat = [
             await self._with_end(prefix, completion, decoding)
@@ -282,8 +282,9 @@ class FakeServer:
 
     # ---- the three ways to speak ------------------------------------------------------------------------------------
 
-    def _asked(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
+    def _read_request(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
         prompt: Any = body.get("prompt", body.get("input_ids"))
+        prompt = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         prefixes = prompt if isinstance(prompt[0], list) else [prompt]
         if self.kind == "sglang":
             given = body["sampling_params"]
@@ -299,6 +300,7 @@ class FakeServer:
             )
             drawing = (body["temperature"], body["top_p"], body["top_k"], body["seed"])
             return prefixes, Decoding(limit, *drawing, 1, *stops, bool(body.get("n_probs")), body.get("n_probs", 0))
+        body = {"n": 1, "top_p": 1.0, "top_k": 0, "seed": 0, "stop": (), "stop_token_ids": ()} | body  # what other clients leave out
         if body["max_tokens"] + max(map(len, prefixes)) > self.engine.context:
             raise ContextExceededError(self.model, max(map(len, prefixes)), self.engine.context)
         if body["temperature"] == 0 and body["n"] > 1:

@@ -151,7 +151,7 @@ class Trace:
             version = header["speculative_trace"]
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
             raise TraceFormatError(
-                f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one"
+                f"{path} is not a trace: its first line must be a trace header; `speculative ask --trace FILE` writes one"
             ) from None
         if version not in READABLE:
             known = f"this library reads versions {READABLE[0]} to {VERSION}"

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -159,10 +159,11 @@ def start_and_wait(launch: LaunchConfig, tell: Tell | None = None) -> ServerProc
     return wait_ready(start(launch), launch, tell)
 
 
-def start(launch: LaunchConfig, *, held: bool = False) -> ServerProcess:
+def start(launch: LaunchConfig, *, held: bool = False, flags: Sequence[str] = ()) -> ServerProcess:
     """Starts a server, unless there is one to be used, and does not wait.
 
-    `held`: other commands may use it, and `speculative down` may end it.
+    `held`: other commands may use it, and `speculative down` may end it. `flags`: words for the server behind those of the launch, by which
+    it is not told from others.
     """
     if not 0 <= launch.port < 1 << 16:
         raise UsageError(f"port must be at most {(1 << 16) - 1}, got {launch.port} (--big-port, --small-port)")
@@ -173,7 +174,7 @@ def start(launch: LaunchConfig, *, held: bool = False) -> ServerProcess:
             return _use(launch, *found)
         if url and (answers(url) or _is_taken(launch.port)):
             return ServerProcess(url, None, None)
-        return _start(launch, held)
+        return _start(launch, held, flags)
 
 
 def _use(launch: LaunchConfig, file: Path, record: records.ServerRecord) -> ServerProcess:
@@ -188,9 +189,9 @@ def _use(launch: LaunchConfig, file: Path, record: records.ServerRecord) -> Serv
     return running
 
 
-def _start(launch: LaunchConfig, held: bool) -> ServerProcess:
+def _start(launch: LaunchConfig, held: bool, flags: Sequence[str] = ()) -> ServerProcess:
     port = launch.port or free_port()
-    command, folder = launch.run(port), records.state_folder()
+    command, folder = [*launch.run(port), *flags], records.state_folder()
     delete_old_logs(folder)
     opened, name = tempfile.mkstemp(".log", f"{launch.program.lower()}-{port}-", folder)  # a new one: an error may have named an older one
     os.close(opened)

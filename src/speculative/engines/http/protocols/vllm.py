@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import Decoding, Ids, Scores, Top
+from speculative.engines.base import CACHE_SALT, Decoding, Ids, Scores, Top
 from speculative.engines.http.protocols.base import (
     MAX_TOP,
     Ask,
     BadResponseError,
     ChunkUpdate,
     Count,
-    Piece,
+    NewTokens,
     Read,
     ScoreResult,
     ServerProtocol,
@@ -35,6 +35,15 @@ POOLING_PATH = "/pooling"
 
 FLOOR = -9999.0
 """The log-probability that vLLM writes for minus infinity: that of padding, too."""
+
+
+REPEATED = {"min_pattern_size": 4, "max_pattern_size": 64, "min_count": 16}
+"""A text that repeats a pattern of 4 to 64 tokens 16 times in a row is a loop: vLLM (0.32 and later) ends it there."""
+
+
+def _salt() -> dict[str, str]:
+    """Returns the field that keeps this caller's prefixes apart, if it has one."""
+    return {"cache_salt": salt} if (salt := CACHE_SALT.get()) else {}
 
 
 class _Logprobs(Struct, gc=False):
@@ -131,6 +140,10 @@ class VllmProtocol(ServerProtocol):
             "stream_options": {"include_usage": True, **({"continuous_usage_stats": True} if self._genuine else {})},
             "stream_interval": every,
         }
+        if self._genuine:
+            body |= _salt()
+            if request.max_tokens > REPEATED["min_pattern_size"] * REPEATED["min_count"]:
+                body["repetition_detection"] = REPEATED
         if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
             return body
         likely = decoding.top_logprobs
@@ -174,7 +187,7 @@ class VllmProtocol(ServerProtocol):
         and each row must hold our id. A row with NaN makes the answer an error (400).
         """
         sampling = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": top, "skip_reading_prefix_cache": False, "detokenize": False}
-        body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling}
+        body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling, **_salt()}
         try:
             answer = self._flat_decoder.decode(await ask(FLAT_PATH, body))
         except EngineRefusedError as error:
@@ -199,7 +212,7 @@ class VllmProtocol(ServerProtocol):
     async def _first_token(self, ask: Ask, prefix: Ids, number: int) -> ScoreResult:
         """Asks for the log-probability of one token after the prefix."""
         sampling = {"max_tokens": 1, "temperature": 0, "logprobs": 0, "logprob_token_ids": [number]}
-        answer = self._decoder.decode(await ask(self.path, {"model": self._model, "prompt": [*prefix], **sampling, **_IDS}))
+        answer = self._decoder.decode(await ask(self.path, {"model": self._model, "prompt": [*prefix], **sampling, **_IDS, **_salt()}))
         logprobs = answer.choices[0].logprobs if answer.choices else None
         found = _tops(logprobs.top_logprobs) if logprobs else ()
         value = dict(found[0]).get(number) if found else None
@@ -212,6 +225,7 @@ class VllmProtocol(ServerProtocol):
         """Scores by the echo of the prompt, which the server computes anew."""
         ids = [*prefix, *continuation]
         body = {"model": self._model, "prompt": ids, "max_tokens": 0, "echo": True, "logprobs": top, **_IDS}
+        body |= _salt() if self._genuine else {}
         found = self._decoder.decode(await ask(self.path, body))
         logprobs = found.choices[0].logprobs if found.choices and found.choices[0].logprobs else _Logprobs()
         values, likely = logprobs.token_logprobs, _tops(logprobs.top_logprobs) if top else ()
@@ -250,7 +264,7 @@ def _last_number(row: Any) -> float:
 _IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 
 
-def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
+def _piece(choice: _Choice, so_far: int | None = None) -> NewTokens:
     if choice.token_ids is None:
         raise BadResponseError("the server gives no token ids back (vLLM does from 0.10.2 on)")
     logprobs = logarithms(choice.logprobs.token_logprobs) if choice.logprobs else ()
@@ -258,7 +272,7 @@ def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
         raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason
     if reason is None and not logprobs:
-        return Piece(choice.index, choice.token_ids, text=choice.text, so_far=so_far)
+        return NewTokens(choice.index, choice.token_ids, text=choice.text, so_far=so_far)
     if reason == "repetition":
         reason = "loop"
     if reason not in (None, "stop", "length", "loop"):
@@ -266,7 +280,7 @@ def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
     top = _tops(choice.logprobs.top_logprobs) if choice.logprobs else ()
     if top and len(top) != len(choice.token_ids):
         raise BadResponseError(f"likely tokens at {len(top)} places for {len(choice.token_ids)} tokens")
-    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top, so_far)
+    return NewTokens(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top, so_far)
 
 
 def _tops(places: Sequence[dict[str, float] | None]) -> Sequence[Top]:

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Measures the table of docs/planner.md on a host with two GPUs, without network, in one command of less than ten minutes:
+#
+#   bash bench/gpu/run.sh CARRY [SECONDS]
+#
+# CARRY holds a/ and b/: archives of vLLM, of this project with its dependencies, and of model folders without weights (config.json and
+# tokenizer.json of the published shapes). vLLM serves them with dummy weights: time does not depend on what weights say.
+#
+# Two servers of the 32B, one on each GPU, and one of the 1.5B beside the second under CUDA MPS. From these three the layouts a, c, f and
+# e-mps are measured. Servers outlive this command. The same command again starts nothing and goes on with the rows that lack:
+# OUT/table.jsonl.
+set -euo pipefail
+carry=$1 seconds=${2:-400}
+here=$(cd "$(dirname "$0")" && pwd)
+export G=${G:-$HOME/gpu-trial} OUT=${OUT:-$HOME/gpu-trial/out}
+mkdir -p "$G"/{site,psite,log,cache,mps,mpslog} "$OUT"
+say() { echo "== $* ($SECONDS s)"; }
+
+unpack() { python3 -c "import sys,tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter='fully_trusted')" "$1" "$2"; }
+if [ ! -e "$G/unpacked" ]; then
+    for archive in "$carry"/a/site-*.tar.xz; do unpack "$archive" "$G/site"; done
+    unpack "$carry/b/psite.tar.xz" "$G/psite"
+    unpack "$carry/a/models.tar.xz" "$G"
+    touch "$G/unpacked"
+    say unpacked
+fi
+
+health() { python3 - "$1" <<'P'
+import sys, urllib.request
+try: urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/health", timeout=3)
+except OSError: sys.exit(1)
+P
+}
+serve() { # NAME PORT GPU SHARE KV_BYTES: starts a server that outlives this shell, unless it runs
+    health "$2" && return
+    CUDA_VISIBLE_DEVICES=$3 setsid nohup env PYTHONPATH="$G/site" VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 \
+        VLLM_CACHE_ROOT="$G/cache" VLLM_HOST_IP=127.0.0.1 GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo VLLM_USE_FLASHINFER_SAMPLER=0 \
+        TORCHINDUCTOR_CACHE_DIR="$G/cache/inductor-$2" TRITON_CACHE_DIR="$G/cache/triton" PYTHONUNBUFFERED=1 \
+        python3 -m vllm.entrypoints.openai.api_server --model "$G/models/$1" --served-model-name m --load-format dummy --host 127.0.0.1 \
+        --port "$2" --max-model-len 24576 --gpu-memory-utilization "$4" --kv-cache-memory-bytes "$5" --max-num-seqs 256 \
+        --max-num-batched-tokens 8192 --enable-prompt-tokens-details --disable-uvicorn-access-log >"$G/log/$1-$2.log" 2>&1 </dev/null &
+}
+
+mps=$(command -v nvidia-cuda-mps-control || ls /usr/local/nvidia/bin/nvidia-cuda-mps-control /usr/local/cuda/bin/nvidia-cuda-mps-control 2>/dev/null | head -1 || true)
+serve 32b 8132 0 0.92 $((56 << 30))
+second=1
+if [ -n "$mps" ]; then # only the servers of the second GPU, which is the only one that its clients see: number 0
+    second=0
+    export CUDA_MPS_PIPE_DIRECTORY=$G/mps CUDA_MPS_LOG_DIRECTORY=$G/mpslog
+    CUDA_VISIBLE_DEVICES=1 "$mps" -d 2>/dev/null || say "the MPS daemon runs already"
+else
+    say "no MPS here: the layouts f and e-mps are without it"
+fi
+serve 32b 8133 $second 0.72 $((24 << 30))
+serve 1.5b 8101 $second 0.15 $((10 << 30))
+unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+for port in 8132 8133 8101; do
+    until health $port; do
+        [ $SECONDS -lt 280 ] || { tail -n 20 "$G"/log/*.log | cut -c1-300; cp "$G"/log/*.log "$OUT"/; exit 4; }
+        sleep 1
+    done
+    say "port $port answers"
+done
+
+export PYTHONPATH=$G/psite XDG_STATE_HOME=$G/state
+url=http://127.0.0.1
+code=0
+timeout 570 python3 "$here/table.py" "$G/table.jsonl" --big $url:8132/v1 --big $url:8133/v1 --small $url:8101/v1 --tokenizer "$G/models/1.5b" \
+    --seconds "$seconds" || code=$?
+cp "$G/table.jsonl" "$OUT/" 2>/dev/null || true
+say "done ($code: 3 means that rows are left; type the same command again)"
+[ $code = 3 ] || exit $code

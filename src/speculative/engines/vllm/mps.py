@@ -1,0 +1,169 @@
+"""Puts servers that share a GPU under CUDA MPS, with a daemon of their own.
+
+Without it two servers on one GPU take turns, and each runs half as fast. With it the big one keeps nearly all of its speed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import psutil
+
+from speculative.engines.vllm.launch import LaunchConfig
+from speculative.engines.vllm.records import state_folder
+
+CONTROL = "nvidia-cuda-mps-control"
+PIPE, LOG = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
+TIMEOUT_S = 20.0
+MEMORY = 0.9
+"""The share of a GPU's memory that its servers have together."""
+LEAST = 0.15
+"""The least share of one of them."""
+MEMORY_FLAG = "--gpu-memory-utilization"
+
+
+def gpus_of(launch: LaunchConfig) -> frozenset[str]:
+    """Returns the numbers of a launch's GPUs: the first one, if it names none."""
+    return frozenset((launch.gpus or "0").split(","))
+
+
+def shared(launches: Mapping[str, LaunchConfig]) -> dict[str, LaunchConfig]:
+    """Returns the launches of vLLM that share a GPU with another one.
+
+    It is empty on a machine without tools for GPUs.
+    """
+    if not any(map(shutil.which, (CONTROL, "nvidia-smi"))):
+        return {}
+    own = {role: launch for role, launch in launches.items() if launch.program == "vLLM"}
+    return {role: one for role, one in own.items() if any(gpus_of(one) & gpus_of(other) for key, other in own.items() if key != role)}
+
+
+def memory_shares(launches: Mapping[str, LaunchConfig]) -> dict[str, float]:
+    """Returns the memory of each launch, by the sizes of their models.
+
+    It is empty where the size of a model is not known, or where a launch sets its own share.
+    """
+    sizes = {role: _weight(launch) for role, launch in launches.items()}
+    if not all(sizes.values()) or any(MEMORY_FLAG in word for launch in launches.values() for word in launch.more()):
+        return {}
+    least = {role: max(size / sum(sizes.values()), LEAST) for role, size in sizes.items()}
+    return {role: round(MEMORY * share / sum(least.values()), 3) for role, share in least.items()}
+
+
+def _weight(launch: LaunchConfig) -> int:
+    """Returns the bytes of a model's weights, or 0 where they are not in a folder."""
+    folder = Path(launch.model)
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+
+
+class MpsDaemon:
+    """A control daemon, with a folder of its own for its pipes and its log."""
+
+    def __init__(self, control: str, folder: Path) -> None:
+        self._control, self.folder = control, folder
+        self.variables = {PIPE: str(folder / "pipe"), LOG: str(folder / "log")}
+
+    @classmethod
+    def start(cls) -> MpsDaemon | None:
+        """Starts a daemon, or returns None where the driver has none or it fails."""
+        control = shutil.which(CONTROL)
+        if control is None:
+            return None
+        daemon = cls(control, Path(mkdtemp(prefix="mps-", dir=state_folder())))
+        for folder in daemon.variables.values():
+            Path(folder).mkdir()
+        if daemon._run("-d") == 0:
+            return daemon
+        daemon._forget()
+        return None
+
+    def stop(self) -> None:
+        """Ends the daemon that was started here, and no other: the pipes are its own."""
+        self._run(said="quit\n")
+        self._forget()
+
+    def _run(self, *arguments: str, said: str = "") -> int:
+        environment = {**os.environ, **self.variables}
+        with suppress(OSError, subprocess.TimeoutExpired):
+            return subprocess.run(
+                [self._control, *arguments], input=said, text=True, env=environment, timeout=TIMEOUT_S, capture_output=True
+            ).returncode
+        return 1
+
+    def _forget(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Generator[None]:
+    """Sets variables that processes inherit which are started in the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def memory_flags(shares: Mapping[str, float], role: str) -> Sequence[str]:
+    """Returns the flags of a role's share."""
+    return [MEMORY_FLAG, f"{shares[role]:g}"] if role in shares else []
+
+
+def share_without_mps(addresses: Sequence[str]) -> bool:
+    """Returns True if local servers share a GPU, and no MPS daemon serves them.
+
+    Args:
+        addresses: the addresses of servers. Those of other machines, and those whose processes are hidden, count as alone.
+    """
+    gpus = _gpus_by_process()
+    trees = [_process_tree(port) for address in addresses if (port := _local_port(address))] if gpus else []
+    for place, tree in enumerate(trees):
+        for other in trees[place + 1 :]:
+            common = {gpus.get(pid) for pid in tree} & {gpus.get(pid) for pid in other} - {None}
+            if common and not any(_under_mps(pid) for pid in tree | other):
+                return True
+    return False
+
+
+def _gpus_by_process() -> dict[int, str]:
+    """Returns the GPU of each process that computes on one, as nvidia-smi tells it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        words = ["nvidia-smi", "--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]
+        told = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, stdin=subprocess.DEVNULL).stdout
+        rows = [line.split(", ") for line in told.splitlines()]
+        return {int(row[0]): row[1] for row in rows if len(row) == 2 and row[0].isdecimal()}
+    return {}
+
+
+def _local_port(address: str) -> int | None:
+    parts = urlsplit(address)
+    return parts.port if parts.hostname in ("127.0.0.1", "localhost", "::1") else None
+
+
+def _process_tree(port: int) -> frozenset[int]:
+    """Returns the processes of the server that listens on a port of this machine."""
+    with suppress(psutil.Error, OSError):
+        sockets = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr]
+        found = [psutil.Process(one.pid) for one in sockets if one.pid and cast("Any", one.laddr).port == port]
+        return frozenset(one.pid for server in found for one in (server, *server.children(recursive=True)))
+    return frozenset()
+
+
+def _under_mps(pid: int) -> bool:
+    """Returns True if a process was started under a daemon."""
+    with suppress(OSError):
+        return f"\0{PIPE}=".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    return False

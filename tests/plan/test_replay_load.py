@@ -1,0 +1,109 @@
+"""Recorded chains as a load on a server."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import speculative
+from speculative.cli import run as command
+from speculative.pair import Pair
+from speculative.plan.recorded import read_chains
+from speculative.plan.replay_load import LoadTest, find_model
+from speculative.testing import ScriptedEngine
+from speculative.testing.fake_server import FakeServer, Fault
+
+TEXT = "One.\n\nTwo is longer.\n\nThree.\n\nFour.</think>\n\nThe answer is \\boxed{4}."
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "traces").mkdir()
+    for method in ("big_only", "step_verify"):
+        result = speculative.solve("How many?", method, pair=Pair(ScriptedEngine(TEXT), ScriptedEngine(TEXT)), seed=1)
+        result.trace.save(tmp_path / "traces" / f"{method}.jsonl")
+    return tmp_path
+
+
+def endless(seen: str, seed: int) -> str:
+    return "abc " * 4000
+
+
+async def test_every_recorded_call_is_made_with_its_tokens(folder: Path) -> None:
+    chains = read_chains(folder)
+    async with FakeServer(ScriptedEngine(endless)) as server:
+        assert await find_model(server.url) == "fake"
+        result = await LoadTest({"big": server.url}, {"big": "fake"}, {}).run(chains, 2)
+        asked = [body for path, _, body in server.requests if path == "/v1/completions"]
+    calls = [call for chain in chains for call in chain.calls]
+    assert result.calls == len(asked) == len(calls)
+    assert not result.errors
+    assert result.tokens == sum(call.tokens for call in calls)
+    assert sorted(body["max_tokens"] for body in asked) == sorted(call.tokens for call in calls)
+    assert sorted(len(body["prompt"].split()) for body in asked) == sorted(call.prompt for call in calls)
+    assert all(body["ignore_eos"] for body in asked)
+
+
+async def test_the_prompts_of_a_chain_share_their_beginning(folder: Path) -> None:
+    (chain,) = [chain for chain in read_chains(folder) if chain.method == "step_verify"]
+    async with FakeServer(ScriptedEngine(endless)) as server:
+        await LoadTest({"big": server.url}, {"big": "fake"}, {}, ignore_eos=False).run([chain], 1)
+        prompts = sorted((body["prompt"] for path, _, body in server.requests if path == "/v1/completions"), key=len)
+    assert all(longer.startswith(shorter) for shorter, longer in pairwise(prompts))
+
+
+async def test_roles_have_servers_of_their_own_and_keys(folder: Path) -> None:
+    chains = read_chains(folder)
+    async with FakeServer(ScriptedEngine(endless), key="sk-big") as big, FakeServer(ScriptedEngine(endless)) as small:
+        urls, models = {"big": big.url, "small": small.url}, {"big": "fake", "small": "fake"}
+        result = await LoadTest(urls, models, {"big": "sk-big"}).run(chains, 3)
+        assert not result.errors
+        assert big.requests
+        assert small.requests
+        refused = await LoadTest(urls, models, {}).run(chains, 2)
+    assert set(refused.errors) == {"HTTP 401"}
+
+
+async def test_failures_are_counted_and_end_nothing(folder: Path) -> None:
+    chains = read_chains(folder)
+    async with FakeServer(ScriptedEngine(endless)) as server:
+        server.faults.extend([Fault("status", status=500), Fault("close"), Fault("garbage")])
+        result = await LoadTest({"big": server.url}, {"big": "fake"}, {}).run(chains, 2)
+    assert sum(result.errors.values()) == 3
+    assert result.calls == sum(len(chain.calls) for chain in chains) - 3
+
+
+@pytest.mark.parametrize("flags", [["--url", "http://127.0.0.1:1/v1"], ["--url", "http://127.0.0.1:1/v1", "--chains", "0"]])
+def test_a_missing_server_or_a_bad_flag_is_one_line(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["replay-load", str(folder), *flags]) in (1, 2)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+
+
+def test_the_command_prints_what_it_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import asyncio
+    import threading
+
+    ready, stop, found = threading.Event(), threading.Event(), list[str]()
+
+    async def serve() -> None:
+        async with FakeServer(ScriptedEngine(endless)) as server:
+            found.append(server.url)
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(20)
+        assert command(["replay-load", str(folder), "--url", found[0], "--chains", "3", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["chains"] == 3
+        assert command(["replay-load", str(folder), "--url", found[0], "--chains", "1"]) == 0
+        assert "1 chains" in capsys.readouterr().out
+    finally:
+        stop.set()
+        thread.join()
