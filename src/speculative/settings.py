@@ -72,7 +72,7 @@ def _check_filed(options: EngineOptions) -> EngineOptions:
         raise ValueError("keep must be a flag, since the settings hold for every start; use `speculative up`")
     if options.dialect and is_path(options.dialect):
         raise ValueError(
-            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect, --small-dialect"
+            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect (or another role's)"
         )
     return options
 

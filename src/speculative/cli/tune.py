@@ -104,7 +104,7 @@ def tune(
     show_choice(choice, plan, saved, folder.path, json=json)
     if not choice.met and wanted and choice.best:
         label = choice.best.candidate.label
-        raise SpeculativeError(f"no setting keeps the bound {wanted.text!r} on the tuning problems; {label} comes closest")
+        raise SpeculativeError(f"no setting that was run keeps the bound {wanted.text!r} on the tuning problems; {label} comes closest")
     return 0
 
 

@@ -16,6 +16,7 @@ import msgspec
 from speculative.errors import TraceFormatError, UsageError
 from speculative.files import STDIN, decode, write_file
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
+from speculative.trace.notebook import chain_html
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
 
@@ -53,6 +54,11 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"Trace({len(self.events)} events)"
+
+    def _repr_html_(self) -> str:
+        """Shows the chain in a notebook."""
+        title = self.started.method if self.events and isinstance(self.events[0], Started) else "a trace without a beginning"
+        return chain_html(self.segments(), self.usage(), f"{title}, {self.seconds:.2f} s")
 
     def add(self, event: AnyEvent) -> int:
         """Appends an event and returns the number of tokens that it produced."""

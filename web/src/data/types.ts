@@ -282,6 +282,7 @@ export interface MethodList {
   prices: Record<string, TokenPriceCard>;
   library: string;
   loaded: boolean;
+  keyed: boolean;
 }
 
 export interface MethodSummary {

@@ -27,6 +27,11 @@ export const MOST = 4;
 /** Wrong input: the place of the field and what is wrong. */
 export type Mistakes = Map<string, string>;
 
+/** A mistake with the name of its field, which the service's own words hold already. */
+export function named(name: string, mistake: string): string {
+  return mistake.startsWith("must") ? `${name} ${mistake}` : mistake;
+}
+
 /** The body of a request for one contender. */
 export interface Ask {
   method: string;
