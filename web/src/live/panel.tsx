@@ -76,7 +76,7 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
       <p class="hint">
         {run.moving
           ? ""
-          : `calls: ${roles.map((role) => `${role} ${count(usage[role]!.requests)}, ${brief(usage[role]!.seconds)} s`).join(" · ")}`}
+          : `read: prompts of all calls, also what a cache held · calls: ${roles.map((role) => `${role} ${count(usage[role]!.requests)}, ${brief(usage[role]!.seconds)} s`).join(" · ")}`}
       </p>
     </div>
   );
