@@ -25,7 +25,7 @@ PROBLEM = (
     "At first Lena has 296 shells. Lena loses 17 shells. Then Leo takes 48 shells. She sells 67 of the shells. "
     "Then she gets 61 shells from Leo. Next she buys 5 boxes with 10 shells each. How many shells are there at the end?"
 )
-WATCHED = {"name": "likelihood_verify", "typed": {"threshold": "-0.05"}, "wrappers": []}
+WATCHED = {"name": "likelihood_verify", "typed": {}, "wrappers": []}
 OTHER = {"name": "big_only", "typed": {}, "wrappers": []}
 SEED = "4"
 EVERY_S, FRAMES = 0.4, 40

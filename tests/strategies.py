@@ -348,3 +348,29 @@ class Mortal(ScriptedEngine):
             await asyncio.sleep(0)
             raise self.error(GONE)
         await super()._pace(tokens, stats)
+
+
+SCRIPTS: tuple[Script, ...] = (
+    lambda seen, seed: "",
+    lambda seen, seed: "</think>",
+    lambda seen, seed: "<|im_end|>",
+    lambda seen, seed: "</think>so<think>no</think>yes",
+    lambda seen, seed: "never ends " * 60,
+    lambda seen, seed: "\n\n" * 90,
+    lambda seen, seed: f"Step {seed % 7}.\n\n" * 40,
+    lambda seen, seed: "😀é" * 90,
+)
+"""Models that end at once, never end, write nothing, or open the thinking again."""
+
+
+class Jittery(ScriptedEngine):
+    """Takes a random number of turns for everything."""
+
+    def __init__(self, *args: Any, chance: random.Random | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._chance = chance
+
+    async def _pace(self, tokens: int, stats: Any) -> None:
+        for _ in range(self._chance.choice((0, 0, 1, 7, 30)) if self._chance else 0):
+            await asyncio.sleep(0)
+        await super()._pace(tokens, stats)

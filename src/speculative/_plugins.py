@@ -1,4 +1,4 @@
-"""Loads classes of users from entry points or a Python file, and parses their spelling."""
+"""Loads classes of users from entry points or a file, and parses their specs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[ty
         yield loaded, origin
 
 
-def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
+def parse_spec(what: str, spec: str) -> tuple[str, dict[str, str]]:
     """Parses `name(field=value,…)` into the name and its fields.
 
     `what` names the kind of thing in an error. Raises `UsageError`.
@@ -88,18 +88,18 @@ def spelled(what: str, spec: str) -> tuple[str, dict[str, str]]:
     if bracket and not inside.endswith(")"):
         raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
     settings: dict[str, str] = {}
-    for part in split(inside.removesuffix(")"), ","):
+    for part in split_spec(inside.removesuffix(")"), ","):
         field, equals, value = part.partition("=")
         field = field.strip().replace("-", "_")
         if not equals:
-            raise UsageError(f"{what} {spec!r}: {part!r} is no field=value")
+            raise UsageError(f"{what} {spec!r}: each part must be field=value, got {part!r}")
         if field in settings:
             raise UsageError(f"{what} {spec!r} gives {field} twice")
         settings[field] = value.strip()
     return name.strip(), settings
 
 
-def split(text: str, at: str) -> list[str]:
+def split_spec(text: str, at: str) -> list[str]:
     """Splits a text at the separators outside brackets, and omits empty parts."""
     parts, depth = [""], 0
     for character in text:

@@ -178,11 +178,11 @@ class Problem(Struct, frozen=True):
         """Makes a problem of one user message."""
         return cls(messages=(Message("user", text),), **settings)
 
-    def with_instruction(self, text: str) -> Problem:
-        """Returns the problem with one more paragraph in the last message of the user."""
+    def with_instruction(self, text: str, joint: str = "\n\n") -> Problem:
+        """Returns the problem with one more paragraph, or line, in the last message of the user."""
         by_user = [place for place, message in enumerate(self.messages) if message.role == "user"] or [len(self.messages) - 1]
         last = self.messages[by_user[-1]]
-        changed = structs.replace(last, content=f"{last.content}\n\n{text}")
+        changed = structs.replace(last, content=f"{last.content}{joint}{text}")
         return structs.replace(self, messages=(*self.messages[: by_user[-1]], changed, *self.messages[by_user[-1] + 1 :]))
 
     @property

@@ -9,6 +9,7 @@ from msgspec import Struct, json, to_builtins
 from speculative.answers import extract_boxed
 from speculative.problem import FinishReason
 from speculative.trace.events import AnyEvent
+from speculative.trace.notebook import chain_html
 from speculative.trace.trace import VERSION, Trace
 from speculative.trace.usage import Usage
 
@@ -89,6 +90,11 @@ class Result(Struct, frozen=True):
             trace=trace,
             degraded=trace.degraded,
         )
+
+    def _repr_html_(self) -> str:
+        """Shows the chain in a notebook, in the colours of the viewer."""
+        answer = "no answer found" if self.answer is None else f"answer {self.answer}"
+        return chain_html(self.trace.segments(), self.usage, f"{self.method}: {answer}, {self.seconds:.2f} s")
 
     def saved(self) -> SavedResult:
         """Returns the result as plain values."""

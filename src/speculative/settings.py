@@ -21,7 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from speculative._plugins import is_path, split
+from speculative._plugins import is_path, split_spec
 from speculative.engines.options import BUNDLED, ROLES, EngineOptions, is_tower, tower_parts
 from speculative.errors import UsageError
 from speculative.files import read_text
@@ -49,11 +49,14 @@ NOT_FLAGS = frozenset(("big", "small", "judge", "servers", "api_key", "presets")
 
 def _split(value: Any) -> Any:
     """Splits a list at commas outside brackets, since the environment has no lists."""
-    return split(value, ",") if isinstance(value, str) else value
+    return split_spec(value, ",") if isinstance(value, str) else value
 
 
 def _check_engines(specs: list[str]) -> list[str]:
-    """Refuses a tower whose method is a path: a path is code, and another user may have written the settings."""
+    """Refuses a tower whose method is a path.
+
+    A path is code, and another user may have written the settings.
+    """
     for spec in specs:
         for name in tower_parts(spec).method.split("*") if is_tower(spec) else ():
             if is_path(name.partition("(")[0]):
@@ -69,7 +72,7 @@ def _check_filed(options: EngineOptions) -> EngineOptions:
         raise ValueError("keep must be a flag, since the settings hold for every start; use `speculative up`")
     if options.dialect and is_path(options.dialect):
         raise ValueError(
-            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect, --small-dialect"
+            f"a dialect in the settings must be a name, got {options.dialect!r}; give the file with --big-dialect (or another role's)"
         )
     return options
 

@@ -255,7 +255,7 @@ async def test_ask_and_warm_do_nothing_where_there_is_no_room() -> None:
     await chain.write("big")
     await chain.insert("b" * 100)
     replies = await chain.ask("big", "why?", n=2)
-    assert [(reply.no_room, reply.given) for reply in replies] == [(True, False)] * 2
+    assert [(reply.no_room, reply.has_text) for reply in replies] == [(True, False)] * 2
     await chain.prefill("big")
     assert len(chain.engines["big"].calls) == 1
     spent = chain_of("a" * 99, max_tokens=64, max_produced=8)

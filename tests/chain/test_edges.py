@@ -9,26 +9,15 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from strategies import babble, check_result
+from strategies import SCRIPTS, Jittery, babble, check_result
 
 from speculative import Pair, Problem, Result
 from speculative.methods.base import Method
 from speculative.methods.registry import build
 from speculative.runner import run
-from speculative.testing import Script, ScriptedEngine
+from speculative.testing import Script
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "methods"
-
-SCRIPTS: tuple[Script, ...] = (
-    lambda seen, seed: "",
-    lambda seen, seed: "</think>",
-    lambda seen, seed: "<|im_end|>",
-    lambda seen, seed: "</think>so<think>no</think>yes",
-    lambda seen, seed: "never ends " * 60,
-    lambda seen, seed: "\n\n" * 90,
-    lambda seen, seed: f"Step {seed % 7}.\n\n" * 40,
-    lambda seen, seed: "😀é" * 90,
-)
 
 METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     (str(EXAMPLES / "step_check.py"), {"floor": 4}),
@@ -40,19 +29,6 @@ METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("spec_rewrite", {"drafting_n": 2}),
     ("random_switch", {"unit": "step"}),
 )
-
-
-class Jittery(ScriptedEngine):
-    """Takes a random number of turns for everything."""
-
-    def __init__(self, *args: Any, chance: random.Random | None = None, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._chance = chance
-
-    async def _pace(self, tokens: int, stats: Any) -> None:
-        for _ in range(self._chance.choice((0, 0, 1, 7, 30)) if self._chance else 0):
-            await asyncio.sleep(0)
-        await super()._pace(tokens, stats)
 
 
 def edge(number: int) -> tuple[Problem, Method, tuple[Script, Script], tuple[int, int]]:

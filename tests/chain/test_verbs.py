@@ -15,7 +15,7 @@ from speculative.engines.local import BundledEngine
 from speculative.errors import ChainStateError
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
-from speculative.trace.events import Accepted, Asked, Judgement, Noted, Rejected, Rewarded, Scored
+from speculative.trace.events import Accepted, Asked, Instructed, Judgement, Noted, Rejected, Rewarded, Scored
 from speculative.trace.replay import ReplayEngine
 from speculative.trace.trace import Trace
 
@@ -210,7 +210,7 @@ async def test_choices_give_a_soft_judgement_in_one_token() -> None:
     chain = chain_of("abc", "7", top=lambda seen: {"7": log(0.6), "8": log(0.2), "x": log(0.1)})
     draft = await chain.draft("big", max_tokens=2)
     reply = await chain.ask("small", Question("judge"), after=draft, choices="0123456789")
-    assert (reply.text, reply.given, len(reply.ids)) == ("7", True, 1)
+    assert (reply.text, reply.has_text, len(reply.ids)) == ("7", True, 1)
     assert reply.choices["7"] == pytest.approx(log(0.6))
     assert reply.choices["0"] == MIN_LOGPROB
     assert reply.probabilities["7"] == pytest.approx(0.75)
@@ -263,7 +263,7 @@ async def test_a_question_about_a_draft_ends_with_it(decide: str) -> None:
     else:
         await chain.write("big", max_tokens=1)
     reply = await about
-    assert (reply.finish, reply.given) == (("cut", False) if decide != "write" else ("length", True))
+    assert (reply.finish, reply.has_text) == (("cut", False) if decide != "write" else ("length", True))
     assert (await other).text == "y" * 60
     assert chain.trace.usage()["small"].produced_tokens == chain.engines["small"].produced
     check_books(chain.trace, chain.engines)
@@ -340,11 +340,69 @@ async def test_a_child_can_have_an_instruction_of_its_own() -> None:
         raw.child(instruction="x")
 
 
+@pytest.mark.parametrize("widths", [(1, 1), (1, 2)])
+async def test_an_instruction_of_one_role_stands_in_its_prompt_alone(widths: tuple[int, int]) -> None:
+    chain = chain_of("a</think>42", "b\n\n", widths=widths)
+    await chain.instruct("small", "Mark hard steps.")
+    await chain.write("small", max_tokens=1)
+    await chain.write("big", max_tokens=1)
+    await chain.ask("small", "why?")
+    (small, question), ((_, big),) = [seen for _, seen in chain.engines["small"].calls], chain.engines["big"].calls
+    assert "What is 6*7?\nMark hard steps.\n" in small
+    assert "Mark hard steps." in question
+    assert "Mark" not in big
+    (event,) = [event for event in chain.trace if isinstance(event, Instructed)]
+    tokenizer = chain.engines["small"].tokenizer
+    assert (event.role, event.text) == ("small", "Mark hard steps.")
+    assert abs(event.tokens - len(tokenizer.encode("\nMark hard steps."))) <= 1
+
+
+async def test_children_have_the_instructions_of_their_parent() -> None:
+    chain = chain_of("a</think>42", "b</think>43")
+    await chain.instruct("small", "Mark.")
+    child = chain.child(instruction="Backwards.")
+    await child.write("small")
+    await chain.child().write("big")
+    assert "6*7?\n\nBackwards.\nMark.\n" in chain.engines["small"].calls[0][1]
+    assert "Mark." not in chain.engines["big"].calls[0][1]
+
+
+async def test_the_same_instruction_again_changes_nothing() -> None:
+    chain = chain_of("a</think>42", "b")
+    await chain.instruct("small", "Mark.")
+    await chain.write("small", max_tokens=1)
+    await chain.instruct("small", "Mark.")
+    assert [event.text for event in chain.trace if isinstance(event, Instructed)] == ["Mark."]
+    with pytest.raises(ChainStateError, match="it must come before any text"):
+        await chain.instruct("small", "Mark more.")
+
+
+async def test_an_instruction_comes_before_any_text_and_never_into_a_raw_prompt() -> None:
+    chain = chain_of("a\n\nb</think>42")
+    await chain.ask("big", "why?")
+    with pytest.raises(ChainStateError, match="instruct: it must come before any text"):
+        await chain.instruct("small", "x")
+    with pytest.raises(ChainStateError, match="instruct: a raw prompt must stay as it is"):
+        await Chain(Problem.of("6*7?", raw=True), scripted_pair("a")).instruct("big", "x")
+    with pytest.raises(ChainStateError, match="instruct: text must be given, got None"):
+        await chain_of("a").instruct("big", None)  # pyright: ignore
+    with pytest.raises(ChainStateError, match="no engine has the role 'huge'"):
+        await chain_of("a").instruct("huge", "x")  # pyright: ignore
+
+
+async def test_an_instructed_prompt_must_leave_room_to_write() -> None:
+    chain = chain_of("a", context=120)
+    await chain.instruct("small", "x" * 200)
+    draft = await chain.write("small")
+    assert (draft.text, chain.finish) == ("", "context")
+
+
 # ---- replay, and the bundled pair -----------------------------------------------------------------------------------
 
 
 async def everything(chain: Chain) -> None:
     """Uses the verbs together."""
+    await chain.instruct("small", "Think in short steps.")
     await chain.write("small", until=lambda text: text.count(" ") >= 4)
     chain.note("big", " (be brief) ")
     draft = await chain.draft("big", stop=[STEP, "="], max_tokens=30, logprobs=4)

@@ -67,7 +67,7 @@ def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
     ran = cli("tune", "random_switch", "--limit", 4, "--sweep", "big_share=0.5", "--target", "at most 1% big tokens", "--max-tokens", 600)
     assert ran.code == 1
     assert "big_share=0.5" in ran.out
-    assert "no setting keeps the bound 'at most 1% big tokens'" in ran.err.splitlines()[-1]
+    assert "no setting that was run keeps the bound 'at most 1% big tokens'" in ran.err.splitlines()[-1]
     assert "preset" not in ran.out
 
 
@@ -95,6 +95,17 @@ def test_serve_takes_a_preset(here, file, model):
         with pytest.raises(UsageError, match=told):
             _with_preset(Settings(method=wrong))
     assert _with_preset(Settings(method="big_only")).method == "big_only"
+
+
+def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here):
+    ran = cli("tune", "policy", "--limit", 8, "--target", "at most 90% big tokens", "--max-tokens", 600, "--out", "there", "--json")
+    assert ran.code == 0, ran.err
+    table = json.loads((here / "there" / "policy.fit").read_text())
+    assert table["by"] == "likelihood"
+    assert "tune" in table["made"]["command"]
+    assert tomllib.loads((here / "there" / "policy.toml").read_text())["params"]["fit"] == "@policy.fit"
+    params = json.loads(cli("ask", "--method", "@there/policy.toml", "--json").out)["params"]
+    assert json.loads(params["fit"]) == table
 
 
 def test_a_grid_takes_presets(cli, here):

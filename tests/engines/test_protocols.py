@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from speculative.engines.base import CACHE_SALT, Decoding
-from speculative.engines.http.protocols.base import BadResponseError, Piece, ServerRequest
+from speculative.engines.http.protocols.base import BadResponseError, NewTokens, ServerRequest
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
@@ -141,14 +141,14 @@ def test_llamas_own_end_of_a_text_is_not_of_the_text():
 @pytest.mark.parametrize(
     ("piece", "finish", "end", "ids"),
     [
-        (Piece(0, [A, END], (), "stop"), "end", END, [A]),
-        (Piece(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
-        (Piece(0, [A], (), "stop", 77), "end", 77, [A]),
-        (Piece(0, [A, TOKENIZER.special_token_id("<think>")], (), "stop"), "end", TOKENIZER.special_token_id("<think>"), [A]),
-        (Piece(0, [A], (), "stop"), "end", END, [A]),
-        (Piece(0, [A], (), "length"), "length", None, [A]),
-        (Piece(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
-        (Piece(0, [A, B, END, C], (-1.0, -2.0, -3.0, -4.0), "length"), "end", END, [A, B]),
+        (NewTokens(0, [A, END], (), "stop"), "end", END, [A]),
+        (NewTokens(0, [A, B], (), "stop", "b"), "stop", None, [A, B]),
+        (NewTokens(0, [A], (), "stop", 77), "end", 77, [A]),
+        (NewTokens(0, [A, TOKENIZER.special_token_id("<think>")], (), "stop"), "end", TOKENIZER.special_token_id("<think>"), [A]),
+        (NewTokens(0, [A], (), "stop"), "end", END, [A]),
+        (NewTokens(0, [A], (), "length"), "length", None, [A]),
+        (NewTokens(0, [A, B, C, A, B, C], (), None), "length", None, [A, B, C, A]),
+        (NewTokens(0, [A, B, END, C], (-1.0, -2.0, -3.0, -4.0), "length"), "end", END, [A, B]),
     ],
 )
 def test_where_a_text_ends(piece, finish, end, ids):
@@ -163,8 +163,8 @@ def test_a_stop_string_is_found_over_any_cut():
     for cut in range(6):
         writing = CompletionBuilder(Decoding(99, stop=("\n\n", "zz")), 99, TOKENIZER)
         ids = TOKENIZER.encode("a\nb\n\nc")
-        writing.add(Piece(0, ids[:cut]))
-        writing.add(Piece(0, ids[cut:]))
+        writing.add(NewTokens(0, ids[:cut]))
+        writing.add(NewTokens(0, ids[cut:]))
         assert TOKENIZER.to_bytes(writing.ids) == b"a\nb\n\n"
         assert writing.completion().finish == "stop"
 

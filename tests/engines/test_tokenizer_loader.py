@@ -12,7 +12,7 @@ from profiles import examples
 import speculative
 from speculative.engines.base import UnfinishedCharacter
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.http.protocols.base import Piece
+from speculative.engines.http.protocols.base import NewTokens
 from speculative.engines.http.response import CompletionBuilder
 from speculative.engines.tokenizers import loader
 from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
@@ -174,7 +174,7 @@ class Reciter:
             end = find_dialect(self.dialect).stop_tokens[0]
             last = self.tokenizer.special_token_id(end) if closing in prefix[at:] else closing  # the answer is empty
             ids = [*self.tokenizer.encode(rest), last][: decoding.max_tokens]
-            writing.add(Piece(0, ids, (), "stop"))
+            writing.add(NewTokens(0, ids, (), "stop"))
             found.append([writing.completion()] * decoding.n)
         return found
 

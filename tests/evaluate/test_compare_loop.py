@@ -4,7 +4,7 @@ import pytest
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
-from speculative._plugins import split
+from speculative._plugins import split_spec
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore, derive_seed
 from speculative.evaluate.tasks import task
@@ -108,7 +108,7 @@ def test_a_contender_is_a_method_in_its_wrappers():
 
 
 def test_commas_in_brackets_part_nothing():
-    assert split("a(b=1,c=(2,3)),d*e", ",") == ["a(b=1,c=(2,3))", "d*e"]
+    assert split_spec("a(b=1,c=(2,3)),d*e", ",") == ["a(b=1,c=(2,3))", "d*e"]
 
 
 async def test_a_method_under_two_labels_is_run_once():

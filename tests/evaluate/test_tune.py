@@ -326,6 +326,13 @@ def test_the_choice_is_held_against_the_target_and_reported_on_other_problems(tm
     assert again.held_out == choice.held_out
 
 
+def test_a_strict_bound_is_looked_for_among_settings_with_more_of_big(tmp_path: Path) -> None:
+    choice = chosen(tmp_path, "entropy_switch", 16, target="accuracy within 0 points of big_only")
+    shares = [one.candidate.percentiles["threshold"] for one in choice.candidates]
+    assert min(shares) < 15  # of the scores are below: big gets nine of ten steps
+    assert choice.best.figures.accuracy == max(one.figures.accuracy for one in choice.candidates)
+
+
 def test_a_target_out_of_reach_gives_no_held_out_figures(tmp_path: Path) -> None:
     choice = chosen(tmp_path, "random_switch", 4, target="at most 0% big tokens", sweeps={"big_share": ["0.5", "1"]})
     assert not choice.met

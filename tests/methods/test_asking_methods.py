@@ -36,6 +36,13 @@ def test_the_hint_stands_behind_the_problem_and_can_be_left_out(method: str, hin
         assert (f"Six?\n{hint}" in small.calls[0][1]) == told
 
 
+def test_the_hint_of_offload_is_for_small_alone() -> None:
+    big = ScriptedEngine("<bigmodel>b", name="big")
+    solve("Six?", "offload", pair=Pair(big, ScriptedEngine("a<bigmodel>b</bigmodel></think>42", name="small")), answer_instruction="")
+    assert big.calls
+    assert not any("Mark the hard steps" in seen for _, seen in big.calls)
+
+
 # ---- relay ----------------------------------------------------------------------------------------------------------
 
 

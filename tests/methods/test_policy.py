@@ -16,7 +16,7 @@ from speculative.methods.policy_fit import fit_table
 from speculative.methods.policy_process import ALWAYS, thresholds
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
 from speculative.methods.registry import build
-from speculative.methods.tunable import Scored, judged
+from speculative.methods.tunable import GradedTrace, judged
 from speculative.testing import ScriptedEngine
 
 TABLE = PolicyTable("likelihood", (-1.0,), ((5, 5), (5, 5), (5, 15)), ((0, 10), (2, 10), (5, 10)), ((0, 20), (20, 20), (10, 10)), 10.0)
@@ -49,7 +49,7 @@ def test_a_coin_explores_and_records_its_scores() -> None:
 
 
 def test_a_table_is_counted_from_chains() -> None:
-    runs = [Scored(decided("small 1", explore=1.0, seed=seed).trace, correct=bool(seed % 2)) for seed in range(20)]
+    runs = [GradedTrace(decided("small 1", explore=1.0, seed=seed).trace, correct=bool(seed % 2)) for seed in range(20)]
     found = fit_table(runs, "likelihood")
     assert found
     assert found == fit_table(runs, "likelihood") == read_table(found.to_json())

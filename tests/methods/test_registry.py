@@ -14,7 +14,7 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
-from speculative._plugins import spelled
+from speculative._plugins import parse_spec
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
@@ -197,7 +197,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         ("votes", "unknown wrapper 'votes'; did you mean 'vote'"),
         ("big_only", "unknown wrapper 'big_only'"),
         ("vote(ballots=3", "has an open bracket; write it as name"),
-        ("vote(3)", "wrapper 'vote\\(3\\)': '3' is no field=value"),
+        ("vote(3)", "wrapper 'vote\\(3\\)': each part must be field=value, got '3'"),
         ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
         ("vote(ballots=0)", "vote: ballots: '0' is not valid: input should be greater than or equal to 1"),
         ("vote(inner=big_only)", "inner is the method that it is put around"),
@@ -307,12 +307,12 @@ def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeyp
     [
         ("vote(", "has an open bracket"),
         ("vote(ballots=2,ballots=3)", "gives ballots twice"),
-        ("vote(ballots)", "'ballots' is no field=value"),
+        ("vote(ballots)", "each part must be field=value, got 'ballots'"),
     ],
 )
 def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        spelled("wrapper", spec)
+        parse_spec("wrapper", spec)
 
 
 class Counting(ScriptedEngine):

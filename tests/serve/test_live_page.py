@@ -118,7 +118,7 @@ async def test_a_finished_chain_is_shown_as_its_trace_tells(browser):
         tab = await opened(browser, served, link())
         await tab.ask()
         view = tab.page.locator(".run-view.done")
-        await view.wait_for()
+        await view.locator(".run").first.wait_for()
         (events,) = served.post(json={**tab.posted[0], "stream": False, "events": True}).json()["speculative"]["events"]
         told = "".join(event["proposal"]["text"] for event in events if event["event"] in ("wrote", "answered"))
         assert await written(view) == told
@@ -146,7 +146,9 @@ async def test_wrong_input_is_shown_at_its_field_and_nothing_is_sent(browser):
         field = tab.page.locator(".field.bad")
         assert "big_share must be at most 1, got 2" in await field.inner_text()
         assert await tab.page.evaluate("document.activeElement.id") == "0.params.big_share"
-        await field.locator("input").fill("0.5")
+        await tab.page.keyboard.press("Control+A")
+        await tab.page.keyboard.type("0.5")  # the fold stays open under the typing
+        assert await tab.page.locator(".field.bad").count() == 0
         await tab.ask()
         await tab.page.wait_for_selector(".run-view.done")
         assert [ask["params"] for ask in tab.posted] == [{"big_share": 0.5}]
@@ -200,7 +202,7 @@ async def test_a_dropped_trace_opens_and_its_threshold_can_be_moved(browser):
         tab = await opened(browser, served)
         await tab.page.evaluate(DROP, ["chain.jsonl", trace.dump().decode()])
         view = tab.page.locator(".run-view")
-        await view.wait_for()
+        await view.locator(".run").first.wait_for()
         text = await written(view)
         assert text == "".join(segment.text for segment in trace.segments())
         await view.locator(".threshold summary").click()
@@ -224,17 +226,26 @@ async def test_a_file_that_is_not_a_trace_is_refused_in_words(browser):
         tab.check()
 
 
-async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser):
-    with serving() as served:
-        tab = await opened(browser, served, link())
+SHOWN = "all => all.map(one => one.textContent)"
+
+
+@pytest.mark.parametrize("method", ["spec_rewrite", "logprob_subselect", "random_switch"])
+async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser, method):
+    """What was built while the chain came is what a trace builds at once."""
+    with serving(pair(delay=0.005)) as served:
+        tab = await opened(browser, served, link("2 + 2?", (method, {})))
         await tab.ask()
         await tab.page.wait_for_selector(".run-view.done")
+        folds = await tab.page.locator(".drafts summary").evaluate_all(SHOWN)
+        assert bool(folds) == (method != "random_switch")
         before = await written(tab.page)
         await tab.page.locator(".history").wait_for()
         await tab.page.reload()
         await tab.page.locator(".history summary").click()
         await tab.page.locator(".entry").click()
+        await tab.page.locator(".run-view .run").first.wait_for()
         assert await written(tab.page) == before
+        assert await tab.page.locator(".drafts summary").evaluate_all(SHOWN) == folds
         assert len(tab.posted) == 1
         await tab.page.get_by_role("button", name="Forget all").click()
         assert await tab.page.locator(".history").count() == 0
@@ -270,6 +281,22 @@ async def test_text_of_models_and_names_stays_text(browser):
         shown = await written(view)
         assert "<script>alert(1)</script>" in shown
         assert await tab.page.locator(".text img, .text script, .text a, .text iframe").count() == 0
+        assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.check()
+
+
+async def test_a_line_of_ten_million_letters_is_shown_as_text(browser):
+    async with Pair(ScriptedEngine("One.</think>\n\nSo.", name="B"), ScriptedEngine("One.</think>\n\nSo.", name="S")) as engines:
+        trace = (await asolve(Problem.of("How?"), "big_only", pair=engines)).trace
+    text = trace.dump().decode().replace("One.", "<i>" + "x" * 10_000_000)
+    with serving() as served:
+        tab = await opened(browser, served)
+        await tab.page.evaluate(DROP, ["chain.jsonl", text])
+        view = tab.page.locator(".run-view")
+        await view.locator(".run").first.wait_for()
+        shown = await written(view)
+        assert len(shown) == len("<i>" + "\n\nSo.") + 10_000_000
+        assert shown.startswith("<i>xxx")
         assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.check()
 
@@ -331,8 +358,7 @@ async def test_copied_code_works_as_pasted(browser):
         await tab.page.wait_for_selector(".run-view.done")
         for title, command in (("Python", [sys.executable, "-c"]), ("curl", ["bash", "-c"])):
             await tab.page.locator(".copy").get_by_role("button", name=title, exact=True).click()
-            await expect(tab.page.locator(".copied .hint")).to_be_visible()
-            code = await tab.page.locator(".copied pre").inner_text()
+            code = await tab.page.locator(f'.copied pre[data-kind="{title}"]').inner_text()
             done = await asyncio.to_thread(subprocess.run, [*command, code], capture_output=True, text=True, timeout=60)
             assert "boxed{4}" in done.stdout, done.stderr
         await tab.page.locator(".copy").get_by_role("button", name="command line").click()
@@ -341,3 +367,42 @@ async def test_copied_code_works_as_pasted(browser):
         command = ["bash", "-c", line.replace("speculative ask", "printf '%s\\0'", 1)]
         words = (await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)).stdout
         assert words.split("\0")[:-1] == ['It\'s "2 + 2"?\nOr 3?', "--method", "random_switch", "--big-share", "0.5", "--seed", "1"]
+
+
+async def test_a_chain_under_way_ends_when_an_older_one_is_opened(browser):
+    with serving(pair(LONG * 50, delay=0.02)) as served:
+        tab = await opened(browser, served, link())
+        for _ in range(2):
+            await tab.ask()
+            await tab.page.locator(".run-view.running .run").first.wait_for()
+            if await tab.page.locator(".entry").count():
+                break
+            await tab.page.keyboard.press("Escape")
+            await tab.page.locator(".history summary").click()
+        await tab.page.locator(".entry").first.click()
+        served.wait(lambda: served.running == 0)
+        await expect(tab.page.get_by_role("button", name="Start")).to_be_enabled()
+        tab.check()
+
+
+async def test_text_that_was_seen_stays_after_a_cancel(browser):
+    with serving(pair(LONG * 50, delay=0.02)) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
+        await tab.ask()
+        await tab.page.locator(".run-view.running .run").first.wait_for()
+        await tab.page.keyboard.press("Escape")
+        await expect(tab.page.locator(".run-view .state")).to_have_text("cancelled")
+        await tab.page.locator(".note", has_text="cut off here").wait_for()
+        assert "Step" in await written(tab.page)
+
+
+async def test_a_damaged_trace_leaves_the_page_as_it_was(browser):
+    trace = await judged_trace()
+    with serving() as served:
+        tab = await opened(browser, served)
+        damaged = trace.dump().decode().replace('"finish_reason":"stop","seconds":', '"finish_reason":"stop","seconds":"soon","x":')
+        await tab.page.evaluate(DROP, ["bad.jsonl", damaged])
+        await expect(tab.page.locator(".results .mistake")).to_contain_text("seconds is missing or has another type")
+        await tab.page.evaluate(DROP, ["good.jsonl", trace.dump().decode()])
+        await tab.page.locator(".run-view .run").first.wait_for()
+        tab.check()

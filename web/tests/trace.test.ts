@@ -40,7 +40,7 @@ const STARTED = {
   problem: { messages: [{ role: "user", content: "?" }], seed: 1 },
   method: "m",
   params: {},
-  engines: { big: {}, small: {} },
+  engines: { big: { name: "b" }, small: { name: "s" } },
   library: "x",
 } as unknown as AnyEvent;
 
@@ -123,8 +123,28 @@ describe("a trace file", () => {
   });
 
   it("has old names in version 1", () => {
-    const old = '{"speculative_trace":1}\n{"event":"started","at":0}\n{"event":"warmed","at":1}\n';
+    const warmed = { event: "warmed", at: 1, call: call("small", 1) };
+    const old = [{ speculative_trace: 1 }, STARTED, warmed].map((line) => JSON.stringify(line)).join("\n");
     expect(readTrace(old)[1]!.event).toBe("prefilled");
+  });
+
+  it("is read up to a last line that is cut off", () => {
+    expect(readTrace(`${writeTrace(EVENTS)}{"event":"wro`)).toEqual(EVENTS);
+  });
+
+  it("is refused where an event has another form", () => {
+    const damaged = (change: (events: AnyEvent[]) => unknown) => {
+      const events = structuredClone(EVENTS);
+      change(events);
+      return () => readTrace(writeTrace(events));
+    };
+    expect(
+      damaged((events) => events.push({ event: "ended", at: 4, finish_reason: "stop", seconds: "soon" as unknown as number })),
+    ).toThrow("event 7 of the trace is damaged: seconds is missing or has another type");
+    expect(damaged((events) => Object.assign(events[1]!, { proposal: { ...proposal(0, "", 1), text: 3 } }))).toThrow("proposal is missing");
+    expect(damaged((events) => events.splice(2, 1))).toThrow("refers to draft 1, which is missing");
+    expect(damaged((events) => events.push(...structuredClone(EVENTS)))).toThrow("begins a second time");
+    expect(damaged((events) => Object.assign(events[1]!, { event: "hmm" }))).toThrow("hmm is not a kind of event");
   });
 
   it("is refused in words where it is none", () => {

@@ -1,4 +1,7 @@
-"""Tasks that a method's author starts: none ends the program, and none fails in silence."""
+"""Tasks that a method's author starts.
+
+None of them ends the program, and none fails in silence.
+"""
 
 from __future__ import annotations
 

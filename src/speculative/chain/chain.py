@@ -360,10 +360,7 @@ class Chain:
 
     @verb
     async def prefill(self, role: Role) -> None:
-        """Lets an idle model compute the text that it has not seen.
-
-        The model writes one token, which is thrown away. Without room for it the verb does nothing.
-        """
+        """Lets an idle model compute what it has not seen. It writes a token, which is thrown away."""
         self.parts.contexts.of(role)
         await self.parts.failover.run(role, partial(self.proposer.prefill, role, self.parts.drafts.end.new_child(f"prefill {role}")))
         self.parts.ending.check_budget()
@@ -406,10 +403,7 @@ class Chain:
     def reject(self, draft: Draft | Sequence[Draft], reason: str = "", *, judgement: Judgement | None = None) -> None:
         """Rejects drafts and the drafts that follow them. Work on them is cancelled.
 
-        Args:
-            draft: One draft, or several.
-            reason: The reason, for the trace.
-            judgement: The score behind the reason, for the trace.
+        The reason, and the score behind it, are for the trace.
         """
         self.called.check_awaited()
         check_type("reject", Judgement, "a judgement", judgement=judgement)
@@ -446,12 +440,26 @@ class Chain:
     def note(self, role: Role, text: str) -> None:
         """Adds a hint or advice to the prompt of one role, at the chain's end.
 
-        The note does not become text of the chain. It counts as prompt tokens of that role's calls. A rewind to before it takes it back.
+        The note does not become text of the chain. A rewind to before it takes it back.
         """
         self.called.check_awaited()
         check_type("note", str, "a text", text=text)
         tokens = len(self.parts.contexts.of(role).tokenizer.encode(text))
         self.record(events.Noted(role=role, text=text, tokens=tokens))
+
+    @verb
+    async def instruct(self, role: Role, text: str) -> None:
+        """Adds an instruction to the problem for one role alone, before anything is written.
+
+        It is a line behind the user's last message. Children have it too. The same one again changes nothing.
+        """
+        check_type("instruct", str, "a text", needed=True, text=text)
+        self.parts.contexts.of(role)
+        if self.parts.contexts.instructions.get(role) == text:
+            return
+        if self.problem.raw or self.parts.drafts.has_grown:
+            raise ChainStateError(f"instruct: {'a raw prompt must stay as it is' if self.problem.raw else 'it must come before any text'}")
+        self.record(events.Instructed(role=role, text=text, tokens=await self.parts.contexts.instruct(role, text)))
 
     def checkpoint(self) -> Checkpoint:
         """Returns the chain's end, to `rewind` to."""
@@ -487,9 +495,7 @@ class Chain:
         self.watchers.add(watcher)
 
     def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "", logprobs: bool = False) -> Chain:
-        """Returns an empty chain on the same problem.
-
-        Its events are nested in this one's, and its cost counts here too.
+        """Returns an empty chain on the same problem. Its events and its cost are part of this one's.
 
         Args:
             seed: The seed of its tokens; None for one of its place.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain as flatten
 
-from speculative.chain.context import Prompts, View
+from speculative.chain.context import Prompts, View, tokenize_prompt
 from speculative.chain.drafts import Draft
 from speculative.chain.tokenizing import SHORT_TEXT, tokenize_off_loop
 from speculative.engines.base import Engine, Ids
@@ -16,15 +16,26 @@ from speculative.prompts import Part, Question
 from speculative.trace.events import Phase
 from speculative.trace.state import Ledger
 
+LINE = "\n"
+"""The joint between a problem and the instruction of one role, which small models were trained with."""
+
 
 class RoleContexts:
     """Builds each role's context when it is first used.
 
-    `prompts` is shared by all chains on one problem.
+    `prompts` is shared by all chains on one problem. `instructions` are those of single roles, which a child has from its parent.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], problem: Problem, ledger: Ledger, prompts: Prompts) -> None:
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        problem: Problem,
+        ledger: Ledger,
+        prompts: Prompts,
+        instructions: Mapping[str, str] | None = None,
+    ) -> None:
         self.engines, self.problem, self.ledger, self.prompts = engines, problem, ledger, prompts
+        self.instructions = dict(instructions or {})
         self._contexts: dict[str, View] = {}
         self._questions: dict[str, tuple[Sequence[Part], list[int]]] = {}
 
@@ -38,8 +49,25 @@ class RoleContexts:
                 raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
             fingerprint = self.engines[role].tokenizer.fingerprint
             same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)
-            self._contexts[role] = View(role, self.engines[role], self.problem, same, self.prompts)
+            problem, prompts = self.problem, self.prompts
+            if role in self.instructions:
+                problem, prompts = problem.with_instruction(self.instructions[role], LINE), Prompts()
+            self._contexts[role] = View(role, self.engines[role], problem, same, prompts)
         return self._contexts[role]
+
+    async def instruct(self, role: str, text: str) -> int:
+        """Adds an instruction to the problem for one role. Returns the tokens that its prompt grew by.
+
+        A long problem is tokenized beside the event loop.
+        """
+        before, engine = self.prefix(role), self.engines[role]
+        problem = self.problem.with_instruction(text, LINE)
+        kind = (engine.dialect, engine.tokenizer.fingerprint)
+        size = sum(len(message.content) for message in problem.messages)
+        prompts = {kind: await tokenize_off_loop(size, partial(tokenize_prompt, engine, problem))}
+        self.instructions[role] = text
+        self._contexts[role] = View(role, engine, problem, self._contexts[role].same, prompts)
+        return len(self.prefix(role)) - len(before)
 
     def prefix(self, role: str, after: Draft | None = None) -> list[int]:
         """Returns a role's ids of the prompt, the chain, and the drafts down to `after`."""

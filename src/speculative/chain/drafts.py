@@ -179,9 +179,14 @@ class DraftTree:
     """The open drafts of one chain. `end` is the node of the chain's end."""
 
     def __init__(self, seed: int) -> None:
-        self.end = TreeNode(seed)
+        self.end = self._root = TreeNode(seed)
         self.open: dict[int, Draft] = {}
         self._numbers = 0
+
+    @property
+    def has_grown(self) -> bool:
+        """True if any text was written, drafted or inserted, or a question asked."""
+        return bool(self._numbers or self.end.children or self.end is not self._root)
 
     def new_numbers(self, n: int) -> int:
         """Reserves `n` numbers for drafts, and returns the first.

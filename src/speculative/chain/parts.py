@@ -54,9 +54,9 @@ class ChainParts:
         self.ending = Ending(problem, self.budget, self.recorder)
         key = blake2b(f"{problem.seed}{problem.messages}{path}".encode(), digest_size=8).hexdigest()
         self.calls = EngineCalls(key, self.record, parent.calls.memory if parent else PrefixMemory(), started_at)
-        self.contexts = RoleContexts(
-            engines, problem, trace.ledger, parent.contexts.prompts if parent and parent.problem is problem else prompts or {}
-        )
+        if parent and parent.problem is problem:
+            prompts = parent.contexts.prompts
+        self.contexts = RoleContexts(engines, problem, trace.ledger, prompts or {}, parent.contexts.instructions if parent else None)
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)

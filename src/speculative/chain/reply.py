@@ -33,7 +33,7 @@ class Reply(Struct, frozen=True, gc=False):
         return self.finish == "no room"
 
     @property
-    def given(self) -> bool:
+    def has_text(self) -> bool:
         """True if the model replied: there was room, and nothing cut the question off."""
         return self.finish not in ("no room", "cut")
 

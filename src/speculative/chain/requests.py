@@ -50,7 +50,7 @@ class Requests:
         self.on_ids: Callable[[str, Ids], None] | None = None
         """Gets the role and all tokens so far of each `write` that is under way."""
         self.logprobs = False
-        """Whether every text of the chain comes with the log-probabilities of its tokens."""
+        """True if every text of the chain comes with the log-probabilities of its tokens."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 

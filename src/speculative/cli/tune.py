@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from speculative._plugins import is_path, spelled
+from speculative._plugins import is_path, parse_spec
 from speculative.cli._errors import warn
 from speculative.cli._evaluation import OUTPUT
 from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PRICES, DEFAULT_PROBLEM, EngineFlags, PriceFlags, ProblemFlags, parse_count
@@ -104,7 +104,7 @@ def tune(
     show_choice(choice, plan, saved, folder.path, json=json)
     if not choice.met and wanted and choice.best:
         label = choice.best.candidate.label
-        raise SpeculativeError(f"no setting keeps the bound {wanted.text!r} on the tuning problems; {label} comes closest")
+        raise SpeculativeError(f"no setting that was run keeps the bound {wanted.text!r} on the tuning problems; {label} comes closest")
     return 0
 
 
@@ -119,7 +119,7 @@ def _read_method(spec: str) -> tuple[str, dict[str, Any]]:
         preset = read_preset(spec)
         name, params, method = preset.method, preset.params, build(spec)
     else:
-        name, params = spelled("method", spec)
+        name, params = parse_spec("method", spec)
         method = build(name, {**find(name).probe, **params})
     if isinstance(method, Wrapper):
         raise UsageError(WRAPPED.format(spec))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from shlex import quote
 
 from speculative.cli._errors import note
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
@@ -49,7 +50,7 @@ def _start_and_hold(launches: dict[str, LaunchConfig], others: dict[str, tuple[s
             for running, launch in zip(begun, launches.values(), strict=True):
                 wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
-        flags = [f"--{role} {spec}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
+        flags = [f"--{role} {quote(spec)}" for role, specs in sorted(pair.items()) for spec in specs if spec != BUNDLED.get(role)]
         with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
             sys.stdout.write(f"speculative ask {' '.join(flags)}\n")
             sys.stdout.flush()

@@ -28,7 +28,7 @@ Top = tuple[tuple[int, float], ...]
 """The most likely ids at one place with their log-probabilities (nats), the likeliest first."""
 
 HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
-"""Whether the work would go on without the engine that is called (`Problem.degrade`): then nobody waits long for a server in doubt."""
+"""True if the work would go on without the engine that is called (`Problem.degrade`); no long wait for a doubted server then."""
 
 
 CACHE_SALT: ContextVar[str] = ContextVar("cache_salt", default="")

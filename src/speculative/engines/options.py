@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from speculative._plugins import split
+from speculative._plugins import split_spec
 from speculative.errors import UsageError, usage_error_from
 from speculative.problem import Role
 from speculative.redaction import read_secret, redact
@@ -154,19 +154,21 @@ class TowerParts(Struct, frozen=True):
 
 
 def tower_parts(spec: str) -> TowerParts:
-    """Splits the spec of a tower, such as `random_switch(bundled:small,bundled:big,big_share=0.3)`.
+    """Splits the spec of a tower.
+
+    An example is `random_switch(bundled:small,bundled:big,big_share=0.3)`.
 
     The small model's engine comes first. `small=`, `big=` and `judge=` name a role. Spaces separate the replicas of an engine.
 
     Raises:
         UsageError: An engine is missing, or the spec is not one of a tower.
     """
-    *wrappers, inner = split(spec.strip(), "*")
+    *wrappers, inner = split_spec(spec.strip(), "*")
     name, bracket, inside = inner.partition("(")
     if not bracket or not inside.endswith(")"):
         raise UsageError(f"tower {spec!r} must end with its bracket; write it as METHOD(SMALL,BIG,field=value,…)")
     engines, fields = dict[str, Spec](), dict[str, str]()
-    for part in split(inside[:-1], ","):
+    for part in split_spec(inside[:-1], ","):
         field, equals, value = part.partition("=")
         named = bool(equals) and FIELD.fullmatch(field.strip()) is not None
         role = field.strip() if named else next((role for role in ("small", "big") if role not in engines), "")
@@ -189,7 +191,7 @@ def _replicas(text: str) -> Spec:
 
 
 def single_models(specs: Mapping[str, Spec]) -> dict[str, str]:
-    """Returns the spec of every single model by role, those inside a tower as `small/big`."""
+    """Returns the spec of every single model by role, in a tower as `small/big`."""
     found: dict[str, str] = {}
     for role, spec in specs.items():
         name = spec if isinstance(spec, str) else " ".join(spec)

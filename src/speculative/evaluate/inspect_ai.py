@@ -36,7 +36,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, ScoreReducer, T
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from speculative._plugins import split
+from speculative._plugins import split_spec
 from speculative.engines.options import BUNDLED, EngineOptions
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
@@ -183,8 +183,11 @@ def _open_pair(given: dict[str, Any]) -> Pair:
 
 
 def _spec(given: str | list[str]) -> str | list[str]:
-    """Returns the spec of an engine. The `-M` arguments are lists where they have commas, also inside brackets."""
-    specs = [given] if isinstance(given, str) else split(",".join(given), ",")
+    """Returns the spec of an engine.
+
+    The `-M` arguments are lists where they have commas, also inside brackets.
+    """
+    specs = [given] if isinstance(given, str) else split_spec(",".join(given), ",")
     return specs[0] if len(specs) == 1 else specs
 
 

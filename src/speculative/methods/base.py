@@ -14,7 +14,7 @@ from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
 from speculative.methods.definition import check_definition, check_field_names
 from speculative.methods.families import Family
-from speculative.methods.tunable import Scored, Tunable
+from speculative.methods.tunable import GradedTrace, Tunable
 from speculative.problem import Problem
 
 
@@ -34,11 +34,11 @@ class Method(BaseModel):
     asks_only: ClassVar[frozenset[str]] = frozenset()
     """Roles that it only puts questions to, so that a chat endpoint can fill them; not the one that writes the answer."""
     append_only: ClassVar[bool] = True
-    """Whether committed text is final: a service may send it on at once."""
+    """True if committed text is final: a service may send it on at once."""
     parallel: ClassVar[bool] = False
-    """Whether it has several calls under way at once."""
+    """True if it has several calls under way at once."""
     training: ClassVar[bool] = False
-    """Whether it needs models trained for it."""
+    """True if it needs models that were trained for it."""
     aliases: ClassVar[tuple[str, ...]] = ()
     from_files: ClassVar[frozenset[str]] = frozenset()
     """Fields whose value may be the content of a file, written `@FILE`."""
@@ -56,7 +56,7 @@ class Method(BaseModel):
 
     @property
     def chains_at_once(self) -> int:
-        """How many chains one problem becomes."""
+        """The number of chains that one problem becomes."""
         return 1
 
     def needs_of(self) -> dict[str, set[str]]:
@@ -70,7 +70,7 @@ class Method(BaseModel):
         """
         return ()
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Computes parameters from graded chains.
 
         The chains are those of the method with the parameters of `probe`.

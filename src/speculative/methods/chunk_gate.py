@@ -11,7 +11,7 @@ from speculative.chain.chain import Chain
 from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.methods.words import split_words
 from speculative.trace.events import Judgement
 from speculative.trace.trace import Trace
@@ -55,7 +55,7 @@ class ChunkGate(Method):
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("chunk", values=(16, 64, 256), shapes=True), Tunable("percentile", "at_least", self._shares))
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Returns perplexities of small's chunks, evenly spaced by rank."""
         found = sorted(perplexity for run in runs for perplexity in judged(run.trace))
         few = found if len(found) <= CALIBRATION else [found[(len(found) - 1) * place // (CALIBRATION - 1)] for place in range(CALIBRATION)]

@@ -15,7 +15,7 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.mixture import fit_mixture
 from speculative.methods.step_loop import is_bare
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.trace.events import Judgement
 
 MATHS = re.compile(rb"[0-9+\-*/=<>^%\\{}$]")
@@ -53,7 +53,7 @@ class ConfidenceRoute(Method):
         shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
         return (Tunable("threshold", "above", lambda trace: map(self.posterior, judged(trace)), shares=shares),)
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Returns the two distributions of the confidence of small's steps."""
         found = fit_mixture([confidence for run in runs for confidence in judged(run.trace)])
         return {} if found is None else found.rounded()

@@ -35,7 +35,7 @@ class EarlyExit(Wrapper):
                 return
             asked_at[watched] = steps
             reply = await watched.ask(self.answer_by, Question("answer"), max_tokens=self.probe_tokens, temperature=0)
-            if not reply.given:
+            if not reply.has_text:
                 return
             # the box's opening is the question's; one that is still open says nothing
             answers.append(normalize_answer(extract_boxed(f"\\boxed{{{reply}") or ""))

@@ -51,12 +51,12 @@ def method_error(method: Method, raised: BaseException, trace: Trace | None = No
     """Describes the failure of a method for its user, with the author's file and line."""
     leaf, homes = _leaf(raised), _homes(method)
     file, line = getattr(leaf, "where", None) or line_of(leaf, homes) or line_of(raised, homes) or _definition(method, verb)
-    error = MethodError(f"the method {name_of(method)} failed: {_told(leaf)} ({file}, line {line})")
+    error = MethodError(f"the method {name_of(method)} failed: {_one_line(leaf)} ({file}, line {line})")
     error.trace = trace
     return error
 
 
-def _told(leaf: BaseException) -> str:
+def _one_line(leaf: BaseException) -> str:
     """Returns an error as one line."""
     if isinstance(leaf, ValidationError):
         first = leaf.errors(include_url=False)[0]

@@ -14,7 +14,7 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 
 FINISH_TOKENS = 4096
-"""What the small model may write after the search, as in the system that the method comes from."""
+"""The tokens that the small model may write after the search, as in the system that the method comes from."""
 
 
 class LogprobSubselect(Method):

@@ -6,10 +6,8 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
-from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
 from speculative.methods.families import Family
-from speculative.problem import Problem
 
 
 class Offload(Method):
@@ -35,16 +33,15 @@ class Offload(Method):
     probe_tokens: int = Field(8, ge=1, description="tokens in which small may close the part")
     open_tag: str = Field("<bigmodel>", min_length=1, description="text that opens a marked part")
     close_tag: str = Field("</bigmodel>", min_length=1, description="text that closes it")
-    hint: str = Field("Mark the hard steps.", description="line behind the problem that makes small mark")
-
-    def prepare(self, problem: Problem) -> Problem:
-        return with_hint(problem, self.hint)
+    hint: str = Field("Mark the hard steps.", description="line behind the problem, for small alone, that makes it mark")
 
     @property
     def switch_unit(self) -> int:
         return self.chunk
 
     async def think(self, chain: Chain) -> None:
+        if self.hint and not chain.problem.raw:
+            await chain.instruct("small", self.hint)
         while chain.thinking:
             written = await chain.write("small", stop=self.open_tag)
             if chain.thinking and written.finish == "stop":

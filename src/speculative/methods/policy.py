@@ -15,7 +15,7 @@ from speculative.methods.policy_fit import fit_table
 from speculative.methods.policy_process import ALWAYS, History
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
 from speculative.methods.step_loop import verify_steps
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.trace.events import Judgement
 
 By = Literal["likelihood", "question", "reward"]
@@ -73,7 +73,7 @@ class Policy(Method):
             history.add(score, kept=kept[-1])
         return kept
 
-    def fitted(self, runs: Sequence[Scored]) -> dict[str, Any]:
+    def fitted(self, runs: Sequence[GradedTrace]) -> dict[str, Any]:
         """Returns the table of counts."""
         found = fit_table(runs, self.by)
         return {} if found is None else {"fit": found.to_json()}

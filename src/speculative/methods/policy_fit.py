@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from speculative.methods.policy_table import PolicyTable
-from speculative.methods.tunable import Scored, judgements
+from speculative.methods.tunable import GradedTrace, judgements
 from speculative.trace.events import Rejected, Wrote
 from speculative.trace.trace import Trace
 
@@ -19,7 +19,7 @@ STAGES = 16
 """Numbers of a step that are told apart; later steps count as the last one."""
 
 
-def fit_table(runs: Sequence[Scored], by: str) -> PolicyTable | None:
+def fit_table(runs: Sequence[GradedTrace], by: str) -> PolicyTable | None:
     """Counts the decisions of chains; None without a score or a step of big."""
     scores = [judgement.score for run in runs for judgement in judgements(run.trace)]
     tokens = [_tokens_of(event) for run in runs for event in run.trace.walk() if isinstance(event, Wrote) and event.call.role == "big"]

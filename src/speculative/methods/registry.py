@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from speculative._plugins import classes_in, installed_classes, is_path, load_class, spelled
+from speculative._plugins import classes_in, installed_classes, is_path, load_class, parse_spec
 from speculative.errors import UnknownNameError, UsageError
 from speculative.files import read_text
 from speculative.methods.base import Method, Wrapper, name_of, params_of
@@ -81,15 +81,15 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
         method = name
     elif paths and is_file(name):
         preset, folder = read_preset(name), folder_of(name)
-        method = build(_made(find(preset.method, paths=False), {**preset.params, **(params or {})}, folder), wrappers=preset.wrappers)
+        method = build(_construct(find(preset.method, paths=False), {**preset.params, **(params or {})}, folder), wrappers=preset.wrappers)
     else:
-        method = _made(find(name, paths=paths), params or {}, folder)
+        method = _construct(find(name, paths=paths), params or {}, folder)
     for spec in wrappers:
-        label, settings = spelled("wrapper", spec)
+        label, settings = parse_spec("wrapper", spec)
         kind = find(label, paths=paths, wrapper=True)
         if "inner" in settings:
             raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
-        method = _made(kind, {"answer_by": method.answer_by, **settings, "inner": method})
+        method = _construct(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
 
 
@@ -103,9 +103,9 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     around = {part: params.get(part) for part in parts[:-1]}
     own = {field: value for field, value in params.items() if field not in around}
     try:
-        method = _made(find(parts[-1], paths=False), own)
+        method = _construct(find(parts[-1], paths=False), own)
         for label in reversed(parts[:-1]):
-            method = _made(find(label, paths=False, wrapper=True), {**(around[label] or {}), "inner": method})
+            method = _construct(find(label, paths=False, wrapper=True), {**(around[label] or {}), "inner": method})
     except UsageError:
         return "*".join(parts), dict(params)
     now = params_of(method)
@@ -114,12 +114,18 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 
 
 def fill_from_files(name: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns the parameters of a registered method, with the content of the files that they name. Raises `UsageError`."""
+    """Returns the parameters of a registered method, filled from files.
+
+    Raises `UsageError`.
+    """
     return _filled(find(name, paths=False), params, folder)
 
 
 def _filled(kind: type[Method], params: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Reads the files that parameters name as `@FILE`. Without a folder they must not name one."""
+    """Reads the files that parameters name as `@FILE`.
+
+    Without a folder they must not name one.
+    """
     values = dict(params)
     for field, value in params.items():
         if field in kind.from_files and isinstance(value, str) and value.startswith(MARK):
@@ -130,7 +136,7 @@ def _filled(kind: type[Method], params: Mapping[str, Any], folder: Path | None) 
     return values
 
 
-def _made(kind: type[Method], params: Mapping[str, Any], folder: Path | None = None) -> Method:
+def _construct(kind: type[Method], params: Mapping[str, Any], folder: Path | None = None) -> Method:
     known = [field for field in kind.model_fields if field != "inner"]
     for field in params:
         if field not in kind.model_fields:
@@ -139,10 +145,10 @@ def _made(kind: type[Method], params: Mapping[str, Any], folder: Path | None = N
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError("; ".join(_told(kind, detail) for detail in error.errors())) from None
+        raise UsageError("; ".join(_explain(kind, detail) for detail in error.errors())) from None
 
 
-def _told(kind: type[Method], detail: ErrorDetails) -> str:
+def _explain(kind: type[Method], detail: ErrorDetails) -> str:
     """Describes the field, its value and the bound that it breaks."""
     field = ".".join(map(str, detail["loc"]))
     reason = detail["msg"].removeprefix("Value error, ")

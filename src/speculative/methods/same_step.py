@@ -28,7 +28,7 @@ async def is_same(chain: Chain, by: SameBy, first: Draft, second: Draft) -> bool
         return False
     question = QUESTION.format(first=first.text.strip(), second=second.text.strip())
     reply = await chain.ask(by, question, temperature=0, choices=("0", "1"))
-    return reply.given and reply.probabilities["1"] > reply.probabilities["0"]
+    return reply.has_text and reply.probabilities["1"] > reply.probabilities["0"]
 
 
 def _bare(draft: Draft) -> tuple[str, bool]:

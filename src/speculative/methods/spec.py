@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative._plugins import spelled, split
+from speculative._plugins import parse_spec, split_spec
 from speculative.errors import UsageError
 from speculative.methods.base import Method, name_of, params_of
 from speculative.methods.preset import is_file, read_preset
@@ -41,7 +41,7 @@ def contenders(spec: str) -> list[Contender]:
 
     Raises `UnknownNameError` and `UsageError`.
     """
-    found = [contender(part) for part in split(spec, ",")]
+    found = [contender(part) for part in split_spec(spec, ",")]
     if not found:
         raise UsageError("methods: none is named; name some with commas between them, as in big_only,random_switch")
     labels = [made.label for made in found]
@@ -57,8 +57,8 @@ def contender(spec: str) -> Contender:
     It is written `METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`. The outermost wrapper comes first. `@FILE` is the
     method of a preset.
     """
-    *wrappers, inner = split(spec, "*")
-    name, params = spelled("method", inner)
+    *wrappers, inner = split_spec(spec, "*")
+    name, params = parse_spec("method", inner)
     made = build(name, params, wrappers[::-1])
     return Contender(label_of(name, params, wrappers[::-1]) if is_file(name) else spec.strip(), made)
 

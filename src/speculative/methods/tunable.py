@@ -17,7 +17,7 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45)
 """Shares of the recorded scores at which big would get a turn; each of them gives a candidate."""
 
 
-class Scored(Struct, frozen=True):
+class GradedTrace(Struct, frozen=True):
     """A graded chain of a method."""
 
     trace: Trace

@@ -36,7 +36,7 @@ class Dialect:
     )
     judge_cue = "Score: \\boxed{"
     judges_at_once = True
-    """Whether the score is the first token of the reply to a `judge` question."""
+    """True if the score is the first token of the reply to a `judge` question."""
     hint_instruction = (
         "A weaker model goes on with the reasoning above, or begins it. Write a hint for it, in at most {size} sentences, about: {fields}. "
         "Do not solve the problem and name no result."

@@ -151,16 +151,18 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
         usage: Mapping[str, Mapping[str, float]] = row["usage"]
         shares = [NONE if row[part] is None else f"{100 * row[part]:.0f} %" for part in ("share_kept", "share_spent")]
         tokens = [_mean(row, role, "produced_tokens", 0) for role in ("big", "small")]
-        discarded = sum(cost["discarded_tokens"] for cost in usage.values()) / row["chains"]
+        discarded = sum(cost["discarded_tokens"] for role, cost in usage.items() if "/" not in role) / row["chains"]
         table.add_row(_method_label(row), f"{row['length']:,.0f}", *shares, *tokens, f"{discarded:,.0f}")
     return table
 
 
 def _busy(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Returns the seconds of calls to each model."""
-    table = _table("big s", "small s")
+    """Returns the seconds of calls to each model, and the prompt tokens that a judge read."""
+    judged = any("judge" in row["usage"] for row in rows)
+    table = _table("big s", "small s", *(("judge s", "judge read") if judged else ()))
     for row in rows:
-        table.add_row(_method_label(row), *(_mean(row, role, "seconds", 2) for role in ("big", "small")))
+        judge = (_mean(row, "judge", "seconds", 2), _mean(row, "judge", "prompt_tokens", 0)) if judged else ()
+        table.add_row(_method_label(row), *(_mean(row, role, "seconds", 2) for role in ("big", "small")), *judge)
     return table
 
 

@@ -46,6 +46,7 @@ class MethodList(Struct, kw_only=True):
     """Reply of `GET /v1/methods`.
 
     `engines` and `prices` are by role; `prices` holds the roles whose price is known. `limits` are those of a request.
+    `keyed`: whether requests need a key.
     """
 
     methods: list[MethodCard]
@@ -60,6 +61,7 @@ class MethodList(Struct, kw_only=True):
     prices: dict[str, TokenPriceCard]
     library: str
     loaded: bool
+    keyed: bool
 
 
 def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodList:
@@ -86,6 +88,7 @@ def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodLi
         prices=prices,
         library=library,
         loaded=pair is not None,
+        keyed=bool(settings.keys()),
     )
 
 

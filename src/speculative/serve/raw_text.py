@@ -36,7 +36,7 @@ class RawJoiner:
         self._last = ""
 
     def add(self, phase: Phase, text: str) -> str:
-        """Returns a text that is not empty, with the marker before it where a phase begins."""
+        """Returns a text, with the marker before it where a phase begins."""
         if not text:
             return ""
         marker = "" if phase == self._phase else self._raw.open if phase == "thinking" else self._raw.close(self._last)

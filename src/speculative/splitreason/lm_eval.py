@@ -17,7 +17,7 @@ from speculative.splitreason.modes import MODES, instruction_from, params_of_mod
 
 MAX_TOKENS = 16384
 DEFAULTS = {"sgen": 256}
-"""Where its harness class differs from our methods."""
+"""The parameters in which its harness class differs from our methods."""
 
 ENGINES = ("model", "model_port", "model_gpus", "args", "tokenizer", "dialect")
 OURS = tuple(name for name in NAMES if name not in ("method", "max_tokens", "answer_instruction") and name.partition("_")[0] not in ROLES)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from speculative.stats.summary import BASELINE, MethodSummary
+from speculative.trace.usage import all_roles
 
 EQUAL = -0.01
 """The smallest difference to `big_only` of a method that is as accurate."""
@@ -92,7 +93,7 @@ def _measured(row: MethodSummary) -> MeasuredMethod:
         interval=tuple(round(end, 4) for end in (against.interval if against else (0.0, 0.0))),  # pyright: ignore[reportArgumentType]
         share_kept=round(row.share_kept or 0.0, 4),
         big_tokens=round(row.usage["big"].produced_tokens / row.chains, 1) if "big" in row.usage else 0.0,
-        discarded_tokens=round(sum(cost.discarded_tokens for cost in row.usage.values()) / row.chains, 1),
+        discarded_tokens=round(all_roles(row.usage, "discarded_tokens") / row.chains, 1),
         flops=1.0 if own else round(against.costs.get("flops", 0.0), 3) if against else 0.0,
         speed=1.0 if own else None if row.speed is None else round(row.speed, 2),
     )

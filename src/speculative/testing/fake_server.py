@@ -187,7 +187,7 @@ class FakeServer:
             answers = {"/v1/chat/completions": self._replied, "/pooling": self._pooled, "/inference/v1/generate": self._generated}
             single = self._first_logprobs if "logprob_token_ids" in body else self._scored
             return web.json_response(await answers.get(request.path, single)(body))
-        prefixes, decoding = self._asked(body)
+        prefixes, decoding = self._read_request(body)
         found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
         flat = [
             await self._with_end(prefix, completion, decoding)
@@ -282,7 +282,7 @@ class FakeServer:
 
     # ---- the three ways to speak ------------------------------------------------------------------------------------
 
-    def _asked(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
+    def _read_request(self, body: dict[str, Any]) -> tuple[list[list[int]], Decoding]:
         prompt: Any = body.get("prompt", body.get("input_ids"))
         prompt = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         prefixes = prompt if isinstance(prompt[0], list) else [prompt]

@@ -125,7 +125,7 @@ class TowerEngine:
         return await run.run(stats, tells_written=alone)
 
     def _thinking_begins(self, prefix: Ids) -> int | None:
-        """Returns the place behind the token that opens the thinking, or None outside of it.
+        """Returns the place behind the token that opens the thinking, or None.
 
         A prompt without such tokens thinks from its end on.
         """
@@ -170,7 +170,10 @@ class TowerEngine:
         return structs.replace(completion, authors=_within(role, completion.authors, completion.produced))
 
     async def _prefill(self, prefixes: Sequence[Ids], decoding: Decoding, key: str, stats: CallStats) -> list[list[Completion]]:
-        """Shows the text to both models. The token of the one that writes answers is returned."""
+        """Shows the text to both models.
+
+        Returns the token of the one that writes answers.
+        """
         roles = [self._speaker, "small" if self._speaker == "big" else "big"]
 
         async def prefill(role: str) -> list[list[Completion]]:
@@ -203,7 +206,7 @@ async def _read(engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats
 
 
 def _within(role: str, authors: Authors, tokens: int) -> Authors:
-    """Returns the authors of a role's tokens: itself, or the models of a tower in that role."""
+    """Returns the authors of a role's tokens: itself, or the models of a tower."""
     return tuple((f"{role}/{author}", count) for author, count in authors) or ((role, tokens),)
 
 

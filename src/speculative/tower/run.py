@@ -99,7 +99,7 @@ class TowerRun:
         )
         prompts = {(engine.dialect, engine.tokenizer.fingerprint): list(prefix) for engine in self._engines.values()}
         chain = Chain(problem, self._engines, append_only=self._final, prompts=prompts)
-        chain.parts.recorder.listener = self._heard
+        chain.parts.recorder.listener = self._listen
         chain.parts.calls.key = key
         chain.parts.ending.has_answer = False
         thought = self._tokenizer.to_bytes(prefix[opening:]).decode("utf-8", "replace")
@@ -119,7 +119,7 @@ class TowerRun:
 
     # ---- what it wrote ----------------------------------------------------------------------------------------------
 
-    def _heard(self, event: AnyEvent) -> None:
+    def _listen(self, event: AnyEvent) -> None:
         """Takes final text from the chain, and ends the work where the completion ends."""
         if isinstance(event, Inserted):
             self._count_inserted(event.text)
@@ -166,7 +166,7 @@ class TowerRun:
             self._work.cancel()
 
     def _end(self, work: asyncio.Task[None]) -> None:
-        """Takes what is left of the text, and its end: that of the method, if no token ended it."""
+        """Takes the rest of the text and its end: the method's, if no token ended it."""
         pieces, written, finish = self._chain.parts.ledger.pieces, self._committed, self._chain.finish
         self._take(pieces)
         if written.finish or work.cancelled() or work.exception():
@@ -186,7 +186,10 @@ class TowerRun:
         return self._decoding.max_produced is None or self._chain.parts.budget.unreserved() > 0
 
     def _charge(self, stats: CallStats) -> None:
-        """Adds the cost of the chain. Tokens of the method count as produced, since the caller gets them as such."""
+        """Adds the cost of the chain.
+
+        Tokens of the method count as produced, since the caller gets them as such.
+        """
         usage = self._chain.trace.usage()
         for role, cost in usage.items():
             own = stats.inner.setdefault(role, CallStats())

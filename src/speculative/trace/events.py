@@ -242,6 +242,17 @@ class Chose(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class Instructed(Event, frozen=True, kw_only=True):
+    """An instruction was added to the problem for one role alone.
+
+    `tokens`: the tokens that the prompt of that role grew by.
+    """
+
+    role: str
+    text: str
+    tokens: int
+
+
 class Child(Event, frozen=True, kw_only=True):
     """A child chain on the same problem began; its events are nested and grow with it.
 
@@ -301,6 +312,7 @@ AnyEvent = (
     | Inserted
     | Rewound
     | Noted
+    | Instructed
     | Chose
     | Prefilled
     | Cancelled

@@ -16,6 +16,7 @@ import msgspec
 from speculative.errors import TraceFormatError, UsageError
 from speculative.files import STDIN, decode, write_file
 from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
+from speculative.trace.notebook import chain_html
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
 
@@ -53,6 +54,11 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"Trace({len(self.events)} events)"
+
+    def _repr_html_(self) -> str:
+        """Shows the chain in a notebook."""
+        title = self.started.method if self.events and isinstance(self.events[0], Started) else "a trace without a beginning"
+        return chain_html(self.segments(), self.usage(), f"{title}, {self.seconds:.2f} s")
 
     def add(self, event: AnyEvent) -> int:
         """Appends an event and returns the number of tokens that it produced."""
@@ -145,7 +151,7 @@ class Trace:
             version = header["speculative_trace"]
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
             raise TraceFormatError(
-                f"{path} is not a trace: its first line is no trace header; `speculative ask --trace FILE` writes one"
+                f"{path} is not a trace: its first line must be a trace header; `speculative ask --trace FILE` writes one"
             ) from None
         if version not in READABLE:
             known = f"this library reads versions {READABLE[0]} to {VERSION}"

@@ -38,7 +38,7 @@ def total_usage(usages: Iterable[Mapping[str, Usage]]) -> dict[str, Usage]:
 
 
 def single_models(usage: Mapping[str, Usage]) -> dict[str, Usage]:
-    """Returns the rows of single models: those of a tower's pair in place of the tower's own."""
+    """Returns the rows of single models: of a tower's pair in place of the tower."""
     return {role: cost for role, cost in usage.items() if not any(other.startswith(f"{role}/") for other in usage)}
 
 

@@ -1,6 +1,6 @@
 // Written by `python scripts/web_types.py` from the types of the library; a test holds them together.
 
-export type AnyEvent = Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended;
+export type AnyEvent = Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Instructed | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended;
 
 export interface Accepted {
   event: "accepted";
@@ -76,7 +76,7 @@ export interface Cancelled {
 }
 
 export interface ChainPage {
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Instructed | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
   mark: Mark;
   expected: string | null;
   right: boolean | null;
@@ -105,7 +105,7 @@ export interface Child {
   at: number;
   index: number;
   seed: number;
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Instructed | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
   instruction: string;
 }
 
@@ -232,7 +232,7 @@ export interface Frontier {
 
 export interface InnerWork {
   calls: Call[];
-  chains: ((Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[])[];
+  chains: ((Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Instructed | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[])[];
 }
 
 export interface Inserted {
@@ -240,6 +240,14 @@ export interface Inserted {
   at: number;
   text: string;
   phase: "answer" | "thinking";
+}
+
+export interface Instructed {
+  event: "instructed";
+  at: number;
+  role: string;
+  text: string;
+  tokens: number;
 }
 
 export interface Judgement {
@@ -282,6 +290,7 @@ export interface MethodList {
   prices: Record<string, TokenPriceCard>;
   library: string;
   loaded: boolean;
+  keyed: boolean;
 }
 
 export interface MethodSummary {
@@ -454,7 +463,7 @@ export interface SavedResult {
 
 export interface SavedTrace {
   speculative_trace: number;
-  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
+  events: (Started | Wrote | Drafted | Scored | Rewarded | Asked | Accepted | Rejected | Inserted | Rewound | Noted | Instructed | Chose | Prefilled | Cancelled | Degraded | Child | Became | Stopped | Answered | Ended)[];
 }
 
 export interface Scored {

@@ -3,6 +3,7 @@ import type { MethodList } from "../data/types";
 import { readTrace } from "../trace/file";
 import { AskForm } from "./ask-form";
 import { Comparison } from "./compare";
+import { copyText } from "./copy";
 import { type Entry, entries, forget, keep } from "./history";
 import { HistoryList } from "./history-list";
 import { Logo } from "./icon";
@@ -18,14 +19,16 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   const [runs, setRuns] = useState<Run[]>([]);
   const [running, setRunning] = useState(false);
   const [past, setPast] = useState<Entry[]>([]);
-  const [trouble, setTrouble] = useState("");
+  const [trouble, setTrouble] = useState(() => unreadable(location.hash));
+  const [linked, setLinked] = useState("");
   const results = useRef<HTMLElement>(null);
   const latest = useRef({ runs, running });
   latest.current = { runs, running };
 
   const edit = (next: Settings) => {
+    const fields = new Map(Object.entries(flat(settings)).filter(([place, typed]) => flat(next)[place] === typed));
     change(next);
-    if (mistakes.size) setMistakes(new Map());
+    if (mistakes.size) setMistakes(new Map([...mistakes].filter(([place]) => fields.has(place))));
   };
 
   const start = async () => {
@@ -80,6 +83,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     const hash = () => {
       const found = fromAddress(location.hash);
       if (found) change(found);
+      setTrouble(unreadable(location.hash));
     };
     const over = (event: DragEvent) => event.preventDefault();
     const drop = (event: DragEvent) => {
@@ -99,6 +103,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   }, [cancel]);
 
   const reopen = (entry: Entry) => {
+    cancel();
     edit(entry.settings);
     const names = entry.chains.map((chain) => Run.of(chain.events, null, chain.expected).chain.started?.method ?? "");
     setRuns(entry.chains.map((chain, place) => Run.of(chain.events, markOf(list, names[place]!), chain.expected)));
@@ -150,11 +155,16 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
               class="plain"
               onClick={() => {
                 history.replaceState(null, "", toAddress(settings));
-                void navigator.clipboard.writeText(location.href).catch(() => {});
+                void copyText(location.href).then((copied) =>
+                  setLinked(copied ? "The link is copied." : "The link is in the address bar."),
+                );
               }}
             >
               Copy the link to these settings
             </button>
+            <span class="hint" role="status">
+              {linked}
+            </span>
           </div>
           <HistoryList
             entries={past}
@@ -241,6 +251,30 @@ function refusals(runs: Run[], asks: { params?: Record<string, unknown> }[]): Mi
     const named = param && param !== "params" ? param : Object.keys(asks[place]?.params ?? {}).find((name) => run.error.includes(name));
     if (fields[param]) found.set(fields[param], run.error);
     else if (named) found.set(`${place}.params.${named}`, run.error);
+  });
+  return found;
+}
+
+/** A line for an address whose settings cannot be read. */
+function unreadable(hash: string): string {
+  return hash.startsWith("#ask=") && !fromAddress(hash) ? "The settings in the address cannot be read, so the usual ones are shown." : "";
+}
+
+/** What is typed in each field, by the place that mistakes name. */
+function flat(settings: Settings): Record<string, string> {
+  const found: Record<string, string> = {
+    problem: settings.problem,
+    seed: settings.seed,
+    temperature: settings.temperature,
+    tokens: settings.tokens,
+    seconds: settings.seconds,
+  };
+  settings.contenders.forEach(({ name, typed, wrappers }, place) => {
+    found[`${place}.method`] = name;
+    for (const [field, text] of Object.entries(typed)) found[`${place}.params.${field}`] = `${name} ${text}`;
+    wrappers.forEach((wrapper, number) => {
+      for (const [field, text] of Object.entries(wrapper.typed)) found[`${place}.with.${number}.${field}`] = `${wrapper.name} ${text}`;
+    });
   });
   return found;
 }

@@ -1,6 +1,7 @@
 import type { MethodList } from "../data/types";
 import { ContenderForm } from "./contender";
-import { type Mistakes, MOST, type Settings } from "./settings";
+import { OpenDetails } from "./open-details";
+import { type Mistakes, MOST, named, type Settings } from "./settings";
 
 interface Props {
   settings: Settings;
@@ -51,8 +52,7 @@ export function AskForm({ settings, list, mistakes, running, change, start, canc
           + Compare with another method
         </button>
       )}
-      <details class="limits" open={LIMITS.some(([name]) => mistakes.has(name)) || undefined}>
-        <summary>Seed, temperature and budget</summary>
+      <OpenDetails title="Seed, temperature and budget" kind="limits" wrong={LIMITS.some(([name]) => mistakes.has(name))}>
         <div class="fields">
           {LIMITS.map(([name, title, about]) => (
             <div key={name} class={`field${mistakes.has(name) ? " bad" : ""}`}>
@@ -69,12 +69,12 @@ export function AskForm({ settings, list, mistakes, running, change, start, canc
                 onInput={(event) => change({ ...settings, [name]: event.currentTarget.value })}
               />
               <p class={mistakes.has(name) ? "mistake" : "hint"} id={`${name}.about`}>
-                {mistakes.has(name) ? `${title} ${mistakes.get(name)}` : about}
+                {mistakes.has(name) ? named(title, mistakes.get(name)!) : about}
               </p>
             </div>
           ))}
         </div>
-      </details>
+      </OpenDetails>
       <div class="go">
         <button type="submit" class="primary" disabled={running}>
           {contenders.length > 1 ? `Start ${contenders.length} chains` : "Start"} <kbd>Enter</kbd>
@@ -93,6 +93,7 @@ function Problem({ settings, list, mistake, change, start }: Pick<Props, "settin
       <label for="problem">Problem</label>
       <textarea
         id="problem"
+        ref={focusOnce}
         rows={5}
         dir="auto"
         value={settings.problem}
@@ -106,7 +107,7 @@ function Problem({ settings, list, mistake, change, start }: Pick<Props, "settin
         }}
       />
       <p class={mistake ? "mistake" : "hint"} id="problem.about">
-        {mistake ? `The problem ${mistake}` : "Shift and Enter begin a new line."}
+        {mistake ? named("The problem", mistake) : "Shift and Enter begin a new line."}
       </p>
       <div class="examples" role="group" aria-label="examples">
         {list.examples.map(({ problem, level }) => (
@@ -131,4 +132,10 @@ function another({ contenders }: Settings, list: MethodList): Settings["contende
   const wanted = ["big_only", "small_only", "random_switch", "spec_rewrite", list.default];
   const name = wanted.find((one) => !contenders.some((has) => has.name === one)) ?? list.default;
   return { name, typed: {}, wrappers: [] };
+}
+
+/** Focuses the field when the page opens, so that Enter starts. */
+function focusOnce(element: HTMLTextAreaElement | null): void {
+  if (element && document.activeElement === document.body && !element.dataset.met) element.focus({ preventScroll: true });
+  if (element) element.dataset.met = "yes";
 }

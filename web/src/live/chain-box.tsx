@@ -8,6 +8,9 @@ import { typeset } from "../view/typeset";
 import type { Run } from "./run";
 
 const SLOW_MS = 200;
+const END = 1e9;
+const NEAR = 60;
+const SHARE = 20; // the pictures below the text may take one part in so many of the time
 
 /** The chain of a run: its text, the facts of the span under the pointer, the bar of who wrote what, and the time line. */
 export function ChainBox({ run, label }: { run: Run; label: string }) {
@@ -29,21 +32,35 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     const begun = new Map<string, Work>();
     let frame = 0;
     let slow = 0;
+    let wait = SLOW_MS;
+    let atEnd = true;
+    let own = false; // the next scroll is not the reader's
     const paint = () => {
       frame = 0;
       const { timeline, ledger, works } = run.chain;
-      const box = chain.element;
-      const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
       chain.follow(timeline);
-      if (run.moving && atEnd) box.scrollTop = box.scrollHeight;
+      if (run.moving && atEnd) {
+        own = true;
+        chain.element.scrollTop = END;
+      }
       watch(begun, run);
       const now = performance.now();
-      if (run.moving && now - slow < SLOW_MS) return;
-      slow = now;
+      if (run.moving && now - slow < wait) return;
       bar.show(timeline.spans, ledger.usage());
       lanes.show(works, run.moving ? run.elapsed : run.chain.seconds, [...begun.values()]);
+      slow = performance.now();
+      wait = Math.max(SLOW_MS, SHARE * (slow - now));
       if (!run.moving) void typeset(chain.element);
     };
+    const scrolled = () => {
+      if (own) {
+        own = false;
+        return;
+      }
+      const { scrollHeight, scrollTop, clientHeight } = chain.element;
+      atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    };
+    chain.element.addEventListener("scroll", scrolled, { passive: true });
     const later = () => {
       frame ||= requestAnimationFrame(paint);
     };

@@ -61,7 +61,7 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
       <td class={right === null ? "" : right ? "right" : "wrong"}>
         {run.moving ? "…" : run.error ? "failed" : `${right === null ? "" : right ? "✓ " : "✗ "}${run.answer ?? "none"}`}
       </td>
-      <td class="number">{(run.moving ? run.elapsed : run.chain.seconds).toFixed(2)}</td>
+      <td class="number">{(run.moving ? run.elapsed : run.seconds).toFixed(2)}</td>
       <td class="number">{speed ? `${speed.measured ? "" : "≈ "}${speed.times.toFixed(2)} ×` : "·"}</td>
       <td class="number">{count(usage.big?.produced_tokens ?? 0)}</td>
       <td class="number">{count(usage.small?.produced_tokens ?? 0)}</td>
@@ -81,9 +81,11 @@ function Agreement({ runs }: { runs: Run[] }) {
   const told =
     ended.length < runs.length
       ? `${ended.length} of ${runs.length} chains are finished.`
-      : agree
-        ? "All answers agree."
-        : "The answers differ.";
+      : answers.every((answer) => answer === null)
+        ? "No chain has an answer."
+        : agree
+          ? "All answers agree."
+          : "The answers differ.";
   return (
     <p class="said" role="status">
       {told} {expected && ended.length === runs.length ? `The right answer is ${expected}: ${right} of ${runs.length} found it.` : ""}

@@ -1,6 +1,7 @@
 import type { MethodList } from "../data/types";
 import { Fields } from "./fields";
 import { Icon } from "./icon";
+import { OpenDetails } from "./open-details";
 import { type Choice, type Contender, contenderOf, type Mistakes } from "./settings";
 
 interface Props {
@@ -61,8 +62,11 @@ export function ContenderForm({ contender, place, list, mistakes, change, remove
       <p class={mistake ? "mistake" : "hint"} id={`${id}.about`}>
         {mistake ?? card?.missing ?? card?.about}
       </p>
-      <details class="more-fields" open={[...mistakes.keys()].some((key) => key.startsWith(`${place}.`)) || undefined}>
-        <summary>Parameters and wrappers</summary>
+      <OpenDetails
+        title="Parameters and wrappers"
+        kind="more-fields"
+        wrong={[...mistakes.keys()].some((key) => key.startsWith(`${place}.`))}
+      >
         <Fields
           choice={contender}
           schema={card?.schema ?? {}}
@@ -71,7 +75,7 @@ export function ContenderForm({ contender, place, list, mistakes, change, remove
           change={(next) => change({ ...contender, ...next })}
         />
         <Wrappers contender={contender} place={place} list={list} mistakes={mistakes} change={change} />
-      </details>
+      </OpenDetails>
     </fieldset>
   );
 }

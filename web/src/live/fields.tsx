@@ -1,5 +1,5 @@
 import { boundsOf, type Field, fieldsOf } from "./schema";
-import type { Choice, Mistakes } from "./settings";
+import { type Choice, type Mistakes, named } from "./settings";
 
 /** The fields of a method or wrapper, generated from its schema. `place` is where mistakes name them. */
 export function Fields({
@@ -78,7 +78,7 @@ function FieldView({
         />
       )}
       <p class={mistake ? "mistake" : "hint"} id={about}>
-        {mistake ? `${field.name} ${mistake}` : [field.about, boundsOf(field)].filter(Boolean).join(" · ")}
+        {mistake ? named(field.name, mistake) : [field.about, boundsOf(field)].filter(Boolean).join(" · ")}
       </p>
     </div>
   );

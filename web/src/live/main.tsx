@@ -6,6 +6,8 @@ import { Service, ServiceError } from "./service";
 const page = document.getElementById("page")!;
 const service = new Service();
 
+const focus = (element: HTMLElement | null) => element?.focus();
+
 /** Asks for a key; it stays in memory and is gone with the page. */
 function KeyForm({ wrong, use }: { wrong: boolean; use: (key: string) => void }) {
   const [key, setKey] = useState("");
@@ -25,6 +27,7 @@ function KeyForm({ wrong, use }: { wrong: boolean; use: (key: string) => void })
             id="key"
             type="password"
             autocomplete="off"
+            ref={focus}
             value={key}
             aria-invalid={wrong || undefined}
             aria-describedby="key.about"
@@ -62,7 +65,7 @@ async function open(tried = false): Promise<void> {
     say("");
     if (error instanceof ServiceError && error.status === 401) {
       const use = (key: string) => {
-        service.useKey(key);
+        service.useKey(/^[\x21-\x7e]*$/.test(key.trim()) ? key : "");
         void open(true);
       };
       render(<KeyForm wrong={tried} use={use} />, page);

@@ -1,4 +1,5 @@
 import type { MethodList } from "../data/types";
+import type { Timeline } from "../trace/timeline";
 import { hue } from "../view/author";
 import { brief, count, percent } from "../view/dom";
 import { bigShare, priceOf, speedOf } from "./cost";
@@ -12,8 +13,9 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
   const price = priceOf(usage, list.prices);
   const speed = speedOf(run, runs);
   const roles = Object.keys(usage).sort();
+  const written = underWay(run.chain.timeline);
   const facts: [string, string, string][] = [
-    ["seconds", run.moving ? run.elapsed.toFixed(1) : run.chain.seconds.toFixed(2), "wall time of the chain"],
+    ["seconds", run.moving ? run.elapsed.toFixed(1) : run.seconds.toFixed(2), "wall time of the chain"],
     ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
     ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
   ];
@@ -48,7 +50,10 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
               <th scope="row" class={`key ${hue(role.split("/").at(-1)!)}`}>
                 <b>{role}</b>
               </th>
-              <td class="number">{count(usage[role]!.kept_tokens)}</td>
+              <td class="number">
+                {written.has(role) && <span title="with an estimate of the text that is being written">≈ </span>}
+                {count(usage[role]!.kept_tokens + (written.get(role) ?? 0))}
+              </td>
               <td class="number">{count(usage[role]!.discarded_tokens)}</td>
               <td
                 class="number"
@@ -71,8 +76,19 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
       <p class="hint">
         {run.moving
           ? ""
-          : `calls: ${roles.map((role) => `${role} ${count(usage[role]!.requests)}, ${brief(usage[role]!.seconds)} s`).join(" · ")}`}
+          : `read: prompts of all calls, also what a cache held · calls: ${roles.map((role) => `${role} ${count(usage[role]!.requests)}, ${brief(usage[role]!.seconds)} s`).join(" · ")}`}
       </p>
     </div>
   );
+}
+
+const LETTERS = 4;
+
+/** About how many tokens of a call that is not over yet go into the chain, by role: its tokens are known at its end. */
+function underWay(timeline: Timeline): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const { role, text, committed } of timeline.writing.values()) {
+    if (committed) found.set(role, (found.get(role) ?? 0) + Math.ceil(text.length / LETTERS));
+  }
+  return found;
 }

@@ -10,7 +10,7 @@ import { useRun } from "./use-run";
 
 const REPLAY_S = 14;
 
-type Priced = Pick<MethodList, "prices" | "currency">;
+type Priced = Pick<MethodList, "prices" | "currency"> & Partial<Pick<MethodList, "keyed">>;
 
 /** One run: its chain with all that is known of it. */
 export function RunView({ run, runs, list }: { run: Run; runs: Run[]; list: Priced }) {
@@ -29,7 +29,7 @@ export function RunView({ run, runs, list }: { run: Run; runs: Run[]; list: Pric
         <Panel run={run} runs={runs} list={list} />
       </div>
       <Threshold run={run} />
-      <Actions run={run} />
+      <Actions run={run} keyed={list.keyed ?? false} />
     </article>
   );
 }
@@ -66,8 +66,8 @@ function Outcome({ run }: { run: Run }) {
   );
 }
 
-function Actions({ run }: { run: Run }) {
-  if (run.moving || !run.chain.events.length) return null;
+function Actions({ run, keyed }: { run: Run; keyed: boolean }) {
+  if (run.moving || !run.chain.timeline.spans.length) return null;
   const seed = run.chain.started?.problem.seed;
   return (
     <div class="actions">
@@ -81,7 +81,7 @@ function Actions({ run }: { run: Run }) {
       >
         Download the trace
       </button>
-      {run.ask && <CopyButtons ask={{ ...run.ask, seed }} />}
+      {run.ask && <CopyButtons ask={{ ...run.ask, seed }} keyed={keyed} />}
     </div>
   );
 }

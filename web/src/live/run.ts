@@ -116,7 +116,7 @@ export class Run {
 
   private finish(state: State): void {
     this.seconds = this.chain.ended?.seconds ?? (performance.now() - this.began) / 1000;
-    if (!this.chain.ended && this.chain.events.length) this.chain.timeline.close();
+    if (!this.chain.ended && this.chain.events.length) this.chain.timeline.interrupt();
     this.state = state;
     this.tell();
   }

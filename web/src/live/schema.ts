@@ -62,11 +62,12 @@ function fieldOf(name: string, property: Schema): Field {
 export function readField(field: Field, typed: string): unknown {
   const text = typed.trim();
   if (text === "") return undefined;
-  if (field.kind === "choice") return field.choices.find((choice) => String(choice) === text);
-  if (field.kind === "switch") return text === "true";
+  if (field.kind === "choice" || field.kind === "switch") return chosenOf(field, text);
   if (field.kind === "text") return listed(text);
   const value = Number(text);
   if (!Number.isFinite(value)) throw new Error(`must be a number, got ${text}`);
+  if (!/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) throw new Error(`must be a number in decimal digits, got ${text}`);
+  if (field.kind === "integer" && Number.isInteger(value) && !Number.isSafeInteger(value)) throw new Error(`must be smaller, got ${text}`);
   if (field.kind === "integer" && !Number.isInteger(value)) throw new Error(`must be a whole number, got ${text}`);
   const { least, most, above, below } = field;
   if (least !== undefined && value < least) throw new Error(`must be at least ${least}, got ${text}`);
@@ -74,6 +75,13 @@ export function readField(field: Field, typed: string): unknown {
   if (above !== undefined && value <= above) throw new Error(`must be above ${above}, got ${text}`);
   if (below !== undefined && value >= below) throw new Error(`must be below ${below}, got ${text}`);
   return value;
+}
+
+function chosenOf(field: Field, text: string): unknown {
+  const choices = field.kind === "switch" ? [true, false] : field.choices;
+  const found = choices.find((choice) => String(choice) === text);
+  if (found === undefined) throw new Error(`must be one of ${choices.join(", ")}, got ${text}`);
+  return found;
 }
 
 /** The bounds of a field in words. */

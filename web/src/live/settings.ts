@@ -23,9 +23,15 @@ export interface Settings {
 }
 
 export const MOST = 4;
+const TELLING = "likelihood_verify";
 
 /** Wrong input: the place of the field and what is wrong. */
 export type Mistakes = Map<string, string>;
+
+/** A mistake with the name of its field, which the service's own words hold already. */
+export function named(name: string, mistake: string): string {
+  return mistake.startsWith("must") ? `${name} ${mistake}` : mistake;
+}
 
 /** The body of a request for one contender. */
 export interface Ask {
@@ -39,10 +45,13 @@ export interface Ask {
   max_seconds?: number;
 }
 
+/** The first settings of the page: on a service without a default of its own, a method that shows drafts and judgements. */
 export function usual(list: MethodList): Settings {
   const preset = list.presets.find((one) => one.name === list.default);
-  const contender = preset ? contenderOf(preset) : { name: list.default, typed: {}, wrappers: [] };
-  return { problem: list.examples[0]?.problem ?? "", contenders: [contender], seed: "1", temperature: "", tokens: "", seconds: "" };
+  const telling = list.default === "random_switch" && list.methods.some(({ name, missing }) => name === TELLING && missing === undefined);
+  const contender = preset ? contenderOf(preset) : { name: telling ? TELLING : list.default, typed: {}, wrappers: [] };
+  const example = list.examples[2] ?? list.examples[0];
+  return { problem: example?.problem ?? "", contenders: [contender], seed: "4", temperature: "", tokens: "", seconds: "" };
 }
 
 /** The contender of a preset. */

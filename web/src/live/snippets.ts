@@ -3,18 +3,20 @@
 import type { Ask } from "./settings";
 
 /** A command for curl. */
-export function curl(ask: Ask, base: URL): string {
-  return `curl ${quote(new URL("v1/chat/completions", base).href)} -H 'Content-Type: application/json' -d ${quote(JSON.stringify(ask))}`;
+export function curl(ask: Ask, base: URL, keyed: boolean): string {
+  const key = keyed ? ' -H "Authorization: Bearer $SPECULATIVE_API_KEY"' : "";
+  return `curl ${quote(new URL("v1/chat/completions", base).href)} -H 'Content-Type: application/json'${key} -d ${quote(JSON.stringify(ask))}`;
 }
 
 /** A program for Python's standard library. */
-export function python(ask: Ask, base: URL): string {
+export function python(ask: Ask, base: URL, keyed: boolean): string {
+  const key = keyed ? ', "Authorization": "Bearer " + os.environ["SPECULATIVE_API_KEY"]' : "";
   return [
-    "import json",
+    keyed ? "import json, os" : "import json",
     "from urllib.request import Request, urlopen",
     "",
     `body = json.loads(${JSON.stringify(JSON.stringify(ask))})`,
-    `request = Request(${JSON.stringify(new URL("v1/chat/completions", base).href)}, json.dumps(body).encode(), {"Content-Type": "application/json"})`,
+    `request = Request(${JSON.stringify(new URL("v1/chat/completions", base).href)}, json.dumps(body).encode(), {"Content-Type": "application/json"${key}})`,
     "reply = json.load(urlopen(request))",
     'print(reply["choices"][0]["message"]["content"])',
     'print(reply["speculative"]["usage"])',
@@ -33,9 +35,17 @@ export function commandLine(ask: Ask): string {
   const given = flags.filter(([, value]) => value !== undefined).map(([name, value]) => `--${name} ${value}`);
   const params = Object.entries(ask.params ?? {}).map(([name, value]) => flag(name, value));
   const wrappers = (ask.with ?? []).map((spec) => `--with ${quote(spec)}`);
-  return ["speculative ask", quote(ask.messages[0]?.content ?? ""), `--method ${quote(ask.method)}`, ...params, ...wrappers, ...given].join(
-    " ",
-  );
+  const problem = ask.messages[0]?.content ?? "";
+  const placed = problem.startsWith("-") ? ["--", quote(problem)] : [];
+  return [
+    "speculative ask",
+    ...(placed.length ? [] : [quote(problem)]),
+    `--method ${quote(ask.method)}`,
+    ...params,
+    ...wrappers,
+    ...given,
+    ...placed,
+  ].join(" ");
 }
 
 function flag(name: string, value: unknown): string {

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Run } from "./run";
 
-const EVERY_MS = 200;
+const EVERY_MS = 250;
 
 /** Draws the component again while a run moves, a few times a second, and once when it ends. */
 export function useRun(run: Run): void {

@@ -18,7 +18,7 @@ const together = (row: MethodSummary) => wholeRoles(row.usage).reduce((sum, [rol
 
 /** All three, of the task whose summaries they are told. */
 export class MethodTables {
-  readonly methods = new SortedTable<MethodSummary>("methods");
+  readonly methods = new SortedTable<MethodSummary>("figures of each method");
   private readonly differences = new SortedTable<Contrast>("paired differences");
   private readonly tries = new SortedTable<MethodSummary>("several tries");
   private readonly more = h("div");

@@ -31,7 +31,7 @@ function Shown({ shown, run }: { shown: ChainPage; run: Run }) {
         <h2>Problem</h2>
         <p class="asked">{started.problem.messages.at(-1)?.content}</p>
       </section>
-      <section>
+      <section class="single">
         <h2>Chain</h2>
         <RunView run={run} runs={[run]} list={shown} />
       </section>

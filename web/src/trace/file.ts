@@ -1,6 +1,7 @@
 // Reads and writes trace files: JSON lines, of which the first is a header (docs/trace.md).
 
 import type { AnyEvent } from "../data/types";
+import { checkEvents } from "./check";
 
 const READABLE = [1, 2, 3];
 const OLD_NAMES: [string, string][] = [
@@ -20,10 +21,14 @@ export function readTrace(text: string): AnyEvent[] {
   }
   const events = lines.slice(1).map((line, place) => {
     const event = parsed(OLD_NAMES.reduce((found, [old, now]) => found.replaceAll(old, now), line));
+    if (!isObject(event) && place === lines.length - 2 && place > 0) return null; // a chain that was cut off: the lines before it are shown
     if (!isObject(event)) throw new Error(`line ${place + 2} of the trace is damaged; the file may be cut off`);
     return event;
   });
-  return checked(events, first.speculative_trace);
+  return checked(
+    events.filter((event) => event !== null),
+    first.speculative_trace,
+  );
 }
 
 /** The file of these events. */
@@ -35,7 +40,8 @@ function checked(events: unknown, version: unknown): AnyEvent[] {
   if (!READABLE.includes(version as number))
     throw new Error(`the trace has version ${String(version)}, and this page reads ${READABLE.join(", ")}`);
   if (!Array.isArray(events) || events[0]?.event !== "started") throw new Error("the trace does not begin with a `started` event");
-  return events as AnyEvent[];
+  checkEvents(events);
+  return events;
 }
 
 function parsed(line: string): unknown {

@@ -53,6 +53,7 @@ export function range(steps: Step[]): { low: number; high: number; step: number 
   const values = steps.flatMap(({ score, threshold }) => [score, threshold]).filter(Number.isFinite);
   const low = Math.min(...values);
   const high = Math.max(...values);
-  const margin = (high - low || 1) * 0.1;
-  return { low: low - margin, high: high + margin, step: (high - low || 1) / 200 };
+  const span = high - low || 1;
+  if (values.every(Number.isInteger)) return { low: low - Math.ceil(span / 2), high: high + Math.ceil(span / 2), step: 1 };
+  return { low: low - span / 2, high: high + span / 2, step: span / 200 };
 }

@@ -140,6 +140,15 @@ export class Timeline {
     }
   }
 
+  /** Ends the timeline of a chain that was cut off: text that was being written stays, with an unknown number of tokens. */
+  interrupt(): void {
+    for (const child of this.children.values()) child.interrupt();
+    const written = [...this.writing.values()].filter(({ committed }) => committed);
+    for (const { role, text, phase } of written) this.spans.push({ ...blank(role, text), phase });
+    if (written.length) this.note("method", "the chain was cut off here; what the last call cost is not known");
+    this.close();
+  }
+
   /** Ends the timeline: open drafts are discarded. */
   close(): void {
     if (this.partial) this.keepPartial(this.partial);

@@ -72,7 +72,9 @@ export class ChainView {
   /** Brings the span of that number into view. */
   reveal(place: number): void {
     const element = this.places[place];
-    if (!element) return;
+    const span = this.spans[place];
+    if (!element || !span) return;
+    this.told(factsOf(span));
     if (element instanceof HTMLDetailsElement) element.open = true;
     this.element.scrollTop +=
       element.getBoundingClientRect().top - this.element.getBoundingClientRect().top - this.element.clientHeight / 3;

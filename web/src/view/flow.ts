@@ -19,7 +19,10 @@ export class Flow {
   add(span: Span, text = span.text): HTMLElement[] {
     const made: HTMLElement[] = [];
     for (const part of parts(text, this.size)) {
-      if (!this.block || this.size >= BROKEN || (this.size >= FULL && this.lineEnds())) this.begin();
+      if (!this.block || this.size >= BROKEN || (this.size >= FULL && this.lineEnds())) {
+        this.block?.classList.add("full");
+        this.begin();
+      }
       const run = runOf(span, part, this.author !== span.author, made.length > 0);
       this.author = span.author;
       this.block!.append(run);

@@ -31,8 +31,8 @@ export class Lanes {
         ),
       ),
     );
-    const both = overlap(works);
-    const idle = Math.max(0, end - union(works));
+    const both = overlap(all);
+    const idle = Math.max(0, end - union(all));
     this.caption.replaceChildren(
       ...(all.length
         ? [

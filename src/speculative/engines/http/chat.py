@@ -13,7 +13,7 @@ from speculative.engines.base import Ability, CallStats, Completion, Decoding, D
 from speculative.engines.http.client import Deadlines, ServerClient
 from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.engine import OpenAIEngine, derive_seed, gather_or_raise
-from speculative.engines.http.protocols.base import BadResponseError, Piece
+from speculative.engines.http.protocols.base import BadResponseError, NewTokens
 from speculative.engines.http.response import CompletionBuilder
 from speculative.errors import (
     ContextExceededError,
@@ -187,7 +187,7 @@ class ChatEngine(OpenAIEngine):
         stats.produced_tokens += max(usage.completion_tokens, len(ids) + ended)
         builder = CompletionBuilder(decoding, room, self.pieces)
         try:
-            builder.add(Piece(0, ids, reason="stop" if ended else "length"))
+            builder.add(NewTokens(0, ids, reason="stop" if ended else "length"))
         except BadResponseError as error:
             raise error.typed(self.name, answer) from None
         return builder.completion()

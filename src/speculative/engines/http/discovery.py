@@ -20,10 +20,10 @@ T = TypeVar("T")
 Kind = Literal["vllm", "sglang", "llama.cpp", "other"]
 
 OWNERS: dict[str, Kind] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
-"""How each kind signs the list of its models."""
+"""The owner that each kind names in the list of its models."""
 
 OURS = "speculative"
-"""How `speculative serve` signs its list."""
+"""The owner that `speculative serve` names in its list."""
 
 UNKNOWN_CONTEXT = 1 << 15
 """Positions that a model is taken to have when its server does not say."""

@@ -85,7 +85,7 @@ class Replicas:
 
 
 ENDPOINTS = re.compile(r"/((chat/)?completions?|generate|models|responses|embeddings|messages)$")
-"""What the address of a single call ends in."""
+"""The ends of addresses of single calls."""
 
 
 def address(url: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from speculative.engines.base import MIN_LOGPROB, CallStats, Completion, Decoding, Delta, Tokenizer, Top
-from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, Piece, ServerProtocol, cut_top
+from speculative.engines.http.protocols.base import BadResponseError, ChunkUpdate, NewTokens, ServerProtocol, cut_top
 from speculative.errors import EngineServerError
 
 MAX_EXTRA_TOKENS = 4
@@ -194,7 +194,7 @@ class CompletionBuilder:
         last = next((size for number in reversed(ids) if (size := len(to_bytes([number])))), 0)
         return ours.startswith(theirs) and len(ours) - len(theirs) <= last + self._keep
 
-    def add(self, piece: Piece) -> Sequence[int]:
+    def add(self, piece: NewTokens) -> Sequence[int]:
         """Takes tokens in and returns those that belong to the text.
 
         Raises:
@@ -247,7 +247,7 @@ class CompletionBuilder:
         self._tail = window[-self._keep :] if self._keep else b""
         return any(stop in window for stop in self._stops)
 
-    def _end(self, piece: Piece) -> None:
+    def _end(self, piece: NewTokens) -> None:
         """Takes over the end that the server gave the text."""
         if piece.reason == "length":
             self.finish = "length" if self.room >= self._decoding.max_tokens else "context"

@@ -22,7 +22,7 @@ CONTEXT = 8192
 
 
 class LlamaLaunch(LaunchConfig, frozen=True, tag="llama.cpp"):
-    """How a GGUF file is served with llama.cpp.
+    """The settings with which a GGUF file is served with llama.cpp.
 
     `python` is not used: the server is a program, or that of this Python's package.
     """

@@ -17,7 +17,7 @@ from speculative.engines.local.weights import Array
 from speculative.errors import SpeculativeError
 
 
-class Call:
+class WorkerCall:
     """Represents one call. The event loop waits on `future`, the worker settles it."""
 
     def __init__(self, stats: CallStats) -> None:
@@ -55,7 +55,7 @@ class Call:
             self.future.set_exception(error)
 
 
-class Completing(Call):
+class Completing(WorkerCall):
     """Represents a call of `complete`. `results` is filled in any order."""
 
     def __init__(self, stats: CallStats, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
@@ -104,7 +104,7 @@ class Streaming(Completing):
         self.ready.set()
 
 
-class Scoring(Call):
+class Scoring(WorkerCall):
     """Represents a call of `score`."""
 
     def __init__(self, stats: CallStats, prefixes: list[Ints], continuations: list[Ints], top: int = 0) -> None:

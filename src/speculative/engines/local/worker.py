@@ -11,7 +11,7 @@ import numpy as np
 from speculative.engines.base import Completion, Scores
 from speculative.engines.local.batch import Batch
 from speculative.engines.local.cache import Store
-from speculative.engines.local.calls import Append, Call, Completing, Scoring, Sequence
+from speculative.engines.local.calls import Append, Completing, Scoring, Sequence, WorkerCall
 from speculative.engines.local.model import PIECE, Ints, Model
 from speculative.engines.local.sampler import logprobs, stream_key, top_logprobs
 from speculative.engines.local.weights import Array
@@ -87,7 +87,7 @@ class Worker:
             self._abandon(call)
             call.release()
 
-    def _abandon(self, call: Call) -> None:
+    def _abandon(self, call: WorkerCall) -> None:
         """Removes a call's work. The tokens of its rows stay in the cache."""
         call.settled = True
         for row in [row for row, sequence in self.batch.members.items() if sequence.call is call]:
@@ -97,7 +97,7 @@ class Worker:
             if self._has_row(job):
                 self.store.park(job.row)
 
-    def _fail(self, call: Call, error: Exception) -> None:
+    def _fail(self, call: WorkerCall, error: Exception) -> None:
         known = error if isinstance(error, SpeculativeError) else EngineError(f"{self.name}: {type(error).__name__}: {error}")
         if known is not error:
             known.__cause__ = error

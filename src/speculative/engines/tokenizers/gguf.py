@@ -46,7 +46,7 @@ SPLITTERS: Final[dict[tuple[str, ...], Sequence[str]]] = {
         r"""| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
     ],
 }
-"""How a byte-level BPE cuts a text into words, by the names that `tokenizer.ggml.pre` gives."""
+"""The patterns by which a byte-level BPE cuts a text into words, by the names in `tokenizer.ggml.pre`."""
 
 
 def read_tokenizer(path: Path) -> dict[str, Any]:

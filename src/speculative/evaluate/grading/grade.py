@@ -38,7 +38,7 @@ _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
 
 _GOLD = QuestionHints(percent=True, trusted=True)
-"""How a whole number is read that is a gold answer."""
+"""The hints by which a gold answer that is a whole number is read."""
 
 
 class Verdict(Struct, frozen=True):

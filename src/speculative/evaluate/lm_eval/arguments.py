@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from speculative._plugins import split
+from speculative._plugins import split_spec
 from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, describe_engines, flat_fields
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
@@ -63,7 +63,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     """
     given = {name: _with_commas(value) for name, value in values.items() if name not in UNUSED and value is not None}
     params = {name: value for name, value in given.items() if name not in NAMES}
-    wrappers = tuple(split(str(given.get("with", "")), ","))
+    wrappers = tuple(split_spec(str(given.get("with", "")), ","))
     name = str(given.get("method", METHOD))
     return Arguments(
         contender=Contender(label_of(name, params, wrappers), _build(name, params, wrappers)),
@@ -105,7 +105,7 @@ def _problem(given: Mapping[str, Any]) -> Problem:
 
 
 def _spec(value: Any) -> Spec:
-    specs = split(str(value), ",")
+    specs = split_spec(str(value), ",")
     return specs[0] if len(specs) == 1 else tuple(specs)
 
 

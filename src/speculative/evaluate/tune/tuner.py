@@ -18,7 +18,7 @@ from speculative.evaluate.tune.target import Figures, Target, figures
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
 from speculative.methods.spec import Contender, contender
-from speculative.methods.tunable import Scored, Tunable, judged
+from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
 from speculative.stats.cost import View
@@ -33,6 +33,9 @@ SHARE_STEP = 0.05
 
 MORE = 1.1
 """The choice may take so many times the smallest share of big's tokens that keeps a bound on accuracy."""
+
+DEARER = (0.6, 0.75, 0.9)
+"""Shares of the scores at which big gets a turn, for candidates when no other one keeps a bound on accuracy."""
 
 FINER = (0.25, 0.5, 0.75)
 """The places of finer candidates between two shares of scores."""
@@ -160,6 +163,11 @@ class Tuner:
         found = await self._measure(runner, candidates, plan.tuning, "candidates")
         if plan.target and not plan.sweeps:
             best = min(found, key=lambda one: plan.target.rank(one.figures))  # pyright: ignore[reportOptionalMemberAccess]
+            if plan.target.kind == "accuracy" and plan.target.gap(best.figures):
+                more = [one for group in groups for one in group.dearer(best.candidate)]
+                candidates = [*candidates, *more]
+                found += await self._measure(runner, more, plan.tuning, "more of big")
+                best = min(found, key=lambda one: plan.target.rank(one.figures))  # pyright: ignore[reportOptionalMemberAccess]
             finer = [one for group in groups for one in group.finer(best.candidate, candidates)]
             found += await self._measure(runner, finer, plan.tuning, "finer candidates") if finer else []
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
@@ -227,7 +235,7 @@ class Tuner:
         if self._kind.fitted is not Method.fitted or any(tunable.big_if and tunable.field not in by_hand for tunable in chosen):
             probe = make_contender(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
-            runs = [Scored(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
+            runs = [GradedTrace(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
             scored = [tunable for tunable in self._with_probe(base).tunables() if tunable.big_if]
             scores = {one.field: [score for run in runs for score in (one.scores or judged)(run.trace)] for one in scored}
@@ -290,16 +298,34 @@ class CandidateGroup(Struct, frozen=True):
         choices = [[(tunable.field, value) for value in self._values(tunable)] for tunable in self.tunables]
         return [self._candidate(dict(values)) for values in product(*choices)] if all(choices) else []
 
+    def dearer(self, best: Candidate) -> list[Candidate]:
+        """Returns candidates that give big more turns than any so far.
+
+        Other parameters are those of the best one.
+        """
+        if not self._has(best):
+            return []
+        choices = [
+            [(one.field, value) for value in (self._thresholds(one, DEARER) if one.big_if else [best.params[one.field]])]
+            for one in self.tunables
+        ]
+        return [self._candidate(dict(values)) for values in product(*choices)]
+
+    def _has(self, candidate: Candidate) -> bool:
+        """Returns whether a candidate has the fixed parameters of this group."""
+        return all(candidate.params.get(field) == value for field, value in self.base.items())
+
     def finer(self, best: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
         """Returns candidates between the best one and its neighbours.
 
         Each differs from the best one in one parameter with scores.
         """
-        if any(best.params.get(field) != value for field, value in self.base.items()):
+        if not self._has(best):
             return []
         found: dict[str, Candidate] = {}
         for tunable in self.tunables:
-            values = self._values(tunable) if tunable.big_if and tunable.field not in self.swept else []
+            scored = tunable.big_if and tunable.field not in self.swept
+            values = self._thresholds(tunable, (*tunable.shares, *DEARER)) if scored else []
             if best.params[tunable.field] not in values:
                 continue
             place = values.index(best.params[tunable.field])
@@ -325,7 +351,12 @@ class CandidateGroup(Struct, frozen=True):
             return [value if number is None else value_at(scores, number) for value, number in numbers]
         if not tunable.big_if:
             return list(tunable.values)
-        found = [threshold_at(tunable, scores, share) for share in tunable.shares] if scores else []
+        return self._thresholds(tunable, tunable.shares)
+
+    def _thresholds(self, tunable: Tunable, shares: Sequence[float]) -> list[float]:
+        """Returns a threshold for each share of the scores at which big gets a turn."""
+        scores = self.scores.get(tunable.field, [])
+        found = [threshold_at(tunable, scores, share) for share in shares] if scores else []
         return list(dict.fromkeys(value for value in found if value is not None))
 
     def _candidate(self, values: dict[str, Any]) -> Candidate:

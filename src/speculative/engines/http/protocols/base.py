@@ -35,7 +35,7 @@ class ServerRequest(Struct, frozen=True):
     seed: int = 0
 
 
-class Piece(Struct, frozen=True, gc=False):  # `gc=False` here and below: made for every token, and in no cycle
+class NewTokens(Struct, frozen=True, gc=False):  # `gc=False` here and below: made for every token, and in no cycle
     """New tokens of completion `index`, with their text if the server gives it.
 
     `reason` says that it ended, `matched` the stop string or id that ended it, if known. `top`: the likely tokens at the place of
@@ -58,7 +58,7 @@ class ChunkUpdate(Struct, frozen=True, gc=False):
     `cached` and `produced` are the server's own counts for the whole call, when it gives them.
     """
 
-    pieces: Sequence[Piece] = ()
+    pieces: Sequence[NewTokens] = ()
     cached: int | None = None
     produced: int | None = None
 

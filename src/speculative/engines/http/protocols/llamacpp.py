@@ -13,7 +13,7 @@ from speculative.engines.http.protocols.base import (
     MAX_TOP,
     BadResponseError,
     ChunkUpdate,
-    Piece,
+    NewTokens,
     Read,
     ServerProtocol,
     ServerRequest,
@@ -121,7 +121,7 @@ class _Reading:
         self._counted = self._lost = self._passed = 0
         self._held: list[int] = []
         self._late, self._text = b"", ""
-        self._special: list[Piece] = []
+        self._special: list[NewTokens] = []
         self._logprobs: list[float] = []
         self._top: list[Top] = []
         self._special_ids = frozenset(tokenizer.special_tokens.values())
@@ -144,10 +144,10 @@ class _Reading:
 
     def _piece(
         self, ids: Sequence[int], reason: Literal["stop", "length"] | None = None, matched: int | str | None = None, text: str = ""
-    ) -> Piece:
+    ) -> NewTokens:
         values, top = self._logprobs, self._top
         values = values if len(values) == len(ids) else values[-1:] * len(ids)
-        return Piece(0, ids, values, reason, matched, text, top if len(top) == len(ids) else top[-1:] * len(ids))
+        return NewTokens(0, ids, values, reason, matched, text, top if len(top) == len(ids) else top[-1:] * len(ids))
 
     def _end(self, answer: _Answer) -> ChunkUpdate:
         ids: Sequence[int] = ()

@@ -16,7 +16,7 @@ from speculative.engines.http.protocols.base import (
     Ask,
     BadResponseError,
     ChunkUpdate,
-    Piece,
+    NewTokens,
     Read,
     ScoreResult,
     ServerProtocol,
@@ -138,7 +138,7 @@ class _Reading:
         if finish and finish.type not in ("stop", "length"):
             raise BadResponseError(f"the server ended the text with {finish.type!r}")
         reason = None if finish is None else "length" if finish.type == "length" else "stop"
-        piece = Piece(0, ids, logprobs, reason, finish.matched if finish else None, top=_likely(meta, len(ids)) if ids else ())
+        piece = NewTokens(0, ids, logprobs, reason, finish.matched if finish else None, top=_likely(meta, len(ids)) if ids else ())
         return ChunkUpdate([piece], meta.cached_tokens, meta.completion_tokens)
 
 

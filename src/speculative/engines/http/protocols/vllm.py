@@ -15,7 +15,7 @@ from speculative.engines.http.protocols.base import (
     BadResponseError,
     ChunkUpdate,
     Count,
-    Piece,
+    NewTokens,
     Read,
     ScoreResult,
     ServerProtocol,
@@ -264,7 +264,7 @@ def _last_number(row: Any) -> float:
 _IDS = {"return_token_ids": True, "return_tokens_as_token_ids": True}
 
 
-def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
+def _piece(choice: _Choice, so_far: int | None = None) -> NewTokens:
     if choice.token_ids is None:
         raise BadResponseError("the server gives no token ids back (vLLM does from 0.10.2 on)")
     logprobs = logarithms(choice.logprobs.token_logprobs) if choice.logprobs else ()
@@ -272,7 +272,7 @@ def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
         raise BadResponseError(f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens")
     reason = choice.finish_reason
     if reason is None and not logprobs:
-        return Piece(choice.index, choice.token_ids, text=choice.text, so_far=so_far)
+        return NewTokens(choice.index, choice.token_ids, text=choice.text, so_far=so_far)
     if reason == "repetition":
         reason = "loop"
     if reason not in (None, "stop", "length", "loop"):
@@ -280,7 +280,7 @@ def _piece(choice: _Choice, so_far: int | None = None) -> Piece:
     top = _tops(choice.logprobs.top_logprobs) if choice.logprobs else ()
     if top and len(top) != len(choice.token_ids):
         raise BadResponseError(f"likely tokens at {len(top)} places for {len(choice.token_ids)} tokens")
-    return Piece(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top, so_far)
+    return NewTokens(choice.index, choice.token_ids, logprobs, reason, choice.stop_reason, choice.text, top, so_far)
 
 
 def _tops(places: Sequence[dict[str, float] | None]) -> Sequence[Top]:
