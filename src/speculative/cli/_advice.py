@@ -33,7 +33,10 @@ MEASURED: tuple[Need, ...] = ("few big tokens", "low latency", "many users at on
 
 
 def _table() -> MeasuredTable:
-    """Returns the measured table. Its package needs numpy, and the bare list of methods does not."""
+    """Returns the measured table.
+
+    Its package needs numpy, and the bare list of methods does not.
+    """
     from speculative.stats.measured import measured_table
 
     return measured_table()
