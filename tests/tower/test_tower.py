@@ -285,6 +285,16 @@ async def test_the_trace_holds_the_chains_of_the_tower_and_replays(tmp_path: Any
     assert again.usage.keys() == result.usage.keys()
 
 
+async def test_a_trace_with_a_tower_grows_as_its_text_does() -> None:
+    sizes = []
+    for tokens in (1000, 4000):
+        pair = in_a_chain(method="random_switch", switch_chunk=8, big=babble(1), small=babble(2))
+        pair["small"].inner.update({role: ScriptedEngine(lambda seen, seed: f"{seed} " * 99) for role in ("big", "small")})  # pyright: ignore
+        result = await run(Problem.of("6*7?", max_tokens=tokens, answer_tokens=0), build("random_switch", {"switch_chunk": 16}), pair)
+        sizes.append(len(result.trace.dump()) / result.trace.ledger.kept)
+    assert sizes[1] < 1.5 * sizes[0]
+
+
 async def test_a_tower_in_a_tower_counts_every_floor() -> None:
     middle = TowerEngine(build("random_switch", {"switch_chunk": 9}), {"big": ScriptedEngine(SCRIPT), "small": tower(switch_chunk=2)})
     result = await asolve("6*7?", "small_only", pair=Pair(ScriptedEngine(SCRIPT), middle), seed=1)
