@@ -14,6 +14,7 @@ carry=$1 seconds=${2:-400}
 here=$(cd "$(dirname "$0")" && pwd)
 export G=${G:-$HOME/gpu-trial} OUT=${OUT:-$HOME/gpu-trial/out}
 mkdir -p "$G"/{site,psite,log,cache,mps,mpslog} "$OUT"
+read -r first second_big small <<<"${PORTS:-8132 8133 8101}"
 say() { echo "== $* ($SECONDS s)"; }
 
 unpack() { python3 -c "import sys,tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter='fully_trusted')" "$1" "$2"; }
@@ -42,7 +43,7 @@ serve() { # NAME PORT GPU SHARE KV_BYTES: starts a server that outlives this she
 }
 
 mps=$(command -v nvidia-cuda-mps-control || ls /usr/local/nvidia/bin/nvidia-cuda-mps-control /usr/local/cuda/bin/nvidia-cuda-mps-control 2>/dev/null | head -1 || true)
-serve 32b 8132 0 0.92 $((56 << 30))
+serve 32b $first 0 0.92 $((56 << 30))
 second=1
 if [ -n "$mps" ]; then # only the servers of the second GPU, which is the only one that its clients see: number 0
     second=0
@@ -51,10 +52,10 @@ if [ -n "$mps" ]; then # only the servers of the second GPU, which is the only o
 else
     say "no MPS here: the layouts f and e-mps are without it"
 fi
-serve 32b 8133 $second 0.72 $((24 << 30))
-serve 1.5b 8101 $second 0.15 $((10 << 30))
+serve 32b $second_big $second 0.72 $((24 << 30))
+serve 1.5b $small $second 0.15 $((10 << 30))
 unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
-for port in 8132 8133 8101; do
+for port in $first $second_big $small; do
     until health $port; do
         [ $SECONDS -lt 280 ] || { tail -n 20 "$G"/log/*.log | cut -c1-300; cp "$G"/log/*.log "$OUT"/; exit 4; }
         sleep 1
@@ -65,8 +66,8 @@ done
 export PYTHONPATH=$G/psite XDG_STATE_HOME=$G/state
 url=http://127.0.0.1
 code=0
-timeout 570 python3 "$here/table.py" "$G/table.jsonl" --big $url:8132/v1 --big $url:8133/v1 --small $url:8101/v1 --tokenizer "$G/models/1.5b" \
-    --seconds "$seconds" || code=$?
+timeout 570 python3 "$here/table.py" "$G/table.jsonl" --big $url:$first/v1 --big $url:$second_big/v1 --small $url:$small/v1 --tokenizer "$G/models/1.5b" \
+    --seconds "$seconds" --chains "${LOADS:-1,16,64,256}" --steps "${STEPS:-8}" || code=$?
 cp "$G/table.jsonl" "$OUT/" 2>/dev/null || true
 say "done ($code: 3 means that rows are left; type the same command again)"
 [ $code = 3 ] || exit $code

@@ -179,7 +179,7 @@ class Problem(Struct, frozen=True):
         return cls(messages=(Message("user", text),), **settings)
 
     def with_instruction(self, text: str, joint: str = "\n\n") -> Problem:
-        """Returns the problem with one more paragraph, or line, in the last message of the user."""
+        """Returns the problem with one more paragraph, or line, at the user's end."""
         by_user = [place for place, message in enumerate(self.messages) if message.role == "user"] or [len(self.messages) - 1]
         last = self.messages[by_user[-1]]
         changed = structs.replace(last, content=f"{last.content}{joint}{text}")

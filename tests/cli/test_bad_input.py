@@ -48,7 +48,7 @@ MISUSED = [
     (["compare", "--methods", "big_only,big_only"], ["twice"]),
     (["compare", "--methods", ","], ["none is named"]),
     (["compare", "--methods", "big_only(x"], ["bracket"]),
-    (["compare", "--methods", "big_only(x)"], ["no field=value"]),
+    (["compare", "--methods", "big_only(x)"], ["must be field=value"]),
     (["compare", "--epochs", "0"], ["epochs", "at least 1"]),
     (["compare", "--limit", "0"], ["limit", "at least 1"]),
 ]
@@ -124,8 +124,8 @@ def test_a_full_disk_under_the_output_is_one_line(process):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "no trace header"),
-        ("hello\n", "no trace header"),
+        ("", "must be a trace header"),
+        ("hello\n", "must be a trace header"),
         ('{"speculative_trace":99}\n', "version 99"),
         ('{"speculative_trace":1}\n{"event":"start', "damaged"),
         ('{"speculative_trace":1}\n', "started"),

@@ -87,3 +87,76 @@ def test_a_layout_with_two_big_servers_needs_both(table: ModuleType) -> None:
 
 def test_the_shell_script_can_be_parsed() -> None:
     subprocess.run(["bash", "-n", str(GPU / "run.sh")], check=True, timeout=20)
+
+
+SERVER = """
+import asyncio, sys
+sys.path.insert(0, {sources!r})
+from pathlib import Path
+from speculative.engines.tokenizers import loader
+from speculative.testing import ScriptedEngine
+from speculative.testing.fake_server import FakeServer
+flags = dict(zip(sys.argv[1::1], sys.argv[2::1]))
+
+class Stand(ScriptedEngine):
+    tokenizer = loader.read(Path(flags["--model"]) / "tokenizer.json")
+    async def complete(self, prefixes, decoding, *, key, stats):
+        from speculative.engines.base import Completion
+        ids = [self.tokenizer.encode("and so on ")[place % 3] for place in range(decoding.max_tokens)]
+        values, likely = tuple(-0.5 for _ in ids), tuple(((one, -0.5),) for one in ids)
+        chosen = tuple(-1.0 for _ in decoding.choices)
+        return [[Completion(tuple(ids), "length", None, values, likely, chosen)] * decoding.n for _ in prefixes]
+    async def score(self, prefixes, continuations, *, key, stats, top=0):
+        from speculative.engines.base import Scores
+        return [Scores([-0.5] * len(one)) for one in continuations]
+
+async def main():
+    server = FakeServer(Stand(""), model=flags["--served-model-name"], source=flags["--model"])
+    server.scale_out = True
+    await server.start(int(flags["--port"]))
+    await asyncio.sleep(120)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_the_shell_script_starts_servers_measures_and_continues(tmp_path: Path) -> None:
+    """The whole script, on stand-ins for vLLM that end by themselves."""
+    import os
+    import tarfile
+
+    import speculative
+
+    sources = Path(speculative.__file__).parents[1]
+    site = tmp_path / "site" / "vllm" / "entrypoints" / "openai"
+    site.mkdir(parents=True)
+    for folder in (site, site.parent, site.parent.parent):
+        (folder / "__init__.py").touch()
+    (site / "api_server.py").write_text(SERVER.format(sources=str(sources)))
+    for name in ("a", "b"):
+        (tmp_path / "carry" / name).mkdir(parents=True)
+    with tarfile.open(tmp_path / "carry" / "a" / "site-vllm.tar.xz", "w:xz") as archive:
+        archive.add(tmp_path / "site", ".")
+    with tarfile.open(tmp_path / "carry" / "a" / "models.tar.xz", "w:xz") as archive:
+        for name in ("32b", "1.5b"):
+            archive.add(sources / "speculative" / "bundled" / "small" / "tokenizer.json", f"models/{name}/tokenizer.json")
+    with tarfile.open(tmp_path / "carry" / "b" / "psite.tar.xz", "w:xz") as archive:
+        archive.add(sources / "speculative" / "__init__.py", "speculative_is_here.py")
+    environment = {
+        **os.environ,
+        "G": str(tmp_path / "g"),
+        "OUT": str(tmp_path / "out"),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+    (tmp_path / "g" / "psite").mkdir(parents=True)
+    (tmp_path / "g" / "psite" / "speculative").symlink_to(sources / "speculative")
+    from speculative.engines.vllm.launch import free_port
+
+    more = {"LOADS": "1,2", "STEPS": "1", "PORTS": " ".join(str(free_port()) for _ in range(3))}
+    for _ in range(2):
+        words = ["bash", str(GPU / "run.sh"), str(tmp_path / "carry"), "100"]
+        done = subprocess.run(words, env=environment | more, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        rows = [json.loads(line) for line in (tmp_path / "out" / "table.jsonl").read_text().splitlines()]
+        assert {row["layout"] for row in rows} == {"a", "c", "f", "e-mps"}
+        assert len(rows) == 2 * (3 * 7 + 1)

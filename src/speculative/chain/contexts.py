@@ -56,7 +56,9 @@ class RoleContexts:
         return self._contexts[role]
 
     async def instruct(self, role: str, text: str) -> int:
-        """Adds an instruction to the problem for one role. Returns the tokens that its prompt grew by.
+        """Adds an instruction to the problem for one role.
+
+        Returns the tokens that its prompt grew by.
 
         A long problem is tokenized beside the event loop.
         """

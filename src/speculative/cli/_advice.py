@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -11,7 +11,9 @@ from rich.table import Table
 
 from speculative.cli._output import print_whole
 from speculative.methods.base import Method, Wrapper
-from speculative.stats.measured import MeasuredMethod, measured_table
+
+if TYPE_CHECKING:
+    from speculative.stats.measured import MeasuredMethod, MeasuredTable
 
 Need = Literal["few big tokens", "low latency", "many users at once", "no training", "closed big model"]
 
@@ -30,6 +32,16 @@ MEASURED: tuple[Need, ...] = ("few big tokens", "low latency", "many users at on
 """Needs that the measured table decides; the traits decide the others."""
 
 
+def _table() -> MeasuredTable:
+    """Returns the measured table.
+
+    Its package needs numpy, and the bare list of methods does not.
+    """
+    from speculative.stats.measured import measured_table
+
+    return measured_table()
+
+
 def advised(kinds: Sequence[type[Method]], needs: Sequence[Need]) -> list[type[Method]]:
     """Returns the methods that meet all needs, the best ones first.
 
@@ -46,7 +58,7 @@ def describe_advice(kinds: Sequence[type[Method]], needs: Sequence[Need]) -> lis
     """Returns the advised methods with their traits and figures as plain values."""
     from msgspec import to_builtins
 
-    rows = [(kind, measured_table().of(kind.name())) for kind in advised(kinds, needs)]
+    rows = [(kind, _table().of(kind.name())) for kind in advised(kinds, needs)]
     return [
         {
             "name": kind.name(),
@@ -69,8 +81,8 @@ def show_advice(console: Console, kinds: Sequence[type[Method]], needs: Sequence
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("big", no_wrap=True)
     for kind in advised(kinds, needs):
-        table.add_row(kind.name(), kind.family, *_cells(measured_table().of(kind.name())), role_of_big(kind))
-    known = measured_table()
+        table.add_row(kind.name(), kind.family, *_cells(_table().of(kind.name())), role_of_big(kind))
+    known = _table()
     for need in needs:
         console.print(f"{need}: {MEANING[need]}")
     print_whole(console, table)
@@ -89,7 +101,7 @@ def role_of_big(kind: type[Method]) -> str:
 
 
 def _meets(kind: type[Method], need: Need) -> bool:
-    row = measured_table().of(kind.name())
+    row = _table().of(kind.name())
     if need == "no training":
         return not kind.training and "judge" not in kind.needs
     if need == "closed big model":
@@ -102,7 +114,7 @@ def _rank(kind: type[Method], need: Need) -> tuple[float, ...]:
 
     Methods that are not as accurate as big alone come last.
     """
-    row = measured_table().of(kind.name())
+    row = _table().of(kind.name())
     if row is None:
         return (2, 0, 0)
     if not row.is_equal:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import to_builtins
 from rich import box
 from rich.table import Table
@@ -74,7 +75,7 @@ def save_preset(choice: TuningChoice, plan: TunePlan, path: Path, folder: RunFol
     for field in kind.from_files & params.keys():
         if len(str(params[field])) > LONGEST:
             beside = path.with_name(f"{path.stem}.{field}")
-            write_file(beside, f"{params[field]}\n".encode(), f"parameter {field}")
+            write_file(beside, f"{_with_provenance(params[field], folder)}\n".encode(), f"parameter {field}")
             params[field] = f"{MARK}{beside.name}"
     runs = folder.provenance
     tuned: dict[str, Any] = {
@@ -94,6 +95,18 @@ def save_preset(choice: TuningChoice, plan: TunePlan, path: Path, folder: RunFol
         *(f"{field} is percentile {number:g} of the recorded scores" for field, number in candidate.percentiles.items()),
     ]
     write_file(path, format_preset(plan.method, params, tuned, comments).encode(), "preset")
+
+
+def _with_provenance(text: str, folder: RunFolder) -> str:
+    """Adds the command and its versions to a parameter that is a JSON object.
+
+    The method ignores them.
+    """
+    runs = folder.provenance
+    if not text.startswith("{") or not runs:
+        return text
+    made = {name: runs[-1][name] for name in ("command", "at", "versions", "tasks", "settings") if name in runs[-1]}
+    return msgspec.json.encode({**msgspec.json.decode(text, type=dict[str, Any]), "made": made}).decode()
 
 
 def show_choice(choice: TuningChoice, plan: TunePlan, preset: Path | None, folder: Path, *, json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from msgspec import Struct, structs
 
 LEAST_VALUES = 10
@@ -40,6 +39,8 @@ def fit_mixture(values: Sequence[float]) -> Mixture | None:
 
     Returns None for fewer than ten values, or equal ones. The result depends on the values alone.
     """
+    import numpy as np  # here, since the list of methods imports this module
+
     found = np.sort(np.asarray(values, dtype=float))
     if len(found) < LEAST_VALUES or found[0] == found[-1]:
         return None

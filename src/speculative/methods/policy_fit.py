@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-import numpy as np
-
 from speculative.methods.policy_table import PolicyTable
 from speculative.methods.tunable import GradedTrace, judgements
 from speculative.trace.events import Rejected, Wrote
@@ -21,6 +19,8 @@ STAGES = 16
 
 def fit_table(runs: Sequence[GradedTrace], by: str) -> PolicyTable | None:
     """Counts the decisions of chains; None without a score or a step of big."""
+    import numpy as np  # here, since the list of methods imports this module
+
     scores = [judgement.score for run in runs for judgement in judgements(run.trace)]
     tokens = [_tokens_of(event) for run in runs for event in run.trace.walk() if isinstance(event, Wrote) and event.call.role == "big"]
     if not scores or not tokens:

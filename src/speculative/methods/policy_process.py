@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from speculative.methods.policy_table import PolicyTable
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 PRIOR = 5.0
 """Steps of the pooled distribution of scores that each state is given."""
@@ -33,6 +35,8 @@ def thresholds(table: PolicyTable, price: float) -> list[list[float]]:
 
     The rows are by number of the step, the columns by bin of the lowest kept score.
     """
+    import numpy as np  # here, since the list of methods imports this module
+
     bins, cost = table.bins, price * table.big_tokens
     counts = np.array(table.scores, dtype=float)
     pooled = (counts.sum(axis=0) + 1) / (counts.sum() + bins)
@@ -84,6 +88,8 @@ def _rising(rows: Sequence[tuple[float, float]]) -> Floats:
 
     It pools neighbours by their weights.
     """
+    import numpy as np  # here, since the list of methods imports this module
+
     pools: list[list[float]] = []
     for value, weight in rows:
         pools.append([value, weight, 1])

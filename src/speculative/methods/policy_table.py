@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cache, lru_cache
 from importlib.resources import files
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 
@@ -48,7 +48,7 @@ class PolicyTable(Struct, frozen=True):
 
     def bin_of(self, score: float) -> int:
         """Returns the bin of a score, from 0 for the lowest ones."""
-        return int(np.searchsorted(self.edges, score, side="right"))
+        return bisect_right(self.edges, score)
 
     def to_json(self) -> str:
         """Returns the table as JSON."""

@@ -157,7 +157,7 @@ def _spent(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _busy(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Returns the seconds of calls to each model, and the prompt tokens that a judge read."""
+    """Returns the seconds of calls to each model, and the judge's prompt tokens."""
     judged = any("judge" in row["usage"] for row in rows)
     table = _table("big s", "small s", *(("judge s", "judge read") if judged else ()))
     for row in rows:
