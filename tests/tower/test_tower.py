@@ -18,10 +18,11 @@ from speculative.engines.base import PREFILL_SEED, CallStats, Completion, Decodi
 from speculative.errors import EngineError, EngineUnreachableError, UnsupportedMethodError
 from speculative.methods.registry import build
 from speculative.problem import Message
-from speculative.prompts import encode_parts, find_dialect
+from speculative.prompts import Question, encode_parts, find_dialect
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
+from speculative.trace.events import Asked
 from speculative.trace.replay import ReplayEngine
 from speculative.trace.state import Ledger
 
@@ -217,10 +218,48 @@ async def test_scores_are_those_of_the_big_model_and_counted_as_such() -> None:
 
 async def test_a_prefill_shows_the_text_to_both_models() -> None:
     engine, stats = tower(), CallStats()
-    await one(engine, prompt(engine), Decoding(1, seed=PREFILL_SEED, stop_ids=stops(engine)), stats)
+    await one(engine, prompt(engine), Decoding(1, seed=PREFILL_SEED, stop_ids=stops(engine), purpose="prefill"), stats)
     assert [len(inner.calls) for inner in engine.inner.values()] == [1, 1]  # pyright: ignore
     assert stats.produced_tokens == 2
     assert set(stats.inner) == {"big", "small"}
+
+
+async def test_the_verb_prefill_shows_the_text_to_both_models() -> None:
+    pair = in_a_chain()
+    chain = Chain(Problem.of("6*7?"), pair)
+    await chain.prefill("small")
+    inner: Any = pair["small"]
+    assert [[verb for verb, _ in engine.calls] for engine in inner.inner.values()] == [["complete"], ["complete"]]
+
+
+@pytest.mark.parametrize("kind", ["judge", "check", "answer", "rewrite", "alone", "hint", "free"])
+async def test_every_question_is_answered_by_the_model_of_the_answers(kind: Any) -> None:
+    pair = in_a_chain(big="big\n\n", small="small\n\n", switch_chunk=2)
+    pair["small"].inner["big"] = ScriptedEngine(lambda seen, seed: "big", top=lambda seen: {"1": -0.5})  # pyright: ignore
+    chain = Chain(Problem.of("6*7?"), pair)
+    await chain.write("small", max_tokens=3)
+    reply = await chain.ask("small", Question(kind, "x"), max_tokens=9)
+    assert reply.text == "big"
+    reply = await chain.ask("small", Question(kind, "x"), choices="01")
+    assert reply.choices["1"] == -0.5
+    asked = [event.call.inner for event in chain.trace if isinstance(event, Asked)]
+    assert [[call.role for call in inner.calls] for inner in asked if inner] == [["big"], ["big"]]
+
+
+async def test_the_bundled_judge_is_the_big_model_of_the_tower() -> None:
+    pair = Pair.open(big="random_switch(bundled:small,bundled:big)")
+    result = await asolve("How many apples has Mia now?", "step_verify", pair=pair, seed=1, max_tokens=200)
+    asked = [event.call.inner for event in result.trace if isinstance(event, Asked)]
+    assert asked
+    assert {call.role for inner in asked if inner for call in inner.calls} == {"big"}
+
+
+async def test_the_methods_own_questions_show_the_problem_without_the_template() -> None:
+    engine = tower(method="spec_rewrite", drafting_n=1)
+    await one(engine, prompt(engine), Decoding(400, stop_ids=stops(engine), seed=1))
+    seen = [text for inner in engine.inner.values() for _, text in inner.calls if "Reasoning so far" in text]  # pyright: ignore
+    assert seen
+    assert all("user\n6*7?\n\nReasoning so far" in text and "user\nuser" not in text for text in seen)
 
 
 def test_it_says_what_it_cannot_do() -> None:
@@ -389,7 +428,7 @@ async def test_the_tower_goes_on_alone_inside_if_it_was_told_to() -> None:
     inner = Pair(Mortal(SCRIPT, lives=3), ScriptedEngine(SCRIPT))
     engine = TowerEngine(build("random_switch", {"switch_chunk": 5}), inner, degrade="small")
     result = await run(Problem.of("6*7?"), build("small_only"), Pair(ScriptedEngine(SCRIPT), engine))
-    assert result.degraded is None
+    assert result.degraded == "small/big"
     assert result.reasoning == THOUGHT
     assert result.usage["small/small"].kept_tokens > 0
     check_rows(result.trace)

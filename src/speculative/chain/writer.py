@@ -19,7 +19,7 @@ from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule, tokens_within
 from speculative.engines.base import Completion
-from speculative.errors import EngineError
+from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
 
 
@@ -153,6 +153,8 @@ class Writer:
 
         Returns how many of both are left, or None if all are.
         """
+        if tokens is not None and characters is not None:
+            raise ChainStateError("accept: upto and upto_character cannot both be given; leave one out")
         decoder = self._contexts.of(draft.author).decoders[draft.phase]
         size = draft.tokens if tokens is None else tokens
         if characters is not None and characters < len(draft.text):

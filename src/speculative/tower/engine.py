@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from speculative.chain.calls import derive_seed
-from speculative.engines.base import PREFILL_SEED, Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
+from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UsageError
 from speculative.methods.base import Method, Wrapper, name_of, params_of
 from speculative.problem import Degrade
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
+from speculative.trace.events import Degraded
 from speculative.trace.replay import COSTS
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class TowerEngine:
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """Returns `decoding.n` completions for each prefix, in order."""
-        if decoding.seed == PREFILL_SEED and decoding.max_tokens == 1:
+        if decoding.purpose == "prefill":
             return await self._prefill(prefixes, decoding, key, stats)
         n = decoding.n if decoding.temperature else min(decoding.n, 1)
         places = [(i, j) for i in range(len(prefixes)) for j in range(n)]
@@ -118,7 +119,7 @@ class TowerEngine:
     ) -> Completion:
         if decoding.max_tokens < 1:
             return Completion((), "length")
-        opening = self._thinking_begins(prefix)
+        opening = None if decoding.purpose == "reply" else self._thinking_begins(prefix)
         if opening is None:
             return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids)
         run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids)
@@ -155,6 +156,7 @@ class TowerEngine:
         except EngineError as error:
             if not error.lost or told or self._degrade in ("fail", self._speaker):
                 raise
+            stats.chains.append([Degraded(role=self._speaker, survivor=self._degrade, error=str(error))])
         return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener)
 
     async def _reply_by(
