@@ -22,6 +22,7 @@ from speculative.prompts import Question, encode_parts, find_dialect
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
+from speculative.tower.written import WrittenIds
 from speculative.trace.events import Asked
 from speculative.trace.replay import ReplayEngine
 from speculative.trace.state import Ledger
@@ -152,6 +153,31 @@ async def test_a_stream_tells_each_token_as_it_comes() -> None:
         inner.delay = 1e-6  # pyright: ignore
     deltas, completion = await streamed(engine, prompt(engine), Decoding(1000, stop_ids=stops(engine)))
     assert len(deltas) >= len(completion.ids)
+
+
+async def test_a_long_stream_adds_each_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    added, add = [0], WrittenIds._add  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: WrittenIds, token: int, author: str) -> None:
+        added[0] += 1
+        add(self, token, author)
+
+    monkeypatch.setattr(WrittenIds, "_add", counted)
+    engine = tower(*[lambda seen, seed: "x" * 500] * 2, method="small_only")
+    _, completion = await streamed(engine, prompt(engine), Decoding(400, stop_ids=stops(engine), seed=1))
+    assert len(completion.ids) == 400
+    assert added[0] <= 2 * 400
+
+
+@pytest.mark.parametrize("dialect", ["chatml", "chatml-plain"])
+async def test_the_answer_of_every_dialect_has_one_author(dialect: str) -> None:
+    engines = [ScriptedEngine("Six.\n\n" * 3, dialect=dialect, name=name) for name in ("a", "b", "c")]
+    engine = TowerEngine(build("random_switch", {"switch_chunk": 2}), Pair(engines[1], engines[2]))
+    chain = Chain(Problem.of("6*7?"), Pair(engines[0], engine))
+    await chain.write("small", max_tokens=8)
+    chain.stop("enough")
+    answer = await chain.answer("small")
+    assert {author for author, _ in answer.proposal.completion.authors} == {"big"}
 
 
 async def test_a_method_that_takes_text_back_is_told_at_the_end() -> None:
@@ -451,6 +477,18 @@ async def test_a_bug_of_the_inner_method_is_an_engines_error_with_its_name() -> 
 def test_the_models_must_share_a_vocabulary() -> None:
     with pytest.raises(UsageError, match="must share one vocabulary, got big and small"):
         TowerEngine(build("random_switch"), scripted_pair(widths=(1, 2)))
+
+
+def test_wrong_arguments_are_told() -> None:
+    pair: Any = scripted_pair()
+    with pytest.raises(UsageError, match="degrade must be one of fail, big, small, got 'me'"):
+        TowerEngine(build("random_switch"), pair, degrade="me")  # pyright: ignore
+    with pytest.raises(UsageError, match="must have engines for big and small, got none for small"):
+        TowerEngine(build("random_switch"), {"big": pair["big"]})
+    with pytest.raises(UsageError, match="must be a Method, got 'random_switch'"):
+        TowerEngine("random_switch", pair)  # pyright: ignore
+    with pytest.raises(UnsupportedMethodError, match="trigger needs logprobs of the small model of the tower"):
+        TowerEngine(build("trigger"), {"big": pair["big"], "small": tower()})
 
 
 @pytest.mark.parametrize(("method", "wrappers"), [("cascade", []), ("random_switch", ["vote(ballots=3)"])])
