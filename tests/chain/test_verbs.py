@@ -395,6 +395,18 @@ async def test_wrong_arguments_are_told() -> None:
         await chain.accept(draft, upto=2, upto_character=2)
 
 
+async def test_a_cut_draft_has_no_scores_of_its_whole_text() -> None:
+    chain = chain_of("abcdef", scores=lambda prefix, text: -1.0)
+    draft = await chain.draft("big", max_tokens=5, logprobs=2)
+    await chain.score("small", [draft])
+    with pytest.raises(ChainStateError, match="place of a token must be from 0 to 4, got -1"):
+        draft.top(-1)
+    await chain.accept(draft, upto=2)
+    assert draft.scores == {}
+    with pytest.raises(ChainStateError, match="child: instruction must be given, got None"):
+        chain.child(instruction=None)  # pyright: ignore
+
+
 async def test_log_probabilities_need_their_ability() -> None:
     chain = chain_of("abc", abilities=frozenset({"continue", "ids", "stream"}))
     with pytest.raises(ChainStateError, match="must have the ability `logprobs`"):

@@ -16,7 +16,7 @@ from speculative import Method, Pair, Problem, Trace, UsageError, asolve
 from speculative.chain.chain import Chain
 from speculative.engines.base import PREFILL_SEED, CallStats, Completion, Decoding, Engine
 from speculative.errors import EngineError, EngineUnreachableError, UnsupportedMethodError
-from speculative.methods.registry import build
+from speculative.methods.registry import build, find
 from speculative.problem import Message
 from speculative.prompts import Question, encode_parts, find_dialect
 from speculative.runner import run
@@ -34,6 +34,11 @@ SCRIPT = f"{THOUGHT}</think>\n\nThe answer is \\boxed{{42}}."
 def tower(big: Any = SCRIPT, small: Any = SCRIPT, method: str = "random_switch", width: int = 1, **params: Any) -> TowerEngine:
     pair = Pair(ScriptedEngine(big, name="inner big", width=width), ScriptedEngine(small, name="inner small", width=width))
     return TowerEngine(build(method, params), pair)
+
+
+def without_hint(name: str, params: Mapping[str, Any] | None = None, wrappers: list[str] | None = None) -> Method:
+    """A method that adds nothing to the problem."""
+    return build(name, {**(params or {}), **({"hint": ""} if "hint" in find(name).model_fields else {})}, wrappers or [])
 
 
 def prompt(engine: Engine) -> list[int]:
@@ -123,7 +128,7 @@ def test_a_stream_has_the_ids_of_complete_and_the_books_hold(
     policy: tuple[str, dict[str, Any], list[str]], a: int, b: int, width: int, tokens: int, stop: str, cap: int | None, seed: int
 ) -> None:
     name, params, wrappers = policy
-    method = build(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
+    method = without_hint(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
     top = {"top": lambda seen: {"0": -0.5, "1": -1.0}}
     pair = scripted_pair(babble(a), babble(b), widths=(width, width), **top)
     engine = TowerEngine(method, pair)
@@ -385,7 +390,7 @@ async def test_an_accepted_beginning_is_shared_out_to_its_authors() -> None:
 def test_chains_with_a_tower_keep_their_books_at_any_budget(salt: int, tokens: int, produced: int | None, listens: bool) -> None:
     chance = random.Random(salt)
     names = sorted(set(POLICIES) - {"cascade", "logprob_subselect"})
-    inner = TowerEngine(build(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
+    inner = TowerEngine(without_hint(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
     pair = Pair(ScriptedEngine(babble(salt + 2)), inner)
     problem = Problem.of("6*7?", max_tokens=tokens, max_produced=produced, seed=salt)
     method = build(chance.choice(("random_switch", "small_only", "spec_rewrite", "lookahead")))
@@ -489,6 +494,13 @@ def test_wrong_arguments_are_told() -> None:
         TowerEngine("random_switch", pair)  # pyright: ignore
     with pytest.raises(UnsupportedMethodError, match="trigger needs logprobs of the small model of the tower"):
         TowerEngine(build("trigger"), {"big": pair["big"], "small": tower()})
+
+
+@pytest.mark.parametrize("method", ["offload", "handoff", "relay", "advisor"])
+def test_a_hint_that_could_not_be_said_is_refused(method: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot add a hint to the problem, as {method} does; leave its hint out"):
+        TowerEngine(build(method), scripted_pair())
+    TowerEngine(build(method, {"hint": ""}), scripted_pair())
 
 
 @pytest.mark.parametrize(("method", "wrappers"), [("cascade", []), ("random_switch", ["vote(ballots=3)"])])

@@ -12,7 +12,7 @@ from speculative.chain.calls import derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method, Wrapper, name_of, needs_of, params_of
-from speculative.problem import Degrade
+from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
 from speculative.trace.events import Degraded
@@ -260,18 +260,21 @@ def _check(method: Method, engines: Mapping[str, Engine]) -> None:
             raise UsageError(
                 f"the models of a tower must share one vocabulary, got {big.name} and {engine.name}; choose models of one family"
             )
-    innermost = method
-    while isinstance(innermost, Wrapper):
-        innermost = innermost.inner
+    innermost = _innermost(method)
     if method.chains_at_once > 1 or type(innermost).run is not Method.run:
         raise UsageError(f"the method of a tower must write one chain step by step, got {name_of(method)}; choose another method")
+    sample = Problem.of("?")
+    if method.prepare(sample) != sample or innermost.instructs:
+        raise UsageError(f"the method of a tower cannot add a hint to the problem, as {name_of(method)} does; leave its hint out (hint=)")
+
+
+def _innermost(method: Method) -> Method:
+    return _innermost(method.inner) if isinstance(method, Wrapper) else method
 
 
 def _name(method: Method, engines: Mapping[str, Engine]) -> str:
     """Returns the tower as users spell it, with the parameters that are not defaults."""
-    innermost = method
-    while isinstance(innermost, Wrapper):
-        innermost = innermost.inner
+    innermost = _innermost(method)
     own, fields = params_of(innermost), type(innermost).model_fields
     params = [f"{name}={value}" for name, value in own.items() if name in innermost.model_fields_set and value != fields[name].default]
     judge = [f"judge={engines['judge'].name}"] if "judge" in engines else []
