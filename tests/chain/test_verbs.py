@@ -400,7 +400,7 @@ async def test_likely_tokens_stand_at_the_places_of_the_draft(place: Any) -> Non
     chain = chain_of("abcdef", top=lambda seen: {"a": 0.0})
     draft = await chain.draft("big", max_tokens=3, logprobs=1)
     for look in (draft.top, draft.entropy):
-        with pytest.raises(ChainStateError, match="the place must be the number of one of its 3 tokens, from 0, got"):
+        with pytest.raises(ChainStateError, match="the place of a token must be from 0 to 2, got"):
             look(place)
 
 
@@ -415,6 +415,18 @@ async def test_more_tokens_than_a_draft_has_are_all_of_it() -> None:
         draft = await chain.draft("big", max_tokens=2)
         await chain.accept(draft, **limits)
         assert (draft.state, draft.tokens) == ("accepted", 2)
+
+
+async def test_a_cut_draft_has_no_scores_of_its_whole_text() -> None:
+    chain = chain_of("abcdef", scores=lambda prefix, text: -1.0)
+    draft = await chain.draft("big", max_tokens=5, logprobs=2)
+    await chain.score("small", [draft])
+    with pytest.raises(ChainStateError, match="place of a token must be from 0 to 4, got -1"):
+        draft.top(-1)
+    await chain.accept(draft, upto=2)
+    assert draft.scores == {}
+    with pytest.raises(ChainStateError, match="child: instruction must be given, got None"):
+        chain.child(instruction=None)  # pyright: ignore
 
 
 async def test_log_probabilities_need_their_ability() -> None:

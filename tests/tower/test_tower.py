@@ -16,12 +16,13 @@ from speculative import Method, Pair, Problem, Trace, UsageError, asolve
 from speculative.chain.chain import Chain
 from speculative.engines.base import PREFILL_SEED, CallStats, Completion, Decoding, Engine
 from speculative.errors import EngineError, EngineUnreachableError, UnsupportedMethodError
-from speculative.methods.registry import build
+from speculative.methods.registry import build, find
 from speculative.problem import Message
 from speculative.prompts import Question, encode_parts, find_dialect
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
+from speculative.tower.written import WrittenIds
 from speculative.trace.events import Asked
 from speculative.trace.replay import ReplayEngine
 from speculative.trace.state import Ledger
@@ -33,6 +34,11 @@ SCRIPT = f"{THOUGHT}</think>\n\nThe answer is \\boxed{{42}}."
 def tower(big: Any = SCRIPT, small: Any = SCRIPT, method: str = "random_switch", width: int = 1, **params: Any) -> TowerEngine:
     pair = Pair(ScriptedEngine(big, name="inner big", width=width), ScriptedEngine(small, name="inner small", width=width))
     return TowerEngine(build(method, params), pair)
+
+
+def without_hint(name: str, params: Mapping[str, Any] | None = None, wrappers: list[str] | None = None) -> Method:
+    """A method that adds nothing to the problem."""
+    return build(name, {**(params or {}), **({"hint": ""} if "hint" in find(name).model_fields else {})}, wrappers or [])
 
 
 def prompt(engine: Engine) -> list[int]:
@@ -122,7 +128,7 @@ def test_a_stream_has_the_ids_of_complete_and_the_books_hold(
     policy: tuple[str, dict[str, Any], list[str]], a: int, b: int, width: int, tokens: int, stop: str, cap: int | None, seed: int
 ) -> None:
     name, params, wrappers = policy
-    method = build(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
+    method = without_hint(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
     top = {"top": lambda seen: {"0": -0.5, "1": -1.0}}
     pair = scripted_pair(babble(a), babble(b), widths=(width, width), **top)
     engine = TowerEngine(method, pair)
@@ -152,6 +158,31 @@ async def test_a_stream_tells_each_token_as_it_comes() -> None:
         inner.delay = 1e-6  # pyright: ignore
     deltas, completion = await streamed(engine, prompt(engine), Decoding(1000, stop_ids=stops(engine)))
     assert len(deltas) >= len(completion.ids)
+
+
+async def test_a_long_stream_adds_each_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    added, add = [0], WrittenIds._add  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: WrittenIds, token: int, author: str) -> None:
+        added[0] += 1
+        add(self, token, author)
+
+    monkeypatch.setattr(WrittenIds, "_add", counted)
+    engine = tower(*[lambda seen, seed: "x" * 500] * 2, method="small_only")
+    _, completion = await streamed(engine, prompt(engine), Decoding(400, stop_ids=stops(engine), seed=1))
+    assert len(completion.ids) == 400
+    assert added[0] <= 2 * 400
+
+
+@pytest.mark.parametrize("dialect", ["chatml", "chatml-plain"])
+async def test_the_answer_of_every_dialect_has_one_author(dialect: str) -> None:
+    engines = [ScriptedEngine("Six.\n\n" * 3, dialect=dialect, name=name) for name in ("a", "b", "c")]
+    engine = TowerEngine(build("random_switch", {"switch_chunk": 2}), Pair(engines[1], engines[2]))
+    chain = Chain(Problem.of("6*7?"), Pair(engines[0], engine))
+    await chain.write("small", max_tokens=8)
+    chain.stop("enough")
+    answer = await chain.answer("small")
+    assert {author for author, _ in answer.proposal.completion.authors} == {"big"}
 
 
 async def test_a_method_that_takes_text_back_is_told_at_the_end() -> None:
@@ -359,7 +390,7 @@ async def test_an_accepted_beginning_is_shared_out_to_its_authors() -> None:
 def test_chains_with_a_tower_keep_their_books_at_any_budget(salt: int, tokens: int, produced: int | None, listens: bool) -> None:
     chance = random.Random(salt)
     names = sorted(set(POLICIES) - {"cascade", "logprob_subselect"})
-    inner = TowerEngine(build(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
+    inner = TowerEngine(without_hint(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
     pair = Pair(ScriptedEngine(babble(salt + 2)), inner)
     problem = Problem.of("6*7?", max_tokens=tokens, max_produced=produced, seed=salt)
     method = build(chance.choice(("random_switch", "small_only", "spec_rewrite", "lookahead")))
@@ -451,6 +482,25 @@ async def test_a_bug_of_the_inner_method_is_an_engines_error_with_its_name() -> 
 def test_the_models_must_share_a_vocabulary() -> None:
     with pytest.raises(UsageError, match="must share one vocabulary, got big and small"):
         TowerEngine(build("random_switch"), scripted_pair(widths=(1, 2)))
+
+
+def test_wrong_arguments_are_told() -> None:
+    pair: Any = scripted_pair()
+    with pytest.raises(UsageError, match="degrade must be one of fail, big, small, got 'me'"):
+        TowerEngine(build("random_switch"), pair, degrade="me")  # pyright: ignore
+    with pytest.raises(UsageError, match="must have engines for big and small, got none for small"):
+        TowerEngine(build("random_switch"), {"big": pair["big"]})
+    with pytest.raises(UsageError, match="must be a Method, got 'random_switch'"):
+        TowerEngine("random_switch", pair)  # pyright: ignore
+    with pytest.raises(UnsupportedMethodError, match="trigger needs logprobs of the small model of the tower"):
+        TowerEngine(build("trigger"), {"big": pair["big"], "small": tower()})
+
+
+@pytest.mark.parametrize("method", ["offload", "handoff", "relay", "advisor"])
+def test_a_hint_that_could_not_be_said_is_refused(method: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot add a hint to the problem, as {method} does; leave its hint out"):
+        TowerEngine(build(method), scripted_pair())
+    TowerEngine(build(method, {"hint": ""}), scripted_pair())
 
 
 @pytest.mark.parametrize(("method", "wrappers"), [("cascade", []), ("random_switch", ["vote(ballots=3)"])])

@@ -506,7 +506,7 @@ class Chain:
             logprobs: Whether its texts come with the log-probabilities of their tokens.
         """
         self.check_verb("child")
-        check_type("child", str, "a text", instruction=instruction)
+        check_type("child", str, "a text", needed=True, instruction=instruction)
         if instruction and self.problem.raw:
             raise ChainStateError("child: a raw prompt must stay as it is; leave the instruction out")
         check_whole("child", None, seed=seed)

@@ -119,7 +119,7 @@ class Draft:
         if tops is None:
             raise ChainStateError(f"draft {self.id} must have its likely tokens; draft it with logprobs=K")
         if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < count:
-            raise ChainStateError(f"draft {self.id}: the place must be the number of one of its {count} tokens, from 0, got {given!r:.80}")
+            raise ChainStateError(f"draft {self.id}: the place of a token must be from 0 to {count - 1}, got {given!r:.80}")
         return tops[place]
 
     def entropy(self, place: int) -> float:
@@ -138,6 +138,7 @@ class Draft:
         self.proposal = structs.replace(self.proposal, text=text, completion=kept, dropped=0)
         self.depth -= self.tokens - tokens
         self.text, self.tokens = text, tokens
+        self.scores, self.rewards = {}, {}  # they were of the whole draft
         self.node = self.node.new_child(f"cut {tokens}")
 
     @property

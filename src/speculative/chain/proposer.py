@@ -81,7 +81,7 @@ class Proposer:
             if room.tokens < 1:
                 return acting, ([NO_ROOM], no_cost(acting))
             stop, stop_ids = (self._parts.problem.stop, context.answer_draft_stop_ids) if phase == "answer" else ((), context.stop_ids)
-            decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+            decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose="answer")
             emit = self._requests.emitter(acting, number, phase)
             with self._requests.call("answer", acting, [prefix], decoding, room, emit, phase=phase) as call:
                 return acting, await pending.run(call.run())

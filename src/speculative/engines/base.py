@@ -35,8 +35,8 @@ CACHE_SALT: ContextVar[str] = ContextVar("cache_salt", default="")
 """Keeps prefix caches of callers apart: a server shares the cache of a prompt only among calls with one salt (vLLM; others ignore it)."""
 
 
-Purpose = Literal["text", "reply", "prefill"]
-"""The use of a call: text of a chain, the reply to a question, or that the model has read the prefix."""
+Purpose = Literal["text", "answer", "reply", "prefill"]
+"""The use of a call: thinking, the answer, the reply to a question, or that the model has read the prefix."""
 
 
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for

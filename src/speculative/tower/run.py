@@ -55,7 +55,8 @@ class TowerRun:
         self._tokenizer = engines["big"].tokenizer
         self._final = append_only(method)
         self._committed = WrittenIds(self._tokenizer, decoding)
-        self._pieces, self._told = 0, 0
+        self._pieces, self._told, self._seen = 0, 0, 0
+        self._ahead: WrittenIds | None = None
         self._full_at: int | None = None
         self._work: asyncio.Task[None] | None = None
         self._chain = self._make_chain(prefix, opening, degrade, key)
@@ -154,12 +155,15 @@ class TowerRun:
 
     def _writing(self, role: str, ids: Ids) -> None:
         """Takes the tokens of a `write` that is under way."""
-        ahead = self._committed.copy()
-        ahead.add(ids, ((role, len(ids)),))
-        self._tell(ahead)
+        if self._ahead is None:
+            self._ahead, self._seen = self._committed.copy(), 0
+        new, self._seen = ids[self._seen :], len(ids)
+        self._ahead.add(new, ((role, len(new)),))
+        self._tell(self._ahead)
 
     def _take(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces[self._pieces :]:
+            self._ahead = None
             if self._pieces == self._full_at:
                 self._committed.finish = self._committed.finish or "length"
                 return
