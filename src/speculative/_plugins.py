@@ -101,9 +101,9 @@ def parse_spec(what: str, spec: str) -> tuple[str, dict[str, str]]:
 
 
 def split_spec(text: str, at: str) -> list[str]:
-    """Splits a text at the separators outside brackets and quotes, and omits empty parts.
+    """Splits a text at the separators outside brackets and quotes.
 
-    A quote begins a value: `plans="a,b"`.
+    Empty parts are left out. A quote begins a value: `plans="a,b"`.
     """
     parts, depth, quoted, escaped = [""], 0, False, False
     for character in text:
@@ -119,7 +119,10 @@ def split_spec(text: str, at: str) -> list[str]:
 
 
 def _unquoted(what: str, spec: str, value: str) -> str:
-    """Returns a value without its quotes. Raises `UsageError` if they are not those of JSON."""
+    """Returns a value without its quotes.
+
+    Raises `UsageError` if they are not those of JSON.
+    """
     if not value.startswith('"'):
         return value
     try:

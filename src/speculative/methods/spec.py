@@ -81,11 +81,11 @@ def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence
 
     `wrappers`: the wrappers with their parameters, as they are spelled, the innermost first.
     """
-    fields = ", ".join(f"{field}={_spelled(value)}" for field, value in (params or {}).items())
+    fields = ", ".join(f"{field}={_spell_value(value)}" for field, value in (params or {}).items())
     return "*".join([*reversed(wrappers), f"{name}({fields})" if fields else name])
 
 
-def _spelled(value: Any) -> str:
+def _spell_value(value: Any) -> str:
     """Spells a value; a text that would end its field stands in quotes."""
     if isinstance(value, bool):
         return str(value).lower()
