@@ -1,9 +1,9 @@
 """Measures whether the viewer keeps up with a long chain, in headless Chromium.
 
-    python bench/page.py [--drafts 1000] [--tokens 20] [--browser /usr/bin/chromium]
+    python bench/page.py [--drafts 1000] [--tokens 20] [--pause 0.002] [--browser /usr/bin/chromium]
 
 A chain has `drafts` drafts with `tokens` tokens each, of which every second one is rejected and written again. First the service
-streams it, as fast as it can, from a pair that needs no time to think. Then a trace of such a chain is dropped on the page and played
+streams it, from a pair that writes five tokens at once and then waits `pause` seconds. Then a trace of such a chain is dropped on the page and played
 there in 14 s. The time between two frames is measured in the browser.
 """
 
@@ -123,10 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drafts", type=int, default=1000)
     parser.add_argument("--tokens", type=int, default=20)
+    parser.add_argument("--pause", type=float, default=0.002)
     parser.add_argument("--browser", default="/usr/bin/chromium")
     given = parser.parse_args()
     settings = Settings(port=0, log_level="error")
-    server, bound = make_server(settings, opened(long_pair(given.drafts, given.tokens))), bind(settings)
+    server, bound = make_server(settings, opened(long_pair(given.drafts, given.tokens, given.pause))), bind(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Ids, Scores
@@ -20,12 +21,13 @@ NEAR = 60
 class LongWriter(ScriptedEngine):
     """Writes steps of `tokens` tokens, and ends the thinking after `steps` of them.
 
-    It does not read what stands there, since that would take most of the time. Its scores are high and low in turns.
+    It does not read what stands there, since that would take most of the time. Its scores are high and low in turns. `pause` is seconds
+    between the tokens that come at once.
     """
 
-    def __init__(self, name: str, steps: int, tokens: int) -> None:
+    def __init__(self, name: str, steps: int, tokens: int, pause: float) -> None:
         super().__init__("", name=name, width=WIDTH)
-        self.steps, self.tokens = steps, tokens
+        self.steps, self.tokens, self.pause = steps, tokens, pause
         self.written = self.scored = 0
 
     async def stream(self, prefix: Ids, decoding: Decoding, *, key: str, stats: CallStats) -> AsyncIterator[Delta]:
@@ -35,6 +37,7 @@ class LongWriter(ScriptedEngine):
         for place in range(0, len(completion.ids), CHUNK):
             part = completion.ids[place : place + CHUNK]
             await self._pace(len(part), stats)
+            await asyncio.sleep(self.pause)
             yield Delta(part)
         self._count(completion.produced - len(completion.ids), stats)
         yield Delta((), completion)
@@ -70,6 +73,6 @@ class LongWriter(ScriptedEngine):
         return (text + "and on " * self.tokens)[: WIDTH * self.tokens - 3] + ".\n\n"
 
 
-def long_pair(drafts: int, tokens: int) -> Pair:
+def long_pair(drafts: int, tokens: int, pause: float = 0.0) -> Pair:
     """Makes the pair: small drafts so often, big reads each draft and writes every second one again."""
-    return Pair(LongWriter("big", drafts, tokens), LongWriter("small", drafts, tokens))
+    return Pair(LongWriter("big", drafts, tokens, pause), LongWriter("small", drafts, tokens, pause))
