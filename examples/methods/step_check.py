@@ -1,4 +1,4 @@
-"""Steps of small that big scores while small goes on, after SpecReason (arXiv 2504.07891)."""
+"""Steps of small that big scores with one digit while small goes on (the bundled big does not), after SpecReason (2504.07891)."""
 
 import asyncio
 

@@ -377,6 +377,42 @@ async def test_the_same_instruction_again_changes_nothing() -> None:
         await chain.instruct("small", "Mark more.")
 
 
+async def test_instructions_of_one_role_add_up_also_at_the_same_time() -> None:
+    chain = chain_of("a</think>42", "b")
+    await asyncio.gather(chain.instruct("small", "Be brief."), chain.instruct("small", "Be kind."))
+    await chain.write("small", max_tokens=1)
+    assert "6*7?\nBe brief.\nBe kind.\n" in chain.engines["small"].calls[0][1]
+
+
+async def test_wrong_arguments_are_told() -> None:
+    chain = chain_of("abcdef")
+    with pytest.raises(ChainStateError, match="note: text must be given, got None"):
+        chain.note("small", None)  # pyright: ignore
+    with pytest.raises(ChainStateError, match="the kind of a question must be a known one, got 'bogus'"):
+        await chain.ask("big", Question("bogus"))  # pyright: ignore
+    draft = await chain.draft("big", max_tokens=5)
+    with pytest.raises(ChainStateError, match="upto and upto_character cannot both be given"):
+        await chain.accept(draft, upto=2, upto_character=2)
+
+
+async def test_a_cut_draft_has_no_scores_of_its_whole_text() -> None:
+    chain = chain_of("abcdef", scores=lambda prefix, text: -1.0)
+    draft = await chain.draft("big", max_tokens=5, logprobs=2)
+    await chain.score("small", [draft])
+    with pytest.raises(ChainStateError, match="place of a token must be from 0 to 4, got -1"):
+        draft.top(-1)
+    await chain.accept(draft, upto=2)
+    assert draft.scores == {}
+    with pytest.raises(ChainStateError, match="child: instruction must be given, got None"):
+        chain.child(instruction=None)  # pyright: ignore
+
+
+async def test_log_probabilities_need_their_ability() -> None:
+    chain = chain_of("abc", abilities=frozenset({"continue", "ids", "stream"}))
+    with pytest.raises(ChainStateError, match="must have the ability `logprobs`"):
+        await chain.draft("big", logprobs=True)
+
+
 async def test_an_instruction_comes_before_any_text_and_never_into_a_raw_prompt() -> None:
     chain = chain_of("a\n\nb</think>42")
     await chain.ask("big", "why?")

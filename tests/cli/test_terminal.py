@@ -118,7 +118,10 @@ def test_a_comparison_shows_bars_and_then_the_table(terminal):
 @pytest.mark.parametrize("width", [30, 80])
 def test_no_number_of_a_table_is_cut_off(width):
     console = Console(file=io.StringIO(), width=width)
-    usage = {"big": {"produced_tokens": 123456, "seconds": 1730.48}, "small": {"produced_tokens": 987654, "seconds": 400.77}}
+    usage = {
+        "big": {"produced_tokens": 123456, "discarded_tokens": 456, "seconds": 1730.48},
+        "small": {"produced_tokens": 987654, "discarded_tokens": 321, "seconds": 400.77},
+    }
     row = msgspec.to_builtins(summarize([sample("p1", "random_switch(big_share=0.25)")])[0]) | {"usage": usage}
     for part in comparison([row]):
         print_uncropped(console, part)

@@ -23,7 +23,7 @@ def test_replies_and_metrics_have_rows_for_the_models_inside():
         assert {"small", "small/big", "small/small"} <= set(usage)
         assert reply["usage"]["completion_tokens"] == usage["small"]["kept_tokens"]
         metrics = served.get("/metrics").text
-        assert 'speculative_tokens_total{fate="kept",role="small/big"}' in metrics
+        assert 'speculative_tower_tokens_total{fate="kept",role="small/big"}' in metrics
 
 
 def test_a_stream_has_the_text_of_the_reply():

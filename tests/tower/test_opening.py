@@ -60,6 +60,14 @@ def test_a_folder_with_brackets_is_a_folder(tmp_path: Path) -> None:
     assert engine_kind([str(tmp_path / "model(1)")]) == "model"
 
 
+def test_a_spec_may_be_longer_than_a_files_name() -> None:
+    spec = SPEC
+    for _ in range(8):
+        spec = f"random_switch(bundled:small,{spec})"
+    assert len(spec) > 255
+    assert is_tower(spec)
+
+
 def test_records_name_every_model_inside() -> None:
     nested = f"random_switch({SPEC},org/x)"
     models = {"big": "bundled:big", "small/small/small": "bundled:small", "small/small/big": "bundled:big", "small/big": "org/x"}

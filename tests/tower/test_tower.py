@@ -16,12 +16,14 @@ from speculative import Method, Pair, Problem, Trace, UsageError, asolve
 from speculative.chain.chain import Chain
 from speculative.engines.base import PREFILL_SEED, CallStats, Completion, Decoding, Engine
 from speculative.errors import EngineError, EngineUnreachableError, UnsupportedMethodError
-from speculative.methods.registry import build
+from speculative.methods.registry import build, find
 from speculative.problem import Message
-from speculative.prompts import encode_parts, find_dialect
+from speculative.prompts import Question, encode_parts, find_dialect
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
+from speculative.tower.written import WrittenIds
+from speculative.trace.events import Asked
 from speculative.trace.replay import ReplayEngine
 from speculative.trace.state import Ledger
 
@@ -32,6 +34,11 @@ SCRIPT = f"{THOUGHT}</think>\n\nThe answer is \\boxed{{42}}."
 def tower(big: Any = SCRIPT, small: Any = SCRIPT, method: str = "random_switch", width: int = 1, **params: Any) -> TowerEngine:
     pair = Pair(ScriptedEngine(big, name="inner big", width=width), ScriptedEngine(small, name="inner small", width=width))
     return TowerEngine(build(method, params), pair)
+
+
+def without_hint(name: str, params: Mapping[str, Any] | None = None, wrappers: list[str] | None = None) -> Method:
+    """A method that adds nothing to the problem."""
+    return build(name, {**(params or {}), **({"hint": ""} if "hint" in find(name).model_fields else {})}, wrappers or [])
 
 
 def prompt(engine: Engine) -> list[int]:
@@ -121,7 +128,7 @@ def test_a_stream_has_the_ids_of_complete_and_the_books_hold(
     policy: tuple[str, dict[str, Any], list[str]], a: int, b: int, width: int, tokens: int, stop: str, cap: int | None, seed: int
 ) -> None:
     name, params, wrappers = policy
-    method = build(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
+    method = without_hint(name, params, [wrapper for wrapper in wrappers if "vote" not in wrapper])
     top = {"top": lambda seen: {"0": -0.5, "1": -1.0}}
     pair = scripted_pair(babble(a), babble(b), widths=(width, width), **top)
     engine = TowerEngine(method, pair)
@@ -151,6 +158,31 @@ async def test_a_stream_tells_each_token_as_it_comes() -> None:
         inner.delay = 1e-6  # pyright: ignore
     deltas, completion = await streamed(engine, prompt(engine), Decoding(1000, stop_ids=stops(engine)))
     assert len(deltas) >= len(completion.ids)
+
+
+async def test_a_long_stream_adds_each_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    added, add = [0], WrittenIds._add  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: WrittenIds, token: int, author: str) -> None:
+        added[0] += 1
+        add(self, token, author)
+
+    monkeypatch.setattr(WrittenIds, "_add", counted)
+    engine = tower(*[lambda seen, seed: "x" * 500] * 2, method="small_only")
+    _, completion = await streamed(engine, prompt(engine), Decoding(400, stop_ids=stops(engine), seed=1))
+    assert len(completion.ids) == 400
+    assert added[0] <= 2 * 400
+
+
+@pytest.mark.parametrize("dialect", ["chatml", "chatml-plain"])
+async def test_the_answer_of_every_dialect_has_one_author(dialect: str) -> None:
+    engines = [ScriptedEngine("Six.\n\n" * 3, dialect=dialect, name=name) for name in ("a", "b", "c")]
+    engine = TowerEngine(build("random_switch", {"switch_chunk": 2}), Pair(engines[1], engines[2]))
+    chain = Chain(Problem.of("6*7?"), Pair(engines[0], engine))
+    await chain.write("small", max_tokens=8)
+    chain.stop("enough")
+    answer = await chain.answer("small")
+    assert {author for author, _ in answer.proposal.completion.authors} == {"big"}
 
 
 async def test_a_method_that_takes_text_back_is_told_at_the_end() -> None:
@@ -217,10 +249,48 @@ async def test_scores_are_those_of_the_big_model_and_counted_as_such() -> None:
 
 async def test_a_prefill_shows_the_text_to_both_models() -> None:
     engine, stats = tower(), CallStats()
-    await one(engine, prompt(engine), Decoding(1, seed=PREFILL_SEED, stop_ids=stops(engine)), stats)
+    await one(engine, prompt(engine), Decoding(1, seed=PREFILL_SEED, stop_ids=stops(engine), purpose="prefill"), stats)
     assert [len(inner.calls) for inner in engine.inner.values()] == [1, 1]  # pyright: ignore
     assert stats.produced_tokens == 2
     assert set(stats.inner) == {"big", "small"}
+
+
+async def test_the_verb_prefill_shows_the_text_to_both_models() -> None:
+    pair = in_a_chain()
+    chain = Chain(Problem.of("6*7?"), pair)
+    await chain.prefill("small")
+    inner: Any = pair["small"]
+    assert [[verb for verb, _ in engine.calls] for engine in inner.inner.values()] == [["complete"], ["complete"]]
+
+
+@pytest.mark.parametrize("kind", ["judge", "check", "answer", "rewrite", "alone", "hint", "free"])
+async def test_every_question_is_answered_by_the_model_of_the_answers(kind: Any) -> None:
+    pair = in_a_chain(big="big\n\n", small="small\n\n", switch_chunk=2)
+    pair["small"].inner["big"] = ScriptedEngine(lambda seen, seed: "big", top=lambda seen: {"1": -0.5})  # pyright: ignore
+    chain = Chain(Problem.of("6*7?"), pair)
+    await chain.write("small", max_tokens=3)
+    reply = await chain.ask("small", Question(kind, "x"), max_tokens=9)
+    assert reply.text == "big"
+    reply = await chain.ask("small", Question(kind, "x"), choices="01")
+    assert reply.choices["1"] == -0.5
+    asked = [event.call.inner for event in chain.trace if isinstance(event, Asked)]
+    assert [[call.role for call in inner.calls] for inner in asked if inner] == [["big"], ["big"]]
+
+
+async def test_the_bundled_judge_is_the_big_model_of_the_tower() -> None:
+    pair = Pair.open(big="random_switch(bundled:small,bundled:big)")
+    result = await asolve("How many apples has Mia now?", "step_verify", pair=pair, seed=1, max_tokens=200)
+    asked = [event.call.inner for event in result.trace if isinstance(event, Asked)]
+    assert asked
+    assert {call.role for inner in asked if inner for call in inner.calls} == {"big"}
+
+
+async def test_the_methods_own_questions_show_the_problem_without_the_template() -> None:
+    engine = tower(method="spec_rewrite", drafting_n=1)
+    await one(engine, prompt(engine), Decoding(400, stop_ids=stops(engine), seed=1))
+    seen = [text for inner in engine.inner.values() for _, text in inner.calls if "Reasoning so far" in text]  # pyright: ignore
+    assert seen
+    assert all("user\n6*7?\n\nReasoning so far" in text and "user\nuser" not in text for text in seen)
 
 
 def test_it_says_what_it_cannot_do() -> None:
@@ -320,7 +390,7 @@ async def test_an_accepted_beginning_is_shared_out_to_its_authors() -> None:
 def test_chains_with_a_tower_keep_their_books_at_any_budget(salt: int, tokens: int, produced: int | None, listens: bool) -> None:
     chance = random.Random(salt)
     names = sorted(set(POLICIES) - {"cascade", "logprob_subselect"})
-    inner = TowerEngine(build(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
+    inner = TowerEngine(without_hint(chance.choice(names)), scripted_pair(babble(salt), babble(salt + 1)))
     pair = Pair(ScriptedEngine(babble(salt + 2)), inner)
     problem = Problem.of("6*7?", max_tokens=tokens, max_produced=produced, seed=salt)
     method = build(chance.choice(("random_switch", "small_only", "spec_rewrite", "lookahead")))
@@ -389,7 +459,7 @@ async def test_the_tower_goes_on_alone_inside_if_it_was_told_to() -> None:
     inner = Pair(Mortal(SCRIPT, lives=3), ScriptedEngine(SCRIPT))
     engine = TowerEngine(build("random_switch", {"switch_chunk": 5}), inner, degrade="small")
     result = await run(Problem.of("6*7?"), build("small_only"), Pair(ScriptedEngine(SCRIPT), engine))
-    assert result.degraded is None
+    assert result.degraded == "small/big"
     assert result.reasoning == THOUGHT
     assert result.usage["small/small"].kept_tokens > 0
     check_rows(result.trace)
@@ -412,6 +482,25 @@ async def test_a_bug_of_the_inner_method_is_an_engines_error_with_its_name() -> 
 def test_the_models_must_share_a_vocabulary() -> None:
     with pytest.raises(UsageError, match="must share one vocabulary, got big and small"):
         TowerEngine(build("random_switch"), scripted_pair(widths=(1, 2)))
+
+
+def test_wrong_arguments_are_told() -> None:
+    pair: Any = scripted_pair()
+    with pytest.raises(UsageError, match="degrade must be one of fail, big, small, got 'me'"):
+        TowerEngine(build("random_switch"), pair, degrade="me")  # pyright: ignore
+    with pytest.raises(UsageError, match="must have engines for big and small, got none for small"):
+        TowerEngine(build("random_switch"), {"big": pair["big"]})
+    with pytest.raises(UsageError, match="must be a Method, got 'random_switch'"):
+        TowerEngine("random_switch", pair)  # pyright: ignore
+    with pytest.raises(UnsupportedMethodError, match="trigger needs logprobs of the small model of the tower"):
+        TowerEngine(build("trigger"), {"big": pair["big"], "small": tower()})
+
+
+@pytest.mark.parametrize("method", ["offload", "handoff", "relay", "advisor"])
+def test_a_hint_that_could_not_be_said_is_refused(method: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot add a hint to the problem, as {method} does; leave its hint out"):
+        TowerEngine(build(method), scripted_pair())
+    TowerEngine(build(method, {"hint": ""}), scripted_pair())
 
 
 @pytest.mark.parametrize(("method", "wrappers"), [("cascade", []), ("random_switch", ["vote(ballots=3)"])])

@@ -443,7 +443,7 @@ class Chain:
         The note does not become text of the chain. A rewind to before it takes it back.
         """
         self.called.check_awaited()
-        check_type("note", str, "a text", text=text)
+        check_type("note", str, "a text", needed=True, text=text)
         tokens = len(self.parts.contexts.of(role).tokenizer.encode(text))
         self.record(events.Noted(role=role, text=text, tokens=tokens))
 
@@ -455,7 +455,7 @@ class Chain:
         """
         check_type("instruct", str, "a text", needed=True, text=text)
         self.parts.contexts.of(role)
-        if self.parts.contexts.instructions.get(role) == text:
+        if text in self.parts.contexts.instructions.get(role, "").split("\n"):
             return
         if self.problem.raw or self.parts.drafts.has_grown:
             raise ChainStateError(f"instruct: {'a raw prompt must stay as it is' if self.problem.raw else 'it must come before any text'}")
@@ -505,7 +505,7 @@ class Chain:
             logprobs: Whether its texts come with the log-probabilities of their tokens.
         """
         self.check_verb("child")
-        check_type("child", str, "a text", instruction=instruction)
+        check_type("child", str, "a text", needed=True, instruction=instruction)
         if instruction and self.problem.raw:
             raise ChainStateError("child: a raw prompt must stay as it is; leave the instruction out")
         check_whole("child", None, seed=seed)

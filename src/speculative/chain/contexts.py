@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain as flatten
+from typing import Any
 
 from speculative.chain.context import Prompts, View, tokenize_prompt
 from speculative.chain.drafts import Draft
@@ -13,6 +14,7 @@ from speculative.engines.base import Engine, Ids
 from speculative.errors import ChainStateError, ContextExceededError
 from speculative.problem import Problem
 from speculative.prompts import Part, Question
+from speculative.prompts.parts import QuestionPrompt
 from speculative.trace.events import Phase
 from speculative.trace.state import Ledger
 
@@ -62,14 +64,15 @@ class RoleContexts:
 
         A long problem is tokenized beside the event loop.
         """
-        before, engine = self.prefix(role), self.engines[role]
-        problem = self.problem.with_instruction(text, LINE)
+        before, engine = len(self.prefix(role)), self.engines[role]
+        whole = self.instructions[role] = LINE.join([*([self.instructions[role]] if role in self.instructions else []), text])
+        problem = self.problem.with_instruction(whole, LINE)
         kind = (engine.dialect, engine.tokenizer.fingerprint)
         size = sum(len(message.content) for message in problem.messages)
         prompts = {kind: await tokenize_off_loop(size, partial(tokenize_prompt, engine, problem))}
-        self.instructions[role] = text
-        self._contexts[role] = View(role, engine, problem, self._contexts[role].same, prompts)
-        return len(self.prefix(role)) - len(before)
+        if self.instructions[role] == whole:  # else another one came meanwhile, which has this one in it
+            self._contexts[role] = View(role, engine, problem, self._contexts[role].same, prompts)
+        return len(self.prefix(role)) - before
 
     def prefix(self, role: str, after: Draft | None = None) -> list[int]:
         """Returns a role's ids of the prompt, the chain, and the drafts down to `after`."""
@@ -81,8 +84,7 @@ class RoleContexts:
 
     def question(self, role: str, question: Question, after: Draft | None) -> tuple[list[int], tuple[str, ...]]:
         """Returns the prefix that asks a role a question, and the reply's stop strings."""
-        context = self.of(role)
-        asking = context.dialect.ask(question, self.problem.messages, self.last_text(after))
+        context, asking = self.of(role), self._asking(role, question, after)
         known = self._questions.get(role)
         ids = known[1] if known and known[0] == asking.parts else context.parts(asking.parts)
         return (self.prefix(role, after) if asking.follows_chain else []) + ids, asking.stop
@@ -92,11 +94,20 @@ class RoleContexts:
 
         A question may hold the whole problem.
         """
-        context = self.of(role)
-        parts = context.dialect.ask(question, self.problem.messages, self.last_text(after)).parts
+        context, parts = self.of(role), self._asking(role, question, after).parts
         size = sum(len(part) for part in parts if isinstance(part, str))
         if size > SHORT_TEXT:
             self._questions[role] = parts, await tokenize_off_loop(size, partial(context.parts, parts))
+
+    def _asking(self, role: str, question: Question, after: Draft | None) -> QuestionPrompt:
+        """Returns a question as the role's dialect puts it.
+
+        Raises `ChainStateError` for an unknown kind.
+        """
+        asking: Any = self.of(role).dialect.ask(question, self.problem.messages, self.last_text(after))
+        if asking is None:
+            raise ChainStateError(f"ask: the kind of a question must be a known one, got {question.kind!r}")
+        return asking
 
     def last_text(self, after: Draft | None = None) -> str:
         """Returns the last non-empty text of the drafts down to `after`.

@@ -117,6 +117,8 @@ class Draft:
         tops = self.proposal.completion.top_logprobs
         if tops is None:
             raise ChainStateError(f"draft {self.id} must have its likely tokens; draft it with logprobs=K")
+        if not 0 <= place < len(tops):
+            raise ChainStateError(f"draft {self.id}: the place of a token must be from 0 to {len(tops) - 1}, got {place}")
         return tops[place]
 
     def entropy(self, place: int) -> float:
@@ -135,6 +137,7 @@ class Draft:
         self.proposal = structs.replace(self.proposal, text=text, completion=kept, dropped=0)
         self.depth -= self.tokens - tokens
         self.text, self.tokens = text, tokens
+        self.scores, self.rewards = {}, {}  # they were of the whole draft
         self.node = self.node.new_child(f"cut {tokens}")
 
     @property

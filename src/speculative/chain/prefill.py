@@ -97,7 +97,7 @@ class BackgroundPrefill:
         A failure is recorded with the call and does not concern the chain.
         """
         context = self._contexts.of(role)
-        decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids)
+        decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids, purpose="prefill")
         with suppress(EngineError):
             with EngineCall(self._calls, "prefill", role, context.engine, [prefix], decoding) as engine_call:
                 (completion,), call = await engine_call.run()

@@ -81,7 +81,7 @@ class Proposer:
             if room.tokens < 1:
                 return acting, ([NO_ROOM], no_cost(acting))
             stop, stop_ids = (self._parts.problem.stop, context.answer_draft_stop_ids) if phase == "answer" else ((), context.stop_ids)
-            decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+            decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose="answer")
             emit = self._requests.emitter(acting, number, phase)
             with self._requests.call("answer", acting, [prefix], decoding, room, emit, phase=phase) as call:
                 return acting, await pending.run(call.run())
@@ -102,7 +102,7 @@ class Proposer:
         pending = self._parts.pending.begin(parents)
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
-            self._check_ability("draft", acting, "top" if options.logprobs > 1 else None)
+            self._check_ability("draft", acting, _needed(options.logprobs))
             if asked:
                 await self._contexts.tokenize_question(acting, asked, parents[0])
             while True:
@@ -131,7 +131,7 @@ class Proposer:
                 stop=stops,
                 stop_ids=self._contexts.of(acting).stop_ids,
                 logprobs=options.logprobs,
-                is_reply=asked is not None,
+                purpose="reply" if asked else "text",
             )
             emit = self._requests.emitter(acting, first, "thinking") if len(nodes) == 1 else None
             by_step = STEP in options.stop and not asked
@@ -207,7 +207,7 @@ class Proposer:
             stop_ids=context.stop_ids,
             logprobs=options.logprobs,
             choices=choices,
-            is_reply=True,
+            purpose="reply",
         )
         with self._requests.call("ask", role, [prefix], decoding) as call:
             result = await pending.run(call.run())
@@ -235,7 +235,7 @@ class Proposer:
             await asyncio.sleep(0)
             return
         with self._requests.call(
-            "prefill", role, [prefix], self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids)
+            "prefill", role, [prefix], self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids, purpose="prefill")
         ) as call:
             (completion,), cost = await call.run()
         self._parts.prefills.saw(role, self._parts.ledger.kept)
@@ -340,3 +340,8 @@ class Proposer:
                 f"{verb}: the {role} model must have the ability `{ability}`, which {engine.name} does not have; "
                 f"state it in the method's `needs`"
             )
+
+
+def _needed(logprobs: bool | int) -> Ability | None:
+    """Returns the ability that the log-probabilities of a draft need."""
+    return "top" if logprobs and not isinstance(logprobs, bool) else "logprobs" if logprobs else None

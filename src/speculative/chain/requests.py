@@ -17,7 +17,7 @@ from speculative.chain.failover import Failover
 from speculative.chain.prefill import BackgroundPrefill
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import EndRule
-from speculative.engines.base import Completion, Decoding, Engine, Ids
+from speculative.engines.base import Completion, Decoding, Engine, Ids, Purpose
 from speculative.problem import Problem
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
 
@@ -130,20 +130,20 @@ class Requests:
         logprobs: bool | int = False,
         choices: tuple[int, ...] = (),
         resumes: tuple[int, int, int, int] | None = None,
-        is_reply: bool = False,
+        purpose: Purpose = "text",
     ) -> Decoding:
         """Returns how one call decodes: with the problem's sampling, and its node's seed.
 
         `temperature`: in place of the problem's. `logprobs`: True for those of the tokens, K for those of the K most likely tokens at each
-        place, too. `is_reply`: the text is the reply to a question, which the stop strings of a raw text do not end.
+        place, too. `purpose`: the stop strings of a raw text do not end the reply to a question.
         """
         sampling = self._problem.sampling
         temperature = sampling.temperature if temperature is None else temperature
-        if self._problem.raw and not is_reply:  # a raw text has no answer apart: its stop strings end any part of it
+        if self._problem.raw and purpose != "reply":  # a raw text has no answer apart: its stop strings end any part of it
             stop = (*stop, *self._problem.stop)
         top = 0 if isinstance(logprobs, bool) else logprobs
         sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
-        return Decoding(*sampled, bool(logprobs) or self.logprobs, top, choices, resumes)
+        return Decoding(*sampled, bool(logprobs) or self.logprobs, top, choices, resumes, purpose=purpose)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
         """Returns a function that passes text of the draft `number` to the listener.

@@ -18,8 +18,8 @@ from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule, tokens_within
-from speculative.engines.base import Completion
-from speculative.errors import EngineError
+from speculative.engines.base import Completion, Purpose
+from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
 
 
@@ -102,7 +102,8 @@ class Writer:
             self._parts.ending.finish = room.reason
             return self.empty_draft(role, "answer")
         stop, stop_ids = (self._parts.problem.stop, context.answer_stop_ids) if phase == "answer" else ((), context.stop_ids)
-        decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids)
+        purpose: Purpose = "answer" if phase == "answer" else "text"
+        decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose=purpose)
         emit = self._requests.emitter(role, number, phase, self._answer_final)
         if cue and self._requests.listener is not None and not told:
             self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
@@ -153,6 +154,8 @@ class Writer:
 
         Returns how many of both are left, or None if all are.
         """
+        if tokens is not None and characters is not None:
+            raise ChainStateError("accept: upto and upto_character cannot both be given; leave one out")
         decoder = self._contexts.of(draft.author).decoders[draft.phase]
         size = draft.tokens if tokens is None else tokens
         if characters is not None and characters < len(draft.text):

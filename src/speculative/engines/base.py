@@ -35,6 +35,10 @@ CACHE_SALT: ContextVar[str] = ContextVar("cache_salt", default="")
 """Keeps prefix caches of callers apart: a server shares the cache of a prompt only among calls with one salt (vLLM; others ignore it)."""
 
 
+Purpose = Literal["text", "answer", "reply", "prefill"]
+"""The use of a call: thinking, the answer, the reply to a question, or that the model has read the prefix."""
+
+
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
     """The settings of one call.
 
@@ -45,7 +49,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
     the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
     can draws what that call would have drawn after those tokens; others ignore it. `max_produced`: the limit of all tokens that one
-    completion may cost, for an engine that throws some away (a tower); None without a limit.
+    completion may cost, for an engine that throws some away (a tower); None without a limit. `purpose` tells a tower who has to write.
     """
 
     max_tokens: int
@@ -61,6 +65,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     choices: tuple[int, ...] = ()
     resumes: tuple[int, int, int, int] | None = None
     max_produced: int | None = None
+    purpose: Purpose = "text"
 
 
 class Completion(Struct, frozen=True, gc=False):

@@ -139,7 +139,14 @@ def is_model_name(spec: str) -> bool:
 
 def is_tower(spec: str) -> bool:
     """Returns whether a spec has the form of a tower."""
-    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not expand(spec).exists()
+    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not _exists(spec)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return expand(path).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 class TowerParts(Struct, frozen=True):

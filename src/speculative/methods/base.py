@@ -59,6 +59,11 @@ class Method(BaseModel):
         """The number of chains that one problem becomes."""
         return 1
 
+    @property
+    def instructs(self) -> bool:
+        """Whether it gives one role an instruction of its own, which a tower cannot."""
+        return False
+
     def needs_of(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
@@ -127,6 +132,11 @@ class Wrapper(Method):
     """Runs another method, `inner`; may watch, stop or repeat it (`--with`)."""
 
     inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
+
+    @property
+    def instructs(self) -> bool:
+        """Whether it gives one role an instruction of its own, which a tower cannot."""
+        return False
 
     def needs_of(self) -> dict[str, set[str]]:
         return merged(type(self).needs, needs_of(self.inner))

@@ -39,6 +39,10 @@ class Offload(Method):
     def switch_unit(self) -> int:
         return self.chunk
 
+    @property
+    def instructs(self) -> bool:
+        return bool(self.hint)
+
     async def think(self, chain: Chain) -> None:
         if self.hint and not chain.problem.raw:
             await chain.instruct("small", self.hint)

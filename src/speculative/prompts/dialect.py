@@ -58,6 +58,11 @@ class Dialect:
         pieces = re.split(f"({'|'.join(map(re.escape, self.special_tokens))})", text)
         return [SpecialToken(piece) if piece in self.special_tokens else piece for piece in pieces if piece]
 
+    def user_text(self, texts: Sequence[str]) -> str:
+        """Returns the user's last message out of the texts between a prompt's special tokens."""
+        turns = [text.removeprefix("user\n") for text in texts if text.startswith("user\n")]
+        return turns[-1] if turns else max(texts, key=len, default="")
+
     @property
     def think_opening(self) -> str:
         """The text with which a raw prompt opens the thinking."""

@@ -27,6 +27,8 @@ class Metrics:
         self.requests = cache(counter("requests", "Requests by route and status.", "route", "status").labels)
         self.chains = cache(counter("chains", "Finished chains by method and finish reason.", "method", "finish").labels)
         self.tokens = cache(counter("tokens", "Tokens by role and fate.", "role", "fate").labels)
+        about = "Tokens inside of towers by role and fate: parts of the tokens of the tower's own role."
+        self.tower_tokens = cache(counter("tower_tokens", about, "role", "fate").labels)
         self.degraded = cache(counter("degraded_chains", "Chains that one model finished alone, by the lost role.", "role").labels)
         self.errors = cache(counter("engine_errors", "Errors of engines, by kind.", "kind").labels)
         self.cancelled = counter("cancelled_requests", "Requests whose client went away.")
@@ -48,8 +50,9 @@ class Metrics:
         if role := outcome.degraded:
             self.degraded(role).inc()
         for role, usage in outcome.usage.items():
+            tokens = self.tower_tokens if "/" in role else self.tokens
             for kind in TOKEN_KINDS:
-                self.tokens(role, kind).inc(getattr(usage, f"{kind}_tokens"))
+                tokens(role, kind).inc(getattr(usage, f"{kind}_tokens"))
 
     def page(self) -> bytes:
         """Renders all metrics as text."""

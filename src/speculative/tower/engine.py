@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from msgspec import structs
 
 from speculative.chain.calls import derive_seed
-from speculative.engines.base import PREFILL_SEED, Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
-from speculative.errors import EngineError, UsageError
-from speculative.methods.base import Method, Wrapper, name_of, params_of
-from speculative.problem import Degrade
+from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
+from speculative.errors import EngineError, UnsupportedMethodError, UsageError
+from speculative.methods.base import Method, Wrapper, name_of, needs_of, params_of
+from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
+from speculative.trace.events import Degraded
 from speculative.trace.replay import COSTS
 
 T = TypeVar("T")
@@ -45,8 +46,11 @@ class TowerEngine:
 
         Raises:
             UsageError: The engines have different vocabularies, or the method writes several chains.
+            UnsupportedMethodError: An engine lacks an ability that the method needs.
         """
         _check(method, engines)
+        if degrade not in get_args(Degrade):
+            raise UsageError(f"degrade must be one of {', '.join(get_args(Degrade))}, got {degrade!r}")
         big = engines["big"]
         self.method, self.inner = method, dict(engines)
         self._degrade: Degrade = degrade
@@ -66,7 +70,7 @@ class TowerEngine:
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """Returns `decoding.n` completions for each prefix, in order."""
-        if decoding.seed == PREFILL_SEED and decoding.max_tokens == 1:
+        if decoding.purpose == "prefill":
             return await self._prefill(prefixes, decoding, key, stats)
         n = decoding.n if decoding.temperature else min(decoding.n, 1)
         places = [(i, j) for i in range(len(prefixes)) for j in range(n)]
@@ -118,7 +122,7 @@ class TowerEngine:
     ) -> Completion:
         if decoding.max_tokens < 1:
             return Completion((), "length")
-        opening = self._thinking_begins(prefix)
+        opening = None if decoding.purpose in ("answer", "reply") else self._thinking_begins(prefix)
         if opening is None:
             return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids)
         run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids)
@@ -155,6 +159,7 @@ class TowerEngine:
         except EngineError as error:
             if not error.lost or told or self._degrade in ("fail", self._speaker):
                 raise
+            stats.chains.append([Degraded(role=self._speaker, survivor=self._degrade, error=str(error))])
         return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener)
 
     async def _reply_by(
@@ -240,24 +245,36 @@ async def _gather(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 def _check(method: Method, engines: Mapping[str, Engine]) -> None:
     """Raises `UsageError` for a pair or a method that cannot be one engine."""
+    if not isinstance(method, Method):  # pyright: ignore[reportUnnecessaryIsInstance]  of a program that is not typed
+        raise UsageError(f"the method of a tower must be a Method, got {method!r}; make one with its class")
+    if missing := [role for role in ("big", "small") if role not in engines]:
+        raise UsageError(f"a tower must have engines for big and small, got none for {' and '.join(missing)}")
+    for role, needs in needs_of(method).items():
+        if lacking := needs - (engines[role].abilities if role in engines else frozenset[str]()):
+            raise UnsupportedMethodError(
+                f"{name_of(method)} needs {', '.join(sorted(lacking))} of the {role} model of the tower, which lacks it"
+            )
     big = engines["big"]
     for role, engine in engines.items():
         if role != "judge" and engine.tokenizer.fingerprint != big.tokenizer.fingerprint:
             raise UsageError(
                 f"the models of a tower must share one vocabulary, got {big.name} and {engine.name}; choose models of one family"
             )
-    innermost = method
-    while isinstance(innermost, Wrapper):
-        innermost = innermost.inner
+    innermost = _innermost(method)
     if method.chains_at_once > 1 or type(innermost).run is not Method.run:
         raise UsageError(f"the method of a tower must write one chain step by step, got {name_of(method)}; choose another method")
+    sample = Problem.of("?")
+    if method.prepare(sample) != sample or innermost.instructs:
+        raise UsageError(f"the method of a tower cannot add a hint to the problem, as {name_of(method)} does; leave its hint out (hint=)")
+
+
+def _innermost(method: Method) -> Method:
+    return _innermost(method.inner) if isinstance(method, Wrapper) else method
 
 
 def _name(method: Method, engines: Mapping[str, Engine]) -> str:
     """Returns the tower as users spell it, with the parameters that are not defaults."""
-    innermost = method
-    while isinstance(innermost, Wrapper):
-        innermost = innermost.inner
+    innermost = _innermost(method)
     own, fields = params_of(innermost), type(innermost).model_fields
     params = [f"{name}={value}" for name, value in own.items() if name in innermost.model_fields_set and value != fields[name].default]
     judge = [f"judge={engines['judge'].name}"] if "judge" in engines else []

@@ -12,6 +12,7 @@ from speculative.engines.base import Authors, CallStats, Completion, Decoding, E
 from speculative.errors import engine_error
 from speculative.methods.base import Method, append_only
 from speculative.problem import Degrade, Message, Problem, Sampling
+from speculative.prompts import find_dialect
 from speculative.tower.written import METHOD, WrittenIds
 from speculative.trace.events import AnyEvent, Inserted
 from speculative.trace.replay import COSTS
@@ -54,7 +55,8 @@ class TowerRun:
         self._tokenizer = engines["big"].tokenizer
         self._final = append_only(method)
         self._committed = WrittenIds(self._tokenizer, decoding)
-        self._pieces, self._told = 0, 0
+        self._pieces, self._told, self._seen = 0, 0, 0
+        self._ahead: WrittenIds | None = None
         self._full_at: int | None = None
         self._work: asyncio.Task[None] | None = None
         self._chain = self._make_chain(prefix, opening, degrade, key)
@@ -85,7 +87,7 @@ class TowerRun:
 
     def _make_chain(self, prefix: Ids, opening: int, degrade: Degrade, key: str) -> Chain:
         decoding = self._decoding
-        told = self._tokenizer.to_bytes(prefix[:opening]).decode("utf-8", "replace").strip()
+        told = self._user_text(prefix[:opening])
         problem = Problem(
             messages=(Message("user", told or "…"),),
             sampling=Sampling(decoding.temperature, decoding.top_p, decoding.top_k),
@@ -107,6 +109,17 @@ class TowerRun:
         if self._on_ids and self._final:
             chain.parts.requests.on_ids = self._writing
         return chain
+
+    def _user_text(self, prompt: Ids) -> str:
+        """Returns the user's last message out of the tokens of a prompt."""
+        special, texts = set(self._tokenizer.special_tokens.values()), [list[int]()]
+        for token in prompt:
+            if token in special:
+                texts.append([])
+            else:
+                texts[-1].append(token)
+        decoded = [self._tokenizer.to_bytes(ids).decode("utf-8", "replace") for ids in texts if ids]
+        return find_dialect(self._engines["big"].dialect).user_text(decoded).strip()
 
     async def _write(self) -> None:
         with watch_coroutines(self._chain.called.forgotten):
@@ -142,12 +155,15 @@ class TowerRun:
 
     def _writing(self, role: str, ids: Ids) -> None:
         """Takes the tokens of a `write` that is under way."""
-        ahead = self._committed.copy()
-        ahead.add(ids, ((role, len(ids)),))
-        self._tell(ahead)
+        if self._ahead is None:
+            self._ahead, self._seen = self._committed.copy(), 0
+        new, self._seen = ids[self._seen :], len(ids)
+        self._ahead.add(new, ((role, len(new)),))
+        self._tell(self._ahead)
 
     def _take(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces[self._pieces :]:
+            self._ahead = None
             if self._pieces == self._full_at:
                 self._committed.finish = self._committed.finish or "length"
                 return

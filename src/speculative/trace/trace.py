@@ -15,7 +15,7 @@ import msgspec
 
 from speculative.errors import TraceFormatError, UsageError
 from speculative.files import STDIN, decode, write_file
-from speculative.trace.events import AnyEvent, Child, Degraded, Ended, Started
+from speculative.trace.events import AnyEvent, Call, Child, Degraded, Ended, Started
 from speculative.trace.notebook import chain_html
 from speculative.trace.state import Ledger, Segment
 from speculative.trace.usage import Usage
@@ -98,8 +98,11 @@ class Trace:
 
     @property
     def degraded(self) -> str | None:
-        """The role whose server was lost, if the other role's engine continued; else None."""
-        return next((event.role for event in self.walk() if isinstance(event, Degraded)), None)
+        """The role whose server was lost, if the other role's engine continued; else None.
+
+        A role inside a tower is told as `small/big`.
+        """
+        return next((role for event in self.walk() if (role := _lost_role(event))), None)
 
     def usage(self) -> dict[str, Usage]:
         """Returns the usage by role, children included."""
@@ -171,6 +174,14 @@ class Trace:
         except (KeyError, IndexError):
             raise TraceFormatError(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
         return trace
+
+
+def _lost_role(event: AnyEvent) -> str | None:
+    if isinstance(event, Degraded):
+        return event.role
+    call: Call | None = getattr(event, "call", None)
+    inner = next((role for chain in call.inner.chains if (role := Trace(chain).degraded)), None) if call and call.inner else None
+    return f"{call.role}/{inner}" if call and inner else None
 
 
 OLD_NAMES = {b'"event":"warmed"': b'"event":"prefilled"', b'"warm_every":': b'"prefill_every":', b'"verb":"warm"': b'"verb":"prefill"'}
