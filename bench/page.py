@@ -3,8 +3,8 @@
     python bench/page.py [--drafts 1000] [--tokens 20] [--pause 0.002] [--browser /usr/bin/chromium]
 
 A chain has `drafts` drafts with `tokens` tokens each, of which every second one is rejected and written again. First the service
-streams it, from a pair that writes five tokens at once and then waits `pause` seconds. Then a trace of such a chain is dropped on the page and played
-there in 14 s. The time between two frames is measured in the browser.
+streams it, from a pair that writes five tokens at once and then waits `pause` seconds. Then a trace of such a chain is dropped on the
+page and played there in 14 s. The time between two frames is measured in the browser.
 """
 
 from __future__ import annotations
