@@ -260,8 +260,8 @@ async def test_a_hub_that_answers_anything_is_asked(fetched, monkeypatch):
 class Looping(FakeServer):
     """As vLLM with `repetition_detection`: it ends a text that repeats itself."""
 
-    def _asked(self, body):
-        return super()._asked({**body, "max_tokens": min(body["max_tokens"], 10)})
+    def _read_request(self, body):
+        return super()._read_request({**body, "max_tokens": min(body["max_tokens"], 10)})
 
     async def _tell(self, response, said):
         for choice in said["choices"]:

@@ -137,8 +137,8 @@ async def test_another_model_gets_our_instruction_and_grader(tmp_path):
 
 
 def test_every_task_is_declared():
-    assert DECLARED.keys() == {"stories", "gsm8k", "math500", "openai_math", "gpqa_diamond"} | {
-        f"aime{name}" for name in ("24", "24_figures", "24_nofigures", "25", "25_nofigures")
+    assert DECLARED.keys() == {"stories", "tunnel", "gsm8k", "math500", "openai_math", "gpqa_diamond", "hmmt_feb26"} | {
+        f"aime{name}" for name in ("24", "24_figures", "24_nofigures", "25", "25_nofigures", "26")
     }
 
 
