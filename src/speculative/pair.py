@@ -154,7 +154,7 @@ class Pair(Mapping[str, Engine]):
                 )
 
     def served(self) -> list[str]:
-        """Returns the methods that these engines can run, with the parameters that this takes."""
+        """Returns the methods that these engines can run, as they are spelled."""
         from speculative.methods.registry import names, registered
         from speculative.methods.spec import spell
 

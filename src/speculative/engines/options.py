@@ -202,7 +202,7 @@ def tower_parts(spec: str) -> TowerParts:
 
 
 def _is_balanced(text: str) -> bool:
-    """Returns whether every bracket that a text opens is closed after it, and no other."""
+    """Returns whether each bracket of a text has its partner."""
     depth = 0
     for character in text:
         depth += (character == "(") - (character == ")")
