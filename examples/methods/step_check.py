@@ -1,14 +1,14 @@
-"""Steps of small that big scores with one digit while small goes on (the bundled big does not), after SpecReason (2504.07891)."""
+"""Steps of small that big scores while small goes on, after SpecReason (arXiv 2504.07891)."""
 
 import asyncio
 
-from speculative import STEP, Chain, Method, Question
+from speculative import STEP, Chain, Method
+from speculative.methods.judging import expected, judge_step
 
 
 class StepCheck(Method):
     """Small writes steps; a step whose expected score (0 to 9) is below `floor` big writes itself."""
 
-    needs = {"big": {"choices"}}
     floor: float = 7
 
     async def think(self, chain: Chain) -> None:
@@ -16,8 +16,8 @@ class StepCheck(Method):
         while chain.thinking:
             step = step or await chain.draft("small", stop=STEP)
             ahead = None if step.ended else asyncio.create_task(chain.draft("small", after=step, stop=STEP))
-            reply = await chain.ask("big", Question("judge"), after=step, choices="0123456789")
-            if sum(int(digit) * chance for digit, chance in reply.probabilities.items()) >= self.floor and not step.no_room:
+            scores = await judge_step(chain, "big", step)  # in one token where the model can
+            if expected(scores) >= self.floor and not step.no_room:
                 await chain.accept(step, keep_descendants=True)
                 step = await ahead if ahead else None
             else:

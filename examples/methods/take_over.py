@@ -6,6 +6,7 @@ from pydantic import Field
 
 from speculative import STEP, Chain, Method
 
+RECENT = 200  # characters at the end of the text: a search of all of it after each token would be quadratic
 DOUBT = r"(?i)\b(wait|hmm|hold on|alternatively|not sure)\W"
 
 
@@ -15,7 +16,8 @@ class TakeOver(Method):
     doubt: str = Field(DOUBT, description="regular expression of a doubt")
 
     async def think(self, chain: Chain) -> None:
+        doubt = re.compile(self.doubt)
         while chain.thinking:
-            await chain.write("small", until=lambda text: re.search(self.doubt, text) is not None)
+            await chain.write("small", until=lambda text: doubt.search(text, len(text) - RECENT) is not None)
             if chain.thinking:
                 await chain.write("big", stop=STEP)

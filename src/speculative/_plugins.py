@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -95,20 +96,39 @@ def parse_spec(what: str, spec: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"{what} {spec!r}: each part must be field=value, got {part!r}")
         if field in settings:
             raise UsageError(f"{what} {spec!r} gives {field} twice")
-        settings[field] = value.strip()
+        settings[field] = _unquoted(what, spec, value.strip())
     return name.strip(), settings
 
 
 def split_spec(text: str, at: str) -> list[str]:
-    """Splits a text at the separators outside brackets, and omits empty parts."""
-    parts, depth = [""], 0
+    """Splits a text at the separators outside brackets and quotes.
+
+    Empty parts are left out. A quote begins a value: `plans="a,b"`.
+    """
+    parts, depth, quoted, escaped = [""], 0, False, False
     for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == at and depth == 0:
+        if character == '"' and not escaped:
+            quoted = not quoted and parts[-1].rstrip().endswith("=")
+        escaped = quoted and character == "\\" and not escaped
+        depth += 0 if quoted else (character == "(") - (character == ")")
+        if character == at and depth == 0 and not quoted:
             parts.append("")
         else:
             parts[-1] += character
     return [part.strip() for part in parts if part.strip()]
+
+
+def _unquoted(what: str, spec: str, value: str) -> str:
+    """Returns a value without its quotes.
+
+    Raises `UsageError` if they are not those of JSON.
+    """
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        raise UsageError(f"{what} {spec!r}: a value in quotes must be a string of JSON, got {value}") from None
 
 
 def _origin(point: EntryPoint) -> str:

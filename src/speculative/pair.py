@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
-from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError
+from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method, asks_only_of, name_of, needs_of
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
 OF_THE_PAIR = ("big", "small")
+IGNORED = ("model", "tokenizer", "dialect", "gpus", "port", "args")
+"""Options that mean nothing for a bundled model. A key may stand in the environment for another role, so it is no mistake."""
 CHAT = "chat"
 """The dialect that makes a server a chat endpoint: it only replies to conversations."""
 
@@ -177,7 +179,10 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
     if kind == "bundled":
         from speculative.engines.local import BundledEngine
 
-        return BundledEngine.open(specs[0].removeprefix("bundled:"))
+        for name in IGNORED:
+            if (value := getattr(options, name)) != getattr(EngineOptions(), name):
+                raise UsageError(f"{name} must be left out for {specs[0]}, which runs in this process, got {value!r}")
+        return BundledEngine.open(specs[0].removeprefix("bundled:"), context=options.context)
     if kind == "tower":
         return _open_tower(specs[0], options, tell)
     if kind == "server":

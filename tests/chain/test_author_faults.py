@@ -236,7 +236,7 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("write('big', max_tokens='ten')", "write: max_tokens must be a whole number, got 'ten'"),
         ("write('big', max_tokens=True)", "write: max_tokens must be a whole number, got True"),
         ("write('big', max_tokens=0)", "write: max_tokens must be at least 1, got 0"),
-        ("write('big', stop=5)", "write: stop must be a text, got 5"),
+        ("write('big', stop=5)", "write: stop must be a text or a list of texts, got 5"),
         ("write('big', temperature='hot')", "write: temperature must be a number, got 'hot'"),
         ("write('bog')", "no engine has the role 'bog'; the pair has big, small"),
         ("write(5)", "no engine has the role 5; the pair has big, small"),

@@ -395,6 +395,28 @@ async def test_wrong_arguments_are_told() -> None:
         await chain.accept(draft, upto=2, upto_character=2)
 
 
+@pytest.mark.parametrize("place", [-1, 3, 99, "a", None, True])
+async def test_likely_tokens_stand_at_the_places_of_the_draft(place: Any) -> None:
+    chain = chain_of("abcdef", top=lambda seen: {"a": 0.0})
+    draft = await chain.draft("big", max_tokens=3, logprobs=1)
+    for look in (draft.top, draft.entropy):
+        with pytest.raises(ChainStateError, match="the place of a token must be from 0 to 2, got"):
+            look(place)
+
+
+async def test_a_set_has_no_order_and_cannot_be_stop_strings() -> None:
+    with pytest.raises(ChainStateError, match="stop must be a text or a list of texts, got a set"):
+        await chain_of("abc").draft("big", stop={"a"})  # pyright: ignore
+
+
+async def test_more_tokens_than_a_draft_has_are_all_of_it() -> None:
+    chain = chain_of("abcdef")
+    for limits in ({"upto": 99}, {"upto_character": 99}):
+        draft = await chain.draft("big", max_tokens=2)
+        await chain.accept(draft, **limits)
+        assert (draft.state, draft.tokens) == ("accepted", 2)
+
+
 async def test_a_cut_draft_has_no_scores_of_its_whole_text() -> None:
     chain = chain_of("abcdef", scores=lambda prefix, text: -1.0)
     draft = await chain.draft("big", max_tokens=5, logprobs=2)

@@ -58,7 +58,13 @@ def test_doctor_checks_the_models_inside(cli):
         ("vote(ballots=2)*random_switch(bundled:small,bundled:big)", "must write one chain step by step, got vote*random_switch"),
         ("random_switch(bundled:small,bundled:huge)", "unknown engine 'bundled:huge'"),
         ("reward_guided(bundled:small,bundled:big)", "needs an engine for the role judge"),
-        ("random_switch(bundled:small,bundled:big", "unknown engine"),
+        ("random_switch(bundled:small,bundled:big", "big' must close each of its brackets, got 1 of ( and 0 of )"),
+        ("random_switch(bundled:small,bundled:big))", "big))' must close each of its brackets, got 1 of ( and 2 of )"),
+        ("random_switch(bundled:small)bundled:big(", "must close each of its brackets, got 2 of ( and 1 of )"),
+        ("random_switch(bundled:small,bundled:big)x", "must end with its bracket"),
+        ("(bundled:small,bundled:big)", "must begin with the name of a method"),
+        ("early_exit(bundled:small,bundled:big)", "must run a method, got the wrapper early_exit; write it as early_exit*METHOD(SMALL,"),
+        ("random_switch(bundled:small,bundled:big,big_model=foo)", "model must be left out for bundled:big, which runs in this process"),
         ("random_switch(bundled:small,bundled:big,small=bundled:small)", "gives small twice"),
     ],
 )
@@ -67,6 +73,18 @@ def test_a_wrong_tower_is_an_error_in_one_line(cli, spec, said):
     assert ran.code in (1, 2)
     assert said in ran.err.splitlines()[-1]
     assert "Traceback" not in ran.err
+
+
+def test_a_tower_has_no_replicas(cli):
+    ran = cli("ask", "--small", TOWER, "--small", TOWER)
+    assert f"the replicas of an engine must be addresses of servers, got '{TOWER}'; name it once" in ran.one_line()
+
+
+def test_options_that_a_bundled_model_would_ignore_are_refused(cli):
+    for flag, value in (("model", "foo"), ("dialect", "qwen3"), ("port", 8801), ("gpus", 0)):
+        ran = cli("ask", f"--small-{flag}", value)
+        assert f"{flag} must be left out for bundled:small, which runs in this process, got " in ran.one_line()
+        assert ran.code == 2
 
 
 def test_an_option_of_one_engine_is_refused_for_the_whole(cli):

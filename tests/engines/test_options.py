@@ -83,7 +83,9 @@ def test_kinds_of_engines(tmp_path, monkeypatch):
     assert engine_kind([" HTTP://a:1", "https://b"]) == "server"
     assert engine_kind(["org/name"]) == engine_kind(["here/model"]) == engine_kind(["x.gguf"]) == "model"
     assert not is_model_name("name")
-    for wrong in ([], ["http://a", "bundled:big"], ["ftp://x"], ["bundled:medium"]):
+    with pytest.raises(UsageError, match="the replicas of an engine must be addresses of servers, got 'bundled:big'; name it once"):
+        engine_kind(["http://a", "bundled:big"])
+    for wrong in ([], ["ftp://x"], ["bundled:medium"]):
         with pytest.raises(UsageError, match=r"unknown engine .*; use bundled:big"):
             engine_kind(wrong)
 

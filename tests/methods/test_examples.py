@@ -12,6 +12,7 @@ from strategies import check_result, kept_by_author, scripted_pair
 
 from speculative import Pair, Problem, Result
 from speculative.engines.local import BundledEngine
+from speculative.evaluate.problems import problems
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
@@ -81,6 +82,13 @@ def test_take_over_is_one_call_for_each_switch() -> None:
     assert result.usage["big"].requests == 3  # two switches and the answer
 
 
+def test_take_over_sees_a_doubt_behind_a_long_text_and_none_within_a_word() -> None:
+    text = "We await it. " * 20 + "Wait, no.\n\nEnd.</think>done"
+    result = ran("take_over", scripted_pair(text, text), doubt=r"(?i)\bwait\W")
+    assert kept_by_author(result.trace)["small"].startswith("We await it. " * 20 + "Wait,")
+    assert result.usage["small"].requests == 2
+
+
 def test_reward_steps_keep_what_the_judge_likes() -> None:
     judge = ScriptedEngine("", name="judge", rewards=lambda text: 0.1 if text.rstrip().endswith("Two is 3.") else 0.9)
     pair = Pair(ScriptedEngine(RIGHT, name="big"), ScriptedEngine(lambda seen, seed: small_after(seen), name="small"), judge)
@@ -99,3 +107,15 @@ def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
     result = asyncio.run(solved())
     assert result.usage["small"].produced_tokens > 0
     assert result.reasoning
+
+
+@pytest.mark.parametrize("pair", ["", "tunnel-"])
+def test_step_check_keeps_steps_of_both_models_of_a_bundled_pair(pair: str) -> None:
+    question = problems(task="tunnel" if pair else "stories")[0].problem
+
+    async def solved() -> Result:
+        async with Pair(BundledEngine.open(f"{pair}big"), BundledEngine.open(f"{pair}small")) as engines:
+            return await run(Problem.of(question, max_tokens=600, seed=1), by_path("step_check"), engines)
+
+    kept = kept_by_author(asyncio.run(solved()).trace)
+    assert kept["small"]

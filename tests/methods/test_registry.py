@@ -14,12 +14,12 @@ from pydantic import Field
 from strategies import scripted_pair
 
 from speculative import Method, Pair, UsageError, Wrapper, solve
-from speculative._plugins import parse_spec
+from speculative._plugins import parse_spec, split_spec
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
 from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
 from speculative.methods.registry import build, find, names, registered
-from speculative.methods.spec import contender
+from speculative.methods.spec import contender, spell
 from speculative.testing import ScriptedEngine
 
 MINE = '''
@@ -308,11 +308,21 @@ def test_a_broken_package_is_named(code: str, told: str, tmp_path: Path, monkeyp
         ("vote(", "has an open bracket"),
         ("vote(ballots=2,ballots=3)", "gives ballots twice"),
         ("vote(ballots)", "each part must be field=value, got 'ballots'"),
+        ('vote(plans="a,b)', "has an open bracket|string of JSON"),
+        ('vote(plans="a"b)', "a value in quotes must be a string of JSON"),
     ],
 )
 def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_spec("wrapper", spec)
+
+
+@pytest.mark.parametrize("plans", ["a,b=3", 'say "so" (and on)', "x*y", " with spaces ", "back\\slash, \u00fc"])
+def test_a_value_in_quotes_may_hold_what_ends_a_field(plans: str) -> None:
+    spelled = spell("vote", {"ballots": 3, "plans": plans})
+    assert parse_spec("wrapper", spelled) == ("vote", {"ballots": "3", "plans": plans})
+    assert split_spec(f"{spelled}*big_only, small_only", ",") == [f"{spelled}*big_only", "small_only"]
+    assert params_of(contender(f"{spelled}*big_only").method)["vote"]["plans"] == plans
 
 
 class Counting(ScriptedEngine):

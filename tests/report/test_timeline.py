@@ -120,6 +120,14 @@ async def test_a_draft_has_its_verdict_and_its_mean_log_probability():
     assert all((span.mean_logprob is not None) == (span.author == "big") for span in spans if span.depth)
 
 
+async def test_a_judges_reply_stands_behind_the_step_that_it_judged():
+    spans = Timeline((await result_of("step_verify")).trace).spans
+    replies = [place for place, span in enumerate(spans) if "was asked (judge) and replied" in span.text]
+    assert replies
+    assert all(spans[place - 1].author == "small" and spans[place].author == "big" for place in replies)
+    assert all(spans[place - 1].status == "kept" or spans[place - 1].verdict for place in replies)
+
+
 def lines(*spans, labels=True):
     return [line.plain for line in lay_out(spans, labels)]
 

@@ -1,4 +1,6 @@
 import pytest
+from live_page import BROWSER
+from playwright.async_api import async_playwright
 from serving import serving
 
 
@@ -6,3 +8,11 @@ from serving import serving
 def served():
     with serving() as running:
         yield running
+
+
+@pytest.fixture
+async def browser():
+    async with async_playwright() as driver:
+        started = await driver.chromium.launch(executable_path=BROWSER)
+        yield started
+        await started.close()

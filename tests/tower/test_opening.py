@@ -60,6 +60,18 @@ def test_a_folder_with_brackets_is_a_folder(tmp_path: Path) -> None:
     assert engine_kind([str(tmp_path / "model(1)")]) == "model"
 
 
+@pytest.mark.parametrize("size", [256, 5000])
+def test_a_spec_may_be_longer_than_a_path(size: int) -> None:
+    spec = f"random_switch(bundled:small,bundled:big,big_share=0.{'3' * size})"
+    assert is_tower(spec)
+    assert isinstance(Pair.open(small=spec)["small"], TowerEngine)
+
+
+def test_the_context_of_a_bundled_model_inside_can_be_shorter() -> None:
+    tower: Any = Pair.open(small="random_switch(bundled:small,bundled:big,big_context=500)")["small"]
+    assert (tower.inner["big"].context, tower.context) == (500, 500)
+
+
 def test_a_spec_may_be_longer_than_a_files_name() -> None:
     spec = SPEC
     for _ in range(8):

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { contenderOf, fromAddress, labelOf, type Settings, toAddress } from "../src/live/settings";
+import type { MethodList } from "../src/data/types";
+import { refusals } from "../src/live/refusals";
+import { asksOf, contenderOf, fromAddress, labelOf, type Settings, toAddress } from "../src/live/settings";
 import { commandLine, quote } from "../src/live/snippets";
 
 const SETTINGS: Settings = {
@@ -52,8 +54,42 @@ describe("a command line", () => {
       messages: [{ role: "user" as const, content: "Hm?" }],
       seed: 3,
     };
-    expect(commandLine(ask)).toBe(
+    expect(commandLine(ask, {})).toBe(
       "speculative ask 'Hm?' --method random_switch --big-share 0.2 --no-fast --with 'vote(ballots=3)' --seed 3",
     );
+  });
+
+  it("names the engines of another pair", () => {
+    const ask = { method: "big_only", messages: [{ role: "user" as const, content: "Hm?" }] };
+    const pair = { big: "bundled:tunnel-big", small: "$SPECULATIVE_SMALL" };
+    expect(commandLine(ask, pair)).toBe("speculative ask 'Hm?' --method big_only --big bundled:tunnel-big --small \"$SPECULATIVE_SMALL\"");
+  });
+});
+
+const PLANS = { properties: { plans: { type: "string", default: "" }, ballots: { type: "integer", minimum: 1, default: 5 } } };
+const LIST = {
+  methods: [{ name: "big_only", schema: { properties: { answer_by: { type: "string" } } } }],
+  wrappers: [{ name: "vote", schema: PLANS }],
+  limits: {},
+} as unknown as MethodList;
+
+function around(typed: Record<string, string>): Settings {
+  return { ...SETTINGS, contenders: [{ name: "big_only", typed: {}, wrappers: [{ name: "vote", typed }] }] };
+}
+
+describe("a wrapper", () => {
+  it("is spelled with quotes where a value needs them, and read so", () => {
+    const [ask] = asksOf(around({ plans: 'a,b=3 "(' }), LIST).asks;
+    expect(ask!.with).toEqual(['vote(plans="a,b=3 \\"(")']);
+    expect(contenderOf({ method: "big_only", params: {}, wrappers: [...ask!.with!, "vote(ballots=3, plans=x)"] }).wrappers).toEqual([
+      { name: "vote", typed: { plans: 'a,b=3 "(' } },
+      { name: "vote", typed: { ballots: "3", plans: "x" } },
+    ]);
+  });
+
+  it("has the service's errors at its own field", () => {
+    const error = "n, ballots: a request may have at most 64 chains, got 1000; ask for fewer";
+    expect([...refusals([{ error, param: "n" }], around({ ballots: "1000" }), LIST)]).toEqual([["0.with.0.ballots", error]]);
+    expect(refusals([{ error, param: "n" }], SETTINGS, LIST).size).toBe(0);
   });
 });

@@ -3,7 +3,7 @@ import type { AnyEvent, Call } from "../src/data/types";
 import { boxed, sameAnswer } from "../src/trace/answer";
 import { Chain } from "../src/trace/chain";
 import { readTrace, writeTrace } from "../src/trace/file";
-import { decide, direction, type Step } from "../src/trace/steps";
+import { decide, direction, range, type Step } from "../src/trace/steps";
 import { overlap, union } from "../src/view/lanes";
 
 function call(role: string, produced: number, began = 0, seconds = 1): Call {
@@ -114,6 +114,45 @@ describe("judged steps", () => {
     const down: Step[] = steps.map((step) => ({ ...step, kept: !step.kept }));
     expect(direction(down)).toBe("down");
     expect(direction([...steps, ...down])).toBeNull();
+  });
+});
+
+describe("the slider", () => {
+  const steps = Chain.of(structuredClone(EVENTS)).steps.found;
+
+  it("goes over the bounds of the parameter, in whole steps for whole scores", () => {
+    expect(range(steps, { least: 0, most: 9 })).toEqual({ low: 0, high: 9, step: 1 });
+    expect(range(steps)).toEqual({ low: -2, high: 10, step: 1 });
+    const parts = steps.map((step) => ({ ...step, score: step.score / 10 }));
+    expect(range(parts, { least: 0, most: 9 })).toEqual({ low: 0, high: 9, step: 0.045 });
+  });
+
+  it("is missing where scores are compared with no threshold", () => {
+    const alone = Chain.of(
+      structuredClone(EVENTS).map((one) => ("judgement" in one ? { ...one, judgement: { score: 1 } } : one)) as AnyEvent[],
+    );
+    expect([alone.steps.found.length, alone.steps.alone]).toEqual([0, 2]);
+  });
+});
+
+describe("a judge's reply", () => {
+  it("stands behind the step that it judged", () => {
+    const asked = (after: number | null) =>
+      ({
+        event: "asked",
+        at: 2,
+        call: call("big", 1),
+        seed: 1,
+        question: "judge",
+        after,
+        replies: [" 1,\n9"],
+        completions: [],
+        choices: [],
+      }) as AnyEvent;
+    const [started, wrote, drafted, rejected, another, accepted] = structuredClone(EVENTS) as [AnyEvent, ...AnyEvent[]];
+    const events = [started, wrote, drafted, asked(1), rejected, another, asked(2), accepted, asked(null)] as AnyEvent[];
+    const reply = "big was asked (judge) and replied: 1, 9";
+    expect(Chain.of(events).timeline.spans.map(({ text }) => text)).toEqual(["One.", "Two.", reply, "Three.", reply, reply]);
   });
 });
 

@@ -111,6 +111,13 @@ class Budget:
         if self._parent:
             self._parent.add_produced(tokens)
 
+    def take_inserted(self, tokens: int) -> bool:
+        """Counts inserted tokens as produced, if they fit. Returns whether they do."""
+        if self._cap is not None and tokens > self.unreserved():
+            return False
+        self.add_produced(tokens)
+        return True
+
     def take_prefill(self) -> bool:
         """Takes one token out of the part for background prefills.
 

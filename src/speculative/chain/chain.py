@@ -381,8 +381,8 @@ class Chain:
 
         Args:
             draft: The last draft that is committed.
-            upto: The number of its tokens to commit, without a part of a character. The rest of it is discarded.
-            upto_character: The same by characters: the tokens that end at this character or before are committed.
+            upto: The number of its tokens to commit, without a part of a character; the rest is discarded. Beyond its end, all of it.
+            upto_character: The same by characters, instead: the tokens that end at this character or before are committed.
             keep_descendants: Drafts that follow the accepted one stay open, and so does the work on them, unless the draft was cut.
             judgement: The score that is the reason, for the trace.
         """
@@ -451,7 +451,8 @@ class Chain:
     async def instruct(self, role: Role, text: str) -> None:
         """Adds an instruction to the problem for one role alone, before anything is written.
 
-        It is a line behind the user's last message. Children have it too. The same one again changes nothing.
+        It is a line behind the user's last message. Several stand one below the other, so a wrapper's and a method's own both hold.
+        Children have them too. The same one again changes nothing.
         """
         check_type("instruct", str, "a text", needed=True, text=text)
         self.parts.contexts.of(role)

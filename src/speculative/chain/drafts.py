@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from math import exp, log
-from typing import Literal
+from typing import Literal, cast
 
 from msgspec import Struct, field, structs
 
@@ -112,13 +112,14 @@ class Draft:
     def top(self, place: int) -> Top:
         """Returns the most likely tokens at the place of a token, likeliest first.
 
-        Each comes with its log-probability (nats). Raises `ChainStateError` unless the draft was made with `logprobs=K`.
+        Each comes with its log-probability (nats). Raises `ChainStateError` unless the draft was made with `logprobs=K`, and for a place
+        that it does not have.
         """
-        tops = self.proposal.completion.top_logprobs
+        tops, given, count = self.proposal.completion.top_logprobs, cast("object", place), len(self.ids)
         if tops is None:
             raise ChainStateError(f"draft {self.id} must have its likely tokens; draft it with logprobs=K")
-        if not 0 <= place < len(tops):
-            raise ChainStateError(f"draft {self.id}: the place of a token must be from 0 to {len(tops) - 1}, got {place}")
+        if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < count:
+            raise ChainStateError(f"draft {self.id}: the place of a token must be from 0 to {count - 1}, got {given!r:.80}")
         return tops[place]
 
     def entropy(self, place: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 from speculative.chain.budget import Budget
@@ -17,10 +17,11 @@ from speculative.chain.pending import PendingCalls
 from speculative.chain.prefill import BackgroundPrefill
 from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.recorder import EventRecorder
-from speculative.chain.requests import Listener, Requests
+from speculative.chain.requests import Listener, OnIds, Requests
 from speculative.chain.steps import STEP, Steps
 from speculative.engines.base import Engine
 from speculative.problem import Problem
+from speculative.trace.events import AnyEvent
 from speculative.trace.trace import Trace
 
 
@@ -60,6 +61,19 @@ class ChainParts:
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
+
+    def enter_call(self, key: str, thought: str, listener: Callable[[AnyEvent], None], on_ids: OnIds | None) -> None:
+        """Makes the chain the work of one call of a tower: it thinks on, and has no answer.
+
+        Args:
+            key: The outer chain, for engines with replicas.
+            thought: The text of the thinking before the call.
+            listener: Gets every event.
+            on_ids: Gets the role and all tokens so far of each `write` that is under way.
+        """
+        self.calls.key, self.recorder.listener, self.requests.on_ids = key, listener, on_ids
+        self.ending.has_answer = False
+        self.steps.add(thought.rpartition(STEP)[2])
 
     def partial_step(self, after: Draft | None) -> str:
         """Returns the text of the incomplete step at the end of a draft.

@@ -24,6 +24,9 @@ from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
 Listener = Callable[[AnyEvent | TextDelta], None]
 """Gets every text delta, and every event of the chain itself; a child's events come inside its `Child` event."""
 
+OnIds = Callable[[str, Ids], None]
+"""Gets a role and all tokens so far of a call."""
+
 USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "question", "answer": "answer"}
 """The purposes of the verbs, but for `write`."""
 
@@ -47,7 +50,7 @@ class Requests:
         path: tuple[int, ...],
     ) -> None:
         self.listener, self.path = listener, path
-        self.on_ids: Callable[[str, Ids], None] | None = None
+        self.on_ids: OnIds | None = None
         """Gets the role and all tokens so far of each `write` that is under way."""
         self.logprobs = False
         """True if every text of the chain comes with the log-probabilities of its tokens."""

@@ -302,7 +302,7 @@ def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
     if stop is None:
         return ()
     if not isinstance(stop, str | list | tuple):
-        raise ChainStateError(f"{verb}: stop must be a text, got {show(stop)}")
+        raise ChainStateError(f"{verb}: stop must be a text or a list of texts, got {show(stop)}")
     stops = (stop,) if isinstance(stop, str) else texts_of(verb, "stop", cast("object", stop))
     for text in stops:
         check_unicode(verb, "stop", text)

@@ -114,6 +114,9 @@ class Delta(Struct, frozen=True, gc=False):
     completion: Completion | None = None
 
 
+COUNTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
+
+
 class CallStats(Struct):
     """The cost of a call so far.
 
@@ -134,6 +137,11 @@ class CallStats(Struct):
     seconds: float = 0.0
     inner: dict[str, CallStats] = field(default_factory=dict[str, "CallStats"])
     chains: list[list[Any]] = field(default_factory=list[list[Any]])
+
+    def add(self, cost: Any, *, timed: bool = True) -> None:
+        """Adds the counts of another cost, and its seconds unless they are measured apart."""
+        for name in (*COUNTS, "seconds") if timed else COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(cost, name))
 
 
 class TextDecoder(Protocol):

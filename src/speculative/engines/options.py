@@ -125,6 +125,10 @@ def engine_kind(specs: Sequence[str]) -> EngineKind:
         return "tower"
     if len(specs) == 1 and is_model_name(specs[0]):
         return "model"
+    if len(specs) == 1 and "(" in specs[0] and not ADDRESS.match(specs[0]):
+        tower_parts(specs[0])  # an open bracket: its error names the tower
+    if several := [one for one in specs if not ADDRESS.match(one)] if len(specs) > 1 else []:
+        raise UsageError(f"the replicas of an engine must be addresses of servers, got {several[0]!r}; name it once")
     known = (
         f"{', '.join(SHIPPED)}, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), a GGUF file (with llama.cpp), "
         "or METHOD(SMALL,BIG)"
@@ -136,18 +140,19 @@ def is_model_name(spec: str) -> bool:
     """Returns whether a spec names a model that a server has to be started for."""
     from speculative.engines.llamacpp.models import names_gguf
 
-    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and expand(spec).is_dir())
+    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _is_folder(spec))
 
 
 def is_tower(spec: str) -> bool:
     """Returns whether a spec has the form of a tower."""
-    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not _exists(spec)
+    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not _is_folder(spec)
 
 
-def _exists(path: str) -> bool:
+def _is_folder(spec: str) -> bool:
+    """Returns whether a spec is the path of a folder."""
     try:
-        return expand(path).exists()
-    except OSError:  # too long for a name
+        return expand(spec).is_dir()
+    except OSError:  # a text that is too long for a path
         return False
 
 
@@ -172,10 +177,15 @@ def tower_parts(spec: str) -> TowerParts:
     Raises:
         UsageError: An engine is missing, or the spec is not one of a tower.
     """
-    *wrappers, inner = split_spec(spec.strip(), "*")
+    form = "write it as METHOD(SMALL,BIG,field=value,…)"
+    if not _is_balanced(spec):
+        raise UsageError(f"tower {spec!r} must close each of its brackets, got {spec.count('(')} of ( and {spec.count(')')} of ); {form}")
+    *wrappers, inner = split_spec(spec.strip(), "*") or [""]
     name, bracket, inside = inner.partition("(")
     if not bracket or not inside.endswith(")"):
-        raise UsageError(f"tower {spec!r} must end with its bracket; write it as METHOD(SMALL,BIG,field=value,…)")
+        raise UsageError(f"tower {spec!r} must end with its bracket; {form}")
+    if not name.strip():
+        raise UsageError(f"tower {spec!r} must begin with the name of a method; {form}")
     engines, fields = dict[str, Spec](), dict[str, str]()
     for part in split_spec(inside[:-1], ","):
         field, equals, value = part.partition("=")
@@ -189,8 +199,18 @@ def tower_parts(spec: str) -> TowerParts:
             raise UsageError(f"tower {spec!r} gives {role} twice")
         target[role] = _replicas(value if named else part) if role in ROLES else value.strip()
     if missing := [role for role in ("small", "big") if role not in engines]:
-        raise UsageError(f"tower {spec!r} must have an engine for {' and '.join(missing)}; write it as METHOD(SMALL,BIG,field=value,…)")
+        raise UsageError(f"tower {spec!r} must have an engine for {' and '.join(missing)}; {form}")
     return TowerParts("*".join([*wrappers, name.strip()]), engines, fields)
+
+
+def _is_balanced(text: str) -> bool:
+    """Returns whether every bracket that a text opens is closed after it, and no other."""
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _replicas(text: str) -> Spec:

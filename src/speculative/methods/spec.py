@@ -5,6 +5,8 @@ An example is `random_switch(big_share=0.2),vote(ballots=3)*small_only`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,5 +81,12 @@ def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence
 
     `wrappers`: the wrappers with their parameters, as they are spelled, the innermost first.
     """
-    fields = ", ".join(f"{field}={str(value).lower() if isinstance(value, bool) else value}" for field, value in (params or {}).items())
+    fields = ", ".join(f"{field}={_spell_value(value)}" for field, value in (params or {}).items())
     return "*".join([*reversed(wrappers), f"{name}({fields})" if fields else name])
+
+
+def _spell_value(value: Any) -> str:
+    """Spells a value; a text that would end its field stands in quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, str) and re.search(r'[,()="*]|^\s|\s$', value) else str(value)

@@ -16,7 +16,7 @@ from speculative.trace.usage import Usage
 from speculative.viewer.data import pack
 from speculative.viewer.marks import Mark, mark_of
 from speculative.viewer.page import page
-from speculative.viewer.prices import TokenPriceCard, token_prices
+from speculative.viewer.prices import EXAMPLE, TokenPriceCard, token_prices
 
 SCRIPT, BLOCK, MATH = "show.js", "chain", "math.js"
 FORMULA = re.compile(r"\\\(|\\\[|\$[^\s$]|\\boxed|\\frac")
@@ -78,6 +78,7 @@ class ChainPage(Struct, frozen=True):
     right: bool | None
     currency: str
     prices: dict[str, TokenPriceCard]
+    priced: str
     library: str
 
     @classmethod
@@ -93,6 +94,7 @@ class ChainPage(Struct, frozen=True):
             right=None if expected is None else is_correct(found, expected),
             currency=currency,
             prices=prices,
+            priced=EXAMPLE,
             library=__version__,
         )
 

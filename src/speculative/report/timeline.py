@@ -54,6 +54,7 @@ class Timeline:
         self._mean_logprob: dict[int, float] = {}
         self._ends: set[int] = set()  # the indexes of the spans whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
+        self._replies: dict[int, list[Span]] = {}  # by draft that is not decided yet: they stand behind the decision
         self._copies: dict[int, set[int]] = {}  # by draft: itself and its equal drafts that are not discarded yet
         self._partial: events.Cancelled | None = None  # a call that was cut off; its text is kept if it is accepted next
         self.writing: dict[tuple[tuple[int, ...], int, str], TextDelta] = {}
@@ -96,8 +97,10 @@ class Timeline:
                     rest = partial.call.produced_tokens - self.spans[-1].tokens
                     more = f", {rest} of its tokens are discarded" if rest else ""
                     self._note(partial.call.role, f"a call of {partial.call.role} was cut off here{more}", rest)
+                self._answered(event.drafts)
             case events.Rejected():
                 self._discard(event.drafts, event.reason)
+                self._answered(event.drafts)
             case events.Inserted():
                 self._reopen()
                 self._keep(Piece("method", event.text, (), 0, event.phase))
@@ -113,7 +116,7 @@ class Timeline:
                 self._become(event.index)
             case events.Asked():
                 replies = " · ".join(" ".join(reply.split()) for reply in event.replies)
-                self._note(event.call.role, f"question to {event.call.role} ({event.question}): {replies}", event.call.produced_tokens)
+                self._reply(event.after, event.call, f"{event.call.role} was asked ({event.question}) and replied: {replies}")
             case events.Stopped():
                 self._note("method", f"the thinking ends: {event.reason}")
             case events.Chose():
@@ -132,6 +135,7 @@ class Timeline:
         if self._partial:
             self._keep_partial(self._partial)
         self._discard(sorted(self._open), UNDECIDED)
+        self._answered(tuple(self._replies))
         self._leave(self._children)
         self._children = {}
 
@@ -191,6 +195,19 @@ class Timeline:
 
     def _note(self, author: str, text: str, tokens: int = 0) -> None:
         self.spans.append(Span(author, text, "note", tokens=tokens))
+
+    def _reply(self, after: int | None, call: events.Call, text: str) -> None:
+        """Adds a model's reply: behind the decision on the draft that it was asked about."""
+        span = Span(call.role, text, "note", tokens=call.produced_tokens)
+        if after is not None and after in self._open:
+            self._replies.setdefault(after, []).append(span)
+        else:
+            self.spans.append(span)
+
+    def _answered(self, drafts: Iterable[int]) -> None:
+        """Adds the replies about decided drafts."""
+        for draft in drafts:
+            self.spans += self._replies.pop(draft, ())
 
     def _discard(self, numbers: Iterable[int], why: str) -> None:
         for number in numbers:

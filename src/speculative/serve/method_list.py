@@ -6,16 +6,18 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from speculative.engines.options import BUNDLED
 from speculative.errors import UnsupportedMethodError
 from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import names, registered
 from speculative.pair import Pair
 from speculative.problem import Sampling
 from speculative.redaction import without_address
-from speculative.settings import Settings
+from speculative.settings import PREFIX, Settings
+from speculative.stats.prices import Prices
 from speculative.viewer.examples import Example, examples
 from speculative.viewer.marks import Mark, mark_of
-from speculative.viewer.prices import TokenPriceCard, token_prices
+from speculative.viewer.prices import EXAMPLE, OWN, TokenPriceCard, token_prices
 
 
 class MethodCard(Struct, kw_only=True):
@@ -46,6 +48,7 @@ class MethodList(Struct, kw_only=True):
     """Reply of `GET /v1/methods`.
 
     `engines` and `prices` are by role; `prices` holds the roles whose price is known. `limits` are those of a request.
+    `priced` says whose prices these are. `pair` has the flags of a command line for engines that are not the bundled default.
     `keyed`: whether requests need a key.
     """
 
@@ -59,15 +62,21 @@ class MethodList(Struct, kw_only=True):
     temperature: float
     currency: str
     prices: dict[str, TokenPriceCard]
+    priced: str
+    pair: dict[str, str]
     library: str
     loaded: bool
     keyed: bool
 
 
 def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodList:
-    """Describes all methods; `pair` is None while it loads."""
+    """Describes all methods; `pair` is None while it loads.
+
+    Raises `UsageError` if the file of prices cannot be read.
+    """
     engines = {role: engine.name for role, engine in pair.items()} if pair is not None else dict[str, str]()
-    currency, prices = token_prices(engines)
+    own = Prices.load(settings.prices) if settings.prices else None
+    currency, prices = token_prices(engines, own)
     return MethodList(
         methods=[_card(registered()[name], pair) for name in names()],
         wrappers=[_card(registered()[name], None) for name in names(wrappers=True)],
@@ -86,10 +95,24 @@ def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodLi
         temperature=Sampling().temperature,
         currency=currency,
         prices=prices,
+        priced=OWN if own else EXAMPLE,
+        pair=_flags(settings),
         library=library,
         loaded=pair is not None,
         keyed=bool(settings.keys()),
     )
+
+
+def _flags(settings: Settings) -> dict[str, str]:
+    """Returns the engines that a command line has to name.
+
+    An address or a path is not told: the variable of the environment stands for it.
+    """
+    found: dict[str, str] = {}
+    for role, specs in (("big", settings.big), ("small", settings.small), ("judge", settings.judge)):
+        if specs != ([BUNDLED[role]] if role in BUNDLED else []):
+            found[role] = specs[0] if len(specs) == 1 and specs[0].startswith("bundled:") else f"${PREFIX}{role.upper()}"
+    return found
 
 
 def _card(kind: type[Method], pair: Pair | None) -> MethodCard:

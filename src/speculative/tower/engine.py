@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
 
 from msgspec import structs
@@ -16,7 +18,6 @@ from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
 from speculative.trace.events import Degraded
-from speculative.trace.replay import COSTS
 
 T = TypeVar("T")
 
@@ -104,11 +105,8 @@ class TowerEngine:
     ) -> list[Scores]:
         """Returns the log-probabilities (nats) under the pair's big model."""
         more: dict[str, Any] = {"top": top} if top else {}
-        own = CallStats()
-        try:
+        with _paid(stats, "big") as own:
             return await self.inner["big"].score(prefixes, continuations, key=key, stats=own, **more)
-        finally:
-            _add(stats, "big", own)
 
     async def aclose(self) -> None:
         """Closes the engines of the pair."""
@@ -167,9 +165,9 @@ class TowerEngine:
     ) -> Completion:
         own = CallStats()
         try:
-            completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids)
+            with _paid(stats, role) as own:
+                completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids)
         finally:
-            _add(stats, role, own)
             if alone:
                 stats.written, stats.authors = own.written, _within(role, own.authors, len(own.written))
         return structs.replace(completion, authors=_within(role, completion.authors, completion.produced))
@@ -182,11 +180,8 @@ class TowerEngine:
         roles = [self._speaker, "small" if self._speaker == "big" else "big"]
 
         async def prefill(role: str) -> list[list[Completion]]:
-            own = CallStats()
-            try:
+            with _paid(stats, role) as own:
                 return await self.inner[role].complete(prefixes, decoding, key=key, stats=own)
-            finally:
-                _add(stats, role, own)
 
         return (await _gather([prefill(role) for role in roles]))[0]
 
@@ -220,16 +215,18 @@ def _one(decoding: Decoding, prefix: int, number: int) -> Decoding:
     return structs.replace(decoding, n=1, seed=derive_seed(decoding.seed, f"{prefix}/{number}"), resumes=None)
 
 
-def _add(stats: CallStats, role: str, own: CallStats) -> None:
-    """Adds the cost of a call that one model of the pair served."""
-    cost = stats.inner.setdefault(role, CallStats())
-    for one in (stats, cost):
-        for name in COSTS:
-            setattr(one, name, getattr(one, name) + getattr(own, name))
-    for inner, more in own.inner.items():
-        deep = stats.inner.setdefault(f"{role}/{inner}", CallStats())
-        for name in (*COSTS, "seconds"):
-            setattr(deep, name, getattr(deep, name) + getattr(more, name))
+@contextmanager
+def _paid(stats: CallStats, role: str) -> Generator[CallStats]:
+    """Gives the stats of a call that one model of the pair serves, and adds them at its end."""
+    own, began = CallStats(), time.perf_counter()
+    try:
+        yield own
+    finally:
+        own.seconds = time.perf_counter() - began
+        stats.add(own, timed=False)
+        stats.inner.setdefault(role, CallStats()).add(own)
+        for inner, more in own.inner.items():
+            stats.inner.setdefault(f"{role}/{inner}", CallStats()).add(more)
 
 
 async def _gather(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from speculative.engines.options import ROLES, EngineOptions, Spec, flat_fields, tower_parts
 from speculative.errors import UsageError
 from speculative.methods.base import Method
-from speculative.methods.registry import build
+from speculative.methods.registry import build, names
 from speculative.problem import Degrade
 
 PASSED_ON = ("key", "vllm", "keep")
@@ -34,8 +34,8 @@ def tower_plan(spec: str, options: EngineOptions) -> TowerPlan:
         UsageError: A part is missing or has a wrong value, or an option belongs to one engine and not to the tower.
     """
     parts = tower_parts(spec)
-    names = [*flat_fields(roles=ROLES)]
-    own = {name: value for name, value in parts.fields.items() if name in names}
+    flat = flat_fields(roles=ROLES)
+    own = {name: value for name, value in parts.fields.items() if name in flat}
     degrade = parts.fields.get("degrade", "fail")
     if degrade not in DEGRADE:
         raise UsageError(f"tower {spec!r}: degrade must be one of {', '.join(DEGRADE)}, got {degrade!r}")
@@ -46,5 +46,7 @@ def tower_plan(spec: str, options: EngineOptions) -> TowerPlan:
             raise UsageError(f"{name} must be given for an engine of the tower, got it for the whole; write big_{name}={value} in its spec")
     shared = EngineOptions(**{name: getattr(options, name) for name in PASSED_ON})
     *wrappers, name = parts.method.split("*")
+    if name.replace("-", "_") in names(wrappers=True):
+        raise UsageError(f"tower {spec!r} must run a method, got the wrapper {name}; write it as {name}*METHOD(SMALL,BIG,field=value,…)")
     method = build(name, params, wrappers[::-1])
     return TowerPlan(method, parts.engines, {role: EngineOptions.of(role, own).over(shared) for role in ROLES}, DEGRADE[degrade])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from speculative.chain.chain import Chain
 from speculative.chain.forgotten import watch_coroutines
-from speculative.chain.steps import STEP
 from speculative.engines.base import Authors, CallStats, Completion, Decoding, Engine, Ids
 from speculative.errors import engine_error
 from speculative.methods.base import Method, append_only
@@ -15,7 +14,6 @@ from speculative.problem import Degrade, Message, Problem, Sampling
 from speculative.prompts import find_dialect
 from speculative.tower.written import METHOD, WrittenIds
 from speculative.trace.events import AnyEvent, Inserted
-from speculative.trace.replay import COSTS
 from speculative.trace.state import Piece
 
 OnIds = Callable[[Ids], None]
@@ -101,13 +99,8 @@ class TowerRun:
         )
         prompts = {(engine.dialect, engine.tokenizer.fingerprint): list(prefix) for engine in self._engines.values()}
         chain = Chain(problem, self._engines, append_only=self._final, prompts=prompts)
-        chain.parts.recorder.listener = self._listen
-        chain.parts.calls.key = key
-        chain.parts.ending.has_answer = False
         thought = self._tokenizer.to_bytes(prefix[opening:]).decode("utf-8", "replace")
-        chain.parts.steps.add(thought.rpartition(STEP)[2])
-        if self._on_ids and self._final:
-            chain.parts.requests.on_ids = self._writing
+        chain.parts.enter_call(key, thought, self._listen, self._writing if self._on_ids and self._final else None)
         return chain
 
     def _user_text(self, prompt: Ids) -> str:
@@ -145,9 +138,7 @@ class TowerRun:
 
         Where they do not fit under the cap, the completion ends before them.
         """
-        tokens, budget = len(self._tokenizer.encode(text)), self._chain.parts.budget
-        if self._decoding.max_produced is None or tokens <= budget.unreserved():
-            budget.add_produced(tokens)
+        if self._chain.parts.budget.take_inserted(len(self._tokenizer.encode(text))):
             return
         self._full_at = len(self._chain.parts.ledger.pieces) - 1
         if self._work:
@@ -195,11 +186,7 @@ class TowerRun:
         if last and last.ends and last.end_id in stop_ids:
             written.end(last.end_id, _authors(last)[-1][0])
         else:
-            written.end(stop_ids[0] if stop_ids and self._has_room() else None, METHOD)
-
-    def _has_room(self) -> bool:
-        """Returns whether one more token may be produced."""
-        return self._decoding.max_produced is None or self._chain.parts.budget.unreserved() > 0
+            written.end(stop_ids[0] if stop_ids and self._chain.parts.budget.take_inserted(1) else None, METHOD)
 
     def _charge(self, stats: CallStats) -> None:
         """Adds the cost of the chain.
@@ -209,10 +196,9 @@ class TowerRun:
         usage = self._chain.trace.usage()
         for role, cost in usage.items():
             own = stats.inner.setdefault(role, CallStats())
-            for one in (own, *([stats] if "/" not in role else [])):
-                for name in COSTS:
-                    setattr(one, name, getattr(one, name) + getattr(cost, name))
-            own.seconds += cost.seconds
+            own.add(cost)
+            if "/" not in role:
+                stats.add(cost, timed=False)
         stats.produced_tokens += sum(count for author, count in self._committed.authors if author.rpartition("/")[2] == METHOD)
         stats.chains.append(self._chain.trace.events)
 

@@ -23,8 +23,6 @@ from speculative.errors import EngineError, EngineUnreachableError, ReplayMismat
 from speculative.trace import events
 from speculative.trace.trace import VERSION, Trace
 
-COSTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
-
 ABILITIES: frozenset[Ability] = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached"})
 
 
@@ -165,11 +163,8 @@ def _could_be(found: Sequence[Completion], call: events.Call, decoding: Decoding
 
 def _charge(stats: CallStats, call: events.Call) -> None:
     """Adds the cost of the call in the trace."""
-    for field in COSTS:
-        setattr(stats, field, getattr(stats, field) + getattr(call, field))
+    stats.add(call, timed=False)
     if call.inner:
         stats.chains += call.inner.chains
         for inner in call.inner.calls:
-            own = stats.inner.setdefault(inner.role, CallStats())
-            _charge(own, inner)
-            own.seconds += inner.seconds
+            stats.inner.setdefault(inner.role, CallStats()).add(inner)

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from speculative.stats.prices import default_prices
+from speculative.stats.prices import Prices, default_prices
+
+EXAMPLE = "at the example prices of the bundled pair"
+OWN = "at the service's own prices"
 
 
 class TokenPriceCard(Struct):
@@ -17,10 +20,13 @@ class TokenPriceCard(Struct):
     produced: float
 
 
-def token_prices(engines: Mapping[str, str]) -> tuple[str, dict[str, TokenPriceCard]]:
-    """Returns the currency, and the prices of the roles whose engines have one."""
-    api = default_prices().api
+def token_prices(engines: Mapping[str, str], prices: Prices | None = None) -> tuple[str, dict[str, TokenPriceCard]]:
+    """Returns the currency, and the prices of the roles whose engines have one.
+
+    `engines`: names by role. `prices`: those of the bundled pair if there are no others.
+    """
+    api = (prices or default_prices()).api
     if api is None:
         return "", {}
-    found = {role: api.prices[name] for role, name in engines.items() if name in api.prices}
+    found = {role: price for role, name in engines.items() if (price := api.prices.get(name) or api.prices.get(role))}
     return api.currency, {role: TokenPriceCard(price.prompt, price.cached, price.produced) for role, price in found.items()}

@@ -82,6 +82,7 @@ export interface ChainPage {
   right: boolean | null;
   currency: string;
   prices: Record<string, TokenPriceCard>;
+  priced: string;
   library: string;
 }
 
@@ -288,6 +289,8 @@ export interface MethodList {
   temperature: number;
   currency: string;
   prices: Record<string, TokenPriceCard>;
+  priced: string;
+  pair: Record<string, string>;
   library: string;
   loaded: boolean;
   keyed: boolean;

@@ -7,10 +7,12 @@ import { copyText } from "./copy";
 import { type Entry, entries, forget, keep } from "./history";
 import { HistoryList } from "./history-list";
 import { Logo } from "./icon";
+import { refusals } from "./refusals";
 import { Run } from "./run";
 import { RunView } from "./run-view";
 import type { Service } from "./service";
 import { asksOf, fromAddress, labelOf, type Mistakes, type Settings, toAddress, usual } from "./settings";
+import { useMoving } from "./use-moving";
 
 /** The page of the service: the form, the runs, and their history. */
 export function App({ service, list }: { service: Service; list: MethodList }) {
@@ -18,6 +20,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   const [mistakes, setMistakes] = useState<Mistakes>(new Map());
   const [runs, setRuns] = useState<Run[]>([]);
   const [running, setRunning] = useState(false);
+  const moving = useMoving(runs);
   const [past, setPast] = useState<Entry[]>([]);
   const [trouble, setTrouble] = useState(() => unreadable(location.hash));
   const [linked, setLinked] = useState("");
@@ -48,7 +51,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     results.current?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     await Promise.all(made.map((run, place) => run.stream(service, asks[place]!)));
     setRunning(false);
-    setMistakes(refusals(made, asks));
+    setMistakes(refusals(made, settings, list));
     const entry = { id: Date.now(), time: Date.now(), settings, chains: made.filter((run) => run.chain.started).map(chainOf) };
     if (entry.chains.length) await keep(entry);
     setPast(await entries());
@@ -134,6 +137,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
             list={list}
             mistakes={mistakes}
             running={running}
+            moving={moving}
             change={edit}
             start={() => void start()}
             cancel={cancel}
@@ -233,26 +237,6 @@ function markOf(list: MethodList, method: string) {
 
 function chainOf(run: Run): Entry["chains"][number] {
   return { label: run.label, events: run.chain.events, answer: run.answer, right: run.right, expected: run.expected };
-}
-
-/** Errors of the service that name a field, at that field. */
-function refusals(runs: Run[], asks: { params?: Record<string, unknown> }[]): Mistakes {
-  const found: Mistakes = new Map();
-  const fields: Record<string, string> = {
-    max_tokens: "tokens",
-    max_seconds: "seconds",
-    temperature: "temperature",
-    seed: "seed",
-    messages: "problem",
-  };
-  runs.forEach((run, place) => {
-    if (!run.error) return;
-    const param = run.param?.split(".").at(-1) ?? "";
-    const named = param && param !== "params" ? param : Object.keys(asks[place]?.params ?? {}).find((name) => run.error.includes(name));
-    if (fields[param]) found.set(fields[param], run.error);
-    else if (named) found.set(`${place}.params.${named}`, run.error);
-  });
-  return found;
 }
 
 /** A line for an address whose settings cannot be read. */

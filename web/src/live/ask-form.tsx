@@ -8,6 +8,8 @@ interface Props {
   list: MethodList;
   mistakes: Mistakes;
   running: boolean;
+  /** Whether a chain is written, or played again. */
+  moving: boolean;
   change: (settings: Settings) => void;
   start: () => void;
   cancel: () => void;
@@ -21,7 +23,7 @@ const LIMITS: ["seed" | "temperature" | "tokens" | "seconds", string, string][] 
 ];
 
 /** The problem, the methods and the limits. Enter starts; Escape cancels. */
-export function AskForm({ settings, list, mistakes, running, change, start, cancel }: Props) {
+export function AskForm({ settings, list, mistakes, running, moving, change, start, cancel }: Props) {
   const { contenders } = settings;
   const usual = { seed: "drawn", temperature: String(list.temperature), tokens: String(list.limits.default_tokens), seconds: "no limit" };
   const put = (place: number, next: Settings["contenders"][number]) =>
@@ -79,7 +81,7 @@ export function AskForm({ settings, list, mistakes, running, change, start, canc
         <button type="submit" class="primary" disabled={running}>
           {contenders.length > 1 ? `Start ${contenders.length} chains` : "Start"} <kbd>Enter</kbd>
         </button>
-        <button type="button" class="plain" disabled={!running} onClick={cancel}>
+        <button type="button" class="plain" disabled={!moving} onClick={cancel}>
           Cancel <kbd>Esc</kbd>
         </button>
       </div>

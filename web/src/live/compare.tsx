@@ -50,7 +50,7 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
   const discarded = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.discarded_tokens, 0);
   const price = priceOf(usage, list.prices);
   const speed = run.moving ? null : speedOf(run, runs);
-  const { right } = run;
+  const { right, estimate } = run;
   return (
     <tr>
       <th scope="row">
@@ -63,8 +63,12 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
       </td>
       <td class="number">{(run.moving ? run.elapsed : run.seconds).toFixed(2)}</td>
       <td class="number">{speed ? `${speed.measured ? "" : "≈ "}${speed.times.toFixed(2)} ×` : "·"}</td>
-      <td class="number">{count(usage.big?.produced_tokens ?? 0)}</td>
-      <td class="number">{count(usage.small?.produced_tokens ?? 0)}</td>
+      {["big", "small"].map((role) => (
+        <td key={role} class="number">
+          {estimate.has(role) && <span title="with an estimate of the text of a call that did not end">≈ </span>}
+          {count((usage[role]?.produced_tokens ?? 0) + (estimate.get(role) ?? 0))}
+        </td>
+      ))}
       <td class="number">{count(discarded)}</td>
       <td class="number">{price === null ? "·" : (1000 * price).toFixed(2)}</td>
     </tr>
@@ -74,18 +78,23 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
 function Agreement({ runs }: { runs: Run[] }) {
   for (const run of runs) useRun(run);
   const ended = runs.filter((run) => !run.moving);
-  const answers = ended.map((run) => run.answer);
-  const agree = answers.every((answer) => sameAnswer(answer, answers[0] ?? null));
+  const answers = ended.map((run) => run.answer).filter((answer) => answer !== null);
+  const agree = answers.every((answer) => sameAnswer(answer, answers[0]!));
+  const all = answers.length === runs.length;
   const expected = runs.find((run) => run.expected !== null)?.expected;
   const right = ended.filter((run) => run.right).length;
   const told =
     ended.length < runs.length
       ? `${ended.length} of ${runs.length} chains are finished.`
-      : answers.every((answer) => answer === null)
+      : answers.length === 0
         ? "No chain has an answer."
-        : agree
-          ? "All answers agree."
-          : "The answers differ.";
+        : answers.length === 1
+          ? "One chain has an answer."
+          : agree
+            ? all
+              ? "All answers agree."
+              : `${answers.length} of ${runs.length} chains have an answer, and these agree.`
+            : "The answers differ.";
   return (
     <p class="said" role="status">
       {told} {expected && ended.length === runs.length ? `The right answer is ${expected}: ${right} of ${runs.length} found it.` : ""}

@@ -3,13 +3,13 @@ import type { Ask } from "./settings";
 import { commandLine, curl, python } from "./snippets";
 
 /** Buttons that copy a request as code. Where the clipboard is closed to the page, the code is shown to be copied by hand. */
-export function CopyButtons({ ask, keyed }: { ask: Ask; keyed: boolean }) {
+export function CopyButtons({ ask, keyed, pair }: { ask: Ask; keyed: boolean; pair: Record<string, string> }) {
   const [shown, show] = useState<{ title: string; code: string; copied: boolean } | null>(null);
   const base = new URL(".", location.href);
   const kinds: [string, () => string][] = [
     ["curl", () => curl(ask, base, keyed)],
     ["Python", () => python(ask, base, keyed)],
-    ["command line", () => commandLine(ask)],
+    ["command line", () => commandLine(ask, pair)],
   ];
   const copy = async (title: string, code: string) => {
     show({ title, code, copied: await copyText(code) });

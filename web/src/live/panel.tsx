@@ -1,5 +1,4 @@
 import type { MethodList } from "../data/types";
-import type { Timeline } from "../trace/timeline";
 import { hue } from "../view/author";
 import { brief, count, percent } from "../view/dom";
 import { bigShare, priceOf, speedOf } from "./cost";
@@ -7,20 +6,20 @@ import type { Run } from "./run";
 import { useRun } from "./use-run";
 
 /** Live counts of a run: tokens by role and fate, the share of big, seconds, cost, and speed against `big_only`. */
-export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency"> }) {
+export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency" | "priced"> }) {
   useRun(run);
   const usage = run.chain.ledger.usage();
   const price = priceOf(usage, list.prices);
   const speed = speedOf(run, runs);
   const roles = Object.keys(usage).sort();
-  const written = underWay(run.chain.timeline);
+  const written = run.estimate;
   const facts: [string, string, string][] = [
     ["seconds", run.moving ? run.elapsed.toFixed(1) : run.seconds.toFixed(2), "wall time of the chain"],
     ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
     ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
   ];
   if (price !== null && roles.length)
-    facts.push(["cost of 1,000 such chains", `${(1000 * price).toFixed(2)} ${list.currency}`, "at the example prices of the bundled pair"]);
+    facts.push(["cost of 1,000 such chains", `${(1000 * price).toFixed(2)} ${list.currency}`, list.priced]);
   if (speed && !run.moving) {
     const about = speed.measured
       ? "measured against big_only beside it"
@@ -51,7 +50,7 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
                 <b>{role}</b>
               </th>
               <td class="number">
-                {written.has(role) && <span title="with an estimate of the text that is being written">≈ </span>}
+                {written.has(role) && <span title="with an estimate of the text of a call that is not over, or was cut off">≈ </span>}
                 {count(usage[role]!.kept_tokens + (written.get(role) ?? 0))}
               </td>
               <td class="number">{count(usage[role]!.discarded_tokens)}</td>
@@ -80,15 +79,4 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
       </p>
     </div>
   );
-}
-
-const LETTERS = 4;
-
-/** About how many tokens of a call that is not over yet go into the chain, by role: its tokens are known at its end. */
-function underWay(timeline: Timeline): Map<string, number> {
-  const found = new Map<string, number>();
-  for (const { role, text, committed } of timeline.writing.values()) {
-    if (committed) found.set(role, (found.get(role) ?? 0) + Math.ceil(text.length / LETTERS));
-  }
-  return found;
 }

@@ -10,7 +10,7 @@ import { useRun } from "./use-run";
 
 const REPLAY_S = 14;
 
-type Priced = Pick<MethodList, "prices" | "currency"> & Partial<Pick<MethodList, "keyed">>;
+type Priced = Pick<MethodList, "prices" | "currency" | "priced"> & Partial<Pick<MethodList, "keyed" | "pair" | "methods">>;
 
 /** One run: its chain with all that is known of it. */
 export function RunView({ run, runs, list }: { run: Run; runs: Run[]; list: Priced }) {
@@ -28,8 +28,8 @@ export function RunView({ run, runs, list }: { run: Run; runs: Run[]; list: Pric
         <ChainBox run={run} label={run.label} />
         <Panel run={run} runs={runs} list={list} />
       </div>
-      <Threshold run={run} />
-      <Actions run={run} keyed={list.keyed ?? false} />
+      <Threshold run={run} methods={list.methods ?? []} />
+      <Actions run={run} keyed={list.keyed ?? false} pair={list.pair ?? {}} />
     </article>
   );
 }
@@ -66,14 +66,17 @@ function Outcome({ run }: { run: Run }) {
   );
 }
 
-function Actions({ run, keyed }: { run: Run; keyed: boolean }) {
+function Actions({ run, keyed, pair }: { run: Run; keyed: boolean; pair: Record<string, string> }) {
   if (run.moving || !run.chain.timeline.spans.length) return null;
   const seed = run.chain.started?.problem.seed;
+  const playable = run.chain.works.some(({ tokens }) => tokens > 0);
   return (
     <div class="actions">
-      <button type="button" class="plain" onClick={() => run.replay(REPLAY_S)}>
-        ▶ Replay slowly
-      </button>
+      {playable && (
+        <button type="button" class="plain" onClick={() => run.replay(REPLAY_S)}>
+          ▶ Replay slowly
+        </button>
+      )}
       <button
         type="button"
         class="plain"
@@ -81,7 +84,7 @@ function Actions({ run, keyed }: { run: Run; keyed: boolean }) {
       >
         Download the trace
       </button>
-      {run.ask && <CopyButtons ask={{ ...run.ask, seed }} keyed={keyed} />}
+      {run.ask && <CopyButtons ask={{ ...run.ask, seed }} keyed={keyed} pair={pair} />}
     </div>
   );
 }

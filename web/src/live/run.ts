@@ -6,6 +6,7 @@ import { Chain } from "../trace/chain";
 import { momentsOf, Player } from "./replay";
 import { type Service, ServiceError } from "./service";
 import { type Ask, labelOf } from "./settings";
+import { underWay } from "./under-way";
 
 export type State = "running" | "done" | "cancelled" | "failed";
 
@@ -19,6 +20,7 @@ export class Run {
   seconds = 0;
   /** The replay that is under way. */
   player: Player | null = null;
+  private cutOff = new Map<string, number>();
   private readonly began = performance.now();
   private readonly abort = new AbortController();
   private readonly listeners = new Set<() => void>();
@@ -95,6 +97,11 @@ export class Run {
     return () => this.listeners.delete(listener);
   }
 
+  /** About how many tokens of calls that are not over, or were cut off, are in the chain, by role. */
+  get estimate(): Map<string, number> {
+    return this.moving ? underWay(this.chain.timeline) : this.cutOff;
+  }
+
   /** Wall time until now. */
   get elapsed(): number {
     if (this.player) return this.player.clock;
@@ -116,7 +123,8 @@ export class Run {
 
   private finish(state: State): void {
     this.seconds = this.chain.ended?.seconds ?? (performance.now() - this.began) / 1000;
-    if (!this.chain.ended && this.chain.events.length) this.chain.timeline.interrupt();
+    this.cutOff = underWay(this.chain.timeline);
+    if (!this.chain.ended) this.chain.timeline.interrupt();
     this.state = state;
     this.tell();
   }

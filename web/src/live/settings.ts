@@ -101,7 +101,7 @@ export function labelOf(ask: Pick<Ask, "method" | "params" | "with">): string {
 }
 
 export function spell(name: string, params: Record<string, unknown>): string {
-  const fields = Object.entries(params).map(([field, value]) => `${field}=${spelled(value)}`);
+  const fields = Object.entries(params).map(([field, value]) => `${field}=${inSpec(value)}`);
   return fields.length ? `${name}(${fields.join(", ")})` : name;
 }
 
@@ -109,16 +109,21 @@ function spelled(value: unknown): string {
   return value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+/** A value as it stands in a spelling: in quotes where it would end the field. */
+function inSpec(value: unknown): string {
+  const text = spelled(value);
+  return /[,()="*]|^\s|\s$/.test(text) ? JSON.stringify(text) : text;
+}
+
 function parsed(spec: string): Choice {
-  const [, name = spec, inside = ""] = /^([^(]*)(?:\((.*)\))?$/.exec(spec) ?? [];
-  const typed = Object.fromEntries(
-    inside
-      .split(",")
-      .map((part) => part.split("="))
-      .filter((pair) => pair.length === 2)
-      .map(([field, value]) => [field!.trim(), value!.trim()]),
-  );
+  const [, name = spec, inside = ""] = /^([^(]*)(?:\(([\s\S]*)\))?$/.exec(spec) ?? [];
+  const fields = [...inside.matchAll(/\s*([^=,]+)=\s*("(?:[^"\\]|\\.)*"|[^,]*)/g)];
+  const typed = Object.fromEntries(fields.map(([, field, value]) => [field!.trim(), unquoted(value!.trim())]));
   return { name: name.trim(), typed };
+}
+
+function unquoted(value: string): string {
+  return /^"[\s\S]*"$/.test(value) ? String(JSON.parse(value)) : value;
 }
 
 function read(choice: Choice, schema: Record<string, unknown>, place: string, mistakes: Mistakes): Record<string, unknown> {

@@ -24,8 +24,8 @@ export function python(ask: Ask, base: URL, keyed: boolean): string {
   ].join("\n");
 }
 
-/** A command line of the library. */
-export function commandLine(ask: Ask): string {
+/** A command line of the library. `pair`: the engine of each role that is not the library's own default. */
+export function commandLine(ask: Ask, pair: Record<string, string>): string {
   const flags: [string, unknown][] = [
     ["seed", ask.seed],
     ["temperature", ask.temperature],
@@ -41,11 +41,17 @@ export function commandLine(ask: Ask): string {
     "speculative ask",
     ...(placed.length ? [] : [quote(problem)]),
     `--method ${quote(ask.method)}`,
+    ...Object.entries(pair).map(([role, spec]) => `--${role} ${named(spec)}`),
     ...params,
     ...wrappers,
     ...given,
     ...placed,
   ].join(" ");
+}
+
+/** A variable of the environment stays one, in quotes. */
+function named(spec: string): string {
+  return spec.startsWith("$") ? `"${spec}"` : quote(spec);
 }
 
 function flag(name: string, value: unknown): string {

@@ -1,16 +1,33 @@
 import { useState } from "preact/hooks";
+import type { MethodList } from "../data/types";
 import { decide, direction, range } from "../trace/steps";
 import { brief, plural } from "../view/dom";
 import type { Run } from "./run";
+import { fieldsOf } from "./schema";
+
+const ALONE =
+  "The steps have scores, but this method compares none of them with a threshold: it takes the best of several drafts, or a number that it computes from the score. So there is no threshold to play with.";
+const UNCLEAR = "The scores alone do not explain which steps were kept, so there is no threshold to play with.";
+
+/** The bounds of the method's own parameter, where its steps were compared with that. */
+function boundsOf(run: Run, methods: MethodList["methods"]): { least?: number; most?: number } {
+  const method = run.chain.started?.method ?? "";
+  const own = run.chain.started?.params.threshold;
+  const card = methods.find(({ name }) => name === method.split("*").at(-1));
+  const compared = run.chain.steps.found.every((step) => step.threshold === own);
+  return (compared && fieldsOf(card?.schema ?? {}).find(({ name }) => name === "threshold")) || {};
+}
 
 /** Decides the judged steps of a finished chain again, at another threshold. */
-export function Threshold({ run }: { run: Run }) {
+export function Threshold({ run, methods }: { run: Run; methods: MethodList["methods"] }) {
   const steps = run.chain.steps.found;
   const own = steps[0]?.threshold ?? 0;
   const [chosen, choose] = useState<number | null>(null);
   const way = direction(steps);
-  if (run.moving || !steps.length || way === null) return null;
-  const { low, high, step } = range(steps);
+  if (run.moving) return null;
+  if (!steps.length) return run.chain.steps.alone ? <p class="hint">{ALONE}</p> : null;
+  if (way === null) return <p class="hint">{UNCLEAR}</p>;
+  const { low, high, step } = range(steps, boundsOf(run, methods));
   const threshold = chosen ?? own;
   const now = decide(steps, threshold, way);
   const kept = now.filter(Boolean).length;

@@ -16,6 +16,8 @@ export interface Step {
 /** Collects the judged steps of one chain. */
 export class Steps {
   found: Step[] = [];
+  /** Scores that were compared with no threshold. */
+  alone = 0;
   private texts = new Map<number, { text: string; author: string; tokens: number }>();
 
   apply(event: AnyEvent): void {
@@ -26,7 +28,11 @@ export class Steps {
     if (event.event !== "accepted" && event.event !== "rejected") return;
     const { judgement, drafts } = event;
     const draft = drafts.at(-1);
-    if (!judgement || judgement.threshold === null || judgement.threshold === undefined || draft === undefined) return;
+    if (!judgement || draft === undefined) return;
+    if (judgement.threshold === null || judgement.threshold === undefined) {
+      this.alone += 1;
+      return;
+    }
     const known = this.texts.get(draft) ?? { text: "", author: "", tokens: 0 };
     const { score, threshold, role } = judgement;
     this.found.push({ draft, ...known, score, threshold, judge: role ?? null, kept: event.event === "accepted" });
@@ -48,12 +54,14 @@ export function decide(steps: Step[], threshold: number, way: "up" | "down"): bo
   );
 }
 
-/** The ends of a slider that cover all scores and thresholds. */
-export function range(steps: Step[]): { low: number; high: number; step: number } {
+/** The ends of a slider: the bounds of the parameter, and where it has none, a range that covers all scores and thresholds. */
+export function range(steps: Step[], { least, most }: { least?: number; most?: number } = {}): { low: number; high: number; step: number } {
   const values = steps.flatMap(({ score, threshold }) => [score, threshold]).filter(Number.isFinite);
   const low = Math.min(...values);
   const high = Math.max(...values);
   const span = high - low || 1;
-  if (values.every(Number.isInteger)) return { low: low - Math.ceil(span / 2), high: high + Math.ceil(span / 2), step: 1 };
-  return { low: low - span / 2, high: high + span / 2, step: span / 200 };
+  const whole = values.every(Number.isInteger);
+  const more = whole ? Math.ceil(span / 2) : span / 2;
+  const ends = { low: least ?? low - more, high: most ?? high + more };
+  return { ...ends, step: whole ? 1 : (ends.high - ends.low) / 200 };
 }

@@ -66,6 +66,8 @@ export class Timeline {
   private ends = new Set<number>();
   private copies = new Map<number, Set<number>>();
   private partial: Partial | null = null;
+  /** Replies about drafts that are not decided yet: they stand behind the decision. */
+  private replies = new Map<number, Span[]>();
 
   /** Takes new text of a call. */
   write(delta: Writing): void {
@@ -99,9 +101,11 @@ export class Timeline {
         break;
       case "accepted":
         this.accept(event.drafts, event.judgement ?? null, event.cut ?? null);
+        this.reply(event.drafts);
         break;
       case "rejected":
         this.discard(event.drafts, event.reason, event.judgement ?? null);
+        this.reply(event.drafts);
         break;
       case "inserted":
         this.reopen();
@@ -119,9 +123,20 @@ export class Timeline {
         break;
       case "asked": {
         const replies = event.replies.map((reply) => reply.trim().split(/\s+/).join(" ")).join(" · ");
-        this.note(event.call.role, `question to ${event.call.role} (${event.question}): ${replies}`, event.call.produced_tokens);
+        const { role, produced_tokens } = event.call;
+        const span: Span = {
+          ...blank(role, `${role} was asked (${event.question}) and replied: ${replies}`),
+          status: "note",
+          tokens: produced_tokens,
+        };
+        if (event.after !== null && this.open.has(event.after))
+          this.replies.set(event.after, [...(this.replies.get(event.after) ?? []), span]);
+        else this.spans.push(span);
         break;
       }
+      case "chose":
+        this.note("method", event.reason);
+        break;
       case "stopped":
         this.note("method", `the thinking ends: ${event.reason}`);
         break;
@@ -157,9 +172,18 @@ export class Timeline {
       UNDECIDED,
       null,
     );
+    this.reply([...this.replies.keys()]);
     this.leave([...this.children]);
     this.children = new Map();
     this.writing.clear();
+  }
+
+  /** Puts the replies about drafts behind the decision on them. */
+  private reply(drafts: number[]): void {
+    for (const draft of drafts) {
+      this.spans.push(...(this.replies.get(draft) ?? []));
+      this.replies.delete(draft);
+    }
   }
 
   private accept(drafts: number[], judgement: Judgement | null, cut: [number, number] | null): void {

@@ -8,8 +8,9 @@ export function factsOf(span: Span): string {
   const verb = span.status === "kept" ? (span.verdict === "accepted" ? "drafted, accepted" : "wrote") : `drafted, ${span.verdict}`;
   const told = [`${span.author} ${verb}`, plural(span.tokens, "token")];
   if (span.mean_logprob !== null) told.push(`mean log-probability ${span.mean_logprob.toFixed(2)} nats`);
-  else told.push("log-probability not recorded");
   if (span.entropy !== null && span.entropy !== undefined) told.push(`mean entropy ${span.entropy.toFixed(2)} nats`);
+  const unasked = [span.mean_logprob ?? "log-probability", span.entropy ?? "entropy"].filter((one) => typeof one === "string");
+  if (unasked.length) told.push(`${unasked.join(" and ")} not asked for by the method`);
   if (span.seconds !== undefined) told.push(`${brief(span.seconds)} s`);
   const judged = judgementOf(span);
   if (judged) told.push(judged);

@@ -1,0 +1,146 @@
+"""What the page shows of a run, in a real browser: replies, facts, counts, replays, and a long chain."""
+
+import json
+import re
+
+import pytest
+from live_page import BROWSER, DROP, LONG, judged_trace, link, opened, written
+from long_chain import long_pair
+from playwright.async_api import expect
+from serving import pair, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
+
+
+def around(wrapper, typed):
+    """A link whose method has a wrapper."""
+    contender = {"name": "small_only", "typed": {}, "wrappers": [{"name": wrapper, "typed": typed}]}
+    others = {"seed": "1", "temperature": "", "tokens": "", "seconds": ""}
+    return "#ask=" + json.dumps({"problem": "2 + 2?", "contenders": [contender], **others})
+
+
+async def test_an_error_of_a_wrapper_stands_at_its_own_field(browser):
+    with serving() as served:
+        tab = await opened(browser, served, around("vote", {"ballots": "1000"}))
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.failed")
+        field = tab.page.locator('.field.bad:has([id="0.with.0.ballots"])')
+        assert "at most 64 chains" in await field.locator(".mistake").inner_text()
+        await field.locator("input").fill("2")
+        await tab.page.locator('[id="0.with.0.plans"]').fill("a,b=3")
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        assert tab.posted[-1]["with"] == ['vote(ballots=2, plans="a,b=3")']
+
+
+async def test_arrow_keys_in_the_bar_tell_the_facts_of_the_text(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        await tab.page.get_by_role("slider", name="place in the chain").focus()
+        await tab.page.keyboard.press("Home")
+        facts = tab.page.locator(".facts")
+        await expect(facts).to_contain_text("log-probability and entropy not asked for by the method")
+        first = await facts.inner_text()
+        assert re.match(r"(big|small) wrote · \d+ tokens ", first)
+        await tab.page.keyboard.press("End")
+        await expect(facts).not_to_have_text(first)
+        tab.check()
+
+
+async def test_a_judges_reply_stands_behind_its_step(browser):
+    with serving(pair("One step.\n\nAnother.</think>\n\n\\boxed{4}.<|im_end|>")) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("step_verify", {})))
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        order = await tab.page.locator(".text > *").evaluate_all("all => all.map(one => one.className + ' ' + one.textContent)")
+        reply = next(place for place, one in enumerate(order) if "big was asked (judge) and replied:" in one)
+        assert order[reply - 1].startswith("drafts ")
+        tab.check()
+
+
+async def test_cancel_ends_a_replay(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        cancel = tab.page.get_by_role("button", name="Cancel")
+        await expect(cancel).to_be_disabled()
+        await tab.page.get_by_role("button", name="Replay slowly").click()
+        await cancel.click()
+        await expect(tab.page.locator(".run-view .state")).to_contain_text("finished")
+        await expect(cancel).to_be_disabled()
+        tab.check()
+
+
+async def test_cancelled_chains_keep_their_text_and_counts_and_do_not_differ(browser):
+    with serving(pair(LONG * 50, delay=0.02)) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("big_only", {}), ("small_only", {})))
+        await tab.ask()
+        await expect(tab.page.locator(".run-view.running:has(.run)")).to_have_count(2)
+        await tab.page.keyboard.press("Escape")
+        await expect(tab.page.locator(".run-view.cancelled")).to_have_count(2)
+        for view in await tab.page.locator(".run-view").all():
+            assert "Step" in await written(view)
+        rows = await tab.page.locator(".comparison tbody tr").all_inner_texts()
+        assert all(re.search(r"≈ [1-9]", row) for row in rows), rows
+        assert "No chain has an answer." in await tab.page.locator(".comparison .said").inner_text()
+        tab.check()
+
+
+async def test_the_slider_has_the_bounds_of_the_methods_own_threshold(browser):
+    trace = await judged_trace()
+    with serving() as served:
+        tab = await opened(browser, served)
+        await tab.page.evaluate(DROP, ["chain.jsonl", trace.dump().decode()])
+        await tab.page.locator(".threshold summary").click()
+        assert await tab.page.locator("input[type=range]").get_attribute("max") == "0"
+
+
+async def test_scores_without_a_threshold_say_why_there_is_no_slider(browser):
+    text = (await judged_trace()).dump().decode()
+    alone = re.sub(r'"threshold":-?[\d.]+,"role"', '"threshold":null,"role"', text)
+    assert alone != text
+    with serving() as served:
+        tab = await opened(browser, served)
+        await tab.page.evaluate(DROP, ["chain.jsonl", alone])
+        await tab.page.get_by_text("so there is no threshold to play with", exact=False).wait_for()
+        await tab.page.get_by_text("compares none of them with a threshold").wait_for()
+        assert await tab.page.locator(".threshold").count() == 0
+
+
+async def test_prices_and_command_lines_are_those_of_the_service(browser, tmp_path):
+    file = tmp_path / "prices.toml"
+    row = "{prompt = 1.0, cached = 1.0, produced = 1.0}"
+    file.write_text(f'[api]\ncurrency = "CHF"\n[api.prices]\nbig = {row}\nsmall = {row}\n', encoding="utf-8")
+    with serving(prices=file, big=["bundled:tunnel-big"], small=["http://10.0.0.7:8000/v1"]) as served:
+        tab = await opened(browser, served, link())
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        figure = tab.page.locator(".figures div", has_text="cost of 1,000 such chains")
+        assert "CHF" in await figure.inner_text()
+        assert await figure.get_attribute("title") == "at the service's own prices"
+        await tab.page.locator(".copy").get_by_role("button", name="command line").click()
+        await expect(tab.page.locator(".copied pre")).to_contain_text('--big bundled:tunnel-big --small "$SPECULATIVE_SMALL"')
+
+
+@pytest.mark.timeout(600)
+async def test_a_chain_of_20_000_tokens_with_1_000_drafts_is_drawn_while_it_streams(browser):
+    """Times are measured by `bench/page.py`; here all of it arrives, and all of it is drawn."""
+    with serving(long_pair(1000, 20)) as served:
+        tab = await opened(browser, served, link("How?", ("likelihood_verify", {"threshold": "-1"}), tokens="60000"))
+        tab.page.set_default_timeout(300_000)
+        await tab.ask()
+        await tab.page.locator(".run-view.running .drafts").nth(20).wait_for()  # drawn while it is written
+        await tab.page.wait_for_selector(".run-view.done")
+        assert "answer 4" in await tab.page.locator(".outcome").inner_text()
+        kept = [int(text.replace(",", "")) for text in await tab.page.locator(".counts tbody td:nth-child(2)").all_inner_texts()]
+        assert sum(kept) > 20_000
+        assert await tab.page.locator(".drafts").count() == 500
+        assert await tab.page.locator(".run.accepted").count() >= 500
+        shown = await written(tab.page)
+        assert [int(step) for step in re.findall(r"big goes on with step (\d+),", shown)] == list(range(1, 501))
+        assert [int(step) for step in re.findall(r"small goes on with step (\d+),", shown)] == list(range(1, 1001, 2))
+        assert await tab.page.locator(".threshold summary").inner_text() == "Play with the threshold (1,000 judged steps)"
+        tab.check()
