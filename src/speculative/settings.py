@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     judge: Engines = Field([], description="engine of a judge, for methods that ask for one")
     servers: dict[Role, FiledOptions] = Field(default_factory=dict[Role, EngineOptions], description="options of the engines")
 
-    prices: Path | None = Field(None, description="TOML file of prices that the page shows, as `speculative evaluate --prices` takes")
+    prices: Path | None = Field(None, description="TOML file of prices that the page shows, as `speculative eval --prices` takes")
 
     key_file: Path | None = Field(None, description="file of bearer keys, one a line (or SPECULATIVE_API_KEY in the environment)")
     no_auth: bool = Field(False, description="serve every client that can reach the port")

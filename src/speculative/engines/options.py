@@ -20,7 +20,9 @@ from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
-SHIPPED = (*BUNDLED.values(), "bundled:tunnel-big", "bundled:tunnel-small")
+TUNNEL = {"big": "bundled:tunnel-big", "small": "bundled:tunnel-small"}
+"""The harder pair, the default of the task `tunnel`."""
+SHIPPED = (*BUNDLED.values(), *TUNNEL.values())
 """The specs of all models that ship with the library."""
 
 Spec = str | Sequence[str]
