@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
@@ -127,9 +129,9 @@ class Pair(Mapping[str, Engine]):
 
     def check(self, method: Method) -> None:
         """Raises `UnsupportedMethodError` if an engine lacks an ability."""
-        for role in self._chat_only() - asks_only_of(method):
+        for role in self._continuing(method):
             raise UnsupportedMethodError(
-                f"{name_of(method)} writes with the {role} model, and {self._engines[role].name} cannot continue a text; "
+                f"{name_of(method)} continues text with the {role} model, and {self._engines[role].name} cannot continue a text; "
                 f"these engines can run {', '.join(self.served()) or 'no method'}"
             )
         for role, needs in needs_of(method).items():
@@ -152,15 +154,29 @@ class Pair(Mapping[str, Engine]):
                 )
 
     def served(self) -> list[str]:
-        """Returns the names of the methods that these engines can run."""
+        """Returns the methods that these engines can run, as they are spelled."""
         from speculative.methods.registry import names, registered
+        from speculative.methods.spec import spell
 
-        chat, known = self._chat_only(), registered()
-        return [name for name in names() if chat <= known[name].asks_only and self._meets(known[name].needs)]
+        found: list[str] = []
+        for name in names():
+            kind = registered()[name]
+            ways: list[dict[str, Any]] = [{}, kind.asks_with] if kind.asks_with else [{}]
+            found += [spell(name, params) for params in ways if self._can_run(kind, params)][:1]
+        return found
 
-    def _chat_only(self) -> frozenset[str]:
-        """Returns the roles of the pair whose engine cannot continue a text."""
-        return frozenset(role for role in OF_THE_PAIR if role in self._engines and "continue" not in self._engines[role].abilities)
+    def _can_run(self, kind: type[Method], params: Mapping[str, Any]) -> bool:
+        """Returns whether the engines can run a method with these parameters."""
+        try:
+            method = kind.model_validate(params)
+        except ValidationError:  # a method of another package may need more of them
+            return False
+        return not self._continuing(method) and self._meets(needs_of(method))
+
+    def _continuing(self, method: Method) -> list[str]:
+        """Returns the roles whose engine must continue text for a method, and cannot."""
+        used = method.uses() - asks_only_of(method)
+        return [role for role in OF_THE_PAIR if role in used and role in self._engines and "continue" not in self._engines[role].abilities]
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
         return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())

@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
+from speculative.cli._flags import EngineFlags
+from speculative.cli.tune import _load
 from speculative.evaluate.problems import problems
+from speculative.runs.folder import Run
 
 
 def test_ask_on_a_bundled_problem(process):
@@ -19,3 +24,21 @@ def test_compare_on_bundled_problems(cli):
         cli("compare", "--methods", "random_switch,logprob_subselect", "--limit", 2, "--max-tokens", 40, "--no-controls", "--json").out
     )
     assert [row["chains"] for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize("command", ["compare --task tunnel --methods small_only", "eval tunnel --method small_only"])
+def test_the_task_tunnel_runs_on_the_harder_pair(cli, tmp_path, command):
+    cli(*command.split(), "--limit", 1, "--max-tokens", 40, "--no-controls", "--out", tmp_path / "run")
+    (sample,) = Run(tmp_path / "run").samples
+    assert (sample.task, {role: sample.settings[role] for role in ("big", "small")}) == (
+        "tunnel",
+        {"big": "bundled:tunnel-big", "small": "bundled:tunnel-small"},
+    )
+
+
+def test_a_chosen_model_stays_and_tuning_takes_the_problems_of_its_task():
+    chosen = EngineFlags(big=("model.gguf",))
+    assert chosen.for_task("tunnel") == chosen
+    assert EngineFlags().for_task("stories") == EngineFlags()
+    task, found = _load("tunnel", None, 5)
+    assert (task.name, {one.id for one in found} <= {one.id for one in problems("tuning", "tunnel")}) == ("tunnel", True)

@@ -87,6 +87,16 @@ def test_options_that_a_bundled_model_would_ignore_are_refused(cli):
         assert ran.code == 2
 
 
+def test_settings_of_the_service_are_not_those_of_other_commands(cli, monkeypatch, tmp_path):
+    (tmp_path / "speculative.toml").write_text('small = "bogus("\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPECULATIVE_BIG", "bogus(")
+    ran = cli("ask", "--seed", 1, "--max-tokens", 80, "--json")
+    assert ran.err == ""
+    assert set(json.loads(ran.out)["usage"]) == {"big", "small"}
+    assert "close each of its brackets" in cli("serve").err
+
+
 def test_an_option_of_one_engine_is_refused_for_the_whole(cli):
     ran = cli("ask", "--small", TOWER, "--small-context", 500)
     assert "context must be given for an engine of the tower, got it for the whole; write big_context=500 in its spec" in ran.err

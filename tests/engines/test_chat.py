@@ -11,6 +11,7 @@ from speculative.cli import run
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look, ping
 from speculative.engines.http.chat import ChatEngine, ChatTokenizer
+from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineError, EngineServerError, UnknownSpecialTokenError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.pair import Pair
@@ -170,7 +171,9 @@ class Consulting(Method):
 async def test_it_serves_methods_that_only_ask_it(rig):
     engine, server = rig
     pair = Pair(engine, ScriptedEngine("It is 7.</think>\n\n7"))
-    with pytest.raises(UnsupportedMethodError, match=r"random_switch writes with the big model, and fake at .* cannot continue a text"):
+    with pytest.raises(
+        UnsupportedMethodError, match=r"random_switch continues text with the big model, and fake at .* cannot continue a text"
+    ):
         await speculative.asolve("What is 3 + 4?", "random_switch", pair=pair)
     result = await speculative.asolve("What is 3 + 4?", Consulting(), pair=pair, max_tokens=400)
     assert result.text == "7"
@@ -179,9 +182,67 @@ async def test_it_serves_methods_that_only_ask_it(rig):
     assert server.requests[-1][2]["messages"][-2] == {"role": "assistant", "content": "It is 7."}
 
 
+SMALL = "It is 7.</think>\n\n7"
+METHODS = ["advisor", "cascade", "guide", "small_only", "whole_draft(by=question)"]
+
+
+async def test_the_methods_that_it_serves_are_named(rig):
+    engine, _ = rig
+    assert Pair(engine, ScriptedEngine(SMALL)).served() == METHODS
+    assert set(METHODS) < set(Pair(ScriptedEngine(SMALL), ScriptedEngine(SMALL)).served()) | {"whole_draft(by=question)"}
+    with pytest.raises(UnsupportedMethodError, match=r"needs score of the big model.*whole_draft\(by=question\)"):
+        await speculative.asolve("What is 3 + 4?", "whole_draft", pair=Pair(engine, ScriptedEngine(SMALL)))
+
+
+@pytest.mark.parametrize("answer_by", ["big", "small"])
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("advisor", {"ask_first": True}),
+        ("cascade", {"agree": 1.0}),
+        ("guide", {}),
+        ("small_only", {}),
+        ("whole_draft", {"by": "question"}),
+    ],
+)
+async def test_it_serves_them_to_the_answer(rig, method, params, answer_by):
+    engine, server = rig
+    texts = iter(range(99))
+    small = ScriptedEngine(
+        lambda seen, seed: f"\\boxed{{{next(texts)}}}" if "</think>" in seen else f"Wait, {next(texts)}.\n\nSo 7.</think>"
+    )
+    result = await speculative.asolve("What is 3 + 4?", method, pair=Pair(engine, small), max_tokens=400, answer_by=answer_by, **params)
+    assert result.finish_reason == "stop"
+    assert result.text == "Seven, I think." if answer_by == "big" else result.text.startswith("\\boxed{")
+    assert (result.usage["big"].requests if "big" in result.usage else 0) >= (method != "small_only") + (answer_by == "big")
+    if answer_by == "big":
+        asked, last = server.requests[-1][2]["messages"][-2:]
+        assert asked["role"] == "assistant"
+        assert last == {"role": "user", "content": f"{DIALECT.answer_question} {DIALECT.answer_instruction}"}
+
+
+@pytest.mark.parametrize(("reply", "kept"), [("2", "small"), ("Version [1].", "small"), ("0", "big"), ("7", "big"), ("None.", "big")])
+async def test_its_choice_of_a_whole_draft_is_read(reply, kept):
+    texts = iter(range(99))
+    small = ScriptedEngine(lambda seen, seed: "7" if "</think>" in seen else f"Draft {next(texts)}.</think>")
+    async with FakeServer(ScriptedEngine(f"{reply}<|im_end|>"), kind="chat") as server:
+        engine = await ChatEngine.connect(server.url)
+        async with Pair(engine, small) as pair:
+            result = await speculative.asolve("3 + 4?", "whole_draft", pair=pair, max_tokens=400, by="question", answer_by="small")
+    assert {segment.author for segment in result.trace.segments() if segment.phase == "thinking"} == {kept}
+
+
+async def test_a_server_without_a_tokenizer_may_be_a_chat_endpoint(rig):
+    _, server = rig
+    with pytest.raises(UsageError, match="for a server that only replies to conversations, set --big-dialect chat"):
+        await OpenAIEngine.connect(server.url)
+
+
 async def test_the_doctor_names_the_methods_that_it_can_serve(rig, capsys):
     import asyncio
 
     _, server = rig
     assert await asyncio.to_thread(run, ["doctor", "--big", server.url, "--big-dialect", "chat"]) == 0
-    assert "it only replies to conversations; it can serve" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "it only replies to conversations; it can serve advisor, cascade, guide, whole_draft(by=question)" in said
+    assert "abilities replies only" in said

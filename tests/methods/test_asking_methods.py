@@ -186,10 +186,11 @@ def test_the_advice_speaks_of_the_given_fields() -> None:
     assert "about: the units." in big.calls[0][1]
 
 
-@pytest.mark.parametrize(("answer_by", "asked"), [("small", True), ("big", False)])
-def test_big_only_replies_unless_it_writes_the_answer(answer_by: str, asked: bool) -> None:
-    for method in (build("advisor", {"answer_by": answer_by}), build("guide", {"answer_by": answer_by})):
-        assert (asks_only_of(method) == {"big"}) == asked
+@pytest.mark.parametrize("answer_by", ["small", "big"])
+def test_big_continues_no_text_whoever_writes_the_answer(answer_by: str) -> None:
+    for name in ("advisor", "guide", "cascade", "whole_draft"):
+        assert asks_only_of(build(name, {"answer_by": answer_by})) == {"big"}
+    assert asks_only_of(build("cascade", {}, ["early_exit"])) == frozenset()  # it pauses at steps, and goes on
 
 
 def test_advice_that_says_nothing_is_not_noted() -> None:

@@ -114,7 +114,13 @@ def test_every_question_can_be_put(name, kind):
         assert text.startswith(family.begin) or family.begin == family.stop_tokens[0]
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+def test_the_answer_of_a_conversation_is_a_turn_of_its_own():
+    text = shown(find_dialect("chat").close("So it is 2."))
+    assert text.startswith("<|im_end|>\n<|im_start|>user\nStop thinking here")
+    assert text.endswith("\\boxed{}.<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "chat"])
 def test_the_thinking_is_closed_on_a_line_of_its_own(name):
     family = find_dialect(name)
     assert shown(family.close("So it is 2.\n\n")) == f"{family.think_end}{family.answer_opening}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from speculative.cli._signals import raise_on_signal
 from speculative.engines.options import (
     BUNDLED,
     ROLES,
+    TUNNEL,
     EngineOptions,
     Spec,
     describe_engines,
@@ -94,6 +95,8 @@ SPEC = (
     "or METHOD(SMALL,BIG,field=value,…), a pair as one model"
 )
 
+DEFAULTS = {role: f"{BUNDLED[role]}; {TUNNEL[role]} for the task tunnel" for role in BUNDLED}
+
 ENGINES = Group("Engines", sort_key=4)
 MANY: dict[str, Any] = {"group": ENGINES, "negative": (), "show_default": False}
 LIMITS = Group("Sampling and limits", sort_key=3)
@@ -104,8 +107,12 @@ LIMITS = Group("Sampling and limits", sort_key=3)
 class EngineFlags(ServerFlags):
     """Holds the engines that fill the roles."""
 
-    big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}]", **MANY)] = (BUNDLED["big"],)
-    small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}]", **MANY)] = (BUNDLED["small"],)
+    big: Annotated[
+        tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}; {TUNNEL['big']} for the task tunnel]", **MANY)
+    ] = (BUNDLED["big"],)
+    small: Annotated[
+        tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}; {TUNNEL['small']} for the task tunnel]", **MANY)
+    ] = (BUNDLED["small"],)
     judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that need one", **MANY)] = ()
 
     @property
@@ -117,6 +124,11 @@ class EngineFlags(ServerFlags):
     def tunnel(self) -> bool:
         """True if one of the models is of the harder bundled pair."""
         return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
+
+    def for_task(self, name: str) -> EngineFlags:
+        """Returns the flags with the harder pair for the task `tunnel`, unless a model was chosen."""
+        default = self.big == (BUNDLED["big"],) and self.small == (BUNDLED["small"],)
+        return replace(self, big=(TUNNEL["big"],), small=(TUNNEL["small"],)) if default and name == "tunnel" else self
 
     @property
     def specs(self) -> dict[str, str]:

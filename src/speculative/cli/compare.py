@@ -52,7 +52,7 @@ def compare(
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning for the choice of settings", group=WORK)] = "benchmark",
     task: Annotated[
         problems.BundledTask,
-        Parameter(help="stories, or tunnel for the harder pair (bundled:tunnel-big, bundled:tunnel-small)", group=WORK),
+        Parameter(help="stories, or tunnel for the harder bundled pair", group=WORK),
     ] = "stories",
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
@@ -66,7 +66,7 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, available = contenders(methods), problems.problems(set, task)
+    rivals, available, engines = contenders(methods), problems.problems(set, task), engines.for_task(task)
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
     chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")

@@ -67,10 +67,11 @@ def _check(role: str, spec: Spec, options: EngineOptions) -> list[Finding]:
 
 
 def _methods_that_ask(role: str) -> str:
-    """Returns the names of the methods that only put questions to a role."""
+    """Returns the methods for which a role continues no text, with the parameters that this takes."""
     from speculative.methods.registry import registered
+    from speculative.methods.spec import spell
 
-    return ", ".join(sorted(name for name, method in registered().items() if role in method.asks_only))
+    return ", ".join(sorted(spell(name, method.asks_with) for name, method in registered().items() if role in method.asks_only))
 
 
 async def _look_and_close(role: str, opened: Engine) -> list[Finding]:
@@ -96,7 +97,7 @@ def _show(console: Console, findings: list[Finding], same: bool) -> None:
         "its chat template": [finding.template for finding in findings],
         "vocabulary": [finding.fingerprint[:12] for finding in findings],
         "context": [f"{finding.context} tokens" if finding.context else "" for finding in findings],
-        "abilities": [", ".join(finding.abilities) for finding in findings],
+        "abilities": [", ".join(finding.abilities) or ("" if finding.error else "replies only") for finding in findings],
         "wrote": [repr(finding.reply) if finding.reply else "" for finding in findings],
     }
     for name, cells in rows.items():

@@ -83,6 +83,7 @@ def tune(
     spec, sweeps = _read_method(method), parse_sweeps(sweep)
     wanted = parse_target(target or DEFAULT) if target or not sweep else None
     chosen_task, loaded = _load(task, data, limit)
+    engines = engines.for_task(chosen_task.name)
     tuning, rest = split_problems(loaded, held_out, settings.seed) if wanted else (loaded, list[TaskProblem]())
     problem = settings.problem("each problem of the task")
 
@@ -134,7 +135,7 @@ def _load(name: str | None, data: Path | None, limit: int) -> tuple[Task, list[T
     """
     task = tasks.task(name or ("gsm8k" if data else "stories"))
     if task.dataset is None and data is None:
-        available = list(problems.problems("tuning"))
+        available = list(problems.problems("tuning", "tunnel" if task.name == "tunnel" else "stories"))
     else:
         loaded = tasks.load_all(task, data)
         loaded.check(limit)

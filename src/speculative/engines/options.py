@@ -20,7 +20,9 @@ from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
-SHIPPED = (*BUNDLED.values(), "bundled:tunnel-big", "bundled:tunnel-small")
+TUNNEL = {"big": "bundled:tunnel-big", "small": "bundled:tunnel-small"}
+"""The harder pair, the default of the task `tunnel`."""
+SHIPPED = (*BUNDLED.values(), *TUNNEL.values())
 """The specs of all models that ship with the library."""
 
 Spec = str | Sequence[str]
@@ -202,7 +204,7 @@ def tower_parts(spec: str) -> TowerParts:
 
 
 def _is_balanced(text: str) -> bool:
-    """Returns whether every bracket that a text opens is closed after it, and no other."""
+    """Returns whether each bracket of a text has its partner."""
     depth = 0
     for character in text:
         depth += (character == "(") - (character == ")")

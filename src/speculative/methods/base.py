@@ -32,7 +32,9 @@ class Method(BaseModel):
     needs: ClassVar[dict[str, set[str]]] = {}
     """Abilities that the engines of the roles must have, checked before the first token."""
     asks_only: ClassVar[frozenset[str]] = frozenset()
-    """Roles that it only puts questions to, so that a chat endpoint can fill them; not the one that writes the answer."""
+    """Roles that only reply, begin the thinking or answer, and continue no text: a chat endpoint can fill them."""
+    asks_with: ClassVar[dict[str, Any]] = {}
+    """Parameters that this takes, where the defaults need more of a role."""
     append_only: ClassVar[bool] = True
     """True if committed text is final: a service may send it on at once."""
     parallel: ClassVar[bool] = False
@@ -165,8 +167,8 @@ def needs_of(method: Method) -> dict[str, set[str]]:
 
 
 def asks_only_of(method: Method) -> frozenset[str]:
-    """Returns the roles that a method and its inner methods only ask questions."""
-    own = type(method).asks_only - {method.answer_by}
+    """Returns the roles that continue no text in a method and its inner methods."""
+    own = type(method).asks_only
     return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
 
 

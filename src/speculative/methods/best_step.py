@@ -36,7 +36,7 @@ class BestStep(Method):
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
 
     def needs_of(self) -> dict[str, set[str]]:
-        return {"big": {NEEDS[self.by]}}
+        return NEEDS[self.by]
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("threshold", "below", best_scores),) if self.by == "likelihood" else ()

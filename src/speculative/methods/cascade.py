@@ -26,6 +26,7 @@ class Cascade(Method):
     """
 
     family: ClassVar[Family] = "whole chains"
+    asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from statistics import fmean
 from typing import Literal
 
@@ -13,8 +14,11 @@ from speculative.trace.trace import Trace
 ChooseBy = Literal["likelihood", "question"]
 """The drafts' mean log-probability, or the reply to a question that shows them."""
 
-NEEDS = {"likelihood": "score", "question": "choices"}
-"""The ability of big that each way takes."""
+NEEDS: dict[ChooseBy, dict[str, set[str]]] = {"likelihood": {"big": {"score"}}, "question": {}}
+"""The abilities that each way takes."""
+
+REPLY_TOKENS = 16
+"""Tokens of a reply that has to be read."""
 
 MOST = 9
 """The most drafts that a question can number with one digit."""
@@ -49,12 +53,15 @@ def best_scores(trace: Trace) -> list[float]:
 async def ask_number(chain: Chain, role: Literal["big", "small"], versions: list[str], what: str, *, allow_none: bool) -> int:
     """Asks a model for the number of the best version, counted from 1.
 
-    Returns 0 if the model chooses none or does not reply.
+    Returns 0 if the model chooses none or does not reply. The reply is read where the engine cannot weigh choices.
     """
     listed = "\n\n".join(f"[{number}]\n{version.strip()}" for number, version in enumerate(versions, 1))
     none = ", or with 0 if all of them are wrong" if allow_none else ""
     question = f"{len(versions)} versions of {what} follow.\n\n{listed}\n\nWhich of them is right? Reply with its number alone{none}."
     choices = [str(number) for number in range(0 if allow_none else 1, len(versions) + 1)]
+    if "choices" not in chain.engines[role].abilities:
+        read = re.search(r"\d+", (await chain.ask(role, question, temperature=0, max_tokens=REPLY_TOKENS)).text)
+        return int(read[0]) if read and read[0] in choices else 0
     reply = await chain.ask(role, question, temperature=0, choices=choices)
     probabilities = reply.probabilities
     return int(max(probabilities, key=lambda choice: probabilities[choice])) if probabilities else 0

@@ -3,7 +3,7 @@
 The big model takes the best of them or writes its own.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -21,11 +21,13 @@ class WholeDraft(Method):
     Only chains that come to their own end are chosen from, and of chains with the same text one.
 
     Cost: one call for all chains, one to choose, and big's own thinking where it takes none; all chains but one are thrown away.
-    Needs: `score` or `choices` of big. Source: SCoT (arXiv 2504.19095).
+    Needs: `score` of big for `by=likelihood`. Source: SCoT (arXiv 2504.19095).
     """
 
     family: ClassVar[Family] = "several versions"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
+    asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
+    asks_with: ClassVar[dict[str, Any]] = {"by": "question"}
     drafts_field: ClassVar[str | None] = "samples"
 
     samples: int = Field(3, ge=1, le=MOST, description="chains that small drafts")
@@ -33,7 +35,7 @@ class WholeDraft(Method):
     threshold: float = Field(-0.1, le=0, description="log-probability for each token that the likeliest chain needs")
 
     def needs_of(self) -> dict[str, set[str]]:
-        return {"big": {NEEDS[self.by]}}
+        return NEEDS[self.by]
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("threshold", "below", best_scores, shares=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8)),) if self.by == "likelihood" else ()

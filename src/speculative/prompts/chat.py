@@ -12,15 +12,21 @@ from speculative.prompts.parts import Part, Question, QuestionPrompt, SpecialTok
 class Chat(Dialect):
     """Turns of a conversation.
 
-    The thinking so far is the assistant's turn before the question. The library begins no reply for the model.
+    The thinking so far is the assistant's turn before the question, and the answer is the reply to one. The library begins no reply for
+    the model.
     """
 
     name = "chat"
     think_start = think_end = ""
     stop_tokens = ("<|im_end|>",)
+    answer_cue = ""
     answer_question = "Stop thinking here and give your final answer."
     check_question = "Compute the last step of the reasoning above again, and say whether it holds."
     judge_instruction = Dialect.judge_instruction.replace("within \\boxed{}.", "and a closing brace, as `7}`.")
+
+    def close(self, text: str) -> list[Part]:
+        """Closes the turn after `text`, and asks for the answer in another."""
+        return [*self._next_turn(text, f"{self.answer_question} {self.answer_instruction}")]
 
     def ask(self, question: Question, messages: Sequence[Message], text: str) -> QuestionPrompt:
         match question.kind:

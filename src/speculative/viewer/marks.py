@@ -65,7 +65,7 @@ OWN = (
     *("likelihood_verify", "lead", "trigger", "takeover", "chunk_gate", "cascade", "lookahead"),
     *("step_verify", "best_step", "whole_draft", "mentor", "cue_switch", "entropy_switch", "stitch", "confidence_route"),
     *("reward_guided", "tilted_best", "advantage", "draft_verify", "budget_forcing"),
-    *("offload", "relay", "handoff", "advisor", "guide"),
+    *("offload", "relay", "handoff", "advisor", "guide", "policy", "auto"),
 )
 """The built-in methods; each has the colour and the symbol of its place here."""
 

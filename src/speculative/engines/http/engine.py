@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,7 +88,7 @@ class OpenAIEngine:
             server = await inspect(client, model, context)
             if tokenizer is None or isinstance(tokenizer, str):
                 phase(f"reading the tokenizer of {tokenizer or server.source}")
-                tokenizer = loader.read(loader.find(tokenizer or server.source))
+                tokenizer = loader.read(_find_tokenizer(tokenizer, server.source))
                 phase(waiting)
             name = load_dialect(dialect) if dialect else loader.dialect_of(tokenizer)
             engine = cls(client, server, tokenizer, name, server.abilities)
@@ -340,6 +341,16 @@ class OpenAIEngine:
         stats.requests += 1
         stats.prompt_tokens += prompt
         return prompt
+
+
+def _find_tokenizer(given: str | None, source: str) -> Path:
+    """Finds the given tokenizer, or that of the server's model."""
+    try:
+        return loader.find(given or source)
+    except UsageError as error:
+        if given:
+            raise
+        raise UsageError(f"{error}; for a server that only replies to conversations, set --big-dialect chat (or --small-dialect)") from None
 
 
 async def _nothing() -> AsyncGenerator[Delta]:
