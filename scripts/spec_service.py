@@ -82,6 +82,7 @@ def main(argv: list[str]) -> int:
         engines = {
             role: EngineOptions(gpus=getattr(flags, f"{role}_model_gpus"), port=getattr(flags, f"{role}_model_port") or 0)
             for role in ("big", "small")
+            if not getattr(flags, f"{role}_model").startswith("bundled:")  # these run in this process, without a port or a device
         }
         service = SplitReasonService(defaults, mode, flags.max_tokens, shutdown=True)
         serve(settings, pair_opener(settings, engines), extensions=[service.mount])

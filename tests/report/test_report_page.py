@@ -15,6 +15,7 @@ from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=f"needs Chromium at {BROWSER}")]
 
@@ -93,6 +94,25 @@ async def test_the_report_shows_every_method_and_problem(tab, tmp_path, folder):
     assert await page.locator(".problem >> nth=0 >> button.cell").count() == len(METHODS)
     assert "speculative compare" in await page.locator("#provenance").inner_text()
     tab.check(path)
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
+@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+async def test_axe_finds_no_violation_in_the_report(tab, tmp_path, folder, look, width):
+    path = reported(tmp_path, folder)
+    page = await tab.open(path)
+    await page.set_viewport_size({"width": width, "height": 900})
+    await page.emulate_media(color_scheme=look, reduced_motion="reduce")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = await page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]] == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if width == 375:  # no name of a method is cut in two
+        broken = await page.locator("#methods .sorted tbody th .label").evaluate_all(
+            "all => all.filter(one => one.getClientRects().length > 1 && !one.textContent.includes('_')).length"
+        )
+        assert broken == 0
 
 
 async def test_accuracy_is_drawn_against_each_cost(tab, tmp_path, folder):

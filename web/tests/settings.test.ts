@@ -77,6 +77,13 @@ function around(typed: Record<string, string>): Settings {
   return { ...SETTINGS, contenders: [{ name: "big_only", typed: {}, wrappers: [{ name: "vote", typed }] }] };
 }
 
+describe("an unknown parameter", () => {
+  it("is told and not left out in silence", () => {
+    const settings = { ...SETTINGS, contenders: [{ name: "big_only", typed: { speed: "9", answer_by: "big" }, wrappers: [] }] };
+    expect([...asksOf(settings, LIST).mistakes]).toEqual([["0.method", "big_only has no parameter speed; choose the method again"]]);
+  });
+});
+
 describe("a wrapper", () => {
   it("is spelled with quotes where a value needs them, and read so", () => {
     const [ask] = asksOf(around({ plans: 'a,b=3 "(' }), LIST).asks;

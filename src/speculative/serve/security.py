@@ -36,7 +36,7 @@ class RequireKey(HTTPBearer):
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them: constant time
         if not any(matches):
-            raise ApiError(401, "a key is needed: send the header `Authorization: Bearer KEY`", code="invalid_api_key")
+            raise ApiError(401, "a key is needed: send it as a bearer token in the header `Authorization`", code="invalid_api_key")
         return credentials
 
 

@@ -85,6 +85,11 @@ export function asksOf(settings: Settings, list: MethodList): { asks: Ask[]; mis
     const card = list.methods.find((one) => one.name === contender.name);
     if (!card) mistakes.set(`${place}.method`, `the service has no method ${contender.name}`);
     const params = read(contender, card?.schema ?? {}, `${place}.params`, mistakes);
+    const unknown = card
+      ? Object.keys(contender.typed).filter((name) => contender.typed[name] && !(name in propertiesOf(card.schema)))
+      : [];
+    if (unknown.length)
+      mistakes.set(`${place}.method`, `${contender.name} has no parameter ${unknown.join(", ")}; choose the method again`);
     const wrappers = contender.wrappers.map((wrapper, number) => {
       const found = list.wrappers.find((one) => one.name === wrapper.name);
       const given = read(wrapper, found?.schema ?? {}, `${place}.with.${number}`, mistakes);
@@ -124,6 +129,10 @@ function parsed(spec: string): Choice {
 
 function unquoted(value: string): string {
   return /^"[\s\S]*"$/.test(value) ? String(JSON.parse(value)) : value;
+}
+
+function propertiesOf(schema: Record<string, unknown>): object {
+  return (schema.properties as object | undefined) ?? {};
 }
 
 function read(choice: Choice, schema: Record<string, unknown>, place: string, mistakes: Mistakes): Record<string, unknown> {

@@ -238,7 +238,7 @@ function tryColumns(summaries: MethodSummary[]): Column<MethodSummary>[] {
 
 /** A label that may break where a person would break it. */
 function broken(text: string): HTMLElement {
-  return h("span", { class: "label" }, ...text.split(/(?<=[(,*@ ])/).flatMap((part, place) => (place ? [h("wbr"), part] : [part])));
+  return h("span", { class: "label" }, ...text.split(/(?<=[(,*@ _])/).flatMap((part, place) => (place ? [h("wbr"), part] : [part])));
 }
 
 function number(text: string, title: string | null = null): HTMLElement {

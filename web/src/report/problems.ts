@@ -121,7 +121,7 @@ class ProblemRow {
   private cell(label: string, rows: Row[]): HTMLElement {
     if (!rows.length) return h("span", { class: "cell", title: `${label}: no chain` });
     const right = rows.filter((row) => row.correct).length;
-    const told = rows.length === 1 ? (right ? "right" : "wrong") : `${right} of ${rows.length} right`;
+    const told = rows.length === 1 ? (right ? "right" : "wrong") : `${right}/${rows.length} right`;
     const text = right === rows.length ? "✓" : right ? `${right}/${rows.length}` : "✗";
     const verdict = right === rows.length ? "right" : right ? "partly" : "wrong";
     return h("button", {

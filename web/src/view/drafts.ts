@@ -103,11 +103,13 @@ function summaryOf(spans: Span[]): (HTMLElement | string)[] {
     .replace(/\s+/g, " ")
     .slice(0, EXCERPT);
   const back = spans.every((span) => span.verdict === "taken back");
+  const authors = new Set(spans.map(({ author }) => author));
+  const by = authors.size === 1 ? first?.author : "";
   const judged = spans.length === 1 ? judgementOf(spans[0]!) : "";
   return [
     h("span", { class: "cross", "aria-hidden": "true", text: "✗ " }),
     h("b", { text: back ? "text" : plural(spans.length, "draft") }),
-    ` ${back ? "taken back" : "discarded"}, ${plural(tokens, "token")} `,
+    `${by ? ` of ${by}` : ""} ${back ? "taken back" : "discarded"}, ${plural(tokens, "token")} `,
     ...(judged ? [h("span", { class: "judgement", text: judged }), " "] : []),
     h("span", { class: `excerpt ${hue(first?.author ?? "other")}`, text: words }),
   ];
