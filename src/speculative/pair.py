@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
-from speculative.engines.options import BUNDLED, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
+from speculative.engines.options import BUNDLED, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method, asks_only_of, name_of, needs_of
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
 OF_THE_PAIR = ("big", "small")
-IGNORED = ("model", "tokenizer", "dialect", "gpus", "port", "args")
-"""Options that mean nothing for a bundled model. A key may stand in the environment for another role, so it is no mistake."""
+IGNORED = tuple(name for name in WRITING if name != "context")
+"""Options that would change what a bundled model writes, and cannot. Options that say where a model runs change nothing."""
 CHAT = "chat"
 """The dialect that makes a server a chat endpoint: it only replies to conversations."""
 

@@ -81,7 +81,7 @@ def test_a_tower_has_no_replicas(cli):
 
 
 def test_options_that_a_bundled_model_would_ignore_are_refused(cli):
-    for flag, value in (("model", "foo"), ("dialect", "qwen3"), ("port", 8801), ("gpus", 0)):
+    for flag, value in (("model", "foo"), ("dialect", "qwen3"), ("tokenizer", "a/b"), ("args", "--x")):
         ran = cli("ask", f"--small-{flag}", value)
         assert f"{flag} must be left out for bundled:small, which runs in this process, got " in ran.one_line()
         assert ran.code == 2
