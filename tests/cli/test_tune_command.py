@@ -97,12 +97,13 @@ def test_serve_takes_a_preset(here, file, model):
     assert _with_preset(Settings(method="big_only")).method == "big_only"
 
 
-def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here):
+def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["speculative", "tune", "policy"])
     ran = cli("tune", "policy", "--limit", 8, "--target", "at most 90% big tokens", "--max-tokens", 600, "--out", "there", "--json")
     assert ran.code == 0, ran.err
     table = json.loads((here / "there" / "policy.fit").read_text())
     assert table["by"] == "likelihood"
-    assert "tune" in table["made"]["command"]
+    assert table["made"]["command"] == "speculative tune policy"
     assert tomllib.loads((here / "there" / "policy.toml").read_text())["params"]["fit"] == "@policy.fit"
     params = json.loads(cli("ask", "--method", "@there/policy.toml", "--json").out)["params"]
     assert json.loads(params["fit"]) == table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,13 +23,15 @@ from speculative.testing import Script, ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer, Kind
 from speculative.trace.replay import ReplayEngine
 
+PLAIN = [fragment for fragment in FRAGMENTS if fragment.isascii()]
 
-def babble(salt: int) -> Script:
+
+def babble(salt: int, fragments: Sequence[str] = FRAGMENTS) -> Script:
     """Says the same after the same, whatever the seed: over HTTP those are others."""
 
     def script(seen: str, seed: int) -> str:
         chance = random.Random(f"{salt}/{seen}")
-        return "".join(chance.choice(FRAGMENTS) for _ in range(chance.randrange(1, 30)))
+        return "".join(chance.choice(fragments) for _ in range(chance.randrange(1, 30)))
 
     return script
 
@@ -62,10 +65,11 @@ async def both(kind: Kind, problem: Problem, method: Method, engines: Any, heard
 def test_a_chain_over_http_is_the_same_and_replays(
     kind: Kind, policy: Any, salt: int, widths: tuple[int, int], tokens: int, produced: int | None, context: int, heard: bool
 ) -> None:
-    widths = (1, 1) if kind == "llama.cpp" else widths  # its fake one ends no text inside of a token
+    # llama.cpp keeps back the bytes of a character that a limit cuts: such a chain is shorter there than in this process
+    widths, fragments = ((1, 1), PLAIN) if kind == "llama.cpp" else (widths, FRAGMENTS)
     name, params, wrappers = policy
     problem = Problem.of("6*7? <think> 😀", max_tokens=tokens, max_produced=produced, seed=salt)
-    made = lambda: [ScriptedEngine(babble(salt + i), width=width, context=context) for i, width in enumerate(widths)]  # noqa: E731
+    made = lambda: [ScriptedEngine(babble(salt + i, fragments), width=width, context=context) for i, width in enumerate(widths)]  # noqa: E731
     method = build(name, params, wrappers)
     needed = set[str]().union(*needs_of(method).values())
     assume(not needed & {"top", "choices"} and (kind != "llama.cpp" or "score" not in needed))
