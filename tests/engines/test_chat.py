@@ -243,7 +243,7 @@ async def test_it_answers_where_a_budget_ended_the_thinking(rig):
 async def test_it_cannot_survive_alone(rig):
     engine, _ = rig
     for method in ("small_only", "guide"):
-        with pytest.raises(UnsupportedMethodError, match="degrade=big cannot continue without small: fake at .* cannot continue a text"):
+        with pytest.raises(UnsupportedMethodError, match=r"degrade=big cannot continue without small: fake at .* cannot continue a text"):
             await speculative.asolve("3 + 4?", method, pair=Pair(engine, ScriptedEngine(SMALL)), max_tokens=100, degrade="big")
 
 
