@@ -60,6 +60,44 @@ async def test_a_judges_reply_stands_behind_its_step(browser):
         tab.check()
 
 
+async def test_two_chains_stand_beside_each_other_on_a_desktop(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link("2 + 2?", ("random_switch", {}), ("big_only", {})))
+        await tab.ask()
+        await expect(tab.page.locator(".run-view.done")).to_have_count(2)
+        first, second = [await one.bounding_box() for one in await tab.page.locator(".run-view").all()]
+        assert first["y"] == second["y"]
+        assert first["x"] + first["width"] <= second["x"]
+
+
+async def test_a_preset_fills_the_form_with_its_parameters_and_wrappers(browser):
+    preset = {"method": "random_switch", "params": {"big_share": 0.25}, "wrappers": ["vote(ballots=2)"]}
+    with serving(presets={"fast": preset}) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
+        await tab.page.get_by_label("method 1", exact=True).select_option("preset:fast")
+        assert await tab.page.locator('[id="0.params.big_share"]').input_value() == "0.25"
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        assert {name: tab.posted[0][name] for name in ("method", "params", "with")} == {
+            "method": "random_switch",
+            "params": {"big_share": 0.25},
+            "with": ["vote(ballots=2)"],
+        }
+        tab.check()
+
+
+async def test_a_seed_a_temperature_and_budgets_are_sent(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link("2 + 2?", ("big_only", {}), seed="7", tokens="50"))
+        await tab.page.locator("#temperature").evaluate("one => one.closest('details').open = true")
+        await tab.page.locator("#temperature").fill("0.5")
+        await tab.page.locator("#seconds").fill("9")
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        sent = {name: tab.posted[0][name] for name in ("seed", "temperature", "max_tokens", "max_seconds")}
+        assert sent == {"seed": 7, "temperature": 0.5, "max_tokens": 50, "max_seconds": 9}
+
+
 async def test_cancel_ends_a_replay(browser):
     with serving() as served:
         tab = await opened(browser, served, link())

@@ -167,6 +167,12 @@ describe("a trace file", () => {
     expect(readTrace(old)[1]!.event).toBe("prefilled");
   });
 
+  it("may hold the choice of a method, which is shown", () => {
+    const chose: AnyEvent = { event: "chose", at: 0, way: "big_only", reason: "big_only is chosen: cheap" };
+    const events = [EVENTS[0]!, chose, ...EVENTS.slice(1)];
+    expect(Chain.of(readTrace(writeTrace(events))).timeline.spans[0]!.text).toBe("big_only is chosen: cheap");
+  });
+
   it("is read up to a last line that is cut off", () => {
     expect(readTrace(`${writeTrace(EVENTS)}{"event":"wro`)).toEqual(EVENTS);
   });

@@ -12,7 +12,7 @@ export function checkEvents(events: unknown[]): asserts events is AnyEvent[] {
     if (!isObject(event) || typeof event.event !== "string") throw new Error(`${where}: it has no kind`);
     if (place > 0 && event.event === "started") throw new Error(`${where}: the chain begins a second time`);
     if (place > 0 && (events[place - 1] as Fields).event === "ended") throw new Error(`${where}: the chain is over before it`);
-    for (const [name, kind] of FIELDS[event.event] ?? unknownKind(where, event.event)) {
+    for (const [name, kind] of fieldsOf(event.event) ?? unknownKind(where, event.event)) {
       if (!kind(event[name])) throw new Error(`${where}: ${name} is missing or has another type`);
     }
     if (event.at !== undefined && !isNumber(event.at)) throw new Error(`${where}: at is not a number`);
@@ -49,7 +49,8 @@ const isProblem: Kind = (value) =>
   value.messages.every((one) => isObject(one) && isText(one.content));
 const isEngines: Kind = (value) => isObject(value) && Object.values(value).every((one) => isObject(one) && isText(one.name));
 
-const FIELDS: Record<string, [string, Kind][]> = {
+/** Typed so that no kind of event can be forgotten. */
+const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
   started: [
     ["problem", isProblem],
     ["method", isText],
@@ -87,6 +88,8 @@ const FIELDS: Record<string, [string, Kind][]> = {
   inserted: [["text", isText]],
   rewound: [["pieces", isNumber]],
   noted: [["text", isText]],
+  instructed: [["text", isText]],
+  chose: [["reason", isText]],
   prefilled: [["call", isCall]],
   cancelled: [
     ["call", isCall],
@@ -113,6 +116,10 @@ const FIELDS: Record<string, [string, Kind][]> = {
     ["finish_reason", isText],
   ],
 };
+
+function fieldsOf(kind: string): [string, Kind][] | undefined {
+  return Object.hasOwn(FIELDS, kind) ? FIELDS[kind as AnyEvent["event"]] : undefined;
+}
 
 function isJudgement(value: unknown): boolean {
   return value === null || value === undefined || (isObject(value) && isNumber(value.score));
