@@ -146,6 +146,11 @@ class Pair(Mapping[str, Engine]):
 
     def check_survivor(self, method: Method, survivor: str) -> None:
         """Raises `UnsupportedMethodError` if the survivor lacks an ability."""
+        if survivor in self._engines and "continue" not in self._engines[survivor].abilities:
+            raise UnsupportedMethodError(
+                f"degrade={survivor} cannot continue without {'small' if survivor == 'big' else 'big'}: {self._engines[survivor].name} "
+                f"cannot continue a text; leave degrade out"
+            )
         for role, needs in needs_of(method).items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(

@@ -50,5 +50,6 @@ def test_both_commands_of_the_readme_name_the_lock() -> None:
 
 
 def test_the_readme_tells_every_extra() -> None:
-    rows = re.findall(r"^\| (`.+?`) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (table,) = re.findall(r"^\| extra \| for \|\n(?:\|.*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     assert sorted(re.findall(r"`([\w-]+)`", " ".join(rows))) == sorted(PROJECT["optional-dependencies"])

@@ -232,6 +232,30 @@ async def test_its_choice_of_a_whole_draft_is_read(reply, kept):
     assert {segment.author for segment in result.trace.segments() if segment.phase == "thinking"} == {kept}
 
 
+async def test_it_answers_where_a_budget_ended_the_thinking(rig):
+    engine, server = rig
+    pair = Pair(engine, ScriptedEngine("x" * 999))
+    result = await speculative.asolve("3 + 4?", "small_only", pair=pair, max_tokens=100, answer_by="big")
+    assert (result.finish_reason, result.text) == ("length", "Seven, I think.")
+    assert server.requests[-1][2]["messages"][-1]["content"].startswith(DIALECT.answer_question)
+
+
+async def test_it_cannot_survive_alone(rig):
+    engine, _ = rig
+    for method in ("small_only", "guide"):
+        with pytest.raises(UnsupportedMethodError, match=r"degrade=big cannot continue without small: fake at .* cannot continue a text"):
+            await speculative.asolve("3 + 4?", method, pair=Pair(engine, ScriptedEngine(SMALL)), max_tokens=100, degrade="big")
+
+
+async def test_the_command_line_runs_it(rig, capsys):
+    import asyncio
+
+    _, server = rig
+    flags = ["--big", server.url, "--big-dialect", "chat", "--method", "cascade", "--samples", "2", "--agree", "1", "--seed", "3"]
+    await asyncio.to_thread(run, ["ask", "Is it so?", *flags, "--max-tokens", "300"])
+    assert "Seven, I think." in " ".join(capsys.readouterr().out.split())
+
+
 async def test_a_server_without_a_tokenizer_may_be_a_chat_endpoint(rig):
     _, server = rig
     with pytest.raises(UsageError, match="for a server that only replies to conversations, set --big-dialect chat"):

@@ -94,10 +94,9 @@ def show_advice(console: Console, kinds: Sequence[type[Method]], needs: Sequence
 
 def role_of_big(kind: type[Method]) -> str:
     """Returns the abilities that a method needs of big."""
-    if "big" in kind.asks_only:
-        return "replies"
-    needs = sorted(kind.needs.get("big", ()))
-    return f"needs {', '.join(needs)}" if needs else "continues text"
+    if needs := sorted(kind.needs.get("big", ())):
+        return f"needs {', '.join(needs)}"
+    return "replies" if "big" in kind.asks_only else "continues text"
 
 
 def _meets(kind: type[Method], need: Need) -> bool:

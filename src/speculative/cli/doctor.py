@@ -67,7 +67,7 @@ def _check(role: str, spec: Spec, options: EngineOptions) -> list[Finding]:
 
 
 def _methods_that_ask(role: str) -> str:
-    """Returns the methods for which a role continues no text, with the parameters that this takes."""
+    """Returns the methods for which a role continues no text, as they are spelled."""
     from speculative.methods.registry import registered
     from speculative.methods.spec import spell
 
