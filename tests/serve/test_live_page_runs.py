@@ -68,6 +68,7 @@ async def test_two_chains_stand_beside_each_other_on_a_desktop(browser):
         first, second = [await one.bounding_box() for one in await tab.page.locator(".run-view").all()]
         assert first["y"] == second["y"]
         assert first["x"] + first["width"] <= second["x"]
+        assert await tab.page.locator(".comparison .wide").evaluate("one => one.scrollWidth <= one.clientWidth")  # the costs are in sight
 
 
 async def test_a_preset_fills_the_form_with_its_parameters_and_wrappers(browser):

@@ -7,7 +7,7 @@ import { brief, plural } from "./dom";
 export function factsOf(span: Span): string {
   const verb = span.status === "kept" ? (span.verdict === "accepted" ? "drafted, accepted" : "wrote") : `drafted, ${span.verdict}`;
   const told = [`${span.author} ${verb}`, plural(span.tokens, "token")];
-  if (span.mean_logprob !== null) told.push(`mean log-probability ${span.mean_logprob.toFixed(2)} nats`);
+  if (span.mean_logprob !== null) told.push(`mean log-probability ${brief(span.mean_logprob)} nats`);
   if (span.entropy !== null && span.entropy !== undefined) told.push(`mean entropy ${span.entropy.toFixed(2)} nats`);
   const unasked = [span.mean_logprob ?? "log-probability", span.entropy ?? "entropy"].filter((one) => typeof one === "string");
   if (unasked.length) told.push(`${unasked.join(" and ")} not asked for by the method`);
