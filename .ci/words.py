@@ -3,7 +3,6 @@
 A docstring's first line is short, and neither a docstring nor an error opens with a relative clause. A function's docstring opens with a
 verb in the third person (`Returns`; so ruff's D401, which wants `Return`, is off). Docstrings and errors avoid negated nouns (`is no
 name`) and vague actors (`nobody`). No function is named by a bare participle (`told`). No two public classes have one name.
-`words-pending.txt` lists packages that the rules do not cover yet; their breaches are counted.
 """
 
 import ast
@@ -32,9 +31,6 @@ PARTICIPLES = set(
 
 COMMANDS = "cli"
 """The package whose functions without an underscore are commands: their docstrings are help texts, which speak to the user."""
-
-PENDING = set(Path(__file__).with_name("words-pending.txt").read_text(encoding="utf-8").split())
-"""Packages, and modules at the top, that are still to be rewritten."""
 
 
 def breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -77,30 +73,22 @@ def _text(message: ast.expr) -> str:
 
 
 def main() -> int:
-    failed, pending = 0, defaultdict[str, int](int)
+    failed = 0
     classes = defaultdict[str, list[str]](list)
     for path in sorted(SOURCE.rglob("*.py")):
         tree, name = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(SOURCE)
-        package = name.parts[0].removesuffix(".py")
-        if str(name.with_suffix("")) in PENDING:
-            package = str(name.with_suffix(""))
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes[node.name].append(str(name))
         for line, told in breaches(tree):
             if name.parts[0] == COMMANDS and "third person" in told and not name.stem.startswith("_"):
                 continue
-            if package in PENDING:
-                pending[package] += 1
-            else:
-                failed += 1
-                print(f"src/speculative/{name}:{line}: {told}")
+            failed += 1
+            print(f"src/speculative/{name}:{line}: {told}")
     for label, places in classes.items():
-        if len(places) > 1 and not all(place.partition("/")[0].removesuffix(".py") in PENDING for place in places[1:]):
+        if len(places) > 1:
             failed += 1
             print(f"the class {label} is defined in {len(places)} files: {', '.join(places)}")
-    for package in sorted(PENDING):
-        print(f"pending: {package}: {pending[package] or 'no'} breaches")
     print(f"names and English: {failed} breaches")
     return 1 if failed else 0
 

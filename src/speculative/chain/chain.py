@@ -88,7 +88,7 @@ class Chain:
 
     @property
     def thinking(self) -> bool:
-        """False after the end of thinking, end of text, a loop of repeated steps, or a budget."""
+        """False after the end of thinking or text, a loop of steps, or a budget."""
         self.called.check_awaited()
         self._guard.read("thinking")
         return self.parts.ending.finish is None
@@ -137,12 +137,12 @@ class Chain:
 
     @property
     def produced(self) -> int:
-        """Tokens that all models wrote here and in children, waste included, background prefills not."""
+        """Tokens of all models here and in children, waste too, prefills not."""
         return self.parts.budget.produced
 
     @property
     def left(self) -> int | None:
-        """Tokens that the thinking may still produce, waste included; None without `max_produced`."""
+        """Tokens that the thinking may still produce; None without `max_produced`."""
         return self.parts.budget.left
 
     def dialect(self, role: Role) -> Dialect:
@@ -286,7 +286,7 @@ class Chain:
 
     @verb
     async def reward(self, role: Role, drafts: Sequence[Draft]) -> list[float | None]:
-        """Returns a reward model's reward of each open draft, None where a score would be empty.
+        """Returns a model's reward of each draft, None where a score would be empty.
 
         A reward rates a draft with all the text that it follows; it is also in `draft.rewards`.
         """
@@ -360,7 +360,7 @@ class Chain:
 
     @verb
     async def prefill(self, role: Role) -> None:
-        """Lets an idle model compute what it has not seen. It writes a token, which is thrown away."""
+        """Lets an idle model read the new text; its one token is thrown away."""
         self.parts.contexts.of(role)
         await self.parts.failover.run(role, partial(self.proposer.prefill, role, self.parts.drafts.end.new_child(f"prefill {role}")))
         self.parts.ending.check_budget()
@@ -449,7 +449,7 @@ class Chain:
 
     @verb
     async def instruct(self, role: Role, text: str) -> None:
-        """Adds an instruction to the problem for one role alone, before anything is written.
+        """Adds an instruction to the problem for one role, before all text.
 
         It is a line behind the user's last message. Several stand one below the other, so a wrapper's and a method's own both hold.
         Children have them too. The same one again changes nothing.
@@ -491,12 +491,12 @@ class Chain:
     # ---- whole chains, and the end ----------------------------------------------------------------------------------
 
     def at_step(self, watcher: Watcher) -> None:
-        """Calls `watcher` after every commit that completes a step, here and in later children."""
+        """Calls `watcher` after each complete step, here and in later children."""
         self.called.check_awaited()
         self.watchers.add(watcher)
 
     def child(self, seed: int | None = None, *, share: int = 1, instruction: str = "", logprobs: bool = False) -> Chain:
-        """Returns an empty chain on the same problem. Its events and its cost are part of this one's.
+        """Returns an empty chain, whose events and cost are part of this one's.
 
         Args:
             seed: The seed of its tokens; None for one of its place.
