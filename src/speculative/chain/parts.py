@@ -63,7 +63,7 @@ class ChainParts:
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
 
     def enter_call(self, key: str, thought: str, listener: Callable[[AnyEvent], None], on_ids: OnIds | None) -> None:
-        """Makes the chain the work of one call of a tower: it thinks on, and has no answer.
+        """Makes the chain the work of one call of a tower, without an answer.
 
         Args:
             key: The outer chain, for engines with replicas.

@@ -126,7 +126,7 @@ class EngineFlags(ServerFlags):
         return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
 
     def for_task(self, name: str) -> EngineFlags:
-        """Returns the flags with the harder pair for the task `tunnel`, unless a model was chosen."""
+        """Returns the flags; the task `tunnel` has the harder pair by default."""
         default = self.big == (BUNDLED["big"],) and self.small == (BUNDLED["small"],)
         return replace(self, big=(TUNNEL["big"],), small=(TUNNEL["small"],)) if default and name == "tunnel" else self
 

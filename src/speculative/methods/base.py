@@ -63,7 +63,7 @@ class Method(BaseModel):
 
     @property
     def instructs(self) -> bool:
-        """Whether it gives one role an instruction of its own, which a tower cannot."""
+        """True if it gives one role an instruction of its own, which a tower cannot."""
         return False
 
     def needs_of(self) -> dict[str, set[str]]:
@@ -137,7 +137,7 @@ class Wrapper(Method):
 
     @property
     def instructs(self) -> bool:
-        """Whether it gives one role an instruction of its own, which a tower cannot."""
+        """True if it gives one role an instruction of its own, which a tower cannot."""
         return False
 
     def needs_of(self) -> dict[str, set[str]]:

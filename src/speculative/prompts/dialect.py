@@ -59,7 +59,7 @@ class Dialect:
         return [SpecialToken(piece) if piece in self.special_tokens else piece for piece in pieces if piece]
 
     def user_text(self, texts: Sequence[str]) -> str:
-        """Returns the user's last message out of the texts between a prompt's special tokens."""
+        """Finds the user's last message in the texts between special tokens."""
         turns = [text.removeprefix("user\n") for text in texts if text.startswith("user\n")]
         return turns[-1] if turns else max(texts, key=len, default="")
 

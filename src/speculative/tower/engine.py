@@ -217,7 +217,7 @@ def _one(decoding: Decoding, prefix: int, number: int) -> Decoding:
 
 @contextmanager
 def _paid(stats: CallStats, role: str) -> Generator[CallStats]:
-    """Gives the stats of a call that one model of the pair serves, and adds them at its end."""
+    """Gives the stats of a call of one model, and adds them to the tower's."""
     own, began = CallStats(), time.perf_counter()
     try:
         yield own
