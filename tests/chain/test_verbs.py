@@ -367,12 +367,13 @@ async def test_children_have_the_instructions_of_their_parent() -> None:
     assert "Mark." not in chain.engines["big"].calls[0][1]
 
 
-async def test_the_same_instruction_again_changes_nothing() -> None:
+@pytest.mark.parametrize("text", ["Mark.", "Mark.\nBe kind."])
+async def test_the_same_instruction_again_changes_nothing(text: str) -> None:
     chain = chain_of("a</think>42", "b")
-    await chain.instruct("small", "Mark.")
+    await chain.instruct("small", text)
     await chain.write("small", max_tokens=1)
-    await chain.instruct("small", "Mark.")
-    assert [event.text for event in chain.trace if isinstance(event, Instructed)] == ["Mark."]
+    await chain.instruct("small", text)
+    assert [event.text for event in chain.trace if isinstance(event, Instructed)] == [text]
     with pytest.raises(ChainStateError, match="it must come before any text"):
         await chain.instruct("small", "Mark more.")
 
@@ -433,6 +434,15 @@ async def test_log_probabilities_need_their_ability() -> None:
     chain = chain_of("abc", abilities=frozenset({"continue", "ids", "stream"}))
     with pytest.raises(ChainStateError, match="must have the ability `logprobs`"):
         await chain.draft("big", logprobs=True)
+    assert (await chain.ask("big", "?", logprobs=True)).logprobs == ()
+
+
+@pytest.mark.parametrize("wrong", [None, "a", [1], -3, 0, 1.5])
+async def test_a_wrong_number_of_likely_tokens_is_named_before_an_engine_is_called(wrong: Any) -> None:
+    chain = chain_of("abc")
+    for verb in (chain.draft("big", logprobs=wrong), chain.ask("big", "?", logprobs=wrong)):
+        with pytest.raises(ChainStateError, match="logprobs must be"):
+            await verb
 
 
 async def test_an_instruction_comes_before_any_text_and_never_into_a_raw_prompt() -> None:

@@ -331,7 +331,7 @@ class Chain:
             n: The number of replies.
             max_tokens: The most tokens of each; None for 256, or for 1 if there are choices.
             temperature: In place of the problem's.
-            logprobs: True for `Reply.logprobs`; K also for `Reply.top`.
+            logprobs: True for `Reply.logprobs`, empty where the engine has none; K also for `Reply.top`.
             choices: Texts of one token each, whose log-probabilities as the first token `Reply.choices` gives.
 
         Returns:
@@ -456,7 +456,7 @@ class Chain:
         """
         check_type("instruct", str, "a text", needed=True, text=text)
         self.parts.contexts.of(role)
-        if text in self.parts.contexts.instructions.get(role, "").split("\n"):
+        if f"\n{text}\n" in f"\n{self.parts.contexts.instructions.get(role, '')}\n":
             return
         if self.problem.raw or self.parts.drafts.has_grown:
             raise ChainStateError(f"instruct: {'a raw prompt must stay as it is' if self.problem.raw else 'it must come before any text'}")

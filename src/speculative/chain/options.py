@@ -8,7 +8,7 @@ from typing import TypedDict
 from msgspec import Struct
 
 from speculative.chain.text_stream import Until
-from speculative.chain.verb import check_number, check_predicate, check_whole, stop_strings, texts_of
+from speculative.chain.verb import check_logprobs, check_number, check_predicate, check_whole, stop_strings, texts_of
 from speculative.prompts import Question
 
 REPLY_TOKENS = 256
@@ -61,8 +61,7 @@ class WriteOptions(Struct, frozen=True):
         check_whole(verb, max_tokens=max_tokens)
         check_number(verb, temperature=temperature)
         check_predicate(verb, until=until)
-        if not isinstance(logprobs, bool):
-            check_whole(verb, logprobs=logprobs)
+        check_logprobs(verb, logprobs)
         return cls(max_tokens, stop_strings(verb, stop), temperature, until, logprobs)
 
 
@@ -88,5 +87,6 @@ class AskOptions(Struct, frozen=True):
         """Checks the arguments of a verb. Raises `ChainStateError`."""
         check_whole(verb, n=n, max_tokens=max_tokens)
         check_number(verb, temperature=temperature)
+        check_logprobs(verb, logprobs)
         texts = texts_of(verb, "choices", choices)
         return cls(n or 1, max_tokens or (1 if choices else REPLY_TOKENS), temperature, logprobs, texts)

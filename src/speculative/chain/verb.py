@@ -238,6 +238,13 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
             raise ChainStateError(f"{verb}: {name} must be at least {least}, got {count}")
 
 
+def check_logprobs(verb: str, value: object) -> None:
+    """Raises `ChainStateError` unless the value is true, false or a number of likely tokens."""
+    if not isinstance(value, bool):
+        check_type(verb, int, "true, false or a whole number", needed=True, logprobs=value)
+        check_whole(verb, logprobs=value)
+
+
 def check_number(verb: str, **numbers: object) -> None:
     """Raises `ChainStateError` unless each value is a number from 0 to 100.
 
