@@ -434,7 +434,9 @@ async def test_log_probabilities_need_their_ability() -> None:
     chain = chain_of("abc", abilities=frozenset({"continue", "ids", "stream"}))
     with pytest.raises(ChainStateError, match="must have the ability `logprobs`"):
         await chain.draft("big", logprobs=True)
-    assert (await chain.ask("big", "?", logprobs=True)).logprobs == ()
+    with pytest.raises(ChainStateError, match="must have the ability `top`"):
+        await chain.ask("big", "?", logprobs=1)
+    assert (await chain.ask("big", "?", logprobs=True)).text  # a judge without log-probabilities still replies
 
 
 @pytest.mark.parametrize("wrong", [None, "a", [1], -3, 0, 1.5])

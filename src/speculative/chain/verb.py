@@ -239,7 +239,7 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
 
 
 def check_logprobs(verb: str, value: object) -> None:
-    """Raises `ChainStateError` unless the value is true, false or a number of likely tokens."""
+    """Raises `ChainStateError` unless the value is a bool or a number of tokens."""
     if not isinstance(value, bool):
         check_type(verb, int, "true, false or a whole number", needed=True, logprobs=value)
         check_whole(verb, logprobs=value)
