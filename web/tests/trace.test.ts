@@ -185,11 +185,44 @@ describe("a trace file", () => {
     };
     expect(
       damaged((events) => events.push({ event: "ended", at: 4, finish_reason: "stop", seconds: "soon" as unknown as number })),
-    ).toThrow("event 7 of the trace is damaged: seconds is missing or has another type");
+    ).toThrow("event 7 of the trace (line 8) is damaged: seconds is missing or has another type");
     expect(damaged((events) => Object.assign(events[1]!, { proposal: { ...proposal(0, "", 1), text: 3 } }))).toThrow("proposal is missing");
     expect(damaged((events) => events.splice(2, 1))).toThrow("refers to draft 1, which is missing");
     expect(damaged((events) => events.push(...structuredClone(EVENTS)))).toThrow("begins a second time");
     expect(damaged((events) => Object.assign(events[1]!, { event: "hmm" }))).toThrow("hmm is not a kind of event");
+  });
+
+  it("is refused where it takes back to more pieces than there are", () => {
+    const rewound = (pieces: number) => {
+      const events = structuredClone(EVENTS);
+      events.splice(2, 0, { event: "rewound", at: 1, pieces, entries: null });
+      return () => readTrace(writeTrace(events));
+    };
+    expect(rewound(1)).not.toThrow();
+    expect(rewound(0)).not.toThrow();
+    expect(rewound(2)).toThrow("event 3 of the trace (line 4) is damaged: pieces cannot be more than the 1 that the chain has, got 2");
+    for (const wrong of [-1, 0.5]) expect(rewound(wrong)).toThrow("(line 4) is damaged: pieces is missing or has another type");
+  });
+
+  it("may take back the text of a child that the chain became", () => {
+    const child: AnyEvent = { event: "child", at: 3, index: 0, seed: 1, instruction: "", events: structuredClone(EVENTS) };
+    const became: AnyEvent[] = [STARTED, child, { event: "became", at: 3, index: 0 }];
+    const rewound = (pieces: number): AnyEvent => ({ event: "rewound", at: 3, pieces, entries: null });
+    expect(() => readTrace(writeTrace([...became, rewound(2)]))).not.toThrow();
+    expect(() => readTrace(writeTrace([...became, rewound(3)]))).toThrow("more than the 2");
+  });
+
+  it("is refused where a time or a number of dropped tokens cannot be", () => {
+    const ended = (seconds: number) => writeTrace([...EVENTS, { event: "ended", at: 4, finish_reason: "stop", seconds }]);
+    for (const wrong of [1e300, -1]) expect(() => readTrace(ended(wrong))).toThrow("(line 8) is damaged: seconds is");
+    const events = structuredClone(EVENTS);
+    Object.assign(events[1]!, { proposal: { ...proposal(0, "One.", 2), dropped: 1e9 } });
+    expect(() => readTrace(writeTrace(events))).toThrow("(line 3) is damaged: proposal is missing");
+  });
+
+  it("names the line as an editor counts it", () => {
+    const [header, ...lines] = writeTrace(EVENTS).trim().split("\n");
+    expect(() => readTrace([header, "", ...lines.slice(0, 2), "{", ...lines.slice(2)].join("\n"))).toThrow("line 5 of the trace");
   });
 
   it("is refused in words where it is none", () => {
@@ -219,5 +252,11 @@ describe("the time line", () => {
     const works = [work("big", 0, 2), work("small", 1, 3), work("small", 5, 6)];
     expect(union(works)).toBe(4);
     expect(overlap(works)).toBe(1);
+  });
+
+  it("takes the rounding of sums for no time at all", () => {
+    const work = (role: string, began: number, ended: number) => ({ role, verb: "", began, ended, tokens: 1 });
+    const works = [work("big", 0, 0.1), work("small", 0.1, 0.3), work("big", 0.3, 0.7), work("small", 0.7, 1.1)];
+    expect(overlap(works)).toBe(0);
   });
 });

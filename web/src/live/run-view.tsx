@@ -1,3 +1,4 @@
+import { useErrorBoundary } from "preact/hooks";
 import type { MethodList } from "../data/types";
 import { writeTrace } from "../trace/file";
 import { ChainBox } from "./chain-box";
@@ -12,8 +13,25 @@ const REPLAY_S = 14;
 
 type Priced = Pick<MethodList, "prices" | "currency" | "priced"> & Partial<Pick<MethodList, "keyed" | "pair" | "methods">>;
 
-/** One run: its chain with all that is known of it. */
-export function RunView({ run, runs, list }: { run: Run; runs: Run[]; list: Priced }) {
+interface Props {
+  run: Run;
+  runs: Run[];
+  list: Priced;
+}
+
+/** One run; where it cannot be drawn, the reason stands there and the rest of the page goes on. */
+export function RunView(props: Props) {
+  const [broken] = useErrorBoundary();
+  if (!broken) return <Whole {...props} />;
+  return (
+    <p class="outcome wrong" role="alert">
+      ✗ {props.run.label} cannot be shown: {(broken as Error).message}
+    </p>
+  );
+}
+
+/** The chain with all that is known of it. */
+function Whole({ run, runs, list }: Props) {
   useRun(run);
   return (
     <article class={`run-view ${run.state}`} aria-label={run.label}>
@@ -38,7 +56,7 @@ function Status({ run }: { run: Run }) {
   const told = {
     running: "writing …",
     done: `finished: ${run.chain.ended?.finish_reason ?? "stop"}`,
-    cancelled: "cancelled",
+    cancelled: run.ask ? "cancelled" : "cut off",
     failed: "failed",
   }[run.state];
   return (

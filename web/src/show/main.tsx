@@ -4,6 +4,7 @@ import type { ChainPage } from "../data/types";
 import { Logo } from "../live/icon";
 import { Run } from "../live/run";
 import { RunView } from "../live/run-view";
+import { checkEvents } from "../trace/check";
 
 const page = document.getElementById("page")!;
 
@@ -41,6 +42,7 @@ function Shown({ shown, run }: { shown: ChainPage; run: Run }) {
 
 try {
   const shown = await unpacked<ChainPage>("chain");
+  checkEvents(shown.events);
   const run = Run.of(shown.events, shown.mark, shown.expected, shown.right);
   document.title = `${run.label} · Speculative Reasoning`;
   page.replaceChildren();

@@ -4,30 +4,65 @@ import type { AnyEvent } from "../data/types";
 
 type Fields = Record<string, unknown>;
 
-/** Throws an Error that names the event and the field if an event has another form, or refers to one that is missing. */
-export function checkEvents(events: unknown[]): asserts events is AnyEvent[] {
+/** Throws an Error that names the event, its line where it is known, and the field if an event has another form or refers to what is missing. */
+export function checkEvents(events: unknown[], lines: number[] = []): asserts events is AnyEvent[] {
+  checked(events, lines);
+}
+
+/** Checks the events of one chain; returns the number of its pieces. */
+function checked(events: unknown[], lines: number[] = []): number {
   const known = new Set<number>();
+  const children = new Map<number, number>();
+  let pieces = 0;
   events.forEach((event, place) => {
-    const where = `event ${place + 1} of the trace is damaged`;
+    const line = lines[place] === undefined ? "" : ` (line ${lines[place]})`;
+    const where = `event ${place + 1} of the trace${line} is damaged`;
     if (!isObject(event) || typeof event.event !== "string") throw new Error(`${where}: it has no kind`);
     if (place > 0 && event.event === "started") throw new Error(`${where}: the chain begins a second time`);
     if (place > 0 && (events[place - 1] as Fields).event === "ended") throw new Error(`${where}: the chain is over before it`);
     for (const [name, kind] of fieldsOf(event.event) ?? unknownKind(where, event.event)) {
       if (!kind(event[name])) throw new Error(`${where}: ${name} is missing or has another type`);
     }
-    if (event.at !== undefined && !isNumber(event.at)) throw new Error(`${where}: at is not a number`);
-    for (const { id } of proposalsOf(event)) known.add(id);
+    if (event.at !== undefined && !isSeconds(event.at)) throw new Error(`${where}: at is not a time`);
+    if (event.event !== "answered") for (const { id } of proposalsOf(event)) known.add(id);
     if (event.event === "accepted" || event.event === "rejected") {
       for (const draft of event.drafts as number[])
         if (!known.has(draft)) throw new Error(`${where}: it refers to draft ${draft}, which is missing`);
     }
-    if (event.event === "child") checkEvents(event.events as unknown[]);
+    if (event.event === "rewound" && (event.pieces as number) > pieces)
+      throw new Error(`${where}: pieces cannot be more than the ${pieces} that the chain has, got ${event.pieces}`);
+    if (event.event === "child") children.set(event.index as number, checked(event.events as unknown[]));
+    pieces = piecesAfter(event, pieces, children);
   });
+  return pieces;
+}
+
+/** The number of a chain's pieces after an event, as trace/state.py counts them. */
+function piecesAfter(event: Fields, pieces: number, children: Map<number, number>): number {
+  switch (event.event) {
+    case "wrote":
+    case "inserted":
+      return pieces + 1;
+    case "answered":
+      return pieces + (event.cue ? 2 : 1);
+    case "accepted":
+      return pieces + (event.drafts as number[]).length;
+    case "rewound":
+      return event.pieces as number;
+    case "became":
+      return children.get(event.index as number) ?? 0;
+    default:
+      return pieces;
+  }
 }
 
 type Kind = (value: unknown) => boolean;
 
+const MOST_SECONDS = 1e8; // three years: a drawing of the time has no more room
+
 const isNumber: Kind = (value) => typeof value === "number" && Number.isFinite(value);
+const isCount: Kind = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isSeconds: Kind = (value) => isNumber(value) && (value as number) >= 0 && (value as number) <= MOST_SECONDS;
 const isText: Kind = (value) => typeof value === "string";
 const isNumbers: Kind = (value) => Array.isArray(value) && value.every(isNumber);
 const isTexts: Kind = (value) => Array.isArray(value) && value.every(isText);
@@ -40,8 +75,15 @@ function isObject(value: unknown): value is Fields {
 const COUNTS = ["requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"];
 const isCall: Kind = (value) => isObject(value) && isText(value.role) && COUNTS.every((name) => isNumber(value[name]));
 const isCompletion: Kind = (value) => isObject(value) && isNumbers(value.ids) && (!value.logprobs || isNumbers(value.logprobs));
+/** Whether a number of dropped tokens is one of a completion's own. */
+const isPartOf = (dropped: unknown, completion: unknown) =>
+  isCount(dropped) && (dropped as number) <= (completion as { ids: number[] }).ids.length;
 const isProposal: Kind = (value) =>
-  isObject(value) && isNumber(value.id) && isText(value.text) && isNumber(value.dropped) && isCompletion(value.completion);
+  isObject(value) &&
+  isNumber(value.id) &&
+  isText(value.text) &&
+  isCompletion(value.completion) &&
+  isPartOf(value.dropped, value.completion);
 const isProblem: Kind = (value) =>
   isObject(value) &&
   Array.isArray(value.messages) &&
@@ -86,7 +128,7 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
     ["judgement", isJudgement],
   ],
   inserted: [["text", isText]],
-  rewound: [["pieces", isNumber]],
+  rewound: [["pieces", isCount]],
   noted: [["text", isText]],
   instructed: [["text", isText]],
   chose: [["reason", isText]],
@@ -112,7 +154,7 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
     ["proposal", isProposal],
   ],
   ended: [
-    ["seconds", isNumber],
+    ["seconds", isSeconds],
     ["finish_reason", isText],
   ],
 };

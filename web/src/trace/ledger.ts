@@ -32,8 +32,11 @@ export class Ledger {
       case "started":
         for (const role of Object.keys(event.engines)) this.cost(role);
         break;
-      case "wrote":
       case "answered":
+        if (event.cue) this.pieces.push(inserted(event.cue));
+        this.pieces.push(this.offer(event.call.role, event.proposal));
+        break;
+      case "wrote":
         this.pieces.push(this.offer(event.call.role, event.proposal));
         break;
       case "drafted":
@@ -51,10 +54,10 @@ export class Ledger {
         break;
       case "inserted":
         this.reopen();
-        this.pieces.push({ author: "method", tokens: 0, ends: false, text: event.text !== "", authors: [] });
+        this.pieces.push(inserted(event.text));
         break;
       case "rewound":
-        this.pieces.length = event.pieces;
+        this.pieces.splice(event.pieces);
         break;
       case "became":
         this.pieces = [...(this.children.get(event.index)?.pieces ?? [])];
@@ -118,6 +121,10 @@ export class Ledger {
     const cost = this.cost(role);
     for (const name of PAID) cost[name] += call[name];
   }
+}
+
+function inserted(text: string): Kept {
+  return { author: "method", tokens: 0, ends: false, text: text !== "", authors: [] };
 }
 
 /** The beginning of a piece. */
