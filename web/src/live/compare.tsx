@@ -2,7 +2,7 @@ import type { MethodList } from "../data/types";
 import { sameAnswer } from "../trace/answer";
 import { count } from "../view/dom";
 import { wholeRoles } from "../view/usage";
-import { priceOf, speedOf } from "./cost";
+import { costOf, speedOf } from "./cost";
 import { Icon } from "./icon";
 import type { Run } from "./run";
 import { useRun } from "./use-run";
@@ -48,7 +48,7 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
   useRun(run);
   const usage = run.chain.ledger.usage();
   const discarded = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.discarded_tokens, 0);
-  const price = priceOf(usage, list.prices);
+  const price = costOf(run, list.prices);
   const speed = run.moving ? null : speedOf(run, runs);
   const { right, estimate } = run;
   return (
@@ -58,8 +58,12 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
           <Icon mark={run.mark} /> <span class="label">{run.label}</span>
         </span>
       </th>
-      <td class={right === null ? "" : right ? "right" : "wrong"}>
-        {run.moving ? "…" : run.error ? "failed" : `${right === null ? "" : right ? "✓ " : "✗ "}${run.answer ?? "none"}`}
+      <td class={run.error ? "wrong" : right === null ? "" : right ? "right" : "wrong"}>
+        {run.moving
+          ? "…"
+          : run.error
+            ? "failed"
+            : `${right === null ? "" : right ? "✓ " : "✗ "}${run.answer ?? (run.state === "cancelled" ? "·" : "none")}`}
       </td>
       <td class="number">{(run.moving ? run.elapsed : run.seconds).toFixed(2)}</td>
       <td class="number">{speed ? `${speed.measured ? "" : "≈ "}${speed.times.toFixed(2)} ×` : "·"}</td>
@@ -75,14 +79,21 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
   );
 }
 
+/** How many of the chains that came to their end have the right answer. */
+export function verdict(runs: Pick<Run, "state" | "expected" | "right">[]): string {
+  const judged = runs.filter((run) => run.state === "done");
+  const expected = judged.find((run) => run.expected !== null)?.expected;
+  if (!expected) return "";
+  const right = judged.filter((run) => run.right).length;
+  return `The right answer is ${expected}: ${right} of ${judged.length}${judged.length < runs.length ? " that finished" : ""} found it.`;
+}
+
 function Agreement({ runs }: { runs: Run[] }) {
   for (const run of runs) useRun(run);
   const ended = runs.filter((run) => !run.moving);
   const answers = ended.map((run) => run.answer).filter((answer) => answer !== null);
   const agree = answers.every((answer) => sameAnswer(answer, answers[0]!));
   const all = answers.length === runs.length;
-  const expected = runs.find((run) => run.expected !== null)?.expected;
-  const right = ended.filter((run) => run.right).length;
   const told =
     ended.length < runs.length
       ? `${ended.length} of ${runs.length} chains are finished.`
@@ -97,7 +108,7 @@ function Agreement({ runs }: { runs: Run[] }) {
             : "The answers differ.";
   return (
     <p class="said" role="status">
-      {told} {expected && ended.length === runs.length ? `The right answer is ${expected}: ${right} of ${runs.length} found it.` : ""}
+      {told} {ended.length === runs.length ? verdict(runs) : ""}
     </p>
   );
 }

@@ -20,6 +20,11 @@ export function priceOf(usage: Usages, prices: Prices): number | null {
   return total;
 }
 
+/** The price of a run so far; null also for one that was stopped, since the cost of its last call is not known. */
+export function costOf(run: Pick<Run, "state" | "chain">, prices: Prices): number | null {
+  return run.state === "cancelled" || run.state === "failed" ? null : priceOf(run.chain.ledger.usage(), prices);
+}
+
 /** The share of the big model in one kind of tokens, or null without tokens. */
 export function bigShare(usage: Usages, field: "kept_tokens" | "produced_tokens"): number | null {
   const total = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost[field], 0);

@@ -1,7 +1,7 @@
 import type { MethodList } from "../data/types";
 import { hue } from "../view/author";
 import { brief, count, percent } from "../view/dom";
-import { bigShare, priceOf, speedOf } from "./cost";
+import { bigShare, costOf, priceOf, speedOf } from "./cost";
 import type { Run } from "./run";
 import { useRun } from "./use-run";
 
@@ -9,7 +9,7 @@ import { useRun } from "./use-run";
 export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency" | "priced"> }) {
   useRun(run);
   const usage = run.chain.ledger.usage();
-  const price = priceOf(usage, list.prices);
+  const price = costOf(run, list.prices);
   const speed = speedOf(run, runs);
   const roles = Object.keys(usage).sort();
   const written = run.estimate;
@@ -18,8 +18,10 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
     ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
     ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
   ];
-  if (price !== null && roles.length)
-    facts.push(["cost of 1,000 such chains", `${(1000 * price).toFixed(2)} ${list.currency}`, list.priced]);
+  if (priceOf(usage, list.prices) !== null && roles.length) {
+    const told = price === null ? "·" : `${(1000 * price).toFixed(2)} ${list.currency}`;
+    facts.push(["cost of 1,000 such chains", told, price === null ? "not known: the chain did not come to its end" : list.priced]);
+  }
   if (speed && !run.moving) {
     const about = speed.measured
       ? "measured against big_only beside it"

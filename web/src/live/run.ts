@@ -112,9 +112,9 @@ export class Run {
     return boxed(this.chain.text("answer")) ?? (this.moving ? null : boxed(this.chain.text("thinking")));
   }
 
-  /** Whether the answer is right; null where that is not known. */
+  /** Whether the answer is right; null where that is not known, and for a chain that did not come to its end. */
   get right(): boolean | null {
-    return this.expected === null || this.moving ? null : (this.verdict ?? sameAnswer(this.answer, this.expected));
+    return this.expected === null || this.moving || this.state !== "done" ? null : (this.verdict ?? sameAnswer(this.answer, this.expected));
   }
 
   tell(): void {
