@@ -7,6 +7,7 @@ import { brief, draw, h, plural } from "./dom";
 const ROWS = 4;
 const HEIGHT = 8;
 const GAP = 2;
+const LEAST = 0.001; // seconds; a smaller difference of sums is their rounding
 
 export class Lanes {
   readonly element = h("figure", { class: "lanes" });
@@ -32,7 +33,7 @@ export class Lanes {
       ),
     );
     const both = overlap(all);
-    const idle = Math.max(0, end - union(all));
+    const idle = felt(end - union(all));
     this.caption.replaceChildren(
       ...(all.length
         ? [
@@ -97,7 +98,11 @@ export function union(works: Work[]): number {
 export function overlap(works: Work[]): number {
   const roles = [...new Set(works.map((work) => work.role))];
   const each = roles.reduce((sum, role) => sum + union(works.filter((work) => work.role === role)), 0);
-  return Math.max(0, each - union(works));
+  return felt(each - union(works));
+}
+
+function felt(seconds: number): number {
+  return seconds < LEAST ? 0 : seconds;
 }
 
 function handovers(works: Work[]): number {
