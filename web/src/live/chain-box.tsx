@@ -3,13 +3,12 @@ import type { Work } from "../trace/calls";
 import { Bar } from "../view/bar";
 import { ChainView } from "../view/chain-view";
 import { plural } from "../view/dom";
+import { Follow } from "../view/follow";
 import { Lanes } from "../view/lanes";
 import { typeset } from "../view/typeset";
 import type { Run } from "./run";
 
 const SLOW_MS = 200;
-const END = 1e9;
-const NEAR = 60;
 const SHARE = 20; // the pictures below the text may take one part in so many of the time
 
 /** The chain of a run: its text, the facts of the span under the pointer, the bar of who wrote what, and the time line. */
@@ -33,16 +32,14 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     let frame = 0;
     let slow = 0;
     let wait = SLOW_MS;
-    let atEnd = true;
-    let own = false; // the next scroll is not the reader's
+    const follow = new Follow(chain.element);
+    let moved = false; // a chain that is not written before the reader's eyes stays at its beginning
     const paint = () => {
       frame = 0;
       const { timeline, ledger, works } = run.chain;
       chain.follow(timeline);
-      if (run.moving && atEnd) {
-        own = true;
-        chain.element.scrollTop = END;
-      }
+      moved ||= run.moving;
+      if (moved) follow.go();
       watch(begun, run);
       const now = performance.now();
       if (run.moving && now - slow < wait) return;
@@ -50,17 +47,9 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
       lanes.show(works, run.moving ? run.elapsed : run.chain.seconds, [...begun.values()]);
       slow = performance.now();
       wait = Math.max(SLOW_MS, SHARE * (slow - now));
-      if (!run.moving) void typeset(chain.element);
+      if (!run.moving) void typeset(chain.element).then(() => moved && follow.go());
     };
-    const scrolled = () => {
-      if (own) {
-        own = false;
-        return;
-      }
-      const { scrollHeight, scrollTop, clientHeight } = chain.element;
-      atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
-    };
-    chain.element.addEventListener("scroll", scrolled, { passive: true });
+    chain.element.addEventListener("scroll", () => follow.scrolled(), { passive: true });
     const later = () => {
       frame ||= requestAnimationFrame(paint);
     };
