@@ -6,6 +6,10 @@ import { hue } from "./author";
 import { count, draw, h, percent } from "./dom";
 import { wholeRoles } from "./usage";
 
+const HEIGHT = 10;
+const KEPT = 6; // where the bar ends, and where the stripe of discarded tokens begins
+const STRIPE = 7;
+
 interface Lane {
   authors: Map<string, number>;
   shapes: Map<string, [number, number][]>;
@@ -21,11 +25,16 @@ export class Bar {
   private kept: Lane = lane([]);
   private scale = 1;
   private at = 0;
+  private striped = false;
 
   /** `chosen` is told the number of the span that a click or an arrow key chose. */
   constructor(private readonly chosen?: (place: number) => void) {
     if (chosen) {
-      this.drawing.addEventListener("click", (event) => this.choose((event.offsetX / this.drawing.clientWidth) * this.scale));
+      this.drawing.addEventListener("click", ({ offsetX, offsetY }) => {
+        const token = (offsetX / this.drawing.clientWidth) * this.scale;
+        if (this.striped && (offsetY / this.drawing.clientHeight) * HEIGHT > (KEPT + STRIPE) / 2) this.tell(token, false);
+        else this.choose(token);
+      });
       this.element.append(
         h(
           "div",
@@ -57,15 +66,16 @@ export class Bar {
     }));
     const lost = lane([...seen, ...unseen]);
     this.kept = kept;
+    this.striped = lost.length > 0;
     this.scale = Math.max(kept.length, lost.length, 1);
     const told = [...kept.authors].map(([author, tokens]) => `${author} wrote ${count(tokens)} of ${count(kept.length)} tokens`);
     if (lost.length) told.push(`${count(lost.length)} tokens were discarded`);
-    this.drawing.setAttribute("viewBox", `0 0 ${this.scale} 10`);
+    this.drawing.setAttribute("viewBox", `0 0 ${this.scale} ${HEIGHT}`);
     this.drawing.setAttribute("aria-label", told.join(", ") || "nothing was written");
     this.drawing.replaceChildren(
-      draw("rect", { class: "ground", x: 0, y: 0, width: this.scale, height: lost.length ? 6 : 10 }),
-      ...paths(kept, 0, lost.length ? 6 : 10),
-      ...paths(lost, 7, 3, "lost"),
+      draw("rect", { class: "ground", x: 0, y: 0, width: this.scale, height: lost.length ? KEPT : HEIGHT }),
+      ...paths(kept, 0, lost.length ? KEPT : HEIGHT),
+      ...paths(lost, STRIPE, HEIGHT - STRIPE, "lost"),
     );
     this.caption.replaceChildren(...legend(kept, lost));
     const seek = this.element.querySelector(".seek");
@@ -87,15 +97,24 @@ export class Bar {
     const seek = this.element.querySelector(".seek");
     seek?.setAttribute("aria-valuenow", String(Math.round(token)));
     seek?.setAttribute("aria-valuetext", `token ${Math.round(token)} of ${this.kept.length}`);
-    let before = 0;
-    for (const [place, span] of this.spans.entries()) {
-      if (span.status !== "kept") continue;
-      before += span.tokens;
-      if (before <= token) continue;
-      this.chosen?.(place);
-      return;
-    }
+    this.tell(token, true);
   }
+
+  private tell(token: number, kept: boolean): void {
+    const place = spanAt(this.spans, token, kept);
+    if (place !== null) this.chosen?.(place);
+  }
+}
+
+/** The number of the span with a token of the bar, or of the stripe of discarded ones; null past the last. */
+export function spanAt(spans: Pick<Span, "status" | "tokens">[], token: number, kept: boolean): number | null {
+  let before = 0;
+  for (const [place, { status, tokens }] of spans.entries()) {
+    if ((status === "kept") !== kept) continue;
+    before += tokens;
+    if (before > token) return place;
+  }
+  return null;
 }
 
 /** The bar of a chain that does not change. */
