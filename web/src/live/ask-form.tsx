@@ -78,10 +78,11 @@ export function AskForm({ settings, list, mistakes, running, moving, change, sta
         </div>
       </OpenDetails>
       <div class="go">
-        <button type="submit" class="primary" disabled={running}>
+        {/* aria-disabled, since a button that is disabled while it has the focus loses it */}
+        <button type="submit" class="primary" aria-disabled={running}>
           {contenders.length > 1 ? `Start ${contenders.length} chains` : "Start"} <kbd>Enter</kbd>
         </button>
-        <button type="button" class="plain" disabled={!moving} onClick={cancel}>
+        <button type="button" class="plain" aria-disabled={!moving} onClick={cancel}>
           Cancel <kbd>Esc</kbd>
         </button>
       </div>
