@@ -33,7 +33,7 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     let slow = 0;
     let wait = SLOW_MS;
     const follow = new Follow(chain.element);
-    let moved = false; // a chain that is not written before the reader's eyes stays at its beginning
+    let moved = run.ask !== null; // a recorded chain stays at its beginning
     const paint = () => {
       frame = 0;
       const { timeline, ledger, works } = run.chain;
