@@ -273,6 +273,32 @@ async def test_the_page_is_used_with_the_keyboard_alone(browser):
             assert any(wanted in one for one in seen), wanted
 
 
+async def test_a_button_keeps_the_focus_while_its_chain_runs(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        start = tab.page.get_by_role("button", name="Start")
+        await start.focus()
+        await tab.page.keyboard.press("Enter")
+        await tab.page.locator(".run-view.done").wait_for()
+        await expect(start).to_be_focused()
+        tab.check()
+
+
+async def test_the_row_of_buttons_does_not_cover_the_field_with_the_focus(browser):
+    with serving() as served:
+        tab = await opened(browser, served, link())
+        await tab.page.evaluate("document.querySelectorAll('.ask details').forEach(one => one.open = true)")
+        await tab.page.focus("#problem")
+        for _ in range(25):
+            await tab.page.keyboard.press("Tab")
+            covered = await tab.page.evaluate("""() => {
+                const one = document.activeElement, box = one.getBoundingClientRect(), row = document.querySelector(".go");
+                return !row.contains(one) && document.querySelector(".ask").contains(one)
+                    && row.contains(document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)) && one.id;
+            }""")
+            assert covered is False
+
+
 async def test_copied_code_works_as_pasted(browser):
     with serving() as served:
         tab = await opened(browser, served, link('It\'s "2 + 2"?\nOr 3?', ("random_switch", {"big_share": "0.5"})))
@@ -312,7 +338,7 @@ async def test_text_that_was_seen_stays_after_a_cancel(browser):
     with serving(pair(LONG * 50, delay=0.02)) as served:
         tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
         await tab.ask()
-        await tab.page.locator(".run-view.running .run").first.wait_for()
+        await tab.page.locator(".run-view.running .run", has_text="Step").first.wait_for()
         await tab.page.keyboard.press("Escape")
         await expect(tab.page.locator(".run-view .state")).to_have_text("cancelled")
         await tab.page.locator(".note", has_text="cut off here").wait_for()
@@ -326,6 +352,11 @@ async def test_a_damaged_trace_leaves_the_page_as_it_was(browser):
         damaged = trace.dump().decode().replace('"finish_reason":"stop","seconds":', '"finish_reason":"stop","seconds":"soon","x":')
         await tab.page.evaluate(DROP, ["bad.jsonl", damaged])
         await expect(tab.page.locator(".results .mistake")).to_contain_text("seconds is missing or has another type")
+        first, *lines = trace.dump().decode().splitlines()
+        await tab.page.evaluate(DROP, ["back.jsonl", "\n".join([first, lines[0], '{"event":"rewound","at":0,"pieces":2}', *lines[1:]])])
+        await expect(tab.page.locator(".results .mistake")).to_contain_text(
+            "event 2 of the trace (line 3) is damaged: pieces cannot be more than"
+        )
         await tab.page.evaluate(DROP, ["good.jsonl", trace.dump().decode()])
         await tab.page.locator(".run-view .run").first.wait_for()
         tab.check()

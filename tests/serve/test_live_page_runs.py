@@ -60,6 +60,35 @@ async def test_a_judges_reply_stands_behind_its_step(browser):
         tab.check()
 
 
+async def test_a_click_on_the_stripe_of_discarded_tokens_lights_their_draft(browser):
+    with serving(pair("One step.\n\nAnother.</think>\n\n\\boxed{4}.<|im_end|>")) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("step_verify", {})))
+        await tab.ask()
+        await tab.page.wait_for_selector(".run-view.done")
+        bar = tab.page.locator(".run-view svg.bar")
+        box = await bar.bounding_box()
+        await bar.click(position={"x": 2, "y": box["height"] - 1})
+        await expect(tab.page.locator(".text .lit")).to_have_class(re.compile("drafts"))
+        await bar.click(position={"x": 2, "y": 1})
+        await tab.page.locator(".text .run.lit").wait_for()
+        tab.check()
+
+
+async def test_the_answer_is_in_sight_when_a_chain_ends(browser):
+    steps = "".join(f"Step {number}.\n\n" for number in range(40))
+    rows = "\\\\\\\\".join("1" * 12)
+    script = f"{steps}</think>\n\n\\(\\begin{{matrix}}{rows}\\end{{matrix}}\\)\n\nThe answer is \\boxed{{4}}.<|im_end|>"
+    with serving(pair(script)) as served:
+        tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
+        await tab.ask()
+        await tab.page.locator(".run-view.done .typeset").last.wait_for()
+        await tab.page.wait_for_function("""() => {
+            const box = document.querySelector(".run-view .text");
+            return box.scrollHeight > 2 * box.clientHeight && box.scrollHeight - box.scrollTop - box.clientHeight < 2;
+        }""")
+        tab.check()
+
+
 async def test_two_chains_stand_beside_each_other_on_a_desktop(browser):
     with serving() as served:
         tab = await opened(browser, served, link("2 + 2?", ("random_switch", {}), ("big_only", {})))
