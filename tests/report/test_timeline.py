@@ -84,12 +84,13 @@ class Greedy(ScriptedEngine):
         return [several * decoding.n for several in found]
 
 
+@pytest.mark.slow  # waits for a limit that a busy machine does not reach before the answer has begun
 @pytest.mark.parametrize("listened", [False, True])
 @pytest.mark.parametrize("script", ["So. " * 5_000, "So.</think>\n\nThe answer is" + " 7" * 5_000])
 async def test_the_text_of_a_call_at_the_time_limit_is_drawn_once_as_kept(script, listened):
-    async with Pair(ScriptedEngine(script, delay=0.01), ScriptedEngine(script)) as pair:  # far more than 2 s
+    async with Pair(ScriptedEngine(script, delay=0.01), ScriptedEngine(script)) as pair:  # far more than 8 s
         result = await asolve(
-            Problem.of("How?", max_seconds=2, max_tokens=100_000), "big_only", pair=pair, listener=TraceRecorder() if listened else None
+            Problem.of("How?", max_seconds=8, max_tokens=100_000), "big_only", pair=pair, listener=TraceRecorder() if listened else None
         )
     assert result.finish_reason == "time"
     *spans, note = Timeline(result.trace).spans
