@@ -47,6 +47,8 @@ _MARKER = re.compile(
 _SENTENCE = re.compile(
     r"(?:\$\$[^$]*\$\$|\$(?:\\.|[^$\\\n])*\$|\\\(.*?\\\)|\\\[.*?\\\]|[^\n.!?\u3002]|[.!?](?!\s|$|[*_\"<]))*[.!?\u3002]?", re.DOTALL
 )
+_EMPHASIS = re.compile(r"(?<![\w)\]}])\*{2,3}|\*{2,3}(?![\w(\[{\\])|[*_`]++(?=[.!?\u3002]?\Z)|\A[*_`]++")
+"""Marks of bold and code. Two stars between a number and a number are a power."""
 _FINAL = re.compile(r"[\n.!?*#$][\s*#_$]*+(?:(?:so|thus|hence|therefore),?\s++)?(?:(?:the|my)\s++)?final\s++answers?\b", re.IGNORECASE)
 _STATED = re.compile(r"^[A-Za-z].*\s(?:is|are|equals)\s+(\S.*)$", re.DOTALL)
 _FORMULA = re.compile(r"\$[^$]+\$\.?|\\\((?:(?!\\\)).)+\\\)\.?|\\\[(?:(?!\\\]).)+\\\]\.?", re.DOTALL)
@@ -235,7 +237,7 @@ def find_phrase(text: str) -> str | None:
     found = _SENTENCE.match(text[start : start + WINDOW]) if start >= 0 else None
     if found is None:
         return None
-    phrase = found[0].strip().strip("*").removesuffix("!").strip()
+    phrase = _EMPHASIS.sub("", found[0].strip()).removesuffix("!").strip()
     value = _STATED.search(phrase)
     return value[1] if value and _is_value(value[1]) else phrase or None
 

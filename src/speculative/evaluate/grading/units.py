@@ -204,6 +204,8 @@ def _canonical(tokens: list[str], power: int, nouns: frozenset[str]) -> str | No
     asked = _COMPARATIVES if len(tokens) == 1 and stem(tokens[0]) in nouns else frozenset[str]()
     if any(token.lower() in _NO_UNIT - asked or not re.fullmatch(r"[A-Za-z'/-]*", token) for token in tokens) or len(tokens) > 6:
         return None
+    if all(token.lower() in _MODIFIERS for token in tokens):  # "42 squared" is another number
+        return None
     names: list[str] = []
     for token in tokens:
         if token.lower() in {"square", "sq", "squared"}:
