@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from random import Random
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
@@ -20,15 +21,14 @@ from speculative.methods.small_only import SmallOnly
 from speculative.methods.step_verify import StepVerify
 from speculative.trace.events import Judgement
 
+_DRAWS = WeakKeyDictionary[Chain, Random]()
+"""The random numbers of each chain."""
 
-class _Verdicts:
-    """The forced decisions of one chain, one after another."""
 
-    def __init__(self, seed: int, acceptance: float) -> None:
-        self._random, self._acceptance = Random(seed), acceptance
-
-    def judgement(self) -> Judgement:
-        return Judgement(1.0 if self._random.random() < self._acceptance else 0.0, 0.5, "big")
+def verdict(chain: Chain, acceptance: float) -> Judgement:
+    """Returns the next forced verdict of a chain."""
+    draws = _DRAWS.setdefault(chain, Random(chain.seed))
+    return Judgement(1.0 if draws.random() < acceptance else 0.0, 0.5, "big")
 
 
 class ForcedLikelihoodVerify(LikelihoodVerify):
@@ -36,12 +36,9 @@ class ForcedLikelihoodVerify(LikelihoodVerify):
 
     acceptance: float = Field(0.8, ge=0, le=1, description="share of steps that are kept")
 
-    _verdicts: _Verdicts | None = PrivateAttr(None)
-
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         await super()._judge(chain, step)
-        self._verdicts = self._verdicts or _Verdicts(chain.seed, self.acceptance)
-        return self._verdicts.judgement()
+        return verdict(chain, self.acceptance)
 
 
 class ForcedStepVerify(StepVerify):
@@ -49,12 +46,9 @@ class ForcedStepVerify(StepVerify):
 
     acceptance: float = Field(0.8, ge=0, le=1, description="share of steps that are kept")
 
-    _verdicts: _Verdicts | None = PrivateAttr(None)
-
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         await super()._judge(chain, step)
-        self._verdicts = self._verdicts or _Verdicts(chain.seed, self.acceptance)
-        return self._verdicts.judgement()
+        return verdict(chain, self.acceptance)
 
 
 class ForcedCueSwitch(Method):

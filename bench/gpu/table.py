@@ -61,13 +61,12 @@ def problem(seed: int, tokens: int) -> Problem:
 
 
 async def measure(pair: Pair, method: Method, chains: int, tokens: int, gpus: int) -> dict[str, Any]:
-    """One row: chains that begin at once, each with a method object of its own, since that holds its verdicts."""
-    own = [method.model_copy() for _ in range(chains)]
+    """One row: chains that begin at once."""
     began, cpu = time.perf_counter(), time.process_time()
 
     async def chain(seed: int) -> tuple[float, Result]:
         start = time.perf_counter()
-        result = await run(problem(seed, tokens), own[seed], pair)
+        result = await run(problem(seed, tokens), method, pair)
         return time.perf_counter() - start, result
 
     found = await asyncio.gather(*(chain(seed) for seed in range(chains)))
