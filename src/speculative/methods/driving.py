@@ -12,6 +12,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.judging import judge_step, likeliest
+from speculative.methods.likelihood_verify import mean_score
 from speculative.methods.step_loop import verify_steps
 from speculative.plan.adaptive import Way
 from speculative.plan.load import LoadReader
@@ -79,8 +80,8 @@ class LoadDriver:
         with self._reader.call():
             floor = self._step.threshold
             if self._step.by == "score":
-                (scores,) = await chain.score("big", [step])
-                found = Judgement(sum(scores) / len(scores), floor, "big") if scores else None
+                score = await mean_score(chain, step)
+                found = None if score is None else Judgement(score, floor, "big")
             else:
                 marks = await judge_step(chain, "big", step)
                 found = Judgement(likeliest(marks), floor, "big") if marks else None

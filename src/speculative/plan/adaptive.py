@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal
 
 from speculative.plan.calls import PlannedCall, Program, cancel, run, start
-from speculative.plan.programs import Drawn, MakeProgram, Text
+from speculative.plan.programs import Drawn, MakeProgram, Text, check_drafted
 
 Way = Literal["big", "checked", "checked ahead", "small"]
 """The ways to go on: big writes, small's steps are checked (with its next step drafted meanwhile), small writes."""
@@ -45,18 +45,9 @@ def adaptive(choose: Choose, *, judge: str = "ask", warm: bool = False) -> MakeP
             yield ("wait" if ahead else "run"), draft
             ahead = None
             if way == "checked ahead" and left:
-                ahead = PlannedCall("small", text.size + size, drawn.step, text.size + size, "draft")
+                ahead = text.draft_ahead(size, drawn.step)
                 yield start(ahead)
-            yield run(text.call("big", 1, extra=size + (drawn.question if judge == "ask" else 0), label="judge"))
-            if decision < drawn.acceptance:
-                text.keep(size, "big", "small")
-            else:
-                if ahead:
-                    yield cancel(ahead)
-                    ahead = None
-                text.seen["big"] = text.seen["small"] = text.size
-                yield run(text.call("big", size, label="rewrite"))
-                text.keep(size, "big")
+            ahead = yield from check_drafted(drawn, text, size, judge, ahead, accepted=decision < drawn.acceptance)
             yield "keep", size
 
     return write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Operation = Literal["run", "start", "wait", "cancel", "sleep", "keep"]
 
@@ -55,7 +55,11 @@ class PlannedCall:
 Action = tuple[Operation, Any]
 """Runs, starts, awaits or cancels a call, sleeps for seconds, or tells tokens that are kept."""
 
-Program = Generator[Action, Any, None]
+R = TypeVar("R")
+Actions = Generator[Action, Any, R]
+"""Yields a part of the actions of one chain, and returns what follows from them."""
+
+Program = Actions[None]
 """Yields the actions of one chain, in order."""
 
 

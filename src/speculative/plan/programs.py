@@ -12,7 +12,7 @@ from random import Random
 from msgspec import Struct
 
 from speculative.errors import UnknownNameError
-from speculative.plan.calls import PlannedCall, Program, cancel, run, start, wait
+from speculative.plan.calls import Actions, PlannedCall, Program, cancel, run, start, wait
 
 
 class Drawn(Struct, frozen=True):
@@ -63,11 +63,37 @@ class Text:
         """
         return PlannedCall(role, self.size + extra, tokens, self.seen.get(role, 0), label, goes_on=goes_on, room=room)
 
+    def draft_ahead(self, size: int, tokens: int) -> PlannedCall:
+        """Makes small's call for the step behind a drafted one of `size` tokens.
+
+        Its server has just written that one, so it knows the whole prompt.
+        """
+        return PlannedCall("small", self.size + size, tokens, self.size + size, "draft")
+
     def keep(self, tokens: int, *roles: str) -> None:
         """Adds tokens to the text. The servers of `roles` have read all of it."""
         self.size += tokens
         for role in roles:
             self.seen[role] = self.size
+
+
+def check_drafted(
+    drawn: Drawn, text: Text, size: int, judge: str, ahead: PlannedCall | None, *, accepted: bool
+) -> Actions[PlannedCall | None]:
+    """Judges a drafted step, and has big write it again if it is not accepted.
+
+    Returns the draft ahead of it; None if that was thrown away with the step.
+    """
+    yield run(text.call("big", 1, extra=size + (drawn.question if judge == "ask" else 0), label="judge"))
+    if accepted:
+        text.keep(size, "big", "small")
+        return ahead
+    if ahead:
+        yield cancel(ahead)
+    text.seen["big"] = text.seen["small"] = text.size
+    yield run(text.call("big", size, label="rewrite"))
+    text.keep(size, "big")
+    return None
 
 
 def alone(role: str) -> MakeProgram:
@@ -117,20 +143,10 @@ def checked(judge: str, pipeline: bool) -> MakeProgram:
             size = min(drawn.step, left)
             draft = ahead or text.call("small", size, label="draft")
             yield ("wait" if ahead else "run"), draft
-            ahead = PlannedCall("small", text.size + size, drawn.step, text.size + size, "draft") if pipeline and left > size else None
+            ahead = text.draft_ahead(size, drawn.step) if pipeline and left > size else None
             if ahead:
                 yield start(ahead)
-            question = drawn.question if judge == "ask" else 0
-            yield run(text.call("big", 1, extra=size + question, label="judge"))
-            if random.random() < drawn.acceptance:
-                text.keep(size, "big", "small")
-            else:
-                if ahead:
-                    yield cancel(ahead)
-                    ahead = None
-                text.seen["big"] = text.seen["small"] = text.size
-                yield run(text.call("big", size, label="rewrite"))
-                text.keep(size, "big")
+            ahead = yield from check_drafted(drawn, text, size, judge, ahead, accepted=random.random() < drawn.acceptance)
             left -= size
         if drawn.answer:
             yield run(text.call("big", drawn.answer, label="answer"))
