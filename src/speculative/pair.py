@@ -14,7 +14,7 @@ from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
-from speculative.methods.base import Method, asks_only_of, name_of, needs_of
+from speculative.methods.base import Method, asks_only_of, name_of
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
@@ -134,7 +134,7 @@ class Pair(Mapping[str, Engine]):
                 f"{name_of(method)} continues text with the {role} model, and {self._engines[role].name} cannot continue a text; "
                 f"these engines can run {', '.join(self.served()) or 'no method'}"
             )
-        for role, needs in needs_of(method).items():
+        for role, needs in method.needs_of().items():
             if role not in self._engines:
                 raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
             missing = needs - self._engines[role].abilities
@@ -151,7 +151,7 @@ class Pair(Mapping[str, Engine]):
                 f"degrade={survivor} cannot continue without {'small' if survivor == 'big' else 'big'}: {self._engines[survivor].name} "
                 f"cannot continue a text; leave degrade out"
             )
-        for role, needs in needs_of(method).items():
+        for role, needs in method.needs_of().items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
                     f"degrade={survivor} cannot continue without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
@@ -176,7 +176,7 @@ class Pair(Mapping[str, Engine]):
             method = kind.model_validate(params)
         except ValidationError:  # a method of another package may need more of them
             return False
-        return not self._continuing(method) and self._meets(needs_of(method))
+        return not self._continuing(method) and self._meets(method.needs_of())
 
     def _continuing(self, method: Method) -> list[str]:
         """Returns the roles whose engine must continue text for a method, and cannot."""

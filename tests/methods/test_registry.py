@@ -17,7 +17,7 @@ from speculative import Method, Pair, UsageError, Wrapper, solve
 from speculative._plugins import parse_spec, split_spec
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
-from speculative.methods.base import append_only, drafts_of, name_of, needs_of, params_of
+from speculative.methods.base import append_only, drafts_of, name_of, params_of
 from speculative.methods.registry import build, find, names, registered
 from speculative.methods.spec import contender, spell
 from speculative.testing import ScriptedEngine
@@ -215,7 +215,7 @@ def test_a_wrapper_needs_what_it_and_its_inner_method_need() -> None:
         needs = {"judge": {"score"}, "big": {"score"}}  # noqa: RUF012
 
     method = Judging(inner=build("logprob_subselect", {}, ["vote"]))
-    assert needs_of(method) == {"judge": {"score"}, "big": {"score", "logprobs"}}
+    assert method.needs_of() == {"judge": {"score"}, "big": {"score", "logprobs"}}
     with pytest.raises(UnsupportedMethodError, match="needs an engine for the role judge; give one with --judge"):
         scripted_pair().check(method)
 

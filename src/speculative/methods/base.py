@@ -137,11 +137,10 @@ class Wrapper(Method):
 
     @property
     def instructs(self) -> bool:
-        """True if it gives one role an instruction of its own, which a tower cannot."""
-        return False
+        return self.inner.instructs
 
     def needs_of(self) -> dict[str, set[str]]:
-        return merged(type(self).needs, needs_of(self.inner))
+        return merged(type(self).needs, self.inner.needs_of())
 
     def uses(self) -> frozenset[str]:
         return self.inner.uses().union(type(self).needs)
@@ -159,11 +158,6 @@ class Wrapper(Method):
 
     async def run(self, chain: Chain) -> None:
         await self.inner.run(chain)
-
-
-def needs_of(method: Method) -> dict[str, set[str]]:
-    """Returns the abilities, by role, that a method and its inner methods need."""
-    return method.needs_of()
 
 
 def asks_only_of(method: Method) -> frozenset[str]:

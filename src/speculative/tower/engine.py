@@ -13,7 +13,7 @@ from msgspec import structs
 from speculative.chain.calls import derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
-from speculative.methods.base import Method, Wrapper, name_of, needs_of, params_of
+from speculative.methods.base import Method, Wrapper, name_of, params_of
 from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
@@ -246,7 +246,7 @@ def _check(method: Method, engines: Mapping[str, Engine]) -> None:
         raise UsageError(f"the method of a tower must be a Method, got {method!r}; make one with its class")
     if missing := [role for role in ("big", "small") if role not in engines]:
         raise UsageError(f"a tower must have engines for big and small, got none for {' and '.join(missing)}")
-    for role, needs in needs_of(method).items():
+    for role, needs in method.needs_of().items():
         if lacking := needs - (engines[role].abilities if role in engines else frozenset[str]()):
             raise UnsupportedMethodError(
                 f"{name_of(method)} needs {', '.join(sorted(lacking))} of the {role} model of the tower, which lacks it"
@@ -261,7 +261,7 @@ def _check(method: Method, engines: Mapping[str, Engine]) -> None:
     if method.chains_at_once > 1 or type(innermost).run is not Method.run:
         raise UsageError(f"the method of a tower must write one chain step by step, got {name_of(method)}; choose another method")
     sample = Problem.of("?")
-    if method.prepare(sample) != sample or innermost.instructs:
+    if method.prepare(sample) != sample or method.instructs:
         raise UsageError(f"the method of a tower cannot add a hint to the problem, as {name_of(method)} does; leave its hint out (hint=)")
 
 
