@@ -107,12 +107,8 @@ LIMITS = Group("Sampling and limits", sort_key=3)
 class EngineFlags(ServerFlags):
     """Holds the engines that fill the roles."""
 
-    big: Annotated[
-        tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}; {TUNNEL['big']} for the task tunnel]", **MANY)
-    ] = (BUNDLED["big"],)
-    small: Annotated[
-        tuple[str, ...], Parameter(help=f"the small model [default: {BUNDLED['small']}; {TUNNEL['small']} for the task tunnel]", **MANY)
-    ] = (BUNDLED["small"],)
+    big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {DEFAULTS['big']}]", **MANY)] = (BUNDLED["big"],)
+    small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {DEFAULTS['small']}]", **MANY)] = (BUNDLED["small"],)
     judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that need one", **MANY)] = ()
 
     @property

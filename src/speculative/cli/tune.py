@@ -15,7 +15,7 @@ from speculative.cli._flags import DEFAULT_ENGINES, DEFAULT_PRICES, DEFAULT_PROB
 from speculative.cli._output import check_writable
 from speculative.cli._tuning import run_plan, save_preset, show_choice
 from speculative.errors import SpeculativeError, UsageError
-from speculative.evaluate import problems, tasks
+from speculative.evaluate import tasks
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import EvalCell
 from speculative.evaluate.tasks import Task
@@ -135,7 +135,7 @@ def _load(name: str | None, data: Path | None, limit: int) -> tuple[Task, list[T
     """
     task = tasks.task(name or ("gsm8k" if data else "stories"))
     if task.dataset is None and data is None:
-        available = list(problems.problems("tuning", "tunnel" if task.name == "tunnel" else "stories"))
+        available = tasks.bundled_problems(task, "tuning")
     else:
         loaded = tasks.load_all(task, data)
         loaded.check(limit)

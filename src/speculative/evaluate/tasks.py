@@ -23,7 +23,7 @@ from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameE
 from speculative.evaluate.data_files import Row, read_rows
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import check_gold, shuffle_options
-from speculative.evaluate.problems import TaskProblem, problems, spread
+from speculative.evaluate.problems import FOLDERS, Set, TaskProblem, problems, spread
 from speculative.problem import Problem
 from speculative.redaction import read_secret
 
@@ -169,6 +169,11 @@ def load(task: Task, data: Path | None = None) -> list[TaskProblem]:
     return loaded.problems
 
 
+def bundled_problems(task: Task, name: Set = "benchmark") -> list[TaskProblem]:
+    """Returns a set of a task whose problems ship with the library."""
+    return list(problems(name, next(bundled for bundled in FOLDERS if bundled == task.name)))
+
+
 def load_all(task: Task, data: Path | None = None) -> Loaded:
     """Loads the problems of a task, with those whose gold answer cannot be read.
 
@@ -178,7 +183,7 @@ def load_all(task: Task, data: Path | None = None) -> Loaded:
     """
     source = f"data {data}" if data else task.dataset or task.name
     if data is None and task.dataset is None:
-        return Loaded(source, list(problems(task="tunnel" if task.name == "tunnel" else "stories")), [])
+        return Loaded(source, bundled_problems(task), [])
     found: list[TaskProblem] = []
     unreadable: list[Unreadable] = []
     met: Counter[str] = Counter()
