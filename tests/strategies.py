@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from hypothesis import strategies as st
 from pydantic import Field
@@ -361,6 +362,19 @@ SCRIPTS: tuple[Script, ...] = (
     lambda seen, seed: "😀é" * 90,
 )
 """Models that end at once, never end, write nothing, or open the thinking again."""
+
+
+def digit_odds(seen: str) -> dict[str, float]:
+    """Log-probabilities of the digits, the same behind the same text."""
+    return {digit: -float(crc32(f"{digit}{seen[-30:]}".encode()) % 90) / 10 for digit in "0123456789"}
+
+
+def check_any_speed(attempt: Callable[[int, random.Random | None], Result], number: int) -> None:
+    """Runs an edge at two speeds: without a cap on what is produced, the tokens are the same."""
+    steady, hasty = attempt(number, None), attempt(number, random.Random(number))
+    if steady.trace.started.problem.max_produced is None:
+        assert [piece.ids for piece in hasty.trace.ledger.pieces] == [piece.ids for piece in steady.trace.ledger.pieces]
+        assert hasty.finish_reason == steady.finish_reason
 
 
 class Jittery(ScriptedEngine):
