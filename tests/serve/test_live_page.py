@@ -154,7 +154,7 @@ SHOWN = "all => all.map(one => one.textContent)"
 
 @pytest.mark.parametrize("method", ["spec_rewrite", "logprob_subselect", "random_switch"])
 async def test_runs_are_kept_by_the_browser_and_open_after_a_reload(browser, method):
-    """What was built while the chain came is what a trace builds at once."""
+    """A page that was built while the chain came looks like one that is built from its whole trace."""
     with serving(pair(delay=0.005)) as served:
         tab = await opened(browser, served, link("2 + 2?", (method, {})))
         await tab.ask()

@@ -1,4 +1,4 @@
-"""What the page shows of a run, in a real browser: replies, facts, counts, replays, and a long chain."""
+"""The page shows a run in a real browser: replies, facts, counts, replays, and a long chain."""
 
 import json
 import re

@@ -18,7 +18,7 @@ describe("settings", () => {
     expect(fromAddress(toAddress(SETTINGS))).toEqual(SETTINGS);
   });
 
-  it("of a foreign or broken address are none", () => {
+  it("of a foreign or broken address are null", () => {
     for (const hash of ["", "#x", "#ask=", "#ask=%", "#ask=1", "#ask=%7B%7D", `#ask=${JSON.stringify({ ...SETTINGS, contenders: [] })}`]) {
       expect(fromAddress(hash)).toBeNull();
     }

@@ -225,7 +225,7 @@ describe("a trace file", () => {
     expect(() => readTrace([header, "", ...lines.slice(0, 2), "{", ...lines.slice(2)].join("\n"))).toThrow("line 5 of the trace");
   });
 
-  it("is refused in words where it is none", () => {
+  it("is refused in words where the text is not a trace", () => {
     expect(() => readTrace("hello")).toThrow("not a trace");
     expect(() => readTrace('{"speculative_trace":99}\n')).toThrow("version 99");
     expect(() => readTrace('{"speculative_trace":3}\n{"event":"wro')).toThrow("line 2 of the trace is damaged");

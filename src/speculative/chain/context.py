@@ -70,7 +70,7 @@ class View:
     def opening(self, pieces: Sequence[Piece], after: Draft | None, phase: Phase) -> list[int]:
         """Returns the tokens that open a phase at the end of the drafts down to `after`.
 
-        There are none if that end is in this phase.
+        The list is empty if that end is in this phase already.
         """
         last = after.phase if after else pieces[-1].phase if pieces else "thinking"
         if phase == last:

@@ -184,7 +184,8 @@ class Proposer:
     async def ask(
         self, node: TreeNode, pending: PendingCall, question: Question, after: Draft | None, options: AskOptions, role: str
     ) -> list[Reply]:
-        self._check_ability("ask", role, "choices" if options.choices else None if options.logprobs is True else _needed(options.logprobs))
+        likely = None if options.logprobs is True else _needed(options.logprobs)  # True takes what the engine has
+        self._check_ability("ask", role, "choices" if options.choices else likely)
         choices, budget = self._choice_ids(role, options.choices), self._parts.budget
         await self._contexts.tokenize_question(role, question, after)
         while True:

@@ -7,7 +7,7 @@ from speculative.trace.events import Asked, Drafted, Rewarded, Scored, Wrote
 from speculative.trace.trace import Trace
 
 WORK = (Wrote, Drafted, Scored, Rewarded, Asked)
-"""Events in which a model writes, drafts or judges. An answer is none: any role can write it."""
+"""Events in which a model writes, drafts or judges. An answer does not count: any role can write it."""
 
 
 def idle_roles(method: Method, trace: Trace) -> tuple[str, ...]:

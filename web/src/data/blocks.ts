@@ -3,7 +3,7 @@
 import type { Phase, Span, Status } from "../trace/timeline";
 import type { PackedChain } from "./types";
 
-/** The value of the block with that id. Rejects when there is none or it is damaged. */
+/** Returns the value of the block with that id. Rejects if the block is missing or damaged. */
 export async function unpacked<T>(id: string): Promise<T> {
   const block = document.getElementById(id);
   if (!block) throw new Error(`the page has no block ${id}; it is not whole`);

@@ -17,7 +17,7 @@ export class Follow {
     this.ours = this.box.scrollTop;
   }
 
-  /** Notes where the box stands after a scroll; text that came since our own scroll is no move of the reader. */
+  /** Notes where the box stands after a scroll. Text that came since our own scroll does not count as a move of the reader. */
   scrolled(): void {
     const { scrollHeight, scrollTop, clientHeight } = this.box;
     this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR || (this.atEnd && scrollTop >= this.ours - 1);
