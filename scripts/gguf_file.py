@@ -2,7 +2,7 @@
 
     PYTHONPATH=src PYTHON scripts/gguf_file.py src/speculative/bundled/big big.gguf
 
-Every tensor is kept as it is in 32 bits: greedy text is to be the same. Needs gguf and msgspec.
+Every tensor is kept as it is in 32 bits: greedy text is to be the same. Needs gguf and this package's own requirements.
 """
 
 from __future__ import annotations
