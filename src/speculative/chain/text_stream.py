@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Literal
+from typing import Literal, cast
 
 from msgspec import structs
 
@@ -125,7 +125,7 @@ def end_rule(until: Until | None, begun: tuple[str, ...], before: str = "") -> E
 
 
 def _says_yes(until: Until, text: str) -> bool:
-    said: object = until(text)
+    said = cast("object", until(text))
     if isinstance(said, Coroutine):
         said.close()
         raise ChainStateError("until must be a plain function of a text, got one that returns a coroutine; leave `async` out")
