@@ -83,10 +83,10 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda gold: re.sub(r"\\frac\{([0-9])\}\{([0-9])\}", r"\\frac\1\2", gold),
     lambda gold: re.sub(r"\\sqrt\{([0-9])\}", r"\\sqrt\1", gold),
     lambda gold: re.sub(r"\\sqrt\{([0-9]+)\}", "\u221a\\1", gold),
-    lambda gold: re.sub(r"(?<!\\left)\(", r"\\left(", re.sub(r"(?<!\\right)\)", r"\\right)", gold)),
+    lambda gold: gold if r"\text" in gold else re.sub(r"(?<!\\left)\(", r"\\left(", re.sub(r"(?<!\\right)\)", r"\\right)", gold)),
     lambda gold: gold.replace(r"\left", "").replace(r"\right", ""),
     lambda gold: re.sub(r"\s+", "", gold) if "\\" not in gold else gold.replace(", ", ","),
-    lambda gold: re.sub(r",\s*", r",\\ ", gold) if not re.search("[0-9],[0-9]", gold) else gold,
+    lambda gold: re.sub(r",\s*", r",\\ ", gold) if not re.search(r"[0-9],(?:[0-9]|\\!)", gold) else gold,
     lambda gold: gold.replace("-", "\u2212") if "\\begin" not in gold else gold,
     lambda gold: gold.replace(r"\pi", "\u03c0"),
     lambda gold: gold.replace(r"\infty", "\u221e"),
@@ -107,6 +107,20 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda gold: re.sub(r"\^([0-9a-z])", r"^{\1}", gold),
     lambda gold: re.sub(r"(?<=[0-9])\\(sqrt|pi)", r" \\cdot \\\1", gold),
     lambda gold: f"{{{gold}}}",
+    lambda gold: re.sub(r"^-\\frac\{([0-9]+)\}", r"\\frac{-\1}", gold),
+    lambda gold: re.sub(r"^\\frac\{([0-9]+)\}\{([0-9]+)\}$", r"\\frac{\1.0}{\2}", gold),
+    lambda gold: f"x \\in {gold}" if r"\infty" in gold and gold[0] in "([" else gold,
+    lambda gold: (
+        r"} and \boxed{".join(gold.split(",")) if re.fullmatch(r"-?[0-9]+,\s*-?[0-9]+", gold) and not _is_thousands(gold) else gold
+    ),
+    lambda gold: f"({gold})" if re.fullmatch("[0-9]+|[a-z0-9+^ ]+", gold) else gold,
+    lambda gold: f"{gold}\\,",
+    lambda gold: f"{gold} \\; \\text{{}}",
+    lambda gold: gold.replace("pmatrix", "bmatrix"),
+    lambda gold: gold.replace("^2", "\u00b2").replace("^3", "\u00b3"),
+    lambda gold: f"\\textbf{{{gold}}}" if gold.isdigit() else gold,
+    lambda gold: f"{gold}\\text{{ units}}" if gold.isdigit() else gold,
+    lambda gold: f"\\approx {gold}" if re.fullmatch(r"[0-9]*\.[0-9]+", gold) else gold,
     lambda gold: f"x = {gold}" if re.fullmatch(r"-?[0-9.]+|-?\\frac\{[0-9]+\}\{[0-9]+\}", gold) else gold,
     lambda gold: (
         ", ".join(reversed(gold.split(","))) if re.fullmatch(r"-?[0-9]+(?:,\s*-?[0-9]+)+", gold) and not _is_thousands(gold) else gold
