@@ -19,7 +19,7 @@ HOOK = "_warn_unawaited_coroutine"
 
 @contextmanager
 def watch_coroutines(forgotten: Forgotten) -> Generator[None]:
-    """Makes an error of each coroutine, or gathered tasks, that are thrown away and were never awaited.
+    """Makes an error of each coroutine or gathering that was never awaited.
 
     Only the author's work counts, inside the block. Python itself only warns of it, once a line, and a warning cannot end a method.
     """
@@ -79,9 +79,9 @@ def _hook_warning() -> None:
 
 
 def _watch_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Makes an error of `asyncio.gather(…)` that failed and was thrown away, where asyncio prints a traceback.
+    """Makes an error of a failed `asyncio.gather(…)` that was never awaited.
 
-    It is set once for a loop. The children were cancelled because an error was told, failed at a server (which the trace has), or their
+    Asyncio prints a traceback there. It is set once for a loop. The children were cancelled because an error was told, failed at a server (which the trace has), or their
     error is a new one.
     """
     before: Any = loop.get_exception_handler()

@@ -72,7 +72,10 @@ class Requests:
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
-        """Returns what the answer may write after a cue. The cue counts towards `max_tokens`, as do those before it."""
+        """Returns what the answer may write after a cue.
+
+        The cue counts towards `max_tokens`, as do those before it.
+        """
         written = self._contexts.ledger.kept + (after.depth_tokens if after else 0)
         context = self._contexts.of(role)
         cues = [piece.text for piece in self._contexts.ledger.pieces if piece.author == "method" and piece.phase == "answer"]

@@ -80,7 +80,10 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         return error
 
     def refused(self) -> ChainStateError:
-        """Returns the error about a call that stands where its result must, and tells it no second time."""
+        """Returns the error about a call in place of its result.
+
+        It is told once.
+        """
         self._told = True
         return self._error()
 
