@@ -81,8 +81,8 @@ def _hook_warning() -> None:
 def _watch_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Makes an error of a failed `asyncio.gather(…)` that was never awaited.
 
-    Asyncio prints a traceback there. It is set once for a loop. The children were cancelled because an error was told, failed at a server (which the trace has), or their
-    error is a new one.
+    Asyncio prints a traceback there. It is set once for a loop. The children were cancelled because an error was told, they failed at
+    a server (which the trace has), or their error is a new one.
     """
     before: Any = loop.get_exception_handler()
     if getattr(before, "of_chain", False):
