@@ -45,7 +45,7 @@ def _start_and_hold(launches: dict[str, LaunchConfig], others: dict[str, tuple[s
     try:
         with LoadingLine() as tell:
             for role in launches:
-                begun.append(group.start(role, held=True))
+                begun += [group.start(role, held=True)]  # one by one: if the second fails, the first one is known
             for running, launch in zip(begun, launches.values(), strict=True):
                 wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others

@@ -117,9 +117,8 @@ class OpenAIEngine:
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """Finds out by a call whether ids come back, cached tokens are told, and more."""
-        stats, request = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
         try:
-            reader = await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
+            reader = await self._write_token()
         except EngineRefusedError as error:
             if error.status != 404 or self.server.kind != "vllm":
                 raise
@@ -128,11 +127,29 @@ class OpenAIEngine:
         if reader.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
+        if self._protocol.ranks:
+            ordered: frozenset[Ability] = frozenset({"priority"})
+            self.abilities |= ordered
         if self.server.kind == "vllm" and await self._speculates():
             own: frozenset[Ability] = frozenset({"speculates"})
             self.abilities |= own
         await self._check_tokenizer_matches()
         return self
+
+    async def _write_token(self) -> ResponseReader:
+        """Has the server write a token. One that refuses a priority gets none from now on."""
+        request = ServerRequest([self.tokenizer.encode("1")], [0], 1)
+
+        async def write() -> ResponseReader:
+            return await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", CallStats())
+
+        try:
+            return await write()
+        except EngineRefusedError as error:
+            if error.status != 400 or not self._protocol.ranks:
+                raise
+            self._protocol.ranks = False
+            return await write()
 
     async def _probe_reward(self) -> None:
         """Finds out whether the server, which writes no completions, has a reward model.

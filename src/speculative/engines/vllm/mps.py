@@ -111,7 +111,7 @@ class MpsDaemon:
 
 
 class ServerGroup:
-    """Starts servers together, and puts those that share a GPU under a daemon of their own.
+    """Starts servers together, under a daemon of their own where they share a GPU.
 
     The daemon ends after the last of them. Servers that outlive this process run without one, since no process would end it.
     """
