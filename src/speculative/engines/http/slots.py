@@ -1,4 +1,4 @@
-"""Pins chains to the slots of a llama.cpp server, so that each finds its own cache."""
+"""Pins chains to slots of a llama.cpp server, so that each finds its own cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ ANY = -1
 
 
 class Slot(Struct):
-    """One slot: the chain that used it last, when that was, and whether a call is on it."""
+    """Describes one slot.
+
+    `chain`: the chain that used it last. `used`: the number of its last call. `busy`: whether that call goes on.
+    """
 
     number: int
     chain: str | None = None
