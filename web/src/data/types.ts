@@ -136,6 +136,8 @@ export interface Completion {
   top_logprobs: [number, number][][] | null;
   choice_logprobs: number[] | null;
   authors: [string, number][];
+  mean_logprob?: number;
+  mean_entropy?: number;
 }
 
 export interface Contents {
