@@ -14,13 +14,14 @@ from typing import Any, Literal, Protocol
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
+Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates", "priority"]
 """Names an ability of an engine beyond writing.
 
 `continue`: goes on from any prefix. An engine without it replies to whole conversations only. `ids`: takes and gives token ids.
 `logprobs`: of the written tokens. `top`: the most likely tokens at each place, of completions and of scores. `choices`: the
 log-probability of given tokens at the first place. `score`: the log-probabilities of given text. `reward`: it is a reward model.
-`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only.
+`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only. `priority`:
+takes a priority with each call.
 """
 Ids = Sequence[int]
 Authors = tuple[tuple[str, int], ...]
@@ -36,8 +37,9 @@ CACHE_SALT: ContextVar[str] = ContextVar("cache_salt", default="")
 """Keeps prefix caches of callers apart: a server shares the cache of a prompt only among calls with one salt (vLLM; others ignore it)."""
 
 
-Purpose = Literal["text", "answer", "reply", "prefill"]
-"""The use of a call: thinking, the answer, the reply to a question, or that the model has read the prefix."""
+Purpose = Literal["text", "ahead", "answer", "reply", "prefill"]
+"""The use of a call: thinking, thinking behind a draft that may be rejected, the answer, the reply to a question, or that the model has
+read the prefix."""
 
 
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
