@@ -140,7 +140,7 @@ class Proposer:
                 stop=stops,
                 stop_ids=self._contexts.of(acting).stop_ids,
                 logprobs=options.logprobs,
-                purpose="reply" if asked else "text",
+                purpose="reply" if asked else "text" if None in parents else "ahead",
             )
             emit = self._requests.emitter(acting, first, "thinking") if len(nodes) == 1 else None
             by_step = STEP in options.stop and not asked

@@ -27,6 +27,9 @@ Listener = Callable[[AnyEvent | TextDelta], None]
 OnIds = Callable[[str, Ids], None]
 """Gets a role and all tokens so far of a call."""
 
+DISPLAY_TOP = 5
+"""The likely tokens at each place whose entropy is shown. Most servers give so many."""
+
 USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "question", "answer": "answer"}
 """The purposes of the verbs, but for `write`."""
 
@@ -54,6 +57,8 @@ class Requests:
         """Gets the role and all tokens so far of each `write` that is under way."""
         self.logprobs = False
         """True if every text of the chain comes with the log-probabilities of its tokens."""
+        self.displays = False
+        """True if engines are asked for log-probabilities to be shown, where they have them; methods do not see these."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -125,8 +130,19 @@ class Requests:
             on_tokens=on_tokens,
             make_proposal=make_proposal,
             decoder=self._contexts.of(role).decoders[phase],
+            display_top=self._display_top(verb, role),
             **more,
         )
+
+    def _display_top(self, verb: str, role: str) -> int | None:
+        """Returns the number of likely tokens to ask for, for a reader.
+
+        It is None if nothing is shown or the engine has no log-probabilities.
+        """
+        abilities = self._engines[role].abilities
+        if not self.displays or verb not in ("write", "draft", "answer") or "logprobs" not in abilities:
+            return None
+        return DISPLAY_TOP if "top" in abilities else 0
 
     def decoding(
         self,

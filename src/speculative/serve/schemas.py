@@ -120,7 +120,9 @@ class GenerationRequest(RequestBase):
         None, alias="with", description="wrappers around the method, as `name` or `name(field=value,…)`"
     )
     events: bool | Literal["live"] | None = Field(
-        None, description="put every event of the chain under `speculative`; `live`: in a stream also the text of calls as it arrives"
+        None,
+        description="put every event of the chain under `speculative`; `live`: in a stream also the text of calls as it arrives, "
+        "and mean log-probability and entropy of each text where the engine has them",
     )
     max_produced: int | None = Field(None, ge=1, lt=INT64, description="tokens produced at most, discarded ones included")
     max_seconds: float | None = Field(None, gt=0, description="seconds of a chain at most; then it answers with what it has")

@@ -177,7 +177,7 @@ class Worker:
             result, rows = job.call.results[job.index], logits[skip : skip + len(wanted)]
             result += logprobs(rows, wanted).tolist()
             if result.top is not None:
-                result.top += tuple(top_logprobs(row, job.call.top) for row in rows)
+                result.top += tuple(top_logprobs(rows, job.call.top))
 
     def _complete(self, job: Append, logits: Array) -> None:
         """Starts the decoding of a computed prefix, or ends its call."""
