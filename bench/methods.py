@@ -1,6 +1,6 @@
 """Times methods on the bundled engine, one chain at a time, against the big model alone.
 
-    python bench/methods.py [--methods SPEC…] [--limit 10] [--rounds 5] [--temperature 0] [--json FILE]
+    python bench/methods.py [--task tunnel] [--methods SPEC…] [--limit 10] [--rounds 5] [--temperature 0] [--json FILE]
 
 Every method writes a chain for a problem before the next problem comes, in turning order, so that other work on the machine slows all of
 them alike. Each method has engines of its own, so none finds text of another in a cache, and no problem comes twice. A round has `--limit`
@@ -24,13 +24,14 @@ from typing import Any
 from speculative import Pair, Problem
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import EvalCell, grade_result, solver
-from speculative.evaluate.tasks import load, task
+from speculative.evaluate.tasks import Task, load, task
 from speculative.methods.spec import Contender, contender
 from speculative.problem import Sampling
 from speculative.runs.sample import Sample
 from speculative.trace.usage import all_roles, big_model_share, total_usage
 
 BASELINE = "big_only"
+PAIRS = {"stories": ("bundled:big", "bundled:small"), "tunnel": ("bundled:tunnel-big", "bundled:tunnel-small")}
 METHODS = (
     BASELINE,
     "likelihood_verify",
@@ -45,15 +46,15 @@ METHODS = (
 class Arm:
     """One method with engines of its own, and its chains of each round."""
 
-    def __init__(self, one: Contender, pair: Pair, rounds: int) -> None:
-        self.contender, self._solve = one, solver(pair)
+    def __init__(self, one: Contender, pair: Pair, task: Task, rounds: int) -> None:
+        self.contender, self._solve, self._task = one, solver(pair), task
         self.seconds = [0.0] * rounds
         self.samples: list[Sample] = []
         self.texts: list[str] = []
 
     async def run(self, problem: TaskProblem, settings: Problem, number: int | None) -> None:
         """Runs the problem, and times it for a round; None only warms up."""
-        (planned,) = EvalCell(task("stories"), self.contender, [problem], settings).planned
+        (planned,) = EvalCell(self._task, self.contender, [problem], settings).planned
         begin = time.perf_counter()
         result = await self._solve(planned.build_problem(), self.contender.method)
         seconds = time.perf_counter() - begin
@@ -88,6 +89,7 @@ def line_of(row: dict[str, Any]) -> str:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=PAIRS, default="stories", help="its problems, and the bundled pair for them")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--limit", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
@@ -95,11 +97,13 @@ async def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     contenders = [contender(spec) for spec in dict.fromkeys((BASELINE, *arguments.methods))]
-    first, *problems = spread(load(task("stories")), arguments.limit * arguments.rounds + 1)
+    problem_task, (big, small) = task(arguments.task), PAIRS[arguments.task]
+    first, *problems = spread(load(problem_task), arguments.limit * arguments.rounds + 1)
     settings = Problem.of("x", sampling=Sampling(temperature=arguments.temperature))
     load_before = os.getloadavg()[0]
     async with AsyncExitStack() as opened:
-        arms = [Arm(one, await opened.enter_async_context(Pair.open()), arguments.rounds) for one in contenders]
+        pairs = [await opened.enter_async_context(Pair.open(big, small)) for _ in contenders]
+        arms = [Arm(one, pair, problem_task, arguments.rounds) for one, pair in zip(contenders, pairs, strict=True)]
         for arm in arms:
             await arm.run(first, settings, None)
         for place, problem in enumerate(problems):

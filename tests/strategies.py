@@ -17,6 +17,7 @@ from speculative.chain.chain import Chain
 from speculative.errors import EngineError, EngineUnreachableError
 from speculative.methods.base import Method
 from speculative.testing import Script, ScriptedEngine
+from speculative.trace.check import find_damage
 from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.state import Ledger
 from speculative.trace.trace import Trace
@@ -289,6 +290,7 @@ def kept_by_author(trace: Trace) -> dict[str, str]:
 def check_books(trace: Trace, pair: Mapping[str, Any] | None = None) -> None:
     """produced = kept + discarded for every role, and nothing that an engine wrote is missing."""
     usage, ledger = Ledger.of(trace.events).usage(), Ledger.of(trace.events)
+    assert find_damage(trace.events) is None
     assert usage == trace.usage()
     calls = [event.call for event in trace.walk() if hasattr(event, "call")]
     produced = Counter[str]()

@@ -69,8 +69,8 @@ class Pair(Mapping[str, Engine]):
         if served:
             from speculative.engines.vllm.engine import VllmEngine
 
-            launches = [(launch_config(spec, chosen[role]), _client_options(chosen[role])) for role, spec in served.items()]
-            engines |= zip(served, VllmEngine.serve_all(launches, tell), strict=True)
+            launches = {role: (launch_config(spec, chosen[role]), _client_options(chosen[role])) for role, spec in served.items()}
+            engines |= VllmEngine.serve_all(launches, tell)
         return cls(**engines)
 
     @classmethod

@@ -103,6 +103,7 @@ async def run(
     trace: Trace | None = None,
     prompts: Prompts | None = None,
     max_drafts: int | None = None,
+    displays: bool = False,
 ) -> Result:
     """Runs a method on a problem that has been checked.
 
@@ -110,9 +111,11 @@ async def run(
         trace: takes the chain's events; they remain there after a cancellation.
         prompts: the problem's prompt in tokens, from `tokenize_prompts`; without it the chain tokenizes on the event loop.
         max_drafts: the most drafts that one call of the method may ask for; more raise `UsageError`.
+        displays: asks the engines for log-probabilities to be shown, where they have them. Text, seeds and usage stay the same.
     """
     pair.check_survivor(method, problem.degrade)
     chain = Chain(problem, pair, listener=listener, append_only=append_only(method), max_drafts=max_drafts, trace=trace, prompts=prompts)
+    chain.parts.requests.displays = displays
     cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
     params = params_of(method)
     chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=__version__))

@@ -7,6 +7,8 @@ import pytest
 from speculative.cli._flags import EngineFlags
 from speculative.cli.tune import _load
 from speculative.evaluate.problems import problems
+from speculative.methods.registry import build
+from speculative.methods.spec import contenders
 from speculative.runs.folder import Run
 
 
@@ -36,9 +38,23 @@ def test_the_task_tunnel_runs_on_the_harder_pair(cli, tmp_path, command):
     )
 
 
+@pytest.mark.parametrize(
+    ("methods", "small", "judge"),
+    [
+        ("random_switch", "bundled:tunnel-small", ()),
+        ("big_only,vote(ballots=3)*handoff", "bundled:tunnel-asking", ()),
+        ("reward_guided", "bundled:tunnel-small", ("bundled:tunnel-reward",)),
+    ],
+)
+def test_the_task_tunnel_has_the_models_that_its_methods_need(methods, small, judge):
+    flags = EngineFlags().for_task("tunnel", [rival.method for rival in contenders(methods)])
+    assert (flags.big, flags.small, flags.judge) == (("bundled:tunnel-big",), (small,), judge)
+
+
 def test_a_chosen_model_stays_and_tuning_takes_the_problems_of_its_task():
     chosen = EngineFlags(big=("model.gguf",))
-    assert chosen.for_task("tunnel") == chosen
-    assert EngineFlags().for_task("stories") == EngineFlags()
+    methods = [build("offload")]
+    assert chosen.for_task("tunnel", methods) == chosen
+    assert EngineFlags().for_task("stories", methods) == EngineFlags()
     task, found = _load("tunnel", None, 5)
     assert (task.name, {one.id for one in found} <= {one.id for one in problems("tuning", "tunnel")}) == ("tunnel", True)

@@ -72,6 +72,41 @@ def test_up_puts_both_servers_under_a_daemon_and_ends_it(stand_in, control: Path
     assert control.read_text().count("said=quit") == 1
 
 
+def test_every_command_that_starts_servers_puts_them_under_a_daemon(stand_in, control: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from speculative._sync import run_in_thread
+    from speculative.engines.options import EngineOptions
+    from speculative.pair import Pair
+
+    python, model = stand_in
+    options = {role: EngineOptions(vllm=python) for role in ("big", "small")}
+    pair = Pair.open(model, model, options=options)
+    assert "big and small share a GPU under an MPS daemon that ends with them" in caplog.text
+    assert [line.partition(" ")[0] for line in control.read_text().splitlines()] == ["-d"]
+    run_in_thread(pair["small"].aclose())
+    assert "quit" not in control.read_text()
+    run_in_thread(pair["big"].aclose())
+    assert control.read_text().count("said=quit") == 1
+
+
+def test_a_daemon_ends_with_servers_that_do_not_start(stand_in, control: Path) -> None:
+    from speculative.engines.options import EngineOptions
+    from speculative.errors import EngineUnreachableError
+    from speculative.pair import Pair
+
+    python, model = stand_in
+    broken = EngineOptions(vllm=python, args="--broken")
+    with pytest.raises(EngineUnreachableError, match="out of memory"):
+        Pair.open(model, model, options={"big": broken, "small": broken})
+    assert control.read_text().count("said=quit") == 1
+
+
+def test_servers_that_outlive_the_command_have_no_daemon(control: Path) -> None:
+    group = mps.ServerGroup({role: LaunchConfig("m", keep=True) for role in ("big", "small")})
+    assert "without MPS (they outlive this command" in group.sharing
+    assert "half as fast" in group.sharing
+    assert not control.exists()
+
+
 def test_a_daemon_has_folders_of_its_own_and_ends_when_it_is_told(control: Path) -> None:
     daemon = mps.MpsDaemon.start()
     assert daemon

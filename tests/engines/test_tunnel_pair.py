@@ -1,17 +1,24 @@
 """The harder bundled pair: its engines, its dialect, and a method on its problems."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
 from speculative.engines.tokenizers.loader import SHIPPED, dialect_of
+from speculative.errors import EngineError, WeightsError
 from speculative.evaluate.problems import FOLDERS, SETS, chosen, find, problems
 from speculative.evaluate.tasks import TASKS, load
+from speculative.methods.spec import contender
 from speculative.pair import Pair
-from speculative.problem import Message
+from speculative.problem import Message, Problem, Sampling
 from speculative.prompts import Question, find_dialect
 from speculative.prompts.parts import encode_parts
 from speculative.runner import asolve
+from speculative.trace.events import Rewarded
 
 BIG, SMALL = "bundled:tunnel-big", "bundled:tunnel-small"
 
@@ -62,6 +69,64 @@ async def test_big_tells_a_wrong_step_in_one_token(pair: Pair) -> None:
         [[reply]] = await big.complete([ids], Decoding(max_tokens=1, temperature=0.0), key="", stats=CallStats())
         scores.append(big.tokenizer.to_bytes(reply.ids).decode())
     assert scores == ["9", "0"]
+
+
+async def test_the_reward_of_a_right_step_is_high_and_of_a_wrong_one_low() -> None:
+    judge, dialect = BundledEngine.open("tunnel-reward"), find_dialect("tunnel")
+    told = "Here are some numbers.\nA: 12\nB: 35\nC: 48\nD: 7\nE: 20\nF: 31\nG: 64\nH: 9\nHow many of them are even?"
+    prompt = dialect.prompt([Message("user", told)], "")
+    steps = ("A: 12 is even, count 0+1=1.\n\n", "A: 12 is odd, no, count 0.\n\n")
+    texts = [encode_parts(judge.tokenizer, [*prompt, step]) for step in steps]
+    stats = CallStats()
+    right, wrong = await judge.reward(texts, key="", stats=stats)
+    assert wrong < 0.1 < 0.9 < right <= 1
+    assert (stats.requests, stats.scored_tokens, stats.produced_tokens) == (1, sum(map(len, texts)), 0)
+    assert await judge.reward(texts[:1], key="", stats=stats) == [right]
+    assert stats.cached_tokens > 0
+    assert await judge.reward([], key="", stats=stats) == []
+    for call in (judge.complete(texts, Decoding(4), key="", stats=stats), judge.score(texts, texts, key="", stats=stats)):
+        with pytest.raises(EngineError, match="reward model; use it as the judge"):
+            await call
+    await judge.aclose()
+
+
+async def test_a_model_that_writes_gives_no_rewards(pair: Pair) -> None:
+    with pytest.raises(EngineError, match="gives no rewards"):
+        await BundledEngine.reward(pair["small"], [(1,)], key="", stats=CallStats())  # type: ignore[arg-type]
+
+
+def test_a_damaged_reward_model_is_told(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED["tunnel"].parent.parent / "reward", tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"reward_ids": [0, 9999]}))
+    with pytest.raises(WeightsError, match="reward_ids must be the ids of two tokens"):
+        BundledEngine.open(folder)
+
+
+@pytest.mark.parametrize("name", ["reward_guided", "tilted_best", "advantage(mode=oracle)"])
+async def test_methods_take_the_reward_model_as_their_judge(name: str) -> None:
+    async with Pair.open(BIG, SMALL, "bundled:tunnel-reward") as trio:
+        solved = await asolve(problems(task="tunnel")[130].problem, contender(name).method, pair=trio)
+    rewards = [reward for event in solved.trace.events if isinstance(event, Rewarded) for reward in event.rewards if reward is not None]
+    assert solved.finish_reason == "stop"
+    assert solved.usage["judge"].scored_tokens
+    assert rewards
+    assert all(0 <= reward <= 1 for reward in rewards)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"), [("offload", "<bigmodel>"), ("relay", "<call>"), ("handoff", "<handoff>"), ("advisor", "<advice>")]
+)
+async def test_the_asking_model_writes_the_tag_of_a_method_and_big_answers_it(name: str, tag: str) -> None:
+    async with Pair.open(BIG, "bundled:tunnel-asking") as trio:
+        for one in problems("tuning", "tunnel")[300:312]:
+            solved = await asolve(Problem.of(one.problem, sampling=Sampling(temperature=0.0)), name, pair=trio)
+            if tag in solved.reasoning:
+                break
+    usage = solved.usage["big"]
+    assert solved.finish_reason == "stop"
+    assert tag in solved.reasoning
+    assert (usage.discarded_tokens if name == "advisor" else usage.kept_tokens) > 0
 
 
 def test_the_problems_of_a_task_are_found_by_their_task() -> None:

@@ -26,7 +26,7 @@ async def test_the_servers_are_known_for_what_they_are(pair, local):
         assert found.error is None
         assert found.server == "vllm 0.32.0"
         assert found.template == "the same as ours"
-        assert set(found.abilities) == {"cached", "choices", "continue", "ids", "logprobs", "score", "stream", "top"}
+        assert set(found.abilities) == {"cached", "choices", "continue", "ids", "logprobs", "priority", "score", "stream", "top"}
         assert pair[role].tokenizer.fingerprint == local[role].tokenizer.fingerprint
         assert pair[role].context == 8192
 

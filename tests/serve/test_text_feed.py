@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from hypothesis import given as holds_for
 from hypothesis import settings as runs
 from hypothesis import strategies as st
 from profiles import examples
-from serving import TEXT, pair
+from serving import ASK, TEXT, pair, serving
 
 from speculative.methods.base import Method
 from speculative.methods.registry import build
@@ -158,3 +159,17 @@ async def test_a_cancelled_write_loses_no_streamed_text():
     assert reasoning.startswith("word ")
     assert reasoning.endswith("Enough of that.\n")
     assert (reasoning, content) == (outcome.reasoning, outcome.content)
+
+
+def test_a_live_stream_has_the_means_of_each_text_and_the_same_chain_without_them():
+    ask = {**ASK, "seed": 3, "stream": True}
+    with serving() as served:
+        told = {events: served.post(json={**ask, "events": events}).text for events in (True, "live")}
+    found = {}
+    for kind, text in told.items():
+        chunks = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+        events = [chunk["speculative"]["event"] for chunk in chunks if (chunk.get("speculative") or {}).get("event")]
+        found[kind] = [event["proposal"] for event in events if "proposal" in event]
+    means = [(one["completion"].pop("mean_logprob"), one["completion"].pop("mean_entropy")) for one in found["live"]]
+    assert means == [(-0.1, 0)] * len(means)
+    assert found[True] == found["live"]  # and no means

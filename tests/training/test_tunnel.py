@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter, deque
+from importlib.resources import files
 from itertools import accumulate
 from statistics import median
 
@@ -28,7 +30,7 @@ from training.tunnel.documents import (
     solve,
 )  # fmt: skip
 from training.tunnel.moves import LARGEST, DeadEndError, reckon
-from training.tunnel.problems import FAMILIES, HARDEST, LEVELS, draw, held_out, records, split_of
+from training.tunnel.problems import FAMILIES, HARDEST, LEVELS, Split, draw, held_out, records, split_of
 from training.tunnel.reading import read
 from training.tunnel.slips import slip
 from training.tunnel.writer import Span, Spans, Writer
@@ -85,6 +87,29 @@ def test_a_slip_is_read_as_the_first_wrong_step_with_the_right_one_beside_it(fam
         assert [step.right for step in found] == [True] * place + [False]
         assert found[-1].truth == right.text
     assert made > 15
+
+
+def test_conditions_are_checked_in_the_order_in_which_the_text_names_them() -> None:
+    moved = 0
+    for seed in range(60):
+        drawn = problem(seed, "counting", 9)
+        places = [drawn.text.index(condition.text) for condition in drawn.told]
+        assert places == sorted(places)
+        moved += drawn.told != list(drawn.conditions)
+        for (_, step), n in zip(drawn.walk(), drawn.values, strict=True):
+            failing = next((place for place, condition in enumerate(drawn.told) if not condition.holds(n)), len(drawn.told) - 1)
+            said = [condition.said(n, condition.holds(n)) for condition in drawn.told[: failing + 1]]
+            assert f" is {', '.join(said)}" in step.text
+    assert moved > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "split"), [("problems", "benchmark"), ("tuning", "tuning")])
+def test_the_shipped_problems_of_counting_still_have_their_texts_and_answers(name: str, split: Split) -> None:
+    path = files("speculative").joinpath("bundled", "tunnel", f"{name}.jsonl")
+    shipped = [row for row in map(json.loads, path.read_text().splitlines()) if row["family"] == "counting"]
+    drawn = [drawn for drawn in held_out(split) if drawn.family == "counting"]
+    assert [(row["problem"], row["answer"]) for row in shipped] == [(one.text, str(one.answer)) for one in drawn]
 
 
 def test_an_answer_does_not_hang_on_the_state_that_a_chain_is_in() -> None:

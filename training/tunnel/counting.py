@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.tunnel.base import Problem
@@ -68,6 +69,11 @@ class Counting(Problem):
         return f"counting {self.values} {[c.text for c in self.conditions]}"
 
     @property
+    def told(self) -> list[Condition]:
+        """The conditions as the text names them, which is the order in which a chain checks them."""
+        return in_order(self.conditions)
+
+    @property
     def goal(self) -> str:
         return "count"
 
@@ -82,7 +88,7 @@ class Counting(Problem):
         if at == len(self.values):
             return None
         n = self.values[at]
-        truth = [c.holds(n) for c in self.conditions]
+        truth = [c.holds(n) for c in self.told]
         place = len(truth) if all(truth) else truth.index(False)
         return self._move(n, at, count, place, lambda: self._move(n, at, count, self._other(place), None))
 
@@ -92,12 +98,17 @@ class Counting(Problem):
 
     def _move(self, n: int, at: int, count: int, fails: int, other: object) -> Move:
         """The move that finds the conditions before `fails` fulfilled."""
-        said = [c.said(n, place < fails) for place, c in enumerate(self.conditions[: fails + 1])]
+        said = [c.said(n, place < fails) for place, c in enumerate(self.told[: fails + 1])]
         words = f"{LETTERS[at]}: {n} is {', '.join(said)}"
         if fails < len(self.conditions):
             return Move(f"{words}, no, count {count}", update={"at": at + 1}, other=other)  # type: ignore[arg-type]
         sums: tuple[Sum, ...] = ((count, "+", 1),)
         return Move(f"{words}, count", LETTERS[at], sums, "count", update={"at": at + 1}, other=other, join=" ")  # type: ignore[arg-type]
+
+
+def in_order(conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions with one about digits last, for its words are long."""
+    return sorted(conditions, key=lambda c: c.kind == "digits")
 
 
 def draw_counting(rng: random.Random, level: int) -> Counting:
@@ -117,6 +128,6 @@ def draw_counting(rng: random.Random, level: int) -> Counting:
         kinds = {c.kind for c in conditions} | ({"even"} if any(c.kind == "odd" for c in conditions) else set())
         if kind not in kinds and not (kind == "odd" and "even" in kinds):
             conditions.append(condition)
-    named = " and ".join(c.text for c in sorted(conditions, key=lambda c: c.kind == "digits"))
+    named = " and ".join(c.text for c in in_order(conditions))
     listed = "".join(f"{letter}: {value}\n" for letter, value in zip(LETTERS, values, strict=False))
     return Counting(f"Here are some numbers.\n{listed}How many of them are {named}?", level, values, tuple(conditions))

@@ -9,12 +9,21 @@ from tokenizers import Tokenizer
 
 from training import export as first
 from training.model import Model
+from training.tunnel.dialect import RIGHT, WRONG
 from training.tunnel.problems import records
 
 
 def export(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     """Write the folder beside its place, then put it there."""
     first.export(model, tokenizer, folder)
+
+
+def export_reward(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the folder of a reward model: its configuration names the tokens whose likelihoods are the reward."""
+    export(model, tokenizer, folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    first.write(path, {**config, "reward_ids": [tokenizer.token_to_id(mark) for mark in (WRONG, RIGHT)]})
 
 
 def export_problems(folder: Path) -> None:

@@ -26,7 +26,7 @@ from training.origin import OtherOriginError
 from training.tunnel import sampled, tokenizer
 from training.tunnel.batches import BLOCK
 from training.tunnel.documents import BIG_DIET, SMALL_DIET
-from training.tunnel.export import export, export_problems
+from training.tunnel.export import export, export_problems, export_reward
 from training.tunnel.plans import BIG, REWARD, REWARD_DIET, SMALL, Freeze
 from training.tunnel.train import Plan, train
 
@@ -77,7 +77,7 @@ def make(
             case "asking":
                 export(train(plans["asking"], tokens, work, seed, hard=hard, begin=finished_small()), tokens, out / "asking")
             case "reward":
-                export(train(plans["reward"], tokens, work, seed, slips), tokens, out / "reward")
+                export_reward(train(plans["reward"], tokens, work, seed, slips), tokens, out / "reward")
             case _:  # the tokenizer is there by now
                 pass
 

@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
+from statistics import fmean
 from types import TracebackType
 from typing import Any, Protocol
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit, Use
 from speculative.chain.prefix_memory import PrefixMemory
@@ -29,9 +30,10 @@ from speculative.engines.base import (
     TextDecoder,
     Top,
     UnfinishedCharacter,
+    entropy_of,
     finite,
 )
-from speculative.errors import ChainStateError, EngineError
+from speculative.errors import ChainStateError, EngineError, EngineRefusedError
 from speculative.trace.events import AnyEvent, Call, Cancelled, InnerWork, Proposal
 
 Taken = Callable[[], Awaitable[object]]
@@ -173,7 +175,8 @@ class EngineCall:
 
     `emit` passes text on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far, and
     `taken` waits until they are used, within a tower. `make_proposal`: `partial` becomes what it makes of the text that was written
-    when the call was cut off.
+    when the call was cut off. `display_top`: the number of likely tokens at each place that are asked for a reader, None without a
+    reader. A completion gets the means of these numbers, and nothing else of it changes.
     """
 
     def __init__(
@@ -196,11 +199,13 @@ class EngineCall:
         taken: Taken | None = None,
         make_proposal: MakeProposal | None = None,
         decoder: TextDecoder | None = None,
+        display_top: int | None = None,
     ) -> None:
         self.verb, self.role, self.engine, self.prefixes, self.decoding, self.limit = verb, role, engine, prefixes, decoding, limit
         self.partial: Proposal | None = None
         self._calls, self._budget, self._bounded, self._has_fallback = calls, budget, bounded, has_fallback
         self._use: Use = use
+        self._display_top = display_top
         self._ends = ends if any(ends) else [None] * len(prefixes)
         self._emit, self._on_tokens, self._taken, self._make_proposal = emit, on_tokens, taken, make_proposal
         watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
@@ -230,10 +235,13 @@ class EngineCall:
         spared = HAS_FALLBACK.set(self._has_fallback or HAS_FALLBACK.get())
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
-                if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
-                    found = [await asyncio.create_task(self._stream(meter.stats))]
-                else:
-                    found = await self._complete(meter.stats)
+                try:
+                    found = await self._written(meter.stats)
+                except EngineRefusedError:
+                    if self._display_top is None or self._told:
+                        raise
+                    self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
+                    found = await self._written(meter.stats)
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
@@ -246,6 +254,11 @@ class EngineCall:
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
+
+    async def _written(self, stats: CallStats) -> list[Completion]:
+        if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
+            return [await asyncio.create_task(self._stream(stats))]
+        return await self._complete(stats)
 
     async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):
@@ -355,7 +368,11 @@ class EngineCall:
         """
         capped = self._budget is not None and self._budget.left is not None
         paced = self._streams and (self._ends[0] is not None or self._taken is not None)
-        return structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None, paced=paced)
+        limited = structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None, paced=paced)
+        if self._display_top is None:
+            return limited
+        top = max(decoding.top_logprobs, self._display_top)
+        return structs.replace(limited, logprobs=True, top_logprobs=top, for_display=not decoding.logprobs)
 
     # ---- what becomes of it -----------------------------------------------------------------------------------------
 
@@ -398,6 +415,8 @@ class EngineCall:
         full = max(len(completion.ids), self._asked) >= self.limit.tokens
         if self.limit.reason == "context" and completion.finish == "length" and full:
             completion = structs.replace(completion, finish="context")
+        if self._display_top is not None:
+            completion = with_means(completion)
         return with_finite_logprobs(completion, self.decoding)
 
     def _make_partial(self, stats: CallStats) -> Proposal | None:
@@ -450,7 +469,8 @@ def with_finite_logprobs(completion: Completion, decoding: Decoding) -> Completi
 
     They are made finite, so that JSON can hold them.
     """
-    if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
+    asked = decoding.logprobs or decoding.top_logprobs or decoding.choices
+    if not asked and completion.logprobs is None and completion.top_logprobs is None:
         return completion
     top = completion.top_logprobs if decoding.top_logprobs else None
     return structs.replace(
@@ -459,6 +479,15 @@ def with_finite_logprobs(completion: Completion, decoding: Decoding) -> Completi
         top_logprobs=top and tuple(finite_top(one) for one in top),
         choice_logprobs=completion.choice_logprobs and finite(completion.choice_logprobs),
     )
+
+
+def with_means(completion: Completion) -> Completion:
+    """Returns a completion with the means of the numbers that it has."""
+    size, logprobs, tops = len(completion.ids), completion.logprobs or (), completion.top_logprobs or ()
+    if not size or len(logprobs) != size:
+        return completion
+    entropy = round(fmean(entropy_of(finite_top(top)) for top in tops), 4) if len(tops) == size and all(tops) else UNSET
+    return structs.replace(completion, mean_logprob=round(fmean(finite(logprobs)), 4), mean_entropy=entropy)
 
 
 def finite_top(top: Top) -> Top:

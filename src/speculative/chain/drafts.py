@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from math import exp, log
 from typing import Literal, cast
 
 from msgspec import Struct, field, structs
 
 from speculative.chain.text_stream import cut, extended
-from speculative.engines.base import Scores, Top
+from speculative.engines.base import Scores, Top, entropy_of
 from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
 
@@ -130,10 +129,7 @@ class Draft:
 
         Their probabilities are scaled to a sum of 1.
         """
-        values = [logprob for _, logprob in self.top(place)]
-        weights = [exp(value - values[0]) for value in values]
-        total = sum(weights)
-        return -sum(weight / total * log(weight / total) for weight in weights if weight)
+        return entropy_of(self.top(place))
 
     def cut(self, text: str, tokens: int) -> None:
         """Shortens the draft to the text of its first tokens."""

@@ -62,6 +62,7 @@ class ChainParts:
         self.failover = Failover(engines, problem.degrade, self.record, parent.failover.lost if parent else None)
         self.prefills = BackgroundPrefill(problem.prefill_every, self.contexts, self.calls, self.failover, self.budget, self.record)
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
+        self.requests.displays = parent is not None and parent.requests.displays
 
     def enter_call(self, key: str, thought: str, listener: Callable[[AnyEvent], None], on_ids: OnIds | None, taken: Taken | None) -> None:
         """Makes the chain the work of one call of a tower, without an answer.

@@ -28,6 +28,9 @@ Listener = Callable[[AnyEvent | TextDelta], None]
 OnIds = Callable[[str, Ids], None]
 """Gets a role and all tokens so far of a call."""
 
+DISPLAY_TOP = 5
+"""The likely tokens at each place whose entropy is shown. Most servers give so many."""
+
 USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "question", "answer": "answer"}
 """The purposes of the verbs, but for `write`."""
 
@@ -57,6 +60,8 @@ class Requests:
         """Waits, within a tower, until they are used."""
         self.logprobs = False
         """True if every text of the chain, but no reply, comes with the log-probabilities of its tokens."""
+        self.displays = False
+        """True if engines are asked for log-probabilities to be shown, where they have them; methods do not see these."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -83,9 +88,16 @@ class Requests:
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
-    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:
-        """Returns what the answer may write."""
-        left = self._problem.max_tokens - self._contexts.ledger.kept - (after.depth_tokens if after else 0)
+    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
+        """Returns what the answer may write after a cue.
+
+        The cue counts towards `max_tokens`, as do those before it.
+        """
+        written = self._contexts.ledger.kept + (after.depth_tokens if after else 0)
+        context = self._contexts.of(role)
+        cues = [piece.text for piece in self._contexts.ledger.pieces if piece.author == "method" and piece.phase == "answer"]
+        markers = {"", context.dialect.think_start, context.dialect.think_end}  # the model's own tokens
+        left = self._problem.max_tokens - written - sum(len(context.tokenizer.encode(text)) for text in (*cues, cue) if text not in markers)
         return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
 
     def call(
@@ -133,8 +145,19 @@ class Requests:
             taken=self.taken,
             make_proposal=make_proposal,
             decoder=self._contexts.of(role).decoders[phase],
+            display_top=self._display_top(verb, role),
             **more,
         )
+
+    def _display_top(self, verb: str, role: str) -> int | None:
+        """Returns the number of likely tokens to ask for, for a reader.
+
+        It is None if nothing is shown or the engine has no log-probabilities.
+        """
+        abilities = self._engines[role].abilities
+        if not self.displays or verb not in ("write", "draft", "answer") or "logprobs" not in abilities:
+            return None
+        return DISPLAY_TOP if "top" in abilities else 0
 
     def decoding(
         self,

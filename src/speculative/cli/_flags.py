@@ -13,7 +13,9 @@ from cyclopts import Group, Parameter, Token
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
 from speculative.engines.options import (
+    ASKING,
     BUNDLED,
+    REWARD,
     ROLES,
     TUNNEL,
     EngineOptions,
@@ -25,6 +27,7 @@ from speculative.engines.options import (
     single_models,
 )
 from speculative.errors import UsageError
+from speculative.methods.base import Method, needs_training
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
 from speculative.stats.cost import View
@@ -96,6 +99,8 @@ SPEC = (
 )
 
 DEFAULTS = {role: f"{BUNDLED[role]}; {TUNNEL[role]} for the task tunnel" for role in BUNDLED}
+ASKS = f"{ASKING} where a method needs a small model that asks"
+JUDGE = f"a judge, for methods that need one [default: {REWARD} where a method on the task tunnel needs a reward model]"
 
 ENGINES = Group("Engines", sort_key=4)
 MANY: dict[str, Any] = {"group": ENGINES, "negative": (), "show_default": False}
@@ -108,8 +113,10 @@ class EngineFlags(ServerFlags):
     """Holds the engines that fill the roles."""
 
     big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {DEFAULTS['big']}]", **MANY)] = (BUNDLED["big"],)
-    small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {DEFAULTS['small']}]", **MANY)] = (BUNDLED["small"],)
-    judge: Annotated[tuple[str, ...], Parameter(help="a judge, for methods that need one", **MANY)] = ()
+    small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {DEFAULTS['small']}, {ASKS}]", **MANY)] = (
+        BUNDLED["small"],
+    )
+    judge: Annotated[tuple[str, ...], Parameter(help=JUDGE, **MANY)] = ()
 
     @property
     def bundled(self) -> bool:
@@ -121,10 +128,16 @@ class EngineFlags(ServerFlags):
         """True if one of the models is of the harder bundled pair."""
         return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
 
-    def for_task(self, name: str) -> EngineFlags:
-        """Returns the flags; the task `tunnel` has the harder pair by default."""
-        default = self.big == (BUNDLED["big"],) and self.small == (BUNDLED["small"],)
-        return replace(self, big=(TUNNEL["big"],), small=(TUNNEL["small"],)) if default and name == "tunnel" else self
+    def for_task(self, name: str, methods: Sequence[Method]) -> EngineFlags:
+        """Returns the flags; the task `tunnel` has the harder pair by default.
+
+        Its small model is the one that was trained to ask where a method needs that, and its judge a reward model likewise.
+        """
+        if name != "tunnel" or self.big != (BUNDLED["big"],) or self.small != (BUNDLED["small"],):
+            return self
+        small = ASKING if any(map(needs_training, methods)) else TUNNEL["small"]
+        rewarded = any(method.needs_of().get("judge") == {"reward"} for method in methods)
+        return replace(self, big=(TUNNEL["big"],), small=(small,), judge=self.judge or ((REWARD,) if rewarded else ()))
 
     @property
     def specs(self) -> dict[str, str]:

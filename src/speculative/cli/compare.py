@@ -66,7 +66,8 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, available, engines = contenders(methods), problems.problems(set, task), engines.for_task(task)
+    rivals, available = contenders(methods), problems.problems(set, task)
+    engines = engines.for_task(task, [rival.method for rival in rivals])
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
     chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")

@@ -17,14 +17,11 @@ from speculative.cli._signals import raise_on_signal, run_interruptible
 from speculative.engines.base import Engine
 from speculative.engines.diagnostics import Finding, broken, inner_engines, look
 from speculative.engines.options import EngineOptions, Spec, with_api_key
-from speculative.engines.vllm.mps import share_without_mps
+from speculative.engines.vllm.mps import ALONE, share_without_mps
 from speculative.errors import SpeculativeError
 from speculative.pair import open_engine
 
-SHARED = (
-    "shares its GPU with another server without MPS, so each runs about half as fast; start both with `speculative up`, or under "
-    "nvidia-cuda-mps-control"
-)
+SHARED = f"shares its GPU with another server without MPS, so {ALONE}; start both with `speculative up`, or under nvidia-cuda-mps-control"
 
 
 def doctor(
@@ -43,7 +40,7 @@ def doctor(
     for finding in findings:
         if not finding.error and not {"continue", "reward"} & set(finding.abilities):
             finding.advice.append(f"it only replies to conversations; it can serve {_methods_that_ask(finding.role) or 'no method'}")
-    if share_without_mps([spec for spec in given.values() if isinstance(spec, str)]):
+    if share_without_mps([one for spec in given.values() for one in ([spec] if isinstance(spec, str) else spec)]):
         findings[0].advice.append(SHARED)
     same = len({finding.fingerprint for finding in findings if "/" not in finding.role}) == 1
     if json:

@@ -83,7 +83,7 @@ def tune(
     spec, sweeps = _read_method(method), parse_sweeps(sweep)
     wanted = parse_target(target or DEFAULT) if target or not sweep else None
     chosen_task, loaded = _load(task, data, limit)
-    engines = engines.for_task(chosen_task.name)
+    engines = engines.for_task(chosen_task.name, [build(*spec)])
     tuning, rest = split_problems(loaded, held_out, settings.seed) if wanted else (loaded, list[TaskProblem]())
     problem = settings.problem("each problem of the task")
 

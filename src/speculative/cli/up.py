@@ -12,8 +12,9 @@ from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.cli._progress import LoadingLine
 from speculative.cli._signals import raise_on_signal
 from speculative.engines.options import BUNDLED, engine_kind
-from speculative.engines.vllm import mps, records
-from speculative.engines.vllm.launch import SIGTERM_CODES, LaunchConfig, start, wait_ready
+from speculative.engines.vllm import records
+from speculative.engines.vllm.launch import SIGTERM_CODES, LaunchConfig, wait_ready
+from speculative.engines.vllm.mps import ServerGroup
 from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import UsageError
 from speculative.pair import launch_config
@@ -38,15 +39,13 @@ def up(*, engines: EngineFlags = DEFAULT_ENGINES) -> int:
 
 def _start_and_hold(launches: dict[str, LaunchConfig], others: dict[str, tuple[str, ...]]) -> int:
     begun: list[ServerProcess] = []
-    together = mps.shared(launches)
-    daemon, shares = mps.MpsDaemon.start() if together else None, mps.memory_shares(together)
-    if together:
-        note(_describe_sharing(together, shares, daemon is not None))
+    group = ServerGroup(launches)
+    if group.sharing:
+        note(group.sharing)
     try:
         with LoadingLine() as tell:
-            for role, launch in launches.items():
-                with mps.environment(daemon.variables if daemon and role in together else {}):
-                    begun.append(start(launch, held=True, flags=mps.memory_flags(shares, role)))
+            for role in launches:
+                begun += [group.start(role, held=True)]  # one by one: if the second fails, the first one is known
             for running, launch in zip(begun, launches.values(), strict=True):
                 wait_ready(running, launch, tell)
         pair = {role: (running.url,) for role, running in zip(launches, begun, strict=True)} | others
@@ -58,17 +57,7 @@ def _start_and_hold(launches: dict[str, LaunchConfig], others: dict[str, tuple[s
         return 0
     finally:
         end_all(begun)
-        if daemon:
-            daemon.stop()
-
-
-def _describe_sharing(together: dict[str, LaunchConfig], shares: dict[str, float], under_mps: bool) -> str:
-    """Describes the way in which servers share a GPU."""
-    how = (
-        "under an MPS daemon that ends with them" if under_mps else f"without MPS ({mps.CONTROL} is missing): each runs about half as fast"
-    )
-    memory = f"; memory: {', '.join(f'{role} {share:.0%}' for role, share in shares.items())}" if shares else ""
-    return f"{' and '.join(together)} share a GPU {how}{memory}"
+        group.stop()
 
 
 def _wait_for_end(ours: list[ServerProcess]) -> int:

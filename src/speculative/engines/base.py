@@ -9,17 +9,19 @@ from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextvars import ContextVar
 from hashlib import blake2b
+from math import exp, log
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
-Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates"]
+Ability = Literal["continue", "ids", "logprobs", "top", "choices", "score", "reward", "stream", "cached", "speculates", "priority"]
 """Names an ability of an engine beyond writing.
 
 `continue`: goes on from any prefix. An engine without it replies to whole conversations only. `ids`: takes and gives token ids.
 `logprobs`: of the written tokens. `top`: the most likely tokens at each place, of completions and of scores. `choices`: the
 log-probability of given tokens at the first place. `score`: the log-probabilities of given text. `reward`: it is a reward model.
-`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only.
+`cached`: says how many tokens of a prompt were not computed again. `speculates`: drafts tokens by itself, for speed only. `priority`:
+takes a priority with each call.
 """
 Ids = Sequence[int]
 Authors = tuple[tuple[str, int], ...]
@@ -35,8 +37,9 @@ CACHE_SALT: ContextVar[str] = ContextVar("cache_salt", default="")
 """Keeps prefix caches of callers apart: a server shares the cache of a prompt only among calls with one salt (vLLM; others ignore it)."""
 
 
-Purpose = Literal["text", "answer", "reply", "prefill"]
-"""The use of a call: thinking, the answer, the reply to a question, or that the model has read the prefix."""
+Purpose = Literal["text", "ahead", "answer", "reply", "prefill"]
+"""The use of a call: thinking, thinking behind a draft that may be rejected, the answer, the reply to a question, or that the model has
+read the prefix."""
 
 
 class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it can be in no cycle, so there is nothing to look for
@@ -51,7 +54,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     can draws what that call would have drawn after those tokens; others ignore it. `max_produced`: the limit of all tokens that one
     completion may cost, for an engine that throws some away (a tower); None without a limit. `paced`: the reader of a stream may end it
     after any token. An engine that can (in this process) writes a token only after the one before was taken. `purpose` tells a tower
-    who has to write.
+    who has to write. `for_display`: the log-probabilities are for a reader alone, so an engine that does not send them has not failed.
     """
 
     max_tokens: int
@@ -69,6 +72,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     max_produced: int | None = None
     paced: bool = False
     purpose: Purpose = "text"
+    for_display: bool = False
 
 
 class Completion(Struct, frozen=True, gc=False):
@@ -79,7 +83,8 @@ class Completion(Struct, frozen=True, gc=False):
     `end_id`, which is not in `ids`), `length` (max_tokens), `context` (the model's positions ran out) or `loop` (the
     server saw the text repeat itself). `top_logprobs`: for each id the most likely ids with their log-probabilities.
     `choice_logprobs`: the log-probability of each of `Decoding.choices`, `MIN_LOGPROB` for one that the server did not tell.
-    `authors`: for a tower, the roles of its pair that wrote the tokens, the ending one included.
+    `authors`: for a tower, the roles of its pair that wrote the tokens, the ending one included. `mean_logprob` and `mean_entropy` (nats a
+    token) are for a reader: a chain that is watched has them in place of numbers for which the method did not ask.
 
     No engine gives the other finish reasons: `until` (the caller's predicate ended it), `cut` (the call ended before its completion
     did) and `no room` (no call was made).
@@ -92,6 +97,8 @@ class Completion(Struct, frozen=True, gc=False):
     top_logprobs: tuple[Top, ...] | None = None
     choice_logprobs: tuple[float, ...] | None = None
     authors: Authors = ()
+    mean_logprob: float | UnsetType = UNSET
+    mean_entropy: float | UnsetType = UNSET
 
     @property
     def produced(self) -> int:
@@ -271,6 +278,16 @@ PREFILL_SEED = 0
 
 MIN_LOGPROB = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
+
+
+def entropy_of(top: Top) -> float:
+    """Returns the entropy (nats) of the most likely tokens at one place.
+
+    Their probabilities are scaled to a sum of 1.
+    """
+    weights = [exp(logprob - top[0][1]) for _, logprob in top]
+    total = sum(weights)
+    return -sum(weight / total * log(weight / total) for weight in weights if weight)
 
 
 def finite(logprobs: Iterable[float]) -> tuple[float, ...]:

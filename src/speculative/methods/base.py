@@ -178,6 +178,11 @@ def append_only(method: Method) -> bool:
     return type(method).append_only and (append_only(method.inner) if isinstance(method, Wrapper) else True)
 
 
+def needs_training(method: Method) -> bool:
+    """Returns whether a method, or its inner one, needs models trained for it."""
+    return type(method).training or (isinstance(method, Wrapper) and needs_training(method.inner))
+
+
 def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
     """Returns all needs together, by role."""
     return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}

@@ -76,8 +76,8 @@ class ThinkingOptions(RequestBase):
     `budget_tokens` is `thinking_budget`.
     """
 
-    type: Literal["enabled", "adaptive"] | None = None
-    budget_tokens: int | None = Field(None, ge=1, lt=INT64)
+    type: Literal["enabled", "adaptive", "disabled"] | None = None
+    budget_tokens: int | None = Field(None, ge=0, lt=INT64)
 
 
 class ReasoningOptions(RequestBase):
@@ -87,7 +87,7 @@ class ReasoningOptions(RequestBase):
     """
 
     effort: Effort | None = None
-    max_tokens: int | None = Field(None, ge=1, lt=INT64)
+    max_tokens: int | None = Field(None, ge=0, lt=INT64)
 
 
 class GenerationRequest(RequestBase):
@@ -109,7 +109,7 @@ class GenerationRequest(RequestBase):
     reasoning_effort: Effort | None = Field(
         None, description="the share of `max_tokens` that the thinking may have: minimal 10 %, low 20 %, medium 50 %, high all"
     )
-    thinking_budget: int | None = Field(None, ge=1, lt=INT64, description="tokens of the thinking at most; then the answer follows")
+    thinking_budget: int | None = Field(None, ge=0, lt=INT64, description="tokens of the thinking at most; then the answer follows")
     thinking: bool | ThinkingOptions | None = None
     reasoning: ReasoningOptions | None = None
     method: Name | None = Field(None, description="a registered method, instead of the model's")
@@ -120,7 +120,9 @@ class GenerationRequest(RequestBase):
         None, alias="with", description="wrappers around the method, as `name` or `name(field=value,…)`"
     )
     events: bool | Literal["live"] | None = Field(
-        None, description="put every event of the chain under `speculative`; `live`: in a stream also the text of calls as it arrives"
+        None,
+        description="put every event of the chain under `speculative`; `live`: in a stream also the text of calls as it arrives, "
+        "and mean log-probability and entropy of each text where the engine has them",
     )
     max_produced: int | None = Field(None, ge=1, lt=INT64, description="tokens produced at most, discarded ones included")
     max_seconds: float | None = Field(None, gt=0, description="seconds of a chain at most; then it answers with what it has")

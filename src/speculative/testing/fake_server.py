@@ -54,7 +54,8 @@ class FakeServer:
     `metrics` is the text of its page of metrics.
 
     As vLLM it serves `/inference/v1/generate` if `scale_out` is set: the first `in_cache` positions of a prompt then come from its cache,
-    and their rows are garbage, or are missing if `drops_rows` is set. If `pools` is set, it serves a reward model: `/pooling` alone, with
+    and their rows are garbage, or are missing if `drops_rows` is set. If `fcfs` is set, it refuses priorities, as versions before V1
+    do without `--scheduling-policy priority`. If `pools` is set, it serves a reward model: `/pooling` alone, with
     a number for each token if `pools_steps` is set. As `chat` it only replies to conversations; if `renames_limit` is set, it refuses
     `max_tokens` for `max_completion_tokens`.
     """
@@ -69,7 +70,9 @@ class FakeServer:
         self.running = self.dropped = 0
         self.port = 0
         self.ids = self.cached = True
-        self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = self.renames_limit = False
+        self.speculates = self.silent = self.scale_out = self.drops_rows = self.pools = self.pools_steps = self.renames_limit = (
+            self.fcfs
+        ) = False
         self.in_cache = 0
         self.metrics = ""
         self._runner: web.AppRunner | None = None
@@ -134,6 +137,9 @@ class FakeServer:
         if self.renames_limit and "max_tokens" in body:
             said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
             return web.json_response({"error": {"message": said}}, status=400)
+        if self.fcfs and body.get("priority"):
+            said = f"Got priority {body['priority']} but Priority scheduling is not enabled."
+            return web.json_response({"error": {"message": said}}, status=400)
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.kind == "status":
             headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
@@ -161,6 +167,7 @@ class FakeServer:
                 return pages | {"/model_info": info, "/server_info": {"version": "0.5"}}
             case "llama.cpp":
                 settings = {"default_generation_settings": {"n_ctx": self.engine.context}, "build_info": "b1", "model_path": self.source}
+                settings |= {"total_slots": 4}
                 return pages | {"/props": settings}
             case _:
                 return pages

@@ -15,6 +15,7 @@ import msgspec
 
 from speculative.errors import TraceFormatError, UsageError
 from speculative.files import STDIN, decode, write_file
+from speculative.trace.check import find_damage
 from speculative.trace.events import AnyEvent, Call, Child, Degraded, Ended, Started
 from speculative.trace.notebook import chain_html
 from speculative.trace.state import Ledger, Segment
@@ -168,12 +169,10 @@ class Trace:
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
                     break
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
-        trace = cls(events, version)
-        try:
-            trace.usage()
-        except (KeyError, IndexError):
-            raise TraceFormatError(f"{path} is damaged: an event refers to one that is missing; the file was changed or cut") from None
-        return trace
+        if damage := find_damage(events):
+            place, reason = damage
+            raise TraceFormatError(f"{path}, line {place + 2} is damaged: {reason}; the file was changed or cut")
+        return cls(events, version)
 
 
 def _lost_role(event: AnyEvent) -> str | None:

@@ -136,6 +136,8 @@ export interface Completion {
   top_logprobs: [number, number][][] | null;
   choice_logprobs: number[] | null;
   authors: [string, number][];
+  mean_logprob?: number;
+  mean_entropy?: number;
 }
 
 export interface Contents {
@@ -294,6 +296,7 @@ export interface MethodList {
   library: string;
   loaded: boolean;
   keyed: boolean;
+  without_logprobs: string[];
 }
 
 export interface MethodSummary {

@@ -1,68 +1,129 @@
-// Checks the events of a file, so that what is shown is what the file holds.
+// Checks the events of a file, so that what is shown is what the file holds. What refers to what has the rules of trace/check.py.
 
 import type { AnyEvent } from "../data/types";
 
 type Fields = Record<string, unknown>;
 
-/** Throws an Error that names the event, its line where it is known, and the field if an event has another form or refers to what is missing. */
+/** Throws an Error that names the event, its line where it is known, and the reason if an event has another form or does not fit those before it. */
 export function checkEvents(events: unknown[], lines: number[] = []): asserts events is AnyEvent[] {
-  checked(events, lines);
+  const damage = new Check().find(events);
+  if (!damage) return;
+  const line = lines[damage.place] === undefined ? "" : ` (line ${lines[damage.place]})`;
+  throw new Error(`event ${damage.place + 1} of the trace${line} is damaged: ${damage.reason}`);
 }
 
-/** Checks the events of one chain; returns the number of its pieces. */
-function checked(events: unknown[], lines: number[] = []): number {
-  const known = new Set<number>();
-  const children = new Map<number, number>();
-  let pieces = 0;
-  events.forEach((event, place) => {
-    const line = lines[place] === undefined ? "" : ` (line ${lines[place]})`;
-    const where = `event ${place + 1} of the trace${line} is damaged`;
-    if (!isObject(event) || typeof event.event !== "string") throw new Error(`${where}: it has no kind`);
-    if (place > 0 && event.event === "started") throw new Error(`${where}: the chain begins a second time`);
-    if (place > 0 && (events[place - 1] as Fields).event === "ended") throw new Error(`${where}: the chain is over before it`);
-    for (const [name, kind] of fieldsOf(event.event) ?? unknownKind(where, event.event)) {
-      if (!kind(event[name])) throw new Error(`${where}: ${name} is missing or has another type`);
-    }
-    if (event.at !== undefined && !isSeconds(event.at)) throw new Error(`${where}: at is not a time`);
-    if (event.event !== "answered") for (const { id } of proposalsOf(event)) known.add(id);
-    if (event.event === "accepted" || event.event === "rejected") {
-      for (const draft of event.drafts as number[])
-        if (!known.has(draft)) throw new Error(`${where}: it refers to draft ${draft}, which is missing`);
-    }
-    if (event.event === "rewound" && (event.pieces as number) > pieces)
-      throw new Error(`${where}: pieces cannot be more than the ${pieces} that the chain has, got ${event.pieces}`);
-    if (event.event === "child") children.set(event.index as number, checked(event.events as unknown[]));
-    pieces = piecesAfter(event, pieces, children);
-  });
-  return pieces;
-}
+const MOST_SECONDS = 1e8; // three years: a drawing of the time has no more room
 
-/** The number of a chain's pieces after an event, as trace/state.py counts them. */
-function piecesAfter(event: Fields, pieces: number, children: Map<number, number>): number {
-  switch (event.event) {
-    case "wrote":
-    case "inserted":
-      return pieces + 1;
-    case "answered":
-      return pieces + (event.cue ? 2 : 1);
-    case "accepted":
-      return pieces + (event.drafts as number[]).length;
-    case "rewound":
-      return event.pieces as number;
-    case "became":
-      return children.get(event.index as number) ?? 0;
-    default:
-      return pieces;
+/** Folds the events of one chain down to what later events may refer to. */
+class Check {
+  pieces = 0;
+  /** The number of tokens of each draft. */
+  private drafts = new Map<number, number>();
+  /** The number of pieces of each child. */
+  private children = new Map<number, number>();
+
+  find(events: unknown[]): { place: number; reason: string } | null {
+    let over = false;
+    for (const [place, event] of events.entries()) {
+      const reason = over ? "the chain is over before it" : this.reason(event, place);
+      if (reason) return { place, reason };
+      over = (event as Fields).event === "ended";
+    }
+    return null;
   }
+
+  /** The reason against an event, or an empty text; then the event is counted. */
+  private reason(event: unknown, place: number): string {
+    if (!isObject(event) || typeof event.event !== "string") return "it has no kind";
+    if (place > 0 && event.event === "started") return "the chain begins a second time";
+    const fields = fieldsOf(event.event);
+    if (!fields) return `${event.event.slice(0, 40)} is not a kind of event`;
+    const wrong = fields.find(([name, kind]) => !kind(event[name]));
+    if (wrong) return `${wrong[0]} is missing or has another type`;
+    return between("at", event.at ?? 0, MOST_SECONDS) || callReason(event.call) || this.proposals(event) || this.own(event);
+  }
+
+  private proposals(event: Fields): string {
+    for (const { id, parent, dropped, completion } of proposalsOf(event)) {
+      const reason = between("dropped", dropped ?? 0, completion.ids.length);
+      if (reason) return reason;
+      if (typeof parent === "number" && (!this.drafts.has(parent) || parent >= id)) return `it follows draft ${parent}, which is missing`;
+      if (event.event === "drafted" || event.event === "cancelled") this.drafts.set(id, completion.ids.length);
+    }
+    return "";
+  }
+
+  private own(event: Fields): string {
+    switch (event.event) {
+      case "accepted":
+      case "rejected": {
+        const drafts = event.drafts as number[];
+        const missing = drafts.find((draft) => !this.drafts.has(draft));
+        if (missing !== undefined) return `it refers to draft ${missing}, which is missing`;
+        if (event.event === "rejected") return "";
+        this.pieces += drafts.length;
+        const cut = event.cut as [number, number] | null | undefined;
+        return cut ? between("cut", cut[0], this.drafts.get(drafts.at(-1) ?? -1) ?? 0) || atLeast("cut", cut[1]) : "";
+      }
+      case "scored": {
+        const [lists, drafts] = [event.logprobs as unknown[], event.drafts as unknown[]];
+        return lists.length === drafts.length ? "" : `it has ${lists.length} lists of log-probabilities for ${drafts.length} drafts`;
+      }
+      case "wrote":
+      case "inserted":
+        this.pieces += 1;
+        return "";
+      case "answered":
+        this.pieces += event.cue ? 2 : 1;
+        return "";
+      case "rewound": {
+        const reason = between("pieces", event.pieces, this.pieces) || atLeast("entries", event.entries ?? 0);
+        this.pieces = event.pieces as number;
+        return reason;
+      }
+      case "child": {
+        const child = new Check();
+        const damage = child.find(event.events as unknown[]);
+        const index = event.index as number;
+        this.children.set(index, child.pieces);
+        return damage ? `in child chain ${index + 1}, event ${damage.place + 1}: ${damage.reason}` : "";
+      }
+      case "became": {
+        const pieces = this.children.get(event.index as number);
+        this.pieces = pieces ?? 0;
+        return pieces === undefined ? `it refers to child chain ${(event.index as number) + 1}, which is missing` : "";
+      }
+      case "ended":
+        return between("seconds", event.seconds, MOST_SECONDS);
+      default:
+        return "";
+    }
+  }
+}
+
+function between(name: string, value: unknown, most: number): string {
+  if (!isNumber(value)) return `${name} is missing or has another type`;
+  return (value as number) >= 0 && (value as number) <= most ? "" : `${name} must be from 0 to ${most}, got ${value}`;
+}
+
+function atLeast(name: string, value: unknown): string {
+  if (!isNumber(value)) return `${name} is missing or has another type`;
+  return (value as number) >= 0 ? "" : `${name} must be at least 0, got ${value}`;
+}
+
+function callReason(call: unknown): string {
+  if (!isObject(call)) return "";
+  for (const name of COUNTS) {
+    const reason = atLeast(name, call[name]);
+    if (reason) return reason;
+  }
+  return between("seconds", call.seconds, MOST_SECONDS) || between("began", call.began ?? 0, MOST_SECONDS);
 }
 
 type Kind = (value: unknown) => boolean;
 
-const MOST_SECONDS = 1e8; // three years: a drawing of the time has no more room
-
 const isNumber: Kind = (value) => typeof value === "number" && Number.isFinite(value);
-const isCount: Kind = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const isSeconds: Kind = (value) => isNumber(value) && (value as number) >= 0 && (value as number) <= MOST_SECONDS;
+const isWhole: Kind = (value) => Number.isSafeInteger(value);
 const isText: Kind = (value) => typeof value === "string";
 const isNumbers: Kind = (value) => Array.isArray(value) && value.every(isNumber);
 const isTexts: Kind = (value) => Array.isArray(value) && value.every(isText);
@@ -72,24 +133,17 @@ function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-const COUNTS = ["requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"];
-const isCall: Kind = (value) => isObject(value) && isText(value.role) && COUNTS.every((name) => isNumber(value[name]));
+const COUNTS = ["requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens"];
+const isCall: Kind = (value) => isObject(value) && isText(value.role) && [...COUNTS, "seconds"].every((name) => isNumber(value[name]));
 const isCompletion: Kind = (value) => isObject(value) && isNumbers(value.ids) && (!value.logprobs || isNumbers(value.logprobs));
-/** Whether a number of dropped tokens is one of a completion's own. */
-const isPartOf = (dropped: unknown, completion: unknown) =>
-  isCount(dropped) && (dropped as number) <= (completion as { ids: number[] }).ids.length;
-const isProposal: Kind = (value) =>
-  isObject(value) &&
-  isNumber(value.id) &&
-  isText(value.text) &&
-  isCompletion(value.completion) &&
-  isPartOf(value.dropped, value.completion);
+const isProposal: Kind = (value) => isObject(value) && isWhole(value.id) && isText(value.text) && isCompletion(value.completion);
 const isProblem: Kind = (value) =>
   isObject(value) &&
   Array.isArray(value.messages) &&
   value.messages.length > 0 &&
   value.messages.every((one) => isObject(one) && isText(one.content));
 const isEngines: Kind = (value) => isObject(value) && Object.values(value).every((one) => isObject(one) && isText(one.name));
+const isCut: Kind = (value) => value === null || value === undefined || (isNumbers(value) && (value as number[]).length === 2);
 
 /** Typed so that no kind of event can be forgotten. */
 const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
@@ -121,6 +175,7 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
   accepted: [
     ["drafts", isNumbers],
     ["judgement", isJudgement],
+    ["cut", isCut],
   ],
   rejected: [
     ["drafts", isNumbers],
@@ -128,7 +183,7 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
     ["judgement", isJudgement],
   ],
   inserted: [["text", isText]],
-  rewound: [["pieces", isCount]],
+  rewound: [["pieces", isWhole]],
   noted: [["text", isText]],
   instructed: [["text", isText]],
   chose: [["reason", isText]],
@@ -143,10 +198,10 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
     ["error", isText],
   ],
   child: [
-    ["index", isNumber],
+    ["index", isWhole],
     ["events", isList],
   ],
-  became: [["index", isNumber]],
+  became: [["index", isWhole]],
   stopped: [["reason", isText]],
   answered: [
     ["call", isCall],
@@ -154,7 +209,7 @@ const FIELDS: Record<AnyEvent["event"], [string, Kind][]> = {
     ["proposal", isProposal],
   ],
   ended: [
-    ["seconds", isSeconds],
+    ["seconds", isNumber],
     ["finish_reason", isText],
   ],
 };
@@ -167,11 +222,15 @@ function isJudgement(value: unknown): boolean {
   return value === null || value === undefined || (isObject(value) && isNumber(value.score));
 }
 
-function unknownKind(where: string, kind: string): never {
-  throw new Error(`${where}: ${kind.slice(0, 40)} is not a kind of event`);
+interface Offered {
+  id: number;
+  parent: unknown;
+  dropped: unknown;
+  completion: { ids: number[] };
 }
 
-function proposalsOf(event: Fields): { id: number }[] {
+/** The proposals of an event whose fields are known to be right. */
+function proposalsOf(event: Fields): Offered[] {
   const all = [event.proposal, ...(Array.isArray(event.proposals) ? event.proposals : [])];
-  return all.filter((one): one is { id: number } => isObject(one) && isNumber(one.id));
+  return all.filter((one): one is Offered => isProposal(one));
 }

@@ -20,6 +20,7 @@ from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.load import ServerLoad, add_loads, read_load
 from speculative.engines.http.protocols.base import BadResponseError, ServerRequest
 from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
+from speculative.engines.http.slots import ChainSlots
 from speculative.engines.tokenizers import loader
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.prompts import load_dialect
@@ -48,6 +49,7 @@ class OpenAIEngine:
         self.tokenizer, self.dialect, self.context = tokenizer, dialect, server.context
         self._protocol = server.protocol(tokenizer)
         client.reuse_connection = self._protocol.reuse_connection
+        self._slots = ChainSlots(server.slots) if server.slots > 1 and len(client.replicas.urls) == 1 else None
         if server.assumed:
             client.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
@@ -117,9 +119,8 @@ class OpenAIEngine:
 
     async def _probe_abilities(self) -> OpenAIEngine:
         """Finds out by a call whether ids come back, cached tokens are told, and more."""
-        stats, request = CallStats(), ServerRequest([self.tokenizer.encode("1")], [0], 1)
         try:
-            reader = await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", stats)
+            reader = await self._write_token()
         except EngineRefusedError as error:
             if error.status != 404 or self.server.kind != "vllm":
                 raise
@@ -128,11 +129,29 @@ class OpenAIEngine:
         if reader.cached is not None:
             reported: frozenset[Ability] = frozenset({"cached"})
             self.abilities |= reported
+        if self._protocol.ranks:
+            ordered: frozenset[Ability] = frozenset({"priority"})
+            self.abilities |= ordered
         if self.server.kind == "vllm" and await self._speculates():
             own: frozenset[Ability] = frozenset({"speculates"})
             self.abilities |= own
         await self._check_tokenizer_matches()
         return self
+
+    async def _write_token(self) -> ResponseReader:
+        """Has the server write a token. One that refuses a priority gets none from now on."""
+        request = ServerRequest([self.tokenizer.encode("1")], [0], 1)
+
+        async def write() -> ResponseReader:
+            return await self._read(request, Decoding(1), [CompletionBuilder(Decoding(1), 1, self.tokenizer)], "", CallStats())
+
+        try:
+            return await write()
+        except EngineRefusedError as error:
+            if error.status != 400 or not self._protocol.ranks:
+                raise
+            self._protocol.ranks = False
+            return await write()
 
     async def _probe_reward(self) -> None:
         """Finds out whether the server, which writes no completions, has a reward model.
@@ -199,7 +218,7 @@ class OpenAIEngine:
         (request,) = self._requests([prefix], [room], decoding)
         self._count(request, stats)
         reader = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
-        return self.client.stream(self._protocol.path, self._protocol.body(request, decoding, 1), key, reader)
+        return self._call(self._protocol.body(request, decoding, 1), key, reader)
 
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
@@ -328,12 +347,22 @@ class OpenAIEngine:
     ) -> ResponseReader:
         """Reads one call's answer to its end."""
         reader = ResponseReader(self.name, self._protocol, builders, stats, self._count(request, stats))
-        async with aclosing(
-            self.client.stream(self._protocol.path, self._protocol.body(request, decoding, STREAM_INTERVAL), key, reader)
-        ) as nothing:
+        async with aclosing(self._call(self._protocol.body(request, decoding, STREAM_INTERVAL), key, reader)) as nothing:
             async for _ in nothing:
                 pass
         return reader
+
+    def _call(self, body: dict[str, Any], key: str, reader: Any) -> AsyncGenerator[Any]:
+        """Makes a call that writes, on the chain's own slot if the server has slots."""
+        if self._slots is None:
+            return self.client.stream(self._protocol.path, body, key, reader)
+        return self._call_on_slot(self._slots, body, key, reader)
+
+    async def _call_on_slot(self, slots: ChainSlots, body: dict[str, Any], key: str, reader: Any) -> AsyncGenerator[Any]:
+        with slots.reserve(key) as number:
+            async with aclosing(self.client.stream(self._protocol.path, body | {"id_slot": number}, key, reader)) as deltas:
+                async for delta in deltas:
+                    yield delta
 
     def _count(self, request: ServerRequest, stats: CallStats) -> int:
         """Counts a call, and returns the number of tokens of its prompt."""

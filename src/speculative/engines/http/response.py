@@ -149,6 +149,8 @@ class CompletionBuilder:
     def missing_logprobs(self) -> int:
         """The number of places whose log-probabilities were asked for and did not come."""
         asked, count = self._decoding, len(self.ids)
+        if asked.for_display:
+            return 0
         plain = count - len(self.logprobs) if asked.logprobs else 0
         top = count - len(self.top) if asked.top_logprobs else 0
         short = sum(len(place) < asked.top_logprobs for place in self.top)

@@ -11,7 +11,7 @@ from speculative.engines.base import Completion
 from speculative.engines.local.cache import MOST_ROWS, Store
 from speculative.engines.local.calls import Sequence
 from speculative.engines.local.model import Model, RowBinding, Rows
-from speculative.engines.local.sampler import Rule, Sampler, logprobs, uniforms
+from speculative.engines.local.sampler import Rule, Sampler, uniforms
 from speculative.engines.local.stops import ID
 from speculative.engines.local.weights import Array
 
@@ -190,8 +190,7 @@ class Batch:
     def _finish(self, row: int, why: Literal["stop", "end", "length", "context"]) -> None:
         sequence = self.leave(row)
         end = sequence.ids.pop() if why == "end" else None
-        values = None if sequence.logprobs is None else tuple(sequence.logprobs[: len(sequence.ids)])
-        top = None if sequence.top is None else tuple(sequence.top[: len(sequence.ids)])
+        values, top = sequence.values.of(sequence.ids) if sequence.values else (None, None)
         completion = Completion(tuple(sequence.ids), why, end, values, top, sequence.choices)
         sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.streamed :])
 
@@ -219,7 +218,6 @@ class Window:
         self._keys = np.array([sequence.key for sequence in self._sequences], np.uint64)
         self._numbers, self._line = np.zeros((AHEAD, end - first)), AHEAD
         self._inspects = any(sequence.inspects for sequence in self._sequences)
-        self._asks_logprobs = any(sequence.logprobs is not None for sequence in self._sequences)
         self.streams = any(sequence.call.streams for sequence in self._sequences)
         kinds = {id(sequence.call.stops): sequence.call.stops for sequence in self._sequences}
         order = {name: place for place, name in enumerate(kinds)}
@@ -252,11 +250,6 @@ class Window:
         for sequence, token in zip(self._sequences, tokens[self._places].tolist(), strict=True):
             sequence.ids.append(token)
             sequence.call.stats.produced_tokens += 1
-        if self._asks_logprobs:
-            values = logprobs(self._logits, tokens)[self._places].tolist()
-            for sequence, value in zip(self._sequences, values, strict=True):
-                if sequence.logprobs is not None:
-                    sequence.logprobs.append(value)
         return self.left <= 0 or (self._watches and bool(self._flags[self._kind, tokens].any()))
 
     def _draw_one(self) -> bool:
@@ -272,8 +265,6 @@ class Window:
         self._ids[0] = token
         sequence.ids.append(token)
         self._stats.produced_tokens += 1
-        if sequence.logprobs is not None:
-            sequence.logprobs.append(float(logprobs(self._logits, np.array([token]))[0]))
         return self.left <= 0 or self._flag_bytes[token] != 0
 
     def _refill(self) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from speculative.engines.base import CallStats, Completion, Decoding, Delta, Scores, Top
+from speculative.engines.base import CallStats, Completion, Decoding, Delta, Scores
 from speculative.engines.local.model import Ints
-from speculative.engines.local.sampler import all_logprobs, top_logprobs
+from speculative.engines.local.sampler import all_logprobs
 from speculative.engines.local.stops import Stops
+from speculative.engines.local.token_values import TokenValues
 from speculative.engines.local.weights import Array
 from speculative.errors import SpeculativeError
 
@@ -145,15 +146,15 @@ class Append:
 class Sequence:
     """Represents a completion that is being decoded in a row."""
 
-    __slots__ = ("call", "choices", "drawn", "i", "ids", "j", "key", "limit", "logprobs", "recorded", "streamed", "top")
+    __slots__ = ("call", "choices", "drawn", "i", "ids", "j", "key", "limit", "recorded", "streamed", "values")
 
     def __init__(self, call: Completing, i: int, j: int, limit: int, key: int, drawn: int) -> None:
         self.call, self.i, self.j, self.limit, self.key = call, i, j, limit, key
         self.drawn = drawn  # random numbers of the stream that were drawn before
         self.ids: list[int] = []
-        self.top: list[Top] | None = [] if call.decoding.top_logprobs else None
+        wants, top = call.decoding.logprobs, call.decoding.top_logprobs
+        self.values = TokenValues(wants, top) if wants or top else None
         self.choices: tuple[float, ...] | None = None
-        self.logprobs: list[float] | None = [] if call.decoding.logprobs else None
         self.streamed = 0  # ids that were handed to a stream
         self.recorded = 0  # ids that the store knows to be in the row
 
@@ -167,13 +168,13 @@ class Sequence:
 
     @property
     def inspects(self) -> bool:
-        """True if the likely tokens or the choices of the next place are wanted."""
-        return self.top is not None or (bool(self.call.decoding.choices) and not self.ids)
+        """True if the log-probabilities or the choices of the next place are wanted."""
+        return self.values is not None or (bool(self.call.decoding.choices) and not self.ids)
 
     def inspect(self, logits: Array) -> None:
         """Notes what is wanted of the logits [V] that the next token is drawn from."""
-        if self.top is not None:
-            self.top.append(top_logprobs(logits, self.call.decoding.top_logprobs))
+        if self.values is not None:
+            self.values.add(logits, self.ids)
         if self.call.decoding.choices and not self.ids:
             self.choices = tuple(all_logprobs(logits)[list(self.call.decoding.choices)].tolist())
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
 CACHE_BYTES = 512 << 20
+REWARD_ABILITIES: frozenset[Ability] = frozenset({"ids", "reward", "cached"})
 SHIPPED = Path(__file__).parents[2] / "bundled"
 
 
@@ -30,6 +33,9 @@ class BundledEngine:
 
     Any number of event loops may use one engine, until `aclose`. Keys and values are cached in at most `cache_bytes` and found by
     longest prefix.
+
+    A model whose `config.json` names `reward_ids`, a token for wrong and one for right, is a reward model: it writes nothing, and its
+    reward of a text is the probability that the text is right.
     """
 
     folder: Path | None = None
@@ -41,11 +47,12 @@ class BundledEngine:
         self.context = worker.model.positions
         self._worker = worker
         self._stops: dict[tuple[tuple[str, ...], tuple[int, ...]], Stops] = {}
+        self._reward_ids: tuple[int, ...] = ()  # wrong, right
         weakref.finalize(self, worker.close)  # also at exit, before the interpreter takes the thread's ground away
 
     @classmethod
     def open(cls, source: str | Path, *, cache_bytes: int = CACHE_BYTES, context: int | None = None, threads: int = 1) -> BundledEngine:
-        """Loads `big`, `small`, `tunnel-big`, `tunnel-small` or a folder.
+        """Loads a shipped model, as `big` or `tunnel-small`, or a folder.
 
         `context` sets fewer positions than the model has. More `threads` help an engine that works alone. Raises `WeightsError`.
         """
@@ -62,10 +69,17 @@ class BundledEngine:
         name = f"bundled:{source if ours else folder.name}"
         opened = cls(name, tokenizer, Worker(name, Model(folder, context, threads), cache_bytes))
         opened.folder, opened.dialect = folder, shipped_dialect(tokenizer) or "bundled"
+        opened._reward_ids = _read_reward_ids(folder)
+        if opened._reward_ids:
+            opened.abilities = REWARD_ABILITIES
         return opened
 
     async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
         """Returns `decoding.n` completions for each prefix, in order."""
+        self._check_writes()
+        return await self._complete(prefixes, decoding, stats)
+
+    async def _complete(self, prefixes: Sequence[Ids], decoding: Decoding, stats: CallStats) -> list[list[Completion]]:
         from speculative.engines.local.calls import Completing
 
         arrays = [self._checked(prefix, 1 if decoding.max_tokens else 0) for prefix in prefixes]
@@ -83,6 +97,7 @@ class BundledEngine:
         """Yields one completion as it is written, with the ids that `complete` gives."""
         from speculative.engines.local.calls import Streaming
 
+        self._check_writes()
         array = self._checked(prefix, 1 if decoding.max_tokens else 0)
         self._check(decoding)
         if decoding.n != 1:
@@ -112,6 +127,7 @@ class BundledEngine:
         """Returns the log-probability (nats) of every token of each continuation."""
         from speculative.engines.local.calls import Scoring
 
+        self._check_writes()
         if len(prefixes) != len(continuations):
             raise EngineError(f"{self.name}: {len(prefixes)} prefixes and {len(continuations)} continuations; give one for each")
         arrays = [self._checked(prefix, len(scored)) for prefix, scored in zip(prefixes, continuations, strict=True)]
@@ -122,6 +138,23 @@ class BundledEngine:
         call = Scoring(stats, arrays, scored, top)
         self._worker.put(call)
         return await self._result(call)
+
+    async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
+        """Returns the reward of each text at its last token, from 0 to 1.
+
+        `stats.scored_tokens` counts all tokens that were read.
+        """
+        if not self._reward_ids:
+            raise EngineError(f"{self.name}: the model gives no rewards; bundled:tunnel-reward does")
+        if not texts:
+            return []
+        own = CallStats()
+        try:
+            found = await self._complete(texts, Decoding(1, choices=self._reward_ids), own)
+        finally:
+            own.produced_tokens, own.scored_tokens = 0, own.prompt_tokens  # the one token of each text is no text
+            stats.add(own, timed=False)
+        return [_likelihood(row[0].choice_logprobs) for row in found]
 
     async def aclose(self) -> None:
         """Fails the calls in flight with `EngineClosedError` and ends the thread."""
@@ -144,6 +177,10 @@ class BundledEngine:
             with suppress(EngineClosedError):
                 self._worker.cancel(call)
                 await call.gone
+
+    def _check_writes(self) -> None:
+        if self._reward_ids:
+            raise EngineError(f"{self.name}: cannot write or score text, it is a reward model; use it as the judge")
 
     def _checked(self, prefix: Ids, room: int) -> Any:
         """Returns the prefix as an array.
@@ -189,3 +226,26 @@ class BundledEngine:
                 self._stops.clear()
             self._stops[key] = Stops(*key, self.tokenizer, self._worker.model.shape.vocabulary)
         return self._stops[key]
+
+
+def _likelihood(logprobs: Sequence[float] | None) -> float:
+    """Returns the probability of the second of two outcomes."""
+    wrong, right = logprobs or (0.0, 0.0)
+    return 1 / (1 + exp(min(wrong - right, 700.0)))
+
+
+def _read_reward_ids(folder: Path) -> tuple[int, ...]:
+    """Returns the tokens for wrong and right of a reward model.
+
+    Raises `WeightsError`.
+    """
+    path = folder / "config.json"
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    ids: Any = config.get("reward_ids") or []
+    try:
+        found = tuple(int(token) for token in ids)
+    except (TypeError, ValueError):
+        found = ()
+    if ids and (len(found) != 2 or not all(0 <= token < config["vocab_size"] for token in found)):
+        raise WeightsError(f"{path}: reward_ids must be the ids of two tokens, got {ids}")
+    return found

@@ -122,18 +122,26 @@ class Sampler:
         return int(sums.searchsorted(u * sums[-1], "right"))
 
 
-def top_logprobs(logits: Array, count: int) -> Top:
-    """Returns the likeliest tokens of one row [V], before temperature; ties by token."""
+def top_logprobs(logits: Array, count: int) -> list[Top]:
+    """Returns the likeliest tokens of each row [W, V], ties by token.
+
+    They are those before temperature.
+    """
     values = all_logprobs(logits)
-    found = np.argpartition(-values, min(count, len(values)) - 1)[:count]
-    found = found[np.lexsort((found, -values[found]))]
-    return tuple(zip(found.tolist(), values[found].tolist(), strict=True))
+    found = np.argpartition(-values, min(count, values.shape[1]) - 1, axis=1)[:, :count]
+    likely = np.take_along_axis(values, found, 1)
+    order = np.lexsort((found, -likely))
+    rows = zip(np.take_along_axis(found, order, 1).tolist(), np.take_along_axis(likely, order, 1).tolist(), strict=True)
+    return [tuple(zip(*row, strict=True)) for row in rows]
 
 
 def all_logprobs(logits: Array) -> Array:
-    """Returns the log-probabilities [V] of all tokens of one row."""
-    shifted = logits - logits.max()
-    return shifted - np.log(np.cumsum(np.exp(shifted), dtype=np.float64)[-1]).astype(np.float32)
+    """Returns the log-probabilities of all tokens.
+
+    `logits` is one row [V] or several [W, V].
+    """
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.cumsum(np.exp(shifted), axis=-1, dtype=np.float64)[..., -1:]).astype(np.float32)
 
 
 def logprobs(logits: Array, tokens: Longs) -> Array:

@@ -67,7 +67,7 @@ class Worker:
     def _run(self) -> None:
         with np.errstate(all="ignore"):  # rows between members may hold anything
             while not self._closing:
-                idle = not self._jobs and not self.batch.may_step
+                idle = not self._may_advance and not self.batch.may_step
                 while idle or not self._inbox.empty():
                     self._take(self._inbox.get())
                     idle = False
@@ -122,6 +122,11 @@ class Worker:
             batch.recover()
         jobs.extend(sequence.to_append() for sequence in batch.suspended)
         batch.suspended.clear()
+
+    @property
+    def _may_advance(self) -> bool:
+        """True if there is an append, and not all rows are still busy as when it was tried."""
+        return bool(self._jobs) and self._full != (self._jobs[0], self.store.parked)
 
     def _has_row(self, job: Append) -> bool:
         """Returns whether an append still has its row, which a resize may take."""
@@ -182,7 +187,7 @@ class Worker:
             result, rows = job.call.results[job.index], logits[skip : skip + len(wanted)]
             result += logprobs(rows, wanted).tolist()
             if result.top is not None:
-                result.top += tuple(top_logprobs(row, job.call.top) for row in rows)
+                result.top += tuple(top_logprobs(rows, job.call.top))
 
     def _complete(self, job: Append, logits: Array) -> None:
         """Starts the decoding of a computed prefix, or ends its call."""

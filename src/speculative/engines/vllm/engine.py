@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.engines.http.engine import OpenAIEngine
-from speculative.engines.vllm.launch import LaunchConfig, Tell, start, wait_ready
+from speculative.engines.vllm.launch import LaunchConfig, Tell, wait_ready
+from speculative.engines.vllm.mps import ServerGroup
 from speculative.engines.vllm.process import ServerProcess, end_all
 from speculative.errors import EngineError
 
@@ -21,28 +23,38 @@ class VllmEngine(OpenAIEngine):
     """`Engine` over a server that was started for it. `aclose` ends the server too."""
 
     running: ServerProcess
+    on_end: Callable[[], None]
+    """Is called when its server has ended."""
 
     @classmethod
     def serve(cls, launch: LaunchConfig, tell: Tell | None = None, **options: Any) -> VllmEngine:
         """Starts a server and opens the engine on it. A failure ends the server."""
-        return cls.serve_all([(launch, options)], tell)[0]
+        return cls.serve_all({"model": (launch, options)}, tell)["model"]
 
     @classmethod
-    def serve_all(cls, launches: Sequence[tuple[LaunchConfig, dict[str, Any]]], tell: Tell | None = None) -> list[VllmEngine]:
-        """Starts several servers at once, which load side by side."""
-        begun: list[ServerProcess] = []
-        engines: list[VllmEngine] = []
+    def serve_all(cls, launches: Mapping[str, tuple[LaunchConfig, dict[str, Any]]], tell: Tell | None = None) -> dict[str, VllmEngine]:
+        """Starts several servers at once, by role, which load side by side.
+
+        Those that share a GPU do so under MPS where the driver has it.
+        """
+        begun: dict[str, ServerProcess] = {}
+        engines: dict[str, VllmEngine] = {}
+        group = ServerGroup({role: launch for role, (launch, _) in launches.items()})
+        if group.sharing:
+            LOG.warning("%s", group.sharing)
         try:
-            for launch, _ in launches:
-                begun.append(start(launch))  # one by one: if the second fails, the first one is known
-            for running, (launch, options) in zip(begun, launches, strict=True):
+            for role in launches:
+                begun[role] = group.start(role)  # one by one: if the second fails, the first one is known
+            for role, (launch, options) in launches.items():
+                running = begun[role]
                 engine = cls.open(wait_ready(running, launch, tell).url, tell=tell, **{"tokenizer": _tokenizer(launch), **options})
                 assert isinstance(engine, cls), "connect makes one of this class"
-                engine.running = running
+                engine.running, engine.on_end = running, partial(group.leave, role)
                 engine.warn_wrong_model(launch)
-                engines.append(engine)
+                engines[role] = engine
         except BaseException:
-            end_all(begun)
+            end_all([*begun.values()])
+            group.stop()
             raise
         return engines
 
@@ -91,7 +103,12 @@ class VllmEngine(OpenAIEngine):
         try:
             await super().aclose()
         finally:
-            await asyncio.to_thread(self.running.stop)
+            await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self.running.stop()
+        if not self.running.stays:
+            self.on_end()
 
 
 def _tokenizer(launch: LaunchConfig) -> str | None:

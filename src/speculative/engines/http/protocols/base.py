@@ -87,7 +87,7 @@ class ServerProtocol:
     `supports_batch`: one call may hold several prefixes, which then share a seed. `supports_n`: it may ask for n completions.
     `reuse_connection`: a connection can be used again after a streamed answer. `withheld`: the number of tokens that it may count
     and not send where a limit cuts a character. `flat`: whether scoring keeps the prefix cache, None until it was tried.
-    `pools_steps`: whether its reward model was seen to give a number for each token.
+    `pools_steps`: whether its reward model was seen to give a number for each token. `ranks`: whether it takes a priority with each call.
     """
 
     supports_batch: ClassVar[bool] = False
@@ -97,6 +97,7 @@ class ServerProtocol:
     path: ClassVar[str]
     flat: bool | None = True
     pools_steps: bool = False
+    ranks: bool = False
 
     def body(self, request: ServerRequest, decoding: Decoding, every: int) -> dict[str, Any]:
         """Returns the request's body.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from speculative.engines.base import CACHE_SALT, Decoding, Ids, Scores, Top
+from speculative.engines.base import CACHE_SALT, Decoding, Ids, Purpose, Scores, Top
 from speculative.engines.http.protocols.base import (
     MAX_TOP,
     Ask,
@@ -39,6 +39,13 @@ FLOOR = -9999.0
 
 REPEATED = {"min_pattern_size": 4, "max_pattern_size": 64, "min_count": 16}
 """A text that repeats a pattern of 4 to 64 tokens 16 times in a row is a loop: vLLM (0.32 and later) ends it there."""
+
+
+PRIORITIES: dict[Purpose, int] = {"reply": 0, "text": 1, "answer": 1, "ahead": 2, "prefill": 2}
+"""The place of a call in the queue of a server with `--scheduling-policy priority`, the first one lowest.
+
+Judgements, for which a chain waits, come first, and work that may be thrown away comes last. A score has the default, which is 0.
+"""
 
 
 def _salt() -> dict[str, str]:
@@ -111,6 +118,7 @@ class VllmProtocol(ServerProtocol):
         """Speaks with vLLM itself if `genuine`, else with a server that is like it."""
         self._model, self._genuine = model, genuine
         self.flat: bool | None = None if genuine else False
+        self.ranks = genuine
         self._decoder = msgspec.json.Decoder(_Answer)
         self._flat_decoder = msgspec.json.Decoder(_Generated)
 
@@ -142,6 +150,8 @@ class VllmProtocol(ServerProtocol):
         }
         if self._genuine:
             body |= _salt()
+            if self.ranks and (priority := PRIORITIES[decoding.purpose]):
+                body["priority"] = priority
             if request.max_tokens > REPEATED["min_pattern_size"] * REPEATED["min_count"]:
                 body["repetition_detection"] = REPEATED
         if not (decoding.logprobs or decoding.top_logprobs or decoding.choices):
