@@ -1,18 +1,24 @@
-"""Quick figures of exported models, on the device that trains: for choosing and for freezing, not for the data card.
+"""Measure every bar of the harder pair from its shipped files, on a GPU or on a CPU.
 
-python -m training.tunnel.measure --pair build/tunnel/pair --json figures.json --chains chains.jsonl
+python -m training.tunnel.measure --json figures.json --chains chains.jsonl
+
+On a GPU it takes minutes, on a CPU hours: take samples there (`--limit`, `--tries`, `--judged`, `--corrected`). What the file of figures
+holds is not measured again: the same command goes on after an interruption. `--pair` measures other exported models.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, median
+from statistics import fmean, mean, median
 from typing import Any
 
 import torch
@@ -20,16 +26,25 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from speculative.engines.base import CallStats, Decoding
+from speculative.engines.local import BundledEngine
 from training.decode import Cached, score, write
 from training.model import Model, Shape
+from training.tunnel.bars import table
 from training.tunnel.base import Problem
 from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
+from training.tunnel.documents import rewrite
+from training.tunnel.moves import DeadEndError
 from training.tunnel.problems import held_out
 from training.tunnel.reading import Read, boxed, read
+from training.tunnel.writer import Writer
 
 TEMPERATURE = 0.6
 LIMIT = 2400
 LENGTHS = (0, 200, 400, 700, 1100, LIMIT + 1)
+WHOLE = (0, 1024, 2048, 3072, 4096)
+FOLDER = Path("src/speculative/bundled/tunnel")
+PACED, ROUNDS = 200, 7  # tokens of a timed call, calls
 END_OF_STEP = ".ĊĊ"  # as the vocabulary spells it
 Figures = dict[str, Any]
 
@@ -123,9 +138,9 @@ def solving(pair: Pair, name: str, temperature: float = 0.0) -> tuple[Figures, l
     }, texts  # fmt: skip
 
 
-def by_length(hits: Sequence[bool], tokens: Sequence[int]) -> dict[str, list[float]]:
-    """Accuracy, and the number of chains, by tokens of thinking."""
-    groups = {(low, high): [h for h, t in zip(hits, tokens, strict=True) if low <= t < high] for low, high in pairwise(LENGTHS)}
+def by_length(hits: Sequence[bool], tokens: Sequence[int], edges: Sequence[int] = LENGTHS) -> dict[str, list[float]]:
+    """Accuracy, and the number of chains, by tokens."""
+    groups = {(low, high): [h for h, t in zip(hits, tokens, strict=True) if low <= t < high] for low, high in pairwise(edges)}
     return {f"{low}-{high}": [share(group), len(group)] for (low, high), group in groups.items()}
 
 
@@ -149,8 +164,8 @@ def entropies(pair: Pair, steps: Sequence[Read]) -> Figures:
     for name, which in (("wrong", False), ("right", True)):
         rows = [i for i, s in enumerate(steps) if s.right is which]
         figures[name] = {
-            "first_token_entropy": round(mean(entropy[i] for i in rows), 4),
-            "confident_tokens": round(mean(confident[i] for i in rows), 4),
+            "first_token_entropy": round(fmean([entropy[i] for i in rows] or [0.0]), 4),
+            "confident_tokens": round(fmean([confident[i] for i in rows] or [0.0]), 4),
         }
     bad = [i for i, s in enumerate(steps) if not s.right]
     good = [i for i, s in enumerate(steps) if s.right]
@@ -234,6 +249,75 @@ def closing(pair: Pair) -> Figures:
     return figures
 
 
+def second_pass(pair: Pair, problems: Sequence[Problem]) -> Figures:
+    """Cue a second pass where a right chain would close: is its answer right, by all tokens of the context?"""
+    figures: Figures = {}
+    heads = [prompt(p.text) + "".join(step.text for _, step in p.walk()) + WAIT for p in problems]
+    for name in ("big", "small"):
+        tokenizer = pair.models[name][1]
+        texts = pair.think(name, heads)
+        whole = [len(e.ids) for e in tokenizer.encode_batch([head + text for head, text in zip(heads, texts, strict=True)])]
+        hits = [boxed(text) == p.answer for text, p in zip(texts, problems, strict=True)]
+        figures[name] = {"right": share(hits), "by_context": by_length(hits, whole, WHOLE), "longest": max(whole)}
+    return figures
+
+
+def going_on(pair: Pair, problems: Sequence[Problem]) -> Figures:
+    """Go on from the middle of a right chain that somebody else wrote, to the right answer."""
+    figures: Figures = {}
+    walked = [list(p.walk()) for p in problems]
+    heads = [prompt(p.text) + "".join(s.text for _, s in steps[: len(steps) // 2]) for p, steps in zip(problems, walked, strict=True)]
+    for name in ("big", "small"):
+        texts = pair.think(name, heads)
+        figures[name] = share([boxed(text) == p.answer for text, p in zip(texts, problems, strict=True)])
+    return figures
+
+
+def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
+    """Rewrite chains, right ones and others, in short: word for word as the recipe would, and how much of their tokens is left."""
+    figures: Figures = {}
+    heads: list[str] = []
+    wanted: list[str] = []
+    for place, problem in enumerate(problems):
+        try:
+            head, *rest = rewrite(Writer(random.Random(place), problem))
+        except DeadEndError:
+            continue
+        heads.append(head.text + "".join(span.text for span in rest if not span.weight))
+        wanted.append(rest[-2].text)
+    for name in ("big", "small"):
+        model, tokenizer = pair.models[name]
+        texts = [tokenizer.decode(ids) for ids in write(model, tokenizer, heads, limit=1200)]
+        figures[name] = {"same": share([text == short for text, short in zip(texts, wanted, strict=True)]), "chains": len(texts)}
+    return figures
+
+
+def weighing(folder: Path) -> Figures:
+    """Megabytes of the weights of every model."""
+    sizes = {path.parent.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*/model.safetensors"))}
+    return {**{name: round(size, 1) for name, size in sizes.items()}, "all": round(sum(sizes.values()), 1)}
+
+
+def pacing(folder: Path, text: str) -> Figures:
+    """Milliseconds of a token of each model, in the bundled engine, in turn on one core each."""
+    ends: dict[str, list[float]] = defaultdict(list)
+
+    async def whole() -> None:
+        engines = {name: BundledEngine.open(folder / name) for name in ("big", "small")}
+        for turn in range(ROUNDS + 1):
+            for name, engine in engines.items():
+                stats, began = CallStats(), time.perf_counter()
+                await engine.complete([engine.tokenizer.encode(text)], Decoding(PACED), key="", stats=stats)
+                if turn:  # the first call also reads the prompt
+                    ends[name].append(1000 * (time.perf_counter() - began) / stats.produced_tokens)
+        for engine in engines.values():
+            await engine.aclose()
+
+    asyncio.run(whole())
+    found = {name: round(median(values), 3) for name, values in ends.items()}
+    return {**found, "ratio": round(found["big"] / found["small"], 1)}
+
+
 def tries(pair: Pair, name: str, problems: Sequence[Problem], count: int) -> Figures:
     """How often a model solves each problem at a temperature."""
     texts = pair.think(name, [prompt(p.text) for p in problems for _ in range(count)], TEMPERATURE, seed=1)
@@ -256,54 +340,75 @@ def asking(pair: Pair) -> Figures:
     return figures
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", type=Path, default=Path("build/tunnel/pair"))
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--chains", type=Path, help="write all chains here")
-    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
-    parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
-    parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on")
-    options = parser.parse_args()
-    problems = held_out("benchmark")
-    problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
-    pair = Pair(options.pair, problems)
-    figures: Figures = {}
-    chains: dict[str, list[str]] = {}
-    began = time.monotonic()
+def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[], object]]:
+    """Every figure by its name, what matters most first: a measurement may be ended early."""
+    problems = pair.problems
+    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
 
-    def put(name: str, value: object) -> None:
-        figures[name] = value
-        print(f"[{time.monotonic() - began:.0f} s] {name}: {json.dumps(value)}", flush=True)
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    @cache
+    def solved(name: str, temperature: float = 0.0) -> tuple[Figures, list[str]]:
+        return solving(pair, name, temperature)
 
-    for name in ("big", "small"):
-        value, chains[name] = solving(pair, name)
-        put(name, value)
-    value, sampled = solving(pair, "small", TEMPERATURE)
-    put("small_sampled", value)
-    chains["small_sampled"] = sampled
-    if options.chains:
+    @cache
+    def steps() -> tuple[Figures, list[Read]]:
+        return stepping(pair, solved("small", TEMPERATURE)[1])
+
+    def judged(count: int) -> list[Read]:
+        found = steps()[1]
+        return [found[place * len(found) // count] for place in range(count)] if count < len(found) else found
+
+    def written() -> str:
+        chains = {"big": solved("big")[1], "small": solved("small")[1], "small_sampled": solved("small", TEMPERATURE)[1]}
         rows = [
             {"problem": p.text, "answer": p.answer, **{name: texts[i] for name, texts in chains.items()}} for i, p in enumerate(problems)
         ]
         options.chains.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    value, steps = stepping(pair, sampled)
-    put("steps", value)
-    graded = any(s.right for s in steps) and not all(s.right for s in steps)
-    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
-    # what matters most comes first: a measurement may be ended early
-    if graded:
-        put("judging", judging(pair, steps[:6000]))
-        put("entropies", entropies(pair, steps[:6000]))
-    put("big_16_tries", tries(pair, "big", few, 16))
-    put("closing", closing(pair))
-    if graded:
-        put("correcting", correcting(pair, steps[: options.corrected]))
-    put("hinting", hinting(pair))
-    if "asking" in pair.models:
-        put("asking", asking(pair))
+        return options.chains.name
+
+    found: dict[str, Callable[[], object]] = {
+        "big": lambda: solved("big")[0],
+        "small": lambda: solved("small")[0],
+        "small_sampled": lambda: solved("small", TEMPERATURE)[0],
+        "chains": written,
+        "steps": lambda: steps()[0],
+        "judging": lambda: judging(pair, judged(options.judged)),
+        "entropies": lambda: entropies(pair, judged(options.judged)),
+        "big_16_tries": lambda: tries(pair, "big", few, 16),
+        "weights": lambda: weighing(options.pair),
+        "pace": lambda: pacing(options.pair, problems[-1].text),
+        "closing": lambda: closing(pair),
+        "going_on": lambda: going_on(pair, few),
+        "rewriting": lambda: rewriting(pair, problems[:: max(1, len(problems) // 100)]),
+        "second_pass": lambda: second_pass(pair, few),
+        "correcting": lambda: correcting(pair, judged(options.corrected)),
+        "hinting": lambda: hinting(pair),
+        "asking": lambda: asking(pair),
+    }
+    left_out = {"chains": not options.chains, "asking": "asking" not in pair.models, "pace": not (options.pair / "big/graph.onnx").exists()}
+    return {name: stage for name, stage in found.items() if not left_out.get(name)}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", type=Path, default=FOLDER, help="folder of the models")
+    parser.add_argument("--json", type=Path, required=True, help="the figures; those that it holds are not measured again")
+    parser.add_argument("--chains", type=Path, help="write all chains here")
+    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
+    parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
+    parser.add_argument("--judged", type=int, default=6000, help="steps of small that are judged, an even sample")
+    parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on, an even sample")
+    options = parser.parse_args()
+    problems = held_out("benchmark")
+    problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
+    figures: Figures = json.loads(options.json.read_text()) if options.json.exists() else {}
+    began = time.monotonic()
+    for name, stage in stages(Pair(options.pair, problems), options).items():
+        if name not in figures:
+            figures[name] = stage()
+            print(f"[{time.monotonic() - began:.0f} s] {name}: {json.dumps(figures[name])}", flush=True)
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"\n{table(figures)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+from msgspec import structs
+
 from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
 from speculative.chain.options import MAX_ANSWER_PARTS, AskOptions, WriteOptions
@@ -82,13 +84,20 @@ class Proposer:
                 return acting, ([NO_ROOM], no_cost(acting))
             stop, stop_ids = (self._parts.problem.stop, context.answer_draft_stop_ids) if phase == "answer" else ((), context.stop_ids)
             decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose="answer")
-            emit = self._requests.emitter(acting, number, phase)
+            emit = self._requests.emitter(acting, number, phase) if phase == "answer" else None
             with self._requests.call("answer", acting, [prefix], decoding, room, emit, phase=phase) as call:
                 return acting, await pending.run(call.run())
 
         author, result = await self._parts.failover.run(role, attempt)
         found, cost = result or ([Completion((), "cut")], None)
-        draft = Draft(author, self._requests.proposal(author, number, found[0], after, phase), after, base, node)
+        proposal = self._requests.proposal(author, number, found[0], after, phase)
+        if phase == "thinking":  # only a closing marker makes it thinking: without one, the opening marker was text
+            context = self._contexts.of(author)
+            if found[0].end_id in context.end_ids:
+                proposal = structs.replace(proposal, phase="answer", text=context.dialect.think_start + proposal.text)
+            if emit := self._requests.emitter(author, number, proposal.phase):
+                emit(proposal.text)
+        draft = Draft(author, proposal, after, base, node)
         self._open_drafts([draft], node.key, cost, pending)
         self._parts.ending.check_budget()
         return draft

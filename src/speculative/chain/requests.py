@@ -76,9 +76,16 @@ class Requests:
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
-    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:
-        """Returns what the answer may write."""
-        left = self._problem.max_tokens - self._contexts.ledger.kept - (after.depth_tokens if after else 0)
+    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
+        """Returns what the answer may write after a cue.
+
+        The cue counts towards `max_tokens`, as do those before it.
+        """
+        written = self._contexts.ledger.kept + (after.depth_tokens if after else 0)
+        context = self._contexts.of(role)
+        cues = [piece.text for piece in self._contexts.ledger.pieces if piece.author == "method" and piece.phase == "answer"]
+        markers = {"", context.dialect.think_start, context.dialect.think_end}  # the model's own tokens
+        left = self._problem.max_tokens - written - sum(len(context.tokenizer.encode(text)) for text in (*cues, cue) if text not in markers)
         return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
 
     def call(

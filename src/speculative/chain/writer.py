@@ -97,28 +97,40 @@ class Writer:
         last = pieces[-1].phase if pieces else "thinking"
         opening = [] if phase == last else context.reopening if phase == "thinking" else context.dialect.close(self._contexts.last_text())
         prefix = self._contexts.prefix(role) + context.parts([*opening, cue])
-        room = self._requests.answer_limit(role, prefix)
+        room = self._requests.answer_limit(role, prefix, cue=cue)
+        if cue and not told and room.tokens < 1:  # the answer begins without a cue that leaves it no token
+            cue, prefix = "", self._contexts.prefix(role) + context.parts(opening)
+            room = self._requests.answer_limit(role, prefix)
         if room.tokens < 1:
             self._parts.ending.finish = room.reason
             return self.empty_draft(role, "answer")
         stop, stop_ids = (self._parts.problem.stop, context.answer_stop_ids) if phase == "answer" else ((), context.stop_ids)
         purpose: Purpose = "answer" if phase == "answer" else "text"
         decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose=purpose)
-        emit = self._requests.emitter(role, number, phase, self._answer_final)
-        if cue and self._requests.listener is not None and not told:
-            self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
+        held = phase == "thinking"  # only a closing marker makes it thinking: without one, the opening marker was text
+        emit = None if held else self._requests.emitter(role, number, phase, self._answer_final)
+        if not told:
+            self._emit_cue(cue, number)
         told.append(cue)
         make_proposal = partial(self._requests.proposal, role, number, phase=phase)
         with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, phase=phase) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
+                if held:
+                    raise
                 return self._continue_partial(call, error, node, cue)[0]
             except asyncio.CancelledError:
                 if call.partial and self._answer_final:
+                    self._emit_held(held, call.role, call.partial)
                     self._commit_partial(call.role, call.partial, node, cue)
                 raise
-        draft = Draft(role, make_proposal(completion), None, self._parts.drafts.end, node)
+        if held and completion.end_id in context.end_ids:
+            phase, cue = "answer", context.dialect.think_start
+            self._emit_cue(cue, number)
+        proposal = self._requests.proposal(role, number, completion, phase=phase)
+        self._emit_held(held, role, proposal)
+        draft = Draft(role, proposal, None, self._parts.drafts.end, node)
         if phase == "answer":
             self._parts.record(Answered(call=cost, seed=decoding.seed, cue=cue, proposal=draft.proposal))
         else:
@@ -127,6 +139,16 @@ class Writer:
         if phase == "thinking" and draft.finish in ("length", "context"):
             self._parts.ending.finish = draft.finish
         return draft
+
+    def _emit_cue(self, cue: str, number: int) -> None:
+        if cue and self._requests.listener is not None:
+            self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
+
+    def _emit_held(self, held: bool, role: str, proposal: Proposal) -> None:
+        """Passes a text to the listener whose phase its end decided."""
+        emit = self._requests.emitter(role, proposal.id, proposal.phase, self._answer_final) if held else None
+        if emit:
+            emit(proposal.text)
 
     async def whole_answer(self, role: str) -> Draft:
         """Writes all parts of the answer.

@@ -1,0 +1,1 @@
+"""Training of a user's own small model to mark, call, hand off and ask for advice."""
