@@ -197,9 +197,9 @@ PIPELINES = st.fixed_dictionaries({"pipeline": st.sampled_from(["accept", "both"
 CONCURRENT: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "auto": st.fixed_dictionaries(
         {
-            "optimize": st.sampled_from(["latency", "throughput"]),
+            "optimize": st.sampled_from(["latency", "throughput", "batch"]),
             "check": st.sampled_from(["ask", "score"]),
-            "allow": st.sampled_from(["checked", "small"]),
+            "allow": st.sampled_from(["checked", "small", "cascade"]),
             "step_tokens": st.integers(1, 40),
         }
     ),
