@@ -1,8 +1,8 @@
 """The page shows a run in a real browser: replies, facts, counts, replays, and a long chain."""
 
+import asyncio
 import json
 import re
-from pathlib import Path
 
 import pytest
 from live_page import BROWSER, DROP, LONG, judged_trace, link, opened, written
@@ -198,7 +198,8 @@ async def trace_of(page):
     """The file that the page offers for a finished chain."""
     async with page.expect_download() as offered:
         await page.get_by_role("button", name="Download the trace").click()
-    return Path(await (await offered.value).path()).read_text(encoding="utf-8")
+    file = await (await offered.value).path()
+    return (await asyncio.to_thread(file.read_bytes)).decode()
 
 
 @pytest.mark.timeout(600)
@@ -224,7 +225,7 @@ async def test_a_chain_of_20_000_tokens_with_1_000_drafts_is_drawn_while_it_stre
         lit = tab.page.locator(".text .lit").first
         await lit.wait_for()
         await tab.page.wait_for_function("""() => {
-            const box = document.querySelector(".text").getBoundingClientRect(), one = document.querySelector(".lit").getBoundingClientRect();
+            const [box, one] = [".text", ".lit"].map((name) => document.querySelector(name).getBoundingClientRect());
             return one.top > box.top && one.bottom < box.bottom;
         }""")
         tab.check()
