@@ -379,6 +379,20 @@ def check_any_speed(attempt: Callable[[int, random.Random | None], Result], numb
         assert hasty.finish_reason == steady.finish_reason
 
 
+class Chunked(ScriptedEngine):
+    """Streams several tokens at a time, as a server does."""
+
+    size = 7
+
+    async def stream(self, *args: Any, **kwargs: Any) -> Any:
+        held: list[Any] = []
+        async for delta in super().stream(*args, **kwargs):
+            held.append(delta)
+            if delta.completion or len(held) == self.size:
+                yield type(delta)(tuple(token for each in held for token in each.ids), delta.completion)
+                held = []
+
+
 class Jittery(ScriptedEngine):
     """Takes a random number of turns for everything."""
 

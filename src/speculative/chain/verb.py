@@ -309,7 +309,14 @@ def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
     for text in found:
         if not isinstance(text, str):
             raise mistyped(verb, name, "texts", text)
+        check_unicode(verb, name, text)
     return cast("tuple[str, ...]", found)
+
+
+def check_differ(verb: str, name: str, texts: Sequence[str]) -> None:
+    """Raises `ChainStateError` for a text that is given twice."""
+    if twice := next((text for place, text in enumerate(texts) if text in texts[:place]), None):
+        raise ChainStateError(f"{verb}: {name} must differ, got {show(twice)} twice")
 
 
 def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
@@ -321,9 +328,7 @@ def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
         return ()
     if not isinstance(stop, str | list | tuple):
         raise mistyped(verb, "stop", "a text or a list of texts", stop)
-    stops = (stop,) if isinstance(stop, str) else texts_of(verb, "stop", cast("object", stop))
-    for text in stops:
-        check_unicode(verb, "stop", text)
+    stops = texts_of(verb, "stop", [stop] if isinstance(stop, str) else cast("object", stop))
     if "" in stops:
         raise ChainStateError(f"{verb}: stop must not be empty, got ''; leave it out")
     return stops

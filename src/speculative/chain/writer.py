@@ -16,8 +16,7 @@ from speculative.chain.calls import EngineCall, derive_seed, kept_text
 from speculative.chain.drafts import Draft, TreeNode, joined
 from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
-from speculative.chain.steps import STEP
-from speculative.chain.text_stream import end_rule, tokens_within
+from speculative.chain.text_stream import completes, end_rule, tokens_within
 from speculative.engines.base import Completion, Purpose
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
@@ -66,8 +65,8 @@ class Writer:
         )
         if before:
             decoding = structs.replace(decoding, seed=derive_seed(before[0].node.key, f"part {len(before)}"))
-        partial_step = self._parts.partial_step(None) if STEP in options.stop else ""
-        ends = [end_rule(options.until, partial_step, "".join(part.text for part in before))]
+        written = "".join(part.text for part in before)
+        ends = [end_rule(options.until, self._parts.begun_stops(options.stop, written=written), written)]
         emit = self._requests.emitter(role, number, "thinking", self._final)
         make_proposal = partial(self._requests.proposal, role, number)
         with self._requests.call("write", role, [prefix], decoding, most, emit, make_proposal, ends) as call:
@@ -113,7 +112,8 @@ class Writer:
             self._emit_cue(cue, number)
         told.append(cue)
         make_proposal = partial(self._requests.proposal, role, number, phase=phase)
-        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, phase=phase) as call:
+        ends = [end_rule(None, self._parts.begun_ends(cue=cue))] if stop else []
+        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, ends, phase=phase) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
@@ -256,13 +256,19 @@ class Writer:
             self._parts.ending.end("context")
         elif last.finish == "loop":
             self._parts.ending.end("loop", "the server saw the text repeat itself")
-        elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
+        elif self._parts.problem.raw and last.finish == "stop" and self._ends_raw_text(last):
             self._parts.ending.has_answer = False
             self._parts.ending.end("stop", "a stop string of the text")
         self._parts.ending.check_progress(sum(draft.tokens for draft in path))
         self._parts.ending.check_loop(self._parts.steps, steps)
         self._parts.ending.check_budget()
         return steps
+
+    def _ends_raw_text(self, last: Draft) -> bool:
+        """Returns whether a stop string of the problem ends in the chain's last text."""
+        stops = self._parts.problem.stop
+        whole = self._contexts.ending(len(last.text) + max(map(len, stops), default=0))
+        return completes(whole[: len(whole) - len(last.text)], last.text, stops)
 
     def check_room(self, role: str) -> None:
         """Ends the thinking when a role could not write even one text at the chain's end."""

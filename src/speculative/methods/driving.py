@@ -65,7 +65,7 @@ class LoadDriver:
 
     async def _write(self, way: Literal["big", "small"]) -> None:
         """Has one model write until the choice changes, at the end of a step."""
-        if "stream" not in self._chain.engines[way].abilities:
+        if "stream" not in self._chain.abilities(way):
             with self._reader.call():
                 await self._chain.write(way, max_tokens=CHUNK)
             return
