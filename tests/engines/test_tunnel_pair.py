@@ -43,7 +43,7 @@ async def test_a_folder_with_the_same_tokenizer_speaks_the_same_dialect() -> Non
 
 
 async def test_big_solves_what_small_does_not(pair: Pair) -> None:
-    chosen = [one for one in problems("tuning", "tunnel") if one.problem.startswith("Here are some numbers.")][60:64]
+    chosen = [one for one in problems("tuning", "tunnel") if one.problem.startswith("Here are some numbers.")][60:62]
     right = {
         name: [(await asolve(one.problem, name, pair=pair)).answer == one.answer for one in chosen] for name in ("big_only", "small_only")
     }
