@@ -3,6 +3,7 @@ import type { AnyEvent, Call, MethodList } from "../src/data/types";
 import { boundsOf, fieldsOf } from "../src/live/schema";
 import { asksOf, type Settings } from "../src/live/settings";
 import { Chain } from "../src/trace/chain";
+import { bandsOf } from "../src/view/author";
 import { factsOf, toldOf } from "../src/view/facts";
 import { nearest } from "../src/view/lanes";
 
@@ -90,5 +91,13 @@ describe("the form", () => {
   it("names a wrapper that the service does not have", () => {
     const contenders = [{ name: "m", typed: {}, wrappers: [{ name: "nope", typed: {} }] }];
     expect(mistakes({ contenders })).toEqual([["0.with.0", "the service has no wrapper nope; remove it"]]);
+  });
+});
+
+describe("blocks of a drawing", () => {
+  it("tell their author without colour", () => {
+    const bands = ["big", "small", "judge", "method"].map((author) => bandsOf(author, 0, 6));
+    expect(bands.map((all) => all.length)).toEqual([1, 2, 3, 4]);
+    for (const all of bands) expect(all.at(-1)![0] + all.at(-1)![1]).toBeCloseTo(6);
   });
 });

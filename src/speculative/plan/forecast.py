@@ -19,7 +19,8 @@ from speculative.plan.profile import Profile
 from speculative.plan.programs import Drawn, find_program
 from speculative.plan.recorded import RecordedChain
 
-Optimize = Literal["latency", "throughput"]
+Optimize = Literal["latency", "throughput", "batch"]
+"""The measure of a policy: the median chain's speed, that of all chains together, or that up to the end of the last of them."""
 
 
 class Forecast(Struct, frozen=True):

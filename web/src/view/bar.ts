@@ -2,7 +2,7 @@
 
 import type { Usage } from "../data/types";
 import type { Span } from "../trace/timeline";
-import { hue } from "./author";
+import { blockOf, hue } from "./author";
 import { count, draw, h, percent } from "./dom";
 import { wholeRoles } from "./usage";
 
@@ -157,7 +157,7 @@ function paths({ shapes }: Lane, top: number, height: number, more = ""): SVGPat
   return [...shapes].map(([author, runs]) =>
     draw("path", {
       class: `${hue(author)} ${more}`,
-      d: runs.map(([start, width]) => `M${start} ${top}h${width}v${height}h${-width}z`).join(""),
+      d: runs.map(([start, width]) => blockOf(author, start, width, top, height)).join(""),
     }),
   );
 }

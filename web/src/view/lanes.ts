@@ -1,7 +1,7 @@
 // The time line: which model worked when, and where it waited. A role has a row for each call at once.
 
 import type { Work } from "../trace/calls";
-import { hue } from "./author";
+import { blockOf, hue } from "./author";
 import { brief, draw, h, plural } from "./dom";
 import { toldOf } from "./facts";
 
@@ -79,7 +79,7 @@ export class Lanes {
   private row(role: string, works: Work[]): HTMLElement[] {
     const rows = stacked(works);
     const height = rows.length * (HEIGHT + GAP);
-    const runs = rows.flatMap((row, place) => row.map((work) => this.block(work, place)));
+    const runs = rows.flatMap((row, place) => row.map((work) => this.block(work, place, work.role)));
     const label = `${role}: ${plural(works.length, "call")}, at work ${brief(union(works))} s of ${brief(this.end)} s`;
     const mark = rows.findIndex((row) => this.marked && row.includes(this.marked));
     const drawing = draw(
@@ -94,9 +94,9 @@ export class Lanes {
     return [h("span", { class: `key ${hue(role)}` }, h("b", { text: role })), track];
   }
 
-  private block({ began, ended }: Work, row: number): string {
-    const width = Math.max(ended - began, this.end / 600);
-    return `M${began} ${row * (HEIGHT + GAP)}h${width}v${HEIGHT}h${-width}z`;
+  /** The outline of a block, with the stripes of an author if one is given. */
+  private block({ began, ended }: Work, row: number, author = "big"): string {
+    return blockOf(author, began, Math.max(ended - began, this.end / 600), row * (HEIGHT + GAP), HEIGHT);
   }
 
   /** The call under the pointer, or the one that is near. */
