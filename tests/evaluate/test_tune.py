@@ -18,11 +18,10 @@ from speculative.errors import UsageError
 from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import TASKS
-from speculative.evaluate.tune.candidates import between, make_contender, parse_sweeps, percentile, percentile_of, threshold_at
+from speculative.evaluate.tune.candidates import between, make_spec, parse_sweeps, percentile, percentile_of, threshold_at
 from speculative.evaluate.tune.replay import ReplayableChain, Replays, covers, exact_tunables, scores_of
 from speculative.evaluate.tune.target import Figures, parse_target
 from speculative.evaluate.tune.tuner import TunePlan, Tuner, split_problems
-from speculative.methods.base import params_of
 from speculative.methods.mixture import fit_mixture
 from speculative.methods.registry import build, find
 from speculative.methods.tunable import Tunable
@@ -196,7 +195,7 @@ def pair_of(salt: int, name: str) -> Pair:
 def chain(salt: int, name: str, params: dict[str, Any]) -> tuple[Trace, dict[str, Any]]:
     method, problem = build(name, params), Problem.of("6*7?", max_tokens=150, seed=salt)
     trace = asyncio.run(run(method.prepare(problem), method, pair_of(salt, name))).trace
-    return trace, params_of(method)
+    return trace, method.params
 
 
 @pytest.mark.parametrize("name", sorted(THRESHOLDS))
@@ -209,7 +208,7 @@ def test_a_chain_stands_for_every_value_that_changes_no_decision(name: str, data
     assert set(scores) == {tunable.field for tunable in exact_tunables(method)} == set(THRESHOLDS[name])
     recorded = ReplayableChain(sample_of(trace, params), scores)
     assert covers(recorded, exact_tunables(method), params)
-    if covers(recorded, exact_tunables(build(name, other)), params_of(build(name, other))):
+    if covers(recorded, exact_tunables(build(name, other)), build(name, other).params):
         again, _ = chain(salt, name, other)
         assert without_thresholds(again) == without_thresholds(trace)
 
@@ -299,7 +298,7 @@ def test_a_chain_that_is_taken_over_is_the_one_that_would_be_run(tmp_path: Path,
                     if sample.method == method:
                         replays.add(sample, build(method, sample.params))
                 for value in values:
-                    cell, again = (plan.cell(make_contender(method, {field: value}), plan.tuning) for _ in range(2))
+                    cell, again = (plan.cell(make_spec(method, {field: value}), plan.tuning) for _ in range(2))
                     replays.fill(cell)
                     await EvalRunner.on(pair, fresh, chains=8).run_cells([again])
                     for place, sample in cell.done.items():

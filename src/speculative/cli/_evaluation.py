@@ -85,7 +85,7 @@ def show(schedule: ControlSchedule, prices: Prices | None, view: View, *, json: 
     `headings` name the tasks.
     """
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.contender.label for cell in schedule.cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.spec.label for cell in schedule.cells], prices)]
     if json:
         write_json(rows)
     else:
