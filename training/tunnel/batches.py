@@ -24,6 +24,7 @@ from training.batches import CHUNK, IGNORE, leave_with, taken
 from training.tunnel.dialect import RIGHT, WRONG
 from training.tunnel.documents import Diet, Sampled, asking, sampled_problem
 from training.tunnel.moves import DeadEndError
+from training.tunnel.problems import SECOND, Ladder
 from training.tunnel.writer import Spans, Writer
 
 LONGEST = 4096  # tokens of a document
@@ -147,6 +148,7 @@ class Course:
     slips: Path | None = None
     hard: Path | None = None
     reward: bool = False
+    ladder: Ladder = SECOND
 
     def chunk(self, tokenizer: Tokenizer, number: int) -> Iterator[Batch]:
         """The steps of one chunk: always the same ones."""
@@ -168,19 +170,19 @@ class Course:
         """A maker of documents at some progress."""
         if self.diet is None:
             assert self.hard is not None
-            return lambda: ask(rng, load_hard(self.hard))
+            return lambda: ask(rng, load_hard(self.hard), self.ladder)
         sampled = load_slips(self.slips) if self.slips and progress >= (0 if self.reward else SAMPLED_FROM) else ()
-        return lambda: self.diet.document(rng, progress, sampled)  # type: ignore[union-attr]
+        return lambda: self.diet.document(rng, progress, self.ladder, sampled)  # type: ignore[union-attr]
 
 
-def ask(rng: random.Random, hard: Sequence[tuple[int, tuple[bool, ...]]]) -> Spans:
+def ask(rng: random.Random, hard: Sequence[tuple[int, tuple[bool, ...]]], ladder: Ladder) -> Spans:
     """A document of the asking model."""
     from training.tunnel.dialect import INSTRUCTIONS
 
     while True:
         number, steps = rng.choice(hard)
         try:
-            return asking(Writer(rng, sampled_problem(number)), rng.choice(list(INSTRUCTIONS)), steps)
+            return asking(Writer(rng, sampled_problem(number, ladder)), rng.choice(list(INSTRUCTIONS)), steps)
         except DeadEndError:
             continue
 

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, mean, median
@@ -26,16 +27,15 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from speculative.engines.base import CallStats, Decoding
-from speculative.engines.local import BundledEngine
 from training.decode import Cached, score, write
 from training.model import Model, Shape
+from training.stories import held_out as first_stories
 from training.tunnel.bars import table
 from training.tunnel.base import Problem
 from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
 from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
-from training.tunnel.problems import held_out
+from training.tunnel.problems import LADDERS, SECOND, held_out
 from training.tunnel.reading import Read, boxed, read
 from training.tunnel.writer import Writer
 
@@ -292,6 +292,16 @@ def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
     return figures
 
 
+def old_stories(pair: Pair, limit: int) -> Figures:
+    """The first pair's own benchmark, as the family of tales: what a pair that replaces it must know."""
+    stories = first_stories("benchmark")[:: max(1, 500 // limit)]
+    figures: Figures = {}
+    for name in ("big", "small"):
+        texts = pair.think(name, [prompt(story.problem) for story in stories], limit=400)
+        figures[name] = share([boxed(text) == story.answer for text, story in zip(texts, stories, strict=True)])
+    return figures
+
+
 def weighing(folder: Path) -> Figures:
     """Megabytes of the weights of every model."""
     sizes = {path.parent.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*/model.safetensors"))}
@@ -300,6 +310,9 @@ def weighing(folder: Path) -> Figures:
 
 def pacing(folder: Path, text: str) -> Figures:
     """Milliseconds of a token of each model, in the bundled engine, in turn on one core each."""
+    from speculative.engines.base import CallStats, Decoding
+    from speculative.engines.local import BundledEngine
+
     ends: dict[str, list[float]] = defaultdict(list)
 
     async def whole() -> None:
@@ -383,8 +396,10 @@ def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[],
         "correcting": lambda: correcting(pair, judged(options.corrected)),
         "hinting": lambda: hinting(pair),
         "asking": lambda: asking(pair),
+        "old_stories": lambda: old_stories(pair, options.limit),
     }
-    left_out = {"chains": not options.chains, "asking": "asking" not in pair.models, "pace": not (options.pair / "big/graph.onnx").exists()}
+    left_out = {"chains": not options.chains, "asking": "asking" not in pair.models, "pace": find_spec("msgspec") is None,
+                "old_stories": "tales" not in LADDERS[options.ladder].families}  # fmt: skip
     return {name: stage for name, stage in found.items() if not left_out.get(name)}
 
 
@@ -392,6 +407,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", type=Path, default=FOLDER, help="folder of the models")
+    parser.add_argument("--ladder", choices=list(LADDERS), default=SECOND.name, help="the problems: those that ship, or harder ones")
     parser.add_argument("--json", type=Path, required=True, help="the figures; those that it holds are not measured again")
     parser.add_argument("--chains", type=Path, help="write all chains here")
     parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
@@ -399,7 +415,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=6000, help="steps of small that are judged, an even sample")
     parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on, an even sample")
     options = parser.parse_args()
-    problems = held_out("benchmark")
+    problems = held_out("benchmark", LADDERS[options.ladder])
     problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
     figures: Figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     began = time.monotonic()
