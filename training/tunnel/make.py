@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from training.model import Model, Shape
 from training.origin import OtherOriginError
 from training.tunnel import sampled, tokenizer
-from training.tunnel.batches import BLOCK
+from training.tunnel.batches import BLOCK, REHEARSAL
 from training.tunnel.documents import BIG_DIET, SMALL_DIET
 from training.tunnel.export import export, export_problems, export_reward
 from training.tunnel.plans import BIG, REWARD, REWARD_DIET, SMALL, Freeze, lower, take
@@ -45,23 +45,17 @@ PLANS: Mapping[str, Plan] = {
         Plan("reward", REWARD, REWARD_DIET, 30, BLOCK, reward=True, matrix_rate=0.008, other_rate=1.2e-3, makers=8),
     )
 }
-TINY, TINIER = Shape(64, 3, 64, 1, 1, SIZE), Shape(64, 2, 64, 1, 1, SIZE)
-REHEARSAL: Mapping[str, Plan] = {
-    name: replace(
-        plan,
-        shape=TINY if name in ("big", "rival") else TINIER,
-        blocks=1,
-        tokens=512,
-        wide=1,
-        ripe=BLOCK,
-        end=plan.end and Freeze(0.4, 0.8, 6, longest=300),
-        end_from=0.0,
-        end_every=1,
-        makers=1,
-    )
-    for name, plan in PLANS.items()
-}
-"""The same with models too small to learn anything: to try the command out."""
+
+
+def rehearsal(plan: Plan) -> Plan:
+    """The same for a model that is too small to learn anything."""
+    shape = Shape(64, 3 if plan.watches else 2, 64, 1, 1, SIZE)
+    end = plan.end and Freeze(0.4, 0.8, 6, longest=100)
+    return replace(plan, shape=shape, blocks=2, tokens=1024, wide=1, ripe=BLOCK, end=end, end_from=0.0, end_every=1, makers=1)
+
+
+if REHEARSAL:
+    PLANS = {name: rehearsal(plan) for name, plan in PLANS.items()}
 LATE = 75
 """The exit status of what ran out of time; the same command goes on."""
 FIRST = ("problems", "tokenizer")
@@ -81,15 +75,20 @@ def on_ladder(plans: Mapping[str, Plan], ladder: Ladder, work: Path) -> dict[str
 
 
 def make(
-    out: Path, work: Path, seed: int, stages: Sequence[str] = DEFAULT, plans: Mapping[str, Plan] = PLANS, numbers: int = sampled.NUMBERS,
+    out: Path,
+    work: Path,
+    seed: int,
+    stages: Sequence[str] = DEFAULT,
+    plans: Mapping[str, Plan] = PLANS,
+    numbers: int = 24 if REHEARSAL else sampled.NUMBERS,
     ladder: Ladder = THIRD,
-) -> None:  # fmt: skip
+) -> None:
     """Run stages. Raises `OtherOriginError` before it would go on from what was made of something else."""
     work.mkdir(parents=True, exist_ok=True)
     plans = on_ladder(plans, ladder, work)
     token_file, slips, hard = work / "tokenizer.json", work / "slips.jsonl", work / "hard.jsonl"
     if not token_file.exists():
-        tokenizer.train(seed, ladder=ladder).save(str(token_file))
+        tokenizer.train(seed, 200 if REHEARSAL else 3000, ladder).save(str(token_file))
     tokens = Tokenizer.from_file(str(token_file))
 
     def small() -> Model:
@@ -171,30 +170,28 @@ def main() -> None:
     )
     parser.add_argument("--seconds", action="append", default=[], metavar="MODEL=N",
                         help="train a model so long, whatever the steps (written to MODEL.seconds, which may be changed)")  # fmt: skip
-    parser.add_argument("--rehearse", action="store_true", help="make models that are too small to learn anything")
     parser.add_argument("--ladder", choices=list(LADDERS), default=THIRD.name, help="how hard the problems are")
     options = parser.parse_args()
     ladder = LADDERS[options.ladder]
     torch.set_num_threads(options.threads)
     work = options.work / f"seed-{options.seed}"
-    plans, numbers = (REHEARSAL, 40) if options.rehearse else (PLANS, sampled.NUMBERS)
-    plans = {name: replace(plan, tokens=options.tokens) for name, plan in plans.items()} if options.tokens else plans
+    plans = {name: replace(plan, tokens=options.tokens) for name, plan in PLANS.items()} if options.tokens else PLANS
     try:
         for name, seconds in times(options.seconds).items():
             work.mkdir(parents=True, exist_ok=True)
             (work / f"{name}.seconds").write_text(f"{seconds}\n")
         if not options.together:
-            make(options.out, work, options.seed, options.stages, plans, numbers, ladder)
+            make(options.out, work, options.seed, options.stages, plans, ladder=ladder)
             return
         make(options.out, work, options.seed, FIRST, ladder=ladder)
         same = ["--out", str(options.out), "--work", str(options.work), "--seed", str(options.seed), "--threads", str(options.threads)]
-        same += ["--tokens", str(options.tokens), "--ladder", ladder.name, *(["--rehearse"] if options.rehearse else [])]
+        same += ["--tokens", str(options.tokens), "--ladder", ladder.name]
         commands = [[sys.executable, "-m", "training.tunnel.make", *same, "--stages", *line] for line in LINES]
         # big has the last device for itself, if there are several
         several = torch.cuda.device_count() > 1
         status = run_together(commands, [str(int("big" in line)) for line in LINES] if several else ())
         if not status:
-            make(options.out, work, options.seed, LAST, plans, numbers, ladder)
+            make(options.out, work, options.seed, LAST, plans, ladder=ladder)
     except OtherOriginError as error:
         raise SystemExit(f"make: {error}") from None
     except KeyboardInterrupt:

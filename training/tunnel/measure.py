@@ -28,15 +28,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.decode import Cached, score, write
-from training.model import Model, Shape
+from training.model import Model
 from training.stories import held_out as first_stories
 from training.tunnel.bars import table
 from training.tunnel.base import Problem
-from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
+from training.tunnel.dialect import CHECK, CLOSE, CONCLUSION, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
 from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
 from training.tunnel.problems import LADDERS, SECOND, held_out
 from training.tunnel.reading import Read, boxed, read
+from training.tunnel.unpack import shape_of
 from training.tunnel.writer import Writer
 
 TEMPERATURE = 0.6
@@ -66,11 +67,7 @@ def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
 def load(folder: Path) -> tuple[Model, Tokenizer]:
     """An exported model, as it ships."""
     config = json.loads((folder / "config.json").read_text())
-    shape = Shape(
-        config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"], config["num_attention_heads"],
-        config["num_key_value_heads"], config["vocab_size"],
-    )  # fmt: skip
-    model = Model(shape)
+    model = Model(shape_of(config))
     model.load_state_dict({name: w.float() for name, w in load_file(folder / "model.safetensors").items()})
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
@@ -252,7 +249,7 @@ def closing(pair: Pair) -> Figures:
 def second_pass(pair: Pair, problems: Sequence[Problem]) -> Figures:
     """Cue a second pass where a right chain would close: is its answer right, by all tokens of the context?"""
     figures: Figures = {}
-    heads = [prompt(p.text) + "".join(step.text for _, step in p.walk()) + WAIT for p in problems]
+    heads = [prompt(p.text) + "".join(step.text for _, step in p.walk()) + CONCLUSION.format(value=p.answer) + WAIT for p in problems]
     for name in ("big", "small"):
         tokenizer = pair.models[name][1]
         texts = pair.think(name, heads)
@@ -294,7 +291,7 @@ def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
 
 def old_stories(pair: Pair, limit: int) -> Figures:
     """The first pair's own benchmark, as the family of tales: what a pair that replaces it must know."""
-    stories = first_stories("benchmark")[:: max(1, 500 // limit)]
+    stories = random.Random(0).sample(first_stories("benchmark"), limit)
     figures: Figures = {}
     for name in ("big", "small"):
         texts = pair.think(name, [prompt(story.problem) for story in stories], limit=400)
@@ -356,7 +353,8 @@ def asking(pair: Pair) -> Figures:
 def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[], object]]:
     """Every figure by its name, what matters most first: a measurement may be ended early."""
     problems = pair.problems
-    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
+    # families take turns in the files: every second problem would be three of them
+    few = random.Random(0).sample(problems, min(options.tries, len(problems)))
 
     @cache
     def solved(name: str, temperature: float = 0.0) -> tuple[Figures, list[str]]:
@@ -391,7 +389,7 @@ def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[],
         "pace": lambda: pacing(options.pair, problems[-1].text),
         "closing": lambda: closing(pair),
         "going_on": lambda: going_on(pair, few),
-        "rewriting": lambda: rewriting(pair, problems[:: max(1, len(problems) // 100)]),
+        "rewriting": lambda: rewriting(pair, few),
         "second_pass": lambda: second_pass(pair, few),
         "correcting": lambda: correcting(pair, judged(options.corrected)),
         "hinting": lambda: hinting(pair),
@@ -410,13 +408,13 @@ def main() -> None:
     parser.add_argument("--ladder", choices=list(LADDERS), default=SECOND.name, help="the problems: those that ship, or harder ones")
     parser.add_argument("--json", type=Path, required=True, help="the figures; those that it holds are not measured again")
     parser.add_argument("--chains", type=Path, help="write all chains here")
-    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
+    parser.add_argument("--limit", type=int, default=500, help="a random sample of the problems")
     parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
     parser.add_argument("--judged", type=int, default=6000, help="steps of small that are judged, an even sample")
     parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on, an even sample")
     options = parser.parse_args()
     problems = held_out("benchmark", LADDERS[options.ladder])
-    problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
+    problems = random.Random(0).sample(problems, options.limit) if options.limit < len(problems) else problems
     figures: Figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     began = time.monotonic()
     for name, stage in stages(Pair(options.pair, problems), options).items():

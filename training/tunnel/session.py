@@ -4,7 +4,8 @@
     python -m training.tunnel.session --within 570 --work build/tunnel --pack packed
 
 `--more` tells how many seconds a later call will have: the rates of the trainings then fall over both. Without it this call is the
-last one: it ends the trainings, however far they are, in time for the reward model, the measurement and the packing.
+last one: it ends the trainings, however far they are, in time for the reward model, the measurement and the packing. With the
+variable TUNNEL_REHEARSAL set, all is too small and too short to learn anything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from training.tunnel.batches import BLOCK
+from training.tunnel.batches import BLOCK, REHEARSAL
 from training.tunnel.make import FIRST, LATE, LINES, PLANS, make, on_ladder, run_together
 from training.tunnel.plans import Freeze
 from training.tunnel.problems import LADDERS, THIRD
@@ -30,6 +31,8 @@ SETUP = 40  # seconds until a training begins
 BEFORE_RIVAL = 230  # seconds of small and all that is made of it
 REWARD, MEASURE, PACK = 100, 110, 15  # seconds that are kept for the ends
 SMALL = 120
+if REHEARSAL:
+    MEASURE = 200  # on a CPU
 
 
 class Session:
@@ -47,12 +50,11 @@ class Session:
         """The command of some stages."""
         options = self.options
         where = ["--out", str(self.out), "--work", str(options.work), "--seed", str(options.seed), "--ladder", options.ladder]
-        rest = ["--threads", str(options.threads), *(["--rehearse"] if options.rehearse else [])]
-        return [sys.executable, "-m", "training.tunnel.make", *where, *rest, "--stages", *stages]
+        return [sys.executable, "-m", "training.tunnel.make", *where, "--threads", str(options.threads), "--stages", *stages]
 
     def plan_times(self) -> None:
         """Tell every training how long it has, this call and the next one."""
-        if self.options.rehearse:
+        if REHEARSAL:
             return
         ends = REWARD + MEASURE + PACK
         whole = self.options.within + self.options.more - ends - SETUP * (1 + bool(self.options.more))
@@ -66,7 +68,7 @@ class Session:
     def train(self) -> bool:
         """Run the lines of stages side by side. Returns whether they came to their ends."""
         line, big = LINES
-        lines = [(*line, "rival"), big] if self.several or self.options.rehearse else [line, big]
+        lines = [(*line, "rival"), big] if self.several or REHEARSAL else [line, big]
         until = self.until - (REWARD + MEASURE + PACK if self.last else PACK)
         devices = [str(int("big" in line)) for line in lines] if self.several else ()
         status = run_together([self.command(*line) for line in lines], devices, until)
@@ -151,7 +153,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ladder", choices=list(LADDERS), default=THIRD.name)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rehearse", action="store_true", help="try the command out with models too small to learn anything")
     parser.add_argument("--measure", nargs=argparse.REMAINDER, default=[], help="more arguments of the measurement; the last flag")
     return parser.parse_args(arguments)
 
