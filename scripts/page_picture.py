@@ -1,8 +1,9 @@
 """Takes a picture of a page that `speculative report` or `speculative show --web` wrote.
 
-    python scripts/page_picture.py PAGE.html PICTURE.png [--size 1200x900] [--problem ID [--label METHOD]] [--dark]
+    python scripts/page_picture.py PAGE.html PICTURE.png [--size 1200x900] [--problem ID [--label METHOD]] [--part SELECTOR] [--dark]
 
-With a problem, its chains are opened, those of the method first in view. Needs Chromium (`--browser`) and playwright.
+With a problem, its chains are opened, those of the method first in view. With a part, the picture shows that part of
+the page alone. Needs Chromium (`--browser`) and playwright.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from playwright.async_api import async_playwright
 
 
-async def take(page: str, picture: Path, size: str, problem: str, label: str, dark: bool, browser: str) -> None:
+async def take(page: str, picture: Path, size: str, problem: str, label: str, part: str, dark: bool, browser: str) -> None:
     width, height = map(int, size.split("x"))
     async with async_playwright() as driver:
         started = await driver.chromium.launch(executable_path=browser)
@@ -31,7 +32,7 @@ async def take(page: str, picture: Path, size: str, problem: str, label: str, da
             await tab.wait_for_selector(".column .run")
             await row.evaluate("row => row.scrollIntoView()")
         await tab.wait_for_timeout(500)
-        await tab.screenshot(path=picture)
+        await (tab.locator(part) if part else tab).screenshot(path=picture)
         await started.close()
 
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--size", default="1200x900")
     parser.add_argument("--problem", default="")
     parser.add_argument("--label", default="")
+    parser.add_argument("--part", default="")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--browser", default="/usr/bin/chromium")
     asyncio.run(take(**vars(parser.parse_args())))

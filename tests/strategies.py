@@ -197,9 +197,9 @@ PIPELINES = st.fixed_dictionaries({"pipeline": st.sampled_from(["accept", "both"
 CONCURRENT: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "auto": st.fixed_dictionaries(
         {
-            "optimize": st.sampled_from(["latency", "throughput"]),
+            "optimize": st.sampled_from(["latency", "throughput", "batch"]),
             "check": st.sampled_from(["ask", "score"]),
-            "allow": st.sampled_from(["checked", "small"]),
+            "allow": st.sampled_from(["checked", "small", "cascade"]),
             "step_tokens": st.integers(1, 40),
         }
     ),
@@ -377,6 +377,20 @@ def check_any_speed(attempt: Callable[[int, random.Random | None], Result], numb
     if steady.trace.started.problem.max_produced is None:
         assert [piece.ids for piece in hasty.trace.ledger.pieces] == [piece.ids for piece in steady.trace.ledger.pieces]
         assert hasty.finish_reason == steady.finish_reason
+
+
+class Chunked(ScriptedEngine):
+    """Streams several tokens at a time, as a server does."""
+
+    size = 7
+
+    async def stream(self, *args: Any, **kwargs: Any) -> Any:
+        held: list[Any] = []
+        async for delta in super().stream(*args, **kwargs):
+            held.append(delta)
+            if delta.completion or len(held) == self.size:
+                yield type(delta)(tuple(token for each in held for token in each.ids), delta.completion)
+                held = []
 
 
 class Jittery(ScriptedEngine):

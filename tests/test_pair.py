@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from strategies import scripted_pair
@@ -56,6 +57,21 @@ def test_a_method_without_needs_takes_any_pair() -> None:
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
         open_engine(spec)
+
+
+@pytest.mark.parametrize("role", ["big", "small", "judge"])
+@pytest.mark.parametrize("wrong", [5, True, ["http://localhost:1/v1", None], {"a": 1}, b"bundled:small"])
+def test_a_spec_of_another_type_is_named_with_its_role(role: str, wrong: Any) -> None:
+    with pytest.raises(UsageError, match=f"{role} must be the spec of an engine or a list of addresses, got "):
+        Pair.open(**{role: wrong})
+    with pytest.raises(UsageError, match="the engine must be the spec"):
+        open_engine(wrong)
+
+
+@pytest.mark.parametrize("role", ["big", "small"])
+def test_a_pair_has_both_of_its_models(role: str) -> None:
+    with pytest.raises(UsageError, match=f"{role} must be the spec of an engine or a list of addresses, got None"):
+        Pair.open(**{role: None})  # type: ignore[arg-type]
 
 
 def test_a_folder_is_named_in_full_to_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

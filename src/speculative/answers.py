@@ -34,14 +34,24 @@ _CONSEQUENCE = re.compile(
     r"|\b(?:so|then|thus|hence|therefore|gives?|giving|i\.e|rather|instead|means|equals?|simplif\w+|becomes|wait|no)\b",
     re.IGNORECASE,
 )
+_TO_BE = (
+    r"(?:should|would|must|will|has\s++to|ought\s++to)\s++be"
+    r"|(?:comes|turns|works|came|turned)\s++out(?:\s++(?:to\s++be|as|to))?+|comes\s++to"
+)
+_NUMBERED = r"[*_`]*+\(?[0-9]++[.):][*_`]*+[ \t]++\S"
+"""The beginning of a numbered heading."""
+_FORMULA_LINE = r"(?:\$++[^$\n]++\$++|\\[(\[][^\n]*?\\[)\]])[*_`.]*+[ \t]*+$"
 # possessive, since a long run of blanks would otherwise be tried in every way
 _MARKER = re.compile(
-    r"\banswers?\b[*_\s]*+(?:(?:is|are)\b[*_\s]*+[:\uff1a]?|[:\uff1a])[\s*]*+"
+    rf"\banswers?(?:\b[*_\s]*+(?:(?:is|are|was|equals|{_TO_BE})\b[*_\s]*+[:\uff1a]?|[:\uff1a=])|['\u2019]s(?=[\s*_`$\\(]*+[-+]?[0-9]))[\s*]*+"
     r"(?:[\s,]*+(?:therefore|thus|then|hence|so|simply|just|exactly|indeed|clearly|now|also|equal to|given by)\b[\s,:*]*+)*+"
     r"(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
     r"|\b(?:correct|right|best)\s++(?:option|choice)\s++is\b[\s:*]*+(?=(?:[^\w\\]|\\[a-z]++){0,8}(?-i:[A-Z])(?![A-Za-z]))"
     r"|^[ \t]*+(?:#{1,6}[ \t]*+)?[*_]*+(?:the[ \t]++)?(?:final[ \t]++)?answer[ \t]*+[*_:]*+[ \t]*+\n\s*+(?=\S)"
-    r"|^####[ \t]*+(?=[-+$]*[0-9])",
+    r"|<answer>\s*+(?=[^\s<])"
+    # the last line of GSM8K, which is also how Markdown writes a heading
+    rf"|^[ \t>*_]*+#{{4,6}}:?+[ \t]*+(?!{_NUMBERED})"
+    rf"(?=[*_`\"\u201c]*+(?:\\?[$\u20ac\u00a3\u00a5]|<\w++>|[a-z][ \t]*+=[ \t]*+|[-+(.])*+[0-9]|[*_`]*+{_FORMULA_LINE})",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE = re.compile(
@@ -49,9 +59,15 @@ _SENTENCE = re.compile(
 )
 _EMPHASIS = re.compile(r"(?<![\w)\]}])\*{2,3}|\*{2,3}(?![\w(\[{\\])|[*_`]++(?=[.!?\u3002]?\Z)|\A[*_`]++")
 """Marks of bold and code. Two stars between a number and a number are a power."""
-_FINAL = re.compile(r"[\n.!?*#$][\s*#_$]*+(?:(?:so|thus|hence|therefore),?\s++)?(?:(?:the|my)\s++)?final\s++answers?\b", re.IGNORECASE)
+_FINAL = re.compile(
+    r"[\n.!?*#$][\s*#_$]*+(?:(?:so|thus|hence|therefore|wait|actually|no|correction)[,:]?\s++)?(?:(?:the|my)\s++)?final\s++answers?\b",
+    re.IGNORECASE,
+)
 _STATED = re.compile(r"^[A-Za-z].*\s(?:is|are|equals)\s+(\S.*)$", re.DOTALL)
 _FORMULA = re.compile(r"\$[^$]+\$\.?|\\\((?:(?!\\\)).)+\\\)\.?|\\\[(?:(?!\\\]).)+\\\]\.?", re.DOTALL)
+_TAGGED = re.compile(r"<(b|strong|i|em|u|code|mark|span|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_QUOTED = re.compile(r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]++)[\"\u201d\u00bb]([.!]?)")
+_REASON = re.compile(r"[\s,]+(?:since|because|given that|so that)\b.*|,\s+(?:as|which|so)\b.*", re.DOTALL)
 _FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
     {
@@ -64,6 +80,7 @@ _UNICODE = str.maketrans(
         "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}", "\u00bc": r"\frac{1}{4}", "\u00be": r"\frac{3}{4}",
         "\u2248": r"\approx ", "\u03b8": r"\theta ", "\u2260": r"\ne ", "\u2205": r"\emptyset ", "\u211d": r"\mathbb{R}",
         "\u3002": ".", "\u2216": r"\setminus ",
+        **dict.fromkeys("\u2713\u2714\u2705\u2611\ufe0f", ""),
     }
 )  # fmt: skip
 
@@ -90,11 +107,12 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\\\||\\[lr]?Vert(?![a-z])|\\[lr]?vert(?![a-z])", "|"),
     (r"\\(hat|vec|bar|overline)\{\s*\\(?:mathbf|mathrm|boldsymbol|text)\{([a-zA-Z])\}\s*\}", r"\\\1{\2}"),
     (r"\\backslash(?![a-z])", r"\\setminus "),
+    (r"\\checkmark(?![a-z])", ""),
     # functions and constants in upright letters are what they say
     (rf"\\(?:mathrm|operatorname\*?|text|textrm|mathsf|mathit)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
     (r"\\operatorname\*?\s*\{\s*(max|min|gcd|lcm|lg|det|dim|deg)\s*\}", r"\\\1 "),
     (
-        r"\\(?:mathrm|operatorname|mathit|mathsf)(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![a-zA-Z]))|\{\\rm\s+([ei])\s*\}|\\text\{\s*(e)\s*\}(?=\s*\^)",
+        r"\\(?:mathrm|operatorname|mathit|mathsf|rm)(?:\s*\{\s*([ei])\s*\}|\s+([ei])(?![a-zA-Z]))|\{\\rm\s+([ei])\s*\}|\\text\{\s*(e)\s*\}(?=\s*\^)",
         r"{\1\2\3\4}",
     ),
     (r"(?<![\^_}a-zA-Z])\{([ei])\}", r"\1"),
@@ -105,7 +123,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"\\gt(?![a-z])", ">"),
     (r"\\lbrace(?![a-z])", r"\\{"),
     (r"\\rbrace(?![a-z])", r"\\}"),
-    (rf"\\(?:{_FONTS})\s*\{{", r"\\text{"),
+    (rf"\\(?:{_FONTS}|operatorname\*?|rm|bf|it)\s*\{{", r"\\text{"),
     (r"\{\\(?:bf|rm|it)\s", r"\\text{"),
     (r"(?<![a-zA-Z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![a-zA-Z\\])(pi|infty|sqrt)(?![a-zA-Z])", r"\\\1 "),
@@ -212,10 +230,10 @@ def _complete_box(text: str, token: re.Match[str], limit: int) -> Box | None:
 
 def _join(boxes: list[Box]) -> Box:
     """Makes one box of several. Equal contents count once; long ones are not compared."""
-    contents = list(dict.fromkeys(box.content.strip() for box in boxes))
+    contents = list(dict.fromkeys(box.content.strip() for box in boxes if box.content.strip()))
     if sum(map(len, contents)) <= WINDOW:
         contents = list({normalize_answer(content): content for content in contents}.values()) if len(contents) > 1 else contents
-    return Box(boxes[0].start, boxes[-1].end, boxes[-1].content if len(contents) < 2 else ", ".join(contents))
+    return Box(boxes[0].start, boxes[-1].end, ", ".join(contents))
 
 
 def _one_sentence(between: str) -> bool:
@@ -237,7 +255,8 @@ def find_phrase(text: str) -> str | None:
     found = _SENTENCE.match(text[start : start + WINDOW]) if start >= 0 else None
     if found is None:
         return None
-    phrase = _EMPHASIS.sub("", found[0].strip()).removesuffix("!").strip()
+    phrase = _QUOTED.sub(r"\1\2", strip_tags(found[0]).strip().removesuffix("</answer>"))
+    phrase = _REASON.sub("", _EMPHASIS.sub("", phrase.strip())).removesuffix("!").strip()
     value = _STATED.search(phrase)
     return value[1] if value and _is_value(value[1]) else phrase or None
 
@@ -271,6 +290,11 @@ def normalize_answer(answer: str) -> str:
     return strip_spaces(plain) if value is None else str(value)
 
 
+def strip_tags(text: str) -> str:
+    """Removes HTML's tags of bold and similar text, and keeps their content."""
+    return _TAGGED.sub(r"\2", text)
+
+
 def plain_signs(text: str) -> str:
     """Replaces full-width letters, digits and signs by ordinary ones."""
     return text.translate(_FULL_WIDTH | {0x3002: "."})
@@ -278,7 +302,8 @@ def plain_signs(text: str) -> str:
 
 def normalize_latex(text: str) -> str:
     """Brings LaTeX into one spelling of spaces, fonts, brackets, fractions and signs."""
-    text = text.translate(_UNICODE).strip(" \t\n*`")
+    text = strip_tags(text.translate(_UNICODE)).strip(" \t\n*`")
+    text = _QUOTED.sub(r"\1\2", text) if _QUOTED.fullmatch(text) else text
     if text.count("$") - text.count("\\$") > 1:
         text = re.sub(r"(?<!\\)\$", "", text)
     for pattern, spelling in _RULES:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -60,7 +60,9 @@ class Pair(Mapping[str, Engine]):
             UsageError: A spec names no engine.
             EngineError: An engine cannot be opened.
         """
-        specs = {"big": big, "small": small} | ({"judge": judge} if judge else {})
+        specs = {"big": big, "small": small} | ({} if judge is None else {"judge": judge})
+        for role, spec in specs.items():
+            check_spec(role, spec)
         chosen = {role: with_api_key(role, (options or {}).get(role, EngineOptions())) for role in specs}
         served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and is_model_name(spec)}
         engines: dict[str, Engine] = {role: open_engine(spec, chosen[role], tell) for role, spec in specs.items() if role not in served}
@@ -187,6 +189,13 @@ class Pair(Mapping[str, Engine]):
         return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())
 
 
+def check_spec(name: str, spec: object) -> None:
+    """Raises `UsageError` for what is neither a text nor a list of texts."""
+    several = cast("Sequence[object]", spec if isinstance(spec, list | tuple) else [spec])
+    if wrong := [one for one in several if not isinstance(one, str)]:
+        raise UsageError(f"{name} must be the spec of an engine or a list of addresses, got {wrong[0]!r:.80}")
+
+
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:
     """Opens one engine; the arguments are those of `Pair.open`.
 
@@ -194,6 +203,7 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
         UsageError: The spec names no engine.
         EngineError: The engine cannot be opened.
     """
+    check_spec("the engine", spec)
     options = options or EngineOptions()
     specs = [spec] if isinstance(spec, str) else list(spec)
     kind = engine_kind(specs)

@@ -55,8 +55,10 @@ def redact_command(argv: Sequence[str]) -> str:
         elif _SECRET_NAME.fullmatch(name):
             token, hide = (f"{name}={HIDDEN}", False) if equals else (token, name.startswith("--"))
         shown.append(redact(token))
-    program = [Path(shown[0]).name] if shown else []
-    return shlex.join([*program, *shown[1:]])
+    program = Path(shown[0]) if shown else None
+    if program and program.name == "__main__.py":  # of `python -m PACKAGE`
+        return shlex.join(["python", "-m", program.parent.name, *shown[1:]])
+    return shlex.join([*([program.name] if program else []), *shown[1:]])
 
 
 class Redactor:

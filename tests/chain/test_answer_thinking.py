@@ -75,6 +75,37 @@ async def test_no_answer_after_thinking_tokens_is_lost(width, replies, reasoning
     assert usage.produced_tokens == usage.kept_tokens + usage.discarded_tokens
 
 
+LONE = "Open with <think> first. \\boxed{5}"
+
+
+@pytest.mark.parametrize("width", [1, 2])
+async def test_an_opening_token_without_a_closing_one_is_text(width):
+    told = []
+    pair = scripted_pair(["a</think>", "Open with <think>", " first. \\boxed{5}<|im_end|>"], "", widths=(width, width))
+    result = await speculative.asolve("6*7?", "big_only", pair=pair, max_tokens=400, listener=told.append)
+    assert (result.reasoning, result.text, result.answer, result.finish_reason) == ("a", LONE, "5", "stop")
+    deltas = [one for one in told if isinstance(one, TextDelta)]
+    assert "".join(one.text for one in deltas if one.phase == "answer") == LONE
+    assert "".join(one.text for one in deltas if one.phase == "thinking") == "a"
+    check_books(result.trace, pair)
+
+
+async def test_an_opening_token_after_a_whole_pair_is_text():
+    replies = ["a</think>", "b<think>", "c</think>", "d <think>"]
+    result = await result_of([*replies, " e \\boxed{5}<|im_end|>"])
+    assert (result.reasoning, result.text) == ("ac", "bd <think> e \\boxed{5}")
+    result = await result_of([*replies, " e</think>", " \\boxed{5}<|im_end|>"])
+    assert (result.reasoning, result.text) == ("ac e", "bd  \\boxed{5}")
+
+
+async def test_an_opening_token_without_a_closing_one_is_text_in_a_drafted_answer():
+    chain, answer, told = await drafted(["Hm.</think>", "Open with <think>", " first. \\boxed{5}<|im_end|>"])
+    assert "".join(one.text for one in told if isinstance(one, TextDelta) and one.phase == "answer") == LONE
+    await chain.accept(answer)
+    assert (chain.text, chain.answer_text, chain.boxed, chain.finish) == ("Hm.", LONE, "5", "stop")
+    check_books(chain.trace)
+
+
 @pytest.mark.parametrize("again", [["So.</think>"], ["</think>"], ["<think>", "</think>"], ["Hm, <think>", "so </think>"]])
 async def test_an_answer_that_gets_nowhere_ends_as_a_loop(again):
     result = await speculative.asolve("6*7?", "big_only", pair=scripted_pair(["Hm.</think>", *again * 400], ""), max_tokens=4000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,57 @@ def test_a_loop_that_never_waits_is_found(tmp_path: Path) -> None:
 )
 def test_work_that_nobody_waits_for_is_named(tmp_path: Path, body: str, line: int, told: str) -> None:
     assert told in refused(tmp_path, body, line)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "told"),
+    [
+        ("print(1)\nawait chain.accept(chain.draft('small'))", 2, "chain.draft(…) was never awaited; write `await chain.draft(…)`"),
+        ("step = chain.draft('small')\nawait chain.accept(step)", 1, "chain.draft(…) was never awaited"),
+        ("chain.reject(chain.draft('small'))", 1, "chain.draft(…) was never awaited"),
+        ("await chain.draft('big', after=chain.draft('small'))", 1, "chain.draft(…) was never awaited"),
+        ("await chain.insert(chain.ask('big', 'why?'))", 1, "chain.ask(…) was never awaited"),
+        ("await chain.write('big', max_tokens=chain.draft('small'))", 1, "chain.draft(…) was never awaited"),
+        (
+            "async def size():\n    return 4\nawait chain.write('big', max_tokens=size())",
+            3,
+            "size(…) was never awaited; write `await size(…)`",
+        ),
+        ("import asyncio\nstep = asyncio.create_task(chain.draft('small'))\nawait chain.accept(step)", 3, "write `await task`"),
+    ],
+)
+def test_work_in_place_of_its_result_is_named(tmp_path: Path, body: str, line: int, told: str) -> None:
+    message = refused(tmp_path, body, line)
+    assert told in message
+    assert " object at " not in message
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "told"),
+    [
+        ("import asyncio\nasyncio.gather(chain.draft('small'), chain.draft('big'))", 2, "chain.draft(…) was never awaited"),
+        ("import asyncio\nasyncio.gather(chain.write('nobody'))\nawait chain.write('big')", 2, "never awaited: "),
+    ],
+)
+def test_gathered_work_that_nobody_awaits_prints_nothing(
+    tmp_path: Path, body: str, line: int, told: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refused(tmp_path, body, line)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records] == []
+    assert capsys.readouterr().err == ""
+
+
+async def test_the_failed_tasks_of_other_code_are_still_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("mine")
+
+    await asolve("6*7?", "big_only", pair=scripted_pair("Hm.</think>42", ""))
+    asyncio.gather(fail())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert ["exception was never retrieved" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_a_helper_of_the_method_that_is_not_awaited_is_named(tmp_path: Path) -> None:

@@ -332,13 +332,23 @@ async def test_stop_strings_of_the_problem_end_the_answer_and_never_the_thinking
 
 
 async def test_a_budget_that_ended_the_thinking_cues_the_answer() -> None:
-    chain = chain_of(["a" * 99, "42}"], max_tokens=64)
+    chain = chain_of(["a" * 300, "42}"], max_tokens=256)
     await chain.write("big")
     await chain.answer("big")
     assert chain.answer_text == "The answer is \\boxed{42}"
     assert (chain.boxed, chain.finish) == ("42", "length")
     assert chain.trace.segments()[-2].author == "method"
-    assert chain.trace.usage()["big"].kept_tokens == 56 + 3 + 1
+    assert chain.trace.usage()["big"].kept_tokens == 224 + 3 + 1
+
+
+@pytest.mark.parametrize("limit", [1, 2, 8, 9, 21, 22, 64, 170, 180, 256])
+async def test_the_cue_of_an_answer_counts_towards_the_limit(limit: int) -> None:
+    chain = chain_of(["a" * 300, "4" * 300], max_tokens=limit)
+    await chain.write("big")
+    await chain.answer("big")
+    assert len(chain.text) + len(chain.answer_text) == limit  # each character is a token
+    assert chain.answer_text.startswith("The answer is \\boxed{4") == (limit - len(chain.text) > len("The answer is \\boxed{"))
+    assert chain.finish == "length"
 
 
 async def test_an_answer_can_hang_off_a_draft() -> None:

@@ -104,26 +104,27 @@ async def test_a_chunk_is_no_longer_for_two_authors() -> None:
 
 async def test_an_answer_that_broke_off_is_finished_behind_its_cue() -> None:
     listener = Recorded()
-    pair = mortal_pair("word " * 30, "word " * 30, lives=60)
-    chain = chain_of(pair, listener, max_tokens=64)
+    pair = mortal_pair("word " * 60, "word " * 60, lives=228)
+    chain = chain_of(pair, listener, max_tokens=256)
     await chain.write("small")
     assert chain.finish == "length"
-    assert pair["small"].produced == 56
+    assert pair["small"].produced == 224
     await chain.answer("small")
     cue = next(segment.text for segment in chain.trace.segments() if segment.author == "method")
     assert chain.answer_text.startswith(cue)
     told = "".join(delta.text for delta in listener if type(delta).__name__ == "TextDelta" and delta.committed)
     assert told == chain.text + chain.answer_text
-    assert chain.tokens == 64
+    assert chain.tokens == 256 - len(cue)
     assert [segment.author for segment in chain.trace.segments()] == ["small", "method", "small", "big"]
     check_books(chain.trace, pair)
 
 
 async def test_a_cue_is_told_once_when_the_answer_never_began() -> None:
     listener = Recorded()
-    chain = chain_of(mortal_pair("word " * 30, "word " * 30, lives=56), listener, max_tokens=64)
+    chain = chain_of(mortal_pair("word " * 60, "word " * 60, lives=224), listener, max_tokens=256)
     await chain.write("small")
     await chain.answer("small")
+    assert chain.answer_text.startswith("The answer is ")
     told = "".join(delta.text for delta in listener if type(delta).__name__ == "TextDelta" and delta.committed)
     assert told == chain.text + chain.answer_text
 

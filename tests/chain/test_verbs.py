@@ -7,7 +7,7 @@ from math import log
 from typing import Any
 
 import pytest
-from strategies import Recorded, Verbs, chain_of, check_books, check_result, kinds, scripted_pair
+from strategies import Chunked, Recorded, Verbs, chain_of, check_books, check_result, kinds, scripted_pair
 
 from speculative import STEP, Chain, Pair, Problem, Question, Result
 from speculative.engines.base import MIN_LOGPROB
@@ -85,20 +85,6 @@ async def test_a_place_behind_a_cut_has_its_own_seeds() -> None:
 # ---- until=, stop=[…] -----------------------------------------------------------------------------------------------
 
 
-class Chunked(ScriptedEngine):
-    """Streams several tokens at a time."""
-
-    size = 7
-
-    async def stream(self, *args: Any, **kwargs: Any) -> Any:
-        held: list[Any] = []
-        async for delta in super().stream(*args, **kwargs):
-            held.append(delta)
-            if delta.completion or len(held) == self.size:
-                yield type(delta)(tuple(token for each in held for token in each.ids), delta.completion)
-                held = []
-
-
 def engines(script: str, width: int = 1) -> list[ScriptedEngine]:
     """Engines that give the same tokens in other pieces, or cannot stream."""
     quiet = frozenset({"continue", "ids", "logprobs", "top", "choices", "score", "cached"})
@@ -159,6 +145,8 @@ async def test_a_predicate_must_be_a_plain_function() -> None:
     async def later(text: str) -> bool:
         return bool(text)
 
+    with pytest.raises(ChainStateError, match="until must be a plain function of a text, got one that returns a coroutine"):
+        await chain_of("abc").write("big", until=lambda text: later(text))  # type: ignore[arg-type, return-value]
     for wrong in (later, "wait"):
         with pytest.raises(ChainStateError, match="write: until must be a plain function of a text"):
             await chain_of("abc").write("big", until=wrong)  # type: ignore[arg-type]
@@ -436,7 +424,12 @@ async def test_log_probabilities_need_their_ability() -> None:
         await chain.draft("big", logprobs=True)
     with pytest.raises(ChainStateError, match="must have the ability `top`"):
         await chain.ask("big", "?", logprobs=1)
-    assert (await chain.ask("big", "?", logprobs=True)).text  # a judge without log-probabilities still replies
+    with pytest.raises(ChainStateError, match="ask: the big model must have the ability `logprobs`"):
+        await chain.ask("big", "?", logprobs=True)
+    child = chain.child(logprobs=True)
+    assert (await child.ask("big", "?")).text
+    with pytest.raises(ChainStateError, match="write: the big model must have the ability `logprobs`"):
+        await child.write("big")
 
 
 @pytest.mark.parametrize("wrong", [None, "a", [1], -3, 0, 1.5])
@@ -445,6 +438,22 @@ async def test_a_wrong_number_of_likely_tokens_is_named_before_an_engine_is_call
     for verb in (chain.draft("big", logprobs=wrong), chain.ask("big", "?", logprobs=wrong)):
         with pytest.raises(ChainStateError, match="logprobs must be"):
             await verb
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [(["\ud800"], "ask: choices must be valid Unicode"), ("11", "ask: choices must differ, got '1' twice"), (["", "1"], "single tokens")],
+)
+async def test_choices_are_different_texts_of_one_token(choices: Any, said: str) -> None:
+    with pytest.raises(ChainStateError, match=said):
+        await chain_of("abc").ask("big", "?", choices=choices)
+
+
+async def test_a_child_is_no_text_before_an_instruction() -> None:
+    chain = chain_of("abc")
+    chain.child()
+    await chain.instruct("big", "Be brief.")
+    assert kinds(chain.trace) == ["Child", "Instructed"]
 
 
 async def test_an_instruction_comes_before_any_text_and_never_into_a_raw_prompt() -> None:

@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line_after_the_finished_part(cli, tmp_path):
 def test_a_full_disk_under_a_picture_names_the_file(cli, tmp_path):
     file = tmp_path / "chain.jsonl"
     cli("ask", STORY, "--trace", file)
-    assert "/dev/full: No space left" in cli("show", file, "--svg", "/dev/full").one_line()
+    assert "/dev/full: No space left" in cli("show", file, "--web", "--out", "/dev/full").one_line()
 
 
 def test_quoted_text_cannot_control_the_terminal(cli):

@@ -82,6 +82,14 @@ class TestOneMethod:
         assert "rows.jsonl, line 1: the gold answer 'a lot' cannot be read" in ran.one_line()
         assert not (here / "runs").exists()
 
+    def test_each_unreadable_answer_has_a_line(self, cli, here):
+        (here / "rows.jsonl").write_text("".join(f'{{"problem": "How many in {n}?", "answer": "some"}}\n' for n in range(60)))
+        ran = cli("eval", "gsm8k", "--data", "rows.jsonl", "--limit", "2", "--method", "big_only")
+        summary, *listed = ran.err.splitlines()
+        assert ran.code == 2
+        assert "60 of 60 gold answers cannot be read, 2 of them are among the 2 chosen problems; correct the data" in summary
+        assert listed == [f"  data rows.jsonl, line {n}: the gold answer 'some' cannot be read as integer" for n in range(1, 61)]
+
     def test_problems_with_unreadable_answers_are_left_out_on_demand(self, cli, here):
         golds = ["1", "a lot", "174", "some"]
         (here / "rows.jsonl").write_text(

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from xml.etree import ElementTree
 
 import pytest
 from scripted_cli import STORY
@@ -20,34 +19,12 @@ def test_show_draws_what_ask_drew(cli, tmp_path, method):
     assert json.loads(cli("show", file, "--json").out) == json.loads(asked.out)
 
 
-def test_the_picture_is_an_svg_that_needs_nothing_else(cli, tmp_path):
-    file, picture = tmp_path / "chain.jsonl", tmp_path / "chain.svg"
-    cli("ask", STORY, "--method", "spec_rewrite", "--trace", file)
-    assert cli("show", file, "--svg", picture).code == 0
-    drawn = picture.read_text()
-    ElementTree.fromstring(drawn)
-    assert "174" in drawn
-    assert "line-through" in drawn
-    assert "url(http" not in drawn
-
-
-def test_a_picture_that_cannot_be_written(cli, tmp_path):
+def test_a_page_that_cannot_be_written(cli, tmp_path):
     file = tmp_path / "chain.jsonl"
     cli("ask", STORY, "--trace", file)
-    ran = cli("show", file, "--svg", tmp_path / "none" / "chain.svg")
+    ran = cli("show", file, "--web", "--out", tmp_path / "none" / "chain.html")
     assert ran.code == 1
     assert "none" in ran.one_line()
-
-
-def test_no_text_of_the_picture_begins_or_ends_in_a_space_or_holds_two(cli, tmp_path):
-    file, picture = tmp_path / "chain.jsonl", tmp_path / "chain.svg"
-    cli("ask", STORY, "--trace", file)
-    cli("show", file, "--svg", picture)
-    texts = [(part.text or "", float(part.get("x"))) for part in ElementTree.parse(picture).iter() if part.tag.endswith("}text")]
-    assert all(text == text.strip() and "\xa0\xa0" not in text for text, _ in texts)
-    right = [x for text, x in texts if text == "✓\xa0right"]
-    answer = [x for text, x in texts if text == "answer"]
-    assert right[0] - answer[-1] == pytest.approx(12.2 * len("answer 174  "))
 
 
 def test_a_trace_that_is_cut_off_is_drawn_with_a_warning(cli, tmp_path):
@@ -102,3 +79,15 @@ def test_a_trace_may_come_from_standard_input(cli, tmp_path, monkeypatch):
     assert cli("show", "-").out == cli("show", file).out
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
     assert json.loads(cli("show", "-", "--json").out) == json.loads(cli("show", file, "--json").out)
+
+
+@pytest.mark.parametrize("flags", [[], ["--web"], ["--json"]])
+def test_a_chain_that_stands_twice_in_its_file_is_refused(cli, tmp_path, flags):
+    file = tmp_path / "chain.jsonl"
+    cli("ask", STORY, "--method", "big_only", "--trace", file)
+    header, *events = file.read_text().splitlines()
+    file.write_text("\n".join([header, *events, *events]))
+    ran = cli("show", file, *flags)
+    assert ran.code == 1
+    assert f"line {len(events) + 2} is damaged: the chain is over before it" in ran.one_line()
+    assert not file.with_suffix(".html").exists()

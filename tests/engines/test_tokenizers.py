@@ -132,6 +132,40 @@ def test_added_tokens_that_are_text_keep_their_bytes_and_are_written(tmp_path: P
     assert not set(texts) & set(tokenizer.special_tokens)
 
 
+TAGS = ["<br/>", "<details>", "<math>", "</label>", "<tool_call>", "[UNK]", "<x>"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_of_no_dialect_keeps_its_bytes(tmp_path: Path, tag: str) -> None:
+    spec = json.loads(FILE.read_text(encoding="utf-8"))
+    first = max(entry["id"] for entry in spec["added_tokens"]) + 1
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    plain = ByteBpeTokenizer(FILE)
+    tokenizer = ByteBpeTokenizer(
+        changed(tmp_path, added_tokens=[*spec["added_tokens"], {"id": first, "content": tag, "special": False, **flags}])
+    )
+    assert tokenizer.to_bytes([*plain.encode("a"), first, *plain.encode("b")]) == f"a{tag}b".encode()
+    assert tokenizer.to_bytes(tokenizer.encode(f"a{tag}b")) == f"a{tag}b".encode()
+    assert tokenizer.knows([first])
+    marked = ByteBpeTokenizer(
+        changed(tmp_path, added_tokens=[*spec["added_tokens"], {"id": first, "content": tag, "special": True, **flags}])
+    )
+    assert marked.to_bytes([first]) == b""
+
+
+def test_a_tag_that_a_dialect_asks_for_is_a_marker(tmp_path: Path) -> None:
+    spec = json.loads(FILE.read_text(encoding="utf-8"))
+    first = max(entry["id"] for entry in spec["added_tokens"]) + 1
+    added = [{"id": first + i, "content": tag, "special": False} for i, tag in enumerate(["<reason>", "<think>", "<|fim|>"])]
+    tokenizer = ByteBpeTokenizer(changed(tmp_path, added_tokens=[*spec["added_tokens"], *added]))
+    before = tokenizer.fingerprint
+    assert [tokenizer.to_bytes([first + i]) for i in range(3)] == [b"<reason>", b"", b""]
+    assert tokenizer.special_token_id("<reason>") == first
+    assert tokenizer.to_bytes([first]) == b""
+    assert tokenizer.knows([first])
+    assert ByteBpeTokenizer(tokenizer.path).fingerprint == before == tokenizer.fingerprint
+
+
 def test_a_tokenizer_that_loses_blanks_is_refused(tmp_path: Path) -> None:
     spec = json.loads(FILE.read_text(encoding="utf-8"))
     newline = {"id": spec["model"]["vocab"]["\u010a"], "content": "\n", "special": True}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from speculative.answers import extract_answer
 from speculative.errors import UsageError
 from speculative.evaluate.grading import sandbox as grading_process
 from speculative.evaluate.grading.grade import Verdict, box_aime, box_gsm8k, check_gold, grade, grade_async, shuffle_options, vote_key
@@ -179,6 +180,30 @@ PERCENTS = [
     "There are two classes. What is the overall pass rate of the school?",
     "Which percentage of the 50 apples is left?",
     "What is the profit, to the nearest tenth of a percent?",
+    "Tell me the percentage.",
+    "Tell us what percentage of them are boys.",
+    "Work out the percentage of boys.",
+    "Figure out the percent of boys.",
+    "Estimate the percentage.",
+    "Evaluate the percentage of boys in a class of 40.",
+    "Write the share of boys as a percentage.",
+    "Show the percentage of the boys.",
+    "Provide the percentage.",
+    "I want to know the percentage of boys.",
+    "I need the percentage of boys.",
+    "Percentage of boys?",
+    "Percent of the class that are boys?",
+    "Profit percentage?",
+    "So the percentage of boys is?",
+    "The percentage of boys is what?",
+    "The percentage of boys equals how much?",
+    "How big is the percentage?",
+    "How large a percentage of them are boys?",
+    "How high is the percentage of boys?",
+    "The boys are ___ % of the class.",
+    "The boys are ?% of the class.",
+    "The boys are what % of the class?",
+    "Would you work out what the percentage is?",
 ]
 NO_PERCENTS = [
     "How many apples are red if 20 percent are green?",
@@ -190,6 +215,12 @@ NO_PERCENTS = [
     "She gets 20% off. How much does she pay? Give your answer to the nearest integer.",
     "The price rose by $x$ percent to $y$ dollars. What is $y$?",
     "Express your answer as a whole number.",
+    "The percentage of boys is 20, so how many are boys?",
+    "Percentage of boys: 20. How many are boys?",
+    "If the percentage of boys is 20, how big is the class?",
+    "Write 20 percent as a number.",
+    "Tell me 20 percent of 100.",
+    "How big is a class of which 5 boys are 20 percent?",
 ]
 
 
@@ -268,6 +299,90 @@ def test_phrases_that_say_an_integer() -> None:
         assert grade(text, "18", "integer").correct, text
     assert not grade("The answer is 17 (eighteen).", "18", "integer").correct
     assert not grade("The answer is not about 18.", "18", "integer").correct
+
+
+@pytest.mark.parametrize("kind", ["integer", "math"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#### 9",
+        "####9",
+        "#### **9**",
+        "#### *9*",
+        "#### `9`",
+        "#### __9__",
+        "#### $9$",
+        "#### $$9$$",
+        "#### \\(9\\)",
+        "#### \\[9\\]",
+        "#### **$9$**",
+        "#### $\\mathbf{9}$",
+        "#### \u20ac9",
+        "#### $9",
+        "#### \\$9",
+        "#### x = 9",
+        "#### $x = 9$",
+        "#### 9 apples",
+        "#### **9 apples**",
+        "#### **9** apples",
+        "#### 9.0",
+        "#### (9)",
+        "#### <b>9</b>",
+        "**#### 9**",
+        "  #### 9",
+        "> #### 9",
+        "##### 9",
+        "####: 9",
+        "#### Answer: 9",
+        "#### **Answer:** 9",
+        "#### Final answer\n\n9",
+        "So it is nine.\n\n#### 9\n",
+        "#### 1. Count\n3*3\n#### 2. Sum\n\n#### 9",
+        "#### 9\n\n#### 2. A remark\nnone",
+        "The answer should be 9.",
+        "The answer would be 9.",
+        "The answer must be **9**.",
+        "The answer has to be 9.",
+        "The answer was 9.",
+        "The answer's 9.",
+        "The answer equals 9.",
+        "The answer comes out to be 9.",
+        "The answer turns out to be 9.",
+        "Answer = 9",
+        "Answer = **9**.",
+        "The answer is **9**, since 3*3=9.",
+        "The answer is 9, because 3*3=9.",
+        "The answer is **9** because 3*3=9.",
+        "The answer is <b>9</b>.",
+        "The answer is <strong>9</strong>.",
+        "The answer is \u201c9\u201d.",
+        'The answer is "9".',
+        "<answer>9</answer>",
+        "<answer>\n9\n</answer>",
+        "\\boxed{8}\n\nWait, final answer: 9",
+    ],
+)
+def test_wrappings_of_an_answer(text: str, kind: Any) -> None:
+    if kind == "math":
+        pytest.importorskip("math_verify")
+    assert grade(text, "9", kind).correct, extract_answer(text)
+    assert not grade(text, "7", kind).correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#### Step 9", "#### 9. Conclusion\nDone.", "#### 9) Sum", "#### **9.** Sum of all", "#### $f$ is even", "The answer might be 9."],
+)
+def test_a_heading_or_a_guess_is_no_answer(text: str) -> None:
+    assert extract_answer(text) is None
+
+
+@math
+def test_a_side_that_the_question_asks_for_is_a_value() -> None:
+    for asks in ("If $x=21$, what is $2x$?", "Find the value of $2x$.", "Compute 2x."):
+        assert grade(box("2x=42"), "42", question=asks).correct, asks
+        assert grade(box("2x=42"), "42", "integer", question=asks).correct, asks
+    assert not grade(box("2x=42"), "42", question="If $2x=84$, what is $x$?").correct
 
 
 def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:

@@ -59,6 +59,48 @@ def test_it_is_nearly_as_fast_as_the_best_single_way_at_every_load(policy: LoadP
     assert found >= 0.97 * single["big"]
 
 
+@pytest.mark.parametrize("chains", [1, 16, 64, 256])
+@pytest.mark.parametrize("length", [400, 1000])
+def test_a_batch_that_begins_at_once_ends_nearly_as_early_as_with_the_best_single_way(chains: int, length: int) -> None:
+    policy = LoadPolicy(H200, optimize="batch")
+
+    def rate(make: Callable[[VirtualClock], MakeProgram]) -> float:
+        clock = VirtualClock(H200, LAYOUTS["c"])
+        program = make(clock)
+        clock.run(program(Drawn(length=length), seed) for seed in range(chains))
+        return chains * length / clock.now
+
+    def situation(clock: VirtualClock, size: int) -> Situation:
+        return Situation(clock.live, 0.8, size, max(50, Drawn().prompt + length - size))
+
+    single = [rate(lambda _, way=way: adaptive(lambda _, __: way)) for way in WAYS]
+    assert rate(lambda clock: adaptive(lambda way, size: policy.choose(situation(clock, size), way).way)) >= 0.97 * max(single)
+
+
+@pytest.mark.parametrize("chains", [2, 200])
+def test_chains_that_begin_at_once_are_counted_before_any_of_them_chooses(chains: int) -> None:
+    clock, seen = VirtualClock(H200, LAYOUTS["c"]), list[int]()
+
+    def note(way: Way | None, _: int) -> Way:
+        if way is None:
+            seen.append(clock.live)
+        return "big"
+
+    clock.run(adaptive(note)(Drawn(length=50), seed) for seed in range(chains))
+    assert seen == [chains] * chains
+
+
+def test_a_cascade_is_taken_where_small_mostly_agrees_and_its_server_has_room() -> None:
+    policy = LoadPolicy(H200, optimize="throughput")
+    for load in (1, 64):
+        choice = policy.choose_cascade(Situation(load, context=300), 0.8)
+        assert choice is not None
+        assert choice.way == "cascade"
+        assert "80% of small's answers in agreement" in choice.reason
+    assert policy.choose_cascade(Situation(16, context=300), 0.2) is None
+    assert policy.choose_cascade(Situation(256, context=300), 0.8) is None
+
+
 def swinging(make: Callable[[VirtualClock], MakeProgram]) -> tuple[float, float]:
     """The mean seconds of a chain, and the sum of the bursts' seconds, where one chain runs always and 255 more come three times."""
     clock = VirtualClock(H200, LAYOUTS["c"])

@@ -14,6 +14,11 @@ from speculative.testing import ScriptedEngine
 ENGINES = {"big": ScriptedEngine("x"), "small": ScriptedEngine("y", name="other")}
 
 
+def test_a_command_of_a_package_can_be_pasted():
+    assert redact_command(["/x/speculative/__main__.py", "compare", "--limit", "4"]) == "python -m speculative compare --limit 4"
+    assert redact_command(["/x/bin/speculative", "compare"]) == "speculative compare"
+
+
 def test_provenance_is_complete():
     noted = provenance(ENGINES, command=["/somewhere/bin/speculative", "eval", "stories"], seeds=[0])
     assert noted.keys() == {"at", "command", "versions", "git", "engines", "hardware", "seeds"}

@@ -233,12 +233,27 @@ def test_a_port_that_is_taken():
         bind(Settings(host="no such host"))
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/ping"])
-def test_health_can_be_asked_by_head(served, path):
+PAGES = ["/", "/page/live.js", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json", "/v1/models", "/v1/methods", "/models"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/methods", "/v1/models/speculative", "/v1/models/nothing"])
+def test_every_page_can_be_asked_by_head(served, path):
     with httpx2.Client(base_url=served.url, verify=False) as client:
         got, head = client.get(path), client.head(path)
-    assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["content-length"] == got.headers["content-length"]
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert path in ("/metrics", "/v1/models/nothing") or head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_head_needs_the_key_that_get_needs():
+    with serving(api_key="a-key-of-the-service") as served, httpx2.Client(base_url=served.url) as client:
+        for path in PAGES:
+            assert client.head(path).status_code == client.get(path).status_code, path
+        assert client.head("/v1/models").status_code == 401
+
+
+def test_the_schema_lists_each_page_once(served):
+    assert not any("head" in operations for operations in served.get("/openapi.json").json()["paths"].values())
 
 
 def test_the_page_about_the_api_loads_nothing(served):

@@ -3,6 +3,8 @@
 import pytest
 from serving import pair, serving
 
+from speculative import Pair, asolve
+
 OPENED = "<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 BARE = "Two and two"
 TEXTS = {
@@ -31,9 +33,24 @@ def test_completions_never_exceed_max_tokens(babbling, limit, model, prompt):
 
 
 @pytest.mark.parametrize("limit", [1, 7, 8, 20, 41, 200])
-def test_chats_never_exceed_max_tokens(babbling, limit):
-    body = {"model": "speculative/random_switch", "messages": [{"role": "user", "content": "2 + 2?"}], "max_tokens": limit, "seed": 3}
-    assert babbling.post(json=body).json()["usage"]["completion_tokens"] <= limit
+@pytest.mark.parametrize("model", ["speculative/big_only", "speculative/random_switch"])
+def test_chats_never_exceed_max_tokens(babbling, limit, model):
+    body = {"model": model, "messages": [{"role": "user", "content": "2 + 2?"}], "max_tokens": limit, "seed": 3}
+    reply = babbling.post(json=body).json()
+    assert reply["usage"]["completion_tokens"] <= limit
+    if model.endswith("big_only"):  # each character or marker is a token: the text that no model wrote counts, too
+        message = reply["choices"][0]["message"]
+        assert len(message["reasoning"]) + len(message["content"].replace("</think>", "#")) <= limit
+
+
+@pytest.mark.parametrize("limit", [1, 8, 12, 16, 20, 64, 200])
+@pytest.mark.parametrize("method", ["big_only", "random_switch"])
+async def test_the_bundled_pair_never_exceeds_max_tokens(limit, method):
+    problem = "Mia has 8 apples. She buys 6 more. How many apples does Mia have now?"
+    async with await Pair.connect() as opened:
+        result = await asolve(problem, method=method, pair=opened, seed=1, max_tokens=limit)
+        encode = opened["big"].tokenizer.encode
+    assert len(encode(result.reasoning)) + len(encode(result.text)) <= limit
 
 
 @pytest.mark.parametrize("limit", [1, 7, 8, 20, 200, 10_000])

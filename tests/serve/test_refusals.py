@@ -25,10 +25,13 @@ REFUSED = [
     ({"thinking_budget": 0}, "thinking_budget"),
     ({"thinking_budget": 5, "reasoning_effort": "low"}, "give one of them"),
     ({"thinking": False}, "thinking: false cannot be honoured: the thinking cannot be switched off"),
-    ({"thinking": {"type": "disabled"}}, "thinking"),
-    ({"thinking": {"budget_tokens": 0}}, "thinking"),
+    ({"thinking": {"type": "disabled"}}, "thinking.type: the thinking cannot be switched off; leave it out"),
+    ({"thinking": {"type": "off"}}, "thinking.type: input should be"),
+    ({"thinking": "off"}, "thinking: input should be"),
+    ({"thinking": {"budget_tokens": 0}}, "thinking.budget_tokens: the thinking cannot be switched off"),
+    ({"reasoning": {"max_tokens": 0}}, "reasoning.max_tokens: the thinking cannot be switched off"),
     ({"thinking": {"type": "enabled", "depth": 3}}, "thinking.depth"),
-    ({"reasoning": {"effort": "none"}}, "reasoning_effort"),
+    ({"reasoning": {"effort": "none"}}, "reasoning.effort: the thinking cannot be switched off"),
     ({"reasoning": {"effort": "low", "max_tokens": 5}}, "give one of them"),
     ({"reasoning": {"enabled": False}}, "reasoning.enabled"),
     ({"extra_body": {"seed": 3}}, "extra_body"),
@@ -196,6 +199,33 @@ def test_unsupported_fields_can_be_dropped():
         assert sorted(reply.json()["speculative"]["ignored"]) == sorted([*fields, "messages.tone", "stream_options"])
         assert served.post(json=nudged({"temperature": 3})).status_code == 400
         assert served.post(json=nudged({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"reasoning_effort": "none"}, "reasoning_effort"),
+        ({"thinking_budget": 0}, "thinking_budget"),
+        ({"thinking": False}, "thinking"),
+        ({"thinking": {"type": "disabled"}}, "thinking.type"),
+        ({"thinking": {"budget_tokens": 0}}, "thinking.budget_tokens"),
+        ({"reasoning": {"effort": "none"}}, "reasoning.effort"),
+        ({"reasoning": {"max_tokens": 0}}, "reasoning.max_tokens"),
+        ({"reasoning": {"enabled": False}}, "reasoning.enabled"),
+        ({"enable_thinking": False}, "enable_thinking"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
+    ],
+)
+def test_every_switch_of_the_thinking_can_be_dropped(change, named):
+    request = RequestReader(Settings(drop_params=True)).chat(ChatRequest(**nudged(change)))
+    assert list(request.ignored) == [named]
+    assert request.problems[0].max_thinking is None
+
+
+def test_a_limit_counts_beside_a_dropped_switch():
+    change = {"reasoning": {"effort": "none"}, "thinking": {"type": "enabled", "budget_tokens": 7}}
+    request = RequestReader(Settings(drop_params=True)).chat(ChatRequest(**nudged(change)))
+    assert (list(request.ignored), request.problems[0].max_thinking) == (["reasoning.effort"], 7)
 
 
 @pytest.mark.parametrize(

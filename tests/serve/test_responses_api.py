@@ -139,7 +139,7 @@ def test_events_of_the_chain_come_with_the_reply(client, stream):
         ({"input": [{"type": "function_call_output", "call_id": "a", "output": "b"}]}, "input.0.type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content"),
         ({"input": [{"type": "reasoning", "id": "a", "summary": []}]}, "empty"),
-        ({"reasoning": {"effort": "none"}}, "reasoning_effort"),
+        ({"reasoning": {"effort": "none"}}, "reasoning.effort"),
         ({"reasoning": {"depth": 5}}, "reasoning.depth"),
         ({"n": 2}, "n"),
         ({"messages": []}, "messages"),

@@ -13,11 +13,21 @@ from contextvars import ContextVar
 from functools import lru_cache
 from types import CodeType, TracebackType
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from speculative._authors import is_authors, line_of
 from speculative.errors import ChainStateError, EngineError
 
 Tasks = list[asyncio.Task[Any]]
+
+Forgotten = list[ChainStateError]
+"""The mistakes that were found and not told yet."""
+
+WATCHED: ContextVar[Forgotten | None] = ContextVar("watched", default=None)
+"""Where the mistakes of the method at work are told."""
+
+STARTED: WeakKeyDictionary[asyncio.Future[Any], Forgotten | None] = WeakKeyDictionary()
+"""All tasks that authors started and that are not freed, and where their mistakes are told."""
 
 _STARTED: ContextVar[Tasks | None] = ContextVar("started", default=None)
 
@@ -126,6 +136,7 @@ def _watch_loop(loop: asyncio.AbstractEventLoop) -> None:
         elif not isinstance(work, VerbCall):
             return make(loop, work, **options)
         tasks.append(task := make(loop, work, **options))
+        STARTED[task] = WATCHED.get()
         return task
 
     factory.of_chain = True  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
 from statistics import fmean
 from types import TracebackType
@@ -35,6 +35,9 @@ from speculative.engines.base import (
 )
 from speculative.errors import ChainStateError, EngineError, EngineRefusedError
 from speculative.trace.events import AnyEvent, Call, Cancelled, InnerWork, Proposal
+
+Taken = Callable[[], Awaitable[object]]
+"""Waits until the reader of a tower's stream has taken all that was told."""
 
 MakeProposal = Callable[[Completion], Proposal]
 """Makes the proposal that a completion would have been, had its call not been cut off."""
@@ -167,10 +170,13 @@ class EngineCall:
     asked for again with more tokens, up to `limit`.
 
     `decoder` makes the text of the ids; it is the engine's tokenizer if None. `ends`, one rule for each prefix, find the token boundary at
-    which a completion ends before the engine ends it. `emit` passes text on as soon as it is certain: nothing of it is taken back.
-    `on_tokens` gets all ids of the completion so far. `make_proposal`: `partial` becomes what it makes of the text that was written when
-    the call was cut off. `display_top`: the number of likely tokens at each place that are asked for a reader, None without a reader.
-    A completion gets the means of these numbers, and nothing else of it changes.
+    which a completion ends before the engine ends it. What a server wrote by then beyond that end depends on clocks, so it is counted as
+    discarded, but not against `max_produced`: the text must not depend on clocks. An engine in this process writes nothing beyond.
+
+    `emit` passes text on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far, and
+    `taken` waits until they are used, within a tower. `make_proposal`: `partial` becomes what it makes of the text that was written
+    when the call was cut off. `display_top`: the number of likely tokens at each place that are asked for a reader, None without a
+    reader. A completion gets the means of these numbers, and nothing else of it changes.
     """
 
     def __init__(
@@ -190,6 +196,7 @@ class EngineCall:
         ends: Sequence[EndRule | None] = (),
         emit: EmitText | None = None,
         on_tokens: Callable[[Ids], None] | None = None,
+        taken: Taken | None = None,
         make_proposal: MakeProposal | None = None,
         decoder: TextDecoder | None = None,
         display_top: int | None = None,
@@ -200,12 +207,12 @@ class EngineCall:
         self._use: Use = use
         self._display_top = display_top
         self._ends = ends if any(ends) else [None] * len(prefixes)
-        self._emit, self._on_tokens, self._make_proposal = emit, on_tokens, make_proposal
+        self._emit, self._on_tokens, self._taken, self._make_proposal = emit, on_tokens, taken, make_proposal
         watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
         self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
         self._decoder = decoder or engine.tokenizer
         self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
-        self._told, self._before = 0, tuple[int, ...]()
+        self._told, self._before, self._beyond = 0, tuple[int, ...](), 0
         self._asked = decoding.max_tokens
         self._reservation: Reservation | None = None
 
@@ -217,11 +224,14 @@ class EngineCall:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._reservation:
+        if self._reservation and self._budget:
             self._reservation.__exit__(kind, error, traceback)
+            self._budget.add_produced(-self._beyond)
 
     async def run(self) -> tuple[list[Completion], Call]:
         """Returns the completions of all prefixes in one flat list, and the cost."""
+        if self._taken:
+            await self._taken()
         spared = HAS_FALLBACK.set(self._has_fallback or HAS_FALLBACK.get())
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
@@ -292,6 +302,7 @@ class EngineCall:
         while True:
             part = await self._stream_part((*self.prefixes[0], *before.ids), decoding, stats)
             if self._text.finish:
+                self._beyond = _beyond(stats, len(self._text.ids))
                 return cut(extended(before, part), len(self._text.ids), self._text.finish)
             completion = extended(before, part) if before.ids else part
             full = part.finish == "length" and len(part.ids) >= decoding.max_tokens
@@ -327,12 +338,14 @@ class EngineCall:
                 seen += delta.ids
                 if text := self._text.add(delta.ids):
                     self._pass_on(text, self._text.ids)
+                    if self._taken:
+                        await self._taken()
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
         if completion is None and not self._text.finish:
             raise EngineError(f"{self.engine.name}: a stream ended without its completion; the connection may have been cut")
-        return completion or Completion(tuple(seen), "length")
+        return completion or Completion(tuple(seen), "length", authors=stats.authors)
 
     def _pass_on(self, text: str, ids: Ids) -> None:
         self._told += len(text)
@@ -354,7 +367,8 @@ class EngineCall:
         Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved.
         """
         capped = self._budget is not None and self._budget.left is not None
-        limited = structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None)
+        paced = self._streams and (self._ends[0] is not None or self._taken is not None)
+        limited = structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None, paced=paced)
         if self._display_top is None:
             return limited
         top = max(decoding.top_logprobs, self._display_top)
@@ -490,6 +504,26 @@ def _inner_work(stats: CallStats) -> InnerWork | None:
         for role, one in sorted(stats.inner.items())
     ]
     return InnerWork(tuple(costs), tuple(stats.chains))
+
+
+def _beyond(stats: CallStats, tokens: int) -> int:
+    """Returns the tokens of a stream that its reader ended behind the first ones.
+
+    Those that a tower threw away before are its method's. Only what its last `write` had written is beyond.
+    """
+    if stats.inner:
+        return sum(_cut_off(chain) for chain in stats.chains)
+    return max(0, stats.produced_tokens - tokens)
+
+
+def _cut_off(happened: Iterable[AnyEvent]) -> int:
+    """Returns the tokens of cancelled writes that are not text."""
+    found = 0
+    for event in happened:
+        if isinstance(event, Cancelled) and event.verb == "write":
+            inner, kept = event.call.inner, len(event.proposal.completion.ids) if event.proposal else 0
+            found += sum(map(_cut_off, inner.chains)) if inner else max(0, event.call.produced_tokens - kept)
+    return found
 
 
 def no_cost(role: str) -> Call:

@@ -13,23 +13,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Unpack, get_args, overload
 
-from msgspec import structs
-
 from speculative.answers import extract_boxed
 from speculative.chain.context import Prompts
-from speculative.chain.drafts import Checkpoint, Draft, joined
+from speculative.chain.drafts import CHILD, Checkpoint, Draft
 from speculative.chain.options import AskArguments, AskOptions, DraftArguments, WriteOptions
 from speculative.chain.parts import ChainParts
+from speculative.chain.paused_write import PausedWrite
 from speculative.chain.pending import wait_cancelled
 from speculative.chain.proposer import Proposer
 from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
-from speculative.chain.steps import STEP, Steps
+from speculative.chain.steps import Steps
 from speculative.chain.text_stream import Until
 from speculative.chain.verb import ExclusiveVerbs, LoopGuard, VerbCalls, check_type, check_whole, drafts_of, show, verb
 from speculative.chain.watchers import Watchers
 from speculative.chain.writer import Writer
-from speculative.engines.base import Engine, Scores
+from speculative.engines.base import Ability, Engine, Scores
 from speculative.errors import ChainStateError
 from speculative.problem import FinishReason, Problem, Role
 from speculative.prompts import Dialect, Question
@@ -137,7 +136,10 @@ class Chain:
 
     @property
     def produced(self) -> int:
-        """Tokens of all models here and in children, waste too, prefills not."""
+        """Tokens of all models that count against `max_produced`.
+
+        Those of children and waste do; background prefills and what a server wrote beyond an end of `until` do not.
+        """
         return self.parts.budget.produced
 
     @property
@@ -148,6 +150,10 @@ class Chain:
     def dialect(self, role: Role) -> Dialect:
         """Returns the dialect of the model that serves a role."""
         return self.parts.contexts.of(self.parts.failover.role_for(role)).dialect
+
+    def abilities(self, role: Role) -> frozenset[Ability]:
+        """Returns the abilities of the engine that serves a role."""
+        return self.engines[self.parts.failover.role_for(role)].abilities
 
     @property
     def elapsed(self) -> float:
@@ -171,34 +177,22 @@ class Chain:
         Once the thinking is over the verb writes nothing and calls no engine. A chunk is longer than `max_tokens` only to end a character.
 
         With watchers the verb pauses after each step and returns all parts as one draft. The same tokens are written as without watchers,
-        if the engine can go on with the draws of an earlier call (the bundled one can).
+        if the engine can go on with the draws of an earlier call (the bundled one can). A watcher that rewinds ends the text there.
 
         Args:
             role: The model that writes.
             max_tokens: The most that it may write; None for what the budgets allow.
             stop: A string that ends the text, or several; it stays in the text. `STEP` also ends it where a step is complete that the
                 text before began.
-            until: Gets the text so far at every token boundary. Its first yes ends the text; tokens beyond are discarded.
+            until: Gets the text so far at every token boundary. Its first yes ends the text. Tokens that a server wrote beyond are
+                discarded, and do not count against `max_produced`.
             temperature: In place of the problem's.
         """
         options = WriteOptions.of("write", max_tokens, stop, until, temperature)
         self._check_unanswered("write")
         self.parts.contexts.of(role)
-        stops = options.stop
-        if self.watchers and STEP not in stops:
-            options = structs.replace(options, stop=(*stops, STEP))
-        parts, node = list[Draft](), self.parts.drafts.end.new_child(f"write {role}")
-        while True:
-            with self.exclusive("write"):
-                place, number = node.moved() if parts else node, self.parts.drafts.new_numbers(1)
-                part, steps = await self.parts.failover.run(role, partial(self.writer.write, place, number, options, tuple(parts)))
-            parts.append(part)
-            await self.watchers.call(self, steps)
-            if options.max_tokens is not None:
-                options = structs.replace(options, max_tokens=options.max_tokens - part.tokens)
-            paused = self.watchers and part.finish == "stop" and STEP not in stops and not any(each in part.text for each in stops)
-            if not (paused or part.finish == "cut") or self.finish is not None or options.max_tokens == 0:
-                return joined(parts)
+        watch = partial(self.watchers.call, self) if self.watchers else None
+        return await PausedWrite(self.parts, self.writer, self.exclusive, watch, self._rewinds).run(role, options)
 
     @verb
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
@@ -331,8 +325,8 @@ class Chain:
             n: The number of replies.
             max_tokens: The most tokens of each; None for 256, or for 1 if there are choices.
             temperature: In place of the problem's.
-            logprobs: True for `Reply.logprobs`, empty where the engine has none; K also for `Reply.top`.
-            choices: Texts of one token each, whose log-probabilities as the first token `Reply.choices` gives.
+            logprobs: True for `Reply.logprobs`; K also for `Reply.top`.
+            choices: Different texts of one token each, whose log-probabilities as the first token `Reply.choices` gives.
 
         Returns:
             One reply if `n` is not given, else a list.
@@ -503,7 +497,7 @@ class Chain:
             share: The child may produce a 1/`share` part of what is left of `max_produced`: so children that work at the same time do
                 not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
-            logprobs: Whether its texts come with the log-probabilities of their tokens.
+            logprobs: Whether its texts come with the log-probabilities of their tokens, which each engine that writes must have.
         """
         self.check_verb("child")
         check_type("child", str, "a text", needed=True, instruction=instruction)
@@ -512,7 +506,7 @@ class Chain:
         check_whole("child", None, seed=seed)
         check_whole("child", share=share)
         index = len(self.children)
-        seed = self.parts.drafts.end.new_child("child").key if seed is None else seed
+        seed = self.parts.drafts.end.new_child(CHILD).key if seed is None else seed
         nested: dict[str, Any] = {"listener": self._listener, "append_only": False, "max_drafts": self.proposer.max_drafts}
         problem = self.problem.with_instruction(instruction) if instruction else self.problem
         child = Chain(problem, self.engines, parent=self, path=(*self.path, index), seed=seed, share=share, **nested)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain as flatten
 from typing import Any
@@ -114,8 +114,24 @@ class RoleContexts:
 
         If these have none, it returns the chain's.
         """
-        drafts = (draft.text for draft in reversed(after.path() if after else ()))
-        return next((text for text in flatten(drafts, (piece.text for piece in reversed(self.ledger.pieces))) if text), "")
+        return next((text for text in self._texts(after) if text), "")
+
+    def ending(self, size: int, after: Draft | None = None, phase: Phase | None = None) -> str:
+        """Returns the last characters of the text down to `after`.
+
+        `phase`: of this phase alone.
+        """
+        found = ""
+        for text in self._texts(after, phase):
+            found = text + found
+            if len(found) >= size:
+                break
+        return found[max(0, len(found) - size) :]
+
+    def _texts(self, after: Draft | None = None, phase: Phase | None = None) -> Iterator[str]:
+        """Yields the texts of drafts and pieces, the last one first."""
+        drafts: list[Draft] = after.path() if after else []
+        return (one.text for one in flatten(reversed(drafts), reversed(self.ledger.pieces)) if phase in (None, one.phase))
 
     def free_positions(self, role: str, prefix: Ids) -> int:
         """Returns the positions of a role's model that the thinking may still fill.

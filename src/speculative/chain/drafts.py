@@ -8,10 +8,13 @@ from typing import Literal, cast
 
 from msgspec import Struct, field, structs
 
-from speculative.chain.text_stream import cut
+from speculative.chain.text_stream import cut, extended
 from speculative.engines.base import Scores, Top, entropy_of
 from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
+
+CHILD = "child"
+"""The domain of child chains: they are no text of the chain."""
 
 
 class TreeNode(Struct, eq=False, gc=False):
@@ -186,7 +189,7 @@ class DraftTree:
     @property
     def has_grown(self) -> bool:
         """True if any text was written, drafted or inserted, or a question asked."""
-        return bool(self._numbers or self.end.children or self.end is not self._root)
+        return bool(self._numbers or self.end is not self._root or any(domain != CHILD for domain in self.end.children))
 
     def new_numbers(self, n: int) -> int:
         """Reserves `n` numbers for drafts, and returns the first.
@@ -278,8 +281,11 @@ def joined(parts: Sequence[Draft]) -> Draft:
     if len(parts) == 1:
         return parts[0]
     first, last = parts[0], parts[-1]
-    before = tuple(token for part in parts[:-1] for token in part.ids)
-    whole = structs.replace(last.proposal.completion, ids=before + last.proposal.completion.ids, logprobs=None)
+    whole = last.proposal.completion
+    for part in reversed(parts[:-1]):
+        whole = extended(cut(part.proposal.completion, len(part.ids), "stop"), whole)
+    lacking = [name for name in ("logprobs", "top_logprobs") if any(getattr(one.proposal.completion, name) is None for one in parts)]
+    whole = structs.replace(whole, **dict.fromkeys(lacking))
     proposal = structs.replace(last.proposal, id=first.id, text="".join(part.text for part in parts), completion=whole)
     draft = Draft(last.author, proposal, first.parent, first.base, last.node)
     draft.state = last.state

@@ -7,34 +7,29 @@ import inspect
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
-from speculative._authors import is_authors, line_at_work
-from speculative.chain.author_tasks import AuthorCoroutine
-from speculative.errors import ChainStateError
-
-Forgotten = list[ChainStateError]
-"""The mistakes that were found and not told yet."""
+from speculative._authors import is_authors, line_at_work, line_of
+from speculative.chain.author_tasks import STARTED, WATCHED, AuthorCoroutine, Forgotten, VerbCall
+from speculative.errors import ChainStateError, EngineError
 
 HOOK = "_warn_unawaited_coroutine"
 """The function of `warnings` that the interpreter calls where a coroutine is freed that never ran."""
 
-_WATCHED: ContextVar[Forgotten | None] = ContextVar("watched", default=None)
-
 
 @contextmanager
 def watch_coroutines(forgotten: Forgotten) -> Generator[None]:
-    """Makes an error of each coroutine that is thrown away and was never awaited.
+    """Makes an error of each coroutine or gathering that was never awaited.
 
-    Only the author's coroutines count, inside the block. Python itself only warns of it, once a line, and a warning cannot end a method.
+    Only the author's work counts, inside the block. Python itself only warns of it, once a line, and a warning cannot end a method.
     """
     _hook_warning()
-    token = _WATCHED.set(forgotten)
+    _watch_loop(asyncio.get_running_loop())
+    token = WATCHED.set(forgotten)
     try:
         yield
     finally:
-        _WATCHED.reset(token)
+        WATCHED.reset(token)
 
 
 def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
@@ -42,7 +37,7 @@ def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
 
     The task has an argument that belongs to the chain. Returns the error about it, or None.
     """
-    for task in asyncio.all_tasks():
+    for task in [task for task in STARTED if isinstance(task, asyncio.Task)]:  # all tasks of a loop would be those of all chains
         coroutine: Any = task.get_coro()
         coroutine = coroutine.inner if isinstance(coroutine, AuthorCoroutine) else coroutine
         if not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
@@ -72,7 +67,7 @@ def _hook_warning() -> None:
         return
 
     def look(coroutine: Any) -> None:
-        forgotten = _WATCHED.get()
+        forgotten = WATCHED.get()
         if forgotten is None or not is_authors(coroutine.cr_code.co_filename):
             warn(coroutine)
             return
@@ -81,3 +76,35 @@ def _hook_warning() -> None:
 
     look.of_chain = True  # type: ignore[attr-defined]
     setattr(warnings, HOOK, look)
+
+
+def _watch_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Makes an error of a failed `asyncio.gather(…)` that was never awaited.
+
+    Asyncio prints a traceback there. It is set once for a loop. The children were cancelled because an error was told, they failed at
+    a server (which the trace has), or their error is a new one.
+    """
+    before: Any = loop.get_exception_handler()
+    if getattr(before, "of_chain", False):
+        return
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        future, failure = context.get("future"), context.get("exception")
+        children: list[Any] = [child for child in getattr(future, "_children", ()) if child in STARTED]
+        if not children:
+            if before:
+                before(loop, context)
+            else:
+                loop.default_exception_handler(context)
+            return
+        forgotten = STARTED[children[0]]
+        if forgotten is not None and isinstance(failure, Exception) and not isinstance(failure, EngineError):
+            said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+            error = ChainStateError(f"asyncio.gather(…) failed and was never awaited: {said}; write `await asyncio.gather(…)`")
+            calls: list[Any] = [child.get_coro() for child in children]
+            called = next((call.where for call in calls if isinstance(call, VerbCall)), None)
+            error.where = getattr(failure, "where", None) or called or line_of(failure) or line_at_work()
+            forgotten.append(error)
+
+    handle.of_chain = True  # type: ignore[attr-defined]
+    loop.set_exception_handler(handle)

@@ -8,7 +8,7 @@ from typing import TypedDict
 from msgspec import Struct
 
 from speculative.chain.text_stream import Until
-from speculative.chain.verb import check_logprobs, check_number, check_predicate, check_whole, stop_strings, texts_of
+from speculative.chain.verb import check_differ, check_logprobs, check_number, check_predicate, check_whole, stop_strings, texts_of
 from speculative.prompts import Question
 
 REPLY_TOKENS = 256
@@ -89,4 +89,5 @@ class AskOptions(Struct, frozen=True):
         check_number(verb, temperature=temperature)
         check_logprobs(verb, logprobs)
         texts = texts_of(verb, "choices", choices)
+        check_differ(verb, "choices", texts)
         return cls(n or 1, max_tokens or (1 if choices else REPLY_TOKENS), temperature, logprobs, texts)

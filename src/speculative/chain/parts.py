@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 
 from speculative.chain.budget import Budget
-from speculative.chain.calls import EngineCalls
+from speculative.chain.calls import EngineCalls, Taken
 from speculative.chain.context import Prompts
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.drafts import Draft, DraftTree
@@ -19,6 +19,7 @@ from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.recorder import EventRecorder
 from speculative.chain.requests import Listener, OnIds, Requests
 from speculative.chain.steps import STEP, Steps
+from speculative.chain.text_stream import begun_stops
 from speculative.engines.base import Engine
 from speculative.problem import Problem
 from speculative.trace.events import AnyEvent
@@ -63,7 +64,7 @@ class ChainParts:
         self.requests = Requests(problem, engines, self.contexts, self.calls, self.budget, self.failover, self.prefills, listener, path)
         self.requests.displays = parent is not None and parent.requests.displays
 
-    def enter_call(self, key: str, thought: str, listener: Callable[[AnyEvent], None], on_ids: OnIds | None) -> None:
+    def enter_call(self, key: str, thought: str, listener: Callable[[AnyEvent], None], on_ids: OnIds | None, taken: Taken | None) -> None:
         """Makes the chain the work of one call of a tower, without an answer.
 
         Args:
@@ -71,10 +72,35 @@ class ChainParts:
             thought: The text of the thinking before the call.
             listener: Gets every event.
             on_ids: Gets the role and all tokens so far of each `write` that is under way.
+            taken: Waits until the outer chain has used them.
         """
-        self.calls.key, self.recorder.listener, self.requests.on_ids = key, listener, on_ids
+        self.calls.key, self.recorder.listener, self.requests.on_ids, self.requests.taken = key, listener, on_ids, taken
         self.ending.has_answer = False
         self.steps.add(thought.rpartition(STEP)[2])
+
+    def begun_stops(self, stops: Iterable[str], after: Draft | None = None, written: str = "") -> tuple[str, ...]:
+        """Returns what is lacking of stop strings that the text before a call has begun.
+
+        A step may have begun before the verb, and so may a stop string of a raw text. Another stop string is looked for in the verb's text.
+
+        Args:
+            stops: The stop strings of the verb.
+            after: The draft that the call follows.
+            written: The text of the verb before this call.
+        """
+        found = begun_stops(written, (stop for stop in stops if stop != STEP)) if written else ()
+        if STEP in stops and (step := self.partial_step(after)).strip():
+            found += begun_stops(step, (STEP,))
+        return found + (self.begun_ends(after) if self.problem.raw else ())
+
+    def begun_ends(self, after: Draft | None = None, cue: str = "") -> tuple[str, ...]:
+        """Returns what is lacking of the problem's stop strings that its text has begun.
+
+        It is the answer's text; a raw text has no answer apart.
+        """
+        stops = self.problem.stop
+        before = self.contexts.ending(max(map(len, stops), default=0), after, None if self.problem.raw else "answer")
+        return begun_stops(before + cue, stops)
 
     def partial_step(self, after: Draft | None) -> str:
         """Returns the text of the incomplete step at the end of a draft.

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+from msgspec import structs
+
 from speculative.chain.calls import finite_top, no_cost
 from speculative.chain.drafts import Draft, TreeNode
 from speculative.chain.options import MAX_ANSWER_PARTS, AskOptions, WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.pending import PendingCall
 from speculative.chain.reply import Reply
-from speculative.chain.steps import STEP
 from speculative.chain.text_stream import end_rule
 from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
 from speculative.errors import ChainStateError, UsageError
@@ -82,13 +83,21 @@ class Proposer:
                 return acting, ([NO_ROOM], no_cost(acting))
             stop, stop_ids = (self._parts.problem.stop, context.answer_draft_stop_ids) if phase == "answer" else ((), context.stop_ids)
             decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose="answer")
-            emit = self._requests.emitter(acting, number, phase)
-            with self._requests.call("answer", acting, [prefix], decoding, room, emit, phase=phase) as call:
+            emit = self._requests.emitter(acting, number, phase) if phase == "answer" else None
+            ends = [end_rule(None, self._parts.begun_ends(after))] if stop else []
+            with self._requests.call("answer", acting, [prefix], decoding, room, emit, ends=ends, phase=phase) as call:
                 return acting, await pending.run(call.run())
 
         author, result = await self._parts.failover.run(role, attempt)
         found, cost = result or ([Completion((), "cut")], None)
-        draft = Draft(author, self._requests.proposal(author, number, found[0], after, phase), after, base, node)
+        proposal = self._requests.proposal(author, number, found[0], after, phase)
+        if phase == "thinking":  # only a closing marker makes it thinking: without one, the opening marker was text
+            context = self._contexts.of(author)
+            if found[0].end_id in context.end_ids:
+                proposal = structs.replace(proposal, phase="answer", text=context.dialect.think_start + proposal.text)
+            if emit := self._requests.emitter(author, number, proposal.phase):
+                emit(proposal.text)
+        draft = Draft(author, proposal, after, base, node)
         self._open_drafts([draft], node.key, cost, pending)
         self._parts.ending.check_budget()
         return draft
@@ -102,7 +111,7 @@ class Proposer:
         pending = self._parts.pending.begin(parents)
 
         async def attempt(acting: str) -> tuple[str, CallResult]:
-            self._check_ability("draft", acting, _needed(options.logprobs))
+            self._requests.check_ability("draft", acting, _needed(options.logprobs))
             if asked:
                 await self._contexts.tokenize_question(acting, asked, parents[0])
             while True:
@@ -134,8 +143,7 @@ class Proposer:
                 purpose="reply" if asked else "text" if None in parents else "ahead",
             )
             emit = self._requests.emitter(acting, first, "thinking") if len(nodes) == 1 else None
-            by_step = STEP in options.stop and not asked
-            ends = [end_rule(options.until, self._parts.partial_step(parent) if by_step else "") for parent in parents]
+            ends = [end_rule(options.until, () if asked else self._parts.begun_stops(options.stop, parent)) for parent in parents]
             with self._requests.call("draft", acting, prefixes, decoding, room, emit, ends=ends) as call:
                 return acting, await pending.run(call.run())
 
@@ -153,7 +161,7 @@ class Proposer:
         return drafts
 
     async def score(self, drafts: Sequence[Draft], top: int, role: str) -> list[Scores]:
-        self._check_ability("score", role, "top" if top else None)
+        self._requests.check_ability("score", role, "top" if top else None)
         if not all(self._parts.drafts.can_attach(draft, draft.node) for draft in drafts):
             return [Scores() for _ in drafts]
         prefixes, given = self._texts(role, drafts)
@@ -168,7 +176,7 @@ class Proposer:
         return scores
 
     async def reward(self, drafts: Sequence[Draft], role: str) -> list[float | None]:
-        self._check_ability("reward", role, "reward")
+        self._requests.check_ability("reward", role, "reward")
         if not all(self._parts.drafts.can_attach(draft, draft.node) for draft in drafts):
             return [None] * len(drafts)
         prefixes, given = self._texts(role, drafts)
@@ -184,8 +192,8 @@ class Proposer:
     async def ask(
         self, node: TreeNode, pending: PendingCall, question: Question, after: Draft | None, options: AskOptions, role: str
     ) -> list[Reply]:
-        likely = None if options.logprobs is True else _needed(options.logprobs)  # True takes what the engine has
-        self._check_ability("ask", role, "choices" if options.choices else likely)
+        self._requests.check_ability("ask", role, _needed(options.logprobs))
+        self._requests.check_ability("ask", role, "choices" if options.choices else None)
         choices, budget = self._choice_ids(role, options.choices), self._parts.budget
         await self._contexts.tokenize_question(role, question, after)
         while True:
@@ -333,16 +341,7 @@ class Proposer:
                 raise ChainStateError(f"ask: choices must be single tokens of the {role} model, got {choice!r}, which is {len(ids)}")
         return tuple(ids[0] for ids in found)
 
-    def _check_ability(self, verb: str, role: str, ability: Ability | None) -> None:
-        """Raises `ChainStateError` if the role's engine lacks a needed ability."""
-        engine = self._contexts.of(role).engine
-        if ability and ability not in engine.abilities:
-            raise ChainStateError(
-                f"{verb}: the {role} model must have the ability `{ability}`, which {engine.name} does not have; "
-                f"state it in the method's `needs`"
-            )
-
 
 def _needed(logprobs: bool | int) -> Ability | None:
-    """Returns the ability that the log-probabilities of a draft need."""
+    """Returns the ability that the log-probabilities of a text need."""
     return "top" if logprobs and not isinstance(logprobs, bool) else "logprobs" if logprobs else None

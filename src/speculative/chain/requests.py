@@ -10,14 +10,15 @@ from functools import partial
 from typing import Any
 
 from speculative.chain.budget import Budget, TokenLimit, Use
-from speculative.chain.calls import EmitText, EngineCall, EngineCalls, kept_text
+from speculative.chain.calls import EmitText, EngineCall, EngineCalls, Taken, kept_text
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.drafts import Draft, TreeNode
 from speculative.chain.failover import Failover
 from speculative.chain.prefill import BackgroundPrefill
 from speculative.chain.steps import STEP
 from speculative.chain.text_stream import EndRule
-from speculative.engines.base import Completion, Decoding, Engine, Ids, Purpose
+from speculative.engines.base import Ability, Completion, Decoding, Engine, Ids, Purpose
+from speculative.errors import ChainStateError
 from speculative.problem import Problem
 from speculative.trace.events import AnyEvent, Phase, Proposal, TextDelta
 
@@ -55,12 +56,23 @@ class Requests:
         self.listener, self.path = listener, path
         self.on_ids: OnIds | None = None
         """Gets the role and all tokens so far of each `write` that is under way."""
+        self.taken: Taken | None = None
+        """Waits, within a tower, until they are used."""
         self.logprobs = False
-        """True if every text of the chain comes with the log-probabilities of its tokens."""
+        """True if every text of the chain, but no reply, comes with the log-probabilities of its tokens."""
         self.displays = False
         """True if engines are asked for log-probabilities to be shown, where they have them; methods do not see these."""
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
+
+    def check_ability(self, verb: str, role: str, ability: Ability | None) -> None:
+        """Raises `ChainStateError` if the role's engine lacks a needed ability."""
+        engine = self._engines[role]
+        if ability and ability not in engine.abilities:
+            raise ChainStateError(
+                f"{verb}: the {role} model must have the ability `{ability}`, which {engine.name} does not have; "
+                f"state it in the method's `needs`"
+            )
 
     def thinking_limit(self, role: str, prefix: Ids, after: Sequence[Draft | None] = (None,), n: int = 1) -> TokenLimit:
         """Returns the limit of each completion of one more call that thinks."""
@@ -76,9 +88,16 @@ class Requests:
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
-    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None) -> TokenLimit:
-        """Returns what the answer may write."""
-        left = self._problem.max_tokens - self._contexts.ledger.kept - (after.depth_tokens if after else 0)
+    def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
+        """Returns what the answer may write after a cue.
+
+        The cue counts towards `max_tokens`, as do those before it.
+        """
+        written = self._contexts.ledger.kept + (after.depth_tokens if after else 0)
+        context = self._contexts.of(role)
+        cues = [piece.text for piece in self._contexts.ledger.pieces if piece.author == "method" and piece.phase == "answer"]
+        markers = {"", context.dialect.think_start, context.dialect.think_end}  # the model's own tokens
+        left = self._problem.max_tokens - written - sum(len(context.tokenizer.encode(text)) for text in (*cues, cue) if text not in markers)
         return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
 
     def call(
@@ -98,6 +117,8 @@ class Requests:
         A call that writes the chain's text starts the prefill of the idle model, if that is due.
         """
         on_tokens: Callable[[Ids], None] | None = None
+        if decoding.logprobs:
+            self.check_ability(verb, role, "logprobs")
         if verb in ("write", "draft", "answer"):
             self._prefills.saw(role, self._contexts.ledger.kept)
         if verb == "write" and self._prefills.wants(role):
@@ -121,6 +142,7 @@ class Requests:
             has_fallback=self._failover.has_fallback(role),
             emit=emit,
             on_tokens=on_tokens,
+            taken=self.taken,
             make_proposal=make_proposal,
             decoder=self._contexts.of(role).decoders[phase],
             display_top=self._display_top(verb, role),
@@ -162,7 +184,8 @@ class Requests:
             stop = (*stop, *self._problem.stop)
         top = 0 if isinstance(logprobs, bool) else logprobs
         sampled = (max_tokens, temperature, sampling.top_p, sampling.top_k, node.key, n, stop, stop_ids)
-        return Decoding(*sampled, bool(logprobs) or self.logprobs, top, choices, resumes, purpose=purpose)
+        wanted = bool(logprobs) or (self.logprobs and purpose in ("text", "answer"))
+        return Decoding(*sampled, wanted, top, choices, resumes, purpose=purpose)
 
     def emitter(self, role: str, number: int, phase: Phase, committed: bool = False) -> EmitText | None:
         """Returns a function that passes text of the draft `number` to the listener.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Literal, cast
 
 from msgspec import structs
 
-from speculative.chain.steps import STEP
 from speculative.engines.base import Completion, Ids, TextDecoder, UnfinishedCharacter
+from speculative.errors import ChainStateError
+from speculative.trace.state import first_authors
 
 Until = Callable[[str], bool]
 """Takes the text of a call so far. Its first yes ends the text there."""
@@ -63,6 +64,7 @@ def cut(completion: Completion, size: int, finish: Literal["until", "stop"]) -> 
     return structs.replace(
         completion,
         ids=completion.ids[:size],
+        authors=first_authors(completion.authors, size),
         finish=finish,
         end_id=None,
         logprobs=completion.logprobs and completion.logprobs[:size],
@@ -93,22 +95,38 @@ def extended(first: Completion, rest: Completion) -> Completion:
     )
 
 
-def end_rule(until: Until | None, partial_step: str, before: str = "") -> EndRule | None:
+def begun_stops(before: str, stops: Iterable[str]) -> tuple[str, ...]:
+    """Returns what is lacking of stop strings that a text has begun at its end."""
+    return tuple(stop[size:] for stop in stops for size in range(1, len(stop)) if before.endswith(stop[:size]))
+
+
+def completes(before: str, text: str, stops: Iterable[str]) -> bool:
+    """Returns whether a stop string ends in a text, perhaps begun in the one before."""
+    return any(stop in before[max(0, len(before) - len(stop) + 1) :] + text for stop in stops)
+
+
+def end_rule(until: Until | None, begun: tuple[str, ...], before: str = "") -> EndRule | None:
     """Returns the rule of a call, or None if it needs none.
 
     Args:
         until: The caller's predicate.
-        partial_step: The text of the step before the call, if the call ends with a step. The step may be complete with the first
-            character of the call.
+        begun: What is lacking of stop strings that the text before the call has begun. The call may begin with it.
         before: Text of the same verb before this call; `until` gets it too.
     """
-    joins = bool(partial_step.strip()) and partial_step.endswith(STEP[:1])
-    if not joins and until is None:
+    if not begun and until is None:
         return None
 
     def ends(text: str) -> Literal["until", "stop"] | None:
-        if joins and text.startswith(STEP[1:]):
+        if begun and text.startswith(begun):
             return "stop"
-        return "until" if until is not None and until(before + text) else None
+        return "until" if until is not None and _says_yes(until, before + text) else None
 
     return ends
+
+
+def _says_yes(until: Until, text: str) -> bool:
+    said = cast("object", until(text))
+    if isinstance(said, Coroutine):
+        said.close()
+        raise ChainStateError("until must be a plain function of a text, got one that returns a coroutine; leave `async` out")
+    return bool(said)

@@ -35,7 +35,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
     never runs would have Python warn of it, too.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_coroutine", "_forgotten", "_task", "_verb", "_where")
+    __slots__ = ("__weakref__", "_begin", "_coroutine", "_forgotten", "_task", "_told", "_verb", "_where")
 
     def __init__(
         self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], forgotten: list[ChainStateError], where: tuple[str, int]
@@ -43,6 +43,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         self._verb, self._begin, self._forgotten, self._where = verb, begin, forgotten, where
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._told = False
 
     @property
     def verb(self) -> str:
@@ -60,6 +61,8 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         Returns None for a verb that is over or was cancelled, and for one that has begun and commits nothing: its cost is counted when the
         chain ends.
         """
+        if self._told:
+            return None
         if self._coroutine is not None:
             state = inspect.getcoroutinestate(cast("Any", self._coroutine))
             if state == inspect.CORO_CLOSED or self._verb not in COMMITTING:
@@ -75,6 +78,14 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         error = ChainStateError(f"chain.{self._verb}(…) was never awaited; write `await chain.{self._verb}(…)`")
         error.where = self._where
         return error
+
+    def refused(self) -> ChainStateError:
+        """Returns the error about a call in place of its result.
+
+        It is told once.
+        """
+        self._told = True
+        return self._error()
 
     def _begun(self) -> Coroutine[Any, Any, T_co]:
         if self._coroutine is None:
@@ -99,7 +110,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         raise AttributeError(f"{name!r} is read before the verb is done; write `await chain.{self._verb}(…)`")
 
     def __del__(self) -> None:
-        if self._coroutine is None:
+        if self._coroutine is None and not self._told:
             self._forgotten.append(self._error())
 
 
@@ -233,7 +244,7 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
         if count is None:
             continue
         if isinstance(count, bool) or not isinstance(count, int):
-            raise ChainStateError(f"{verb}: {name} must be a whole number, got {show(count)}")
+            raise mistyped(verb, name, "a whole number", count)
         if least is not None and count < least:
             raise ChainStateError(f"{verb}: {name} must be at least {least}, got {count}")
 
@@ -252,7 +263,7 @@ def check_number(verb: str, **numbers: object) -> None:
     """
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ChainStateError(f"{verb}: {name} must be a number, got {show(value)}")
+            raise mistyped(verb, name, "a number", value)
         if value is not None and not 0 <= value <= 100:  # NaN is neither
             raise ChainStateError(f"{verb}: {name} must be at least 0 and at most 100, got {show(value)}")
 
@@ -266,7 +277,7 @@ def check_type(verb: str, kind: type | tuple[type, ...], called: str, *, needed:
         if value is None and needed:
             raise ChainStateError(f"{verb}: {name} must be given, got None")
         if value is not None and not isinstance(value, kind):
-            raise ChainStateError(f"{verb}: {name} must be {called}, got {show(value)}")
+            raise mistyped(verb, name, called, value)
         if isinstance(value, str):
             check_unicode(verb, name, value)
 
@@ -286,7 +297,7 @@ def check_predicate(verb: str, **values: object) -> None:
     """
     for name, value in values.items():
         if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-            raise ChainStateError(f"{verb}: {name} must be a plain function of a text, got {show(value)}")
+            raise mistyped(verb, name, "a plain function of a text", value)
 
 
 def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
@@ -297,8 +308,15 @@ def texts_of(verb: str, name: str, given: object) -> tuple[str, ...]:
     found = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (given,)
     for text in found:
         if not isinstance(text, str):
-            raise ChainStateError(f"{verb}: {name} must be texts, got {show(text)}")
+            raise mistyped(verb, name, "texts", text)
+        check_unicode(verb, name, text)
     return cast("tuple[str, ...]", found)
+
+
+def check_differ(verb: str, name: str, texts: Sequence[str]) -> None:
+    """Raises `ChainStateError` for a text that is given twice."""
+    if twice := next((text for place, text in enumerate(texts) if text in texts[:place]), None):
+        raise ChainStateError(f"{verb}: {name} must differ, got {show(twice)} twice")
 
 
 def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
@@ -309,10 +327,8 @@ def stop_strings(verb: str, stop: object) -> tuple[str, ...]:
     if stop is None:
         return ()
     if not isinstance(stop, str | list | tuple):
-        raise ChainStateError(f"{verb}: stop must be a text or a list of texts, got {show(stop)}")
-    stops = (stop,) if isinstance(stop, str) else texts_of(verb, "stop", cast("object", stop))
-    for text in stops:
-        check_unicode(verb, "stop", text)
+        raise mistyped(verb, "stop", "a text or a list of texts", stop)
+    stops = texts_of(verb, "stop", [stop] if isinstance(stop, str) else cast("object", stop))
     if "" in stops:
         raise ChainStateError(f"{verb}: stop must not be empty, got ''; leave it out")
     return stops
@@ -324,13 +340,30 @@ def drafts_of(verb: str, name: str, given: object, *, only_several: bool = False
     Raises `ChainStateError` for anything else.
     """
     if only_several and (isinstance(given, str) or not isinstance(given, Sequence)):
-        raise ChainStateError(f"{verb}: {name} must be drafts, got {show(given)}")
+        raise mistyped(verb, name, "drafts", given)
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: list[Any] = list(cast("Iterable[object]", given)) if several else [given]
     for one in found:
         if not isinstance(one, Draft):
-            raise ChainStateError(f"{verb}: {name} must be a draft, got {show(one)}")
+            raise mistyped(verb, name, "a draft", one)
     return found
+
+
+def mistyped(verb: str, name: str, must: str, value: object) -> ChainStateError:
+    """Returns the error about an argument of another type.
+
+    It names the `await` that is missing, if the argument is work that was not awaited.
+    """
+    if isinstance(value, NotAwaited):
+        return cast("NotAwaited[Any]", value).refused()
+    if inspect.iscoroutine(value):
+        called = value.__qualname__.rpartition("<locals>.")[2]
+        value.close()
+        return ChainStateError(f"{verb}: {name} must be {must}, and {called}(…) was never awaited; write `await {called}(…)`")
+    if isinstance(value, asyncio.Future):
+        cast("asyncio.Future[Any]", value).cancel()
+        return ChainStateError(f"{verb}: {name} must be {must}, and the task was never awaited; write `await task`")
+    return ChainStateError(f"{verb}: {name} must be {must}, got {show(value)}")
 
 
 def show(value: object) -> str:

@@ -16,8 +16,7 @@ from speculative.chain.calls import EngineCall, derive_seed, kept_text
 from speculative.chain.drafts import Draft, TreeNode, joined
 from speculative.chain.options import MAX_ANSWER_PARTS, WriteOptions
 from speculative.chain.parts import ChainParts
-from speculative.chain.steps import STEP
-from speculative.chain.text_stream import end_rule, tokens_within
+from speculative.chain.text_stream import completes, end_rule, tokens_within
 from speculative.engines.base import Completion, Purpose
 from speculative.errors import ChainStateError, EngineError
 from speculative.trace.events import Accepted, Answered, Inserted, Phase, Proposal, TextDelta, Wrote
@@ -66,8 +65,8 @@ class Writer:
         )
         if before:
             decoding = structs.replace(decoding, seed=derive_seed(before[0].node.key, f"part {len(before)}"))
-        partial_step = self._parts.partial_step(None) if STEP in options.stop else ""
-        ends = [end_rule(options.until, partial_step, "".join(part.text for part in before))]
+        written = "".join(part.text for part in before)
+        ends = [end_rule(options.until, self._parts.begun_stops(options.stop, written=written), written)]
         emit = self._requests.emitter(role, number, "thinking", self._final)
         make_proposal = partial(self._requests.proposal, role, number)
         with self._requests.call("write", role, [prefix], decoding, most, emit, make_proposal, ends) as call:
@@ -97,28 +96,41 @@ class Writer:
         last = pieces[-1].phase if pieces else "thinking"
         opening = [] if phase == last else context.reopening if phase == "thinking" else context.dialect.close(self._contexts.last_text())
         prefix = self._contexts.prefix(role) + context.parts([*opening, cue])
-        room = self._requests.answer_limit(role, prefix)
+        room = self._requests.answer_limit(role, prefix, cue=cue)
+        if cue and not told and room.tokens < 1:  # the answer begins without a cue that leaves it no token
+            cue, prefix = "", self._contexts.prefix(role) + context.parts(opening)
+            room = self._requests.answer_limit(role, prefix)
         if room.tokens < 1:
             self._parts.ending.finish = room.reason
             return self.empty_draft(role, "answer")
         stop, stop_ids = (self._parts.problem.stop, context.answer_stop_ids) if phase == "answer" else ((), context.stop_ids)
         purpose: Purpose = "answer" if phase == "answer" else "text"
         decoding = self._requests.decoding(node, room.tokens, stop=stop, stop_ids=stop_ids, purpose=purpose)
-        emit = self._requests.emitter(role, number, phase, self._answer_final)
-        if cue and self._requests.listener is not None and not told:
-            self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
+        held = phase == "thinking"  # only a closing marker makes it thinking: without one, the opening marker was text
+        emit = None if held else self._requests.emitter(role, number, phase, self._answer_final)
+        if not told:
+            self._emit_cue(cue, number)
         told.append(cue)
         make_proposal = partial(self._requests.proposal, role, number, phase=phase)
-        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, phase=phase) as call:
+        ends = [end_rule(None, self._parts.begun_ends(cue=cue))] if stop else []
+        with self._requests.call("answer", role, [prefix], decoding, room, emit, make_proposal, ends, phase=phase) as call:
             try:
                 (completion,), cost = await call.run()
             except EngineError as error:
+                if held:
+                    raise
                 return self._continue_partial(call, error, node, cue)[0]
             except asyncio.CancelledError:
                 if call.partial and self._answer_final:
+                    self._emit_held(held, call.role, call.partial)
                     self._commit_partial(call.role, call.partial, node, cue)
                 raise
-        draft = Draft(role, make_proposal(completion), None, self._parts.drafts.end, node)
+        if held and completion.end_id in context.end_ids:
+            phase, cue = "answer", context.dialect.think_start
+            self._emit_cue(cue, number)
+        proposal = self._requests.proposal(role, number, completion, phase=phase)
+        self._emit_held(held, role, proposal)
+        draft = Draft(role, proposal, None, self._parts.drafts.end, node)
         if phase == "answer":
             self._parts.record(Answered(call=cost, seed=decoding.seed, cue=cue, proposal=draft.proposal))
         else:
@@ -127,6 +139,16 @@ class Writer:
         if phase == "thinking" and draft.finish in ("length", "context"):
             self._parts.ending.finish = draft.finish
         return draft
+
+    def _emit_cue(self, cue: str, number: int) -> None:
+        if cue and self._requests.listener is not None:
+            self._requests.listener(TextDelta("method", cue, number, "answer", self._answer_final, self._requests.path))
+
+    def _emit_held(self, held: bool, role: str, proposal: Proposal) -> None:
+        """Passes a text to the listener whose phase its end decided."""
+        emit = self._requests.emitter(role, proposal.id, proposal.phase, self._answer_final) if held else None
+        if emit:
+            emit(proposal.text)
 
     async def whole_answer(self, role: str) -> Draft:
         """Writes all parts of the answer.
@@ -234,13 +256,19 @@ class Writer:
             self._parts.ending.end("context")
         elif last.finish == "loop":
             self._parts.ending.end("loop", "the server saw the text repeat itself")
-        elif self._parts.problem.raw and last.finish == "stop" and any(stop in last.text for stop in self._parts.problem.stop):
+        elif self._parts.problem.raw and last.finish == "stop" and self._ends_raw_text(last):
             self._parts.ending.has_answer = False
             self._parts.ending.end("stop", "a stop string of the text")
         self._parts.ending.check_progress(sum(draft.tokens for draft in path))
         self._parts.ending.check_loop(self._parts.steps, steps)
         self._parts.ending.check_budget()
         return steps
+
+    def _ends_raw_text(self, last: Draft) -> bool:
+        """Returns whether a stop string of the problem ends in the chain's last text."""
+        stops = self._parts.problem.stop
+        whole = self._contexts.ending(len(last.text) + max(map(len, stops), default=0))
+        return completes(whole[: len(whole) - len(last.text)], last.text, stops)
 
     def check_room(self, role: str) -> None:
         """Ends the thinking when a role could not write even one text at the chain's end."""

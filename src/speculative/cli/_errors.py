@@ -24,13 +24,14 @@ QUIET_PIPE = 128 + 13
 def run_reporting_errors(work: Callable[[], Any]) -> int:
     """Runs a command and returns its exit code.
 
-    A mistake of the user, or a failing engine or disk, gives one line on standard error. A bug of this library gives a traceback.
+    A mistake of the user, or a failing engine or disk, gives one line on standard error, and one for each note of the error. A bug of
+    this library gives a traceback.
     """
     try:
         code = work()
         sys.stdout.flush()
     except SpeculativeError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, getattr(error, "__notes__", ()))
     except BrokenPipeError:
         _abandon_output()
         return QUIET_PIPE
@@ -80,8 +81,9 @@ def _line(message: str) -> str:
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(message.split()))
 
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"speculative: {_line(message)}\n")
+def _fail(message: str, code: int, notes: Sequence[str] = ()) -> int:
+    """Writes an error as one line, and each of its notes as another."""
+    sys.stderr.write("".join([f"speculative: {_line(message)}\n", *(f"  {_line(note)}\n" for note in notes)]))
     return code
 
 

@@ -13,7 +13,6 @@ from speculative.errors import UsageError
 from speculative.evaluate import problems
 from speculative.files import STDIN
 from speculative.report.chain_page import chain_page
-from speculative.report.svg import picture
 from speculative.report.terminal import draw
 from speculative.result import Result
 from speculative.trace.trace import Trace
@@ -24,7 +23,6 @@ def show(
     /,
     *,
     json: Annotated[bool, Parameter(help="print the JSON object of `ask --json`", negative=(), show_default=False)] = False,
-    svg: Annotated[Path | None, Parameter(help="save the drawing as an SVG picture")] = None,
     web: Annotated[bool, Parameter(help="save it as a page for a browser", negative=(), show_default=False)] = False,
     out: Annotated[Path | None, Parameter(help="the page to write, with --web [default: beside the trace]")] = None,
 ) -> int:
@@ -40,9 +38,6 @@ def show(
         check_writable(page)
         write_file(page, chain_page(loaded, expected), "page")
         write_line(str(page))
-    elif svg:
-        check_writable(svg)
-        write_file(svg, picture(loaded, expected).encode(), "picture")
     elif json:
         write_line(Result.from_trace(loaded).to_json())
     else:

@@ -52,8 +52,9 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     `top_logprobs`: the number of most likely tokens that are wanted at each place. `choices`: ids whose log-probability is wanted at
     the first place. `resumes`: (seed, prefix number, completion number, tokens) of a call that this one goes on from. An engine that
     can draws what that call would have drawn after those tokens; others ignore it. `max_produced`: the limit of all tokens that one
-    completion may cost, for an engine that throws some away (a tower); None without a limit. `purpose` tells a tower who has to write.
-    `for_display`: the log-probabilities are for a reader alone, so an engine that does not send them has not failed.
+    completion may cost, for an engine that throws some away (a tower); None without a limit. `paced`: the reader of a stream may end it
+    after any token. An engine that can (in this process) writes a token only after the one before was taken. `purpose` tells a tower
+    who has to write. `for_display`: the log-probabilities are for a reader alone, so an engine that does not send them has not failed.
     """
 
     max_tokens: int
@@ -69,6 +70,7 @@ class Decoding(Struct, frozen=True, gc=False):  # `gc=False` here and below: it 
     choices: tuple[int, ...] = ()
     resumes: tuple[int, int, int, int] | None = None
     max_produced: int | None = None
+    paced: bool = False
     purpose: Purpose = "text"
     for_display: bool = False
 

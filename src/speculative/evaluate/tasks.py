@@ -22,7 +22,7 @@ from speculative.engines.hub import unreachable
 from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.data_files import Row, read_rows
 from speculative.evaluate.grading.choices import Kind
-from speculative.evaluate.grading.grade import check_gold, shuffle_options
+from speculative.evaluate.grading.grade import GOLD_ADVICE, check_gold, shuffle_options
 from speculative.evaluate.problems import FOLDERS, Set, TaskProblem, problems, spread
 from speculative.problem import Problem
 from speculative.redaction import read_secret
@@ -139,22 +139,23 @@ class Loaded(Struct, frozen=True):
         return [one for one in self.problems if one.id not in bad]
 
     def check(self, limit: int | None = None) -> None:
-        """Raises `UsageError` for unreadable gold answers in the first problems."""
+        """Raises `UsageError` for unreadable gold answers in the first problems.
+
+        Its notes list all of the data's, one each.
+        """
         needed = {one.id for one in spread(self.problems, limit)}
         bad = [one for one in self.unreadable if one.problem.id in needed]
         if not bad:
             return
-        first = [f"{one.place}: {one.why}" for one in self.unreadable[:NAMED]]
-        more = [f"and {len(self.unreadable) - NAMED} more"] * (len(self.unreadable) > NAMED)
         if len(self.unreadable) == 1 and limit is None:
-            raise UsageError(f"{first[0]}, or leave it out with --skip-unreadable")
+            one = self.unreadable[0]
+            raise UsageError(f"{one.place}: {one.why}, or leave it out with --skip-unreadable")
         counted = f"{len(self.unreadable)} of {len(self.problems)} gold answers cannot be read"
-        wanted = f"{len(bad)} of them are among the {len(needed)} chosen problems; leave them out with --skip-unreadable"
-        raise UsageError("\n  ".join([f"{self.source}: {counted}, {wanted}", *first, *more]))
-
-
-NAMED = 20
-"""The number of unreadable gold answers that an error names."""
+        wanted = f"{len(bad)} of them are among the {len(needed)} chosen problems; {GOLD_ADVICE}, or leave them out with --skip-unreadable"
+        error = UsageError(f"{self.source}: {counted}, {wanted}")
+        for one in self.unreadable:
+            error.add_note(f"{one.place}: {one.why.removesuffix(f'; {GOLD_ADVICE}')}")
+        raise error
 
 
 def load(task: Task, data: Path | None = None) -> list[TaskProblem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import ClassVar, Literal
 
@@ -9,11 +10,14 @@ from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
+from speculative.methods.cascade import try_small
 from speculative.methods.driving import LoadDriver, StepCheck
 from speculative.methods.families import Family
-from speculative.plan.load import load_reader
-from speculative.plan.policy import shared_policy
+from speculative.plan.forecast import Optimize
+from speculative.plan.load import LoadReader, load_reader
+from speculative.plan.policy import LoadPolicy, Situation, shared_policy
 from speculative.plan.profile import shipped
+from speculative.trace.events import Chose
 
 FILE = "SPECULATIVE_PROFILE"
 DEFAULT = "h200-32b-1.5b"
@@ -37,10 +41,16 @@ class Auto(Method):
     family: ClassVar[Family] = "checked steps"
     parallel: ClassVar[bool] = True
 
-    optimize: Literal["latency", "throughput"] = Field("latency", description="the median chain's speed, or that of all chains together")
+    optimize: Optimize = Field(
+        "latency", description="the median chain's speed, that of all chains together, or the time of a batch that begins at once"
+    )
     check: Literal["ask", "score"] = Field("ask", description="how big checks a step: by a question, or by its log-probability")
     threshold: float | None = Field(None, description="score that a step needs to stay (7 of 9; with check=score a mean of -0.1 nats)")
-    allow: Literal["checked", "small"] = Field("checked", description="whether small may also write without a check")
+    allow: Literal["checked", "small", "cascade"] = Field(
+        "checked", description="whether small may also write without a check, or solve the problem first (`cascade`)"
+    )
+    samples: int = Field(3, ge=1, description="chains that small writes in a cascade")
+    agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough in a cascade")
     profile: str = Field("", description=f"a shipped profile of the hardware; that of {FILE}, or {DEFAULT}, unless given")
     layout: Literal["c", "e", "e-mps", "f"] = Field("c", description="the layout of the servers, as `speculative plan` names them")
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
@@ -52,13 +62,49 @@ class Auto(Method):
             raise ValueError(f"it must be one of {', '.join(shipped())}; {FILE} in the environment names a file")
         return value
 
+    @property
+    def chains_at_once(self) -> int:
+        return self.samples if self.allow == "cascade" else 1
+
+    @property
+    def takes_back(self) -> bool:
+        return self.allow == "cascade"
+
     def needs_of(self) -> dict[str, set[str]]:
         return {"big": {"score"}} if self.check == "score" else {}
 
+    async def run(self, chain: Chain) -> None:
+        policy, reader = self._policy(), load_reader(chain.engines)
+        if self.allow == "cascade":
+            with reader.chain():
+                if await self._cascade(chain, policy, reader):
+                    return
+        await super().run(chain)
+
     async def think(self, chain: Chain) -> None:
-        source = self.profile or os.environ.get(FILE) or DEFAULT
-        policy = shared_policy(source, self.layout, self.optimize, self.check, 50, self.allow == "small")
-        reader, floor = load_reader(chain.engines), THRESHOLDS[self.check] if self.threshold is None else self.threshold
-        await reader.wait()
+        policy, reader = self._policy(), load_reader(chain.engines)
+        floor = THRESHOLDS[self.check] if self.threshold is None else self.threshold
         with reader.chain() as number:
+            await reader.wait()
+            await asyncio.sleep(0)  # chains that begin at once are counted before any of them chooses
             await LoadDriver(chain, StepCheck(self.check, floor, self.step_tokens), policy, reader, number).run()
+
+    async def _cascade(self, chain: Chain, policy: LoadPolicy, reader: LoadReader) -> bool:
+        """Has small solve the problem first where that is predicted to be the fastest.
+
+        Returns True if its answers agreed, and the chain is one of them.
+        """
+        await reader.wait()
+        await asyncio.sleep(0)
+        situation = Situation(reader.load, context=max(1, reader.context), left=round(reader.expected))
+        choice = await asyncio.to_thread(policy.choose_cascade, situation, reader.agreement)
+        if choice is None:
+            return False
+        chain.record(Chose(way=choice.way, reason=choice.reason))
+        agreed = await try_small(chain, self.samples, self.agree)
+        reader.note_cascade(agreed)
+        return agreed
+
+    def _policy(self) -> LoadPolicy:
+        source = self.profile or os.environ.get(FILE) or DEFAULT
+        return shared_policy(source, self.layout, self.optimize, self.check, 50, self.allow == "small", self.samples)

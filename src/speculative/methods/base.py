@@ -66,6 +66,11 @@ class Method(BaseModel):
         """True if it gives one role an instruction of its own, which a tower cannot."""
         return False
 
+    @property
+    def takes_back(self) -> bool:
+        """True if its options let it take back text, though its class is append-only."""
+        return False
+
     def needs_of(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
@@ -175,7 +180,8 @@ def drafts_of(method: Method) -> tuple[str, int]:
 
 def append_only(method: Method) -> bool:
     """Returns whether text that a method and its inner methods commit is final."""
-    return type(method).append_only and (append_only(method.inner) if isinstance(method, Wrapper) else True)
+    own = type(method).append_only and not method.takes_back
+    return own and (append_only(method.inner) if isinstance(method, Wrapper) else True)
 
 
 def needs_training(method: Method) -> bool:

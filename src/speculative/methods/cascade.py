@@ -38,13 +38,22 @@ class Cascade(Method):
         return self.samples
 
     async def run(self, chain: Chain) -> None:
-        children = [chain.child(share=2 * self.samples) for _ in range(self.samples)]  # half is left for big
-        async with asyncio.TaskGroup() as group:
-            for child in children:
-                group.create_task(SmallOnly.model_validate({}).run(child))
-        answers = [count_key(child.answer_text) for child in children]
-        best, votes = Counter(filter(None, answers)).most_common(1)[0] if any(answers) else ("", 0)
-        if votes >= self.agree * self.samples:
-            await chain.become(children[answers.index(best)])
-        else:
+        if not await try_small(chain, self.samples, self.agree):
             await BigOnly.model_validate({"answer_by": self.answer_by}).run(chain)
+
+
+async def try_small(chain: Chain, samples: int, agree: float) -> bool:
+    """Has small solve the problem several times. Takes a chain with an agreed answer.
+
+    Returns False, and leaves the chain as it is, if the share of equal answers is below `agree`.
+    """
+    children = [chain.child(share=2 * samples) for _ in range(samples)]  # half is left for what follows
+    async with asyncio.TaskGroup() as group:
+        for child in children:
+            group.create_task(SmallOnly.model_validate({}).run(child))
+    answers = [count_key(child.answer_text) for child in children]
+    best, votes = Counter(filter(None, answers)).most_common(1)[0] if any(answers) else ("", 0)
+    if votes < agree * samples:
+        return False
+    await chain.become(children[answers.index(best)])
+    return True

@@ -59,7 +59,7 @@ async def ask_number(chain: Chain, role: Literal["big", "small"], versions: list
     none = ", or with 0 if all of them are wrong" if allow_none else ""
     question = f"{len(versions)} versions of {what} follow.\n\n{listed}\n\nWhich of them is right? Reply with its number alone{none}."
     choices = [str(number) for number in range(0 if allow_none else 1, len(versions) + 1)]
-    if "choices" not in chain.engines[role].abilities:
+    if "choices" not in chain.abilities(role):
         read = re.search(r"\d+", (await chain.ask(role, question, temperature=0, max_tokens=REPLY_TOKENS)).text)
         return int(read[0]) if read and read[0] in choices else 0
     reply = await chain.ask(role, question, temperature=0, choices=choices)

@@ -15,14 +15,14 @@ from speculative.methods.judging import judge_step, likeliest
 from speculative.methods.likelihood_verify import mean_score
 from speculative.methods.step_loop import verify_steps
 from speculative.plan.adaptive import Way
-from speculative.plan.load import LoadReader
+from speculative.plan.load import PRIOR, LoadReader
 from speculative.plan.policy import LoadPolicy, Situation
 from speculative.trace.events import Chose, Judgement
 
-PRIOR = 4, 5
-"""Kept and judged steps of a chain before its first: an acceptance of 0.8."""
 CHARACTERS = 4
 """Characters of a token, about, for the length of a problem."""
+LEAST_LEFT = 100
+"""Tokens that a chain still writes at least, however long it is."""
 CHUNK = 256
 """Tokens after which big stops for a new choice where its engine cannot stream."""
 
@@ -51,7 +51,8 @@ class LoadDriver:
                 if self._policy.lacks(self._situation()):
                     await asyncio.to_thread(self._policy.prepare, self._situation())
                 way = self._choose()
-                await (self._write(way) if way in ("big", "small") else self._check(way))
+                await (self._check(way) if way in ("checked", "checked ahead") else self._write("small" if way == "small" else "big"))
+            self._reader.note_length(self._chain.tokens)
         finally:
             if self._simulating:
                 await asyncio.gather(self._simulating, return_exceptions=True)
@@ -64,7 +65,7 @@ class LoadDriver:
 
     async def _write(self, way: Literal["big", "small"]) -> None:
         """Has one model write until the choice changes, at the end of a step."""
-        if "stream" not in self._chain.engines[way].abilities:
+        if "stream" not in self._chain.abilities(way):
             with self._reader.call():
                 await self._chain.write(way, max_tokens=CHUNK)
             return
@@ -93,7 +94,8 @@ class LoadDriver:
     def _situation(self) -> Situation:
         reader, chain = self._reader, self._chain
         reader.grow(self._number, self._prompt + chain.tokens)
-        return Situation(reader.load, self._kept / self._judged, reader.context)
+        left = max(LEAST_LEFT, round(reader.expected) - chain.tokens)
+        return Situation(reader.load, self._kept / self._judged, reader.context, left)
 
     def _choose(self) -> Way:
         choice = self._policy.choose(self._situation(), self._way)

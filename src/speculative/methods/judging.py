@@ -24,10 +24,11 @@ async def judge_step(chain: Chain, role: Literal["big", "small"], step: Draft) -
     The reply is one token where the model's score is the first token of it, else it is read: then the opposite score has the rest of the
     probability.
     """
-    if chain.dialect(role).judges_at_once and "choices" in chain.engines[role].abilities:
+    abilities = chain.abilities(role)
+    if chain.dialect(role).judges_at_once and "choices" in abilities:
         reply = await chain.ask(role, Question("judge"), step, temperature=0, choices=DIGITS)
         return {int(digit): probability for digit, probability in reply.probabilities.items()}
-    reply = await chain.ask(role, Question("judge"), step, temperature=0, max_tokens=REPLY_TOKENS, logprobs=True)
+    reply = await chain.ask(role, Question("judge"), step, temperature=0, max_tokens=REPLY_TOKENS, logprobs="logprobs" in abilities)
     score = parse_score(reply.text)
     if score is None:
         return {}

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from random import Random
 from typing import Literal
 
-from speculative.plan.calls import PlannedCall, Program, cancel, run, start
+from speculative.plan.calls import PlannedCall, Program, cancel, run, sleep, start
 from speculative.plan.programs import Drawn, MakeProgram, Text, check_drafted
 
-Way = Literal["big", "checked", "checked ahead", "small"]
-"""The ways to go on: big writes, small's steps are checked (with its next step drafted meanwhile), small writes."""
+Way = Literal["big", "checked", "checked ahead", "small", "cascade"]
+"""The ways to go on: big writes, small's steps are checked (with its next step drafted meanwhile), or small writes.
+
+`cascade` is a way for whole chains: small writes several, and big one where their answers differ.
+"""
 
 Choose = Callable[[Way | None, int], Way]
 """Chooses the way of the next step, from the current one and the tokens of the text."""
@@ -28,6 +31,7 @@ def adaptive(choose: Choose, *, judge: str = "ask", warm: bool = False) -> MakeP
             text.keep(0, "big", "small")
         ahead: PlannedCall | None = None
         way: Way | None = None
+        yield sleep(0)  # chains that begin at once are counted before any of them chooses
         while left > 0:
             before, way = way, choose(way, text.size)
             size = min(drawn.step, left)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from speculative.engines.base import Engine
 from speculative.errors import SpeculativeError
-from speculative.plan.policy import LoadPolicy, Situation
+from speculative.plan.policy import EXPECTED, LoadPolicy, Situation
 
 STALE_S = 0.5
 """Seconds after which the servers are asked again."""
@@ -19,6 +19,10 @@ SLOW = 1.5
 """A judgement that takes this many times longer than predicted is a sign of chains that are not seen."""
 HIDDEN = 8.0
 """The most by which unseen chains may multiply the load."""
+NEWEST = 0.05
+"""The weight of the newest chain in what is learned from those that ended."""
+PRIOR = 4.0, 5.0
+"""Kept and judged steps, or agreeing and asked cascades, before the first one: a share of 0.8."""
 FORGET_S = 30.0
 """Seconds without a slow judgement after which unseen chains are forgotten, in part."""
 
@@ -37,11 +41,14 @@ class LoadReader:
         """Requests at the servers that are not ours."""
         self.told = False
         """True if a server told its load."""
+        self.expected = float(EXPECTED)
+        """Tokens of a chain, as recent ones had them."""
         self._read = {id(engine): read for engine in engines.values() if (read := getattr(engine, "load", None))}
+        self._agreed, self._asked = PRIOR
         self._contexts: dict[int, int] = {}
         self._hidden, self._slow_at = 1.0, 0.0
         self._first_token = 0.0
-        self._asked_at = float("-inf")
+        self._read_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -58,6 +65,11 @@ class LoadReader:
     def first_token_s(self) -> float:
         """Seconds to the first token of our judgements, the recent ones weighing most."""
         return self._first_token
+
+    @property
+    def agreement(self) -> float:
+        """The share of agreement among cascades, the recent ones weighing most."""
+        return self._agreed / self._asked
 
     @contextmanager
     def chain(self) -> Generator[int]:
@@ -87,6 +99,15 @@ class LoadReader:
         """Notes the length of a chain of ours, its prompt included."""
         self._contexts[chain] = tokens
 
+    def note_length(self, tokens: int) -> None:
+        """Learns from the length of a chain that has ended, its prompt left out."""
+        self.expected = (1 - NEWEST) * self.expected + NEWEST * tokens
+
+    def note_cascade(self, agreed: bool) -> None:
+        """Learns whether small's answers agreed in a cascade."""
+        self._agreed = (1 - NEWEST) * self._agreed + agreed
+        self._asked = (1 - NEWEST) * self._asked + 1
+
     def feel(self, judge_s: float, policy: LoadPolicy, situation: Situation) -> None:
         """Learns from the seconds of a judgement, where no server tells its load."""
         self._first_token = judge_s if not self._first_token else 0.7 * self._first_token + 0.3 * judge_s
@@ -101,8 +122,8 @@ class LoadReader:
     def refresh(self) -> None:
         """Asks the servers in the background, unless that was done just now."""
         now = time.monotonic()
-        if self._read and now - self._asked_at > STALE_S and (self._task is None or self._task.done()):
-            self._asked_at = now
+        if self._read and now - self._read_at > STALE_S and (self._task is None or self._task.done()):
+            self._read_at = now
             self._task = asyncio.get_running_loop().create_task(self._ask())
 
     async def wait(self) -> None:

@@ -12,17 +12,22 @@ from statistics import median
 from msgspec import Struct, structs
 
 from speculative.plan.adaptive import Way, adaptive
+from speculative.plan.calls import Program
 from speculative.plan.clock import SimulatedChain, VirtualClock
 from speculative.plan.forecast import Optimize
 from speculative.plan.layout import find_layout
 from speculative.plan.profile import Profile, load_profile
-from speculative.plan.programs import Drawn
+from speculative.plan.programs import Drawn, cascade
 
 LOADS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Chains at once for which the ways are simulated. Between them the values are interpolated."""
-ACCEPTANCES = (0.5, 0.65, 0.8, 0.95)
+ACCEPTANCES = (0.2, 0.5, 0.65, 0.8, 0.95)
 CONTEXTS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768)
 """Tokens of a chain's text so far. The nearest one is simulated."""
+LENGTHS = (200, 400, 800, 1600)
+"""Tokens that the chains of a batch still write. The nearest one is simulated."""
+EXPECTED = 1000
+"""Tokens of a chain before any has ended."""
 STEPS = 16, 64
 """Steps of a simulated chain: the fewest, and the most where few chains run."""
 SIMULATED = 2048
@@ -31,8 +36,10 @@ ROOMY = 1 << 50
 """A cache without a bound. Caches that are too small are a rule of their own: their effect is too steep to be interpolated."""
 AHEAD = 512
 """Tokens by which every chain grows before the next choice counts: the cache must have room for them."""
-MARGIN = 0.01
-"""The gain for which a running chain changes its way."""
+CASCADES = 4, 64
+"""Cascades that follow each other in a simulation, and all of them together, at least."""
+MARGINS: dict[Optimize, float] = {"latency": 0.01, "throughput": 0.01, "batch": 0.05}
+"""The gain for which a running chain changes its way. In a batch each change costs the slowest chain time."""
 
 
 class LoadChoice(Struct, frozen=True):
@@ -43,11 +50,19 @@ class LoadChoice(Struct, frozen=True):
 
 
 class Situation(Struct, frozen=True):
-    """The conditions of a choice: chains at once, accepted share, tokens of a text."""
+    """The conditions of a choice.
+
+    Attributes:
+        load: chains at once.
+        acceptance: the share of steps that are kept.
+        context: tokens of a text so far.
+        left: tokens that a chain still writes, for a batch.
+    """
 
     load: float
     acceptance: float = 0.8
     context: int = 512
+    left: int = EXPECTED
 
 
 class GridPoint(Struct, frozen=True):
@@ -56,6 +71,7 @@ class GridPoint(Struct, frozen=True):
     load: int
     acceptance: float
     context: int
+    left: int = 0
 
 
 class Value(Struct, frozen=True):
@@ -69,7 +85,8 @@ class LoadPolicy:
     """Chooses a way for each load. Each prediction is simulated once.
 
     `throughput` compares the tokens a second of all chains together, `latency` those of the median chain. Both are rates of running
-    chains, whose prompts have been read.
+    chains, whose prompts have been read. `batch` compares the time to the end of the last of chains that go on together: the slowest one
+    counts, and nothing follows chains that end.
 
     Args:
         profile: the costs of the servers.
@@ -78,6 +95,7 @@ class LoadPolicy:
         judge: `ask` or `score`, the way in which big checks a step.
         step: tokens of a step.
         small: whether small may write without a check.
+        samples: chains of small in a cascade.
     """
 
     def __init__(
@@ -89,23 +107,27 @@ class LoadPolicy:
         judge: str = "ask",
         step: int = 50,
         small: bool = False,
+        samples: int = 3,
     ) -> None:
-        self.profile, self.optimize = profile, optimize
+        self.profile = profile
+        self.optimize: Optimize = optimize
         roomy = {role: structs.replace(profile.server(role), cache_tokens=ROOMY) for role in ("big", "small")}
         self._roomy = structs.replace(profile, **roomy)
         self._layout, self._judge, self._step = find_layout(layout), judge, step
         self.ways: tuple[Way, ...] = ("big", "checked", "checked ahead", *(("small",) if small else ()))
+        self._samples = samples
         self._known: dict[GridPoint, dict[Way, Value]] = {}
+        self._cascades: dict[GridPoint, float] = {}
         self._lock = threading.Lock()
 
     def lacks(self, situation: Situation) -> bool:
         """Returns True if a choice would have to wait for simulations."""
-        return any(point not in self._known for point in _points(situation))
+        return any(point not in self._known for point in self._points(situation))
 
     def prepare(self, situation: Situation) -> None:
         """Runs the simulations that a choice needs. It may take a second."""
         with self._lock:
-            for point in _points(situation):
+            for point in self._points(situation):
                 if point not in self._known:
                     self._known[point] = {way: self._simulate(way, point) for way in self.ways}
 
@@ -117,16 +139,35 @@ class LoadPolicy:
             self.prepare(situation)
         values = {way: self.speed(way, situation) for way in self.ways}
         best: Way = max(self.ways, key=lambda way: values[way])
-        if current in values and values[best] < (1 + MARGIN) * values[current]:
+        if current in values and values[best] < (1 + MARGINS[self.optimize]) * values[current]:
             best = current
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
-        measure = "tokens/s of all" if self.optimize == "throughput" else "speed of a chain"
+        measure = {"throughput": "tokens/s of all", "batch": "tokens/s of the batch"}.get(self.optimize, "speed of a chain")
         told = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
         return LoadChoice(
             best,
             f"{best}: {told}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
             f"(profile {self.profile.name})",
         )
+
+    def choose_cascade(self, situation: Situation, agreement: float) -> LoadChoice | None:
+        """Returns the choice of a cascade for a whole chain, if that is the fastest way.
+
+        It may take a second. `agreement`: the share of chains of small whose answers agree.
+        """
+        self.prepare(situation)
+        agreed = structs.replace(situation, acceptance=agreement)
+        with self._lock:
+            for point in self._points(agreed):
+                if point not in self._cascades:
+                    self._cascades[point] = self._simulate_cascade(point)
+        points = self._points(agreed)
+        speed = _interpolate([point.load for point in points], [self._cascades[point] for point in points], situation.load)
+        best = self.choose(situation)
+        if best.way not in self.ways or speed <= (other := self.speed(best.way, situation)):
+            return None
+        told = f"{speed / other:.2f} times as fast as {best.way}, predicted for {situation.load:.0f} chains at once"
+        return LoadChoice("cascade", f"cascade: {told} with {agreement:.0%} of small's answers in agreement (profile {self.profile.name})")
 
     def held_chains(self, context: int) -> int:
         """Returns the number of chains of a length whose texts both servers can keep.
@@ -148,11 +189,13 @@ class LoadPolicy:
         return self._between("checked", situation, "judge_s")
 
     def _between(self, way: Way, situation: Situation, field: str) -> float:
-        points = _points(situation)
+        points = self._points(situation)
         return _interpolate([point.load for point in points], [getattr(self._known[point][way], field) for point in points], situation.load)
 
     def _simulate(self, way: Way, point: GridPoint) -> Value:
         """Runs chains until their rates are those of running chains, and then measures."""
+        if self.optimize == "batch":
+            return self._simulate_batch(way, point)
         steps = max(STEPS[0], min(STEPS[1], SIMULATED // point.load))
         half, begin = steps * self._step * point.load // 2, max(self._step, point.context - 3 * steps * self._step // 4)
         drawn = Drawn(length=1 << 20, step=self._step, acceptance=point.acceptance, prompt=begin)
@@ -166,6 +209,43 @@ class LoadPolicy:
         speed = (total if self.optimize == "throughput" else max(median(kept), 0.5 * total / len(kept))) / seconds
         return Value(max(speed, 1e-6), (_judging(chains) - judged) * self._step / max(1, total))
 
+    def _simulate_batch(self, way: Way, point: GridPoint) -> Value:
+        """Runs chains of one length to the end of the last."""
+        drawn = Drawn(length=point.left, step=self._step, acceptance=point.acceptance, prompt=point.context)
+        program, clock = adaptive(lambda _, __: way, judge=self._judge, warm=True), VirtualClock(self._roomy, self._layout)
+        chains = clock.run([program(drawn, seed) for seed in range(point.load)], warm=point.context)
+        total = point.load * point.left
+        return Value(total / clock.now, _judging(chains) * self._step / total)
+
+    def _simulate_cascade(self, point: GridPoint) -> float:
+        """Returns the speed of cascades, of which each is followed by another one."""
+        drawn = Drawn(length=EXPECTED, acceptance=point.acceptance, prompt=point.context, samples=self._samples)
+        rounds = max(CASCADES[0], CASCADES[1] // point.load)
+        clock, took = VirtualClock(self._roomy, self._layout), list[float]()
+
+        def follow(number: int) -> Program:
+            for turn in range(rounds):
+                began = clock.now
+                yield from cascade(drawn, number * rounds + turn)
+                took.append(clock.now - began)
+                yield "keep", drawn.length
+
+        enough = None if self.optimize == "batch" else max(1, 3 * rounds * point.load // 4) * drawn.length
+        clock.run([follow(number) for number in range(point.load)], enough=enough)
+        speed = clock.kept / clock.now
+        return speed if self.optimize != "latency" else drawn.length / median(took)
+
+    def _points(self, situation: Situation) -> list[GridPoint]:
+        """Returns the simulations around a situation, one or two."""
+        acceptance = min(ACCEPTANCES, key=lambda known: abs(known - situation.acceptance))
+        context = min(CONTEXTS, key=lambda known: abs(log(known / max(1, situation.context))))
+        left = min(LENGTHS, key=lambda known: abs(log(known / max(1, situation.left)))) if self.optimize == "batch" else 0
+        place = bisect_left(LOADS, situation.load)
+        loads = LOADS[max(0, place - 1) : place + 1] if place < len(LOADS) else LOADS[-1:]
+        if loads[-1] == situation.load:
+            loads = loads[-1:]
+        return [GridPoint(load, acceptance, context, left) for load in loads]
+
 
 def _judging(chains: Sequence[SimulatedChain]) -> float:
     """Returns the seconds of all judgements so far."""
@@ -173,20 +253,9 @@ def _judging(chains: Sequence[SimulatedChain]) -> float:
 
 
 @cache
-def shared_policy(profile: str, layout: str, optimize: Optimize, judge: str, step: int, small: bool) -> LoadPolicy:
+def shared_policy(profile: str, layout: str, optimize: Optimize, judge: str, step: int, small: bool, samples: int = 3) -> LoadPolicy:
     """Returns the policy of this process for these options. Raises `UsageError`."""
-    return LoadPolicy(load_profile(profile), layout=layout, optimize=optimize, judge=judge, step=step, small=small)
-
-
-def _points(situation: Situation) -> list[GridPoint]:
-    """Returns the simulations around a situation, one or two."""
-    acceptance = min(ACCEPTANCES, key=lambda known: abs(known - situation.acceptance))
-    context = min(CONTEXTS, key=lambda known: abs(log(known / max(1, situation.context))))
-    place = bisect_left(LOADS, situation.load)
-    loads = LOADS[max(0, place - 1) : place + 1] if place < len(LOADS) else LOADS[-1:]
-    if loads[-1] == situation.load:
-        loads = loads[-1:]
-    return [GridPoint(load, acceptance, context) for load in loads]
+    return LoadPolicy(load_profile(profile), layout=layout, optimize=optimize, judge=judge, step=step, small=small, samples=samples)
 
 
 def _interpolate(sizes: Sequence[int], values: Sequence[float], size: float) -> float:

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speculative import __version__
 from speculative.errors import SpeculativeError
@@ -65,6 +66,7 @@ def create_app(settings: Settings, open_pair: PairOpener, *, on_failure: Callabl
     add_page_routes(app)
     _add_error_handlers(app, state)
     add_host_and_origin_checks(app, settings)
+    app.add_middleware(AnswerHead)
     app.add_middleware(RequestLog, metrics=state.metrics)
     return app
 
@@ -157,14 +159,28 @@ def _add_service_routes(app: FastAPI, router: APIRouter, state: ServiceState) ->
     async def openapi() -> Response:  # pyright: ignore[reportUnusedFunction]
         return JSONResponse(app.openapi())
 
-    add_health_route(app, "/health", health, {200: describe_json(replies.Readiness)})
-    add_health_route(app, "/ready", ready, {status: describe_json(replies.Readiness) for status in (200, 503)})
+    app.add_api_route("/health", health, methods=["GET"], responses={200: describe_json(replies.Readiness)})
+    app.add_api_route("/ready", ready, methods=["GET"], responses={status: describe_json(replies.Readiness) for status in (200, 503)})
 
 
-def add_health_route(app: FastAPI, path: str, endpoint: Callable[..., Any], responses: dict[int | str, dict[str, Any]]) -> None:
-    """Adds an open route that answers `HEAD` too, as load balancers ask."""
-    app.add_api_route(path, endpoint, methods=["GET"], responses=responses)
-    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+class AnswerHead:
+    """Answers `HEAD` by the route of `GET`, as load balancers and link checkers ask.
+
+    The server sends no body, since its own scope has the true method.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope["route"] = inner.get("route")  # the log names it
 
 
 def _add_error_handlers(app: FastAPI, state: ServiceState) -> None:

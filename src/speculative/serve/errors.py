@@ -12,6 +12,7 @@ from msgspec import structs
 from speculative import errors
 from speculative.errors import EngineError
 from speculative.redaction import without_address
+from speculative.serve import schemas
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
 
 MAX_MESSAGE = 1000
@@ -117,7 +118,11 @@ def validation_error(mistakes: Sequence[Any]) -> ApiError:
 
 def _path(error: dict[str, Any]) -> list[str]:
     """Returns the fields and positions of a mistake, without the names of types."""
-    return [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    return [str(part) for part in error["loc"] if isinstance(part, int) or (part.isidentifier() and part not in TYPE_NAMES)]
+
+
+TYPE_NAMES = frozenset(("bool", "int", "float", "str", *(name for name, kind in vars(schemas).items() if isinstance(kind, type))))
+"""Names of types, which the path of a mistake has beside the fields."""
 
 
 def describe_failure(error: EngineError) -> str:

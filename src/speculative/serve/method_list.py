@@ -49,7 +49,7 @@ class MethodList(Struct, kw_only=True):
 
     `engines` and `prices` are by role; `prices` holds the roles whose price is known. `limits` are those of a request.
     `priced` says whose prices these are. `pair` has the flags of a command line for engines that are not the bundled default.
-    `keyed`: whether requests need a key.
+    `keyed`: whether requests need a key. `without_logprobs`: the roles whose engine gives none of what it writes.
     """
 
     methods: list[MethodCard]
@@ -67,6 +67,7 @@ class MethodList(Struct, kw_only=True):
     library: str
     loaded: bool
     keyed: bool
+    without_logprobs: list[str]
 
 
 def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodList:
@@ -90,6 +91,8 @@ def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodLi
         limits={
             "max_tokens": settings.max_tokens,
             "max_seconds": settings.max_seconds,
+            "max_param": settings.max_param,
+            "max_prompt": settings.max_prompt,
             "default_tokens": min(settings.default_tokens, settings.max_tokens),
         },
         temperature=Sampling().temperature,
@@ -100,6 +103,7 @@ def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodLi
         library=library,
         loaded=pair is not None,
         keyed=bool(settings.keys()),
+        without_logprobs=[role for role, engine in (pair or {}).items() if "logprobs" not in engine.abilities],
     )
 
 

@@ -38,8 +38,8 @@ def add_page_routes(app: FastAPI) -> None:
             raise HTTPException(404, "the page has no such file")
         return _reply(name)
 
-    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.add_api_route("/page/{name}", asset, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", page, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/page/{name}", asset, methods=["GET"], include_in_schema=False)
 
 
 def _reply(name: str) -> Response:

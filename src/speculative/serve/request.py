@@ -63,6 +63,9 @@ class ChainRequest(Struct, frozen=True):
         return about | ({"ignored": list(self.ignored)} if self.ignored else {})
 
 
+NO_SWITCH = 'the thinking cannot be switched off; leave it out, or limit it: `reasoning_effort` "minimal", or a small `thinking_budget`'
+
+
 class RequestReader:
     """Reads requests within the limits of the settings.
 
@@ -196,20 +199,25 @@ class RequestReader:
         The service's own spelling goes before them.
         """
         drop, thinking, reasoning = self.settings.drop_params, request.thinking, request.reasoning
+        given: dict[str, int | str | None] = {"thinking_budget": request.thinking_budget, "reasoning_effort": request.reasoning_effort}
         if thinking is False:
             ignored += ignored_fields({"thinking": False}, drop=drop)
-        budget = None
         if isinstance(thinking, schemas.ThinkingOptions):
             ignored += ignored_fields(thinking.others, "thinking.", drop=drop)
-            budget = thinking.budget_tokens
-        effort = None
+            given |= {"thinking.type": "none" if thinking.type == "disabled" else None, "thinking.budget_tokens": thinking.budget_tokens}
         if reasoning:
             known = frozenset(("summary", "generate_summary"))  # there is no summary; the reasoning itself is in the reply
             ignored += [f"reasoning.{name}" for name in known if reasoning.others.get(name) is not None]
             ignored += ignored_fields(reasoning.others, "reasoning.", known=known, drop=drop)
-            effort, budget = reasoning.effort, budget or reasoning.max_tokens
-        if request.thinking_budget is not None or request.reasoning_effort is not None:
-            return request
+            given |= {"reasoning.effort": reasoning.effort, "reasoning.max_tokens": reasoning.max_tokens}
+        switched_off = [name for name, value in given.items() if value in (0, "none")]
+        if switched_off and not drop:
+            raise unsupported_value(switched_off[0], NO_SWITCH)
+        ignored += switched_off
+        wanted = {name: value for name, value in given.items() if value and name not in switched_off}
+        budget, effort = wanted.get("thinking_budget"), wanted.get("reasoning_effort")
+        if budget is None and effort is None:
+            budget, effort = wanted.get("thinking.budget_tokens", wanted.get("reasoning.max_tokens")), wanted.get("reasoning.effort")
         return request.model_copy(update={"thinking_budget": budget, "reasoning_effort": effort})
 
     def _with_advisor(self, request: T, ignored: list[str]) -> T:
@@ -237,7 +245,7 @@ class RequestReader:
         elif budget is not None and effort is not None:
             raise _refusal("thinking_budget and reasoning_effort", "both limit the thinking; give one of them", "thinking_budget")
         if effort == "none":
-            raise unsupported_value("reasoning_effort", "the thinking cannot be switched off; give `minimal`, or a small `thinking_budget`")
+            raise unsupported_value("reasoning_effort", NO_SWITCH)
         return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
 
     def _messages(

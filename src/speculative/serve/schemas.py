@@ -76,8 +76,8 @@ class ThinkingOptions(RequestBase):
     `budget_tokens` is `thinking_budget`.
     """
 
-    type: Literal["enabled", "adaptive"] | None = None
-    budget_tokens: int | None = Field(None, ge=1, lt=INT64)
+    type: Literal["enabled", "adaptive", "disabled"] | None = None
+    budget_tokens: int | None = Field(None, ge=0, lt=INT64)
 
 
 class ReasoningOptions(RequestBase):
@@ -87,7 +87,7 @@ class ReasoningOptions(RequestBase):
     """
 
     effort: Effort | None = None
-    max_tokens: int | None = Field(None, ge=1, lt=INT64)
+    max_tokens: int | None = Field(None, ge=0, lt=INT64)
 
 
 class GenerationRequest(RequestBase):
@@ -109,7 +109,7 @@ class GenerationRequest(RequestBase):
     reasoning_effort: Effort | None = Field(
         None, description="the share of `max_tokens` that the thinking may have: minimal 10 %, low 20 %, medium 50 %, high all"
     )
-    thinking_budget: int | None = Field(None, ge=1, lt=INT64, description="tokens of the thinking at most; then the answer follows")
+    thinking_budget: int | None = Field(None, ge=0, lt=INT64, description="tokens of the thinking at most; then the answer follows")
     thinking: bool | ThinkingOptions | None = None
     reasoning: ReasoningOptions | None = None
     method: Name | None = Field(None, description="a registered method, instead of the model's")

@@ -23,7 +23,7 @@ from speculative.methods.registry import build
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
 from speculative.redaction import without_address
-from speculative.serve.app import add_health_route, protected_router
+from speculative.serve.app import protected_router
 from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
 from speculative.serve.completion_writer import CompletionWriter, encode
@@ -104,7 +104,7 @@ class SplitReasonService(Struct, frozen=True):
             asyncio.get_running_loop().call_later(0.1, stop)
             return PlainTextResponse("Shutting down...")
 
-        add_health_route(app, "/ping", ping, {503: {"description": "The models are loading."}})
+        app.add_api_route("/ping", ping, methods=["GET"], responses={503: {"description": "The models are loading."}})
         router.add_api_route(
             "/speculative_reason",
             speculative_reason,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from msgspec import structs
 
-from speculative.chain.calls import derive_seed
+from speculative.chain.calls import Taken, derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method, Wrapper, name_of, params_of
@@ -86,7 +86,15 @@ class TowerEngine:
         The tokens of a method that may take text back come all at the end.
         """
         queue: asyncio.Queue[Ids | None] = asyncio.Queue()
-        writing = self._completion(prefix, _one(decoding, 0, 0), key, stats, alone=True, on_ids=queue.put_nowait)
+        taken = asyncio.Event()
+        taken.set()
+
+        def tell(ids: Ids) -> None:
+            taken.clear()
+            queue.put_nowait(ids)
+
+        pause = taken.wait if decoding.paced else None
+        writing = self._completion(prefix, _one(decoding, 0, 0), key, stats, alone=True, on_ids=tell, taken=pause)
         task = asyncio.create_task(writing)
         task.add_done_callback(lambda _: queue.put_nowait(None))
         told = 0
@@ -94,6 +102,8 @@ class TowerEngine:
             while (ids := await queue.get()) is not None:
                 told += len(ids)
                 yield Delta(tuple(ids))
+                if queue.empty():
+                    taken.set()
             completion = await task
             yield Delta(completion.ids[told:], completion)
         finally:
@@ -116,14 +126,22 @@ class TowerEngine:
                 raise failed
 
     async def _completion(
-        self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None = None
+        self,
+        prefix: Ids,
+        decoding: Decoding,
+        key: str,
+        stats: CallStats,
+        *,
+        alone: bool,
+        on_ids: OnIds | None = None,
+        taken: Taken | None = None,
     ) -> Completion:
         if decoding.max_tokens < 1:
             return Completion((), "length")
         opening = None if decoding.purpose in ("answer", "reply") else self._thinking_begins(prefix)
         if opening is None:
-            return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids)
-        run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids)
+            return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids, taken=taken)
+        run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids, taken)
         return await run.run(stats, tells_written=alone)
 
     def _thinking_begins(self, prefix: Ids) -> int | None:
@@ -138,7 +156,9 @@ class TowerEngine:
                 return place + 1
         return len(prefix)
 
-    async def _reply(self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None) -> Completion:
+    async def _reply(
+        self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None, taken: Taken | None
+    ) -> Completion:
         """Lets the model that writes the answers write, outside of the thinking.
 
         If its server is lost before the first token, the survivor writes.
@@ -153,20 +173,29 @@ class TowerEngine:
 
         listener = tell if on_ids else None
         try:
-            return await self._reply_by(self._speaker, prefix, decoding, key, stats, alone=alone, on_ids=listener)
+            return await self._reply_by(self._speaker, prefix, decoding, key, stats, alone=alone, on_ids=listener, taken=taken)
         except EngineError as error:
             if not error.lost or told or self._degrade in ("fail", self._speaker):
                 raise
             stats.chains.append([Degraded(role=self._speaker, survivor=self._degrade, error=str(error))])
-        return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener)
+        return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener, taken=taken)
 
     async def _reply_by(
-        self, role: str, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None
+        self,
+        role: str,
+        prefix: Ids,
+        decoding: Decoding,
+        key: str,
+        stats: CallStats,
+        *,
+        alone: bool,
+        on_ids: OnIds | None,
+        taken: Taken | None,
     ) -> Completion:
         own = CallStats()
         try:
             with _paid(stats, role) as own:
-                completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids)
+                completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids, taken)
         finally:
             if alone:
                 stats.written, stats.authors = own.written, _within(role, own.authors, len(own.written))
@@ -186,7 +215,9 @@ class TowerEngine:
         return (await _gather([prefill(role) for role in roles]))[0]
 
 
-async def _read(engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, on_ids: OnIds | None) -> Completion:
+async def _read(
+    engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, on_ids: OnIds | None, taken: Taken | None
+) -> Completion:
     """Returns one completion of an engine, and tells its tokens as they come."""
     if on_ids is None or "stream" not in engine.abilities:
         ((completion,),) = await engine.complete([prefix], decoding, key=key, stats=stats)
@@ -199,6 +230,8 @@ async def _read(engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats
                 return delta.completion
             written += delta.ids
             on_ids(delta.ids)
+            if taken:
+                await taken()
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

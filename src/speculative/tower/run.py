@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from speculative.chain.calls import Taken
 from speculative.chain.chain import Chain
 from speculative.chain.forgotten import watch_coroutines
 from speculative.engines.base import Authors, CallStats, Completion, Decoding, Engine, Ids
@@ -36,6 +37,7 @@ class TowerRun:
         decoding: Decoding,
         key: str,
         on_ids: OnIds | None = None,
+        taken: Taken | None = None,
     ) -> None:
         """Begins nothing yet.
 
@@ -48,6 +50,7 @@ class TowerRun:
             decoding: The settings of the completion. Its seed is that of the chain.
             key: Names the outer chain for engines with replicas.
             on_ids: A listener for the tokens.
+            taken: Waits until they are used, if the listener may end the completion after any of them.
         """
         self._method, self._engines, self._decoding, self._on_ids = method, engines, decoding, on_ids
         self._tokenizer = engines["big"].tokenizer
@@ -57,7 +60,7 @@ class TowerRun:
         self._ahead: WrittenIds | None = None
         self._full_at: int | None = None
         self._work: asyncio.Task[None] | None = None
-        self._chain = self._make_chain(prefix, opening, degrade, key)
+        self._chain = self._make_chain(prefix, opening, degrade, key, taken)
 
     async def run(self, stats: CallStats, *, tells_written: bool = False) -> Completion:
         """Returns the completion, and adds its cost to `stats`.
@@ -83,7 +86,7 @@ class TowerRun:
 
     # ---- the chain --------------------------------------------------------------------------------------------------
 
-    def _make_chain(self, prefix: Ids, opening: int, degrade: Degrade, key: str) -> Chain:
+    def _make_chain(self, prefix: Ids, opening: int, degrade: Degrade, key: str, taken: Taken | None) -> Chain:
         decoding = self._decoding
         told = self._user_text(prefix[:opening])
         problem = Problem(
@@ -100,7 +103,7 @@ class TowerRun:
         prompts = {(engine.dialect, engine.tokenizer.fingerprint): list(prefix) for engine in self._engines.values()}
         chain = Chain(problem, self._engines, append_only=self._final, prompts=prompts)
         thought = self._tokenizer.to_bytes(prefix[opening:]).decode("utf-8", "replace")
-        chain.parts.enter_call(key, thought, self._listen, self._writing if self._on_ids and self._final else None)
+        chain.parts.enter_call(key, thought, self._listen, self._writing if self._on_ids and self._final else None, taken)
         return chain
 
     def _user_text(self, prompt: Ids) -> str:

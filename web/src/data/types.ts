@@ -296,6 +296,7 @@ export interface MethodList {
   library: string;
   loaded: boolean;
   keyed: boolean;
+  without_logprobs: string[];
 }
 
 export interface MethodSummary {

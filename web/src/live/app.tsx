@@ -19,6 +19,8 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   const [settings, change] = useState<Settings>(() => fromAddress(location.hash) ?? usual(list));
   const [mistakes, setMistakes] = useState<Mistakes>(new Map());
   const [runs, setRuns] = useState<Run[]>([]);
+  /** Recorded chains that were opened while others were written: they stand below those. */
+  const [beside, setBeside] = useState<Run[]>([]);
   const [running, setRunning] = useState(false);
   const moving = useMoving(runs);
   const [past, setPast] = useState<Entry[]>([]);
@@ -40,13 +42,14 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     setMistakes(found);
     setTrouble("");
     if (found.size) {
-      requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid]")?.focus());
+      requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid], .wrapper.bad button")?.focus());
       return;
     }
     history.replaceState(null, "", toAddress(settings));
     const expected = list.examples.find(({ problem }) => problem === settings.problem)?.answer ?? null;
     const made = asks.map((ask) => new Run(labelOf(ask), markOf(list, ask.method), ask, expected));
     setRuns(made);
+    setBeside([]);
     setRunning(true);
     results.current?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     await Promise.all(made.map((run, place) => run.stream(service, asks[place]!)));
@@ -61,16 +64,25 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     for (const run of latest.current.runs) if (run.moving) run.cancel();
   }, []);
 
+  /** Shows recorded chains: in place of those that stand there, or below those that are written now. */
+  const show = (recorded: Run[]) => {
+    setTrouble("");
+    if (latest.current.running) setBeside(recorded);
+    else {
+      cancel();
+      setBeside([]);
+      setRuns(recorded);
+    }
+    results.current?.scrollIntoView({ block: "nearest" });
+  };
+
   const open = async (file: File | undefined) => {
     if (!file) return;
     try {
       const events = readTrace(await file.text());
       const started = events[0]?.event === "started" ? events[0] : null;
       const expected = list.examples.find(({ problem }) => problem === started?.problem.messages.at(-1)?.content)?.answer ?? null;
-      cancel();
-      setRuns([Run.of(events, markOf(list, started?.method ?? ""), expected)]);
-      setTrouble("");
-      results.current?.scrollIntoView({ block: "nearest" });
+      show([Run.of(events, markOf(list, started?.method ?? ""), expected)]);
     } catch (error) {
       setTrouble(`${file.name} cannot be opened: ${(error as Error).message}`);
     }
@@ -106,10 +118,13 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   }, [cancel]);
 
   const reopen = (entry: Entry) => {
-    cancel();
     edit(entry.settings);
-    const names = entry.chains.map((chain) => Run.of(chain.events, null, chain.expected).chain.started?.method ?? "");
-    setRuns(entry.chains.map((chain, place) => Run.of(chain.events, markOf(list, names[place]!), chain.expected)));
+    show(
+      entry.chains.map(({ events, expected }) => {
+        const started = events[0]?.event === "started" ? events[0] : null;
+        return Run.of(events, markOf(list, started?.method ?? ""), expected);
+      }),
+    );
   };
 
   return (
@@ -126,7 +141,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
         </p>
         <p class="hint">
           {Object.entries(list.engines)
-            .map(([role, name]) => `${role}: ${name}`)
+            .map(([role, name]) => `${role}: ${name}${list.without_logprobs.includes(role) ? " (gives no log-probabilities)" : ""}`)
             .join(" · ")}
         </p>
       </header>
@@ -192,9 +207,29 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
               <RunView key={run} run={run} runs={runs} list={list} />
             ))}
           </div>
+          {beside.length > 0 && <Beside runs={beside} list={list} close={() => setBeside([])} />}
         </section>
       </div>
     </main>
+  );
+}
+
+function Beside({ runs, list, close }: { runs: Run[]; list: MethodList; close: () => void }) {
+  return (
+    <section class="beside" aria-label="opened while others were written">
+      <header class="beside-head">
+        <h2>Opened beside</h2>
+        <button type="button" class="plain" onClick={close}>
+          Close
+        </button>
+      </header>
+      {runs.length > 1 && <Comparison runs={runs} list={list} />}
+      <div class={`runs of-${runs.length}`}>
+        {runs.map((run) => (
+          <RunView key={run} run={run} runs={runs} list={list} />
+        ))}
+      </div>
+    </section>
   );
 }
 

@@ -17,13 +17,20 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
   const below = useRef<HTMLDivElement>(null);
   const view = useRef<ChainView>(null);
   const [facts, setFacts] = useState("");
+  const [broken, setBroken] = useState<Error | null>(null);
   const [labelled, setLabelled] = useState(false);
   const [math, setMath] = useState(true);
 
   useEffect(() => {
     const chain = new ChainView(`chain of ${label}`);
-    const bar = new Bar((at) => chain.reveal(at));
-    const lanes = new Lanes();
+    const bar = new Bar(
+      (at) => {
+        chain.tell(at);
+        chain.reveal([at]);
+      },
+      (at) => chain.tell(at),
+    );
+    const lanes = new Lanes(setFacts, (work) => chain.reveal(run.chain.timeline.placesOf(work.texts)));
     chain.told = setFacts;
     view.current = chain;
     place.current?.replaceChildren(chain.element);
@@ -36,6 +43,13 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     let moved = run.ask !== null; // a recorded chain stays at its beginning
     const paint = () => {
       frame = 0;
+      try {
+        drawAll();
+      } catch (error) {
+        setBroken(error as Error); // thrown in a render, where the view's own boundary catches it
+      }
+    };
+    const drawAll = () => {
       const { timeline, ledger, works } = run.chain;
       chain.follow(timeline);
       moved ||= run.moving;
@@ -61,11 +75,13 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     };
   }, [run, label]);
 
+  if (broken) throw broken;
   return (
     <div class={`chain${labelled ? " labelled" : ""}${math ? "" : " source"}`}>
       <div ref={place} />
-      <p class="facts">{facts || "Point at text to see its tokens, probability and time."}</p>
       <div ref={below} />
+      {/* below all that the pointer can be on, so that no text moves that away */}
+      <p class="facts">{facts || "Point at text, at the bar or at the time line: tokens, probability, entropy and seconds stand here."}</p>
       <div class="filters">
         <Toggle title="author labels" on={labelled} change={setLabelled} />
         <Toggle title="open drafts" on={false} change={(on) => view.current?.open(on)} />
@@ -95,6 +111,15 @@ function watch(begun: Map<string, Work>, run: Run): void {
   for (const [key, { role, committed }] of writing) {
     const known = begun.get(key);
     if (known) known.ended = run.elapsed;
-    else begun.set(key, { role, verb: committed ? "writes" : "drafts", began: run.elapsed, ended: run.elapsed, tokens: 0 });
+    else
+      begun.set(key, {
+        role,
+        verb: committed ? "writes" : "drafts",
+        began: run.elapsed,
+        ended: run.elapsed,
+        tokens: 0,
+        scored: 0,
+        texts: [],
+      });
   }
 }

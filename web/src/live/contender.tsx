@@ -72,6 +72,7 @@ export function ContenderForm({ contender, place, list, mistakes, change, remove
           schema={card?.schema ?? {}}
           place={`${place}.params`}
           mistakes={mistakes}
+          most={list.limits.max_param}
           change={(next) => change({ ...contender, ...next })}
         />
         <Wrappers contender={contender} place={place} list={list} mistakes={mistakes} change={change} />
@@ -87,8 +88,9 @@ function Wrappers({ contender, place, list, mistakes, change }: Omit<Props, "rem
     <div class="wrappers">
       {wrappers.map((wrapper, number) => {
         const card = list.wrappers.find((one) => one.name === wrapper.name);
+        const mistake = mistakes.get(`${place}.with.${number}`);
         return (
-          <fieldset key={`${number}${wrapper.name}`} class="wrapper">
+          <fieldset key={`${number}${wrapper.name}`} class={`wrapper${mistake ? " bad" : ""}`}>
             <legend>
               with {wrapper.name}{" "}
               <button
@@ -100,12 +102,13 @@ function Wrappers({ contender, place, list, mistakes, change }: Omit<Props, "rem
                 ✕
               </button>
             </legend>
-            <p class="hint">{card?.about}</p>
+            <p class={mistake ? "mistake" : "hint"}>{mistake ?? card?.about}</p>
             <Fields
               choice={wrapper}
               schema={card?.schema ?? {}}
               place={`${place}.with.${number}`}
               mistakes={mistakes}
+              most={list.limits.max_param}
               change={(next) => put(number, next)}
             />
           </fieldset>

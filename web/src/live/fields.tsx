@@ -7,15 +7,17 @@ export function Fields({
   schema,
   place,
   mistakes,
+  most,
   change,
 }: {
   choice: Choice;
   schema: Record<string, unknown>;
   place: string;
   mistakes: Mistakes;
+  most?: number;
   change: (choice: Choice) => void;
 }) {
-  const fields = fieldsOf(schema);
+  const fields = fieldsOf(schema, most);
   if (!fields.length) return null;
   return (
     <div class="fields">

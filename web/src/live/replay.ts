@@ -20,7 +20,7 @@ export function momentsOf(events: AnyEvent[], path: number[] = []): Moment[] {
   let latest = 0;
   for (const event of events) {
     latest = Math.max(latest, event.at);
-    const work = workOf(event);
+    const work = workOf(event, new Map());
     for (const [proposal, committed] of proposalsOf(event))
       if (work) found.push(...slices(proposal, committed, work.role, work.began, work.ended, path));
     if (event.event === "child") {

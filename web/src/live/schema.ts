@@ -27,9 +27,14 @@ interface Schema {
   properties?: Record<string, Schema>;
 }
 
-/** The fields of a method, in the order of its schema. */
-export function fieldsOf(schema: Record<string, unknown>): Field[] {
-  return Object.entries((schema as Schema).properties ?? {}).map(([name, property]) => fieldOf(name, property));
+/** The fields of a method, in the order of its schema. `most`: the largest whole number that the service takes. */
+export function fieldsOf(schema: Record<string, unknown>, most = Number.POSITIVE_INFINITY): Field[] {
+  const fields = Object.entries((schema as Schema).properties ?? {}).map(([name, property]) => fieldOf(name, property));
+  return fields.map((field) => (field.kind === "integer" && Number.isFinite(most) ? { ...field, most: lesser(field.most, most) } : field));
+}
+
+function lesser(own: number | undefined, most: number): number {
+  return own === undefined ? most : Math.min(own, most);
 }
 
 function fieldOf(name: string, property: Schema): Field {

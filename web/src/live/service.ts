@@ -49,7 +49,7 @@ export class Service {
     for await (const data of eventsOf(reply.body)) {
       if (data === "[DONE]") return;
       const { speculative, error } = JSON.parse(data) as { speculative?: News | ChainReport } & Partial<ErrorReply>;
-      if (error) throw new ServiceError(reply.status, error.message, error.param);
+      if (error) throw new ServiceError(reply.status, error.message, fieldOf(error));
       if (!speculative) continue;
       if (!("chain" in speculative)) yield { report: speculative };
       else if (speculative.event) yield { path: speculative.chain, event: speculative.event };
@@ -80,10 +80,15 @@ async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<strin
   }
 }
 
+/** The field that an error is about: a prompt that is too long has no field in the service's words. */
+function fieldOf({ param, code }: ErrorReply["error"]): string | null {
+  return param ?? (code === "context_length_exceeded" ? "messages" : null);
+}
+
 async function errorOf(reply: Response): Promise<ServiceError> {
   try {
     const { error } = (await reply.json()) as ErrorReply;
-    return new ServiceError(reply.status, error.message, error.param);
+    return new ServiceError(reply.status, error.message, fieldOf(error));
   } catch {
     return new ServiceError(reply.status, `the service replied with the status ${reply.status}`);
   }

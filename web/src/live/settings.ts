@@ -64,6 +64,9 @@ export function contenderOf(preset: { method: string; params: Record<string, unk
 export function asksOf(settings: Settings, list: MethodList): { asks: Ask[]; mistakes: Mistakes } {
   const mistakes: Mistakes = new Map();
   if (!settings.problem.trim()) mistakes.set("problem", "must not be empty");
+  const size = new TextEncoder().encode(settings.problem).length;
+  if (size > list.limits.max_prompt!)
+    mistakes.set("problem", `must have at most ${list.limits.max_prompt} bytes (--max-prompt), got ${size}; shorten it`);
   const number = (place: "seed" | "temperature" | "tokens" | "seconds", kind: "integer" | "number", least: number, most?: number) => {
     try {
       return readField({ name: place, about: "", kind, choices: [], usual: null, optional: true, least, most }, settings[place]) as
@@ -84,7 +87,7 @@ export function asksOf(settings: Settings, list: MethodList): { asks: Ask[]; mis
   const asks = settings.contenders.map((contender, place) => {
     const card = list.methods.find((one) => one.name === contender.name);
     if (!card) mistakes.set(`${place}.method`, `the service has no method ${contender.name}`);
-    const params = read(contender, card?.schema ?? {}, `${place}.params`, mistakes);
+    const params = read(contender, card?.schema ?? {}, `${place}.params`, mistakes, list.limits.max_param);
     const unknown = card
       ? Object.keys(contender.typed).filter((name) => contender.typed[name] && !(name in propertiesOf(card.schema)))
       : [];
@@ -92,7 +95,8 @@ export function asksOf(settings: Settings, list: MethodList): { asks: Ask[]; mis
       mistakes.set(`${place}.method`, `${contender.name} has no parameter ${unknown.join(", ")}; choose the method again`);
     const wrappers = contender.wrappers.map((wrapper, number) => {
       const found = list.wrappers.find((one) => one.name === wrapper.name);
-      const given = read(wrapper, found?.schema ?? {}, `${place}.with.${number}`, mistakes);
+      if (!found) mistakes.set(`${place}.with.${number}`, `the service has no wrapper ${wrapper.name}; remove it`);
+      const given = read(wrapper, found?.schema ?? {}, `${place}.with.${number}`, mistakes, list.limits.max_param);
       return spell(wrapper.name, given);
     });
     return { method: contender.name, ...(Object.keys(params).length && { params }), ...(wrappers.length && { with: wrappers }), ...common };
@@ -135,9 +139,9 @@ function propertiesOf(schema: Record<string, unknown>): object {
   return (schema.properties as object | undefined) ?? {};
 }
 
-function read(choice: Choice, schema: Record<string, unknown>, place: string, mistakes: Mistakes): Record<string, unknown> {
+function read(choice: Choice, schema: Record<string, unknown>, place: string, mistakes: Mistakes, most?: number): Record<string, unknown> {
   const found: Record<string, unknown> = {};
-  for (const field of fieldsOf(schema)) {
+  for (const field of fieldsOf(schema, most)) {
     try {
       const value = readField(field, choice.typed[field.name] ?? "");
       if (value !== undefined) found[field.name] = value;

@@ -1,7 +1,7 @@
 // A chain as its events tell it: timeline, cost, calls and judged steps, with its children.
 
 import type { AnyEvent, Ended, Started } from "../data/types";
-import { type Work, workOf } from "./calls";
+import { noteWriters, type Work, type Writers, workOf } from "./calls";
 import { Ledger } from "./ledger";
 import { Steps } from "./steps";
 import { Timeline, type Writing } from "./timeline";
@@ -17,6 +17,7 @@ export class Chain {
   ended: Ended | null = null;
   /** Seconds of the latest event. */
   clock = 0;
+  private readonly writers: Writers = new Map();
 
   constructor(private readonly parent?: Chain) {
     this.works = parent?.works ?? [];
@@ -37,7 +38,8 @@ export class Chain {
     if (event.event === "started") this.started = event;
     if (event.event === "ended") this.ended = event;
     if (event.event === "child") this.begin(event.index, event);
-    const work = workOf(event);
+    noteWriters(event, this.writers);
+    const work = workOf(event, this.writers);
     if (work) this.works.push(work);
     this.steps.apply(event);
     this.ledger.apply(event);

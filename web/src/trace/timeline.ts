@@ -7,10 +7,10 @@ export type Phase = "thinking" | "answer";
 
 /** Numbers of a span that are known when its events are. */
 export interface Facts {
-  seconds?: number;
+  /** The call that wrote it. */
+  call?: Call;
   entropy?: number | null;
   judgement?: Judgement | null;
-  ids?: number;
 }
 
 /** A run of text with one author and one status. */
@@ -40,6 +40,7 @@ interface Piece {
   kept: number;
   phase: Phase;
   ends: boolean;
+  logprob: number | null;
   facts: Facts;
 }
 
@@ -80,6 +81,11 @@ export class Timeline {
   /** Drafts that are proposed and not yet decided. */
   undecided(): Span[] {
     return [...this.open].map((number) => this.proposed(number, "draft", "not decided yet", null));
+  }
+
+  /** The numbers of the spans that these calls wrote. */
+  placesOf(calls: Call[]): number[] {
+    return this.spans.flatMap(({ call }, place) => (call && calls.includes(call) ? [place] : []));
   }
 
   apply(event: AnyEvent): void {
@@ -128,6 +134,7 @@ export class Timeline {
           ...blank(role, `${role} was asked (${event.question}) and replied: ${replies}`),
           status: "note",
           tokens: produced_tokens,
+          call: event.call,
         };
         if (event.after !== null && this.open.has(event.after))
           this.replies.set(event.after, [...(this.replies.get(event.after) ?? []), span]);
@@ -208,7 +215,7 @@ export class Timeline {
     if (partial && !partial.lost && last) {
       const rest = partial.call.produced_tokens - last.tokens;
       const more = rest ? `, ${rest} of its tokens are discarded` : "";
-      this.note(partial.call.role, `a call of ${partial.call.role} was cut off here${more}`, rest);
+      this.note(partial.call.role, `a call of ${partial.call.role} was cut off here${more}`, rest, partial.call);
     }
   }
 
@@ -236,31 +243,33 @@ export class Timeline {
       }
       this.offers.set(proposal.id, { author: event.call.role, proposal, call: event.call });
       this.open.add(proposal.id);
-      if (proposal.completion.logprobs?.length) this.logprobs.set(proposal.id, mean(proposal.completion.logprobs));
+      const logprob = logprobOf(proposal.completion);
+      if (logprob !== null) this.logprobs.set(proposal.id, logprob);
     }
   }
 
   private keep(piece: Piece, verdict = "", meanLogprob: number | null = null): void {
     if (piece.ends) this.ends.add(this.spans.length);
     this.pieces.push(this.spans.length);
-    const { author, text, phase, kept, facts } = piece;
-    this.spans.push({ author, text, status: "kept", phase, depth: 0, tokens: kept, verdict, mean_logprob: meanLogprob, ...facts });
+    const { author, text, phase, kept, facts, logprob } = piece;
+    const mean_logprob = meanLogprob ?? logprob;
+    this.spans.push({ author, text, status: "kept", phase, depth: 0, tokens: kept, verdict, mean_logprob, ...facts });
   }
 
   private keepPartial(partial: Partial): void {
     this.partial = null;
     const { proposal, call } = partial;
-    if (proposal) this.spans.push({ ...blank(call.role, proposal.text), phase: proposal.phase, seconds: call.seconds });
+    if (proposal) this.spans.push({ ...blank(call.role, proposal.text), phase: proposal.phase, call });
     if (!partial.lost) this.noteWaste(call);
   }
 
   private noteWaste(call: Call): void {
     const tokens = call.produced_tokens;
-    if (tokens) this.note(call.role, `a call of ${call.role} was cut off: its ${tokens} tokens are discarded`, tokens);
+    if (tokens) this.note(call.role, `a call of ${call.role} was cut off: its ${tokens} tokens are discarded`, tokens, call);
   }
 
-  private note(author: string, text: string, tokens = 0): void {
-    this.spans.push({ ...blank(author, text), status: "note", tokens });
+  private note(author: string, text: string, tokens = 0, call?: Call): void {
+    this.spans.push({ ...blank(author, text), status: "note", tokens, ...(call && { call }) });
   }
 
   /** Takes back the end of the last phase: its token is no longer part of the chain. */
@@ -338,14 +347,14 @@ function blank(author: string, text: string): Span {
 }
 
 function insertion(text: string, phase: Phase): Piece {
-  return { author: "method", text, kept: 0, phase, ends: false, facts: {} };
+  return { author: "method", text, kept: 0, phase, ends: false, logprob: null, facts: {} };
 }
 
 function pieceOf(author: string, proposal: Proposal, call: Call): Piece {
   const { completion, text, dropped, phase } = proposal;
   const ends = completion.end_id !== null && completion.end_id !== undefined;
   const facts = factsOf(completion, call);
-  return { author, text, kept: completion.ids.length - dropped + (ends ? 1 : 0), phase, ends, facts };
+  return { author, text, kept: completion.ids.length - dropped + (ends ? 1 : 0), phase, ends, logprob: logprobOf(completion), facts };
 }
 
 function producedOf(completion: Completion): number {
@@ -353,15 +362,23 @@ function producedOf(completion: Completion): number {
 }
 
 function factsOf(completion: Completion, call: Call): Facts {
-  return { seconds: call.seconds, entropy: entropyOf(completion) };
+  return { call, entropy: entropyOf(completion) };
 }
 
-/** The mean entropy (nats) of the tokens, from their most likely ones. */
-function entropyOf(completion: Completion): number | null {
-  const tops = completion.top_logprobs;
-  if (!tops?.length) return null;
-  const each = tops.map((top) => top.reduce((sum, [, logprob]) => sum - Math.exp(logprob) * logprob, 0));
-  return each.reduce((sum, one) => sum + one, 0) / each.length;
+/** The mean log-probability (nats) of the tokens, where the trace has it. */
+function logprobOf({ mean_logprob, logprobs }: Completion): number | null {
+  return mean_logprob ?? (logprobs?.length ? mean(logprobs) : null);
+}
+
+/** The mean entropy (nats) of the tokens, from their most likely ones, whose probabilities are scaled to a sum of 1. */
+function entropyOf({ mean_entropy, top_logprobs: tops }: Completion): number | null {
+  if (mean_entropy !== undefined) return mean_entropy;
+  return tops?.length ? mean(tops.map((top) => entropy(top.map(([, logprob]) => Math.exp(logprob))))) : null;
+}
+
+function entropy(weights: number[]): number {
+  const total = weights.reduce((sum, one) => sum + one, 0);
+  return weights.reduce((sum, one) => (one ? sum - (one / total) * Math.log(one / total) : sum), 0);
 }
 
 function mean(values: number[]): number {

@@ -2,7 +2,7 @@
 
 import type { Usage } from "../data/types";
 import type { Span } from "../trace/timeline";
-import { hue } from "./author";
+import { blockOf, hue } from "./author";
 import { count, draw, h, percent } from "./dom";
 import { wholeRoles } from "./usage";
 
@@ -27,13 +27,21 @@ export class Bar {
   private at = 0;
   private striped = false;
 
-  /** `chosen` is told the number of the span that a click or an arrow key chose. */
-  constructor(private readonly chosen?: (place: number) => void) {
+  /** `chosen` is told the number of the span that a click or an arrow key chose, `pointed` that of the one under the pointer. */
+  constructor(
+    private readonly chosen?: (place: number) => void,
+    pointed?: (place: number) => void,
+  ) {
     if (chosen) {
-      this.drawing.addEventListener("click", ({ offsetX, offsetY }) => {
-        const token = (offsetX / this.drawing.clientWidth) * this.scale;
-        if (this.striped && (offsetY / this.drawing.clientHeight) * HEIGHT > (KEPT + STRIPE) / 2) this.tell(token, false);
-        else this.choose(token);
+      this.drawing.addEventListener("click", (event) => {
+        const { token, kept } = this.under(event);
+        if (kept) this.choose(token);
+        else this.tell(token, false);
+      });
+      this.drawing.addEventListener("pointermove", (event) => {
+        const { token, kept } = this.under(event);
+        const place = spanAt(this.spans, token, kept);
+        if (place !== null) pointed?.(place);
       });
       this.element.append(
         h(
@@ -81,6 +89,12 @@ export class Bar {
     const seek = this.element.querySelector(".seek");
     seek?.setAttribute("aria-valuemax", String(kept.length));
     seek?.setAttribute("aria-valuetext", `token ${Math.round(this.at)} of ${kept.length}`);
+  }
+
+  /** The token under the pointer, of the bar or of the stripe of discarded ones. */
+  private under({ offsetX, offsetY }: MouseEvent): { token: number; kept: boolean } {
+    const low = (offsetY / this.drawing.clientHeight) * HEIGHT > (KEPT + STRIPE) / 2;
+    return { token: (offsetX / this.drawing.clientWidth) * this.scale, kept: !(this.striped && low) };
   }
 
   private key(event: KeyboardEvent): void {
@@ -143,7 +157,7 @@ function paths({ shapes }: Lane, top: number, height: number, more = ""): SVGPat
   return [...shapes].map(([author, runs]) =>
     draw("path", {
       class: `${hue(author)} ${more}`,
-      d: runs.map(([start, width]) => `M${start} ${top}h${width}v${height}h${-width}z`).join(""),
+      d: runs.map(([start, width]) => blockOf(author, start, width, top, height)).join(""),
     }),
   );
 }

@@ -9,17 +9,20 @@ import { Flow } from "./flow";
 
 const DRAFTS = 8;
 const EXCERPT = 2_000;
+const LIT_MS = 1600;
+const SHEET = 30;
 
 export class ChainView {
   readonly element: HTMLElement;
   /** Called with the facts of the span under the pointer. */
   told: (facts: string) => void = () => {};
   private spans: Span[] = [];
-  private places: (HTMLElement | null)[] = [];
+  private places: (HTMLElement[] | DraftsView)[] = [];
   private known = new WeakMap<Element, Span>();
   private flow = this.newFlow();
   private drafts: DraftsView | null = null;
   private phase = "thinking";
+  private sheet: HTMLElement | null = null;
   private readonly live: LiveText;
   private readonly end = h("div", { class: "underway", "aria-live": "off" });
 
@@ -69,17 +72,33 @@ export class ChainView {
     this.live.show(timeline);
   }
 
-  /** Brings the span of that number into view. */
-  reveal(place: number): void {
-    const element = this.places[place];
+  /** Tells the facts of the span of that number. */
+  tell(place: number): void {
     const span = this.spans[place];
-    if (!element || !span) return;
-    this.told(factsOf(span));
-    if (element instanceof HTMLDetailsElement) element.open = true;
-    this.element.scrollTop +=
-      element.getBoundingClientRect().top - this.element.getBoundingClientRect().top - this.element.clientHeight / 3;
-    element.classList.add("lit");
-    setTimeout(() => element.classList.remove("lit"), 1600);
+    if (span) this.told(factsOf(span));
+  }
+
+  /** Lights the spans of these numbers and brings the first of them into view. */
+  reveal(places: number[]): void {
+    const elements = places.flatMap((place) => this.elementsOf(place));
+    const [first] = elements;
+    if (!first) return;
+    this.bring(first);
+    requestAnimationFrame(() => this.bring(first)); // again, since sheets that came into sight got their true height
+    for (const element of elements) element.classList.add("lit");
+    setTimeout(() => {
+      for (const element of elements) element.classList.remove("lit");
+    }, LIT_MS);
+  }
+
+  private bring(element: HTMLElement): void {
+    const { top } = this.element.getBoundingClientRect();
+    this.element.scrollTop += element.getBoundingClientRect().top - top - this.element.clientHeight / 3;
+  }
+
+  private elementsOf(place: number): HTMLElement[] {
+    const found = this.places[place] ?? [];
+    return found instanceof DraftsView ? [found.reveal(this.spans[place]!)] : found;
   }
 
   private clear(): void {
@@ -88,6 +107,7 @@ export class ChainView {
     this.element.replaceChildren(this.end);
     this.flow = this.newFlow();
     this.drafts = null;
+    this.sheet = null;
     this.phase = "thinking";
   }
 
@@ -101,7 +121,7 @@ export class ChainView {
     this.drafts = null;
     const runs = this.flow.add(span);
     for (const run of runs) this.known.set(run, span);
-    this.places.push(runs[0] ?? null);
+    this.places.push(runs);
     const judged = judgementOf(span);
     const last = runs.at(-1);
     if (judged && last && span.text.trim()) Flow.mark(last, h("span", { class: "judgement good", text: `✓ ${judged}` }));
@@ -117,7 +137,7 @@ export class ChainView {
     this.drafts = null;
     this.flow.end();
     const element = h("p", { class: `note ${hue(span.author)}`, text: span.text });
-    this.places.push(element);
+    this.places.push([element]);
     this.put(element);
   }
 
@@ -128,12 +148,18 @@ export class ChainView {
       this.put(this.drafts.element);
     }
     this.drafts.add(span);
-    this.places.push(this.drafts.element);
+    this.places.push(this.drafts);
     return this.drafts;
   }
 
+  /** Adds an element. Those in a sheet that is full are laid out only while they are in sight. */
   private put(element: HTMLElement): void {
-    this.element.insertBefore(element, this.end);
+    if (!this.sheet || this.sheet.childElementCount >= SHEET) {
+      this.sheet?.classList.add("full");
+      this.sheet = h("div", { class: "sheet" });
+      this.element.insertBefore(this.sheet, this.end);
+    }
+    this.sheet.append(element);
   }
 
   private point(target: Element): void {

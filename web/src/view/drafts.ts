@@ -38,6 +38,7 @@ export class DraftsView {
   private readonly summary = h("summary");
   private shown = 0;
   private last: DraftView | null = null;
+  private readonly drawn = new Map<Span, HTMLElement>();
 
   constructor(
     open: boolean,
@@ -56,6 +57,13 @@ export class DraftsView {
     this.fill();
   }
 
+  /** Opens the fold, and returns the element of a draft in it. */
+  reveal(span: Span): HTMLElement {
+    this.element.open = true;
+    this.fill();
+    return this.drawn.get(span) ?? this.element;
+  }
+
   private fill(): void {
     if (!this.element.open) return;
     for (; this.shown < this.spans.length; this.shown++) {
@@ -66,6 +74,7 @@ export class DraftsView {
         this.made(this.last.element, span);
         this.element.append(this.last.element);
       }
+      this.drawn.set(span, this.last.element);
     }
   }
 }

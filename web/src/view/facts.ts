@@ -1,19 +1,30 @@
-// What is known of a span, in words.
+// What is known of a span or a call, in words.
 
+import type { Work } from "../trace/calls";
 import type { Span } from "../trace/timeline";
 import { brief, plural } from "./dom";
 
 /** All that is known of a span, in one line. */
 export function factsOf(span: Span): string {
+  const seconds = span.call ? [`${brief(span.call.seconds)} s`] : [];
+  if (span.status === "note") return [span.author, plural(span.tokens, "token"), ...seconds].join(" · ");
   const verb = span.status === "kept" ? (span.verdict === "accepted" ? "drafted, accepted" : "wrote") : `drafted, ${span.verdict}`;
   const told = [`${span.author} ${verb}`, plural(span.tokens, "token")];
   if (span.mean_logprob !== null) told.push(`mean log-probability ${brief(span.mean_logprob)} nats`);
   if (span.entropy !== null && span.entropy !== undefined) told.push(`mean entropy ${span.entropy.toFixed(2)} nats`);
-  const unasked = [span.mean_logprob ?? "log-probability", span.entropy ?? "entropy"].filter((one) => typeof one === "string");
-  if (unasked.length) told.push(`${unasked.join(" and ")} not asked for by the method`);
-  if (span.seconds !== undefined) told.push(`${brief(span.seconds)} s`);
+  const missing = [span.mean_logprob ?? "log-probability", span.entropy ?? "entropy"].filter((one) => typeof one === "string");
+  if (missing.length && span.tokens) told.push(`${missing.join(" and ")} not known`);
+  told.push(...seconds);
   const judged = judgementOf(span);
   if (judged) told.push(judged);
+  return told.join(" · ");
+}
+
+/** All that is known of a call, in one line. */
+export function toldOf({ role, verb, began, ended, tokens, scored }: Work): string {
+  const told = [`${role} ${verb}`, `${brief(ended - began)} s, from ${brief(began)} s on`];
+  if (tokens) told.push(plural(tokens, "token"));
+  if (scored) told.push(`${plural(scored, "token")} scored`);
   return told.join(" · ");
 }
 

@@ -63,6 +63,11 @@ class Batch:
         self._window = None
         return sequence
 
+    @property
+    def may_step(self) -> bool:
+        """True if there are members, and none of them waits for its reader."""
+        return bool(self.members) and not any(sequence.waits for sequence in self.members.values())
+
     def step(self) -> None:
         """Writes one token for every member."""
         window = self._window

@@ -59,6 +59,8 @@ class WorkerCall:
 class Completing(WorkerCall):
     """Represents a call of `complete`. `results` is filled in any order."""
 
+    waits: bool = False  # for its reader: no token is written meanwhile
+
     def __init__(self, stats: CallStats, prefixes: list[Ints], decoding: Decoding, stops: Stops) -> None:
         super().__init__(stats)
         self.prefixes, self.decoding, self.stops = prefixes, decoding, stops
@@ -88,6 +90,7 @@ class Streaming(Completing):
         self.ready = asyncio.Event()
 
     def emit(self, ids: list[int]) -> None:
+        self.waits = self.decoding.paced
         self._push(Delta(tuple(ids)))
 
     def finish(self, i: int, j: int, completion: Completion, new: list[int]) -> None:
@@ -154,6 +157,14 @@ class Sequence:
         self.choices: tuple[float, ...] | None = None
         self.streamed = 0  # ids that were handed to a stream
         self.recorded = 0  # ids that the store knows to be in the row
+
+    @property
+    def waits(self) -> bool:
+        """True until the last token of a paced stream is taken.
+
+        A closed event loop takes none.
+        """
+        return self.call.waits and not self.call.loop.is_closed()
 
     @property
     def inspects(self) -> bool:

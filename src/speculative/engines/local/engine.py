@@ -114,6 +114,8 @@ class BundledEngine:
                     yield delta
                     if delta.completion is not None:
                         return
+                    if decoding.paced:
+                        self._worker.go_on(call)
                 if call.future.done():
                     await call.future  # raises what went wrong
         finally:

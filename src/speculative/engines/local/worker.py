@@ -28,7 +28,7 @@ class Worker:
         self.batch = Batch(model, self.store)
         self._jobs: deque[Append] = deque()
         self._full: tuple[Append, int] | None = None  # an append that found no row, and the store's `parked` then
-        self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: see whether to close
+        self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: look again whether to close or go on
         self._lock = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"speculative-{name}", daemon=True)
@@ -44,6 +44,11 @@ class Worker:
         Raises `EngineClosedError`.
         """
         self._post(call, False)
+
+    def go_on(self, call: Completing) -> None:
+        """Lets the next token of a paced stream be written."""
+        call.waits = False
+        self._inbox.put(None)
 
     def _post(self, call: Completing | Scoring, begins: bool) -> None:
         with self._lock:
@@ -62,13 +67,13 @@ class Worker:
     def _run(self) -> None:
         with np.errstate(all="ignore"):  # rows between members may hold anything
             while not self._closing:
-                idle = not self._jobs and not self.batch.members
+                idle = not self._may_advance and not self.batch.may_step
                 while idle or not self._inbox.empty():
                     self._take(self._inbox.get())
                     idle = False
                 if self._jobs:
                     self._advance(self._jobs[0])
-                if self.batch.members:
+                if self.batch.may_step:
                     self._decode()
         while not self._inbox.empty():
             self._take(self._inbox.get())
@@ -109,7 +114,7 @@ class Worker:
         batch, inbox, jobs = self.batch, self._inbox, self._jobs
         try:
             batch.step()
-            while batch.members and inbox.empty() and not jobs and not batch.suspended and not self._closing:
+            while batch.may_step and inbox.empty() and not jobs and not batch.suspended and not self._closing:
                 batch.step()
         except Exception as error:  # noqa: BLE001  # every call concerned must fail, and the thread must live
             for call in {sequence.call for sequence in batch.members.values()}:
@@ -117,6 +122,11 @@ class Worker:
             batch.recover()
         jobs.extend(sequence.to_append() for sequence in batch.suspended)
         batch.suspended.clear()
+
+    @property
+    def _may_advance(self) -> bool:
+        """True if there is an append, and not all rows are still busy as when it was tried."""
+        return bool(self._jobs) and self._full != (self._jobs[0], self.store.parked)
 
     def _has_row(self, job: Append) -> bool:
         """Returns whether an append still has its row, which a resize may take."""

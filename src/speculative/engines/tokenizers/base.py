@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from speculative.engines.base import Ids, Tokenizer
 from speculative.errors import UnknownSpecialTokenError, UsageError, WeightsError
+from speculative.prompts import DIALECTS
 
 Spec = Mapping[str, Any]
 """The contents of a `tokenizer.json`."""
@@ -21,9 +22,12 @@ TAG: Final = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")
 
 HTML: Final = re.compile(
     "</?(?:a|b|bbox|blockquote|body|br|caption|code|div|em|footer|h[1-6]|hr|html|i|iframe|img|li|ol|p|pre|s|span|strong|sub|sup"
-    "|table|tbody|td|tfoot|th|thead|tr|u|ul)>"
+    "|table|tbody|td|tfoot|th|thead|tr|u|ul)/?>"
 )
 """Tags that are text: some vocabularies list them among their added tokens."""
+
+BARRED: Final = re.compile(r"<[|\uff5c].*[|\uff5c]>")
+"""The form that no text has but a marker."""
 
 SAMPLES: Final = (
     *("\n", "\n\n", "\n\n\n", "\t", "\t\t\t", " ", "  ", " " * 7, " " * 40, "a \n\n b", "<table>\n<tr><td> 1</td>"),
@@ -49,7 +53,8 @@ class TokenTable:
     """The tokens of one tokenizer, with the bytes of each.
 
     An added token is a special token if the file says so, or if it is a tag that is not HTML. All other added tokens
-    (newlines, runs of spaces) are text.
+    (newlines, runs of spaces) are text. No text becomes a special token. A tag that the file does not call special keeps its bytes where a
+    model writes it, until a dialect asks for it: only a dialect knows that it marks something.
     """
 
     path: Path
@@ -57,6 +62,8 @@ class TokenTable:
     texts: dict[str, dict[str, Any]]
     """The added tokens that are text, with their entries in the file."""
     _bytes: dict[int, bytes]
+    _tags: dict[int, bytes]
+    """The tags of no known dialect."""
     _lacking: frozenset[int] = frozenset()
     _fingerprint: str = ""
 
@@ -65,12 +72,15 @@ class TokenTable:
 
         Raises what a damaged file raises.
         """
-        self.special_tokens, self.texts = {}, {}
+        self.special_tokens, self.texts, self._tags = {}, {}, {}
+        markers = {token for dialect in DIALECTS.values() for token in dialect.special_tokens}
         for entry in cast("list[dict[str, Any]]", spec.get("added_tokens") or []):
             content, number = str(entry["content"]), int(entry["id"])
             tag = TAG.fullmatch(content) and not HTML.fullmatch(content)
             if entry.get("special", True) or tag:
                 self.special_tokens[content] = number
+                if not (entry.get("special", True) or content in markers or BARRED.fullmatch(content)):
+                    self._tags[number] = content.encode()
             else:
                 self.texts[content] = {**entry, "id": number, "lstrip": False, "rstrip": False}  # stripping would lose blanks
 
@@ -80,6 +90,7 @@ class TokenTable:
         Raises:
             WeightsError: A sample text does not come back byte for byte.
         """
+        self._bytes |= self._tags
         self._known = frozenset(self._bytes) | frozenset(self.special_tokens.values())
         check_round_trip(cast("Tokenizer", self), str(self.path))
 
@@ -87,18 +98,24 @@ class TokenTable:
     def fingerprint(self) -> str:
         """A hash of every id with its bytes, and of every special token with its id."""
         if not self._fingerprint:
-            texts = [(number, token.hex()) for number, token in sorted(self._bytes.items())]
+            texts = [(number, token.hex()) for number, token in sorted(self._bytes.items()) if number not in self._tags]
             self._fingerprint = hashlib.sha256(json.dumps([texts, sorted(self.special_tokens.items())]).encode()).hexdigest()[:32]
         return self._fingerprint
 
     def special_token_id(self, text: str) -> int:
-        """Returns the id of a special token. Raises `UnknownSpecialTokenError`."""
+        """Returns the id of a special token, which has no bytes from now on.
+
+        Raises `UnknownSpecialTokenError`.
+        """
         try:
-            return self.special_tokens[text]
+            number = self.special_tokens[text]
         except KeyError:
             raise UnknownSpecialTokenError(
                 f"{self.path}: no special token {text!r} (known: {_some(self.special_tokens, text)}); the dialect belongs to another model"
             ) from None
+        if number in self._tags:
+            self._bytes.pop(number, None)
+        return number
 
     def knows(self, ids: Ids) -> bool:
         """Returns True if every id is in the vocabulary."""

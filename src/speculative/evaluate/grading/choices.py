@@ -7,17 +7,20 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from speculative.answers import WINDOW, extract_boxed, plain_signs
+from speculative.answers import WINDOW, extract_boxed, plain_signs, strip_tags
 
 Kind = Literal["math", "integer", "letter"]
 
 _CHOICE = re.compile(
     r"(?:(?:option|choice|answer)\b[\s:]*)?"
-    r"(?:\(([a-z])\)|([a-z])(?=[.):]|\s+[-\u2013\u2014]\s|,?\s+(?:because|since)\b|\s+as\b(?!\s+well)|,\s*(?:as\b|which\b|not\s+\(?[a-z]\b)|\s+\([^()]*\)$|$)[.):]?)(.*)",
+    r"(?:\(([a-z])\)|([a-z])(?=[.):]|\s+[-\u2013\u2014]\s|,?\s+(?:because|since)\b|\s+as\b(?!\s+well)|,\s*(?:as\b|which\b|not\s+\(?[a-z]\b)|,\s+(?!(?:not|may|perhaps|possib|prob|uns|but|if)[a-z]*)(?:[a-z]{2,}|[-0-9\\])|\s+\([^()]*\)$|$)[.):]?)(.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _REASON = re.compile(r",?\s*(?:because|since)\b|,\s*(?:as|which|not\s+\(?[a-z])\b", re.IGNORECASE)
-_SECOND = re.compile(r"\s*(?:and\b|or\b|[,;/&])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)|\s*[=+^<>]", re.IGNORECASE | re.DOTALL)
+_SECOND = re.compile(
+    r"\s*(?:,?\s*(?:and|or)\b|[;/&])|.*(?:[,;]|\b(?:and|or))\s*\(?[a-z]\)?(?![a-z'])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)|\s*[=+^<>]",
+    re.IGNORECASE | re.DOTALL,
+)
 _FONTS = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|sf|it|cal|scr|frak|tt)|mbox|hbox|boldsymbol|bm|bf|rm)(?![a-zA-Z])\s*"
 _FONT = re.compile(_FONTS)
 _STYLE = re.compile(r"\\(?:(?:display|text|script)style|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE|[hH]uge)(?![a-zA-Z])")
@@ -26,7 +29,10 @@ _ALONE = re.compile(
     rf"{_FONTS}\{{\s*\(?\s*([A-Za-z])\s*[.:)]*\s*\}}(?!\s*[_^'(])|\\?[\[\u3010\u3014]\s*([A-Za-z])\s*\\?[\]\u3011\u3015]"
 )
 _DOUBLED = re.compile(r"\(\s*\(\s*([A-Za-z])\s*\)\s*\)")
-_DROPPED = re.compile(r"[${}*~`_\"'\u2018-\u201f\u00ab\u00bb\u300c\u300d]|\\[,;!()\[\] ]|\\q?quad(?![a-z])")
+_DROPPED = re.compile(
+    r"[${}*~`_\"'\u2018-\u201f\u00ab\u00bb\u300c\u300d]|\\[,;!()\[\] ]|\\q?quad(?![a-z])"
+    r"|[\u2713\u2714\u2705\u2611]\ufe0f?|\\checkmark(?![a-z])"
+)
 _SAID = re.compile(r"\b(?:answer|option|choice)\s+is\b[\s:]*", re.IGNORECASE)
 _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -38,9 +44,9 @@ def letter(answer: str) -> str | None:
 
     A letter that begins a word or a sentence ("A cat") does not count, nor do two choices ("B or C", "A, B").
     """
-    plain = _ALONE.sub(r"(\1\2)", _STYLE.sub(" ", plain_signs(answer[-WINDOW:])))
+    plain = _ALONE.sub(r"(\1\2)", _STYLE.sub(" ", strip_tags(plain_signs(answer[-WINDOW:]))))
     plain = _DOUBLED.sub(r"(\1)", _DROPPED.sub(" ", _FONT.sub("", plain)))
-    plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:])", "", plain).strip(" \n\t.!?;,:")
+    plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:,])", "", plain).strip(" \n\t.!?;,:")
     said = max((marker.end() for marker in _SAID.finditer(plain)), default=0)
     found = _CHOICE.fullmatch(plain[said:])
     if not found:

@@ -19,6 +19,7 @@ DIFFERENT = "not equal"
 UNREAD = "not equal, compared as text"
 SHAPE = "another kind of answer"
 MISSING = "one of the values is missing"
+UNSOLVED = "an equation that is left to solve"
 OPEN = frozenset({UNREAD, SHAPE, MISSING})
 """Reasons that the process may overrule. Units, brackets, numbers of values, undone arithmetic and words stay different."""
 
@@ -69,6 +70,8 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         return next((why for one, other in pairs if (why := mismatch_reason(one, other, mathematics))), "")
     if _same_digits(gold, answer, mathematics.base):
         return ""
+    if {type(gold), type(answer)} == {Words, Bag} and _is_nothing(gold) and _is_nothing(answer):
+        return ""
     if isinstance(gold, Words | Based) and type(gold) is type(answer):
         return "" if gold == answer else "other words" if isinstance(gold, Words) else "other digits or another base"
     if isinstance(gold, Words | Math) and isinstance(answer, Words | Math):
@@ -83,6 +86,13 @@ def _same_digits(gold: Form, answer: Form, base: int | None) -> bool:
     if not isinstance(based, Based) or based.base != base or isinstance(plain, Based):
         return False
     return isinstance(plain, Number | Math) and not plain.unit and latex(plain).upper() == based.digits
+
+
+def _is_nothing(form: Form) -> bool:
+    """Returns True for the empty set and for the words that no solution exists."""
+    if isinstance(form, Words):
+        return bool(re.fullmatch("no (?:real )?solutions?(?: exists?)?", form.text))
+    return form == Bag(())
 
 
 def _shapes(gold: Form, answer: Form) -> str:
@@ -132,6 +142,8 @@ def _equations(gold: Form, answer: Form, mathematics: Mathematics) -> str:
     """
     if not isinstance(gold, Equation):
         assert isinstance(answer, Equation)
+        if answer.unsolved and isinstance(gold, Number | Math | Rounded):
+            return UNSOLVED
         return mismatch_reason(gold, answer.value, mathematics) or _contradiction(answer, mathematics)
     if not isinstance(answer, Equation):
         if gold.name:

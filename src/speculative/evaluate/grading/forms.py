@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.answers import matching_brace, parse_number, strip_spaces
 from speculative.evaluate.grading.spelled import parse_words
@@ -69,12 +69,14 @@ class Equation(Struct, frozen=True):
         value: the last side.
         whole: the whole equation.
         others: the sides between the name and the value, which must equal it.
+        unsolved: True if the left side is an expression of one unknown, as in 2x = 42.
     """
 
     name: str
     value: Form
     whole: Math
     others: tuple[Form, ...] = ()
+    unsolved: bool = False
 
 
 class Rounded(Struct, frozen=True):
@@ -100,12 +102,14 @@ class QuestionHints(Struct, frozen=True):
         base: the base in which numbers are written.
         nouns: words that may be units.
         trusted: the text is a gold answer, in which all words behind a number are units.
+        asked: formulas whose values the question asks for, without spaces.
     """
 
     percent: bool = False
     base: int | None = None
     nouns: frozenset[str] = frozenset()
     trusted: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 NO_HINTS = QuestionHints()
@@ -148,6 +152,16 @@ _BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\\in ?(?:{_REALS.pattern})
 _MULTIPLE = re.compile(r"([-+]?) ?([0-9]+(?:\.[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})? ?([a-z]|\\[a-z]+)")
 _SPELLED = re.compile(r"(.*[^ ]) ?(?:\\text\{ ?)?\(([A-Za-z]+(?:(?:,? |-)[A-Za-z]+)*)\)(?: ?\})?")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
+_HALF_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}? ?[\^_] ?\{? ?([-+<>]|\\le|\\ge)(?: ?0)? ?\}?")
+_HALVES = {"+": "()", ">": "()", "\\ge": "[)", "-": "()", "<": "()", "\\le": "(]"}
+_NO_SOLUTION = re.compile(r"(?:the )?empty set")
+_CONSTANTS = {r"\pi": Fraction(314159265358979, 10**14), "e": Fraction(271828182845905, 10**14)}
+_UNKNOWN = re.compile(r"\\[a-zA-Z]+|[A-Z]{2,}|[a-zA-Z](?:_(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*")
+_ARITHMETIC = frozenset([r"\frac", r"\sqrt", r"\cdot", r"\times", r"\div", r"\pi"])
+_GREEK = re.compile(
+    r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi|omega)|\\var[a-z]+"
+)
+_APPLIED = re.compile(r"(?<![a-zA-Z\\])[fghFGHP](?:\^\{?-1\}?)?\(")
 _CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
@@ -194,10 +208,14 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
         return value
     if _REALS.fullmatch(text):
         return Group("(", ")", (_MINUS_INFINITY, INFINITY))
+    if half := _HALF_REALS.fullmatch(text):
+        left, right = _HALVES[half[1]]
+        zero, above = Number(Fraction(0)), half[1] in {"+", ">", "\\ge"}
+        return Group(left, right, (zero, INFINITY) if above else (_MINUS_INFINITY, zero))
     if text == r"\emptyset":
         return Bag(())
     if (words := _words(text)) is not None:
-        return words
+        return Bag(()) if _NO_SOLUTION.fullmatch(words.text) else words
     parts = split(text, _ABOUT)
     if len(parts) == 2 and not parts[0] and parts[1]:
         return _read(parts[1], commas, hints)
@@ -223,12 +241,18 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
 def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) -> Form:
     """Reads `x \\approx 11` and `\\sqrt{66} \\approx 8.12`."""
     value = _read(parts[-1], commas, hints)
-    if len(parts) == 2 and _NAME.fullmatch(parts[0]):
-        return Equation(strip_spaces(parts[0]), value, _math(text, hints))
-    exact = _read(parts[0], commas, hints)
     decimals = re.search(r"\.([0-9]+)", parts[-1])
-    shown = Rounded(exact.value if isinstance(exact, Equation) else exact, value, len(decimals[1]) if decimals else 0)
-    return Equation(exact.name, shown, exact.whole, exact.others) if isinstance(exact, Equation) else shown
+    digits = len(decimals[1]) if decimals else 0
+    constant = _CONSTANTS.get(parts[0])
+    if constant is not None and not (isinstance(value, Number) and abs(value.value - constant) < Fraction(1, 10**digits)):
+        constant = None  # another e, such as an eccentricity
+    if len(parts) == 2 and _NAME.fullmatch(parts[0]) and constant is None:
+        return _equation(parts, text, commas, hints)
+    if len(parts) == 2 and _is_unsolved(parts[0], hints):
+        return Equation("", value, _math(text, hints), unsolved=True)
+    exact = _read(parts[0], commas, hints)
+    shown = Rounded(exact.value if isinstance(exact, Equation) else exact, value, digits)
+    return structs.replace(exact, value=shown) if isinstance(exact, Equation) else shown
 
 
 def _difference(text: str, hints: QuestionHints) -> Form | None:
@@ -372,13 +396,42 @@ def _related(text: str, commas: bool, hints: QuestionHints) -> Form | None:
         return Equation(strip_spaces(unequal[0]), rest, _math(text, hints))
     sides = split(text, _EQUALS)
     if len(sides) > 1 and all(sides):
-        if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
+        if len(sides) == 2 and _is_left(sides[1], hints) and not _is_left(sides[0], hints):
             sides.reverse()
-        names = [side for side in sides[:-1] if _NAME.fullmatch(side)]
-        name = strip_spaces(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
-        others = tuple(_read(side, True, hints) for side in sides[:-1] if not _NAME.fullmatch(side))
-        return Equation(name, _read(sides[-1], commas, hints), _math(text, hints), others)
+        return _equation(sides, text, commas, hints)
     return _inequality(text, hints)
+
+
+def _is_name(side: str) -> bool:
+    return side != r"\pi" and bool(_NAME.fullmatch(side))
+
+
+def _is_left(side: str, hints: QuestionHints) -> bool:
+    return _is_name(side) or _is_unsolved(side, hints)
+
+
+def _equation(sides: list[str], text: str, commas: bool, hints: QuestionHints) -> Equation:
+    names = [side for side in sides[:-1] if _is_name(side)]
+    name = strip_spaces(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
+    others = tuple(_read(side, True, hints) for side in sides[:-1] if not _is_name(side))
+    unsolved = not name and _is_unsolved(sides[0], hints)
+    return Equation(name, _read(sides[-1], commas, hints), _math(text, hints), others, unsolved)
+
+
+def _is_unsolved(side: str, hints: QuestionHints) -> bool:
+    """Returns True for an expression of one unknown, such as 2x, x^2 or x - 1.
+
+    An equation with such a side states no value yet, unless the question asks for that side. Values of functions (sin 2x, f(2)) and
+    expressions of several unknowns are names of what they are.
+    """
+    plain = strip_spaces(side)
+    if _NAME.fullmatch(plain) or plain in hints.asked or _APPLIED.search(plain) or re.search(r"[^-+*/^(){}\[\]|!0-9.a-zA-Z\\_']", plain):
+        return False
+    unknowns = {found for found in _UNKNOWN.findall(plain) if found not in _ARITHMETIC}
+    if len(unknowns) != 1:
+        return False
+    unknown = unknowns.pop()
+    return unknown not in {"e", "i"} and (unknown[0] != "\\" or bool(_GREEK.fullmatch(unknown)))
 
 
 def _inequality(text: str, hints: QuestionHints) -> Form | None:

@@ -23,12 +23,24 @@ from speculative.answers import WINDOW, extract_answer, find_phrase, last_box, n
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
-from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Number, QuestionHints, Rounded, balanced, read
+from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Math, Number, QuestionHints, Rounded, balanced, read
 from speculative.evaluate.grading.question import read_hints
 from speculative.evaluate.grading.sandbox import CheckReply, GradingTimeoutError, checker, require
 from speculative.evaluate.grading.units import is_scale, stem
 
-__all__ = ["Kind", "Verdict", "box_aime", "box_gsm8k", "check_gold", "close", "grade", "grade_async", "shuffle_options", "vote_key"]
+__all__ = [
+    "GOLD_ADVICE",
+    "Kind",
+    "Verdict",
+    "box_aime",
+    "box_gsm8k",
+    "check_gold",
+    "close",
+    "grade",
+    "grade_async",
+    "shuffle_options",
+    "vote_key",
+]
 
 _VAGUE = re.compile(r"[%$]|\\text|[0-9)] ?_|[0-9]\.[0-9]|\\pm|\\mp|\\approx")
 """Matches texts that math-verify reads inexactly: it drops units and bases, and rounds decimals."""
@@ -36,6 +48,7 @@ _CLOSED_INFINITY = re.compile(r"\[\s*[-+]?\\infty|\\infty\s*(?:\\right)?\s*\]")
 """An end of an interval at infinity that is written as if it belonged to it. math-verify reads it as an open one."""
 _CHOICE_GOLD = re.compile(r"\\text\{ ?\(?([A-Z])\)? ?\}|\(([A-Z])\)|([A-Z])")
 
+GOLD_ADVICE = "correct the data, or choose another kind of grading"
 
 _GOLD = QuestionHints(percent=True, trusted=True)
 """The hints by which a gold answer that is a whole number is read."""
@@ -130,7 +143,7 @@ def check_gold(gold: str, kind: Kind = "math") -> None:
     All are checked before a run starts.
     """
     _check_kind(kind)
-    bad = UsageError(f"the gold answer {gold!r} cannot be read as {kind}; correct the data, or choose another kind of grading")
+    bad = UsageError(f"the gold answer {gold!r} cannot be read as {kind}; {GOLD_ADVICE}")
     if kind == "letter":
         if letter(gold) is None:
             raise bad
@@ -212,6 +225,8 @@ def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
     """Returns the integer of a text in any spelling (033, 1,000), or None."""
     form = read(normalize_latex(text), True, hints)
     value = form.value if isinstance(form, Equation) else form
+    if isinstance(form, Equation) and (form.unsolved or Math(r"\pi") in form.others):
+        return None  # 2x = 42 states no value, and pi is no name
     if isinstance(form, Equation) and any(isinstance(other, Number) and other != value for other in form.others):
         return None  # 43 = 42 is neither
     if isinstance(value, Rounded):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from speculative.answers import normalize_latex, strip_spaces
 from speculative.evaluate.grading.forms import QuestionHints, base_named
 from speculative.evaluate.grading.units import is_comparative, is_scale, is_unit, stem
 
@@ -12,12 +13,18 @@ _SIGN = r"(?:percent(?:age)?s?\b|per\s+cent\b|pct\b|\\?%)"
 _NUMBER = r"[0-9$\\]|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|hundred|half|\w+teen|\w+ty)\b"
 _CLAUSE = r"(?:if|when|where|given|because|after|before|with|at|that|who|whose|which|than|and|or|but)\b"
 _WORDS = rf"(?:(?!{_NUMBER}|{_CLAUSE})[^\s,.;:?!]+\s+){{0,6}}?"
-_VERB = r"(?:what(?:['\u2019]s)?|which|find|calculate|compute|determine|give|express|state|report)"
+_VERB = (
+    r"(?:what(?:['\u2019]s)?|which|find|calculate|compute|determine|give|express|state|report|tell(?:\s+(?:me|us))?|(?:work|figure)\s+out"
+    r"|estimate|approximate|evaluate|obtain|derive|deduce|write|show|name|provide|need|know|how\s+(?:big|large|high|low|great|small))"
+)
 _RATES = "interest|tax|inflation|discount|commission|unemployment|annual|return|pass|success|failure|survival|attendance"
 _RATE = rf"(?:(?:{_RATES})\s+rate|rate\s+of\s+(?:{_RATES}))\b"
 _PERCENT = re.compile(
     rf"\b{_VERB}\s+{_WORDS}(?:{_SIGN}|{_RATE})|\bhow\s+(?:many|much)\s+{_SIGN}"
-    rf"|\b(?:by what|as(?: an?)?|in|of an?|nearest)\s+(?:(?!{_NUMBER})[\w'-]+\s+)?{_SIGN}",
+    rf"|\b(?:by what|as(?: an?)?|in|of an?|nearest)\s+(?:(?!{_NUMBER})[\w'-]+\s+)?{_SIGN}"
+    # a gap before the sign, and a sentence without a verb of asking: "Percentage of boys?"
+    rf"|(?:_{{2,}}|\?|\\square)[\s$}}]*{_SIGN}"
+    rf"|^\W*(?:(?!{_NUMBER}|{_CLAUSE}|how\b)[\w'-]+\s+){{0,3}}?{_SIGN}(?!\W*(?:[\w'-]+\W+)*?(?:how\s+many|number)\b)[^?,:0-9]*\?",
     re.IGNORECASE,
 )
 _PERCENT_NAME = re.compile(rf"(?<![A-Za-z\\])\$?([b-zB-Z])\$?\s*{_SIGN}|(?<![A-Za-z\\])\$([aA])\$\s*{_SIGN}")
@@ -30,7 +37,14 @@ _BASE = re.compile(
     rf"|\b(?:the|an?|its)\s+{_BASE_NAME}[-\s]+(?:equivalent|representation|expansion|form|notation|numeral|number|value|expression|system)\b",
     re.IGNORECASE,
 )
-_ASKS = re.compile(r"\?|\b(?:find|express|give|compute|calculate|determine)\b", re.IGNORECASE)
+_ASKED_SIDE = re.compile(
+    r"\b(?:what(?:['\u2019]s| is)|find|determine|compute|calculate|evaluate|give|(?:value|sum) of)\s+(?:the\s+value\s+of\s+)?"
+    r"(?:\$([^$]+)\$|\\\((.+?)\\\)|([-+*/^()0-9a-zA-Z]+)(?=[\s.?,;:]|$))",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"\?|\b(?:find|express|give|compute|calculate|determine|tell|work\s+out|figure\s+out|estimate|evaluate)\b", re.IGNORECASE
+)
 _FORMAT = re.compile(r"^\W*(?:please\s+)?(?:express|give|write|round|state|report|enter|provide|leave|simplify)\b[^?]*$", re.IGNORECASE)
 _END = re.compile(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+")
 _FORMULA = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]", re.DOTALL)
@@ -41,7 +55,7 @@ _ASKED_SCALE = re.compile(r"\b(?:how\s+many|number\s+of|in)\s+(?:whole\s+)?([A-Z
 def read_hints(question: str) -> QuestionHints:
     """Reads the hints of a question; an empty one has none."""
     asking = _asking(question)
-    return QuestionHints(_asks_percent(asking, question), _asked_base(question), _nouns(asking, question))
+    return QuestionHints(_asks_percent(asking, question), _asked_base(question), _nouns(asking, question), asked=_asked_sides(asking))
 
 
 def _asking(question: str) -> str:
@@ -64,6 +78,12 @@ def _asks_percent(asking: str, question: str) -> bool:
         return True
     names = {name for found in _PERCENT_NAME.findall(question) for name in found if name}
     return any(name in names for name in _ASKED_NAME.findall(asking))
+
+
+def _asked_sides(asking: str) -> frozenset[str]:
+    """Returns the formulas whose values a question asks for, without spaces."""
+    found = ("".join(groups).strip(" .?,;:") for groups in _ASKED_SIDE.findall(asking))
+    return frozenset(strip_spaces(normalize_latex(side)) for side in found)
 
 
 def _asked_base(question: str) -> int | None:

@@ -123,6 +123,8 @@ def is_comparative(word: str) -> bool:
 
 def is_unit(word: str) -> bool:
     """Returns True for the names of units, in singular or plural."""
+    if len(word) == 1:  # M is a million, and m a meter
+        return word in _ALIASES
     return bool({word, word.lower(), stem(word)} & _ALIASES.keys())
 
 
