@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from speculative.errors import UnknownNameError, UsageError
-from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
+from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve import schemas
@@ -59,7 +59,7 @@ class ChainRequest(Struct, frozen=True):
     @property
     def about(self) -> dict[str, Any]:
         """The fields of a reply about the method."""
-        about = {"method": name_of(self.method), "params": params_of(self.method)}
+        about = {"method": self.method.full_name, "params": self.method.params}
         return about | ({"ignored": list(self.ignored)} if self.ignored else {})
 
 
@@ -156,7 +156,7 @@ class RequestReader:
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
         """Raises `ApiError` if all chains together ask for too many drafts at once."""
-        field, drafts = drafts_of(request.method)
+        field, drafts = request.method.most_drafts
         most, chains = self.settings.max_drafts, request.chains
         if field and drafts * chains > most:
             times = f", in each of {chains} chains," if chains > 1 else ""
