@@ -144,18 +144,11 @@ async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind, monkey
     """The time between two reads of ours is none of the server's: it is no part of any deadline."""
     async with rig(kind) as (engine, server):
         server.pace = 0.01
-        deadlines, loop, real = [], asyncio.get_running_loop(), asyncio.timeout_at
-        clock = loop.time
-
-        def noted(when):
-            if when and when - loop.time() > 10:  # (a connection's own are shorter)
-                deadlines.append(when - loop.time())
-            return real(when)
-
-        monkeypatch.setattr(http.asyncio, "timeout_at", noted)
-        late = 0.0
+        loop = asyncio.get_running_loop()
+        clock, late, seen = loop.time, 0.0, 0
         monkeypatch.setattr(loop, "time", lambda: clock() + late)
-        async for _ in engine.stream(PROMPT, Decoding(30), key="", stats=CallStats()):
-            late += 50.0  # as if each token took the listener that long
-        assert len(deadlines) >= 2
-        assert all(59 < left <= 60 for left in deadlines)
+        async for delta in engine.stream(PROMPT, Decoding(30), key="", stats=CallStats()):
+            seen += len(delta.ids)
+            late += 70.0  # as if each token took the listener that long, which is more than a server may be silent
+            await asyncio.sleep(0.01)  # in which the timer of the deadline runs
+        assert seen == 30

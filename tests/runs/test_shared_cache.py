@@ -22,7 +22,7 @@ SPECS = {
 
 async def charged(pair, name, wrappers=()):
     """By role: the prompt tokens that a chain computed, and those that it is charged for."""
-    result = await run(Problem.of(problems()[200].problem, seed=3), build(name, SPECS.get(name, {}), wrappers=wrappers), pair)
+    result = await run(Problem.of(problems()[60].problem, seed=3), build(name, SPECS.get(name, {}), wrappers=wrappers), pair)
     shared = shared_cache_tokens(result.trace)
     computed = {role: cost.prompt_tokens - cost.cached_tokens for role, cost in result.usage.items() if cost.requests}
     return computed, {role: tokens + shared[role] for role, tokens in computed.items()}

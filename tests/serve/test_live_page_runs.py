@@ -1,5 +1,6 @@
 """The page shows a run in a real browser: replies, facts, counts, replays, and a long chain."""
 
+import asyncio
 import json
 import re
 
@@ -54,7 +55,7 @@ async def test_a_judges_reply_stands_behind_its_step(browser):
         tab = await opened(browser, served, link("2 + 2?", ("step_verify", {})))
         await tab.ask()
         await tab.page.wait_for_selector(".run-view.done")
-        order = await tab.page.locator(".text > *").evaluate_all("all => all.map(one => one.className + ' ' + one.textContent)")
+        order = await tab.page.locator(".text .sheet > *").evaluate_all("all => all.map(one => one.className + ' ' + one.textContent)")
         reply = next(place for place, one in enumerate(order) if "big was asked (judge) and replied:" in one)
         assert order[reply - 1].startswith("drafts ")
         tab.check()
@@ -193,6 +194,14 @@ async def test_prices_and_command_lines_are_those_of_the_service(browser, tmp_pa
         await expect(tab.page.locator(".copied pre")).to_contain_text('--big bundled:tunnel-big --small "$SPECULATIVE_SMALL"')
 
 
+async def trace_of(page):
+    """The file that the page offers for a finished chain."""
+    async with page.expect_download() as offered:
+        await page.get_by_role("button", name="Download the trace").click()
+    file = await (await offered.value).path()
+    return (await asyncio.to_thread(file.read_bytes)).decode()
+
+
 @pytest.mark.timeout(600)
 async def test_a_chain_of_20_000_tokens_with_1_000_drafts_is_drawn_while_it_streams(browser):
     """Times are measured by `bench/page.py`; here all of it arrives, and all of it is drawn."""
@@ -211,4 +220,12 @@ async def test_a_chain_of_20_000_tokens_with_1_000_drafts_is_drawn_while_it_stre
         assert [int(step) for step in re.findall(r"big goes on with step (\d+),", shown)] == list(range(1, 501))
         assert [int(step) for step in re.findall(r"small goes on with step (\d+),", shown)] == list(range(1, 1001, 2))
         assert await tab.page.locator(".threshold summary").inner_text() == "Play with the threshold (1,000 judged steps)"
+        await tab.page.evaluate(DROP, ["chain.jsonl", await trace_of(tab.page)])  # opened at once, most of it was never in sight
+        await tab.page.locator("svg.bar").click()
+        lit = tab.page.locator(".text .lit").first
+        await lit.wait_for()
+        await tab.page.wait_for_function("""() => {
+            const [box, one] = [".text", ".lit"].map((name) => document.querySelector(name).getBoundingClientRect());
+            return one.top > box.top && one.bottom < box.bottom;
+        }""")
         tab.check()

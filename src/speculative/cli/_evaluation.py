@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from speculative.cli._errors import note
 from speculative.cli._flags import EngineFlags
+from speculative.cli._hardware import Key, with_prices
 from speculative.cli._output import open_console, print_uncropped, write_json
 from speculative.cli._progress import Progress
 from speculative.cli._signals import run_interruptible
@@ -19,6 +20,7 @@ from speculative.evaluate.controls import speculation
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, SampleStore, undecided_notes
 from speculative.pair import Pair
+from speculative.plan.forecast import Forecast
 from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
@@ -79,15 +81,23 @@ def run_schedule(
     return schedule, None
 
 
-def show(schedule: ControlSchedule, prices: Prices | None, view: View, *, json: bool, headings: bool) -> None:
+def show(
+    schedule: ControlSchedule,
+    prices: Prices | None,
+    view: View,
+    *,
+    json: bool,
+    headings: bool,
+    priced: Mapping[Key, Sequence[Forecast]] | None = None,
+) -> None:
     """Shows the finished part of a schedule as tables or JSON, and its notes.
 
-    `headings` name the tasks.
+    `headings` name the tasks. `priced`: forecasts of the chains on other hardware, for the JSON.
     """
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.contender.label for cell in schedule.cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.spec.label for cell in schedule.cells], prices)]
     if json:
-        write_json(rows)
+        write_json(with_prices(rows, priced or {}))
     else:
         console = open_console()
         for task in dict.fromkeys(row["task"] for row in rows):

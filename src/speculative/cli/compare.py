@@ -23,12 +23,17 @@ from speculative.cli._flags import (
     ProblemFlags,
     parse_count,
 )
+from speculative.cli._hardware import DEFAULT_HARDWARE, HardwareFlags, Key, group_chains, recorded_chains, show_prices
 from speculative.evaluate import problems
 from speculative.evaluate.runner import ControlSchedule, EvalCell, MemoryStore
 from speculative.evaluate.tasks import TASKS, describe_data
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.pair import Pair
+from speculative.plan.forecast import Forecast
+from speculative.plan.recorded import RecordedChain
 from speculative.runs.folder import RunFolder
+from speculative.runs.sample import Sample
+from speculative.trace.trace import Trace
 
 METHODS = "big_only,small_only,placeholder,random_switch,logprob_subselect,spec_rewrite"
 METHODS_HELP = (
@@ -56,6 +61,7 @@ def compare(
     ] = "stories",
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
+    hardware: HardwareFlags = DEFAULT_HARDWARE,
     settings: ProblemFlags = DEFAULT_PROBLEM,
     engines: EngineFlags = DEFAULT_ENGINES,
     json: JsonFlag = False,
@@ -66,7 +72,8 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, available = contenders(methods), problems.problems(set, task)
+    rivals, available = parse_methods(methods), problems.problems(set, task)
+    hardware.load()
     engines = engines.for_task(task, [rival.method for rival in rivals])
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
@@ -85,9 +92,29 @@ def compare(
     with RunFolder(out) if out else nullcontext() as folder:
         if folder:
             folder.admit(task, [one.id for one in available])
-        store = folder or MemoryStore()
+        store = folder or ChainStore()
         plan = partial(ControlSchedule, cells, store.samples, price_list, control.equal_cost if control.controls else None)
-        schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.contender.label)
-    show(schedule, price_list, control.equal_cost, json=json, headings=False)
+        schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.spec.label)
+    priced: dict[Key, list[Forecast]] = {}
+    if hardware.profile:
+        done = [sample for cell in schedule.cells for sample in cell.done.values()]
+        own = group_chains(store.chains) if isinstance(store, ChainStore) else recorded_chains((one, store) for one in done)
+        priced = hardware.price(own)
+    show(schedule, price_list, control.equal_cost, json=json, headings=False, priced=priced)
+    if priced and not json:
+        show_prices(hardware, priced)
     check_finished(schedule, stopped)
     return 0
+
+
+class ChainStore(MemoryStore):
+    """Keeps samples in memory, and the calls of their chains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chains: list[tuple[Sample, RecordedChain]] = []
+
+    def append(self, sample: Sample, trace: Trace | None = None) -> Sample:
+        if trace:
+            self.chains.append((sample, RecordedChain.of(trace)))
+        return super().append(sample, trace)

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 from rich.table import Column, Table
 
 from speculative.cli._errors import note
+from speculative.cli._hardware import check_price
 from speculative.cli._output import open_console, write_file, write_line
 from speculative.errors import SpeculativeError
 from speculative.plan.field import drawn_as, read_field
@@ -34,6 +35,7 @@ def field(
     Each pair with each limit and each kind of token speculation is a grid of `speculative eval`. The forecast of GPU hours comes from the
     planner.
     """
+    check_price(gpu_hour)
     found = read_field(file)
     hours = found.hours(load_profile(found.profile))
     _show(hours, found.chains_of_method() * len(found.method_names()), gpu_hour)

@@ -8,24 +8,19 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Group, Parameter
-from rich.table import Column, Table
 
 from speculative.cli._flags import parse_count
-from speculative.cli._output import open_console, write_json
+from speculative.cli._hardware import HARDWARE, check_price, show_forecasts
+from speculative.cli._output import write_json
 from speculative.cli._progress import count_progress
 from speculative.errors import UsageError
-from speculative.plan.forecast import Forecast, Scenario, check_scenario, forecasts
+from speculative.plan.forecast import Scenario, check_scenario, forecasts
 from speculative.plan.layout import LAYOUTS, find_layout
 from speculative.plan.profile import load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
 from speculative.plan.recorded import read_chains
 
 CHAINS = Group("Chains", sort_key=1)
-HARDWARE = Group("Hardware", sort_key=2)
-PARTS_SHOWN = 2
-"""Parts of the time in the table, the largest ones."""
-TABLE_WIDTH = 150
-"""The smallest width of the table in columns."""
 
 
 def plan(
@@ -67,8 +62,7 @@ def plan(
     for name, value in (("acceptance", acceptance), ("big-share", big_share)):
         if not 0 <= value <= 1:
             raise UsageError(f"--{name} must be from 0 to 1, got {value:g}")
-    if gpu_hour is not None and not 0 <= gpu_hour < 1e6:
-        raise UsageError(f"--gpu-hour must be at least 0, got {gpu_hour:g}")
+    check_price(gpu_hour)
     if (wrong := next((count for count in chains if not 1 <= count <= 1_000_000), None)) is not None:
         raise UsageError(f"--chains must be from 1 to 1000000, got {wrong}")
     for name in layout:
@@ -81,7 +75,7 @@ def plan(
     if json:
         write_json([msgspec.to_builtins(one) for one in found])
     else:
-        _show(found)
+        show_forecasts(found)
     return 0
 
 
@@ -106,25 +100,3 @@ def _served(scenario: Scenario, method: str) -> bool:
             return False
         raise
     return True
-
-
-def _show(found: list[Forecast]) -> None:
-    columns = [Column(name, justify="right", no_wrap=True) for name in ("chains", "latency", "tokens/s", "against big", "GPU s a chain")]
-    priced = any(one.money is not None for one in found)
-    table = Table(
-        "layout",
-        Column("method", no_wrap=True),
-        *columns,
-        *([Column("money a chain", justify="right", no_wrap=True)] if priced else []),
-        Column("most of the time", no_wrap=True),
-    )
-    table.box, table.pad_edge = None, False
-    for one in found:
-        ratio = f"{one.against_big:.2f}" if one.against_big is not None else ""
-        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
-        cells += [f"{one.money:.3g}"] if one.money is not None else []
-        shown = ", ".join(f"{name} {share:.0%}" for name, share in list(one.spent.items())[:PARTS_SHOWN])
-        table.add_row(one.layout, one.method, *cells, shown)
-    console = open_console()
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(table, crop=False)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from msgspec import to_builtins
 
 from speculative.cli._errors import warn
 from speculative.cli._flags import DEFAULT_PRICES, PriceFlags
+from speculative.cli._hardware import DEFAULT_HARDWARE, HardwareFlags, recorded_chains, show_prices, with_prices
 from speculative.cli._output import check_writable, write_file, write_json, write_line
 from speculative.cli._progress import count_progress
 from speculative.errors import SpeculativeError, UsageError
@@ -32,6 +34,7 @@ def report(
         Path | None, Parameter(help="a folder for figures, SVG and PNG: one for each task and axis (needs the extra `plots`)", group=OUTPUT)
     ] = None,
     prices: PriceFlags = DEFAULT_PRICES,
+    hardware: HardwareFlags = DEFAULT_HARDWARE,
     json: Annotated[
         bool, Parameter(help="print a JSON list with an object for each task and method", group=OUTPUT, negative=(), show_default=False)
     ] = False,
@@ -40,6 +43,7 @@ def report(
 
     The page needs no network and no other files. Folders may be of different tasks, and of runs that are not finished.
     """
+    hardware.load()
     page = out or folders[0] / NAME
     gathered = gather(folders)
     for path in filter(None, (page, csv, parquet)):
@@ -62,10 +66,12 @@ def report(
         write_file(csv, export.csv(samples, made.folders), "table")
     if parquet:
         write_file(parquet, export.parquet(samples, made.folders), "table")
+    priced = hardware.price(recorded_chains(made.samples)) if hardware.profile else {}
     if json:
-        write_json(made.summaries)
+        write_json(with_prices([to_builtins(row) for row in made.summaries], priced))
     else:
         write_line(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
+        show_prices(hardware, priced)
     return 0
 
 

@@ -107,6 +107,36 @@ def forecast(profile: Profile, scenario: Scenario, hour: float | None = None) ->
     )
 
 
+def one_by_one(found: Sequence[Forecast]) -> Forecast:
+    """Combines forecasts of single chains into one of them one after another."""
+    walls = [one.wall_s for one in found]
+    total, seconds = sum(walls), [one.latency_s for one in found]
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        """Returns the mean over time, or None if a value is missing."""
+        known = [value for value in values if value is not None]
+        return sum(value * wall for value, wall in zip(known, walls, strict=True)) / total if len(known) == len(walls) else None
+
+    def mean_of(dicts: Sequence[dict[str, float]]) -> dict[str, float]:
+        named = {name: mean([one.get(name, 0.0) for one in dicts]) or 0.0 for name in dict.fromkeys(name for one in dicts for name in one)}
+        return dict(sorted(named.items(), key=lambda one: -one[1]))
+
+    gpu, count = sum(one.gpu_s for one in found), len(found)
+    prices = [one.money for one in found if one.money is not None]
+    return structs.replace(
+        found[0],
+        latency_s=median(seconds),
+        slow_s=quantiles(seconds, n=20)[-1] if count > 1 else seconds[0],
+        tokens_s=mean([one.tokens_s for one in found]) or 0.0,
+        wall_s=total,
+        gpu_s=gpu / count,
+        money=sum(prices) / count if prices else None,
+        against_big=mean([one.against_big for one in found]),
+        busy=mean_of([one.busy for one in found]),
+        spent=mean_of([one.spent for one in found]),
+    )
+
+
 def shares(chains: Sequence[SimulatedChain]) -> dict[str, float]:
     """Returns the shares of the calls' time, the largest first."""
     spent: dict[str, float] = {}

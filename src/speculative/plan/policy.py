@@ -109,7 +109,8 @@ class LoadPolicy:
         small: bool = False,
         samples: int = 3,
     ) -> None:
-        self.profile, self.optimize = profile, optimize
+        self.profile = profile
+        self.optimize: Optimize = optimize
         roomy = {role: structs.replace(profile.server(role), cache_tokens=ROOMY) for role in ("big", "small")}
         self._roomy = structs.replace(profile, **roomy)
         self._layout, self._judge, self._step = find_layout(layout), judge, step

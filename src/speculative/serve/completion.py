@@ -96,7 +96,8 @@ class ChainReply:
         while feeds:
             await signal.next()
             done = [index for index in feeds if chains.is_done(index)]
-            outcomes |= {index: chains.outcome(index) for index in done}
+            if done:
+                outcomes |= {index: chains.outcome(index) for index in done}
             data = b"".join([self._news(index, feed) for index, feed in feeds.items() if feed])
             for index in done:
                 del feeds[index]

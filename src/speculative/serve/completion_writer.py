@@ -57,6 +57,7 @@ class CompletionWriter:
             "object": "text_completion" if request.raw else "chat.completion.chunk",
             "usage": None if request.include_usage else UNSET,
         }
+        self._templates: dict[tuple[int, str], list[bytes]] = {}
 
     def begin(self) -> bytes:
         """Writes the chunks with the role."""
@@ -65,8 +66,8 @@ class CompletionWriter:
 
     def text(self, index: int, reasoning: str, content: str) -> bytes:
         """Writes new text of one choice: one chunk for each kind."""
-        data = self._chunk(self._choice(index, {"reasoning": reasoning, "reasoning_content": reasoning})) if reasoning else b""
-        return data + self._chunk(self._choice(index, {"content": content})) if content else data
+        data = self._text_chunk(index, reasoning, "reasoning", "reasoning_content") if reasoning else b""
+        return data + self._text_chunk(index, content, "content") if content else data
 
     def event(self, index: int, chain: Sequence[int], event: AnyEvent | TextDelta | dict[str, Any]) -> bytes:
         """Writes an event, or new text of a call, in a chunk without choices."""
@@ -105,6 +106,15 @@ class CompletionWriter:
         messages = (AssistantMessage(outcome.content, outcome.reasoning, outcome.reasoning) for outcome in outcomes)
         choices = [ChatChoice(message=message, **end) for message, end in zip(messages, ends, strict=True)]
         return encode(ChatCompletion(**self._head, choices=choices, usage=usage, speculative=report))
+
+    def _text_chunk(self, index: int, text: str, *fields: str) -> bytes:
+        """Writes a chunk with a text in some fields. All but the text is encoded once."""
+        parts = self._templates.get((index, fields[0]))
+        if parts is None:
+            mark = f"the text of {self._head['id']}"  # which no other field has
+            parts = self._chunk(self._choice(index, dict.fromkeys(fields, mark))).split(encode(mark))
+            self._templates[index, fields[0]] = parts
+        return encode(text).join(parts)
 
     def _choice(self, index: int, delta: dict[str, str]) -> DeltaChoice:
         return DeltaChoice(index=index, text=delta.get("content", "")) if self.request.raw else DeltaChoice(index=index, delta=delta)

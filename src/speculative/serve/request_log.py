@@ -48,7 +48,7 @@ class RequestLog:
                 watch.sending = False
 
         state: dict[str, Any] = scope.setdefault("state", {})
-        state.update(request_id=request_id.decode(), began=time.perf_counter(), failed=False)
+        state.update(request_id=request_id.decode(), began=time.perf_counter(), failed=False, send=identified)
         try:
             async with watch.deadline:
                 await self._app(scope, receive, identified)

@@ -171,18 +171,30 @@ class TextFeed:
             self._stop()
 
 
-class Signal(asyncio.Event):
+class Signal:
     """Wakes a stream: new text, a chain's end, or a while without output (`silent`)."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.sent = True
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
         self._check()
+
+    def set(self) -> None:
+        """Wakes the task, now or at its next wait."""
+        self._is_set = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def next(self) -> None:
         """Waits for the next thing to send."""
-        await self.wait()
-        self.clear()
+        if not self._is_set:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._is_set = False
 
     def close(self) -> None:
         """Ends the timer."""
@@ -205,9 +217,20 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream until it ends or the client goes away."""
+        self._send_part: Send = scope["state"]["send"]
         try:
             await super().__call__(scope, receive, send)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._chunks.aclose()
                 await self._finish()
+
+    async def stream_response(self, send: Send) -> None:
+        """Sends the head through all middleware, and each part past it.
+
+        The framework's middleware only looks at the head. Passing each token through it would cost as much as writing it.
+        """
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self._chunks:
+            await self._send_part({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

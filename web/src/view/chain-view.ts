@@ -10,6 +10,7 @@ import { Flow } from "./flow";
 const DRAFTS = 8;
 const EXCERPT = 2_000;
 const LIT_MS = 1600;
+const SHEET = 30;
 
 export class ChainView {
   readonly element: HTMLElement;
@@ -21,6 +22,7 @@ export class ChainView {
   private flow = this.newFlow();
   private drafts: DraftsView | null = null;
   private phase = "thinking";
+  private sheet: HTMLElement | null = null;
   private readonly live: LiveText;
   private readonly end = h("div", { class: "underway", "aria-live": "off" });
 
@@ -81,11 +83,17 @@ export class ChainView {
     const elements = places.flatMap((place) => this.elementsOf(place));
     const [first] = elements;
     if (!first) return;
-    this.element.scrollTop += first.getBoundingClientRect().top - this.element.getBoundingClientRect().top - this.element.clientHeight / 3;
+    this.bring(first);
+    requestAnimationFrame(() => this.bring(first)); // again, since sheets that came into sight got their true height
     for (const element of elements) element.classList.add("lit");
     setTimeout(() => {
       for (const element of elements) element.classList.remove("lit");
     }, LIT_MS);
+  }
+
+  private bring(element: HTMLElement): void {
+    const { top } = this.element.getBoundingClientRect();
+    this.element.scrollTop += element.getBoundingClientRect().top - top - this.element.clientHeight / 3;
   }
 
   private elementsOf(place: number): HTMLElement[] {
@@ -99,6 +107,7 @@ export class ChainView {
     this.element.replaceChildren(this.end);
     this.flow = this.newFlow();
     this.drafts = null;
+    this.sheet = null;
     this.phase = "thinking";
   }
 
@@ -143,8 +152,14 @@ export class ChainView {
     return this.drafts;
   }
 
+  /** Adds an element. Those in a sheet that is full are laid out only while they are in sight. */
   private put(element: HTMLElement): void {
-    this.element.insertBefore(element, this.end);
+    if (!this.sheet || this.sheet.childElementCount >= SHEET) {
+      this.sheet?.classList.add("full");
+      this.sheet = h("div", { class: "sheet" });
+      this.element.insertBefore(this.sheet, this.end);
+    }
+    this.sheet.append(element);
   }
 
   private point(target: Element): void {

@@ -159,6 +159,7 @@ class ServerClient:
         ends = clock() + self.deadlines.whole
         stream, made = await self._send_with_retries(path, body, key, begin)
         url = without_login(str(stream.response.url))
+        deadline = _TokenDeadline(stream.response, self.deadlines.between, ends)
         try:
             while True:
                 if made is not None:
@@ -167,24 +168,27 @@ class ServerClient:
                 if stream.over:
                     break
                 came = reader.tokens
-                async with asyncio.timeout_at(min(clock() + self.deadlines.between, ends)):
-                    while reader.tokens == came and not stream.over:
-                        if payloads := await stream.read():
-                            made = reader.take(payloads)
+                deadline.begin()
+                while reader.tokens == came and not stream.over:
+                    if payloads := await stream.read():
+                        made = reader.take(payloads)
+                deadline.pause()
             if stream.done:
                 await stream.linger()
-        except TimeoutError:
+        except (aiohttp.ClientError, OSError) as error:
             late = clock() >= ends
-            if not late:
+            if deadline.passed and not late:
                 self.replicas.mark_failed(stream.base, silent=True)
-            if not reader.over:
+            if reader.over:
+                pass
+            elif deadline.passed:
                 why = f"the call took longer than {self.deadlines.whole:g} s"
                 stuck = f"no further token for {self.deadlines.between:g} s; see whether the server is stuck"
                 raise EngineTimeoutError(f"{url}: {why if late else stuck}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            if not reader.over:
+            else:
                 raise EngineServerError(f"{url}: the answer was cut off ({type(error).__name__}); see whether the server died") from None
         finally:
+            deadline.close()
             stream.response.close()
         if (made := reader.end()) is not None:
             yield made
@@ -407,6 +411,46 @@ class _EventStream:
         with suppress(aiohttp.ClientError, OSError):  # (a timeout is one): all that was to come is here
             async with asyncio.timeout(LINGER_S):
                 await self.response.content.readany()
+
+
+class _TokenDeadline:
+    """Closes an answer whose next token takes too long, or that as a whole does.
+
+    One timer serves the whole answer: a timer for each token would cost as much as reading it. Only time in which a read waits counts.
+    `passed`: the answer was closed, so that its read fails.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, between: float, ends: float) -> None:
+        self.passed = False
+        self._response, self._between, self._ends = response, between, ends
+        self._loop, self._reading, self._due = asyncio.get_running_loop(), False, ends
+        self._timer = self._loop.call_at(min(self._loop.time() + between, ends), self._check)
+
+    def begin(self) -> None:
+        """Begins the wait for the next token."""
+        now = self._loop.time()
+        self._due, self._reading = min(now + self._between, self._ends), True
+        if now >= self._ends:
+            self._pass()
+
+    def pause(self) -> None:
+        """Ends the wait."""
+        self._reading = False
+
+    def close(self) -> None:
+        """Ends the timer."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        if self._reading and now >= self._due:
+            self._pass()
+        else:
+            self._timer = self._loop.call_at(self._due if self._reading else now + self._between, self._check)
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._response.close()
 
 
 def _check_key(secret: str, urls: Sequence[str]) -> None:

@@ -1,0 +1,148 @@
+"""Tells what chains would cost on hardware with a profile, for several commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+from msgspec import to_builtins
+from rich.table import Column, Table
+
+from speculative.cli._errors import note
+from speculative.cli._output import open_console
+from speculative.errors import SpeculativeError, UsageError
+from speculative.plan.forecast import Forecast, Scenario, check_scenario, forecasts, one_by_one
+from speculative.plan.layout import LAYOUTS, find_layout
+from speculative.plan.profile import Profile, load_profile
+from speculative.plan.programs import PROGRAMS, Drawn
+from speculative.plan.recorded import RecordedChain
+
+if TYPE_CHECKING:
+    from speculative.runs.folder import Run
+    from speculative.runs.sample import Sample
+
+HARDWARE = Group("Hardware", sort_key=3)
+LOADS = (1, 16, 64, 256)
+"""Chains that begin at once, of each forecast. With 1 they run one after another."""
+PARTS_SHOWN = 2
+"""Parts of the time in the table, the largest ones."""
+TABLE_WIDTH = 150
+"""The smallest width of the table in columns."""
+Key = tuple[str, str]
+"""A task and a method's label."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class HardwareFlags:
+    """Holds the hardware on which chains are priced."""
+
+    profile: Annotated[
+        str | None,
+        Parameter(
+            help="also say what these chains would cost on other hardware: a file of `speculative profile`, or a shipped profile",
+            group=HARDWARE,
+        ),
+    ] = None
+    layout: Annotated[str, Parameter(help=f"the layout of its servers ({', '.join(LAYOUTS)}), as `plan` names them", group=HARDWARE)] = "c"
+    gpu_hour: Annotated[float | None, Parameter(help="the price of an hour of one of its GPUs", group=HARDWARE)] = None
+
+    def load(self) -> Profile | None:
+        """Loads the profile, or returns None without one. Raises `UsageError`."""
+        find_layout(self.layout)
+        check_price(self.gpu_hour)
+        return load_profile(self.profile) if self.profile else None
+
+    def price(self, chains: Mapping[Key, Sequence[RecordedChain]]) -> dict[Key, list[Forecast]]:
+        """Replays recorded chains at several loads.
+
+        Methods whose roles the layout lacks are left out with a note.
+        """
+        profile, found = self.load(), dict[Key, list[Forecast]]()
+        for key, recorded in chains.items() if profile else ():
+            assert profile
+            try:
+                check_scenario(Scenario(key[1], self.layout, 1, Drawn(), tuple(recorded)))
+            except UsageError as error:
+                note(f"not priced: {error}")
+                continue
+            alone = [Scenario(key[1], self.layout, 1, Drawn(), (one,)) for one in recorded]
+            crowds = [Scenario(key[1], self.layout, load, Drawn(), tuple(recorded)) for load in LOADS[1:]]
+            singles = one_by_one(forecasts(profile, alone, hour=self.gpu_hour))
+            found[key] = [singles, *forecasts(profile, crowds, hour=self.gpu_hour)]
+        return found
+
+    def draw(self) -> list[Forecast]:
+        """Forecasts the methods whose chains can be drawn."""
+        profile = self.load()
+        found = [Scenario(name, self.layout, load, Drawn(length=1000)) for name in PROGRAMS for load in (LOADS if profile else ())]
+        return forecasts(profile, [check_scenario(one) for one in found], hour=self.gpu_hour) if profile else []
+
+
+DEFAULT_HARDWARE = HardwareFlags()
+
+
+def recorded_chains(samples: Iterable[tuple[Sample, Run]]) -> dict[Key, list[RecordedChain]]:
+    """Reads the chains of samples from their run folders.
+
+    Those without a readable trace are left out.
+    """
+    found: list[tuple[Sample, RecordedChain]] = []
+    for sample, run in samples:
+        with suppress(SpeculativeError):
+            if trace := run.trace(sample):
+                found.append((sample, RecordedChain.of(trace)))
+    return group_chains(found)
+
+
+def group_chains(found: Iterable[tuple[Sample, RecordedChain]]) -> dict[Key, list[RecordedChain]]:
+    """Groups chains by task and method, sorted by problem and try."""
+    chains: dict[Key, list[RecordedChain]] = {}
+    for sample, chain in sorted(found, key=lambda one: (one[0].problem, one[0].epoch)):
+        if chain.calls:
+            chains.setdefault((sample.task, sample.label), []).append(chain)
+    return chains
+
+
+def with_prices(rows: Sequence[dict[str, Any]], priced: Mapping[Key, Sequence[Forecast]]) -> list[dict[str, Any]]:
+    """Returns the rows of methods with their forecasts, if there are any."""
+    return [row | ({"on_hardware": to_builtins(found)} if (found := priced.get((row["task"], row["label"]))) else {}) for row in rows]
+
+
+def show_prices(flags: HardwareFlags, priced: Mapping[Key, Sequence[Forecast]]) -> None:
+    """Shows forecasts of recorded chains, task by task."""
+    for task in dict.fromkeys(task for task, _ in priced):
+        note(f"{task}: predicted for these chains on the hardware of profile {flags.profile}, layout {flags.layout}")
+        show_forecasts([one for (name, _), found in priced.items() if name == task for one in found])
+
+
+def show_forecasts(found: Sequence[Forecast]) -> None:
+    """Shows forecasts in a table."""
+    columns = [Column(name, justify="right", no_wrap=True) for name in ("chains", "latency", "tokens/s", "against big", "GPU s a chain")]
+    priced = any(one.money is not None for one in found)
+    table = Table(
+        "layout",
+        Column("method", no_wrap=True),
+        *columns,
+        *([Column("money a chain", justify="right", no_wrap=True)] if priced else []),
+        Column("most of the time", no_wrap=True),
+    )
+    table.box, table.pad_edge = None, False
+    for one in found:
+        ratio = f"{one.against_big:.2f}" if one.against_big is not None else ""
+        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
+        cells += [f"{one.money:.3g}"] if one.money is not None else []
+        shown = ", ".join(f"{name} {share:.0%}" for name, share in list(one.spent.items())[:PARTS_SHOWN])
+        table.add_row(one.layout, one.method, *cells, shown)
+    console = open_console()
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(table, crop=False)
+
+
+def check_price(hour: float | None) -> None:
+    """Raises `UsageError` for a price of an hour that is out of range."""
+    if hour is not None and not 0 <= hour < 1e6:
+        raise UsageError(f"--gpu-hour must be at least 0, got {hour:g}")
