@@ -12,6 +12,7 @@ from statistics import median
 
 import pytest
 
+from training import stories
 from training.tunnel.dialect import ADVICE, CALL, CHECK, HANDOFF, INSTRUCTIONS, MARK, SCORE, TAGS, UNMARK, WAIT, prompt
 from training.tunnel.documents import (
     BIG_DIET,
@@ -30,14 +31,14 @@ from training.tunnel.documents import (
     solve,
 )  # fmt: skip
 from training.tunnel.moves import LARGEST, DeadEndError, reckon
-from training.tunnel.problems import FAMILIES, HARDEST, LEVELS, Split, draw, held_out, records, split_of
+from training.tunnel.problems import DRAWN, FAMILIES, LEVELS, SECOND, THIRD, Split, draw, held_out, records, split_of
 from training.tunnel.reading import read
 from training.tunnel.slips import slip
 from training.tunnel.writer import Span, Spans, Writer
 
 # not the tail of a longer sum, such as 2+7+9=18
 EQUATION = re.compile(r"(?<![\w)+])(\d+)([-+*/])(\d+)=(\d+)")
-EACH = [(family, level) for family in FAMILIES for level in (1, 5, HARDEST)]
+EACH = [(family, level) for family in DRAWN for level in (1, 5, SECOND.hardest, THIRD.hardest)]
 
 
 def problem(seed: int = 0, family: str = "", level: int = 4):
@@ -125,7 +126,7 @@ def test_an_answer_does_not_hang_on_the_state_that_a_chain_is_in() -> None:
 def test_the_three_sets_share_no_structure_and_mix_all_families_at_all_levels() -> None:
     benchmark, tuning = (held_out(split) for split in ("benchmark", "tuning"))
     sets = [{drawn.structure for drawn in each} for each in (benchmark, tuning)]
-    training = {draw(random.Random(seed), seed % HARDEST + 1).structure for seed in range(2000)}
+    training = {draw(random.Random(seed), seed % THIRD.hardest + 1, family=THIRD.families[seed % 7]).structure for seed in range(2000)}
     assert len(sets[0]) == len(sets[1]) == 500
     assert not sets[0] & sets[1]
     assert not training & (sets[0] | sets[1])
@@ -144,6 +145,35 @@ def test_a_structure_does_not_hang_on_names_or_order() -> None:
     assert other.structure == drawn.structure
 
 
+def test_tales_are_the_stories_of_the_first_pair_word_for_word_and_in_their_sets() -> None:
+    for seed in range(30):
+        drawn = problem(seed, "tales", seed % 10 + 1)
+        story = drawn.story  # type: ignore[attr-defined]
+        assert drawn.text == story.problem
+        assert drawn.answer == story.answer
+        assert [step.text for _, step in drawn.walk()] == story.steps()[:-1]
+        assert stories.split_of(story.structure) == "training"
+
+
+def test_a_harder_ladder_has_harder_problems_of_the_same_length() -> None:
+    for family in FAMILIES:
+        easy, hard = ([problem(seed, family, ladder.rungs[-1]) for seed in range(12)] for ladder in (SECOND, THIRD))
+        longest = [median(max(map(int, re.findall(r"\d+", one.text))) for one in some) for some in (easy, hard)]
+        steps = [median(sum(1 for _ in one.walk()) for one in some) for some in (easy, hard)]
+        assert longest[0] < longest[1] or steps[0] < steps[1]
+        assert steps[1] < 1.7 * steps[0]
+
+
+@pytest.mark.slow
+def test_the_files_of_the_harder_ladder_share_no_structure_with_any_other() -> None:
+    sets = [{drawn.structure for drawn in held_out(split, THIRD)} for split in ("benchmark", "tuning")]
+    assert [len(each) for each in sets] == [500, 500]
+    assert not sets[0] & sets[1]
+    rows = records("benchmark", THIRD)
+    assert Counter(row["level"] for row in rows) == dict.fromkeys(LEVELS, 50)
+    assert len({row["problem"] for row in rows}) == 500
+
+
 @pytest.mark.slow
 def test_rows_of_a_problem_file_have_ids_of_their_own_and_whole_answers() -> None:
     rows = records("benchmark")
@@ -158,7 +188,7 @@ def test_what_is_learnt_in_a_chain_is_right_arithmetic(diet) -> None:
     for kind in (solve, check, judge, hint, hinted):
         for seed in range(25):
             try:
-                spans = kind(begun(seed, rng.choice(list(FAMILIES)), seed % HARDEST + 1))
+                spans = kind(begun(seed, rng.choice(list(FAMILIES)), seed % THIRD.hardest + 1))
             except DeadEndError:
                 continue
             for span in spans:
@@ -167,7 +197,7 @@ def test_what_is_learnt_in_a_chain_is_right_arithmetic(diet) -> None:
                     assert reckon(int(left), sign, int(right)) == int(result)
                     seen += 1
     assert seen > 500
-    assert all(diet.document(rng, progress) for progress in (0.0, 0.5, 1.0))
+    assert all(diet.document(rng, progress, ladder) for progress in (0.0, 0.5, 1.0) for ladder in (SECOND, THIRD))
 
 
 def test_a_watchful_writer_corrects_a_wrong_step_before_it_goes_on() -> None:
@@ -252,7 +282,7 @@ def test_a_rewrite_keeps_every_value_and_leaves_out_plans() -> None:
 
 def test_a_real_wrong_step_is_recalled_with_its_verdict_and_corrected() -> None:
     number = 17
-    drawn = sampled_problem(number)
+    drawn = sampled_problem(number, SECOND)
     walked = list(drawn.walk())
     state, right = walked[1]
     move = drawn.move(state)

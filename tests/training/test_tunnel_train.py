@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from compiling import TRAINING
 
-pytest.importorskip("torch")
-pytest.importorskip("onnx")
+if not (find_spec("torch") and find_spec("onnx")):
+    pytest.skip("needs the extra train", allow_module_level=True)
 
 
 def test_of_commands_side_by_side_the_first_that_fails_ends_the_others() -> None:
@@ -95,6 +99,81 @@ def test_attention_and_its_gradients_stay_within_documents() -> None:
     assert torch.allclose(out, wanted, atol=1e-5)
     assert all(torch.allclose(a.grad, b.grad, atol=1e-5) for a, b in zip(mine, plain, strict=True) if a.grad is not None)
     assert positions(bounds, 50).tolist() == [*range(7), *range(13), *range(24), *range(6)]
+
+
+def test_the_best_look_is_within_the_range_and_has_the_best_weakest_family(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from training.model import Model, Shape
+    from training.tunnel.plans import Freeze, take
+
+    shape = Shape(64, 1, 64, 1, 1, 16)
+    looks = {
+        "big": [(1, 0.70, 0.1), (2, 0.81, 0.2), (3, 0.90, 0.55), (4, 0.91, 0.3), (5, 0.99, 0.9)],
+        "rival": [(1, 0.85, 0.60), (2, 0.86, 0.60), (3, 0.93, 0.7)],
+    }
+    ends = [Freeze(0.8, 0.92, log=tmp_path / f"{name}.freezing.jsonl") for name in looks]
+    for end, (name, rows) in zip(ends, looks.items(), strict=True):
+        end.log.write_text(
+            "".join(json.dumps({"step": step, "tuning_accuracy": share, "weakest": weakest}) + "\n" for step, share, weakest in rows)
+        )
+        for step, *_ in rows:
+            weights = {key: torch.full_like(value, step + 10 * (name == "rival")) for key, value in Model(shape).state_dict().items()}
+            save_file(weights, end.snapshot(step))
+    assert [int(-look.step) for look in ends[0].ranked()] == [3, 4, 2, 5, 1]
+    assert take(Model(shape), ends[:1]).model.norm.weight[0] == 3
+    assert take(Model(shape), ends).model.norm.weight[0] == 12
+    untouched = Model(shape)
+    assert take(untouched, [Freeze(0, 1, log=tmp_path / "none.jsonl"), None]).model.norm.weight[0] == 1
+
+
+def test_a_reward_model_begins_as_the_lowest_layers_of_big() -> None:
+    import torch
+
+    from training.model import Model
+    from training.tunnel.plans import BIG, REWARD, lower
+
+    big = Model(BIG)
+    made = lower(big, REWARD)
+    assert len(made.model.layers) == REWARD.layers < BIG.layers
+    assert all(torch.equal(weight, big.state_dict()[name]) for name, weight in made.state_dict().items())
+    sizes = [sum(p.numel() for p in model.parameters()) * 2 / 1e6 for model in (big, made)]
+    assert sum(sizes) + 2 * 1.25 < 24  # with small and the asking model
+
+
+def test_a_training_needs_only_what_its_machine_has() -> None:
+    blocked = "for name in ('msgspec', 'pydantic', 'cyclopts'): sys.modules[name] = None"
+    code = f"import sys\n{blocked}\nimport training.tunnel.session, training.tunnel.measure"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.timeout(900)
+def test_a_session_that_ran_out_of_time_goes_on_to_a_packed_pair(tmp_path: Path) -> None:
+    from speculative.engines.local import BundledEngine
+    from training.tunnel.unpack import unpack
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TUNNEL_REHEARSAL": "1", "TORCHDYNAMO_DISABLE": "1"}
+    command = [sys.executable, "-m", "training.tunnel.session", "--threads", "1", "--work", str(tmp_path / "work")]
+    first = subprocess.run([*command, "--within", "1", "--more", "800", "--pack", str(tmp_path / "first")], env=environment, timeout=300)
+    assert first.returncode == 75
+    assert [path.name for path in (tmp_path / "first").iterdir()] == ["rest.tar.xz"]
+    sample = ["--limit", "6", "--tries", "1", "--judged", "6", "--corrected", "4"]
+    last = subprocess.run(
+        [*command, "--within", "800", "--pack", str(tmp_path / "last"), "--measure", *sample], env=environment, timeout=850
+    )
+    assert last.returncode == 0
+    packed = {path.name for path in (tmp_path / "last").iterdir()}
+    models = {f"{name}.safetensors" for name in ("big", "small", "asking", "reward", "spare")}
+    assert models < packed <= {*models, "figures.json", "chains.jsonl.xz", "rest.tar.xz"}
+    assert unpack(tmp_path / "last", tmp_path / "shipped") == ["big", "small", "asking", "reward"]
+    assert BundledEngine.open(tmp_path / "shipped" / "reward").abilities == {"ids", "reward", "cached"}
+    assert "continue" in BundledEngine.open(tmp_path / "shipped" / "big").abilities
+    assert len((tmp_path / "shipped" / "problems.jsonl").read_text().splitlines()) == 500
+    logs = [(tmp_path / "work" / "seed-0" / f"{name}.freezing.jsonl").read_text() for name in ("small", "big", "rival")]
+    assert all(json.loads(log.splitlines()[-1])["weakest"] >= 0 for log in logs)
 
 
 @pytest.mark.usefixtures("one_core")

@@ -10,6 +10,8 @@ from typing import ClassVar
 from training.tunnel.moves import DeadEndError, Move, State, Step
 
 MOST_STEPS = 400
+HUGE = (1500, 2000, 3000, 4500, 6500, 9000)
+LONG = 11
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,16 @@ class Problem(ABC):
         found = self.result(state)
         assert found is not None
         return found
+
+
+def largest(level: int, tops: tuple[int, ...]) -> int:
+    """The largest number of a problem: its family's `tops` up to level 10, then thousands."""
+    return (*tops, *HUGE)[min(level, len(tops) + len(HUGE)) - 1]
+
+
+def length(level: int) -> float:
+    """How long a problem is: from level 11 on problems grow by their numbers more than by their steps."""
+    return min(level, LONG) + 0.3 * max(0, level - LONG)
 
 
 def one_of(words: tuple[str, ...]) -> str:

@@ -21,20 +21,24 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from training.batches import CHUNK, IGNORE, leave_with, taken
-from training.tunnel.dialect import RIGHT, WRONG
-from training.tunnel.documents import Diet, Sampled, asking, sampled_problem
+from training.tunnel.dialect import RIGHT, WRONG, prompt
+from training.tunnel.documents import Diet, Sampled, asking, sampled_problem, solve
 from training.tunnel.moves import DeadEndError
-from training.tunnel.writer import Spans, Writer
+from training.tunnel.problems import SECOND, Ladder
+from training.tunnel.writer import Span, Spans, Writer
 
 LONGEST = 4096  # tokens of a document
 SAMPLED_FROM = 0.5  # share of the ripening after which real wrong steps are mixed in
-GROUP, USES = 8, 3  # so many chunks are used so often: making documents is what takes time
+REHEARSAL = bool(os.environ.get("TUNNEL_REHEARSAL"))
+"""Whether all trainings are too short, and their models too small, to learn anything: to try the commands out."""
+GROUP, USES = (1, 1) if REHEARSAL else (8, 3)  # so many chunks are used so often: making documents is what takes time
 BLOCK = GROUP * USES * CHUNK
 NO_VERDICT = -1
 ROOM = 200  # tokens that are left when a step is full
 SHORTEST = 256  # a step has at most one document for so many tokens
 STOCK = 8 * LONGEST  # tokens of documents that wait for their step
 REWARD_WEIGHT = 3.0
+UNASKED = 0.15  # of the asking model's documents have no instruction
 PATIENCE = 1200.0  # seconds to wait for real wrong steps that another process is still collecting
 
 
@@ -147,6 +151,7 @@ class Course:
     slips: Path | None = None
     hard: Path | None = None
     reward: bool = False
+    ladder: Ladder = SECOND
 
     def chunk(self, tokenizer: Tokenizer, number: int) -> Iterator[Batch]:
         """The steps of one chunk: always the same ones."""
@@ -168,19 +173,23 @@ class Course:
         """A maker of documents at some progress."""
         if self.diet is None:
             assert self.hard is not None
-            return lambda: ask(rng, load_hard(self.hard))
+            return lambda: ask(rng, load_hard(self.hard), self.ladder)
         sampled = load_slips(self.slips) if self.slips and progress >= (0 if self.reward else SAMPLED_FROM) else ()
-        return lambda: self.diet.document(rng, progress, sampled)  # type: ignore[union-attr]
+        return lambda: self.diet.document(rng, progress, self.ladder, sampled)  # type: ignore[union-attr]
 
 
-def ask(rng: random.Random, hard: Sequence[tuple[int, tuple[bool, ...]]]) -> Spans:
+def ask(rng: random.Random, hard: Sequence[tuple[int, tuple[bool, ...]]], ladder: Ladder) -> Spans:
     """A document of the asking model."""
     from training.tunnel.dialect import INSTRUCTIONS
 
     while True:
         number, steps = rng.choice(hard)
         try:
-            return asking(Writer(rng, sampled_problem(number)), rng.choice(list(INSTRUCTIONS)), steps)
+            writer = Writer(rng, sampled_problem(number, ladder))
+            if rng.random() < UNASKED:  # without an instruction it writes no tags
+                writer.spans = [Span(prompt(writer.problem.text))]
+                return solve(writer)
+            return asking(writer, rng.choice(list(INSTRUCTIONS)), steps)
         except DeadEndError:
             continue
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.tunnel.base import Problem
+from training.tunnel.base import LONG, Problem, length
 from training.tunnel.moves import Move, State, Sum
 from training.tunnel.stories import LETTERS
 
@@ -113,10 +113,10 @@ def in_order(conditions: Sequence[Condition]) -> list[Condition]:
 
 def draw_counting(rng: random.Random, level: int) -> Counting:
     """A list of a level."""
-    top = 50 + 50 * min(level, 10)
-    values = tuple(rng.sample(range(2, top), 6 + 2 * level))
+    top = 50 + 50 * level if level > LONG else 50 + 50 * min(level, 10)
+    values = tuple(rng.sample(range(2, top), 6 + round(2 * length(level))))
     conditions: list[Condition] = []
-    while len(conditions) < 1 + (level > 2) + (level > 7):
+    while len(conditions) < 1 + (level > 2) + (level > 7) + (level > 13):
         kind = rng.choice(("even", "odd", "above", "below", "multiple", "digits")[: 4 if level < 3 else 6])
         bound = {
             "above": rng.randint(5, top // 2),

@@ -30,7 +30,7 @@ from training.tunnel.dialect import (
     prompt,
 )  # fmt: skip
 from training.tunnel.moves import DeadEndError, State, Step
-from training.tunnel.problems import HARDEST, draw
+from training.tunnel.problems import Ladder, draw
 from training.tunnel.writer import Span, Spans, Writer
 
 LONGEST_CALL = 60
@@ -44,10 +44,10 @@ class Sampled:
     steps: tuple[str, ...]
 
 
-def sampled_problem(number: int) -> Problem:
+def sampled_problem(number: int, ladder: Ladder) -> Problem:
     """The problem of that number: always the same one."""
     rng = random.Random(f"sampled/{number}")
-    return draw(rng, rng.randint(1, HARDEST))
+    return draw(rng, rng.randint(1, ladder.hardest), family=rng.choice(ladder.families))
 
 
 def end(writer: Writer) -> Spans:
@@ -282,7 +282,7 @@ def drill(rng: random.Random) -> Spans:
     spans: Spans = []
     for _ in range(rng.randint(8, 40)):
         sign = rng.choice("++--*//")
-        top = rng.choice((50, 200, 999, 999))
+        top = rng.choice((50, 200, 999, 999, 4999))
         if sign == "*":
             left, right = rng.randint(2, rng.choice((9, 40, 99))), rng.randint(2, 30)
             result = left * right
@@ -365,23 +365,23 @@ class Diet:
     watchful: float = 1.0
     real: float = 0.5  # of the documents about errors, so many are about what a real model wrote, once that is known
 
-    def document(self, rng: random.Random, progress: float, sampled: Sequence[Sampled] = ()) -> Spans:
+    def document(self, rng: random.Random, progress: float, ladder: Ladder, sampled: Sequence[Sampled] = ()) -> Spans:
         """One document for a model that has done the share `progress` of its training."""
         drills = max(0.0, self.drills - (self.drills - self.drills_left) * min(1.0, progress / self.drilled)) if self.drills else 0.0
         if rng.random() < drills:
             return drill(rng)
         kind = rng.choices(list(self.mix), list(self.mix.values()))[0]
         while True:
-            level = rng.randint(1, HARDEST)
+            level = rng.randint(1, ladder.hardest)
             if rng.random() > progress + 0.3:
-                level = min(level, rng.randint(1, HARDEST))
+                level = min(level, rng.randint(1, ladder.hardest))
             watchful = rng.random() < self.watchful
             try:
                 if sampled and kind in (solve, check, judge) and rng.random() < self.real * (0.25 if kind is solve else 1.0):
                     found = rng.choice(sampled)
-                    problem = sampled_problem(found.number)
+                    problem = sampled_problem(found.number, ladder)
                     return recall(Writer(rng, problem, watchful, [Span(prompt(problem.text))]), found, kind)
-                problem = draw(rng, level)
+                problem = draw(rng, level, family=rng.choice(ladder.families))
                 return kind(Writer(rng, problem, watchful, [Span(prompt(problem.text))]))
             except DeadEndError:
                 continue

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from training.tunnel.base import Problem
+from training.tunnel.base import Problem, largest, length
 from training.tunnel.moves import PREVIOUS, Move, State, Sum
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
@@ -143,8 +143,8 @@ def draw_letter(rng: random.Random, name: str, of: str, u: int, top: int) -> tup
 
 def draw_equations(rng: random.Random, level: int) -> Equations:
     """A set of equations of a level."""
-    top = (50, 80, 100, 150, 200, 300, 400, 600, 800, 999)[min(level, 10) - 1]
-    needed, idle = 3 + round(0.9 * level), level // 2
+    top = largest(level, (50, 80, 100, 150, 200, 300, 400, 600, 800, 999))
+    needed, idle = 3 + round(0.9 * length(level)), int(length(level)) // 2
     names = rng.sample(LETTERS, min(len(LETTERS), needed + idle))
     value = rng.randint(3, top // 2)
     letters, values = [Letter(names[0], "is", n=value)], {names[0]: value}

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from training import export as first
 from training.model import Model
 from training.tunnel.dialect import RIGHT, WRONG
-from training.tunnel.problems import records
+from training.tunnel.problems import Ladder, records
 
 
 def export(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
@@ -26,10 +26,10 @@ def export_reward(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     first.write(path, {**config, "reward_ids": [tokenizer.token_to_id(mark) for mark in (WRONG, RIGHT)]})
 
 
-def export_problems(folder: Path) -> None:
+def export_problems(folder: Path, ladder: Ladder) -> None:
     """Write the two problem files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, split in (("problems", "benchmark"), ("tuning", "tuning")):
         part = folder / f".{name}.part"
-        part.write_text("".join(json.dumps(row) + "\n" for row in records(split)))  # type: ignore[arg-type]
+        part.write_text("".join(json.dumps(row) + "\n" for row in records(split, ladder)))  # type: ignore[arg-type]
         part.replace(folder / f"{name}.jsonl")

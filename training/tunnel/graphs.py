@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from training.tunnel.base import Problem, one_of
+from training.tunnel.base import Problem, largest, length, one_of
 from training.tunnel.moves import PREVIOUS, Move, State, Sum
 
 COLORS = (
@@ -176,8 +176,8 @@ def draw_box(rng: random.Random, name: str, values: dict[str, int], top: int) ->
 
 def draw_graph(rng: random.Random, level: int) -> Graph:
     """A graph of a level."""
-    top = (40, 60, 90, 120, 200, 300, 400, 600, 800, 999)[min(level, 10) - 1]
-    names = rng.sample(COLORS, min(len(COLORS), 4 + round(1.6 * level)))
+    top = largest(level, (40, 60, 90, 120, 200, 300, 400, 600, 800, 999))
+    names = rng.sample(COLORS, min(len(COLORS), 4 + round(1.6 * length(level))))
     values: dict[str, int] = {}
     boxes: list[Box] = []
     tries = 0

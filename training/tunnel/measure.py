@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, mean, median
@@ -26,17 +27,17 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from speculative.engines.base import CallStats, Decoding
-from speculative.engines.local import BundledEngine
 from training.decode import Cached, score, write
-from training.model import Model, Shape
+from training.model import Model
+from training.stories import held_out as first_stories
 from training.tunnel.bars import table
 from training.tunnel.base import Problem
-from training.tunnel.dialect import CHECK, CLOSE, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
+from training.tunnel.dialect import CHECK, CLOSE, CONCLUSION, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
 from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
-from training.tunnel.problems import held_out
+from training.tunnel.problems import LADDERS, SECOND, held_out
 from training.tunnel.reading import Read, boxed, read
+from training.tunnel.unpack import shape_of
 from training.tunnel.writer import Writer
 
 TEMPERATURE = 0.6
@@ -66,11 +67,7 @@ def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
 def load(folder: Path) -> tuple[Model, Tokenizer]:
     """An exported model, as it ships."""
     config = json.loads((folder / "config.json").read_text())
-    shape = Shape(
-        config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"], config["num_attention_heads"],
-        config["num_key_value_heads"], config["vocab_size"],
-    )  # fmt: skip
-    model = Model(shape)
+    model = Model(shape_of(config))
     model.load_state_dict({name: w.float() for name, w in load_file(folder / "model.safetensors").items()})
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
@@ -252,7 +249,7 @@ def closing(pair: Pair) -> Figures:
 def second_pass(pair: Pair, problems: Sequence[Problem]) -> Figures:
     """Cue a second pass where a right chain would close: is its answer right, by all tokens of the context?"""
     figures: Figures = {}
-    heads = [prompt(p.text) + "".join(step.text for _, step in p.walk()) + WAIT for p in problems]
+    heads = [prompt(p.text) + "".join(step.text for _, step in p.walk()) + CONCLUSION.format(value=p.answer) + WAIT for p in problems]
     for name in ("big", "small"):
         tokenizer = pair.models[name][1]
         texts = pair.think(name, heads)
@@ -292,6 +289,16 @@ def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
     return figures
 
 
+def old_stories(pair: Pair, limit: int) -> Figures:
+    """The first pair's own benchmark, as the family of tales: what a pair that replaces it must know."""
+    stories = random.Random(0).sample(first_stories("benchmark"), limit)
+    figures: Figures = {}
+    for name in ("big", "small"):
+        texts = pair.think(name, [prompt(story.problem) for story in stories], limit=400)
+        figures[name] = share([boxed(text) == story.answer for text, story in zip(texts, stories, strict=True)])
+    return figures
+
+
 def weighing(folder: Path) -> Figures:
     """Megabytes of the weights of every model."""
     sizes = {path.parent.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*/model.safetensors"))}
@@ -300,6 +307,9 @@ def weighing(folder: Path) -> Figures:
 
 def pacing(folder: Path, text: str) -> Figures:
     """Milliseconds of a token of each model, in the bundled engine, in turn on one core each."""
+    from speculative.engines.base import CallStats, Decoding
+    from speculative.engines.local import BundledEngine
+
     ends: dict[str, list[float]] = defaultdict(list)
 
     async def whole() -> None:
@@ -343,7 +353,8 @@ def asking(pair: Pair) -> Figures:
 def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[], object]]:
     """Every figure by its name, what matters most first: a measurement may be ended early."""
     problems = pair.problems
-    few = [problems[place * len(problems) // options.tries] for place in range(min(options.tries, len(problems)))]
+    # families take turns in the files: every second problem would be three of them
+    few = random.Random(0).sample(problems, min(options.tries, len(problems)))
 
     @cache
     def solved(name: str, temperature: float = 0.0) -> tuple[Figures, list[str]]:
@@ -378,13 +389,15 @@ def stages(pair: Pair, options: argparse.Namespace) -> Mapping[str, Callable[[],
         "pace": lambda: pacing(options.pair, problems[-1].text),
         "closing": lambda: closing(pair),
         "going_on": lambda: going_on(pair, few),
-        "rewriting": lambda: rewriting(pair, problems[:: max(1, len(problems) // 100)]),
+        "rewriting": lambda: rewriting(pair, few),
         "second_pass": lambda: second_pass(pair, few),
         "correcting": lambda: correcting(pair, judged(options.corrected)),
         "hinting": lambda: hinting(pair),
         "asking": lambda: asking(pair),
+        "old_stories": lambda: old_stories(pair, options.limit),
     }
-    left_out = {"chains": not options.chains, "asking": "asking" not in pair.models, "pace": not (options.pair / "big/graph.onnx").exists()}
+    left_out = {"chains": not options.chains, "asking": "asking" not in pair.models, "pace": find_spec("msgspec") is None,
+                "old_stories": "tales" not in LADDERS[options.ladder].families}  # fmt: skip
     return {name: stage for name, stage in found.items() if not left_out.get(name)}
 
 
@@ -392,15 +405,16 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", type=Path, default=FOLDER, help="folder of the models")
+    parser.add_argument("--ladder", choices=list(LADDERS), default=SECOND.name, help="the problems: those that ship, or harder ones")
     parser.add_argument("--json", type=Path, required=True, help="the figures; those that it holds are not measured again")
     parser.add_argument("--chains", type=Path, help="write all chains here")
-    parser.add_argument("--limit", type=int, default=500, help="an even sample of the problems")
+    parser.add_argument("--limit", type=int, default=500, help="a random sample of the problems")
     parser.add_argument("--tries", type=int, default=64, help="problems that are tried 16 times")
     parser.add_argument("--judged", type=int, default=6000, help="steps of small that are judged, an even sample")
     parser.add_argument("--corrected", type=int, default=1200, help="steps of small behind which big and small write on, an even sample")
     options = parser.parse_args()
-    problems = held_out("benchmark")
-    problems = [problems[place * len(problems) // options.limit] for place in range(options.limit)]
+    problems = held_out("benchmark", LADDERS[options.ladder])
+    problems = random.Random(0).sample(problems, options.limit) if options.limit < len(problems) else problems
     figures: Figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     began = time.monotonic()
     for name, stage in stages(Pair(options.pair, problems), options).items():

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from training.tunnel.base import Problem
 from training.tunnel.counting import draw_counting
@@ -16,6 +16,7 @@ from training.tunnel.moves import DeadEndError
 from training.tunnel.programs import draw_program
 from training.tunnel.searches import draw_search
 from training.tunnel.stories import draw_story
+from training.tunnel.tales import draw_tale
 
 Split = Literal["training", "benchmark", "tuning"]
 
@@ -27,9 +28,26 @@ FAMILIES: Mapping[str, Callable[[random.Random, int], Problem]] = {
     "programs": draw_program,
     "counting": draw_counting,
 }
+"""The families of the problem files."""
+DRAWN = {**FAMILIES, "tales": draw_tale}
 LEVELS = range(1, 11)
-HARDEST = 12  # of the training: what is beyond the problem files is met as well
 SIZE = 500
+
+
+class Ladder(NamedTuple):
+    """How hard each level of the problem files is, how hard the training goes beyond them, and the families that it meets."""
+
+    name: str
+    rungs: tuple[int, ...]
+    hardest: int
+    families: tuple[str, ...]
+
+
+SECOND = Ladder("second", tuple(LEVELS), 12, tuple(FAMILIES))
+"""The ladder of the shipped files and models."""
+THIRD = Ladder("third", (2, 4, 5, 7, 8, 10, 11, 13, 14, 16), 18, (*FAMILIES, "tales"))
+"""A harder one, whose models also know the first pair's stories."""
+LADDERS = {ladder.name: ladder for ladder in (SECOND, THIRD)}
 
 
 def split_of(structure: str) -> Split:
@@ -43,7 +61,7 @@ def draw(rng: random.Random, level: int, split: Split = "training", family: str 
     family = family or rng.choice(list(FAMILIES))
     while True:
         try:
-            problem = FAMILIES[family](rng, level)
+            problem = DRAWN[family](rng, level)
         except DeadEndError:
             continue
         if split_of(problem.structure) == split:
@@ -51,22 +69,27 @@ def draw(rng: random.Random, level: int, split: Split = "training", family: str 
 
 
 @cache
-def held_out(split: Split) -> tuple[Problem, ...]:
+def held_out(split: Split, ladder: Ladder = SECOND) -> tuple[Problem, ...]:
     """The problems of a file: 50 a level, the families in turn, no structure twice, always the same ones."""
-    rng = random.Random(f"tunnel/{split}")
+    rng = random.Random(f"tunnel/{split}" if ladder == SECOND else f"tunnel/{split}/{ladder.name}")
     problems: dict[str, Problem] = {}
     families = list(FAMILIES)
-    for level in LEVELS:
+    for level, rung in zip(LEVELS, ladder.rungs, strict=True):
         while len(problems) < SIZE // len(LEVELS) * level:
-            problem = draw(rng, level, split, families[len(problems) % len(families)])
+            problem = draw(rng, rung, split, families[len(problems) % len(families)])
             problems.setdefault(problem.structure, problem)
     return tuple(problems.values())
 
 
-def records(split: Split) -> list[dict[str, str | int]]:
+def level_of(number: int) -> int:
+    """The level of a file's problem by its number, from 1 on."""
+    return 1 + (number - 1) * len(LEVELS) // SIZE
+
+
+def records(split: Split, ladder: Ladder = SECOND) -> list[dict[str, str | int]]:
     """A problem file's rows."""
     prefix = "tunnel" if split == "benchmark" else "tunnel-tuning"
     return [
-        {"id": f"{prefix}-{number:04d}", "problem": p.text, "answer": str(p.answer), "level": p.level, "family": p.family}
-        for number, p in enumerate(held_out(split), start=1)
+        {"id": f"{prefix}-{number:04d}", "problem": p.text, "answer": str(p.answer), "level": level_of(number), "family": p.family}
+        for number, p in enumerate(held_out(split, ladder), start=1)
     ]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from training.tunnel.base import Problem
+from training.tunnel.base import Problem, largest, length
 from training.tunnel.moves import DeadEndError, Move, State, Sum
 
 LETTERS = "ABCDEFGH"
@@ -137,12 +137,12 @@ def draw_line(rng: random.Random, names: tuple[str, str], level: int) -> Line:
 
 def draw_program(rng: random.Random, level: int) -> Program:
     """A program of a level."""
-    top = (60, 80, 100, 150, 200, 300, 400, 600, 800, 999)[min(level, 10) - 1]
+    top = largest(level, (60, 80, 100, 150, 200, 300, 400, 600, 800, 999))
     while True:
         names = rng.choice(NAMES)
         starts = (rng.randint(1, top // 3), rng.randint(1, top // 3))
-        lines = tuple(draw_line(rng, names, level) for _ in range(2 + (level > 3) + (level > 7)))
-        program = Program("", level, names, starts, lines, 2 + round(0.55 * level), rng.choice(names))
+        lines = tuple(draw_line(rng, names, level) for _ in range(2 + (level > 3) + (level > 7) + (level > 13)))
+        program = Program("", level, names, starts, lines, 2 + round(0.55 * length(level)), rng.choice(names))
         try:
             states = [{**before, **step.update} for before, step in program.walk()]
         except DeadEndError:

@@ -13,6 +13,7 @@ from training.decode import score, write
 from training.model import Model
 from training.tunnel.dialect import prompt
 from training.tunnel.documents import sampled_problem
+from training.tunnel.problems import Ladder
 from training.tunnel.reading import read
 
 TEMPERATURE = 0.6
@@ -21,11 +22,11 @@ LIMIT = 900
 HARD = -0.7  # a step is hard if one of its tokens has a log-probability below this
 
 
-def collect(model: Model, tokenizer: Tokenizer, path: Path, numbers: int, seed: int) -> None:
+def collect(model: Model, tokenizer: Tokenizer, path: Path, numbers: int, seed: int, ladder: Ladder) -> None:
     """Beginnings of chains that end with the model's first wrong step."""
     first = 10_000_000 * (seed + 1)
     drawn = range(first, first + numbers)
-    problems = [sampled_problem(number) for number in drawn]
+    problems = [sampled_problem(number, ladder) for number in drawn]
     written = write(model, tokenizer, [prompt(p.text) for p in problems], temperature=TEMPERATURE, seed=seed, limit=LIMIT)
     rows: list[dict[str, object]] = []
     for number, problem, ids in zip(drawn, problems, written, strict=True):
@@ -35,11 +36,11 @@ def collect(model: Model, tokenizer: Tokenizer, path: Path, numbers: int, seed: 
     save(rows, path)
 
 
-def measure(model: Model, tokenizer: Tokenizer, path: Path, numbers: int, seed: int) -> None:
+def measure(model: Model, tokenizer: Tokenizer, path: Path, numbers: int, seed: int, ladder: Ladder) -> None:
     """Which steps of right chains are hard for the model."""
     first = 10_000_000 * (seed + 1) + 5_000_000
     drawn = range(first, first + numbers)
-    problems = [sampled_problem(number) for number in drawn]
+    problems = [sampled_problem(number, ladder) for number in drawn]
     chains = [[step.text for _, step in problem.walk()] for problem in problems]
     least = least_likely(model, tokenizer, [prompt(p.text) for p in problems], chains)
     save([{"number": n, "hard": [int(value < HARD) for value in values]} for n, values in zip(drawn, least, strict=True)], path)

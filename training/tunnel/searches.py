@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.tunnel.base import Problem
+from training.tunnel.base import Problem, length
 from training.tunnel.moves import PREVIOUS, DeadEndError, Move, State, Sum
 
 STRIDE = 5
@@ -106,14 +106,14 @@ def draw_search(rng: random.Random, level: int) -> Remainders | Root:
     if rng.random() < 0.4:
         k = rng.randint(1, 2 + level)
         x = rng.randint(4 + 2 * level, 8 + 4 * level)
-        first = max(1, x - STRIDE * rng.randint(level // 3, 2 + level // 2) - rng.randint(0, STRIDE - 1))
+        first = max(1, x - STRIDE * rng.randint(int(length(level)) // 3, 2 + int(length(level)) // 2) - rng.randint(0, STRIDE - 1))
         n = x * x + k * x
         return Root(f"x is a whole number and x * x + {k} * x = {n}. Try from {first} on. What is x?", level, k, n, first)
     while True:
         stride, modulus = rng.randint(3, 6 + level), rng.randint(3, 6 + level)
         first, rest = rng.randint(5, 20 + 20 * level), rng.randrange(modulus)
         tries = next((t for t in range(60) if (first + t * stride) % modulus == rest), None)
-        if tries is not None and level // 2 <= tries <= 3 + 2 * level and stride != modulus:
+        if tries is not None and int(length(level)) // 2 <= tries <= 3 + 2 * length(level) and stride != modulus:
             break
     text = f"Begin at {first} and go up by {stride}. What is the first number that leaves {rest} when divided by {modulus}?"
     return Remainders(text, level, first, stride, modulus, rest)

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from training.tunnel.base import Problem
-from training.tunnel.moves import PREVIOUS, Move, State, Sum
+from training.tunnel.base import Problem, largest, length
+from training.tunnel.moves import LARGEST, PREVIOUS, DeadEndError, Move, State, Sum
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 NAMES = ("Mia", "Anna", "Lena", "Sara", "Eva", "Nora", "Tom", "Ben", "Leo", "Max", "Sam", "Paul")
@@ -167,11 +167,11 @@ def draw_event(rng: random.Random, state: dict[str, int], top: int) -> Event | N
 
 def draw_story(rng: random.Random, level: int) -> Story:
     """A story of a level."""
-    top = (40, 60, 90, 120, 200, 300, 400, 600, 800, 999)[min(level, 10) - 1]
+    top = largest(level, (40, 60, 90, 120, 200, 300, 400, 600, 800, 999))
     names = rng.sample(NAMES, 6)
     people = tuple((name, rng.randint(3, top // 2)) for name in names[: 1 + (level > 1) + (level > 5)])
     state, events = dict(people), list[Event]()
-    while len(events) < 2 + round(1.4 * level):
+    while len(events) < 2 + round(1.4 * length(level)):
         event = draw_event(rng, state, top)
         if event:
             events.append(event)
@@ -186,6 +186,8 @@ def draw_story(rng: random.Random, level: int) -> Story:
         sentences.append(wording.format(who=event.who, to=event.to, a=event.a, b=event.b, things=things, more=more, friend=friend))
         told.append(Event(event.kind, event.who, event.a, event.b, event.to, more, sentences[-1].removesuffix(".")))
     asked = tuple(rng.sample([name for name, _ in people], 2 if len(people) > 1 and rng.random() < 0.4 else 1))
+    if sum(state[name] for name in asked) > LARGEST:
+        raise DeadEndError
     question = f"How many {things} does {asked[0]} have at the end?"
     if len(asked) > 1:
         question = f"How many {things} do {asked[0]} and {asked[1]} have together at the end?"

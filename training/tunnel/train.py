@@ -19,6 +19,7 @@ from training.origin import claim, digest
 from training.train import save
 from training.tunnel.batches import BLOCK, Course, batches
 from training.tunnel.documents import Diet
+from training.tunnel.problems import SECOND, Ladder
 from training.tunnel.stepper import Stepper, Trainee, optimizers
 
 WARM_UP = 100
@@ -49,6 +50,7 @@ class Plan:
     end_from: float = 0.0  # share of the training before it is asked
     end_every: int = 1  # blocks
     makers: int = 8
+    ladder: Ladder = SECOND
 
 
 def rate(step: int, steps: int, plan: Plan) -> float:
@@ -100,7 +102,7 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, slips: Path
     tools = optimizers(trainee, plan.matrix_rate, plan.other_rate)
     path, start, seconds, seen = folder / f"{plan.name}.pt", 0, 0.0, 0
     length = Length(folder, plan)
-    course = Course(f"tunnel {plan.name}/{seed}", plan.ripe, tokens, plan.diet, slips, hard, plan.reward)
+    course = Course(f"tunnel {plan.name}/{seed}", plan.ripe, tokens, plan.diet, slips, hard, plan.reward, plan.ladder)
     if claim(path, origin(plan, tokens, seed, tokenizer)):
         state = torch.load(path, map_location=device, weights_only=True)
         trainee.load_state_dict(state["model"])
@@ -140,4 +142,5 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, slips: Path
 def origin(plan: Plan, tokens: int, seed: int, tokenizer: Tokenizer) -> dict[str, object]:
     """What a model is made of."""
     known = {name: getattr(plan, name) for name in ("name", "shape", "ripe", "flat", "watches", "reward", "matrix_rate", "other_rate")}
+    known["ladder"] = plan.ladder.name
     return {"plan": {**known, "diet": plan.diet, "tokens": tokens}, "seed": seed, "tokenizer": digest(tokenizer.to_str())}

@@ -37,7 +37,7 @@ def unstarted_task(belongs: Callable[[object], bool]) -> ChainStateError | None:
 
     The task has an argument that belongs to the chain. Returns the error about it, or None.
     """
-    for task in asyncio.all_tasks():
+    for task in [task for task in STARTED if isinstance(task, asyncio.Task)]:  # all tasks of a loop would be those of all chains
         coroutine: Any = task.get_coro()
         coroutine = coroutine.inner if isinstance(coroutine, AuthorCoroutine) else coroutine
         if not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:

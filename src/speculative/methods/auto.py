@@ -70,7 +70,7 @@ class Auto(Method):
     def takes_back(self) -> bool:
         return self.allow == "cascade"
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         return {"big": {"score"}} if self.check == "score" else {}
 
     async def run(self, chain: Chain) -> None:

@@ -172,7 +172,7 @@ class TextFeed:
 
 
 class Signal:
-    """Wakes the one task that waits: new text, a chain's end, or a while without output (`silent`)."""
+    """Wakes a stream: new text, a chain's end, or a while without output (`silent`)."""
 
     def __init__(self) -> None:
         self.sent = True
