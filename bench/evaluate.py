@@ -18,7 +18,7 @@ from speculative import Pair, Problem
 from speculative.evaluate.problems import spread
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import load, task
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.runs.folder import RunFolder
 
 
@@ -27,7 +27,7 @@ async def chains_a_second(method: str, problems: list, chains: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         async with Pair.open() as pair:
             with RunFolder(Path(folder) / "run") as kept:
-                cell = EvalCell(task("stories"), contender(method), problems, Problem.of("x"))
+                cell = EvalCell(task("stories"), parse_method(method), problems, Problem.of("x"))
                 begin = time.perf_counter()
                 await EvalRunner.on(pair, kept, chains=chains).run_cells([cell])
                 return cell.size / (time.perf_counter() - begin)

@@ -25,7 +25,7 @@ from speculative import Pair, Problem
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import EvalCell, grade_result, solver
 from speculative.evaluate.tasks import Task, load, task
-from speculative.methods.spec import Contender, contender
+from speculative.methods.spec import MethodSpec, parse_method
 from speculative.problem import Sampling
 from speculative.runs.sample import Sample
 from speculative.trace.usage import all_roles, big_model_share, total_usage
@@ -46,17 +46,17 @@ METHODS = (
 class Arm:
     """One method with engines of its own, and its chains of each round."""
 
-    def __init__(self, one: Contender, pair: Pair, task: Task, rounds: int) -> None:
-        self.contender, self._solve, self._task = one, solver(pair), task
+    def __init__(self, one: MethodSpec, pair: Pair, task: Task, rounds: int) -> None:
+        self.spec, self._solve, self._task = one, solver(pair), task
         self.seconds = [0.0] * rounds
         self.samples: list[Sample] = []
         self.texts: list[str] = []
 
     async def run(self, problem: TaskProblem, settings: Problem, number: int | None) -> None:
         """Runs the problem, and times it for a round; None only warms up."""
-        (planned,) = EvalCell(self._task, self.contender, [problem], settings).planned
+        (planned,) = EvalCell(self._task, self.spec, [problem], settings).planned
         begin = time.perf_counter()
-        result = await self._solve(planned.build_problem(), self.contender.method)
+        result = await self._solve(planned.build_problem(), self.spec.method)
         seconds = time.perf_counter() - begin
         if number is not None:
             self.seconds[number] += seconds
@@ -68,7 +68,7 @@ def row_of(arm: Arm, baseline: Arm) -> dict[str, Any]:
     """Returns the figures of a method; those of tokens and answers are of all rounds together."""
     usage, chains = total_usage(sample.usage for sample in arm.samples), len(arm.samples)
     return {
-        "method": arm.contender.label,
+        "method": arm.spec.label,
         "ratios": [theirs / own for own, theirs in zip(arm.seconds, baseline.seconds, strict=True)],
         "seconds": [seconds * len(arm.seconds) / chains for seconds in arm.seconds],
         "solved": statistics.fmean(sample.correct for sample in arm.samples),
@@ -96,14 +96,14 @@ async def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    contenders = [contender(spec) for spec in dict.fromkeys((BASELINE, *arguments.methods))]
+    specs = [parse_method(spec) for spec in dict.fromkeys((BASELINE, *arguments.methods))]
     problem_task, (big, small) = task(arguments.task), PAIRS[arguments.task]
     first, *problems = spread(load(problem_task), arguments.limit * arguments.rounds + 1)
     settings = Problem.of("x", sampling=Sampling(temperature=arguments.temperature))
     load_before = os.getloadavg()[0]
     async with AsyncExitStack() as opened:
-        pairs = [await opened.enter_async_context(Pair.open(big, small)) for _ in contenders]
-        arms = [Arm(one, pair, problem_task, arguments.rounds) for one, pair in zip(contenders, pairs, strict=True)]
+        pairs = [await opened.enter_async_context(Pair.open(big, small)) for _ in specs]
+        arms = [Arm(one, pair, problem_task, arguments.rounds) for one, pair in zip(specs, pairs, strict=True)]
         for arm in arms:
             await arm.run(first, settings, None)
         for place, problem in enumerate(problems):

@@ -16,7 +16,7 @@ from speculative import Pair, Problem
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import TASKS
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.runs.folder import RunFolder
 from speculative.stats.measured import measure_table
 from speculative.stats.summary import summarize
@@ -30,12 +30,10 @@ async def run(cells: list[EvalCell], folder: RunFolder) -> None:
     for cell in cells:
         cell.resume(folder.samples)
     turns = sorted((one for cell in cells for one in cell.planned), key=lambda one: (one.epoch, one.task_problem.id))
-    done = {(cell.contender.label, *place) for cell in cells for place in cell.done}
+    done = {(cell.spec.label, *place) for cell in cells for place in cell.done}
     async with Pair.open() as pair:
         runner = EvalRunner.on(pair, folder, chains=1)
-        await runner.run(
-            [one for one in turns if (one.contender.label, one.task_problem.id, one.epoch) not in done], lambda one, sample: None
-        )
+        await runner.run([one for one in turns if (one.spec.label, one.task_problem.id, one.epoch) not in done], lambda one, sample: None)
 
 
 def main() -> None:
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40, help="number of problems")
     parser.add_argument("--out", type=Path, default=Path("measured"), help="run folder")
     given = parser.parse_args()
-    rivals, some = contenders(given.methods), spread(problems("benchmark"), given.limit)
+    rivals, some = parse_methods(given.methods), spread(problems("benchmark"), given.limit)
     cells = [EvalCell(TASKS["stories"], rival, some, Problem.of("each bundled problem"), engines=ENGINES) for rival in rivals]
     with RunFolder(given.out) as folder:
         asyncio.run(run(cells, folder))

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import warnings
 
 import profiles
@@ -9,6 +10,13 @@ import pytest
 
 RUN = asyncio.run
 profiles.register()
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of interpreters are started, and each would compile everything again
+
+
+def pytest_configure(config):
+    """Each process runs neighbours, so that one of them starts a module's server; at the end it takes tests from the others."""
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "worksteal"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
-from speculative.methods.base import Method, asks_only_of, name_of
+from speculative.methods.base import Method
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
@@ -133,16 +133,16 @@ class Pair(Mapping[str, Engine]):
         """Raises `UnsupportedMethodError` if an engine lacks an ability."""
         for role in self._continuing(method):
             raise UnsupportedMethodError(
-                f"{name_of(method)} continues text with the {role} model, and {self._engines[role].name} cannot continue a text; "
+                f"{method.full_name} continues text with the {role} model, and {self._engines[role].name} cannot continue a text; "
                 f"these engines can run {', '.join(self.served()) or 'no method'}"
             )
-        for role, needs in method.needs_of().items():
+        for role, needs in method.required_abilities().items():
             if role not in self._engines:
-                raise UnsupportedMethodError(f"{name_of(method)} needs an engine for the role {role}; give one with --{role}")
+                raise UnsupportedMethodError(f"{method.full_name} needs an engine for the role {role}; give one with --{role}")
             missing = needs - self._engines[role].abilities
             if missing:
                 raise UnsupportedMethodError(
-                    f"{name_of(method)} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
+                    f"{method.full_name} needs {', '.join(sorted(missing))} of the {role} model, which {self._engines[role].name} "
                     f"lacks; these engines can run {', '.join(self.served()) or 'no method'}"
                 )
 
@@ -153,23 +153,23 @@ class Pair(Mapping[str, Engine]):
                 f"degrade={survivor} cannot continue without {'small' if survivor == 'big' else 'big'}: {self._engines[survivor].name} "
                 f"cannot continue a text; leave degrade out"
             )
-        for role, needs in method.needs_of().items():
+        for role, needs in method.required_abilities().items():
             if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
-                    f"degrade={survivor} cannot continue without {role}: {name_of(method)} needs {', '.join(sorted(missing))} of it, "
+                    f"degrade={survivor} cannot continue without {role}: {method.full_name} needs {', '.join(sorted(missing))} of it, "
                     f"which {self._engines[survivor].name} lacks; leave degrade out, or choose another method"
                 )
 
     def served(self) -> list[str]:
         """Returns the methods that these engines can run, as they are spelled."""
         from speculative.methods.registry import names, registered
-        from speculative.methods.spec import spell
+        from speculative.methods.spec import format_method
 
         found: list[str] = []
         for name in names():
             kind = registered()[name]
             ways: list[dict[str, Any]] = [{}, kind.asks_with] if kind.asks_with else [{}]
-            found += [spell(name, params) for params in ways if self._can_run(kind, params)][:1]
+            found += [format_method(name, params) for params in ways if self._can_run(kind, params)][:1]
         return found
 
     def _can_run(self, kind: type[Method], params: Mapping[str, Any]) -> bool:
@@ -178,11 +178,11 @@ class Pair(Mapping[str, Engine]):
             method = kind.model_validate(params)
         except ValidationError:  # a method of another package may need more of them
             return False
-        return not self._continuing(method) and self._meets(method.needs_of())
+        return not self._continuing(method) and self._meets(method.required_abilities())
 
     def _continuing(self, method: Method) -> list[str]:
         """Returns the roles whose engine must continue text for a method, and cannot."""
-        used = method.uses() - asks_only_of(method)
+        used = method.uses() - method.only_asked
         return [role for role in OF_THE_PAIR if role in used and role in self._engines and "continue" not in self._engines[role].abilities]
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:

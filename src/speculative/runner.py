@@ -15,7 +15,7 @@ from speculative.chain.context import Prompts
 from speculative.chain.forgotten import watch_coroutines
 from speculative.chain.requests import Listener
 from speculative.errors import UsageError, engine_error
-from speculative.methods.base import Method, append_only, name_of, params_of
+from speculative.methods.base import Method
 from speculative.methods.errors import is_own, method_error, prepare
 from speculative.methods.registry import build
 from speculative.pair import Pair
@@ -114,11 +114,11 @@ async def run(
         displays: asks the engines for log-probabilities to be shown, where they have them. Text, seeds and usage stay the same.
     """
     pair.check_survivor(method, problem.degrade)
-    chain = Chain(problem, pair, listener=listener, append_only=append_only(method), max_drafts=max_drafts, trace=trace, prompts=prompts)
+    chain = Chain(problem, pair, listener=listener, append_only=method.text_is_final, max_drafts=max_drafts, trace=trace, prompts=prompts)
     chain.parts.requests.displays = displays
     cards = {role: EngineCard(e.name, e.dialect, e.tokenizer.fingerprint, e.context) for role, e in pair.items()}
-    params = params_of(method)
-    chain.record(Started(problem=problem, method=name_of(method), params=params, engines=cards, library=__version__))
+    params = method.params
+    chain.record(Started(problem=problem, method=method.full_name, params=params, engines=cards, library=__version__))
     deadline = asyncio.timeout(problem.max_seconds)
     try:
         chain.parts.contexts.check_fits()

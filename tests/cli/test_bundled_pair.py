@@ -8,7 +8,7 @@ from speculative.cli._flags import EngineFlags
 from speculative.cli.tune import _load
 from speculative.evaluate.problems import problems
 from speculative.methods.registry import build
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.runs.folder import Run
 
 
@@ -47,7 +47,7 @@ def test_the_task_tunnel_runs_on_the_harder_pair(cli, tmp_path, command):
     ],
 )
 def test_the_task_tunnel_has_the_models_that_its_methods_need(methods, small, judge):
-    flags = EngineFlags().for_task("tunnel", [rival.method for rival in contenders(methods)])
+    flags = EngineFlags().for_task("tunnel", [rival.method for rival in parse_methods(methods)])
     assert (flags.big, flags.small, flags.judge) == (("bundled:tunnel-big",), (small,), judge)
 
 

@@ -71,7 +71,7 @@ def test_a_chain_over_http_is_the_same_and_replays(
     problem = Problem.of("6*7? <think> 😀", max_tokens=tokens, max_produced=produced, seed=salt)
     made = lambda: [ScriptedEngine(babble(salt + i, fragments), width=width, context=context) for i, width in enumerate(widths)]  # noqa: E731
     method = build(name, params, wrappers)
-    needed = set[str]().union(*method.needs_of().values())
+    needed = set[str]().union(*method.required_abilities().values())
     assume(not needed & {"top", "choices"} and (kind != "llama.cpp" or "score" not in needed))
     direct, served, again = asyncio.run(both(kind, problem, method, made, heard))
     assert (served.reasoning, served.text, served.finish_reason) == (direct.reasoning, direct.text, direct.finish_reason)

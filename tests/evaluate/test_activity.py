@@ -16,7 +16,7 @@ from speculative.evaluate.problems import spread
 from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore
 from speculative.evaluate.tasks import load, task
 from speculative.methods.registry import build, names
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.report.tables import comparison
 from speculative.stats.summary import summarize
 from speculative.testing import ScriptedEngine
@@ -38,7 +38,7 @@ SCRIPT = "First this.\n\nThen that.\n\n</think>\\boxed{7}"
     ],
 )
 def test_a_method_names_the_roles_that_it_uses(spec: str, roles: set[str]) -> None:
-    assert contender(spec).method.uses() == roles
+    assert parse_method(spec).method.uses() == roles
 
 
 def test_every_method_uses_a_role_of_the_pair() -> None:
@@ -66,7 +66,7 @@ def test_a_role_that_only_answers_is_idle(method: str, settings: dict[str, Any],
 async def test_a_run_tells_it_in_its_summary_and_its_table() -> None:
     pair, store = Pair(ScriptedEngine(SCRIPT, name="big"), ScriptedEngine(SCRIPT, name="small")), MemoryStore()
     specs = ("handoff", "random_switch")
-    cells = [EvalCell(task("stories"), contender(spec), spread(load(task("stories")), 3), Problem.of("x")) for spec in specs]
+    cells = [EvalCell(task("stories"), parse_method(spec), spread(load(task("stories")), 3), Problem.of("x")) for spec in specs]
     await EvalRunner.on(pair, store, chains=2).run_cells(cells)
     rows = summarize(store.samples)
     assert [(row.label, row.idle_roles) for row in rows] == [("handoff", ["big"]), ("random_switch", [])]

@@ -8,7 +8,7 @@ from speculative._plugins import split_spec
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore, derive_seed
 from speculative.evaluate.tasks import task
-from speculative.methods.spec import contender, contenders
+from speculative.methods.spec import parse_method, parse_methods
 from speculative.stats.cost import costs
 from speculative.stats.summary import summarize
 from speculative.testing import ScriptedEngine
@@ -20,7 +20,7 @@ SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 async def run_cells(pair, spec, stated, problem, *, epochs=1, chains=1, engines=None):
     """Runs the methods on the problems, in memory. Returns the samples in the order in which they were kept."""
     store = MemoryStore()
-    cells = [EvalCell(task("stories"), one, stated, problem, epochs=epochs, engines=engines) for one in contenders(spec)]
+    cells = [EvalCell(task("stories"), one, stated, problem, epochs=epochs, engines=engines) for one in parse_methods(spec)]
     await EvalRunner.on(pair, store, chains=chains).run_cells(cells)
     return store.samples
 
@@ -100,8 +100,8 @@ async def test_without_the_baseline_there_is_no_speed():
     assert row.speed is None
 
 
-def test_a_contender_is_a_method_in_its_wrappers():
-    made = contender("early_exit*vote(ballots=3, answer_by=big)*random_switch(big-share=0.2)")
+def test_a_spec_is_a_method_in_its_wrappers():
+    made = parse_method("early_exit*vote(ballots=3, answer_by=big)*random_switch(big-share=0.2)")
     assert made.name == "early_exit*vote*random_switch"
     assert made.params["big_share"] == 0.2
     assert made.params["vote"].items() >= {"answer_by": "big", "ballots": 3}.items()

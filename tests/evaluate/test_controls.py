@@ -9,7 +9,7 @@ from samples import sample
 
 from speculative.evaluate.controls import CLOSE, MOST_BALLOTS, SMALL, TRIES, controls, speculation
 from speculative.methods import Method, build
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.stats.prices import Prices
 from speculative.testing import ScriptedEngine
 from speculative.trace.usage import Usage
@@ -28,7 +28,7 @@ def chains(label, kept, produced=TOKENS, **more):
 
 def run(spec, samples, kept_at=lambda share: share, prices=PRICES, small=TOKENS):
     """Drives the rounds; `kept_at` is the kept share of `random_switch` at a share. What was asked for, and the notes."""
-    rounds = controls(contenders(spec), samples, prices, "flops")
+    rounds = controls(parse_methods(spec), samples, prices, "flops")
     asked, sent = [], None
     while True:
         try:
@@ -117,7 +117,7 @@ def test_a_method_states_its_own_unit(method, unit):
 
 @pytest.mark.parametrize("spec", ["big_only", "small_only", "random_switch(big_share=0.2)", "vote(ballots=3)*small_only"])
 def test_baselines_have_no_controls(spec):
-    label = contenders(spec)[0].label
+    label = parse_methods(spec)[0].label
     assert run(spec, {label: chains("x", 0.0 if "small" in spec else 0.4)}) == ([], [])
 
 

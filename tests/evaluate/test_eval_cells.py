@@ -8,7 +8,7 @@ from speculative import EngineError, Pair, Problem
 from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import task
-from speculative.methods.spec import contender, spell
+from speculative.methods.spec import format_method, parse_method
 from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 
@@ -16,7 +16,7 @@ SCRIPT = "So.</think>\n\n\\boxed{174}"
 
 
 def cell_of(**problem):
-    return EvalCell(task("stories"), contender("big_only"), problems()[:4], Problem.of("x", **problem), epochs=2, engines={"big": "b"})
+    return EvalCell(task("stories"), parse_method("big_only"), problems()[:4], Problem.of("x", **problem), epochs=2, engines={"big": "b"})
 
 
 async def run_all(cell, path, script=SCRIPT, chains=3):
@@ -86,5 +86,5 @@ def test_a_method_is_spelled_as_it_is_read(spec):
     *wrappers, inner = spec.split("*")
     name, _, fields = inner.partition("(")
     params = dict(field.split("=") for field in fields.removesuffix(")").split(", ") if field)
-    assert spell(name, params, wrappers[::-1]) == spec
-    assert contender(spec).label == spec
+    assert format_method(name, params, wrappers[::-1]) == spec
+    assert parse_method(spec).label == spec

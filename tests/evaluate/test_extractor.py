@@ -10,7 +10,7 @@ from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import task
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.runs.folder import RunFolder
 from speculative.testing import ScriptedEngine
 
@@ -80,7 +80,7 @@ async def test_the_extractor_is_asked_only_if_the_grader_finds_nothing(pointing,
     async with Pair(ScriptedEngine(script), ScriptedEngine(script)) as pair:
         with RunFolder(tmp_path / "run") as folder:
             async with Extractor(f"mini@{pointing.url}") as finder:
-                cell = EvalCell(task("stories"), contender("big_only"), stated, Problem.of("x"))
+                cell = EvalCell(task("stories"), parse_method("big_only"), stated, Problem.of("x"))
                 await EvalRunner.on(pair, folder, chains=1, extract=finder).run_cells([cell])
                 one, other = folder.samples
     assert one.correct

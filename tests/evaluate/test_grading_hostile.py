@@ -55,7 +55,7 @@ RIGHT = (r"\boxed{\frac{3\pi}{18}}", r"\frac{\pi}{6}")
 def hurry(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """Less processor time for what will miss any; what is right keeps all of its own."""
     with monkeypatch.context() as patch:
-        patch.setattr(grading_process, "SECONDS", 0.5)
+        patch.setattr(grading_process, "SECONDS", 0.2)
         yield
 
 

@@ -16,7 +16,7 @@ from speculative.evaluate.inspect_export import export
 from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import task
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 
@@ -30,7 +30,9 @@ async def run(tmp_path):
         with RunFolder(tmp_path / "run") as folder:
             runner = EvalRunner.on(pair, folder, chains=2)
             for seed, spec in ((0, "big_only,random_switch(switch_ratio=4)"), (7, "big_only")):
-                cells = [EvalCell(task("stories"), one, problems()[:3], Problem.of("x", seed=seed), epochs=2) for one in contenders(spec)]
+                cells = [
+                    EvalCell(task("stories"), one, problems()[:3], Problem.of("x", seed=seed), epochs=2) for one in parse_methods(spec)
+                ]
                 await runner.run_cells(cells)
     return Run(tmp_path / "run")
 

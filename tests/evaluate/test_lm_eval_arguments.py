@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from speculative import Problem, UsageError
 from speculative.evaluate.lm_eval.arguments import CHAINS, read
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.splitreason.lm_eval import KNOWN, translate_arguments
 from speculative.splitreason.modes import MODES
 
@@ -35,7 +35,7 @@ SEED = {
 
 def test_default_arguments_are_the_bundled_pair():
     asked = read({})
-    assert (asked.contender.label, asked.specs, asked.chains) == (
+    assert (asked.spec.label, asked.specs, asked.chains) == (
         "random_switch",
         {"big": "bundled:big", "small": "bundled:small"},
         CHAINS,
@@ -80,8 +80,8 @@ def test_methods_engines_and_limits():
     assert (asked.problem.seed, asked.problem.max_tokens, asked.problem.sampling.temperature) == (7, 100, 0)
     assert asked.problem.answer_instruction == "Say it, in a box."
     assert (asked.chains, asked.out) == (3, Path("~/run").expanduser())
-    assert asked.contender.label == "vote(ballots=3)*early_exit*random_switch(switch_ratio=4)"
-    assert contender(asked.contender.label).method == asked.contender.method
+    assert asked.spec.label == "vote(ballots=3)*early_exit*random_switch(switch_ratio=4)"
+    assert parse_method(asked.spec.label).method == asked.spec.method
 
 
 @pytest.mark.parametrize(("batch_size", "chains"), [(None, CHAINS), (1, CHAINS), ("auto", CHAINS), ("auto:4", CHAINS), (5, 5), ("5", 5)])
@@ -126,7 +126,7 @@ def test_the_command_of_splitreason_is_read():
     assert (asked.options["big"].gpus, asked.options["big"].port) == ("1,2", 8000)
     assert (asked.options["small"].gpus, asked.options["small"].port) == ("0", 8001)
     taken = {"sgen": 16, "stok": 512, "sdecay": 2, "ltok": 32, "lbound": 2}
-    assert asked.contender.params == {**taken, "max_iterations": 10, "answer_by": "big"}
+    assert asked.spec.params == {**taken, "max_iterations": 10, "answer_by": "big"}
     assert asked.problem.max_tokens == 16384
 
 
@@ -134,19 +134,19 @@ def test_the_command_of_splitreason_is_read():
 def test_every_mode_with_the_keys_of_all_others(mode, method):
     told = {name: value for name, value in SEED.items() if name != "logprob_subselect"}
     ours, _ = translate_arguments({**told, "switch_ratio": 4, "switch_chunk": 32, "thinking_n_ignore": 1, "full_rewrite": True, mode: True})
-    assert read(ours).contender.name == method
+    assert read(ours).spec.name == method
 
 
 def test_its_defaults():
     (subselect, _), (switch, _), (rewrite, _) = (
         translate_arguments({mode: True}) for mode in ("logprob_subselect", "random_switch", "spec_rewrite")
     )
-    assert read(subselect).contender.params["sgen"] == 256
-    assert read(switch).contender.label == "random_switch"
-    assert read(rewrite).contender.params["thinking_n_ignore"] == 2
+    assert read(subselect).spec.params["sgen"] == 256
+    assert read(switch).spec.label == "random_switch"
+    assert read(rewrite).spec.params["thinking_n_ignore"] == 2
     assert read(switch).problem.max_tokens == 16384
     assert read(translate_arguments({"random_switch": True, "max_gen_toks": 512})[0]).problem.max_tokens == 512
-    assert read(translate_arguments({"logprob_subselect": True, "ltok": 0})[0]).contender.params["ltok"] == 16
+    assert read(translate_arguments({"logprob_subselect": True, "ltok": 0})[0]).spec.params["ltok"] == 16
 
 
 def test_servers_keep_running_on_demand():

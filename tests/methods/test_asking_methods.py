@@ -9,7 +9,6 @@ from msgspec import structs
 from solving import authors, counts, reasons, solved, texts
 
 from speculative import Pair, Result, solve
-from speculative.methods.base import asks_only_of
 from speculative.methods.registry import build
 from speculative.testing import ScriptedEngine
 
@@ -189,8 +188,8 @@ def test_the_advice_speaks_of_the_given_fields() -> None:
 @pytest.mark.parametrize("answer_by", ["small", "big"])
 def test_big_continues_no_text_whoever_writes_the_answer(answer_by: str) -> None:
     for name in ("advisor", "guide", "cascade", "whole_draft"):
-        assert asks_only_of(build(name, {"answer_by": answer_by})) == {"big"}
-    assert asks_only_of(build("cascade", {}, ["early_exit"])) == frozenset()  # it pauses at steps, and goes on
+        assert build(name, {"answer_by": answer_by}).only_asked == {"big"}
+    assert build("cascade", {}, ["early_exit"]).only_asked == frozenset()  # it pauses at steps, and goes on
 
 
 def test_advice_that_says_nothing_is_not_noted() -> None:

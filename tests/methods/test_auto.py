@@ -174,11 +174,10 @@ def test_small_solves_the_problem_first_where_a_cascade_is_allowed(answers: tupl
 
 
 def test_a_cascade_takes_text_back_and_other_ways_do_not() -> None:
-    from speculative.methods.base import append_only
     from speculative.methods.registry import build
 
-    assert append_only(build("auto"))
-    assert not append_only(build("auto", {"allow": "cascade"}))
+    assert build("auto").text_is_final
+    assert not build("auto", {"allow": "cascade"}).text_is_final
     assert build("auto", {"allow": "cascade"}).chains_at_once == 3
 
 

@@ -107,6 +107,8 @@ def test_a_bare_step_between_hesitant_ones_neither_hesitates_nor_decides(method:
 def test_the_methods_that_judge_are_the_ones_above() -> None:
     """A new method that judges steps belongs into this file."""
     exempt = {"policy", "stitch", "entropy_switch", "draft_verify", "logprob_subselect", "mentor", "guide"}  # policy: by `verify_steps`
-    judging = {name for name in names() if any({"score", "reward", "choices"} & needs for needs in build(name).needs_of().values())}
+    judging = {
+        name for name in names() if any({"score", "reward", "choices"} & needs for needs in build(name).required_abilities().values())
+    }
     covered = {mark for mark, _ in test_a_chain_of_bare_steps_is_kept_and_not_judged.pytestmark[0].args[1]}  # type: ignore[attr-defined]
     assert judging - exempt <= covered

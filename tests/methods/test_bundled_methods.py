@@ -19,7 +19,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "confidence_route": {},
     "cue_switch": {},
     "draft_verify": {},
-    "entropy_switch": {"threshold": 0.3},
+    "entropy_switch": {"threshold": 0.005},
     "guide": {"levels": 2},
     "lead": {},
     "likelihood_verify": {},
@@ -44,7 +44,7 @@ def working(trace: Trace) -> set[str]:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_both_models_do_something_and_the_chain_is_answered(name: str) -> None:
     worked = set[str]()
-    for number, problem in enumerate(problems("tuning")[-8:]):
+    for number, problem in enumerate(problems("tuning")[100:108]):
         result = solve(problem.problem, name, seed=number, max_tokens=1500, **METHODS[name])
         check_books(result.trace)
         assert result.finish_reason == "stop"

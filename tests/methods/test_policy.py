@@ -105,5 +105,5 @@ def test_a_wrong_table_is_named(params: dict[str, Any], told: str) -> None:
 def test_other_scores_are_explored_without_a_table(by_: str) -> None:
     judge = ScriptedEngine("", name="judge", rewards=lambda text: 0.5)
     result = solved("policy", by("big"), by("small"), judge=judge if by_ == "reward" else None, by=by_, explore=1.0)
-    assert build("policy", {"by": by_, "explore": 1.0}).needs_of() == ({"judge": {"reward"}} if by_ == "reward" else {})
+    assert build("policy", {"by": by_, "explore": 1.0}).required_abilities() == ({"judge": {"reward"}} if by_ == "reward" else {})
     assert by_ == "question" or judged(result.trace)

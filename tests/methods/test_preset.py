@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speculative.errors import UsageError
-from speculative.methods.base import params_of
 from speculative.methods.preset import format_preset, read_preset
 from speculative.methods.registry import build, find
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 
 
 @pytest.fixture
@@ -29,17 +28,17 @@ def test_a_preset_stands_for_its_method_and_parameters(preset: Any) -> None:
     spec = preset('method = "likelihood_verify"\nwith = ["vote(ballots=3)"]\n[params]\nthreshold = -0.3\n[tuned]\nat = "today"\n')
     assert find(spec).name() == "likelihood_verify"
     method = build(spec, {"measure": "min"}, ["early_exit"])
-    assert params_of(method)["threshold"] == -0.3
-    assert params_of(method)["measure"] == "min"
-    made = contender(spec)
+    assert method.params["threshold"] == -0.3
+    assert method.params["measure"] == "min"
+    made = parse_method(spec)
     assert made.label == "vote(ballots=3)*likelihood_verify(threshold=-0.3)"
     assert made.name == "vote*likelihood_verify"
 
 
 def test_a_given_parameter_goes_before_that_of_the_preset(preset: Any) -> None:
     spec = preset('method = "likelihood_verify"\n[params]\nthreshold = -0.3\n')
-    assert params_of(build(spec, {"threshold": -0.5}))["threshold"] == -0.5
-    assert contender(f"{spec}(threshold=-0.7)").label == "likelihood_verify(threshold=-0.7)"
+    assert build(spec, {"threshold": -0.5}).params["threshold"] == -0.5
+    assert parse_method(f"{spec}(threshold=-0.7)").label == "likelihood_verify(threshold=-0.7)"
 
 
 @pytest.mark.parametrize(
@@ -72,13 +71,13 @@ def test_a_request_cannot_name_a_file(preset: Any, tmp_path: Path) -> None:
     (tmp_path / "known.txt").write_text("2; 3\n")
     with pytest.raises(UsageError, match="cannot name a file here"):
         build("chunk_gate", {"calibration": f"@{tmp_path / 'known.txt'}"}, paths=False)
-    assert params_of(build("chunk_gate", {"calibration": f"@{tmp_path / 'known.txt'}"}))["calibration"] == "2; 3"
+    assert build("chunk_gate", {"calibration": f"@{tmp_path / 'known.txt'}"}).params["calibration"] == "2; 3"
 
 
 def test_files_of_a_preset_lie_beside_it(preset: Any, tmp_path: Path) -> None:
     (tmp_path / "known.txt").write_text("2; 3\n")
     spec = preset('method = "chunk_gate"\n[params]\ncalibration = "@known.txt"\n')
-    assert params_of(build(spec))["calibration"] == "2; 3"
+    assert build(spec).params["calibration"] == "2; 3"
     (tmp_path / "known.txt").unlink()
     with pytest.raises(UsageError, match=r"chunk_gate: calibration: known\.txt: No such file"):
         build(spec)

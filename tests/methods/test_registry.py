@@ -17,9 +17,8 @@ from speculative import Method, Pair, UsageError, Wrapper, solve
 from speculative._plugins import parse_spec, split_spec
 from speculative.errors import MethodError, UnknownNameError, UnsupportedMethodError
 from speculative.methods import registry
-from speculative.methods.base import append_only, drafts_of, name_of, params_of
 from speculative.methods.registry import build, find, names, registered
-from speculative.methods.spec import contender, spell
+from speculative.methods.spec import format_method, parse_method
 from speculative.testing import ScriptedEngine
 
 MINE = '''
@@ -153,7 +152,7 @@ def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str
 def test_a_method_that_is_made_already_takes_no_parameters() -> None:
     made = build("random_switch", {"switch_chunk": "8"})
     assert build(made) is made
-    assert params_of(made)["switch_chunk"] == 8
+    assert made.params["switch_chunk"] == 8
     with pytest.raises(UsageError, match="switch_chunk: it is part of the method that is given"):
         build(made, {"switch_chunk": 4})
 
@@ -179,15 +178,15 @@ def test_a_method_needs_think_or_run() -> None:
 
 def test_wrappers_are_put_around_the_first_one_innermost() -> None:
     method = build("small_only", {"sequential_scale": 1}, ["early_exit(agree=4, every=2)", "vote(ballots=3)"])
-    assert name_of(method) == "vote*early_exit*small_only"
-    assert params_of(method) == {
+    assert method.full_name == "vote*early_exit*small_only"
+    assert method.params == {
         "answer_by": "small",
         "sequential_scale": 1,
         "early_exit": {"answer_by": "small", "every": 2, "agree": 4, "probe_tokens": 20},
         "vote": {"answer_by": "small", "ballots": 3, "weights": "equal", "stop_early": False, "plans": "", "enough": None},
     }
-    assert append_only(build("small_only", {}, ["early_exit"]))
-    assert not append_only(method)
+    assert build("small_only", {}, ["early_exit"]).text_is_final
+    assert not method.text_is_final
     assert build("big_only", {}, ["vote()"]) == build("big_only", {}, ["vote"])
 
 
@@ -215,7 +214,7 @@ def test_a_wrapper_needs_what_it_and_its_inner_method_need() -> None:
         needs = {"judge": {"score"}, "big": {"score"}}  # noqa: RUF012
 
     method = Judging(inner=build("logprob_subselect", {}, ["vote"]))
-    assert method.needs_of() == {"judge": {"score"}, "big": {"score", "logprobs"}}
+    assert method.required_abilities() == {"judge": {"score"}, "big": {"score", "logprobs"}}
     with pytest.raises(UnsupportedMethodError, match="needs an engine for the role judge; give one with --judge"):
         scripted_pair().check(method)
 
@@ -264,7 +263,7 @@ def test_a_path_that_gives_no_method_says_why(code: str | None, spec: str, told:
 
 def test_a_wrapper_can_come_by_path_and_a_method_is_none(mine: str, tmp_path: Path) -> None:
     (tmp_path / "around.py").write_text("from speculative import Wrapper\n\nclass Around(Wrapper):\n    ...\n")
-    assert name_of(build("big_only", {}, [f"{tmp_path}/around.py:Around"])) == "around*big_only"
+    assert build("big_only", {}, [f"{tmp_path}/around.py:Around"]).full_name == "around*big_only"
     with pytest.raises(UsageError, match="is no wrapper"):
         build("big_only", {}, [mine])
 
@@ -319,10 +318,10 @@ def test_a_misspelled_field_list_is_told(spec: str, message: str) -> None:
 
 @pytest.mark.parametrize("plans", ["a,b=3", 'say "so" (and on)', "x*y", " with spaces ", "back\\slash, \u00fc"])
 def test_a_value_in_quotes_may_hold_what_ends_a_field(plans: str) -> None:
-    spelled = spell("vote", {"ballots": 3, "plans": plans})
+    spelled = format_method("vote", {"ballots": 3, "plans": plans})
     assert parse_spec("wrapper", spelled) == ("vote", {"ballots": "3", "plans": plans})
     assert split_spec(f"{spelled}*big_only, small_only", ",") == [f"{spelled}*big_only", "small_only"]
-    assert params_of(contender(f"{spelled}*big_only").method)["vote"]["plans"] == plans
+    assert parse_method(f"{spelled}*big_only").method.params["vote"]["plans"] == plans
 
 
 class Counting(ScriptedEngine):
@@ -347,8 +346,8 @@ def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params
     pair = Pair(Counting("a b c.</think>42", name="B"), Counting("a b.\n\nc d e.</think>42", name="S"), Counting("", name="J"))
     method = build(name, params)
     solve("?", method, pair=pair, seed=1)
-    assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == drafts_of(method)[1]
-    assert drafts_of(build(name, params, ["early_exit"])) == drafts_of(method)
+    assert max(engine.most for engine in pair.values() if isinstance(engine, Counting)) == method.most_drafts[1]
+    assert build(name, params, ["early_exit"]).most_drafts == method.most_drafts
 
 
 @pytest.mark.parametrize(
@@ -367,4 +366,4 @@ def test_no_call_asks_for_more_drafts_than_the_method_declares(name: str, params
     ],
 )
 def test_a_control_takes_turns_as_long_as_the_method_does(spec: str, unit: int | str) -> None:
-    assert contender(spec).method.switch_unit == unit
+    assert parse_method(spec).method.switch_unit == unit

@@ -17,7 +17,7 @@ from speculative import Pair, Result, UsageError, asolve, solve
 from speculative.engines.base import Completion
 from speculative.methods.ballots import Ballot, elect, is_decided
 from speculative.methods.confidence import mean_probability
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Answered, Call, Child, Drafted, Proposal, Wrote
 from speculative.trace.trace import Trace
@@ -262,10 +262,10 @@ def test_tokens_of_accepted_drafts_count_up_to_their_cut() -> None:
 
 
 def test_weights_need_log_probabilities_of_the_models_that_think_and_one_chain() -> None:
-    assert contender("vote(weights=confidence)*small_only").method.needs_of() == {"small": {"logprobs"}}
-    assert contender("vote*small_only").method.needs_of() == {}
+    assert parse_method("vote(weights=confidence)*small_only").method.required_abilities() == {"small": {"logprobs"}}
+    assert parse_method("vote*small_only").method.required_abilities() == {}
     with pytest.raises(UsageError, match=r"weights=confidence must be around a method of one chain of thought, got cascade"):
-        contender("vote(weights=confidence)*cascade")
+        parse_method("vote(weights=confidence)*cascade")
 
 
 BALLOTS = st.lists(st.tuples(st.sampled_from(["", "1", "2", "3"]), st.floats(0, 1)), min_size=1, max_size=9)

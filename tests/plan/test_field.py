@@ -41,7 +41,7 @@ def test_every_cell_of_the_example_is_a_grid(tmp_path: Path) -> None:
             path = tmp_path / "grid.yaml"
             path.write_text(yaml.safe_dump(made))
             read = grid.read(path, file_settings())
-            assert len(read.contenders()) == len(field.method_names())
+            assert len(read.specs()) == len(field.method_names())
     assert "num_speculative_tokens" in dict(field.cells())["r1-32b+1.5b/8192-draft"]["big_args"]
     assert "{small}" not in str(dict(field.cells()))
 

@@ -12,7 +12,7 @@ from speculative import Pair, Problem
 from speculative.evaluate.problems import problems, spread
 from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, MemoryStore
 from speculative.evaluate.tasks import TASKS
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.report import export
 from speculative.runs.sample import Sample
 from speculative.stats.summary import summarize
@@ -71,7 +71,7 @@ def sample_of(row):
 
 async def test_every_figure_can_be_computed_from_the_table_alone():
     settings = {"big": "bundled:big", "small": "bundled:small"}
-    methods = contenders("big_only,random_switch(unit=step,big_share=0.3),vote(ballots=2)*small_only")
+    methods = parse_methods("big_only,random_switch(unit=step,big_share=0.3),vote(ballots=2)*small_only")
     stated = spread(problems(), 2)
     cells = [EvalCell(TASKS["stories"], one, stated, Problem.of("x"), epochs=2, engines=settings) for one in methods]
     store = MemoryStore()

@@ -4,7 +4,6 @@ import pytest
 from samples import sample
 
 from speculative.errors import SpeculativeError, UsageError
-from speculative.methods.base import params_of
 from speculative.methods.registry import build
 from speculative.runs.folder import PROVENANCE, SAMPLES, Run, RunFolder
 from speculative.trace.trace import Trace
@@ -52,7 +51,7 @@ def test_samples_that_differ_in_anything_have_traces_of_their_own(tmp_path):
 
 def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
     old = {"answer_by": "big", "switch_ratio": None, "big_share": None, "switch_chunk": 16, "unit": "chunk"}
-    early = params_of(build("big_only", {}, ["early_exit"]))["early_exit"]
+    early = build("big_only", {}, ["early_exit"]).params["early_exit"]
     with RunFolder(tmp_path) as folder:
         folder.append(
             sample(
@@ -62,7 +61,7 @@ def test_methods_of_an_older_version_are_read_as_this_one_writes_them(tmp_path):
         folder.append(sample(method="vote(theirs)", params={"a": 1}))
     wrapped, unknown = Run(tmp_path).samples
     assert wrapped.method == "vote*early_exit*random_switch"
-    assert wrapped.params == params_of(build("random_switch", {}, ["early_exit", "vote(ballots=3)"]))
+    assert wrapped.params == build("random_switch", {}, ["early_exit", "vote(ballots=3)"]).params
     assert (unknown.method, unknown.params) == ("vote*theirs", {"a": 1})
 
 

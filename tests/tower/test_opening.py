@@ -11,7 +11,6 @@ from speculative import Pair, UsageError, solve
 from speculative.engines.base import CallStats
 from speculative.engines.options import EngineOptions, describe_engines, engine_kind, is_tower, single_models, tower_parts
 from speculative.evaluate.lm_eval.arguments import read
-from speculative.methods.base import name_of, params_of
 from speculative.settings import Settings
 from speculative.tower import TowerEngine
 from speculative.tower.opening import tower_plan
@@ -32,7 +31,7 @@ def test_the_small_model_comes_first_and_roles_can_be_named() -> None:
 
 def test_fields_are_parameters_of_the_method_or_options_of_an_engine() -> None:
     plan = tower_plan("random_switch(org/a,org/b,big_share=0.3,big_model=name,small_dialect=qwen3,degrade=big)", EngineOptions(key="k"))
-    assert params_of(plan.method)["big_share"] == 0.3
+    assert plan.method.params["big_share"] == 0.3
     assert (plan.options["big"].model, plan.options["small"].dialect) == ("name", "qwen3")
     assert [plan.options[role].key for role in ("big", "small")] == ["k", "k"]
     assert plan.degrade == "big"
@@ -40,14 +39,14 @@ def test_fields_are_parameters_of_the_method_or_options_of_an_engine() -> None:
 
 def test_wrappers_stand_before_the_method_as_everywhere() -> None:
     plan = tower_plan("early_exit(agree=3)*random_switch(org/a,org/b,unit=step)", EngineOptions())
-    assert name_of(plan.method) == "early_exit*random_switch"
-    assert params_of(plan.method)["early_exit"]["agree"] == 3
-    assert params_of(plan.method)["unit"] == "step"
+    assert plan.method.full_name == "early_exit*random_switch"
+    assert plan.method.params["early_exit"]["agree"] == 3
+    assert plan.method.params["unit"] == "step"
 
 
 def test_a_method_by_path_can_be_the_method_of_a_tower() -> None:
     path = Path(__file__).parents[2] / "examples" / "methods" / "take_over.py"
-    assert name_of(tower_plan(f"{path}:TakeOver(org/a,org/b,doubt=x)", EngineOptions()).method) == "take_over"
+    assert tower_plan(f"{path}:TakeOver(org/a,org/b,doubt=x)", EngineOptions()).method.full_name == "take_over"
 
 
 @pytest.mark.parametrize("spec", ["http://host/v1?x=(y)", "org/name", "bundled:big", "/tmp"])

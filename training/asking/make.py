@@ -23,7 +23,7 @@ from speculative.errors import SpeculativeError
 from speculative.evaluate.grading.grade import grade
 from speculative.methods.base import Method
 from speculative.methods.registry import build
-from speculative.methods.spec import contender
+from speculative.methods.spec import parse_method
 from speculative.pair import Pair, open_engine
 from speculative.problem import Problem, Sampling
 from speculative.result import Result
@@ -86,7 +86,7 @@ async def label(pair: Pair, tasks: Sequence[Task], options: argparse.Namespace) 
 
 async def rollout(pair: Pair, tasks: Sequence[Task], options: argparse.Namespace) -> list[Row]:
     """Several chains of each problem, weighed against each other."""
-    method = contender(options.method).method
+    method = parse_method(options.method).method
     hint = getattr(method, "hint", "")
 
     async def one(task: Task) -> list[Row]:
@@ -103,7 +103,7 @@ async def write_rows(options: argparse.Namespace) -> None:
     """Open the pair, run its chains and write the rows."""
     tasks = read_tasks(options.problems, options.limit)
     async with Pair(open_model(options.big), open_model(options.small)) as pair:
-        pair.check(Labelled() if options.stage == "label" else contender(options.method).method)
+        pair.check(Labelled() if options.stage == "label" else parse_method(options.method).method)
         rows = await (label if options.stage == "label" else rollout)(pair, tasks, options)
     save(options.out, rows)
     print(f"{len(rows)} rows of {len(tasks)} problems in {options.out}")

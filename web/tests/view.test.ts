@@ -4,7 +4,7 @@ import { boundsOf, fieldsOf } from "../src/live/schema";
 import { asksOf, type Settings } from "../src/live/settings";
 import { Chain } from "../src/trace/chain";
 import { bandsOf } from "../src/view/author";
-import { factsOf, toldOf } from "../src/view/facts";
+import { agreementOf, factsOf, toldOf } from "../src/view/facts";
 import { nearest } from "../src/view/lanes";
 
 function call(role: string, began: number, seconds: number, produced = 0, scored = 0): Call {
@@ -99,5 +99,28 @@ describe("blocks of a drawing", () => {
     const bands = ["big", "small", "judge", "method"].map((author) => bandsOf(author, 0, 6));
     expect(bands.map((all) => all.length)).toEqual([1, 2, 3, 4]);
     for (const all of bands) expect(all.at(-1)![0] + all.at(-1)![1]).toBeCloseTo(6);
+  });
+});
+
+describe("a draft whose likely tokens its reader told", () => {
+  const engines = { big: { name: "b", fingerprint: "f" }, small: { name: "s", fingerprint: "f" } };
+  const read = (tops: [number, number][][], own: object = engines) =>
+    Chain.of([
+      { ...EVENTS[0], engines: own },
+      EVENTS[1],
+      { event: "scored", at: 1.5, call: call("big", 1, 0.5), drafts: [0], logprobs: [[-3, -4]], tops: [tops] },
+      { event: "rejected", at: 1.5, drafts: [0], reason: "low" },
+    ] as unknown as AnyEvent[]).timeline.spans.map(agreementOf);
+
+  it("says where its reader would have gone another way", () => {
+    const [one, two, other] = [[[1, -0.1]], [[2, -0.1]], [[9, -0.1]]] as [number, number][][];
+    expect(read([one!, two!])).toEqual(["big would have written the same"]);
+    expect(read([one!, other!])).toEqual(["big would go on differently after 1 token"]);
+    expect(read([other!, two!])).toEqual(["big would go on differently after 0 tokens"]);
+  });
+
+  it("says nothing where the vocabularies differ, or nothing was told", () => {
+    expect(read([[[1, -0.1]], [[2, -0.1]]], { ...engines, small: { name: "s", fingerprint: "g" } })).toEqual([""]);
+    expect(read([])).toEqual([""]);
   });
 });

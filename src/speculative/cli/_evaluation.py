@@ -95,7 +95,7 @@ def show(
     `headings` name the tasks. `priced`: forecasts of the chains on other hardware, for the JSON.
     """
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
-    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.contender.label for cell in schedule.cells], prices)]
+    rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.spec.label for cell in schedule.cells], prices)]
     if json:
         write_json(with_prices(rows, priced or {}))
     else:

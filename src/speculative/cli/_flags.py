@@ -27,7 +27,7 @@ from speculative.engines.options import (
     single_models,
 )
 from speculative.errors import UsageError
-from speculative.methods.base import Method, needs_training
+from speculative.methods.base import Method
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling
 from speculative.stats.cost import View
@@ -135,8 +135,8 @@ class EngineFlags(ServerFlags):
         """
         if name != "tunnel" or self.big != (BUNDLED["big"],) or self.small != (BUNDLED["small"],):
             return self
-        small = ASKING if any(map(needs_training, methods)) else TUNNEL["small"]
-        rewarded = any(method.needs_of().get("judge") == {"reward"} for method in methods)
+        small = ASKING if any(method.needs_training for method in methods) else TUNNEL["small"]
+        rewarded = any(method.required_abilities().get("judge") == {"reward"} for method in methods)
         return replace(self, big=(TUNNEL["big"],), small=(small,), judge=self.judge or ((REWARD,) if rewarded else ()))
 
     @property

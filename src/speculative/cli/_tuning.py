@@ -70,7 +70,7 @@ def save_preset(choice: TuningChoice, plan: TunePlan, path: Path, folder: RunFol
     assert choice.held_out
     assert plan.target
     candidate, kind = choice.best.candidate, find(plan.method)
-    values: dict[str, Any] = candidate.contender.method.model_dump(mode="json")
+    values: dict[str, Any] = candidate.spec.method.model_dump(mode="json")
     params = {field: values[field] for field in candidate.params}
     for field in kind.from_files & params.keys():
         if len(str(params[field])) > LONGEST:
@@ -154,7 +154,7 @@ def _as_json(choice: TuningChoice, plan: TunePlan, preset: Path | None, folder: 
 
 
 def _candidate(one: MeasuredCandidate) -> dict[str, Any]:
-    values = one.candidate.contender.method.model_dump(mode="json")
+    values = one.candidate.spec.method.model_dump(mode="json")
     params = {field: values[field] for field in one.candidate.params}
     return {"label": one.candidate.label, "params": params, "percentiles": one.candidate.percentiles, **to_builtins(one.figures)}
 

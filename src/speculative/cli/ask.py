@@ -21,7 +21,7 @@ from speculative.cli._signals import InterruptedWorkError, run_interruptible
 from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
 from speculative.files import read_stdin
-from speculative.methods.base import Method, append_only
+from speculative.methods.base import Method
 from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
@@ -119,7 +119,7 @@ def _text(problem: str | None, seed: int, task: problems.BundledTask) -> str:
 def _run(problem: Problem, method: Method, engines: EngineFlags, expected: str | None, json: bool, save: Path | None) -> int:
     """Runs the chain and shows it, also if it was interrupted or failed."""
     console = open_console()
-    recorder = _open_recorder(console, json, append_only(method))
+    recorder = _open_recorder(console, json, method.text_is_final)
     stopped: SpeculativeError | None = None
     pair = engines.open()
     with recorder if isinstance(recorder, LivePainter | CountingRecorder) else nullcontext():

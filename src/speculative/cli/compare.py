@@ -27,7 +27,7 @@ from speculative.cli._hardware import DEFAULT_HARDWARE, HardwareFlags, Key, grou
 from speculative.evaluate import problems
 from speculative.evaluate.runner import ControlSchedule, EvalCell, MemoryStore
 from speculative.evaluate.tasks import TASKS, describe_data
-from speculative.methods.spec import contenders
+from speculative.methods.spec import parse_methods
 from speculative.pair import Pair
 from speculative.plan.forecast import Forecast
 from speculative.plan.recorded import RecordedChain
@@ -72,7 +72,7 @@ def compare(
     All methods get the same problems with the same seeds, and differences are tested on these.
     An answer is right if its last box holds the right number. docs/statistics.md explains each number.
     """
-    rivals, available = contenders(methods), problems.problems(set, task)
+    rivals, available = parse_methods(methods), problems.problems(set, task)
     hardware.load()
     engines = engines.for_task(task, [rival.method for rival in rivals])
     if limit > len(available):
@@ -94,7 +94,7 @@ def compare(
             folder.admit(task, [one.id for one in available])
         store = folder or ChainStore()
         plan = partial(ControlSchedule, cells, store.samples, price_list, control.equal_cost if control.controls else None)
-        schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.contender.label)
+        schedule, stopped = run_schedule(plan, engines, store, origin, chains=chains, label=lambda cell: cell.spec.label)
     priced: dict[Key, list[Forecast]] = {}
     if hardware.profile:
         done = [sample for cell in schedule.cells for sample in cell.done.values()]

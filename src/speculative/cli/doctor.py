@@ -66,9 +66,9 @@ def _check(role: str, spec: Spec, options: EngineOptions) -> list[Finding]:
 def _methods_that_ask(role: str) -> str:
     """Returns the methods for which a role continues no text, as they are spelled."""
     from speculative.methods.registry import registered
-    from speculative.methods.spec import spell
+    from speculative.methods.spec import format_method
 
-    return ", ".join(sorted(spell(name, method.asks_with) for name, method in registered().items() if role in method.asks_only))
+    return ", ".join(sorted(format_method(name, method.asks_with) for name, method in registered().items() if role in method.asks_only))
 
 
 async def _look_and_close(role: str, opened: Engine) -> list[Finding]:

@@ -35,7 +35,7 @@ from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import ControlSchedule, EvalCell
 from speculative.methods.registry import build, find
-from speculative.methods.spec import Contender, label_of
+from speculative.methods.spec import MethodSpec, label_of
 from speculative.pair import Pair
 from speculative.redaction import redact
 from speculative.runs.folder import RunFolder
@@ -124,7 +124,7 @@ def eval(  # noqa: A001  the command's name
             raise UsageError(f"{target} cannot be combined with data, methods or seeds on the command line; write them into the grid")
         chosen = grid.read(Path(target), file_settings()).cells(Path(target).parent)
     else:
-        chosen = [(tasks.task(target), data, None, _contender(method, params, with_), settings.seed)]
+        chosen = [(tasks.task(target), data, None, _spec_of(method, params, with_), settings.seed)]
     load = cache(tasks.load_all)
 
     @cache
@@ -134,7 +134,7 @@ def eval(  # noqa: A001  the command's name
     cells = [
         EvalCell(
             task,
-            contender,
+            spec,
             problems(task, file, limit or own),
             structs.replace(problem, seed=seed),
             epochs=epochs,
@@ -143,7 +143,7 @@ def eval(  # noqa: A001  the command's name
             skipped=load(task, file).unreadable if skip_unreadable else (),
             tolerance=tolerance,
         )
-        for task, file, own, contender, seed in chosen
+        for task, file, own, spec, seed in chosen
     ]
     if show_prompt:
         return _print_prompts(cells, engines.open())
@@ -162,9 +162,9 @@ def eval(  # noqa: A001  the command's name
     return 0
 
 
-def _contender(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -> Contender:
+def _spec_of(method: str, params: dict[str, Any], wrappers: tuple[str, ...]) -> MethodSpec:
     """Returns the method with the label that `compare` and grids give it."""
-    return Contender(label_of(method, params, wrappers), build(method, params, wrappers))
+    return MethodSpec(label_of(method, params, wrappers), build(method, params, wrappers))
 
 
 def _problems(loaded: tasks.Loaded, limit: int | None, skip_unreadable: bool) -> list[TaskProblem]:
@@ -191,7 +191,7 @@ def _origin(cells: Sequence[EvalCell], pair: Pair, engines: EngineFlags, extract
         "door": "eval",
         "flags": {name: _redacted(value) for name, value in flags.items()},
         "settings": {name: value for name, value in cells[0].settings.items() if name != "answer_instruction"},
-        "methods": list(dict.fromkeys(cell.contender.label for cell in cells)),
+        "methods": list(dict.fromkeys(cell.spec.label for cell in cells)),
         "seeds": sorted({cell.problem.seed for cell in cells}),
         "tasks": {
             cell.task.name: {

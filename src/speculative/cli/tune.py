@@ -25,7 +25,7 @@ from speculative.evaluate.tune.tuner import TunePlan, split_problems
 from speculative.methods.base import Wrapper
 from speculative.methods.preset import is_file, read_preset
 from speculative.methods.registry import build, find
-from speculative.methods.spec import Contender
+from speculative.methods.spec import MethodSpec
 from speculative.runs.folder import RunFolder
 from speculative.stats.cost import View
 
@@ -87,7 +87,7 @@ def tune(
     tuning, rest = split_problems(loaded, held_out, settings.seed) if wanted else (loaded, list[TaskProblem]())
     problem = settings.problem("each problem of the task")
 
-    def cell(one: Contender, some: Sequence[TaskProblem]) -> EvalCell:
+    def cell(one: MethodSpec, some: Sequence[TaskProblem]) -> EvalCell:
         return EvalCell(chosen_task, one, some, problem, epochs=epochs, engines=engines.specs, data=data)
 
     plan = TunePlan(*spec, sweeps, wanted, tuning, rest, cell, cost, prices.load(engines), candidates)

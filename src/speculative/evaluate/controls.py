@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from msgspec import Struct
 
 from speculative.engines.base import Engine
-from speculative.methods.spec import Contender, contender
+from speculative.methods.spec import MethodSpec, parse_method
 from speculative.runs.sample import Sample
 from speculative.stats.cost import Cost, View, costs
 from speculative.stats.prices import Prices
@@ -35,7 +35,7 @@ MOST_BALLOTS = 64
 FEW = 4
 """The ballots of a vote that measures the cost of one more ballot. It is less than the first one's if the prompt is cached."""
 
-SMALL = contender("small_only")
+SMALL = parse_method("small_only")
 
 
 class Ballots(Struct, frozen=True):
@@ -59,18 +59,18 @@ class Ballots(Struct, frozen=True):
 Samples = Mapping[str, Sequence[Sample]]
 """Samples by label."""
 
-Rounds = Generator[list[Contender], Samples, list[str]]
+Rounds = Generator[list[MethodSpec], Samples, list[str]]
 
-Control = Generator[Contender, Sequence[Sample], str | None]
-"""Yields contenders to run, and receives their samples. Returns a note for the user, or None."""
+Control = Generator[MethodSpec, Sequence[Sample], str | None]
+"""Yields methods to run, and receives their samples. Returns a note for the user, or None."""
 
 
-def controls(rivals: Sequence[Contender], samples: Samples, prices: Prices | None, view: View) -> Rounds:
+def controls(rivals: Sequence[MethodSpec], samples: Samples, prices: Prices | None, view: View) -> Rounds:
     """Yields the controls of methods on one task, in rounds.
 
     Baselines, and methods without the big model, have none.
 
-    Each round is a list of contenders to run on the same problems, epochs and seeds; the caller sends their samples, by label.
+    Each round is a list of methods to run on the same problems, epochs and seeds; the caller sends their samples, by label.
     Returns a line for each missing control. The same samples give the same rounds, so an interrupted run can continue.
     """
     controlled = [
@@ -100,15 +100,15 @@ def speculation(big: Engine) -> str:
     return "big_only with token speculation is not available: the big model's engine reports none"
 
 
-def _needs_controls(rival: Contender) -> bool:
+def _needs_controls(rival: MethodSpec) -> bool:
     return not rival.control_of and rival.name not in BASELINES
 
 
-def _is_small(rival: Contender) -> bool:
+def _is_small(rival: MethodSpec) -> bool:
     return (rival.name, rival.params) == (SMALL.name, SMALL.params)
 
 
-def _next(control: Control, sent: Sequence[Sample] | None, notes: list[str]) -> tuple[Control, Contender] | None:
+def _next(control: Control, sent: Sequence[Sample] | None, notes: list[str]) -> tuple[Control, MethodSpec] | None:
     try:
         return control, (next(control) if sent is None else control.send(sent))
     except StopIteration as over:
@@ -116,7 +116,7 @@ def _next(control: Control, sent: Sequence[Sample] | None, notes: list[str]) -> 
         return None
 
 
-def _chance(rival: Contender, samples: Sequence[Sample]) -> Control:
+def _chance(rival: MethodSpec, samples: Sequence[Sample]) -> Control:
     """Searches the share of `random_switch` with the method's kept share.
 
     The random choices depend on the seeds alone, so a larger share only turns units of the small model into big ones.
@@ -153,14 +153,14 @@ def _aimed(tried: Mapping[float, float], target: float) -> float:
     return aim
 
 
-def _switch(rival: Contender, big_share: float) -> Contender:
+def _switch(rival: MethodSpec, big_share: float) -> MethodSpec:
     unit = rival.method.switch_unit
     unit_param = "unit=step" if unit == "step" else f"switch_chunk={unit}"
     answer = "" if rival.method.answer_by == "big" else f",answer_by={rival.method.answer_by}"
     return _like(rival, f"random_switch(big_share={big_share:g},{unit_param}{answer})")
 
 
-def _vote(rival: Contender, own: Cost | None, ballots_for: Ballots | None, view: View) -> Control:
+def _vote(rival: MethodSpec, own: Cost | None, ballots_for: Ballots | None, view: View) -> Control:
     """Yields the small model's majority vote at the cost of the method."""
     if own is None or ballots_for is None:
         return f"{rival.label}: no vote at equal cost, since these models have no price in the view {view}; give one with --prices"
@@ -171,9 +171,9 @@ def _vote(rival: Contender, own: Cost | None, ballots_for: Ballots | None, view:
     return None
 
 
-def _like(rival: Contender, spec: str) -> Contender:
-    """Makes a contender that is a control of another."""
-    return Contender(f"{spec} like {rival.label}", contender(spec).method, rival.label)
+def _like(rival: MethodSpec, spec: str) -> MethodSpec:
+    """Makes a method that is a control of another."""
+    return MethodSpec(f"{spec} like {rival.label}", parse_method(spec).method, rival.label)
 
 
 def _kept_share(samples: Sequence[Sample]) -> float | None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
 from speculative.evaluate.tasks import Task, task
 from speculative.files import read_text
-from speculative.methods.spec import Contender, contender, spell
+from speculative.methods.spec import MethodSpec, format_method, parse_method
 
 ENDINGS = (".yaml", ".yml")
 
@@ -51,10 +51,10 @@ class Grid(BaseModel):
         """Returns the settings of the file by the name of their flag's field."""
         return {name: value for name, value in self if name not in Grid.model_fields and value is not None}
 
-    def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, Contender, int]]:
+    def cells(self, folder: Path) -> list[tuple[Task, Path | None, int | None, MethodSpec, int]]:
         """Returns every combination of task, method and seed."""
         _check_unique("seeds", self.seeds)
-        return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.contenders() for seed in self.seeds]
+        return [(*chosen, rival, seed) for chosen in self.chosen(folder) for rival in self.specs() for seed in self.seeds]
 
     def chosen(self, folder: Path) -> list[tuple[Task, Path | None, int | None]]:
         """Returns the tasks, each with its data and its limit. Raises `UnknownNameError`."""
@@ -63,11 +63,11 @@ class Grid(BaseModel):
         _check_unique("tasks", [chosen.name for chosen, _, _ in found])  # samples of equal tasks would be mixed
         return found
 
-    def contenders(self) -> list[Contender]:
+    def specs(self) -> list[MethodSpec]:
         """Returns the methods, one for each value of a list. Raises `UsageError`."""
         specs = [spec for entry in self.methods for spec in ([entry] if isinstance(entry, str) else _swept(entry))]
         _check_unique("methods", specs)
-        return [contender(spec) for spec in specs]
+        return [parse_method(spec) for spec in specs]
 
 
 def read(path: Path, settings: Mapping[str, Any]) -> Grid:
@@ -135,7 +135,7 @@ def _swept(entry: dict[str, Any]) -> list[str]:
         [(field, one) for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
         for field, value in values.items()
     ]
-    return [spell(name, dict(chosen), around) for chosen in product(*choices)]
+    return [format_method(name, dict(chosen), around) for chosen in product(*choices)]
 
 
 def _describe(error: ValidationError) -> str:

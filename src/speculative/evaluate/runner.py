@@ -27,7 +27,7 @@ from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.tasks import Task, Unreadable
 from speculative.methods.base import Method
 from speculative.methods.errors import prepare
-from speculative.methods.spec import Contender
+from speculative.methods.spec import MethodSpec
 from speculative.pair import Pair
 from speculative.problem import Message, Problem
 from speculative.prompts import find_dialect, render
@@ -78,7 +78,7 @@ class PlannedSample:
     """One chain to run: a method on a problem, in one epoch.
 
     Attributes:
-        contender: the method.
+        spec: the method.
         task_problem: the problem.
         epoch: the number of the try, from 0.
         problem: sampling, budget, and the seed from which all seeds are derived.
@@ -87,7 +87,7 @@ class PlannedSample:
         doc_id: the number of the problem in a harness.
     """
 
-    contender: Contender
+    spec: MethodSpec
     task_problem: TaskProblem
     epoch: int
     problem: Problem
@@ -98,7 +98,7 @@ class PlannedSample:
     @property
     def key(self) -> Key:
         """Task, label, problem and epoch."""
-        return (self.task_problem.task, self.contender.label, self.task_problem.id, self.epoch)
+        return (self.task_problem.task, self.spec.label, self.task_problem.id, self.epoch)
 
     @cached_property
     def seed(self) -> int:
@@ -108,7 +108,7 @@ class PlannedSample:
     @cached_property
     def identity(self) -> bytes:
         """A key of everything on which the chain and its verdict depend."""
-        one, method = self.task_problem, self.contender
+        one, method = self.task_problem, self.spec
         return _identity(one.task, method.name, method.params, self.settings, one.id, self.seed, one.answer)
 
     def build_problem(self) -> Problem:
@@ -126,7 +126,7 @@ class EvalCell:
     def __init__(
         self,
         task: Task,
-        contender: Contender,
+        spec: MethodSpec,
         problems: Sequence[TaskProblem],
         problem: Problem,
         *,
@@ -140,7 +140,7 @@ class EvalCell:
 
         Args:
             task: the task.
-            contender: the method.
+            spec: the method.
             problems: the problems of the task.
             problem: sampling, budget and seed.
             epochs: the number of tries of each problem.
@@ -149,19 +149,17 @@ class EvalCell:
             skipped: problems that were left out.
             tolerance: the grader's tolerance.
         """
-        self.task, self.contender, self.problems, self.epochs = task, contender, tuple(problems), epochs
+        self.task, self.spec, self.problems, self.epochs = task, spec, tuple(problems), epochs
         self.problem, self.engines, self.data = task.with_instruction(problem), dict(engines or {}), data
         self.skipped, self.tolerance = tuple(skipped), tolerance
         self.settings = sample_settings(self.problem, self.engines) | ({"tolerance": tolerance} if tolerance else {})
         self.done: dict[tuple[str, int], Sample] = {}
-        self.planned = [
-            PlannedSample(contender, one, epoch, self.problem, self.settings) for epoch in range(epochs) for one in self.problems
-        ]
+        self.planned = [PlannedSample(spec, one, epoch, self.problem, self.settings) for epoch in range(epochs) for one in self.problems]
 
     @property
     def name(self) -> str:
         """The task, the method and a seed other than 0."""
-        return f"{self.task.name} {self.contender.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
+        return f"{self.task.name} {self.spec.label}" + (f" seed {self.problem.seed}" if self.problem.seed else "")
 
     @property
     def size(self) -> int:
@@ -173,11 +171,11 @@ class EvalCell:
         """The number of unfinished chains."""
         return self.size - len(self.done)
 
-    def like(self, contender: Contender) -> EvalCell:
+    def like(self, spec: MethodSpec) -> EvalCell:
         """Returns the same cell for another method."""
         more: dict[str, Any] = {"epochs": self.epochs, "engines": self.engines, "data": self.data}
         more |= {"skipped": self.skipped, "tolerance": self.tolerance}
-        return EvalCell(self.task, contender, self.problems, self.problem, **more)
+        return EvalCell(self.task, spec, self.problems, self.problem, **more)
 
     def resume(self, samples: Iterable[Sample]) -> None:
         """Takes over kept samples that belong to this cell."""
@@ -185,7 +183,7 @@ class EvalCell:
 
     def prompts(self, pair: Pair) -> dict[str, str]:
         """Returns the first problem's prompt for each role, with its special tokens."""
-        problem = prepare(self.contender.method, self.planned[0].build_problem())
+        problem = prepare(self.spec.method, self.planned[0].build_problem())
         given = problem.answer_instruction
         families = {role: find_dialect(engine.dialect) for role, engine in pair.items()}
         return {
@@ -258,8 +256,8 @@ class EvalRunner:
             (copies if known else first).append(one)
             met.add(one.identity)
 
-        for contender in {id(one.contender): one.contender for one in first}.values():
-            self._check(contender.method)
+        for spec in {id(one.spec): one.spec for one in first}.values():
+            self._check(spec.method)
 
         async def run_one(one: PlannedSample) -> None:
             sample, trace = await self.run_sample(one)
@@ -267,7 +265,7 @@ class EvalRunner:
 
         await run_concurrently(first, run_one, self._chains)
         for one in copies:
-            there, method = self._index(one)[one.identity], one.contender
+            there, method = self._index(one)[one.identity], one.spec
             copied = structs.replace(there, label=method.label, control_of=method.control_of, epoch=one.epoch, doc_id=one.doc_id)
             on_sample(one, self._keep(one, copied, None))
 
@@ -278,7 +276,7 @@ class EvalRunner:
 
     async def run_sample(self, one: PlannedSample) -> tuple[Sample, Trace]:
         """Runs one chain and grades the text after its thinking."""
-        method = one.contender.method
+        method = one.spec.method
         with self._meter.running(method.chains_at_once) as concurrency:
             result = await self._solve(one.build_problem(), method)
         return await grade_result(one, result, concurrency(), self._extract), result.trace
@@ -342,18 +340,18 @@ class ControlSchedule:
             groups.setdefault((cell.task.name, cell.problem.seed), []).append(cell)
         found: list[EvalCell] = []
         for group in groups.values():
-            rounds = controls([cell.contender for cell in group], _by_label(group), self._prices, view)
+            rounds = controls([cell.spec for cell in group], _by_label(group), self._prices, view)
             found += self._follow(group[0], rounds, None)
         return found
 
     def _follow(self, first: EvalCell, rounds: Rounds, found: Samples | None) -> list[EvalCell]:
         """Returns the next controls of a task."""
         try:
-            contenders: list[Contender] = next(rounds) if found is None else rounds.send(found)
+            specs: list[MethodSpec] = next(rounds) if found is None else rounds.send(found)
         except StopIteration as over:
             self.notes += over.value
             return []
-        cells = [first.like(contender) for contender in contenders]
+        cells = [first.like(spec) for spec in specs]
         self._last.append((first, rounds, cells))
         return cells
 
@@ -432,7 +430,7 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
     verdict = await grade_async(text, task_problem.answer, kind, **more) if kind else UNGRADED
     return Sample(
         task=task_problem.task,
-        label=one.contender.label,
+        label=one.spec.label,
         method=result.method,
         params=result.params,
         settings=dict(one.settings),
@@ -451,11 +449,11 @@ async def grade_result(one: PlannedSample, result: Result, concurrency: float, e
         usage={role: cost for role, cost in result.usage.items() if cost.requests},
         mean_concurrency=concurrency,
         shared_cache_tokens=shared_cache_tokens(result.trace),
-        control_of=one.contender.control_of,
+        control_of=one.spec.control_of,
         doc_id=one.doc_id,
         degraded=result.degraded,
         undecided=verdict.undecided,
-        idle_roles=() if result.degraded else idle_roles(one.contender.method, result.trace),
+        idle_roles=() if result.degraded else idle_roles(one.spec.method, result.trace),
     )
 
 
@@ -504,4 +502,4 @@ def _identity(*parts: Any) -> bytes:
 
 
 def _by_label(cells: Sequence[EvalCell]) -> Samples:
-    return {cell.contender.label: list(cell.done.values()) for cell in cells}
+    return {cell.spec.label: list(cell.done.values()) for cell in cells}

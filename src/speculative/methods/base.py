@@ -71,7 +71,38 @@ class Method(BaseModel):
         """True if its options let it take back text, though its class is append-only."""
         return False
 
-    def needs_of(self) -> dict[str, set[str]]:
+    @property
+    def full_name(self) -> str:
+        """The name as on the command line, such as `vote*random_switch`."""
+        return self.name()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All parameters as plain values, those of a wrapper under its own name."""
+        return self.model_dump(mode="json")
+
+    @property
+    def most_drafts(self) -> tuple[str, int]:
+        """The field that asks an engine for the most drafts a call, and its value."""
+        field = self.drafts_field
+        return (field, getattr(self, field)) if field else ("", 1)
+
+    @property
+    def only_asked(self) -> frozenset[str]:
+        """The roles that continue no text."""
+        return self.asks_only
+
+    @property
+    def text_is_final(self) -> bool:
+        """True if committed text stays."""
+        return self.append_only and not self.takes_back
+
+    @property
+    def needs_training(self) -> bool:
+        """True if it needs models that were trained for it."""
+        return self.training
+
+    def required_abilities(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs
 
@@ -91,7 +122,7 @@ class Method(BaseModel):
 
     def uses(self) -> frozenset[str]:
         """Returns the roles that write or judge, besides the answer, in a run of chains."""
-        return frozenset({"big", "small"}.union(self.needs_of()))
+        return frozenset({"big", "small"}.union(self.required_abilities()))
 
     def prepare(self, problem: Problem) -> Problem:
         """Returns the problem in the form that the models see."""
@@ -141,11 +172,35 @@ class Wrapper(Method):
     inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
 
     @property
+    def full_name(self) -> str:
+        return f"{self.name()}*{self.inner.full_name}"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {**self.inner.params, self.name(): self.model_dump(mode="json", exclude={"inner"})}
+
+    @property
+    def most_drafts(self) -> tuple[str, int]:
+        return max(self.inner.most_drafts, super().most_drafts, key=lambda found: found[1])
+
+    @property
+    def only_asked(self) -> frozenset[str]:
+        return self.asks_only & self.inner.only_asked
+
+    @property
+    def text_is_final(self) -> bool:
+        return super().text_is_final and self.inner.text_is_final
+
+    @property
+    def needs_training(self) -> bool:
+        return self.training or self.inner.needs_training
+
+    @property
     def instructs(self) -> bool:
         return self.inner.instructs
 
-    def needs_of(self) -> dict[str, set[str]]:
-        return merged(type(self).needs, self.inner.needs_of())
+    def required_abilities(self) -> dict[str, set[str]]:
+        return merged(type(self).needs, self.inner.required_abilities())
 
     def uses(self) -> frozenset[str]:
         return self.inner.uses().union(type(self).needs)
@@ -165,41 +220,6 @@ class Wrapper(Method):
         await self.inner.run(chain)
 
 
-def asks_only_of(method: Method) -> frozenset[str]:
-    """Returns the roles that continue no text in a method and its inner methods."""
-    own = type(method).asks_only
-    return own & asks_only_of(method.inner) if isinstance(method, Wrapper) else own
-
-
-def drafts_of(method: Method) -> tuple[str, int]:
-    """Returns the field that asks an engine for the most drafts a call, and its value."""
-    field = type(method).drafts_field
-    own = (field, getattr(method, field)) if field else ("", 1)
-    return max(drafts_of(method.inner), own, key=lambda found: found[1]) if isinstance(method, Wrapper) else own
-
-
-def append_only(method: Method) -> bool:
-    """Returns whether text that a method and its inner methods commit is final."""
-    own = type(method).append_only and not method.takes_back
-    return own and (append_only(method.inner) if isinstance(method, Wrapper) else True)
-
-
-def needs_training(method: Method) -> bool:
-    """Returns whether a method, or its inner one, needs models trained for it."""
-    return type(method).training or (isinstance(method, Wrapper) and needs_training(method.inner))
-
-
 def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
     """Returns all needs together, by role."""
     return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}
-
-
-def params_of(method: Method) -> dict[str, Any]:
-    """Returns all parameters as plain values, those of a wrapper under its own name."""
-    values = method.model_dump(mode="json", exclude={"inner"})
-    return values if not isinstance(method, Wrapper) else {**params_of(method.inner), type(method).name(): values}
-
-
-def name_of(method: Method) -> str:
-    """Returns the name as on the command line, such as `vote*random_switch`."""
-    return f"{type(method).name()}*{name_of(method.inner)}" if isinstance(method, Wrapper) else type(method).name()

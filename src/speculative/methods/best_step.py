@@ -35,7 +35,7 @@ class BestStep(Method):
     threshold: float = Field(-0.3, le=0, description="log-probability for each token that the likeliest version needs")
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         return NEEDS[self.by]
 
     def tunables(self) -> tuple[Tunable, ...]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from speculative._authors import Place, home_of, line_of
 from speculative.errors import ChainStateError, MethodError, SpeculativeError
-from speculative.methods.base import Method, Wrapper, name_of
+from speculative.methods.base import Method, Wrapper
 from speculative.problem import Problem
 from speculative.trace.trace import Trace
 
@@ -51,7 +51,7 @@ def method_error(method: Method, raised: BaseException, trace: Trace | None = No
     """Describes the failure of a method for its user, with the author's file and line."""
     leaf, homes = _leaf(raised), _homes(method)
     file, line = getattr(leaf, "where", None) or line_of(leaf, homes) or line_of(raised, homes) or _definition(method, verb)
-    error = MethodError(f"the method {name_of(method)} failed: {_one_line(leaf)} ({file}, line {line})")
+    error = MethodError(f"the method {method.full_name} failed: {_one_line(leaf)} ({file}, line {line})")
     error.trace = trace
     return error
 

@@ -37,7 +37,7 @@ class Lookahead(Method):
     step_tokens: int = Field(100, ge=1, description="tokens of a step at most")
     same: SameBy = Field("exact", description="how two steps are found to say the same: by their text, or asked of big or of the judge")
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         return {} if self.same == "exact" else {self.same: {"choices"}}
 
     async def think(self, chain: Chain) -> None:

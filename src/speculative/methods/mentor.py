@@ -45,7 +45,7 @@ class Mentor(Method):
     def switch_unit(self) -> int:
         return self.segment
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         return {self.chooser: {"reward" if self.chooser == "judge" else "choices"}}
 
     async def think(self, chain: Chain) -> None:

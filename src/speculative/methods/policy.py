@@ -55,7 +55,7 @@ class Policy(Method):
             raise ValueError(f"fit must be given with by={self.by}; `speculative tune` makes one")
         return self
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         if self.by == "question":
             return {}
         return {"big": {"score"}} if self.by == "likelihood" else {"judge": {"reward"}}

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from speculative._plugins import classes_in, installed_classes, is_path, load_class, parse_spec
 from speculative.errors import UnknownNameError, UsageError
 from speculative.files import read_text
-from speculative.methods.base import Method, Wrapper, name_of, params_of
+from speculative.methods.base import Method, Wrapper
 from speculative.methods.preset import MARK, folder_of, is_file, read_preset
 
 GROUP = "speculative.methods"
@@ -108,9 +108,9 @@ def restored(name: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
             method = _construct(find(label, paths=False, wrapper=True), {**(around[label] or {}), "inner": method})
     except UsageError:
         return "*".join(parts), dict(params)
-    now = params_of(method)
+    now = method.params
     filled: dict[str, Any] = {label: {**now[label], **(around[label] or {})} for label in around}
-    return name_of(method), {field: now.get(field) if value is None else value for field, value in params.items()} | filled
+    return method.full_name, {field: now.get(field) if value is None else value for field, value in params.items()} | filled
 
 
 def fill_from_files(name: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]:

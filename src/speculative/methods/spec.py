@@ -14,12 +14,12 @@ from msgspec import Struct
 
 from speculative._plugins import parse_spec, split_spec
 from speculative.errors import UsageError
-from speculative.methods.base import Method, name_of, params_of
+from speculative.methods.base import Method
 from speculative.methods.preset import is_file, read_preset
 from speculative.methods.registry import build, find
 
 
-class Contender(Struct, frozen=True):
+class MethodSpec(Struct, frozen=True):
     """A method with its parameters, and the label that the user gave it.
 
     `label`: the method as the user spelled it. `control_of`: the label of the method that it is a control of.
@@ -31,19 +31,19 @@ class Contender(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return name_of(self.method)
+        return self.method.full_name
 
     @property
     def params(self) -> dict[str, Any]:
-        return params_of(self.method)
+        return self.method.params
 
 
-def contenders(spec: str) -> list[Contender]:
+def parse_methods(spec: str) -> list[MethodSpec]:
     """Parses a list of methods with commas between them.
 
     Raises `UnknownNameError` and `UsageError`.
     """
-    found = [contender(part) for part in split_spec(spec, ",")]
+    found = [parse_method(part) for part in split_spec(spec, ",")]
     if not found:
         raise UsageError("methods: none is named; name some with commas between them, as in big_only,random_switch")
     labels = [made.label for made in found]
@@ -53,7 +53,7 @@ def contenders(spec: str) -> list[Contender]:
     return found
 
 
-def contender(spec: str) -> Contender:
+def parse_method(spec: str) -> MethodSpec:
     """Parses a method with its parameters and wrappers.
 
     It is written `METHOD`, `METHOD(field=value,…)`, or `WRAPPER(…)*METHOD(…)`. The outermost wrapper comes first. `@FILE` is the
@@ -62,7 +62,7 @@ def contender(spec: str) -> Contender:
     *wrappers, inner = split_spec(spec, "*")
     name, params = parse_spec("method", inner)
     made = build(name, params, wrappers[::-1])
-    return Contender(label_of(name, params, wrappers[::-1]) if is_file(name) else spec.strip(), made)
+    return MethodSpec(label_of(name, params, wrappers[::-1]) if is_file(name) else spec.strip(), made)
 
 
 def label_of(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
@@ -72,12 +72,12 @@ def label_of(name: str, params: Mapping[str, Any] | None = None, wrappers: Seque
     """
     if is_file(name):
         preset = read_preset(name)
-        return spell(preset.method, {**preset.params, **(params or {})}, [*preset.wrappers, *wrappers])
-    return spell(find(name).name(), params, wrappers)
+        return format_method(preset.method, {**preset.params, **(params or {})}, [*preset.wrappers, *wrappers])
+    return format_method(find(name).name(), params, wrappers)
 
 
-def spell(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
-    """Writes a method as `contender` reads it.
+def format_method(name: str, params: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()) -> str:
+    """Writes a method as `parse_method` reads it.
 
     `wrappers`: the wrappers with their parameters, as they are spelled, the innermost first.
     """

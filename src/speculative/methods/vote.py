@@ -57,9 +57,9 @@ class Vote(Wrapper):
     def chains_at_once(self) -> int:
         return self.ballots * self.inner.chains_at_once
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         weighed = {role: {"logprobs"} for role in self.inner.uses() & {"big", "small"}} if self.weights == "confidence" else {}
-        return merged(super().needs_of(), weighed)
+        return merged(super().required_abilities(), weighed)
 
     async def run(self, chain: Chain) -> None:
         inner = answered_by(self.inner, self.answer_by) if "answer_by" in self.model_fields_set else self.inner

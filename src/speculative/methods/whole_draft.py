@@ -34,7 +34,7 @@ class WholeDraft(Method):
     by: ChooseBy = Field("likelihood", description="how big chooses: by the chains' likelihood, or asked for a number")
     threshold: float = Field(-0.1, le=0, description="log-probability for each token that the likeliest chain needs")
 
-    def needs_of(self) -> dict[str, set[str]]:
+    def required_abilities(self) -> dict[str, set[str]]:
         return NEEDS[self.by]
 
     def tunables(self) -> tuple[Tunable, ...]:

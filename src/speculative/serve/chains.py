@@ -11,7 +11,6 @@ from msgspec import structs
 from speculative import prompts
 from speculative.chain.context import Prompts, tokenize_prompts
 from speculative.chain.tokenizing import tokenize_off_loop
-from speculative.methods.base import append_only
 from speculative.methods.errors import prepare
 from speculative.pair import Pair
 from speculative.problem import Message, Problem
@@ -118,7 +117,7 @@ class RunningChains:
             self._wake or (lambda: None),
             lambda: self._stop(index),
             self._traces[index],
-            append_only=append_only(self._request.method),
+            append_only=self._request.method.text_is_final,
             stops=problem.stop,
             raw=raw,
             watch=self._request.events,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from speculative.errors import UnknownNameError, UnsupportedMethodError
-from speculative.methods.base import append_only, name_of, params_of
 from speculative.methods.registry import names
 from speculative.pair import Pair
 from speculative.serve.completion_writer import encode
@@ -36,8 +35,8 @@ class ModelCatalog:
         """Describes a model, or returns None for a method that the pair cannot serve."""
         method = find_preset(self._settings, name).build()
         kind = type(innermost(method))
-        about = {"method": name_of(method), "params": params_of(method), "about": kind.summary()}
-        about |= {"append_only": append_only(method), "schema": kind.model_json_schema()}
+        about = {"method": method.full_name, "params": method.params, "about": kind.summary()}
+        about |= {"append_only": method.text_is_final, "schema": kind.model_json_schema()}
         card = ModelCard(id=f"{OWNER}/{name}", created=self._created, owned_by=OWNER, speculative=about)
         if self._pair is not None:
             try:

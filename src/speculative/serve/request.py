@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from speculative.errors import UnknownNameError, UsageError
-from speculative.methods.base import Method, Wrapper, drafts_of, name_of, params_of
+from speculative.methods.base import Method, Wrapper
 from speculative.methods.registry import build, names
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve import schemas
@@ -59,7 +59,7 @@ class ChainRequest(Struct, frozen=True):
     @property
     def about(self) -> dict[str, Any]:
         """The fields of a reply about the method."""
-        about = {"method": name_of(self.method), "params": params_of(self.method)}
+        about = {"method": self.method.full_name, "params": self.method.params}
         return about | ({"ignored": list(self.ignored)} if self.ignored else {})
 
 
@@ -141,6 +141,8 @@ class RequestReader:
             if value is not None and value > limit:
                 raise _refusal(field, f"{value} is more than the {limit} that the service allows")
         produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
+        if (produced, seconds) == (problem.max_produced, problem.max_seconds):
+            return problem
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
     def check_params(self, method: Method) -> Method:
@@ -154,7 +156,7 @@ class RequestReader:
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
         """Raises `ApiError` if all chains together ask for too many drafts at once."""
-        field, drafts = drafts_of(request.method)
+        field, drafts = request.method.most_drafts
         most, chains = self.settings.max_drafts, request.chains
         if field and drafts * chains > most:
             times = f", in each of {chains} chains," if chains > 1 else ""
@@ -191,7 +193,8 @@ class RequestReader:
             degrade=request.degrade or settings.degrade,
             prefill_every=settings.prefill_every if request.prefill_every is None else request.prefill_every,
         )
-        return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
+        budget = self._thinking_budget(request, problem)
+        return self.limit_problem(problem if budget is None else structs.replace(problem, max_thinking=budget))
 
     def _with_options(self, request: R, ignored: list[str]) -> R:
         """Reads `thinking` and `reasoning` as the service's own fields.

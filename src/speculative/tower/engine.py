@@ -13,7 +13,7 @@ from msgspec import structs
 from speculative.chain.calls import Taken, derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
-from speculative.methods.base import Method, Wrapper, name_of, params_of
+from speculative.methods.base import Method, Wrapper
 from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
@@ -279,10 +279,10 @@ def _check(method: Method, engines: Mapping[str, Engine]) -> None:
         raise UsageError(f"the method of a tower must be a Method, got {method!r}; make one with its class")
     if missing := [role for role in ("big", "small") if role not in engines]:
         raise UsageError(f"a tower must have engines for big and small, got none for {' and '.join(missing)}")
-    for role, needs in method.needs_of().items():
+    for role, needs in method.required_abilities().items():
         if lacking := needs - (engines[role].abilities if role in engines else frozenset[str]()):
             raise UnsupportedMethodError(
-                f"{name_of(method)} needs {', '.join(sorted(lacking))} of the {role} model of the tower, which lacks it"
+                f"{method.full_name} needs {', '.join(sorted(lacking))} of the {role} model of the tower, which lacks it"
             )
     big = engines["big"]
     for role, engine in engines.items():
@@ -292,10 +292,10 @@ def _check(method: Method, engines: Mapping[str, Engine]) -> None:
             )
     innermost = _innermost(method)
     if method.chains_at_once > 1 or type(innermost).run is not Method.run:
-        raise UsageError(f"the method of a tower must write one chain step by step, got {name_of(method)}; choose another method")
+        raise UsageError(f"the method of a tower must write one chain step by step, got {method.full_name}; choose another method")
     sample = Problem.of("?")
     if method.prepare(sample) != sample or method.instructs:
-        raise UsageError(f"the method of a tower cannot add a hint to the problem, as {name_of(method)} does; leave its hint out (hint=)")
+        raise UsageError(f"the method of a tower cannot add a hint to the problem, as {method.full_name} does; leave its hint out (hint=)")
 
 
 def _innermost(method: Method) -> Method:
@@ -305,7 +305,7 @@ def _innermost(method: Method) -> Method:
 def _name(method: Method, engines: Mapping[str, Engine]) -> str:
     """Returns the tower as users spell it, with the parameters that are not defaults."""
     innermost = _innermost(method)
-    own, fields = params_of(innermost), type(innermost).model_fields
+    own, fields = innermost.params, type(innermost).model_fields
     params = [f"{name}={value}" for name, value in own.items() if name in innermost.model_fields_set and value != fields[name].default]
     judge = [f"judge={engines['judge'].name}"] if "judge" in engines else []
-    return f"{name_of(method)}({', '.join([engines['small'].name, engines['big'].name, *judge, *params])})"
+    return f"{method.full_name}({', '.join([engines['small'].name, engines['big'].name, *judge, *params])})"

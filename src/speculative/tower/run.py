@@ -10,7 +10,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.forgotten import watch_coroutines
 from speculative.engines.base import Authors, CallStats, Completion, Decoding, Engine, Ids
 from speculative.errors import engine_error
-from speculative.methods.base import Method, append_only
+from speculative.methods.base import Method
 from speculative.problem import Degrade, Message, Problem, Sampling
 from speculative.prompts import find_dialect
 from speculative.tower.written import METHOD, WrittenIds
@@ -54,7 +54,7 @@ class TowerRun:
         """
         self._method, self._engines, self._decoding, self._on_ids = method, engines, decoding, on_ids
         self._tokenizer = engines["big"].tokenizer
-        self._final = append_only(method)
+        self._final = method.text_is_final
         self._committed = WrittenIds(self._tokenizer, decoding)
         self._pieces, self._told, self._seen = 0, 0, 0
         self._ahead: WrittenIds | None = None

@@ -11,6 +11,8 @@ export interface Facts {
   call?: Call;
   entropy?: number | null;
   judgement?: Judgement | null;
+  /** The role that read it, and how many of its first tokens are those that this role finds likeliest. */
+  agreed?: { role: string; tokens: number };
 }
 
 /** A run of text with one author and one status. */
@@ -69,6 +71,9 @@ export class Timeline {
   private partial: Partial | null = null;
   /** Replies about drafts that are not decided yet: they stand behind the decision. */
   private replies = new Map<number, Span[]>();
+  /** The vocabulary of each role: ids of one are compared with ids of the same one only. */
+  private vocabularies = new Map<string, string>();
+  private agreed = new Map<number, NonNullable<Facts["agreed"]>>();
 
   /** Takes new text of a call. */
   write(delta: Writing): void {
@@ -92,6 +97,9 @@ export class Timeline {
     this.settle(event);
     if (this.partial && !["degraded", "inserted", "accepted"].includes(event.event)) this.keepPartial(this.partial);
     switch (event.event) {
+      case "started":
+        for (const [role, { fingerprint }] of Object.entries(event.engines)) this.vocabularies.set(role, fingerprint);
+        break;
       case "wrote":
         this.offers.set(event.proposal.id, { author: event.call.role, proposal: event.proposal, call: event.call });
         this.keep(pieceOf(event.call.role, event.proposal, event.call));
@@ -103,6 +111,7 @@ export class Timeline {
         event.drafts.forEach((draft, place) => {
           const found = event.logprobs[place] ?? [];
           if (found.length) this.logprobs.set(draft, mean(found));
+          this.agree(draft, event.call.role, event.tops?.[place] ?? []);
         });
         break;
       case "accepted":
@@ -204,6 +213,7 @@ export class Timeline {
       const offer = this.offers.get(number);
       if (!offer) continue;
       let piece = pieceOf(offer.author, offer.proposal, offer.call);
+      piece.facts.agreed = this.agreed.get(number);
       if (number === drafts.at(-1)) {
         piece.facts.judgement = judgement;
         if (cut) piece = { ...piece, kept: cut[0], text: prefix(piece.text, cut[1]), ends: false };
@@ -228,6 +238,15 @@ export class Timeline {
       settled.add(event.proposal.id);
     const over = event.event === "accepted" || event.event === "became" || event.event === "ended";
     for (const [key, one] of this.writing) if (settled.has(one.draft) || (over && !one.committed)) this.writing.delete(key);
+  }
+
+  /** Notes how far the role that read a draft would have written the same. */
+  private agree(draft: number, role: string, tops: [number, number][][]): void {
+    const offer = this.offers.get(draft);
+    if (!offer || !tops.length || this.vocabularies.get(role) !== this.vocabularies.get(offer.author)) return;
+    const { ids } = offer.proposal.completion;
+    const other = ids.findIndex((id, place) => tops[place]?.[0]?.[0] !== id);
+    this.agreed.set(draft, { role, tokens: other < 0 ? ids.length : other });
   }
 
   private propose(event: Drafted): void {
@@ -294,7 +313,7 @@ export class Timeline {
     const { author, proposal, call } = this.offers.get(number)!;
     let depth = 0;
     for (let above = proposal.parent; above !== null; above = this.offers.get(above)?.proposal.parent ?? null) depth += 1;
-    const facts: Facts = { ...factsOf(proposal.completion, call), judgement };
+    const facts: Facts = { ...factsOf(proposal.completion, call), judgement, agreed: this.agreed.get(number) };
     const tokens = producedOf(proposal.completion);
     return {
       author,

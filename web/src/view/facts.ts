@@ -15,8 +15,7 @@ export function factsOf(span: Span): string {
   const missing = [span.mean_logprob ?? "log-probability", span.entropy ?? "entropy"].filter((one) => typeof one === "string");
   if (missing.length && span.tokens) told.push(`${missing.join(" and ")} not known`);
   told.push(...seconds);
-  const judged = judgementOf(span);
-  if (judged) told.push(judged);
+  told.push(...[judgementOf(span), agreementOf(span)].filter(Boolean));
   return told.join(" · ");
 }
 
@@ -26,6 +25,15 @@ export function toldOf({ role, verb, began, ended, tokens, scored }: Work): stri
   if (tokens) told.push(plural(tokens, "token"));
   if (scored) told.push(`${plural(scored, "token")} scored`);
   return told.join(" · ");
+}
+
+/** How far the role that read a text would have written the same, where that is known. */
+export function agreementOf({ agreed, tokens }: Span): string {
+  if (!agreed) return "";
+  const { role } = agreed;
+  return agreed.tokens >= tokens
+    ? `${role} would have written the same`
+    : `${role} would go on differently after ${plural(agreed.tokens, "token")}`;
 }
 
 /** The judgement of a span as a comparison, or an empty text. */

@@ -18,7 +18,7 @@ from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
-from speculative.methods.spec import Contender, label_of
+from speculative.methods.spec import MethodSpec, label_of
 from speculative.problem import Problem, Sampling
 
 SAMPLING = Sampling.__struct_fields__
@@ -40,7 +40,7 @@ METHOD, CHAINS = "random_switch", 16
 class Arguments(Struct, frozen=True):
     """The arguments of a run; `given` are the names that the user gave."""
 
-    contender: Contender
+    spec: MethodSpec
     problem: Problem
     specs: dict[str, Spec]
     options: dict[str, EngineOptions]
@@ -66,7 +66,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     wrappers = tuple(split_spec(str(given.get("with", "")), ","))
     name = str(given.get("method", METHOD))
     return Arguments(
-        contender=Contender(label_of(name, params, wrappers), _build(name, params, wrappers)),
+        spec=MethodSpec(label_of(name, params, wrappers), _build(name, params, wrappers)),
         problem=_problem(given),
         specs={role: _spec(given.get(role, BUNDLED.get(role))) for role in ROLES if role in BUNDLED or role in given},
         options={role: EngineOptions.of(role, given) for role in ROLES},

@@ -76,7 +76,7 @@ class SpeculativeLM(LM):
         OPEN.append(self)
         specs = self.arguments.specs
         self._pair = Pair.open(specs["big"], specs["small"], specs.get("judge"), options=self.arguments.options, tell=LoadingLog())
-        self._pair.check(self.arguments.contender.method)
+        self._pair.check(self.arguments.spec.method)
 
     def close(self) -> None:
         """Closes the engines and the run folder.
@@ -102,7 +102,7 @@ class SpeculativeLM(LM):
         if not self.runner.out:
             log.warning("nothing is kept: give --output_path DIR, or out=DIR in --model_args, and a run that is stopped can go on")
         origin = provenance(self._pair, **self.about, tasks=tasks_of(planned))
-        with tqdm(total=len(planned), desc=f"chains of {self.arguments.contender.label}", unit="chain") as bar:
+        with tqdm(total=len(planned), desc=f"chains of {self.arguments.spec.label}", unit="chain") as bar:
             samples = run_in_background(self.runner.write(planned, self._pair, bar.update, origin))
         return [sample.answer for sample in samples]
 
@@ -141,12 +141,12 @@ class SpeculativeLM(LM):
     @property
     def about(self) -> dict[str, Any]:
         """The entries of a run's provenance that this module knows."""
-        contender = self.arguments.contender
+        spec = self.arguments.spec
         return {
             "door": "lm-eval",
-            "methods": [contender.label],
-            "method": contender.name,
-            "params": contender.params,
+            "methods": [spec.label],
+            "method": spec.name,
+            "params": spec.params,
             "settings": self.arguments.settings(self.arguments.problem),
             "seeds": [self.arguments.problem.seed],
             "at_once": self.arguments.chains,

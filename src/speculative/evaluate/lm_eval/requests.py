@@ -176,7 +176,7 @@ def plan_requests(requests: Sequence[Request], arguments: Arguments) -> tuple[li
             elif one.kind:
                 settings["prompt"] = digest("\n".join(f"{message.role} {message.content}" for message in messages))
             epoch = repeats[id(request)]
-            sample = PlannedSample(arguments.contender, one, epoch, problem, settings, messages=messages, doc_id=doc_id)
+            sample = PlannedSample(arguments.spec, one, epoch, problem, settings, messages=messages, doc_id=doc_id)
             sample.build_problem()
         except UsageError as error:
             raise UsageError(f"{one.task}, document {doc_id}: {error}") from None

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from speculative.errors import UsageError
 from speculative.methods.registry import build
-from speculative.methods.spec import Contender, spell
+from speculative.methods.spec import MethodSpec, format_method
 from speculative.methods.tunable import Tunable
 
 LONGEST = 60
@@ -29,7 +29,7 @@ class Candidate(Struct, frozen=True):
     values among the recorded scores.
     """
 
-    contender: Contender
+    spec: MethodSpec
     params: dict[str, Any]
     chosen: dict[str, Any]
     percentiles: dict[str, float]
@@ -37,17 +37,17 @@ class Candidate(Struct, frozen=True):
     @property
     def label(self) -> str:
         """The method as it is shown."""
-        return self.contender.label
+        return self.spec.label
 
 
-def make_contender(name: str, params: Mapping[str, Any]) -> Contender:
+def make_spec(name: str, params: Mapping[str, Any]) -> MethodSpec:
     """Builds a method with a label that shows the given parameters.
 
     Raises `UsageError`.
     """
     shown = {field: _short(value) for field, value in params.items()}
     method = build(name, params)
-    return Contender(spell(type(method).name() if name.startswith("@") else name, shown), method)
+    return MethodSpec(format_method(type(method).name() if name.startswith("@") else name, shown), method)
 
 
 def parse_sweeps(sweeps: Sequence[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from speculative.evaluate.runner import EvalCell
-from speculative.methods.base import Method, params_of
+from speculative.methods.base import Method
 from speculative.methods.tunable import Tunable
 from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
@@ -48,15 +48,15 @@ class Replays:
 
     def fill(self, cell: EvalCell) -> int:
         """Gives a cell the chains that stand for its own, and returns their number."""
-        method, filled = cell.contender.method, 0
-        params = params_of(method)
+        method, filled = cell.spec.method, 0
+        params = method.params
         tunables = exact_tunables(method)
         for one in cell.planned:
             if (one.task_problem.id, one.epoch) in cell.done:
                 continue
             for recorded in self._chains.get((one.task_problem.id, one.epoch, one.seed), ()):
                 if recorded.sample.settings == one.settings and covers(recorded, tunables, params):
-                    sample = structs.replace(recorded.sample, label=cell.contender.label, params=params)
+                    sample = structs.replace(recorded.sample, label=cell.spec.label, params=params)
                     cell.done[one.task_problem.id, one.epoch] = sample
                     filled += 1
                     break

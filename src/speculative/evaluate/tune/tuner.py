@@ -12,12 +12,12 @@ from msgspec import Struct
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.runner import EvalCell, EvalRunner
-from speculative.evaluate.tune.candidates import Candidate, make_contender, percentile, percentile_of, threshold_at, value_at
+from speculative.evaluate.tune.candidates import Candidate, make_spec, percentile, percentile_of, threshold_at, value_at
 from speculative.evaluate.tune.replay import Replays
 from speculative.evaluate.tune.target import Figures, Target, figures
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
-from speculative.methods.spec import Contender, contender
+from speculative.methods.spec import MethodSpec, parse_method
 from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
@@ -103,7 +103,7 @@ class TunePlan(Struct, frozen=True):
     target: Target | None
     tuning: list[TaskProblem]
     held_out: list[TaskProblem]
-    cell: Callable[[Contender, Sequence[TaskProblem]], EvalCell]
+    cell: Callable[[MethodSpec, Sequence[TaskProblem]], EvalCell]
     view: View
     prices: Prices | None
     candidates: int
@@ -152,7 +152,7 @@ class Tuner:
         plan = self._plan
         self._counter, self._run, self._replayed = counter or NoCounter(), 0, 0
         self._check()
-        (self._baseline,) = await self._samples(runner, [contender(BASELINE)], plan.tuning, BASELINE)
+        (self._baseline,) = await self._samples(runner, [parse_method(BASELINE)], plan.tuning, BASELINE)
         groups = [await self._group(runner, combination) for combination in self._combinations()]
         candidates = [candidate for group in groups for candidate in group.candidates()]
         if not candidates:
@@ -183,7 +183,7 @@ class Tuner:
             best = most_careful(found, plan.target)
             met = not plan.target.gap(best.figures)
             if met:
-                against, samples = await self._samples(runner, [contender(BASELINE), best.candidate.contender], plan.held_out, "held out")
+                against, samples = await self._samples(runner, [parse_method(BASELINE), best.candidate.spec], plan.held_out, "held out")
                 ours, theirs = (figures(one, against, plan.view, plan.prices) for one in (samples, against))
         return TuningChoice(found, best, met, baseline, ours, theirs, self._run, self._replayed)
 
@@ -233,7 +233,7 @@ class Tuner:
         by_hand = {field for field, values in swept.items() if not any(percentile_of(value) is not None for value in values)}
         scores: dict[str, list[float]] = {}
         if self._kind.fitted is not Method.fitted or any(tunable.big_if and tunable.field not in by_hand for tunable in chosen):
-            probe = make_contender(plan.method, {**base, **self._kind.probe})
+            probe = make_spec(plan.method, {**base, **self._kind.probe})
             (samples,) = await self._samples(runner, [probe], plan.tuning, "scores")
             runs = [GradedTrace(trace, sample.correct) for sample in samples if (trace := self._folder.trace(sample))]
             base |= {field: value for field, value in probe.method.fitted(runs).items() if field not in plan.params}
@@ -246,7 +246,7 @@ class Tuner:
     ) -> list[MeasuredCandidate]:
         ids = {one.id for one in problems}
         baseline = [sample for sample in self._baseline if sample.problem in ids]
-        found = await self._samples(runner, [one.contender for one in candidates], problems, about)
+        found = await self._samples(runner, [one.spec for one in candidates], problems, about)
         plan = self._plan
         return [
             MeasuredCandidate(candidate, figures(samples, baseline, plan.view, plan.prices))
@@ -254,17 +254,17 @@ class Tuner:
         ]
 
     async def _samples(
-        self, runner: EvalRunner, contenders: Sequence[Contender], problems: list[TaskProblem], about: str
+        self, runner: EvalRunner, specs: Sequence[MethodSpec], problems: list[TaskProblem], about: str
     ) -> list[list[Sample]]:
         """Returns the samples of methods on problems: kept, replayed or run.
 
         One method follows the other, so that its chains can be replayed.
         """
-        cells = [self._plan.cell(one, problems) for one in contenders]
+        cells = [self._plan.cell(one, problems) for one in specs]
         self._counter.expect([about], sum(cell.size for cell in cells), [])
 
         def take(cell: EvalCell, sample: Sample) -> None:
-            self._replays.add(sample, cell.contender.method)
+            self._replays.add(sample, cell.spec.method)
             self._counter.advance(about)
 
         for cell in cells:
@@ -361,7 +361,7 @@ class CandidateGroup(Struct, frozen=True):
 
     def _candidate(self, values: dict[str, Any]) -> Candidate:
         params = {**self.base, **values}
-        made = make_contender(self.method, params)
+        made = make_spec(self.method, params)
         own = made.method.model_dump(mode="json")
         scored = [field for field in values if self.scores.get(field)]
         percentiles = {field: round(percentile(self.scores[field], float(own[field])), 1) for field in scored}
