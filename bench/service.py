@@ -1,6 +1,6 @@
 """Measures the cost of the service: a paced load directly, through a bare pass-through, and through the service.
 
-    python bench/service.py [--json FILE] [--quick]
+    python bench/service.py [--json FILE] [--quick] [--against FOLDER]
 
 Four processes: a fake model server with a set pace, a pass-through (uvicorn and aiohttp, bytes untouched), the service with
 engines over HTTP on that server, and the clients. CPU is that of the middle process, from /proc, over a whole load,
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -153,12 +154,13 @@ def memory(pid: int) -> float:
 class Process:
     """One of the processes, alive inside a `with`."""
 
-    def __init__(self, role: str, port: int, *more: object) -> None:
+    def __init__(self, role: str, port: int, *more: object, source: str = "") -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._environment = {**os.environ, "PYTHONPATH": source} if source else None
         self._command = [sys.executable, str(Path(__file__).resolve()), "--as", role, str(port), *map(str, more)]
 
     def __enter__(self) -> Process:
-        self.process = subprocess.Popen(self._command)
+        self.process = subprocess.Popen(self._command, env=self._environment)
         self.pid = self.process.pid
         asyncio.run(self._up())
         return self
@@ -222,6 +224,27 @@ def compared(runs: dict[str, list[dict[str, float]]], field: str, path: str, our
     """The median, over the repeats, of the service's figure held against that of another path."""
     pairs = zip(runs["service"], runs[path], strict=True)
     return statistics.median(ours(mine[field], other[field]) for mine, other in pairs)
+
+
+def against(source: str, port: int, chains: int = 64, rate: float = 50.0, seconds: float = 5.0, repeats: int = 3) -> None:
+    """Prints the CPU a token of this version and of another one, in turns, over that of the pass-through."""
+    tokens = int(rate * seconds)
+    with (
+        Process("fake", port, tokens, 1 / rate) as model,
+        Process("passing", port + 1, f"{model.url}/v1/completions") as bare,
+        Process("service", port + 2, f"{model.url}/v1", source=source) as before,
+        Process("service", port + 3, f"{model.url}/v1") as now,
+    ):
+        for path, middle in (("bare", bare), ("service", before), ("service", now)):  # a first time, which does not count
+            asyncio.run(load(middle.url, path, 16, 20, 1 / rate))
+        found: dict[str, list[float]] = {"before": [], "now": []}
+        for _ in range(repeats):
+            usual = figures(bare, "bare", chains, rate, tokens)["cpu_us_token"]
+            for name, middle in (("before", before), ("now", now)):
+                found[name].append(figures(middle, "service", chains, rate, tokens)["cpu_us_token"] / usual)
+        for name, ratios in found.items():
+            print(f"{name}: {statistics.median(ratios):.2f} times the pass-through ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]:
@@ -325,7 +348,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="two seconds a load, and once")
     parser.add_argument("--port", type=int, default=18700, help="first of a range of free ports")
+    parser.add_argument("--against", metavar="FOLDER", help="compare the CPU a token with that of another version's `src` folder, in turns")
     arguments = parser.parse_args()
+    if arguments.against:
+        against(arguments.against, arguments.port)
+        return
     found: dict[str, Any] = {"command": sys.argv, "loads": {}}
     print(
         f"{'chains':>6} {'path':8}{'tokens/s':>10}{'first ms':>10}{'worst ms':>10}{'CPU us/token':>14}{'MiB':>7}{'slowest':>9}{'lost':>6}"

@@ -88,6 +88,18 @@ class Requests:
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
 
+    async def wait_for_room(
+        self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
+    ) -> bool:
+        """Waits until a call that thinks has room in the budget, as `Budget.wait_for_room` does.
+
+        Returns whether it waited: then ask again.
+        """
+        if self._budget.left is None:
+            return False
+        wanted = self.thinking_left(after)
+        return await self._budget.wait_for_room(wanted if max_tokens is None else min(wanted, max_tokens), completions, use)
+
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
         """Returns what the answer may write after a cue.
 

@@ -141,6 +141,8 @@ class RequestReader:
             if value is not None and value > limit:
                 raise _refusal(field, f"{value} is more than the {limit} that the service allows")
         produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
+        if (produced, seconds) == (problem.max_produced, problem.max_seconds):
+            return problem
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
     def check_params(self, method: Method) -> Method:
@@ -191,7 +193,8 @@ class RequestReader:
             degrade=request.degrade or settings.degrade,
             prefill_every=settings.prefill_every if request.prefill_every is None else request.prefill_every,
         )
-        return self.limit_problem(structs.replace(problem, max_thinking=self._thinking_budget(request, problem)))
+        budget = self._thinking_budget(request, problem)
+        return self.limit_problem(problem if budget is None else structs.replace(problem, max_thinking=budget))
 
     def _with_options(self, request: R, ignored: list[str]) -> R:
         """Reads `thinking` and `reasoning` as the service's own fields.
