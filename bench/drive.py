@@ -4,7 +4,7 @@
 
 Two fake vLLM servers in processes of their own write at the pace of a 32B and a 1.5B on an H200 for that number of chains (the profile
 `h200-32b-1.5b`). `heard`: a listener gets every token, as in a stream of the service. Processor time hardly depends on other work on the
-machine; wall time does, and is not told. `needed` is the rate of two H200 that docs/planner.md predicts or measured.
+machine; wall time does, and is not told.
 """
 
 from __future__ import annotations
