@@ -91,7 +91,7 @@ class Requests:
     async def wait_for_room(
         self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
     ) -> bool:
-        """Waits until a call that thinks has room in the budget, as `Budget.wait_for_room` does.
+        """Waits for room in the budget for a call that thinks.
 
         Returns whether it waited: then ask again.
         """
