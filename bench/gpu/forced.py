@@ -14,8 +14,10 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
+from speculative.methods.auto import Auto
 from speculative.methods.base import Method
 from speculative.methods.cascade import Cascade
+from speculative.methods.driving import StepCheck
 from speculative.methods.likelihood_verify import LikelihoodVerify
 from speculative.methods.small_only import SmallOnly
 from speculative.methods.step_verify import StepVerify
@@ -49,6 +51,25 @@ class ForcedStepVerify(StepVerify):
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         await super()._judge(chain, step)
         return verdict(chain, self.acceptance)
+
+
+class ForcedCheck(StepCheck, frozen=True):
+    """Checks a step as `auto` does, and takes a forced verdict."""
+
+    acceptance: float = 0.8
+
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        await super().judge(chain, step)
+        return verdict(chain, self.acceptance)
+
+
+class ForcedAuto(Auto):
+    """Chooses by load, with forced verdicts."""
+
+    acceptance: float = Field(0.8, ge=0, le=1, description="share of steps that are kept")
+
+    def _step_check(self) -> StepCheck:
+        return ForcedCheck(self.check, 0.5, self.step_tokens, self.acceptance)
 
 
 class ForcedCueSwitch(Method):

@@ -3,6 +3,9 @@
 #
 #   bash bench/gpu/run.sh CARRY [SECONDS]
 #
+# SECONDS is the length of the whole command, 585 unless given. The first one starts the servers, which takes up to 280 s; two more measure
+# the rows in the order of their worth. Each row is written when it is measured.
+#
 # CARRY holds a/ and b/: archives of vLLM, of this project with its dependencies, and of model folders without weights (config.json and
 # tokenizer.json of the published shapes). vLLM serves them with dummy weights: time does not depend on what weights say.
 #
@@ -10,7 +13,7 @@
 # e-mps are measured. Servers outlive this command. The same command again starts nothing and goes on with the rows that lack:
 # OUT/table.jsonl.
 set -euo pipefail
-carry=$1 seconds=${2:-400}
+carry=$1 limit=${2:-585}
 here=$(cd "$(dirname "$0")" && pwd)
 export G=${G:-$HOME/gpu-trial} OUT=${OUT:-$HOME/gpu-trial/out}
 mkdir -p "$G"/{site,psite,log,cache,mps,mpslog} "$OUT"
@@ -66,8 +69,9 @@ done
 export PYTHONPATH=$G/psite XDG_STATE_HOME=$G/state
 url=http://127.0.0.1
 code=0
-timeout 570 python3 "$here/table.py" "$G/table.jsonl" --big $url:$first/v1 --big $url:$second_big/v1 --small $url:$small/v1 --tokenizer "$G/models/1.5b" \
+seconds=$((limit - SECONDS - 15)) # the last row begins only if it ends by then
+timeout $((limit - SECONDS)) python3 "$here/table.py" "$G/table.jsonl" --big $url:$first/v1 --big $url:$second_big/v1 --small $url:$small/v1 --tokenizer "$G/models/1.5b" \
     --seconds "$seconds" --chains "${LOADS:-1,16,64,256}" --steps "${STEPS:-8}" || code=$?
-cp "$G/table.jsonl" "$OUT/" 2>/dev/null || true
+cp "$G"/table.jsonl "$G"/table.calls "$OUT/" 2>/dev/null || true
 say "done ($code: 3 means that rows are left; type the same command again)"
 [ $code = 3 ] || exit $code

@@ -19,9 +19,10 @@ from speculative.evaluate.problems import problems
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import TASKS
 from speculative.evaluate.tune.candidates import between, make_spec, parse_sweeps, percentile, percentile_of, threshold_at
+from speculative.evaluate.tune.plan import TunePlan, split_problems
 from speculative.evaluate.tune.replay import ReplayableChain, Replays, covers, exact_tunables, scores_of
 from speculative.evaluate.tune.target import Figures, parse_target
-from speculative.evaluate.tune.tuner import TunePlan, Tuner, split_problems
+from speculative.evaluate.tune.tuner import Tuner
 from speculative.methods.mixture import fit_mixture
 from speculative.methods.registry import build, find
 from speculative.methods.tunable import Tunable

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import table
 
     yield table
-    for name in ("table", "forced"):
+    for name in ("table", "forced", "raw"):
         sys.modules.pop(name, None)
 
 
@@ -43,8 +44,48 @@ async def test_every_method_runs_on_two_servers_with_forced_decisions(table: Mod
                 row = await table.measure(pair, method, 3, 200, 2)
                 assert row["kept"] >= 3 * 150
                 assert row["tokens_s"] > 0
-        scored = sum(path == "/inference/v1/generate" for path, _, _ in big.requests)
-        assert scored >= 2 * 3 * 3  # two methods that score, three chains, at least three steps
+            scored = sum(path == "/inference/v1/generate" for path, _, _ in big.requests)
+            assert scored >= 3 * 3 * 3  # three methods that score, three chains, at least three steps
+            swing = await table.measure_swing(pair, table.methods(0.8), 100, 4)
+            assert all(swing[name]["mean_s"] > 0 for name in ("auto", "big_only", table.PIPED))
+
+
+async def test_bare_calls_are_those_of_the_method(table: ModuleType) -> None:
+    async with FakeServer(ScriptedEngine(endless)) as big, FakeServer(ScriptedEngine(endless)) as small:
+        big.scale_out = True
+        engines = [await OpenAIEngine.connect(one.url, tokenizer=ScriptedTokenizer(), dialect="chatml") for one in (big, small)]
+        async with Pair(*engines) as pair:
+
+            async def calls(work: Coroutine[Any, Any, Any]) -> tuple[int, int, int]:
+                """Counts scores, steps that big writes, and drafts."""
+                big.requests.clear()
+                small.requests.clear()
+                await work
+                scores = sum(path.endswith("generate") for path, _, _ in big.requests)
+                steps = [sum(body.get("max_tokens") == 50 for _, _, body in server.requests) for server in (big, small)]
+                return scores, *steps
+
+            bare = await calls(table.measure_raw(pair, 1, 300, 0.5))
+            method = await calls(table.measure(pair, table.methods(0.5)[table.PIPED], 1, 300, 2))
+    assert bare == method
+    assert bare[0] == 6
+    assert bare[1] > 0
+
+
+def test_the_rows_of_the_bars_come_first_and_none_comes_twice(table: ModuleType) -> None:
+    rows = table.plan_rows(["c", "a", "f", "e-mps"], [1, 16, 64, 256], [*table.methods(0.8)])
+    assert rows[:4] == [("c", "big_only", 1), ("c", "raw_loop", 1), ("c", table.PIPED, 1), ("c", "auto", 1)]
+    assert {row for row in rows if row[0] == "a"} == {("a", "big_only", load) for load in (1, 16, 64, 256)}
+    assert max(place for place, row in enumerate(rows) if row[0] == "a") < 15
+    assert len(rows) == len(set(rows)) == 3 * 8 * 4 + 4 + 4 + 1
+
+
+async def test_single_calls_are_timed_once(table: ModuleType, tmp_path: Path) -> None:
+    out = tmp_path / "calls"
+    await table.measure_calls(ScriptedEngine(endless), out, {1024})
+    rows = table.read_rows(out)
+    assert [row["prefix"] for row in rows] == [4096, 16384]
+    assert all(set(row) == {"prefix", "cold_ms", "cached_ms", "judge_ms", "score_ms"} for row in rows)
 
 
 def test_the_verdicts_of_a_chain_are_those_that_the_planner_draws(table: ModuleType) -> None:
@@ -64,18 +105,22 @@ def test_the_verdicts_of_a_chain_are_those_that_the_planner_draws(table: ModuleT
 
 
 def test_the_same_command_continues_and_writes_the_page(table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, pair = tmp_path / "rows.jsonl", ["--big", "bundled:big", "--small", "bundled:small", "--layouts", "c", "--steps", "1"]
+    out, pair = (
+        tmp_path / "rows.jsonl",
+        ["--big", "bundled:big", "--small", "bundled:small", "--layouts", "c", "--steps", "1", "--burst", "2"],
+    )
     assert table.main([str(out), *pair, "--chains", "1", "--seconds", "0"]) == 3
     assert not out.exists()
     assert table.main([str(out), *pair, "--chains", "1"]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {row["method"] for row in rows} == set(table.methods(0.8))
+    assert {row["method"] for row in rows} == {*table.methods(0.8), "swing"}  # bare calls need servers
     assert table.main([str(out), *pair, "--chains", "1"]) == 0
     assert len(out.read_text().splitlines()) == len(rows)
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}{table.END}\nafter\n")
     assert table.main([str(out), "--page", str(page)]) == 0
-    assert page.read_text().count("| c |") == len(rows)
+    assert page.read_text().count("| c |") == len(rows) - 1
+    assert "a burst of 2 beside them" in page.read_text()
     assert page.read_text().endswith("after\n")
 
 
@@ -161,4 +206,4 @@ def test_the_shell_script_starts_servers_measures_and_continues(tmp_path: Path) 
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         rows = [json.loads(line) for line in (tmp_path / "out" / "table.jsonl").read_text().splitlines()]
         assert {row["layout"] for row in rows} == {"a", "c", "f", "e-mps"}
-        assert len(rows) == 2 * (3 * 7 + 1)
+        assert len(rows) == 2 * (3 * 8 + 1) + 2 + 1

@@ -50,7 +50,7 @@ def test_a_prefix_is_known_as_far_as_a_sequence_of_the_same_role_goes():
     memory = PrefixMemory()
     first = memory.begin("big", [[1, 2, 3, 4]])
     assert first.tokens == 0
-    memory.extend("big", first.entries[0], (1, 2, 3, 4, 5, 6))
+    memory.extend("big", first.entries[0], [1, 2, 3, 4], (5, 6))
     assert memory.begin("small", [[1, 2, 3, 4, 5, 6]]).tokens == 0
     assert memory.begin("big", [[1, 2, 3, 4, 5, 6, 7]]).tokens == 6
     assert memory.begin("big", [[1, 2, 9]]).tokens == 2
@@ -62,19 +62,21 @@ def test_what_followed_a_prefix_takes_its_place_and_more_completions_stand_besid
     memory = PrefixMemory()
     (entry,) = memory.begin("big", [[1, 2]]).entries
     for last in range(3, 3 + KEPT):
-        memory.extend("big", entry, (1, 2, last))
+        memory.extend("big", entry, [1, 2], (last,))
     assert memory.begin("big", [[1, 2, 3, 0]]).tokens == 3  # each of them was kept
     memory.begin("big", [[7]])
     assert memory.begin("big", [[1, 2, 4, 0]]).tokens == 2  # the oldest was forgotten for it
     assert memory.begin("big", [[1, 2, 9, 0]]).tokens == 3
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=KEPT))
-def test_the_longest_common_beginning_is_found(sequences):
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=KEPT), st.integers(0, 9))
+def test_the_longest_common_beginning_is_found(sequences, cut):
     memory = PrefixMemory()
     for place, sequence in enumerate(sequences):
         best = max((common(sequence, other) for other in sequences[:place]), default=0)
-        assert memory.begin("big", [sequence]).tokens == min(best, len(sequence) - 1)
+        begun = memory.begin("big", [tuple(sequence) if place % 2 else sequence])
+        assert begun.tokens == min(best, len(sequence) - 1)
+        memory.extend("big", begun.entries[0], sequence[:cut], tuple(sequence[cut:]))
 
 
 def common(one, other):

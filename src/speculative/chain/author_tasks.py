@@ -15,7 +15,7 @@ from types import CodeType, TracebackType
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
-from speculative._authors import is_authors, line_of
+from speculative.chain.authors import is_authors, line_of
 from speculative.errors import ChainStateError, EngineError
 
 Tasks = list[asyncio.Task[Any]]

@@ -152,7 +152,9 @@ class Budget:
         Room is needed for `n` completions of `wanted` tokens. Too little is less than a step's worth, or for a question less than a
         question's worth. Returns whether it waited: then ask again.
         """
-        held = 0 if self._cap is None else self.unproduced() - self.unreserved()
+        if self._cap is None:
+            return False
+        held = self.unproduced() - self.unreserved()
         question = self._share(QUESTION_TOKENS)
         enough = min(wanted, max(question, 1) if use == "question" else self._step_share())
         free = self.remaining(n, use) - (question if use in ("write", "draft") else 0)

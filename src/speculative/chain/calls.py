@@ -74,7 +74,7 @@ class EngineCalls:
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
         for entry, prefix, ids in zip(meter.seen.entries, prefixes, continuations, strict=True):
-            self.memory.extend(role, entry, (*prefix, *ids))
+            self.memory.extend(role, entry, prefix, ids)
         return scores, meter.cost
 
     async def reward(self, role: str, engine: RewardEngine, texts: Sequence[Ids], seed: int) -> tuple[list[float], Call]:
@@ -206,9 +206,10 @@ class EngineCall:
         self._calls, self._budget, self._bounded, self._has_fallback = calls, budget, bounded, has_fallback
         self._use: Use = use
         self._display_top = display_top
-        self._ends = ends if any(ends) else [None] * len(prefixes)
+        ruled = any(ends)
+        self._ends = ends if ruled else [None] * len(prefixes)
         self._emit, self._on_tokens, self._taken, self._make_proposal = emit, on_tokens, taken, make_proposal
-        watched = bool(emit or on_tokens or any(ends)) and not (any(ends) and (decoding.logprobs or decoding.top_logprobs))
+        watched = bool(emit or on_tokens or ruled) and not (ruled and (decoding.logprobs or decoding.top_logprobs))
         self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
         self._decoder = decoder or engine.tokenizer
         self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
@@ -235,18 +236,22 @@ class EngineCall:
         spared = HAS_FALLBACK.set(self._has_fallback or HAS_FALLBACK.get())
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
-                try:
-                    found = await self._written(meter.stats)
-                except EngineRefusedError:
-                    if self._display_top is None or self._told:
-                        raise
-                    self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
-                    found = await self._written(meter.stats)
+                found = None
+                while found is None:
+                    try:
+                        if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
+                            found = [await asyncio.create_task(self._stream(meter.stats))]
+                        else:
+                            found = await self._complete(meter.stats)
+                    except EngineRefusedError:
+                        if self._display_top is None or self._told:
+                            raise
+                        self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
             prefix = place // self.decoding.n
-            self._calls.memory.extend(self.role, meter.seen.entries[prefix], (*self.prefixes[prefix], *_computed(completion)))
+            self._calls.memory.extend(self.role, meter.seen.entries[prefix], self.prefixes[prefix], _computed(completion))
         completions = [self._finished(completion) for completion in found]
         if self._emit and not self._streams:
             for offset, completion in enumerate(completions):
@@ -254,11 +259,6 @@ class EngineCall:
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
-
-    async def _written(self, stats: CallStats) -> list[Completion]:
-        if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
-            return [await asyncio.create_task(self._stream(stats))]
-        return await self._complete(stats)
 
     async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):

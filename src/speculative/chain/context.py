@@ -89,18 +89,17 @@ class View:
             new.append(draft)
             draft = draft.parent_draft
         prefix = self._grown[draft.id] if draft else self._prefix
-        if draft and not new:
-            return prefix.ids
+        if not new:
+            return prefix.ids if draft else prefix.ids.copy()
         prefix = prefix.copy()
         for fresh in reversed(new):
             if opening := self.opening(pieces, fresh.parent_draft, fresh.phase):
                 prefix.open_phase(opening)
             self._extend(prefix, fresh)
-        if new:
-            self._grown[new[0].id] = prefix
-            self._grown_tokens += len(prefix.ids)
-            while self._grown_tokens > REMEMBERED and len(self._grown) > 1:
-                self._grown_tokens -= len(self._grown.pop(next(iter(self._grown))).ids)
+        self._grown[new[0].id] = prefix
+        self._grown_tokens += len(prefix.ids)
+        while self._grown_tokens > REMEMBERED and len(self._grown) > 1:
+            self._grown_tokens -= len(self._grown.pop(next(iter(self._grown))).ids)
         return prefix.ids
 
     def _closing(self, texts: Sequence[str]) -> list[int]:

@@ -46,16 +46,19 @@ class RoleContexts:
 
         Raises `ChainStateError` for a role that the pair does not have.
         """
-        if not isinstance(role, str) or role not in self._contexts:  # pyright: ignore[reportUnnecessaryIsInstance]
-            if not isinstance(role, str) or role not in self.engines:  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
-            fingerprint = self.engines[role].tokenizer.fingerprint
-            same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)
-            problem, prompts = self.problem, self.prompts
-            if role in self.instructions:
-                problem, prompts = problem.with_instruction(self.instructions[role], LINE), Prompts()
-            self._contexts[role] = View(role, self.engines[role], problem, same, prompts)
-        return self._contexts[role]
+        view = self._contexts.get(role) if isinstance(role, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+        return self._open(role) if view is None else view
+
+    def _open(self, role: str) -> View:
+        if not isinstance(role, str) or role not in self.engines:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ChainStateError(f"no engine has the role {role!r}; the pair has {', '.join(self.engines)}")
+        fingerprint = self.engines[role].tokenizer.fingerprint
+        same = frozenset(other for other, engine in self.engines.items() if engine.tokenizer.fingerprint == fingerprint)
+        problem, prompts = self.problem, self.prompts
+        if role in self.instructions:
+            problem, prompts = problem.with_instruction(self.instructions[role], LINE), Prompts()
+        view = self._contexts[role] = View(role, self.engines[role], problem, same, prompts)
+        return view
 
     async def instruct(self, role: str, text: str) -> int:
         """Adds an instruction to the problem for one role.

@@ -32,11 +32,11 @@ class Ending:
     def check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
         kept = self._recorder.trace.ledger.kept
-        if self.finish is not None:
+        if self.finish is not None or (kept < self._problem.thinking_tokens and not self._budget.spent):
             return
         if self._problem.max_tokens - self._problem.reserve <= kept or self._budget.spent:
             self.end("length")
-        elif self._problem.thinking_tokens <= kept:
+        else:
             self.end("stop", "the thinking budget is used up")
 
     def check_loop(self, steps: Steps, completed: int) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from speculative._authors import is_authors, line_at_work, line_of
 from speculative.chain.author_tasks import STARTED, WATCHED, AuthorCoroutine, Forgotten, VerbCall
+from speculative.chain.authors import is_authors, line_at_work, line_of
 from speculative.errors import ChainStateError, EngineError
 
 HOOK = "_warn_unawaited_coroutine"

@@ -25,6 +25,30 @@ class SeenPrefixes(Struct, frozen=True, gc=False):
     entries: tuple[int, ...]
 
 
+class Sent(Struct, frozen=True, gc=False):
+    """Holds a prefix as it was sent, and what followed it.
+
+    The prefix never changes, so it is not copied: with a long chain a copy is most of what a call costs.
+    """
+
+    prefix: list[int]
+    rest: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prefix) + len(self.rest)
+
+    def at(self, place: int) -> int:
+        """Returns the token at a place."""
+        size = len(self.prefix)
+        return self.prefix[place] if place < size else self.rest[place - size]
+
+    def shared(self, ids: list[int]) -> int:
+        """Returns the length of the beginning that other tokens have, too."""
+        size = len(self.prefix)
+        common = _common(ids, self.prefix)
+        return common if common < size else size + _common(ids[size : size + len(self.rest)], self.rest)
+
+
 class PrefixMemory:
     """Remembers what a chain and its children have sent and got back, by role."""
 
@@ -38,25 +62,25 @@ class PrefixMemory:
         never counts: an engine computes it again to have something to go on from.
         """
         known, seen, entries = self._known.setdefault(role, Sequences()), 0, list[int]()
-        for prefix in map(tuple, prefixes):
+        for prefix in map(_as_list, prefixes):
             shared, passed = known.shared(prefix)
             seen += min(shared, max(0, len(prefix) - 1))
-            entries.append(known.add(prefix, passed))
+            entries.append(known.add(Sent(prefix, []), passed))
         return SeenPrefixes(seen, tuple(entries))
 
-    def extend(self, role: str, entry: int, ids: tuple[int, ...]) -> None:
+    def extend(self, role: str, entry: int, prefix: Ids, rest: Ids) -> None:
         """Remembers a prefix of `begin` together with what followed it."""
-        self._known[role].add(ids, (entry,))
+        self._known[role].add(Sent(_as_list(prefix), _as_list(rest)), (entry,))
 
 
 class Sequences:
     """Keeps the last `KEPT` sequences."""
 
     def __init__(self) -> None:
-        self._all: dict[int, tuple[int, ...]] = {}
+        self._all: dict[int, Sent] = {}
         self._added = 0
 
-    def add(self, ids: tuple[int, ...], passed: Sequence[int]) -> int:
+    def add(self, sent: Sent, passed: Sequence[int]) -> int:
         """Adds a sequence in place of those that it goes on from.
 
         Returns its place.
@@ -64,12 +88,12 @@ class Sequences:
         for place in passed:
             self._all.pop(place, None)
         self._added += 1
-        self._all[self._added] = ids
+        self._all[self._added] = sent
         if len(self._all) > KEPT:
             del self._all[next(iter(self._all))]
         return self._added
 
-    def shared(self, ids: tuple[int, ...]) -> tuple[int, list[int]]:
+    def shared(self, ids: list[int]) -> tuple[int, list[int]]:
         """Returns the length of the longest beginning that a sequence has, too.
 
         With it go the places of the sequences that are beginnings themselves, as far as they were compared.
@@ -77,23 +101,29 @@ class Sequences:
         longest, passed, size = 0, list[int](), len(ids)
         for place, other in reversed(self._all.items()):
             length = len(other)
-            if longest < size and longest < length and ids[longest] == other[longest]:
-                common = _common(ids, other)
+            if longest < size and longest < length and ids[longest] == other.at(longest):
+                common = other.shared(ids)
                 longest = max(longest, common)
                 if common == length:
                     passed.append(place)
         return longest, passed
 
 
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+def _common(one: list[int], other: list[int]) -> int:
     """Returns the length of the common beginning, by halving.
 
     Slices are compared faster than tokens.
     """
+    for short, long in ((other, one), (one, other)):
+        if long[: len(short)] == short:
+            return len(short)
     low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
     while high - low > 1:  # the first `low` are alike, the first `high` are not
         middle = (low + high) // 2
         low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle)
     return low
+
+
+def _as_list(ids: Ids) -> list[int]:
+    """Returns ids as a list, which other lists can be compared with; a list as it is."""
+    return ids if isinstance(ids, list) else list(ids)

@@ -123,9 +123,8 @@ class Proposer:
                 ]
                 prefixes, stops = [prefix for prefix, _ in asking], options.stop or asking[0][1]
                 room = self._requests.thinking_limit(acting, max(prefixes, key=len), parents, n)
-                thinks, wanted = self._parts.ending.finish is None, self._requests.thinking_left(parents)
-                wanted = wanted if options.max_tokens is None else min(wanted, options.max_tokens)
-                if not thinks or not await self._parts.budget.wait_for_room(wanted, len(nodes), "draft"):
+                thinks = self._parts.ending.finish is None
+                if not thinks or not await self._requests.wait_for_room(options.max_tokens, parents, len(nodes), "draft"):
                     break
             if not thinks or room.tokens < 1:
                 await asyncio.sleep(0)  # a method that goes on asking must still meet its deadline and Ctrl-C

@@ -89,6 +89,18 @@ class Requests:
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
         return self._problem.thinking_tokens - self._contexts.ledger.kept - self._inserted() - depth
 
+    async def wait_for_room(
+        self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
+    ) -> bool:
+        """Waits for room in the budget for a call that thinks.
+
+        Returns whether it waited: then ask again.
+        """
+        if self._budget.left is None:
+            return False
+        wanted = self.thinking_left(after)
+        return await self._budget.wait_for_room(wanted if max_tokens is None else min(wanted, max_tokens), completions, use)
+
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
         """Returns what the answer may write after a cue."""
         written = self._contexts.ledger.kept + self._inserted(cue) + (after.depth_tokens if after else 0)

@@ -46,7 +46,9 @@ class Steps:
     def looping(self) -> bool:
         """True if the last steps are the same block, `LOOP_REPEATS` times over."""
         for period in range(1, min(LOOP_PERIOD, len(self.done) // LOOP_REPEATS) + 1):
+            if self.done[-1 - period] != self.done[-1]:  # nearly always
+                continue
             block = self.done[-period:]
-            if all(self.done[-period * (i + 1) : -period * i or None] == block for i in range(1, LOOP_REPEATS)):
+            if all(self.done[-period * (i + 1) : -period * i] == block for i in range(1, LOOP_REPEATS)):
                 return True
         return False

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from contextlib import contextmanager
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -89,7 +88,12 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 
     def _begun(self) -> Coroutine[Any, Any, T_co]:
         if self._coroutine is None:
-            self._coroutine, self._task = self._begin(), asyncio.current_task()
+            self._task = asyncio.current_task()
+            try:
+                self._coroutine = self._begin()
+            except BaseException:  # a verb that is not `async` checks its arguments here
+                self._told = True
+                raise
         return self._coroutine
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -163,19 +167,22 @@ class ExclusiveVerbs:
         self.current: str | None = None
         self.interrupted = False
 
-    @contextmanager
-    def __call__(self, verb: str) -> Generator[None]:
+    def __call__(self, verb: str) -> ExclusiveVerbs:
+        """Begins a verb, which ends with the `with` block.
+
+        Raises `ChainStateError` while another one is at work.
+        """
         if self.current:
             raise ChainStateError(f"{verb}: {self.current} is still at work on this chain; await it first")
         self.current = verb
-        try:
-            yield
-            self.interrupted = False
-        except asyncio.CancelledError:
-            self.interrupted = True
-            raise
-        finally:
-            self.current = None
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self.current = None
+        if kind is None or issubclass(kind, asyncio.CancelledError):
+            self.interrupted = kind is not None
 
 
 C = TypeVar("C", bound=HasVerbs)

@@ -40,9 +40,7 @@ class Writer:
         while True:
             prefix = self._contexts.prefix(role)
             room = self._requests.thinking_limit(role, prefix)
-            wanted = self._requests.thinking_left()
-            wanted = wanted if options.max_tokens is None else min(wanted, options.max_tokens)
-            if self._parts.ending.finish is not None or not await self._parts.budget.wait_for_room(wanted):
+            if self._parts.ending.finish is not None or not await self._requests.wait_for_room(options.max_tokens):
                 break
         if self._parts.ending.finish is None and room.tokens < 1:
             self._parts.ending.end(room.reason)

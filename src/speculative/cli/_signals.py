@@ -118,7 +118,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
             raise
         raise InterruptedWorkError(SIGNALLED.caught[0]) from None
     except SystemExit as raised:  # in a task that a method began: it ends the loop, past the method
-        from speculative._authors import line_of
+        from speculative.chain.authors import line_of
 
         file, line = line_of(raised) or ("?", 0)
         raise MethodError(f"a task of the method raised SystemExit ({file}, line {line})") from raised

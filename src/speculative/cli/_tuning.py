@@ -19,8 +19,10 @@ from speculative.cli._signals import run_interruptible
 from speculative.errors import SpeculativeError
 from speculative.evaluate.runner import EvalRunner
 from speculative.evaluate.tasks import describe_data
+from speculative.evaluate.tune.plan import TunePlan, TuningChoice
+from speculative.evaluate.tune.selection import MeasuredCandidate
 from speculative.evaluate.tune.target import Figures
-from speculative.evaluate.tune.tuner import MeasuredCandidate, TunePlan, Tuner, TuningChoice
+from speculative.evaluate.tune.tuner import Tuner
 from speculative.methods.base import Method
 from speculative.methods.preset import MARK, format_preset
 from speculative.methods.registry import build, find

@@ -20,8 +20,8 @@ from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import EvalCell
 from speculative.evaluate.tasks import Task
 from speculative.evaluate.tune.candidates import parse_sweeps
+from speculative.evaluate.tune.plan import TunePlan, split_problems
 from speculative.evaluate.tune.target import DEFAULT, EXAMPLES, parse_target
-from speculative.evaluate.tune.tuner import TunePlan, split_problems
 from speculative.methods.base import Wrapper
 from speculative.methods.preset import is_file, read_preset
 from speculative.methods.registry import build, find

@@ -83,11 +83,13 @@ class Auto(Method):
 
     async def think(self, chain: Chain) -> None:
         policy, reader = self._policy(), load_reader(chain.engines)
-        floor = THRESHOLDS[self.check] if self.threshold is None else self.threshold
         with reader.chain() as number:
             await reader.wait()
             await asyncio.sleep(0)  # chains that begin at once are counted before any of them chooses
-            await LoadDriver(chain, StepCheck(self.check, floor, self.step_tokens), policy, reader, number).run()
+            await LoadDriver(chain, self._step_check(), policy, reader, number).run()
+
+    def _step_check(self) -> StepCheck:
+        return StepCheck(self.check, THRESHOLDS[self.check] if self.threshold is None else self.threshold, self.step_tokens)
 
     async def _cascade(self, chain: Chain, policy: LoadPolicy, reader: LoadReader) -> bool:
         """Has small solve the problem first where that is predicted to be the fastest.

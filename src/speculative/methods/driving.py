@@ -13,7 +13,7 @@ from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
 from speculative.methods.judging import judge_step, likeliest
 from speculative.methods.likelihood_verify import mean_score
-from speculative.methods.step_loop import verify_steps
+from speculative.methods.step_loop import passes, verify_steps
 from speculative.plan.adaptive import Way
 from speculative.plan.load import PRIOR, LoadReader
 from speculative.plan.policy import LoadPolicy, Situation
@@ -24,7 +24,7 @@ CHARACTERS = 4
 LEAST_LEFT = 100
 """Tokens that a chain still writes at least, however long it is."""
 CHUNK = 256
-"""Tokens after which big stops for a new choice where its engine cannot stream."""
+"""Tokens after which a new choice is made where a text has no end of a step, or an engine cannot stream."""
 
 
 class StepCheck(Struct, frozen=True):
@@ -33,6 +33,14 @@ class StepCheck(Struct, frozen=True):
     by: Literal["ask", "score"]
     threshold: float
     step_tokens: int
+
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        """Has big judge a step. Returns None for one that it cannot judge."""
+        if self.by == "score":
+            score = await mean_score(chain, step)
+            return None if score is None else Judgement(score, self.threshold, "big")
+        marks = await judge_step(chain, "big", step)
+        return Judgement(likeliest(marks), self.threshold, "big") if marks else None
 
 
 class LoadDriver:
@@ -70,25 +78,26 @@ class LoadDriver:
                 await self._chain.write(way, max_tokens=CHUNK)
             return
 
+        looked = 0
+
         def ends(text: str) -> bool:
-            return text.endswith(STEP) and not self._stays(way)
+            nonlocal looked
+            long = len(text) - looked > CHARACTERS * CHUNK and text[-1:].isspace()  # a text may have no blank line for long
+            if not (long or text.endswith(STEP)):
+                return False
+            looked = len(text)
+            return not self._stays(way)
 
         with self._reader.call():
             await self._chain.write(way, until=ends)
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
-        began, found = time.perf_counter(), None
+        began = time.perf_counter()
         with self._reader.call():
-            floor = self._step.threshold
-            if self._step.by == "score":
-                score = await mean_score(chain, step)
-                found = None if score is None else Judgement(score, floor, "big")
-            else:
-                marks = await judge_step(chain, "big", step)
-                found = Judgement(likeliest(marks), floor, "big") if marks else None
+            found = await self._step.judge(chain, step)
         self._reader.feel(time.perf_counter() - began, self._policy, self._situation())
         self._judged += 1
-        self._kept += found is not None and found.score >= floor
+        self._kept += passes(found)
         return found
 
     def _situation(self) -> Situation:

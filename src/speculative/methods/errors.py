@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from speculative._authors import Place, home_of, line_of
+from speculative.chain.authors import Place, home_of, line_of
 from speculative.errors import ChainStateError, MethodError, SpeculativeError
 from speculative.methods.base import Method, Wrapper
 from speculative.problem import Problem

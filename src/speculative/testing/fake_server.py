@@ -193,6 +193,8 @@ class FakeServer:
                 return await self._failed(request, None, fault)
             answers = {"/v1/chat/completions": self._replied, "/pooling": self._pooled, "/inference/v1/generate": self._generated}
             single = self._first_logprobs if "logprob_token_ids" in body else self._scored
+            if self.kind in ("vllm", "other") and "logprobs" not in body:
+                single = self._written
             return web.json_response(await answers.get(request.path, single)(body))
         prefixes, decoding = self._read_request(body)
         found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
@@ -364,6 +366,15 @@ class FakeServer:
         named = [None, *({f"token_id:{number}": value for number, value in place} for place in values.top or ())]
         logprobs = {"token_logprobs": [None, *values], "top_logprobs": named}
         return {"choices": [{"index": 0, "token_ids": ids, "logprobs": logprobs}], "usage": {}}
+
+    async def _written(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answers a call that is not streamed with its completions."""
+        prefixes, decoding = self._read_request(body)
+        found = await self.engine.complete(prefixes, decoding, key="", stats=CallStats())
+        flat = [completion for several in found for completion in several]
+        await asyncio.sleep(self.pace * max(completion.produced for completion in flat))
+        choices = [{"index": place, "token_ids": list(one.ids), "finish_reason": "length"} for place, one in enumerate(flat)]
+        return {"choices": choices, "usage": {"completion_tokens": sum(one.produced for one in flat)}}
 
     async def _first_logprobs(self, body: dict[str, Any]) -> dict[str, Any]:
         """Answers a call for one token with the log-probabilities of requested ids.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Protocol
-
-from msgspec import Struct
 
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.problems import TaskProblem
 from speculative.evaluate.runner import EvalCell, EvalRunner
-from speculative.evaluate.tune.candidates import Candidate, make_spec, percentile, percentile_of, threshold_at, value_at
+from speculative.evaluate.tune.candidates import Candidate, make_spec, percentile_of
+from speculative.evaluate.tune.group import CandidateGroup
+from speculative.evaluate.tune.plan import TunePlan, TuningChoice
 from speculative.evaluate.tune.replay import Replays
+from speculative.evaluate.tune.selection import MeasuredCandidate, best_of, most_careful, spread_over_shares
 from speculative.evaluate.tune.target import Figures, Target, figures
 from speculative.methods.base import Method
 from speculative.methods.registry import build, find
@@ -21,55 +21,10 @@ from speculative.methods.spec import MethodSpec, parse_method
 from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.runs.folder import RunFolder
 from speculative.runs.sample import Sample
-from speculative.stats.cost import View
-from speculative.stats.prices import Prices
 
 BASELINE = "big_only"
 LEAST_PART = 10
 """The fewest problems on which many candidates are first run."""
-
-SHARE_STEP = 0.05
-"""The width of a range of big's shares; the first part keeps the most accurate candidates of each range."""
-
-MORE = 1.1
-"""The choice may take so many times the smallest share of big's tokens that keeps a bound on accuracy."""
-
-DEARER = (0.6, 0.75, 0.9)
-"""Shares of the scores at which big gets a turn, for candidates when no other one keeps a bound on accuracy."""
-
-FINER = (0.25, 0.5, 0.75)
-"""The places of finer candidates between two shares of scores."""
-
-
-class MeasuredCandidate(Struct, frozen=True):
-    """A candidate with its figures."""
-
-    candidate: Candidate
-    figures: Figures
-
-
-class TuningChoice(Struct, frozen=True):
-    """The result of tuning.
-
-    Attributes:
-        candidates: all candidates that were run on all tuning problems, by big's share.
-        best: the best of them; None for a sweep without a target.
-        met: whether the best one keeps the bound of the target on the tuning problems.
-        baseline: the figures of `big_only` on the tuning problems.
-        held_out: the figures of the best one on the held-out problems; None if it misses the target.
-        held_out_baseline: those of `big_only`.
-        run: the chains that this command ran.
-        replayed: the chains that were taken over, since no comparison differs.
-    """
-
-    candidates: list[MeasuredCandidate]
-    best: MeasuredCandidate | None
-    met: bool
-    baseline: Figures
-    held_out: Figures | None
-    held_out_baseline: Figures | None
-    run: int
-    replayed: int
 
 
 class Counter(Protocol):
@@ -88,46 +43,6 @@ class NoCounter:
 
     def advance(self, label: str) -> None:
         """Ignores a finished chain."""
-
-
-class TunePlan(Struct, frozen=True):
-    """The method, the values to try, and the problems.
-
-    `cell` makes the cell of a method on problems. `sweeps` are the values of parameters that the user named. Without a target all
-    problems are tuning problems. At most `candidates` candidates are run on all of them.
-    """
-
-    method: str
-    params: dict[str, Any]
-    sweeps: dict[str, list[str]]
-    target: Target | None
-    tuning: list[TaskProblem]
-    held_out: list[TaskProblem]
-    cell: Callable[[MethodSpec, Sequence[TaskProblem]], EvalCell]
-    view: View
-    prices: Prices | None
-    candidates: int
-
-
-def split_problems(problems: Sequence[TaskProblem], held_out: float, seed: int) -> tuple[list[TaskProblem], list[TaskProblem]]:
-    """Splits problems into tuning and held-out ones, alike in their levels.
-
-    Each part has one problem or more.
-
-    Raises `UsageError` for fewer than two.
-    """
-    if len(problems) < 2:
-        raise UsageError(f"tuning needs at least 2 problems, got {len(problems)}; some are held out")
-    by_level: dict[int | str, list[TaskProblem]] = {}
-    for problem in problems:
-        by_level.setdefault(problem.level, []).append(problem)
-    chance = random.Random(seed)
-    for level in by_level.values():
-        chance.shuffle(level)
-    places = {one.id: place / len(level) for level in by_level.values() for place, one in enumerate(level)}
-    order = sorted(problems, key=lambda one: places[one.id])  # any beginning of it has about the same share of each level
-    count = max(1, min(len(order) - 1, round(held_out * len(order))))
-    return order[: len(order) - count], order[len(order) - count :]
 
 
 class Tuner:
@@ -158,20 +73,35 @@ class Tuner:
         if not candidates:
             raise UsageError(f"{plan.method} must have scores that differ, got none on these problems; name values with --sweep")
         if plan.target and len(candidates) > plan.candidates:
-            part = plan.tuning[: max(LEAST_PART, -(-len(plan.tuning) * plan.candidates // len(candidates)))]  # as many chains as later
-            candidates = spread_over_shares(await self._measure(runner, candidates, part, "first part"), plan.candidates)
+            candidates = await self._most_promising(runner, candidates)
         found = await self._measure(runner, candidates, plan.tuning, "candidates")
         if plan.target and not plan.sweeps:
-            best = min(found, key=lambda one: plan.target.rank(one.figures))  # pyright: ignore[reportOptionalMemberAccess]
-            if plan.target.kind == "accuracy" and plan.target.gap(best.figures):
-                more = [one for group in groups for one in group.dearer(best.candidate)]
-                candidates = [*candidates, *more]
-                found += await self._measure(runner, more, plan.tuning, "more of big")
-                best = min(found, key=lambda one: plan.target.rank(one.figures))  # pyright: ignore[reportOptionalMemberAccess]
-            finer = [one for group in groups for one in group.finer(best.candidate, candidates)]
-            found += await self._measure(runner, finer, plan.tuning, "finer candidates") if finer else []
+            found += await self._near_the_best(runner, groups, found, plan.target)
         found.sort(key=lambda one: (one.figures.share_kept, -one.figures.accuracy))
         return await self._report(runner, found)
+
+    async def _most_promising(self, runner: EvalRunner, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Runs many candidates on a part of the problems, and returns the best."""
+        problems, most = self._plan.tuning, self._plan.candidates
+        part = problems[: max(LEAST_PART, -(-len(problems) * most // len(candidates)))]
+        return spread_over_shares(await self._measure(runner, candidates, part, "first part"), most)
+
+    async def _near_the_best(
+        self, runner: EvalRunner, groups: Sequence[CandidateGroup], found: Sequence[MeasuredCandidate], target: Target
+    ) -> list[MeasuredCandidate]:
+        """Runs candidates beside the best one.
+
+        If none keeps a bound on accuracy, candidates with more of big are run first.
+        """
+        added: list[MeasuredCandidate] = []
+        best = best_of(found, target)
+        if target.kind == "accuracy" and target.gap(best.figures):
+            dearer = [one for group in groups for one in group.dearer(best.candidate)]
+            added = await self._measure(runner, dearer, self._plan.tuning, "more of big")
+            best = best_of([*found, *added], target)
+        known = [one.candidate for one in (*found, *added)]
+        finer = [one for group in groups for one in group.finer(best.candidate, known)]
+        return added + (await self._measure(runner, finer, self._plan.tuning, "finer candidates") if finer else [])
 
     async def _report(self, runner: EvalRunner, found: list[MeasuredCandidate]) -> TuningChoice:
         plan = self._plan
@@ -278,115 +208,3 @@ class Tuner:
             self._run += cell.left
             await runner.run_cells([cell], take)
         return [[cell.done[one.task_problem.id, one.epoch] for one in cell.planned] for cell in cells]
-
-
-class CandidateGroup(Struct, frozen=True):
-    """Candidates with the same recorded scores.
-
-    `combination` are the parameters that shape the scores, and `swept` are values by hand.
-    """
-
-    method: str
-    base: dict[str, Any]
-    combination: dict[str, Any]
-    tunables: list[Tunable]
-    swept: dict[str, list[str]]
-    scores: dict[str, list[float]]
-
-    def candidates(self) -> list[Candidate]:
-        """Returns every combination of the values of the chosen parameters."""
-        choices = [[(tunable.field, value) for value in self._values(tunable)] for tunable in self.tunables]
-        return [self._candidate(dict(values)) for values in product(*choices)] if all(choices) else []
-
-    def dearer(self, best: Candidate) -> list[Candidate]:
-        """Returns candidates that give big more turns than any so far.
-
-        Other parameters are those of the best one.
-        """
-        if not self._has(best):
-            return []
-        choices = [
-            [(one.field, value) for value in (self._thresholds(one, DEARER) if one.big_if else [best.params[one.field]])]
-            for one in self.tunables
-        ]
-        return [self._candidate(dict(values)) for values in product(*choices)]
-
-    def _has(self, candidate: Candidate) -> bool:
-        """Returns whether a candidate has the fixed parameters of this group."""
-        return all(candidate.params.get(field) == value for field, value in self.base.items())
-
-    def finer(self, best: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
-        """Returns candidates between the best one and its neighbours.
-
-        Each differs from the best one in one parameter with scores.
-        """
-        if not self._has(best):
-            return []
-        found: dict[str, Candidate] = {}
-        for tunable in self.tunables:
-            scored = tunable.big_if and tunable.field not in self.swept
-            values = self._thresholds(tunable, (*tunable.shares, *DEARER)) if scored else []
-            if best.params[tunable.field] not in values:
-                continue
-            place = values.index(best.params[tunable.field])
-            for neighbour in values[max(0, place - 1) : place] + values[place + 1 : place + 2]:
-                for part in FINER:
-                    value = self._between(tunable, values[place], neighbour, part)
-                    made = self._candidate({**{one.field: best.params[one.field] for one in self.tunables}, tunable.field: value})
-                    found[made.label] = made
-        known = {one.label for one in others}
-        return [made for label, made in found.items() if label not in known]
-
-    def _between(self, tunable: Tunable, one: float, other: float, part: float) -> float:
-        """Returns a value between two others, by the rank of the scores."""
-        scores = self.scores[tunable.field]
-        shares = [sum(tunable.gives_big(score, value) for score in scores) / len(scores) for value in (one, other)]
-        found = threshold_at(tunable, scores, shares[0] + part * (shares[1] - shares[0]))
-        return one if found is None else found
-
-    def _values(self, tunable: Tunable) -> list[Any]:
-        scores = self.scores.get(tunable.field, [])
-        if tunable.field in self.swept:
-            numbers = [(value, percentile_of(value) if tunable.big_if else None) for value in self.swept[tunable.field]]
-            return [value if number is None else value_at(scores, number) for value, number in numbers]
-        if not tunable.big_if:
-            return list(tunable.values)
-        return self._thresholds(tunable, tunable.shares)
-
-    def _thresholds(self, tunable: Tunable, shares: Sequence[float]) -> list[float]:
-        """Returns a threshold for each share of the scores at which big gets a turn."""
-        scores = self.scores.get(tunable.field, [])
-        found = [threshold_at(tunable, scores, share) for share in shares] if scores else []
-        return list(dict.fromkeys(value for value in found if value is not None))
-
-    def _candidate(self, values: dict[str, Any]) -> Candidate:
-        params = {**self.base, **values}
-        made = make_spec(self.method, params)
-        own = made.method.model_dump(mode="json")
-        scored = [field for field in values if self.scores.get(field)]
-        percentiles = {field: round(percentile(self.scores[field], float(own[field])), 1) for field in scored}
-        return Candidate(made, params, {**self.combination, **values}, percentiles)
-
-
-def most_careful(found: Sequence[MeasuredCandidate], target: Target) -> MeasuredCandidate:
-    """Returns the best candidate, or one as accurate that costs little more.
-
-    The smallest share that keeps a bound on accuracy keeps it barely, and other problems may need a little more.
-    """
-    best = min(found, key=lambda one: target.rank(one.figures))
-    if target.kind != "accuracy" or target.gap(best.figures):
-        return best
-    near = [one for one in found if not target.gap(one.figures) and one.figures.share_kept <= MORE * best.figures.share_kept]
-    return max(near, key=lambda one: (one.figures.accuracy, one.figures.share_kept))
-
-
-def spread_over_shares(found: Sequence[MeasuredCandidate], most: int) -> list[Candidate]:
-    """Returns the most accurate candidates of each range of big's share.
-
-    The best one of every range comes first, then the second of every range, and so on.
-    """
-    ranges: dict[int, list[MeasuredCandidate]] = {}
-    for one in sorted(found, key=lambda one: (-one.figures.accuracy, one.figures.share_kept)):
-        ranges.setdefault(int(one.figures.share_kept / SHARE_STEP), []).append(one)
-    turns = [(turn, share, one.candidate) for share, group in sorted(ranges.items()) for turn, one in enumerate(group)]
-    return [candidate for _, _, candidate in sorted(turns, key=lambda turn: turn[:2])[:most]]

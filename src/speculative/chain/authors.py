@@ -9,7 +9,7 @@ from sysconfig import get_paths
 from traceback import extract_tb
 from types import FrameType
 
-LIBRARY = Path(__file__).parent
+LIBRARY = Path(__file__).parents[1]
 INSTALLED = frozenset(("site-packages", "dist-packages"))
 
 Place = tuple[str, int]
