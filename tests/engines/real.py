@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -21,6 +22,7 @@ from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.protocols.vllm import VllmProtocol
 from speculative.engines.llamacpp.launch import LlamaLaunch
+from speculative.engines.options import EngineOptions
 from speculative.engines.vllm import guard
 from speculative.pair import Pair
 from speculative.problem import Message
@@ -30,6 +32,7 @@ from speculative.trace.usage import Usage
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ARGS = "--max-model-len 8192 --dtype float32 --enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 8192"
+ARGS += " --scheduling-policy priority"
 """Without chunked prefill: the CPU build dies of a seeded call whose prompt is computed in parts ("CPU Generator does not use offset")."""
 
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
@@ -161,6 +164,29 @@ async def streamed_as_completed(engine):
             assert b"\n\n" not in engine.tokenizer.to_bytes(whole.ids[:-1])
         else:
             assert len(whole.ids) <= decoding.max_tokens
+
+
+async def tower_as_in_this_process(servers):
+    """A pair with a tower on both servers as small writes what the same models write in this process, and counts it alike."""
+    urls, tokenizers = [servers[role].url for role in ("small", "big")], {role: str(SHIPPED / role) for role in ("small", "big")}
+    options = ",".join(f"{role}_tokenizer={folder}" for role, folder in tokenizers.items())
+    tower = f"random_switch({','.join(urls)},switch_chunk=4,{options})"
+    take_over = str(SCRIPTS.parent / "examples" / "methods" / "take_over.py")
+    big = {"big": EngineOptions(tokenizer=tokenizers["big"])}
+    async with (
+        await Pair.connect(urls[1], tower, options=big) as served,
+        await Pair.connect(small="random_switch(bundled:small,bundled:big,switch_chunk=4)") as local,
+    ):
+        for method, params in (("random_switch", {"switch_chunk": 9}), (take_over, {"doubt": "="})):
+            run = partial(speculative.asolve, PROBLEMS[2]["problem"], method, temperature=0, seed=3, max_tokens=600, **params)
+            theirs, ours = await run(pair=served), await run(pair=local)
+            assert theirs.answer == PROBLEMS[2]["answer"]
+            assert (theirs.reasoning, theirs.text, theirs.finish_reason) == (ours.reasoning, ours.text, ours.finish_reason)
+            assert {"small/small", "small/big"} <= set(theirs.usage)
+            for role, usage in theirs.usage.items():
+                assert usage.kept_tokens == ours.usage[role].kept_tokens > 0, role
+                if method == "random_switch":  # the other one closes streams: what a server wrote meanwhile hangs on clocks
+                    assert (usage.requests, usage.produced_tokens) == (ours.usage[role].requests, ours.usage[role].produced_tokens), role
 
 
 async def final_answers(problems, served, local):

@@ -14,7 +14,19 @@ import signal
 from itertools import chain
 
 import pytest
-from real import PROBLEMS, SCRIPTS, SHIPPED, final_answers, group, llama_launch, metric, prompt, streamed_as_completed, until
+from real import (
+    PROBLEMS,
+    SCRIPTS,
+    SHIPPED,
+    final_answers,
+    group,
+    llama_launch,
+    metric,
+    prompt,
+    streamed_as_completed,
+    tower_as_in_this_process,
+    until,
+)
 
 import speculative
 from speculative.cli import run as command
@@ -363,3 +375,7 @@ async def test_final_answers_are_those_of_the_bundled_pair(llama_pair, local):
     async for method, differ, _ in final_answers(problems, llama_pair, local):
         print(f"{method}: {len(problems) - len(differ)} of {len(problems)} the same; {differ}")
         assert len(differ) <= 1, differ
+
+
+async def test_a_tower_on_its_servers_is_the_one_in_this_process(llamas):
+    await tower_as_in_this_process(llamas)

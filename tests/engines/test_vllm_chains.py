@@ -15,7 +15,7 @@ from uuid import uuid4
 import openai
 import pytest
 from msgspec import structs
-from real import PROBLEMS, company, connected, counted, counts, final_answers, metric, quiet, through_doors, until
+from real import PROBLEMS, company, connected, counted, counts, final_answers, metric, quiet, through_doors, tower_as_in_this_process, until
 
 import speculative
 from speculative.chain.chain import Chain
@@ -280,3 +280,7 @@ async def test_final_answers_are_those_of_the_bundled_pair(pair, local, capsys):
             print(f"\n{method}: {len(problems) - len(differ)} of {len(problems)} the same; (problem, vLLM's, ours): {differ}")
         assert sum(answer is not None for answer in ours) >= 95
         assert len(differ) <= 5, differ
+
+
+async def test_a_tower_on_its_servers_is_the_one_in_this_process(servers, nothing_left):
+    await tower_as_in_this_process(servers)

@@ -236,13 +236,17 @@ class EngineCall:
         spared = HAS_FALLBACK.set(self._has_fallback or HAS_FALLBACK.get())
         try:
             with CallMeter(self._calls, self.role, self.verb, self.decoding.seed, self.prefixes, self._make_partial) as meter:
-                try:
-                    found = await self._written(meter.stats)
-                except EngineRefusedError:
-                    if self._display_top is None or self._told:
-                        raise
-                    self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
-                    found = await self._written(meter.stats)
+                found = None
+                while found is None:
+                    try:
+                        if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
+                            found = [await asyncio.create_task(self._stream(meter.stats))]
+                        else:
+                            found = await self._complete(meter.stats)
+                    except EngineRefusedError:
+                        if self._display_top is None or self._told:
+                            raise
+                        self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
@@ -255,11 +259,6 @@ class EngineCall:
         return completions, meter.cost
 
     # ---- the engine -------------------------------------------------------------------------------------------------
-
-    async def _written(self, stats: CallStats) -> list[Completion]:
-        if self._streams:  # in a task of its own: a token then wakes that one, and not all that wait above it
-            return [await asyncio.create_task(self._stream(stats))]
-        return await self._complete(stats)
 
     async def _complete(self, stats: CallStats) -> list[Completion]:
         with TypedErrors(self.engine):

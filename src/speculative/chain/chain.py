@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Unpack, get_args, overload
 
@@ -163,7 +163,7 @@ class Chain:
     # ---- text that models write -------------------------------------------------------------------------------------
 
     @verb
-    async def write(
+    def write(  # not `async`: so is what it returns, and each frame makes a token's way longer
         self,
         role: Role,
         *,
@@ -171,7 +171,7 @@ class Chain:
         stop: str | Sequence[str] | None = None,
         until: Until | None = None,
         temperature: float | None = None,
-    ) -> Draft:
+    ) -> Coroutine[Any, Any, Draft]:
         """Generates text and commits it.
 
         Once the thinking is over the verb writes nothing and calls no engine. A chunk is longer than `max_tokens` only to end a character.
@@ -192,7 +192,7 @@ class Chain:
         self._check_unanswered("write")
         self.parts.contexts.of(role)
         watch = partial(self.watchers.call, self) if self.watchers else None
-        return await PausedWrite(self.parts, self.writer, self.exclusive, watch, self._rewinds).run(role, options)
+        return PausedWrite(self.parts, self.writer, self.exclusive, watch, self._rewinds).write(role, options)
 
     @verb
     async def answer(self, role: Role, after: Draft | None = None) -> Draft:
@@ -244,7 +244,7 @@ class Chain:
             after: The draft that they follow, or several (one call for all); None for the chain's end.
             max_tokens: The most tokens of each; None for what the budgets allow.
             stop: A string that ends a draft, or several; it stays in the text. `STEP` as in `write`.
-            until: As in `write`. With `logprobs` the engine writes to its end first.
+            until: As in `write`. With `logprobs`, or for several drafts, the engine writes to its end first, and all of that counts.
             temperature: In place of the problem's.
             logprobs: True for `Draft.logprobs`; K also for the K most likely tokens at each place, `Draft.top` and `Draft.entropy`.
             asked: A question: the text is the reply to it instead of the chain's continuation.
@@ -409,7 +409,7 @@ class Chain:
 
     @verb
     async def insert(self, text: str) -> None:
-        """Adds text that no model wrote.
+        """Adds text that no model wrote. It counts towards `max_tokens`.
 
         After an end of thinking it takes the end back, and the thinking goes on.
         """

@@ -33,7 +33,7 @@ class PausedWrite:
     ) -> None:
         self._parts, self._writer, self._exclusive, self._watch, self._rewinds = parts, writer, exclusive, watch, rewinds
 
-    async def run(self, role: str, options: WriteOptions) -> Draft:
+    async def write(self, role: str, options: WriteOptions) -> Draft:
         """Returns all parts that stand in the chain as one draft."""
         stops, first_rewind = options.stop, len(self._rewinds)
         pauses = self._watch is not None and STEP not in stops

@@ -88,7 +88,12 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 
     def _begun(self) -> Coroutine[Any, Any, T_co]:
         if self._coroutine is None:
-            self._coroutine, self._task = self._begin(), asyncio.current_task()
+            self._task = asyncio.current_task()
+            try:
+                self._coroutine = self._begin()
+            except BaseException:  # a verb that is not `async` checks its arguments here
+                self._told = True
+                raise
         return self._coroutine
 
     def __await__(self) -> Generator[Any, Any, T_co]:

@@ -125,7 +125,7 @@ class Worker:
 
     @property
     def _may_advance(self) -> bool:
-        """True if there is an append, and not all rows are still busy as when it was tried."""
+        """True if there is an append, and a row may be free for it."""
         return bool(self._jobs) and self._full != (self._jobs[0], self.store.parked)
 
     def _has_row(self, job: Append) -> bool:
