@@ -73,11 +73,6 @@ class LoadDriver:
 
     async def _write(self, way: Literal["big", "small"]) -> None:
         """Has one model write until the choice changes, at the end of a step."""
-        if "stream" not in self._chain.abilities(way):
-            with self._reader.call():
-                await self._chain.write(way, max_tokens=CHUNK)
-            return
-
         looked = 0
 
         def ends(text: str) -> bool:
@@ -88,8 +83,9 @@ class LoadDriver:
             looked = len(text)
             return not self._stays(way)
 
+        streams = "stream" in self._chain.abilities(way)
         with self._reader.call():
-            await self._chain.write(way, until=ends)
+            await (self._chain.write(way, until=ends) if streams else self._chain.write(way, max_tokens=CHUNK))
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         began = time.perf_counter()
