@@ -171,7 +171,7 @@ async def measure_swing(pair: Pair, table: dict[str, Method], tokens: int, burst
         await asyncio.sleep(1)
         await asyncio.gather(alone, *(chain(seed) for seed in range(burst)))
         found[name] = {"mean_s": round(sum(took) / len(took), 3), "wall_s": round(time.perf_counter() - began, 2)}
-    return found | {"wall_s": sum(found[name]["wall_s"] for name in ("auto", "big_only", PIPED))}
+    return found | {"wall_s": round(sum(found[name]["wall_s"] for name in ("auto", "big_only", PIPED)), 2)}
 
 
 async def measure_calls(engine: Engine, out: Path, known: set[int]) -> None:

@@ -309,7 +309,7 @@ def normalize_latex(text: str) -> str:
     for pattern, spelling in _RULES:
         text = pattern.sub(spelling, text)
     text = re.sub(" +", " ", _unfonted(text))
-    return _arguments(re.sub(r"[\s.,;:]+$", "", text)).strip()
+    return _arguments(re.sub(r"[\s.,;:*`]+$", "", text)).strip()
 
 
 def _unfonted(text: str) -> str:

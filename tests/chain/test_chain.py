@@ -351,6 +351,19 @@ async def test_the_cue_of_an_answer_counts_towards_the_limit(limit: int) -> None
     assert chain.finish == "length"
 
 
+@pytest.mark.parametrize("limit", [8, 21, 64, 256])
+async def test_inserted_text_counts_towards_the_limit(limit: int) -> None:
+    chain = chain_of(["a" * 5, "b" * 300, "4" * 300], max_tokens=limit)
+    await chain.write("big", max_tokens=5)
+    await chain.insert("-")
+    while chain.thinking:
+        await chain.write("big")
+    await chain.answer("big")
+    assert "-" in chain.text
+    assert len(chain.text) + len(chain.answer_text) == limit
+    assert chain.finish == "length"
+
+
 async def test_an_answer_can_hang_off_a_draft() -> None:
     chain = chain_of("abc</think>42", "abc</think>42", widths=(1, 3))
     thought = await chain.draft("small")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_the_shipped_models_are_as_large_as_the_card_says() -> None:
         size = (ROOT / "src" / "speculative" / "bundled" / role / "model.safetensors").stat().st_size
         assert f"{size / 1e6:.1f} MB" == told
         assert f"· {told}" in CARD
+
+
+def test_the_table_of_bars_is_that_of_the_shipped_files() -> None:
+    sys.path.insert(0, str(ROOT))
+    from training.tunnel.bars import table
+
+    shipped = json.loads((ROOT / "training" / "tunnel" / "second" / "shipped.json").read_text(encoding="utf-8"))
+    for line in table(shipped).splitlines():
+        assert line in CARD.splitlines()
+    sizes = [path.stat().st_size for path in (ROOT / "src" / "speculative" / "bundled" / "tunnel").glob("*/model.safetensors")]
+    assert round(sum(sizes) / 1e6, 1) == shipped["weights"]["all"]
 
 
 HARDER: dict[str, Any] = json.loads((ROOT / "training" / "tunnel" / "second" / "figures-0.json").read_text(encoding="utf-8"))

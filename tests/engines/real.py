@@ -32,6 +32,7 @@ from speculative.trace.usage import Usage
 SHIPPED = Path(speculative.__file__).parent / "bundled"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ARGS = "--max-model-len 8192 --dtype float32 --enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 8192"
+ARGS += " --scheduling-policy priority"
 """Without chunked prefill: the CPU build dies of a seeded call whose prompt is computed in parts ("CPU Generator does not use offset")."""
 
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}

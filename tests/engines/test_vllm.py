@@ -12,7 +12,7 @@ import random
 import unicodedata
 
 import pytest
-from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, until
+from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, through_doors, until
 
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.diagnostics import look
@@ -29,6 +29,16 @@ async def test_the_servers_are_known_for_what_they_are(pair, local):
         assert set(found.abilities) == {"cached", "choices", "continue", "ids", "logprobs", "priority", "score", "stream", "top"}
         assert pair[role].tokenizer.fingerprint == local[role].tokenizer.fingerprint
         assert pair[role].context == 8192
+
+
+async def test_a_server_that_schedules_by_priority_takes_that_of_each_call(servers):
+    async with through_doors(servers) as (pair, doors):
+        engine, prefix = pair["small"], prompt(pair["small"], PROBLEMS[0]["problem"])
+        doors["small"].bodies.clear()
+        decodings = [Decoding(3, purpose=purpose) for purpose in ("reply", "text", "ahead", "prefill")]
+        found = await asyncio.gather(*(engine.complete([prefix], one, key="", stats=CallStats()) for one in decodings))
+        assert len({several[0][0].ids for several in found}) == 1
+        assert sorted(body.get("priority", 0) for body in doors["small"].bodies) == [0, 1, 2, 2]
 
 
 async def test_greedy_ids_are_those_of_the_bundled_engine(pair, local):

@@ -494,6 +494,7 @@ def test_options_are_shuffled_by_the_question() -> None:
 def test_votes_are_counted_by_value() -> None:
     assert vote_key("033", "integer") == vote_key(" 33.0 ", "integer") == "33"
     assert vote_key("m+n = 33", "integer") == vote_key("33 apples", "integer") == "33"
+    assert vote_key("9**.") == vote_key("**9**.") == vote_key("`9`.") == vote_key("9") == "9"
     assert vote_key(r"\frac12") == vote_key("0.5") == "1/2"
     assert vote_key(r"(1, \dfrac{2}{3})") == vote_key(r"(1,\frac{2}{3})")
     assert vote_key(r"\text{(B)}", "letter") == vote_key("b", "letter") == "B"

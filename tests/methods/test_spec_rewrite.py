@@ -75,8 +75,8 @@ def test_bloat_stands_before_the_problem_in_hundreds_of_tokens(tokens: int, fill
 
 
 def test_a_round_that_a_budget_ends_is_answered_with_what_there_is() -> None:
-    result, _ = solved(["x" * 99, "42}"], max_tokens=64)
-    assert (result.reasoning, result.finish_reason, result.answer) == ("x" * 56, "length", "42")
+    result, _ = solved(["x" * 300, "42}"], max_tokens=256)
+    assert (result.reasoning, result.finish_reason, result.answer) == ("x" * 224, "length", "42")
 
 
 def test_a_rewrite_that_nothing_can_pay_for_leaves_the_thought_as_it_is() -> None:

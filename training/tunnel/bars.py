@@ -64,21 +64,21 @@ ABILITIES: Mapping[str, Callable[[Figures], str]] = {
     "`Wait` of big, unasked: after a wrong · a right step": lambda f: percent(
         f["correcting"]["big"]["wait_after_wrong"], f["correcting"]["big"]["wait_after_right"]
     ),
-    "a chain rewritten word for word as the recipe does: big · small": lambda f: percent(
+    "chains rewritten word for word as the recipe does: big · small": lambda f: percent(
         *(f["rewriting"][name]["same"] for name in ("big", "small"))
     ),
     "an answer when cut off is what is known: big · small": lambda f: percent(*(f["closing"][name] for name in ("big", "small"))),
     "going on from the middle of a right chain to the right answer: big · small": lambda f: percent(
         *(f["going_on"][name] for name in ("big", "small"))
     ),
-    "second pass over a right chain, right answer: big · small": lambda f: percent(
+    "a second pass over a right chain, right answer: big · small": lambda f: percent(
         *(f["second_pass"][name]["right"] for name in ("big", "small"))
     ),
     "the same of big, by tokens of the whole context": lambda f: ", ".join(
         f"{span}: {percent(hits)} of {chains}" for span, (hits, chains) in f["second_pass"]["big"]["by_context"].items() if chains
     ),
     "small solves with big's short · medium · long hint": lambda f: percent(*(found["small"] for found in f["hinting"].values())),
-    "chains in which the asking model asks: offload · relay · handoff · advisor": lambda f: percent(
+    "the asking model asks in so many chains: offload · relay · handoff · advisor": lambda f: percent(
         *(found["asks_at_all"] for found in f["asking"].values())
     ),
     "entropy of small's first token: wrong · right steps": lambda f: " · ".join(

@@ -141,7 +141,7 @@ def draw_program(rng: random.Random, level: int) -> Program:
     while True:
         names = rng.choice(NAMES)
         starts = (rng.randint(1, top // 3), rng.randint(1, top // 3))
-        lines = tuple(draw_line(rng, names, level) for _ in range(2 + (level > 3) + (level > 7) + (level > 13)))
+        lines = tuple(draw_line(rng, names, level) for _ in range(2 + (level > 3) + (level > 7)))
         program = Program("", level, names, starts, lines, 2 + round(0.55 * length(level)), rng.choice(names))
         try:
             states = [{**before, **step.update} for before, step in program.walk()]

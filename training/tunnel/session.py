@@ -29,8 +29,9 @@ from training.tunnel.problems import LADDERS, THIRD
 
 SETUP = 40  # seconds until a training begins
 BEFORE_RIVAL = 230  # seconds of small and all that is made of it
-REWARD, MEASURE, PACK = 100, 110, 15  # seconds that are kept for the ends
+REWARD, MEASURE, PACK = 150, 120, 15  # seconds that are kept for the ends
 SMALL = 120
+REWARD_TRAINING = 100  # of its seconds: the rest is starting, compiling and exporting
 if REHEARSAL:
     MEASURE = 200  # on a CPU
 
@@ -59,7 +60,7 @@ class Session:
         ends = REWARD + MEASURE + PACK
         whole = self.options.within + self.options.more - ends - SETUP * (1 + bool(self.options.more))
         before = 0 if (self.work / "asking.pt").exists() else BEFORE_RIVAL
-        for name, more in (("small", SMALL), ("reward", REWARD), ("big", whole), ("rival", whole - before)):
+        for name, more in (("small", SMALL), ("reward", REWARD_TRAINING), ("big", whole), ("rival", whole - before)):
             path = self.work / f"{name}.pt"
             done = torch.load(path, map_location="cpu", weights_only=True)["seconds"] if path.exists() else 0.0
             length = more if name in ("small", "reward") else done + more

@@ -409,7 +409,7 @@ class Chain:
 
     @verb
     async def insert(self, text: str) -> None:
-        """Adds text that no model wrote.
+        """Adds text that no model wrote. It counts towards `max_tokens`.
 
         After an end of thinking it takes the end back, and the thinking goes on.
         """

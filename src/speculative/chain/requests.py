@@ -62,6 +62,7 @@ class Requests:
         """True if every text of the chain, but no reply, comes with the log-probabilities of its tokens."""
         self.displays = False
         """True if engines are asked for log-probabilities to be shown, where they have them; methods do not see these."""
+        self._sizes: dict[str, int] = {}
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -86,7 +87,7 @@ class Requests:
         The deepest of the drafts counts.
         """
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
-        return self._problem.thinking_tokens - self._contexts.ledger.kept - depth
+        return self._problem.thinking_tokens - self._contexts.ledger.kept - self._inserted() - depth
 
     async def wait_for_room(
         self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
@@ -101,16 +102,25 @@ class Requests:
         return await self._budget.wait_for_room(wanted if max_tokens is None else min(wanted, max_tokens), completions, use)
 
     def answer_limit(self, role: str, prefix: Ids, after: Draft | None = None, cue: str = "") -> TokenLimit:
-        """Returns what the answer may write after a cue.
-
-        The cue counts towards `max_tokens`, as do those before it.
-        """
-        written = self._contexts.ledger.kept + (after.depth_tokens if after else 0)
-        context = self._contexts.of(role)
-        cues = [piece.text for piece in self._contexts.ledger.pieces if piece.author == "method" and piece.phase == "answer"]
-        markers = {"", context.dialect.think_start, context.dialect.think_end}  # the model's own tokens
-        left = self._problem.max_tokens - written - sum(len(context.tokenizer.encode(text)) for text in (*cues, cue) if text not in markers)
+        """Returns what the answer may write after a cue."""
+        written = self._contexts.ledger.kept + self._inserted(cue) + (after.depth_tokens if after else 0)
+        left = self._problem.max_tokens - written
         return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
+
+    def _inserted(self, cue: str = "") -> int:
+        """Counts the tokens of text that no model wrote: inserted text and cues.
+
+        They count towards `max_tokens`, in the vocabulary of the first role. Markers in the text are a model's own tokens.
+        """
+        texts = [*(piece.text for piece in self._contexts.ledger.pieces if piece.author == "method"), *([cue] if cue else [])]
+        if not texts:
+            return 0
+        context = self._contexts.of(next(iter(self._engines)))
+        markers = (context.dialect.think_start, context.dialect.think_end)
+        for text in texts:
+            if text not in self._sizes:
+                self._sizes[text] = 0 if text in markers else len(context.tokenizer.encode(text))
+        return sum(self._sizes[text] for text in texts)
 
     def call(
         self,

@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.ballots import Ballot, count_key, elect, is_decided
-from speculative.methods.base import Method, Wrapper, merged
+from speculative.methods.base import Method
 from speculative.methods.confidence import mean_probability
 from speculative.methods.families import Family
 from speculative.methods.words import split_words
+from speculative.methods.wrapper import Wrapper, merged
 
 
 class Vote(Wrapper):
