@@ -232,6 +232,34 @@ async def test_a_stream_gives_what_complete_gives(small: BundledEngine, prompt: 
     assert empty == [Delta((), Completion((), "length"))]
 
 
+@pytest.mark.parametrize("rows", [1, 3, 64])
+async def test_slow_readers_of_paced_streams_hold_nobody_else_and_read_the_same(small: BundledEngine, rows: int) -> None:
+    engine = BundledEngine.open("small", cache_bytes=rows * 512 * small._worker.model.token_bytes)
+    random = np.random.default_rng(7)
+    prefixes = [[int(i) for i in random.integers(3, 500, 495)] for _ in range(6)]
+    kinds = [changed(SAMPLED, seed=seed, logprobs=False) for seed in range(6)]
+    alone = [await one(small, prefix, kind) for prefix, kind in zip(prefixes, kinds, strict=True)]
+    waiting, gate = asyncio.Event(), asyncio.Event()
+
+    async def read(seed: int) -> list[int]:
+        found = list[int]()
+        async for delta in engine.stream(prefixes[seed], changed(kinds[seed], paced=True), key="", stats=CallStats()):
+            found += delta.ids
+            if len(found) >= 5 + seed:
+                waiting.set()
+                await gate.wait()
+        return found
+
+    readers = [asyncio.create_task(read(seed)) for seed in range(2)]
+    await waiting.wait()
+    async with asyncio.timeout(120):  # the error in place of a test that never ends
+        others = await asyncio.gather(*(one(engine, prefixes[seed], kinds[seed]) for seed in range(2, 6)))
+    gate.set()
+    assert [list(completion.ids) for completion in alone[:2]] == await asyncio.gather(*readers)
+    assert [completion.ids for completion in others] == [completion.ids for completion in alone[2:]]
+    await engine.aclose()
+
+
 async def test_a_stream_ends_before_its_end_id(small: BundledEngine, prompt: list[int]) -> None:
     plain = await one(small, prompt, SAMPLED)
     kind = changed(SAMPLED, stop_ids=(plain.ids[3],))

@@ -9,7 +9,7 @@ import numpy as np
 
 from speculative.engines.base import Completion
 from speculative.engines.local.cache import MOST_ROWS, Store
-from speculative.engines.local.calls import Sequence
+from speculative.engines.local.calls import Sequence, WorkerCall
 from speculative.engines.local.model import Model, RowBinding, Rows
 from speculative.engines.local.sampler import Rule, Sampler, uniforms
 from speculative.engines.local.stops import ID
@@ -25,12 +25,14 @@ COMPACT_EVERY = 64
 class Batch:
     """Decodes its members, which are rows of the store, in steps of one token.
 
-    A step runs over a window of neighbouring rows that holds all members.
+    A step runs over a window of neighbouring rows that holds all members. A member that waits for its reader while others go on is held:
+    it keeps its row and its logits outside of the steps.
     """
 
     def __init__(self, model: Model, store: Store) -> None:
         self._model, self._store = model, store
         self.members: dict[int, Sequence] = {}
+        self.held: dict[int, tuple[Sequence, Array]] = {}  # with the logits [V] that its next token is drawn from
         self.suspended: list[Sequence] = []  # had to give up their rows; they go on when they are computed again
         self.shrinks = 0  # how often rows were given up, also by those who only held one
         self._rows = Rows(MOST_ROWS, model.shape.vocabulary)
@@ -55,21 +57,49 @@ class Batch:
 
     def leave(self, row: int) -> Sequence:
         """Stops decoding a row; the row keeps its tokens."""
-        self._record(row)
-        sequence = self.members.pop(row)
-        self._rows.lengths[row] = 0
-        self._rows.last[row] = 0
+        sequence = self.held.pop(row)[0] if row in self.held else self._take_out(row)
         self._store.park(row)
-        self._window = None
         return sequence
+
+    def abandon(self, call: WorkerCall) -> None:
+        """Removes the sequences of a call."""
+        held = {row: sequence for row, (sequence, _) in self.held.items()}
+        for row in [row for row, sequence in (self.members | held).items() if sequence.call is call]:
+            self.leave(row)
+        self.suspended = [sequence for sequence in self.suspended if sequence.call is not call]
+
+    @property
+    def has_waiting(self) -> bool:
+        """True if a sequence that waits for its reader has a row."""
+        return bool(self.held) or any(sequence.waits for sequence in self.members.values())
+
+    def suspend_waiting(self) -> None:
+        """Makes the sequences that wait for their readers give up their rows."""
+        self._hold()
+        self._suspend_held()
+
+    def _suspend_held(self) -> None:
+        self.suspended += [self.leave(row) for row in list(self.held)]
+
+    def take_resumable(self) -> list[Sequence]:
+        """Returns the suspended sequences that wait for no reader, and forgets them."""
+        resumable = [sequence for sequence in self.suspended if not sequence.waits]
+        self.suspended = [sequence for sequence in self.suspended if sequence not in resumable]
+        return resumable
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """Returns the members, those that are held, and those that are suspended."""
+        return [*self.members.values(), *(sequence for sequence, _ in self.held.values()), *self.suspended]
 
     @property
     def may_step(self) -> bool:
-        """True if there are members, and none of them waits for its reader."""
-        return bool(self.members) and not any(sequence.waits for sequence in self.members.values())
+        """True if a sequence does not wait for its reader."""
+        return any(not sequence.waits for sequence in self.members.values()) or any(not one.waits for one, _ in self.held.values())
 
     def step(self) -> None:
-        """Writes one token for every member."""
+        """Writes one token for every sequence that does not wait for its reader."""
+        self._hold()
         window = self._window
         if window is None or self._version != self._store.version:
             window = self._prepare()
@@ -104,12 +134,31 @@ class Batch:
         if rows < store.rows:
             self.shrinks += 1
             store.busy[:] = False
+            self._suspend_held()
             while len(self.members) > rows:
                 self.suspended.append(self.leave(next(reversed(self.members))))
             store.busy[list(self.members)] = True
             for row in [row for row in self.members if row >= rows]:
                 self._move(row, int(np.flatnonzero(~store.busy[:rows])[0]))
         store.grow(positions)
+
+    def _hold(self) -> None:
+        """Takes the members that wait out of the steps, and those that wait no more back in."""
+        for row in [row for row, (sequence, _) in self.held.items() if not sequence.waits]:
+            sequence, logits = self.held.pop(row)
+            self.join(row, sequence, logits)
+        for row in [row for row, sequence in self.members.items() if sequence.waits]:
+            logits = self._rows.logits[row].copy()
+            self.held[row] = self._take_out(row), logits
+
+    def _take_out(self, row: int) -> Sequence:
+        """Removes a member from the steps; its row stays busy."""
+        self._record(row)
+        sequence = self.members.pop(row)
+        self._rows.lengths[row] = 0
+        self._rows.last[row] = 0
+        self._window = None
+        return sequence
 
     def _record(self, row: int) -> None:
         """Notes in the store what was computed for a member."""

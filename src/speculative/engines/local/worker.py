@@ -75,9 +75,10 @@ class Worker:
                     self._advance(self._jobs[0])
                 if self.batch.may_step:
                     self._decode()
+                self._jobs.extend(sequence.to_append() for sequence in self.batch.take_resumable())
         while not self._inbox.empty():
             self._take(self._inbox.get())
-        calls = {job.call for job in self._jobs} | {sequence.call for sequence in self.batch.members.values()}
+        calls = {job.call for job in self._jobs} | {sequence.call for sequence in self.batch.sequences}
         for call in calls:
             call.settle(error=EngineClosedError(f"{self.name}: the engine was closed while it worked; open it again"))
             call.release()
@@ -95,8 +96,7 @@ class Worker:
     def _abandon(self, call: WorkerCall) -> None:
         """Removes a call's work. The tokens of its rows stay in the cache."""
         call.settled = True
-        for row in [row for row, sequence in self.batch.members.items() if sequence.call is call]:
-            self.batch.leave(row)
+        self.batch.abandon(call)
         for job in [job for job in self._jobs if job.call is call]:
             self._jobs.remove(job)
             if self._has_row(job):
@@ -120,13 +120,11 @@ class Worker:
             for call in {sequence.call for sequence in batch.members.values()}:
                 self._fail(call, error)
             batch.recover()
-        jobs.extend(sequence.to_append() for sequence in batch.suspended)
-        batch.suspended.clear()
 
     @property
     def _may_advance(self) -> bool:
         """True if there is an append, and a row may be free for it."""
-        return bool(self._jobs) and self._full != (self._jobs[0], self.store.parked)
+        return bool(self._jobs) and (self._full != (self._jobs[0], self.store.parked) or self.batch.has_waiting)
 
     def _has_row(self, job: Append) -> bool:
         """Returns whether an append still has its row, which a resize may take."""
@@ -160,9 +158,12 @@ class Worker:
 
         The last token is computed again, for its logits.
         """
-        if self._full == (job, self.store.parked):
+        if self._full == (job, self.store.parked) and not self.batch.has_waiting:
             return False
         found = self.store.claim(job.ids, job.prefix - 1)
+        if found is None and self.batch.has_waiting:
+            self.batch.suspend_waiting()
+            found = self.store.claim(job.ids, job.prefix - 1)
         if found is None:
             self._full = (job, self.store.parked)
             return False
