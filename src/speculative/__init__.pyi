@@ -6,7 +6,8 @@ from speculative.chain.reply import Reply
 from speculative.chain.steps import STEP
 from speculative.engines.base import Engine
 from speculative.errors import EngineError, MethodError, SpeculativeError, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
+from speculative.methods.wrapper import Wrapper
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Role, Sampling
 from speculative.prompts import Question

@@ -42,6 +42,15 @@ class Told(ScriptedEngine):
         return ServerLoad(self.loads.pop(0) if len(self.loads) > 1 else self.loads[0], 0)
 
 
+@pytest.fixture
+def ready() -> None:
+    """Simulates all that a lone chain needs, so that no choice waits for it beside the chain."""
+    policy = shared_policy("h200-32b-1.5b", "c", "latency", "score", 50, False, 3)
+    for acceptance in (0.8, 0.95):
+        for context in (256, 1024):
+            policy.prepare(Situation(1, acceptance, context))
+
+
 def chosen(trace: Trace) -> list[str]:
     return [event.way for event in trace.walk() if isinstance(event, Chose)]
 
@@ -74,6 +83,7 @@ def test_small_writes_without_a_check_where_it_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(("loads", "ways"), [([1, 1, 1, 400], ["checked ahead", "big"]), ([400, 400, 400, 1], ["big", "checked ahead"])])
+@pytest.mark.usefixtures("ready")
 def test_the_way_changes_at_a_step_when_the_load_does(loads: list[int], ways: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look at the load takes the next one, so no clock decides."""
     left = list(loads)
@@ -82,6 +92,20 @@ def test_the_way_changes_at_a_step_when_the_load_does(loads: list[int], ways: li
     assert chosen(result.trace) == ways
     assert result.reasoning.startswith("Step 0 goes on.\n\nStep 1 goes on.")
     assert result.reasoning.count("Step 5") == 1
+
+
+@pytest.mark.usefixtures("ready")
+def test_big_stops_for_a_new_choice_within_a_text_that_has_no_blank_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    paragraph, left = "word " * 900 + "Done.</think>42", [400, 400, 1]
+
+    def script(seen: str, seed: int) -> str:
+        return paragraph[len(seen.rpartition("<think>\n")[2]) :]
+
+    monkeypatch.setattr(LoadReader, "load", property(lambda _: float(left.pop(0) if len(left) > 1 else left[0])))
+    result = solve(ScriptedEngine(script), ScriptedEngine(script), check="score", threshold=-100)
+    assert chosen(result.trace) == ["big", "checked ahead"]
+    assert result.reasoning == paragraph.partition("</think>")[0]
+    assert 1024 < len(result.trace.segments()[0].text) < 1100
 
 
 def test_the_load_counts_our_chains_and_the_requests_of_others() -> None:

@@ -101,6 +101,7 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "step_loop",
         "tunable",
         "words",
+        "wrapper",
     }
     files = {path.stem for path in Path(registry.__file__).parent.glob("*.py")} - rooms
     assert files == {*names(), *names(wrappers=True)}

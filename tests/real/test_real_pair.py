@@ -24,8 +24,8 @@ import speculative
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.tokenizers import loader
 from speculative.errors import UnsupportedMethodError
-from speculative.methods.base import Wrapper
 from speculative.methods.registry import names, registered
+from speculative.methods.wrapper import Wrapper
 from speculative.pair import Pair
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]

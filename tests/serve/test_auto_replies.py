@@ -29,6 +29,17 @@ def test_a_stream_and_a_response_say_it_too():
         assert response["speculative"]["choices"]
 
 
+def test_a_cascade_that_is_allowed_is_told_also_in_a_stream():
+    asked = {**AUTO, "params": {"allow": "cascade"}}
+    with serving() as served:
+        reply = served.post(json=asked).json()
+        assert reply["speculative"]["choices"][0]["way"] == "cascade"
+        lines = served.post(json={**asked, "stream": True}).text.splitlines()
+        chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+        text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
+        assert text == reply["choices"][0]["message"]["content"]
+
+
 @pytest.mark.parametrize("profile", ["/etc/passwd", "../own.json", "unknown"])
 def test_a_request_cannot_name_a_file(profile):
     with serving() as served:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from speculative.cli._output import print_whole
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
+from speculative.methods.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from speculative.stats.measured import MeasuredMethod, MeasuredTable

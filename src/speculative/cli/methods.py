@@ -19,8 +19,9 @@ from speculative.cli._hardware import DEFAULT_HARDWARE, HardwareFlags, show_fore
 from speculative.cli._method_flags import parameters
 from speculative.cli._output import open_console, write_json
 from speculative.errors import UnknownNameError, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.registry import find, names, registered
+from speculative.methods.wrapper import Wrapper
 
 FOR = "list the methods that suit a need, the best first, by their traits and the measured table; may be repeated"
 

@@ -22,10 +22,10 @@ from speculative.evaluate.tasks import Task
 from speculative.evaluate.tune.candidates import parse_sweeps
 from speculative.evaluate.tune.plan import TunePlan, split_problems
 from speculative.evaluate.tune.target import DEFAULT, EXAMPLES, parse_target
-from speculative.methods.base import Wrapper
 from speculative.methods.preset import is_file, read_preset
 from speculative.methods.registry import build, find
 from speculative.methods.spec import MethodSpec
+from speculative.methods.wrapper import Wrapper
 from speculative.runs.folder import RunFolder
 from speculative.stats.cost import View
 

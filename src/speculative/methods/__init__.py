@@ -5,7 +5,8 @@ One file a method in this folder, named like the method; the registry looks here
 `speculative.methods`, and at paths (`./mine.py:Mine`).
 """
 
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.registry import build, find, names
+from speculative.methods.wrapper import Wrapper
 
 __all__ = ["Method", "Wrapper", "build", "find", "names"]

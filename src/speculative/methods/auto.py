@@ -73,19 +73,13 @@ class Auto(Method):
     def required_abilities(self) -> dict[str, set[str]]:
         return {"big": {"score"}} if self.check == "score" else {}
 
-    async def run(self, chain: Chain) -> None:
-        policy, reader = self._policy(), load_reader(chain.engines)
-        if self.allow == "cascade":
-            with reader.chain():
-                if await self._cascade(chain, policy, reader):
-                    return
-        await super().run(chain)
-
     async def think(self, chain: Chain) -> None:
         policy, reader = self._policy(), load_reader(chain.engines)
         with reader.chain() as number:
             await reader.wait()
             await asyncio.sleep(0)  # chains that begin at once are counted before any of them chooses
+            if self.allow == "cascade" and await self._cascade(chain, policy, reader):
+                return
             await LoadDriver(chain, self._step_check(), policy, reader, number).run()
 
     def _step_check(self) -> StepCheck:
@@ -96,8 +90,6 @@ class Auto(Method):
 
         Returns True if its answers agreed, and the chain is one of them.
         """
-        await reader.wait()
-        await asyncio.sleep(0)
         situation = Situation(reader.load, context=max(1, reader.context), left=round(reader.expected))
         choice = await asyncio.to_thread(policy.choose_cascade, situation, reader.agreement)
         if choice is None:

@@ -1,4 +1,4 @@
-"""Defines `Method`, a small typed object, and `Wrapper`, a method around another."""
+"""Defines `Method`, a small typed object."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
@@ -164,62 +164,3 @@ class Method(BaseModel):
 @cache
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-class Wrapper(Method):
-    """Runs another method, `inner`; may watch, stop or repeat it (`--with`)."""
-
-    inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.name()}*{self.inner.full_name}"
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return {**self.inner.params, self.name(): self.model_dump(mode="json", exclude={"inner"})}
-
-    @property
-    def most_drafts(self) -> tuple[str, int]:
-        return max(self.inner.most_drafts, super().most_drafts, key=lambda found: found[1])
-
-    @property
-    def only_asked(self) -> frozenset[str]:
-        return self.asks_only & self.inner.only_asked
-
-    @property
-    def text_is_final(self) -> bool:
-        return super().text_is_final and self.inner.text_is_final
-
-    @property
-    def needs_training(self) -> bool:
-        return self.training or self.inner.needs_training
-
-    @property
-    def instructs(self) -> bool:
-        return self.inner.instructs
-
-    def required_abilities(self) -> dict[str, set[str]]:
-        return merged(type(self).needs, self.inner.required_abilities())
-
-    def uses(self) -> frozenset[str]:
-        return self.inner.uses().union(type(self).needs)
-
-    @property
-    def switch_unit(self) -> int | Literal["step"]:
-        return self.inner.switch_unit
-
-    @property
-    def chains_at_once(self) -> int:
-        return self.inner.chains_at_once
-
-    def prepare(self, problem: Problem) -> Problem:
-        return self.inner.prepare(problem)
-
-    async def run(self, chain: Chain) -> None:
-        await self.inner.run(chain)
-
-
-def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Returns all needs together, by role."""
-    return {role: set[str]().union(*(need.get(role, set()) for need in needs)) for need in needs for role in need}

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.wrapper import Wrapper
 
 
 class BudgetForcing(Wrapper):

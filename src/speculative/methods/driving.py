@@ -56,7 +56,7 @@ class LoadDriver:
     async def run(self) -> None:
         try:
             while self._chain.thinking:
-                if self._policy.lacks(self._situation()):
+                if self._policy.must_wait(self._situation()):
                     await asyncio.to_thread(self._policy.prepare, self._situation())
                 way = self._choose()
                 await (self._check(way) if way in ("checked", "checked ahead") else self._write("small" if way == "small" else "big"))
@@ -73,11 +73,6 @@ class LoadDriver:
 
     async def _write(self, way: Literal["big", "small"]) -> None:
         """Has one model write until the choice changes, at the end of a step."""
-        if "stream" not in self._chain.abilities(way):
-            with self._reader.call():
-                await self._chain.write(way, max_tokens=CHUNK)
-            return
-
         looked = 0
 
         def ends(text: str) -> bool:
@@ -88,8 +83,9 @@ class LoadDriver:
             looked = len(text)
             return not self._stays(way)
 
+        streams = "stream" in self._chain.abilities(way)
         with self._reader.call():
-            await self._chain.write(way, until=ends)
+            await (self._chain.write(way, until=ends) if streams else self._chain.write(way, max_tokens=CHUNK))
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         began = time.perf_counter()
@@ -117,7 +113,7 @@ class LoadDriver:
         """Returns True if the choice would be the same. It never waits."""
         self._reader.refresh()
         situation = self._situation()
-        if self._policy.lacks(situation):
+        if self._policy.must_wait(situation):
             if self._simulating is None or self._simulating.done():
                 self._simulating = asyncio.get_running_loop().create_task(asyncio.to_thread(self._policy.prepare, situation))
             return True

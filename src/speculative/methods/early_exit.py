@@ -6,8 +6,8 @@ from pydantic import Field
 
 from speculative.answers import extract_boxed, normalize_answer
 from speculative.chain.chain import Chain
-from speculative.methods.base import Wrapper
 from speculative.methods.families import Family
+from speculative.methods.wrapper import Wrapper
 from speculative.prompts import Question
 
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from speculative.chain.authors import Place, home_of, line_of
 from speculative.errors import ChainStateError, MethodError, SpeculativeError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
+from speculative.methods.wrapper import Wrapper
 from speculative.problem import Problem
 from speculative.trace.trace import Trace
 

@@ -16,11 +16,12 @@ from pydantic_core import ErrorDetails
 from speculative._plugins import classes_in, installed_classes, is_path, load_class, parse_spec
 from speculative.errors import UnknownNameError, UsageError
 from speculative.files import read_text
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.preset import MARK, folder_of, is_file, read_preset
+from speculative.methods.wrapper import Wrapper
 
 GROUP = "speculative.methods"
-ROOMS = ("base", "registry")
+ROOMS = ("base", "registry", "wrapper")
 
 
 @cache

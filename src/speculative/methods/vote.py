@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.ballots import Ballot, count_key, elect, is_decided
-from speculative.methods.base import Method, Wrapper, merged
+from speculative.methods.base import Method
 from speculative.methods.confidence import mean_probability
 from speculative.methods.families import Family
 from speculative.methods.words import split_words
+from speculative.methods.wrapper import Wrapper, merged
 
 
 class Vote(Wrapper):
@@ -33,7 +34,7 @@ class Vote(Wrapper):
     With `plans` each chain has a strategy behind its problem.
 
     Cost: `ballots` whole chains; all but one are discarded. Needs: for `weights=confidence` `logprobs` of the models that think.
-    Source: self-consistency (arXiv 2203.11171); the weights are those of DeepConf (arXiv 2508.15260), of whole chains; `enough` is the fast
+    Source: self-consistency (arXiv 2203.11171). The weights are those of DeepConf (arXiv 2508.15260), of whole chains. `enough` is the fast
     mode of SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 

@@ -120,8 +120,12 @@ class LoadPolicy:
         self._cascades: dict[GridPoint, float] = {}
         self._lock = threading.Lock()
 
-    def lacks(self, situation: Situation) -> bool:
+    def must_wait(self, situation: Situation) -> bool:
         """Returns True if a choice would have to wait for simulations."""
+        return self.held_chains(situation.context) >= situation.load and self.lacks(situation)
+
+    def lacks(self, situation: Situation) -> bool:
+        """Returns True if the predictions for a situation are not simulated yet."""
         return any(point not in self._known for point in self._points(situation))
 
     def prepare(self, situation: Situation) -> None:

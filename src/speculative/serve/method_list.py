@@ -8,8 +8,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from speculative.engines.options import BUNDLED
 from speculative.errors import UnsupportedMethodError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.registry import names, registered
+from speculative.methods.wrapper import Wrapper
 from speculative.pair import Pair
 from speculative.problem import Sampling
 from speculative.redaction import without_address

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from speculative.errors import UnknownNameError, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
 from speculative.methods.registry import build, names
+from speculative.methods.wrapper import Wrapper
 from speculative.problem import Message, Problem, Sampling
 from speculative.serve import schemas
 from speculative.serve.advisor_tool import METHOD as ADVISOR

@@ -252,6 +252,7 @@ class FakeServer:
         longest, place = max((len(one.ids) for one in flat), default=0), 0
         while True:
             step = min(every if place else 1, fault.after - place if fault and fault.after > place else every)
+            step = min(step, max(1, longest - place))
             await asyncio.sleep(self.pace * step)
             pieces = [(i, one, place, place + step) for i, one in enumerate(flat) if place < max(len(one.ids), 1)]
             place += step

@@ -13,7 +13,8 @@ from msgspec import structs
 from speculative.chain.calls import Taken, derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
-from speculative.methods.base import Method, Wrapper
+from speculative.methods.base import Method
+from speculative.methods.wrapper import Wrapper
 from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
 from speculative.tower.run import OnIds, TowerRun
