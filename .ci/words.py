@@ -2,7 +2,8 @@
 
 A docstring's first line is short, and neither a docstring nor an error opens with a relative clause. A function's docstring opens with a
 verb in the third person (`Returns`; so ruff's D401, which wants `Return`, is off). Docstrings and errors avoid negated nouns (`is no
-name`) and vague actors (`nobody`). No function is named by a bare participle (`told`). No two public classes have one name.
+name`) and vague actors (`nobody`). No function is named by a bare participle (`told`). No two public classes have one name. A docstring's
+first line is a whole sentence, and a sentence has one semicolon at most and few words.
 """
 
 import ast
@@ -24,6 +25,9 @@ UNCLEAR = re.compile(
 )
 """Negated nouns and vague actors: name the thing, and write "not" or "must"."""
 
+WORDS = 38
+"""Words of a sentence in a docstring at most; twenty are better. A name in code counts as one."""
+
 PARTICIPLES = set(
     """asked found given heard held kept known lent looked made met named seen shown spelled taken told tried""".split()  # noqa: SIM905
 )
@@ -43,6 +47,11 @@ def breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
             line = getattr(node, "lineno", 1)
             if len(first) > LONGEST:
                 yield line, f"the first line of a docstring has {len(first)} characters, at most {LONGEST}: {first}"
+            if first[-1] not in ".:":
+                yield line, f"the first line of a docstring is not a whole sentence: {first}"
+            for sentence in re.split(r"(?<=[.:])\s+|\n\s*\n|\n\s+", re.sub(r"`[^`]*`", "name", text)):
+                if sentence.count(";") > 1 or len(sentence.split()) > WORDS:
+                    yield line, f"a sentence of a docstring is too long: {' '.join(sentence.split()[:12])} …"
             if found := UNCLEAR.search(text):
                 yield line, f"a docstring has unclear words: {found[0]}"
             if OPENING.match(first):
@@ -53,6 +62,8 @@ def breaches(tree: ast.Module) -> Iterator[tuple[int, str]]:
             message = _text(node.exc.args[0])
             if OPENING.match(message):
                 yield node.lineno, f"an error opens with a relative clause: {message}"
+            if message.count(";") > 1:
+                yield node.lineno, f"an error has more than one next step: {message}"
             if found := UNCLEAR.search(message):
                 yield node.lineno, f"an error has unclear words: {found[0]}"
 

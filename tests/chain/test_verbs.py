@@ -366,6 +366,15 @@ async def test_the_same_instruction_again_changes_nothing(text: str) -> None:
         await chain.instruct("small", "Mark more.")
 
 
+async def test_an_empty_instruction_changes_nothing() -> None:
+    chain = chain_of("abc")
+    await chain.instruct("big", "Be brief.")
+    before = chain.parts.contexts.prefix("big")
+    await chain.instruct("big", "")
+    assert chain.parts.contexts.prefix("big") == before
+    assert kinds(chain.trace) == ["Instructed"]
+
+
 async def test_instructions_of_one_role_add_up_also_at_the_same_time() -> None:
     chain = chain_of("a</think>42", "b")
     await asyncio.gather(chain.instruct("small", "Be brief."), chain.instruct("small", "Be kind."))

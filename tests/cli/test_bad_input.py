@@ -211,7 +211,7 @@ def test_a_full_disk_is_one_line_after_the_finished_part(cli, tmp_path):
     second.mkdir()
     ran = cli(*command)
     assert ran.code == 1
-    assert f"speculative: {tmp_path}: Is a directory; samples cannot be written there" in ran.err
+    assert f"speculative: samples cannot be written to {tmp_path}: Is a directory" in ran.err
     assert '"chains":1' in ran.out
     assert (tmp_path / "samples.jsonl").read_text().count("\n") == 1
 

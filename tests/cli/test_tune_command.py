@@ -14,7 +14,7 @@ from speculative.serve.request import RequestReader
 from speculative.settings import Settings
 
 STORY = "Mia has {} beads. She gets 4 beads. How many beads does Mia have now?"
-SMALL = ["tune", "likelihood_verify", "--limit", 8, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
+SMALL = ["tune", "likelihood_verify", "--limit", 4, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def test_the_choice_is_a_preset_that_other_commands_take(cli, here):
     told = json.loads(ran.out)
     assert told["met"]
     assert told["choice"] in told["candidates"]
-    assert (told["tuning_problems"], told["held_out_problems"], told["held_out"]["chains"]) == (4, 4, 4)
+    assert (told["tuning_problems"], told["held_out_problems"], told["held_out"]["chains"]) == (2, 2, 2)
     assert told["preset"] == "runs/tune-likelihood_verify/likelihood_verify.toml"
     preset = tomllib.loads((here / told["preset"]).read_text())
     assert preset["params"] == told["choice"]["params"]
@@ -99,7 +99,7 @@ def test_serve_takes_a_preset(here, file, model):
 
 def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here, monkeypatch):
     monkeypatch.setattr("sys.argv", ["speculative", "tune", "policy"])
-    ran = cli("tune", "policy", "--limit", 8, "--target", "at most 90% big tokens", "--max-tokens", 600, "--out", "there", "--json")
+    ran = cli("tune", "policy", "--limit", 4, "--target", "at most 90% big tokens", "--max-tokens", 600, "--out", "there", "--json")
     assert ran.code == 0, ran.err
     table = json.loads((here / "there" / "policy.fit").read_text())
     assert table["by"] == "likelihood"

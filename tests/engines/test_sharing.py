@@ -125,7 +125,7 @@ def test_who_waits_has_a_deadline_of_its_own_and_may_leave(loading):
     try:
         with pytest.raises(KeyboardInterrupt):
             starting.start_and_wait(launch, leave)
-        with pytest.raises(EngineUnreachableError, match=r"which another command started .* has not answered within 0\.2 s; wait for it"):
+        with pytest.raises(EngineUnreachableError, match=r"another command started .* has not answered within 0\.2 s \(log: .*\); wait"):
             starting.start_and_wait(LaunchConfig(launch.model, launch.python, port=launch.port, deadline=0.2))
         file.touch()
         starting.wait_ready(first, launch)

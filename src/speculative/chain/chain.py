@@ -446,11 +446,11 @@ class Chain:
         """Adds an instruction to the problem for one role, before all text.
 
         It is a line behind the user's last message. Several stand one below the other, so a wrapper's and a method's own both hold.
-        Children have them too. The same one again changes nothing.
+        Children have them too. The same one again changes nothing, and neither does an empty one.
         """
         check_type("instruct", str, "a text", needed=True, text=text)
         self.parts.contexts.of(role)
-        if f"\n{text}\n" in f"\n{self.parts.contexts.instructions.get(role, '')}\n":
+        if not text or f"\n{text}\n" in f"\n{self.parts.contexts.instructions.get(role, '')}\n":
             return
         if self.problem.raw or self.parts.drafts.has_grown:
             raise ChainStateError(f"instruct: {'a raw prompt must stay as it is' if self.problem.raw else 'it must come before any text'}")

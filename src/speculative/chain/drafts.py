@@ -101,8 +101,8 @@ class Draft:
     def finish(self) -> str:
         """The reason why its text ends.
 
-        `stop`, `end` (of the thinking, or of the text), `length`, `context`, `loop`, `until`; `no room` if there was no room to draft
-        it; `cut` if `accept` or `reject` cancelled the work on it.
+        `stop`, `end` (of the thinking, or of the text), `length`, `context`, `loop` or `until`. It is `no room` if there was no room to
+        draft it, and `cut` if `accept` or `reject` cancelled the work on it.
         """
         return self.proposal.completion.finish
 

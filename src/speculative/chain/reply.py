@@ -13,8 +13,8 @@ class Reply(Struct, frozen=True, gc=False):
 
     `ids` are the tokens of `text`, `logprobs` (nats) theirs if they were asked for; `top`, with `logprobs=K`, the texts of the K most
     likely tokens at each place with their log-probabilities, the likeliest first. `choices`: the log-probability of each choice of
-    the question as the reply's first token. `finish` is `stop`, `end`, `length`, `context` or `loop`; `no room` if there was no
-    room to ask; `cut` if the draft that it was about was accepted or rejected meanwhile.
+    the question as the reply's first token. `finish` is `stop`, `end`, `length`, `context` or `loop`. It is `no room` if
+    there was no room to ask, and `cut` if the draft that it was about was accepted or rejected meanwhile.
     """
 
     text: str

@@ -20,8 +20,8 @@ class Advantage(Method):
     big writes the step from `threshold` on. With `mode=oracle` both models draft every step, a reward model reads both, and big's is
     taken if its reward is higher by at least `threshold`: the upper bound of any router.
 
-    Cost: a draft and a judgement for each step, and with `router` a call of big for each step that is thrown away; with `oracle` a draft
-    of big for each step, and one of the two is always thrown away. Needs: a judge with `reward`.
+    Cost: a draft and a judgement for each step. With `router` also a call of big for each step that is thrown away. With `oracle` also a
+    draft of big for each step, and one of the two is always thrown away. Needs: a judge with `reward`.
     Source: Arbitrage (arXiv 2512.05033).
     """
 

@@ -28,9 +28,9 @@ class Advisor(Method):
     """Small writes the chain and asks big for advice, which only small reads.
 
     Big reads the chain before it gives advice.
-    With `trigger=tag` small asks by writing its tag, which stays in the text; with `trigger=hesitation` it asks by hesitating in
-    `hesitate` steps in a row; with `either` by both. After `max_calls` pieces of advice small goes on without. With `ask_first` the
-    first advice comes before the first step.
+    With `trigger=tag` small asks by writing its tag, which stays in the text. With `trigger=hesitation` it asks by hesitating in
+    `hesitate` steps in a row, and with `either` in both ways. After `max_calls` pieces of advice small goes on without. With `ask_first`
+    the first advice comes before the first step.
 
     Cost: a reply of big for each question, and a call of small behind it; without `trigger=tag` a call of small for each step. Advice
     is discarded text. Needs: big only replies to a question; for the tag a small model that was trained to write it.

@@ -18,9 +18,9 @@ class EntropySwitch(Method):
     The entropy (nats) is that of small's `top` likeliest tokens at the first place of the step, taken as all there are. Below
     `threshold` small's token stays as the step's first one and small goes on from it.
 
-    Cost: with `ahead` one call for each step of small, which goes on in the call that is looked at, and all of it is thrown away where big
-    takes over; without it one token is drafted and looked at first, which is a call more for each step of small and one token of waste
-    for each step of big. Needs: `top` of small. Source: GlimpRouter (arXiv 2601.05110), which makes the call more.
+    Cost: with `ahead` one call for each step of small, which is thrown away where big takes over. Without it one token is drafted and
+    looked at first: a call more for each step of small, and one token of waste for each step of big.
+    Needs: `top` of small. Source: GlimpRouter (arXiv 2601.05110), which makes the call more.
     """
 
     family: ClassVar[Family] = "small is unsure"

@@ -34,7 +34,7 @@ class Vote(Wrapper):
     With `plans` each chain has a strategy behind its problem.
 
     Cost: `ballots` whole chains; all but one are discarded. Needs: for `weights=confidence` `logprobs` of the models that think.
-    Source: self-consistency (arXiv 2203.11171); the weights are those of DeepConf (arXiv 2508.15260), of whole chains; `enough` is the fast
+    Source: self-consistency (arXiv 2203.11171). The weights are those of DeepConf (arXiv 2508.15260), of whole chains. `enough` is the fast
     mode of SSR (arXiv 2505.15340), and `plans` its strategies.
     """
 

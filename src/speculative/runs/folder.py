@@ -123,7 +123,7 @@ class RunFolder(Run):
             self._file.write(msgspec.json.encode(sample) + b"\n")
             self._file.flush()
         except OSError as error:
-            raise SpeculativeError(f"{self.path}: {error.strerror}; samples cannot be written there; name another folder") from None
+            raise SpeculativeError(f"samples cannot be written to {self.path}: {error.strerror}; name another folder") from None
         self.samples.append(sample)
         return sample
 

@@ -66,13 +66,13 @@ class ScriptedTokenizer:
 class ScriptedEngine:
     """Writes what its script says.
 
-    `script`: the whole thinking that the model has in mind (it goes on from wherever the chain stands), a list of replies
-    (one for each completion, in the order of the calls, the last one for ever after), or a function of what the model
-    sees and the seed, which may raise what an engine would. Replies may spell markers out (`</think>`); in a whole script what
+    `script` has one of three forms. A text is the whole thinking that the model has in mind; it goes on from wherever the chain
+    stands. A list has a reply for each completion, in the order of the calls, and the last one stays. A function gets the text that
+    the model sees and the seed, and may raise the errors of an engine. Replies may spell markers out (`</think>`); in a whole script what
     follows that marker is the answer.
 
-    `scores(prefix, text)` gives the log-probability of every token of a text; `top(prefix)` the log-probabilities of texts of one token
-    that may come next, the written one has -0.1 if it is not among them; `rewards(text)` the reward of a prefix with its text.
+    `scores(prefix, text)` gives the log-probability of every token of a text. `top(prefix)` gives the log-probabilities of texts of one
+    token that may come next; the written one has -0.1 if it is not among them. `rewards(text)` gives the reward of a prefix with its text.
     `delay` is seconds a token. `calls` are the verbs and prefixes that it was asked, `running` the calls under way, `produced` all
     tokens.
     """

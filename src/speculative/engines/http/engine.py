@@ -1,4 +1,4 @@
-"""Runs a model behind vLLM, SGLang, llama.cpp's server or one that speaks like the"""
+"""Runs a model behind a server with the completions API of OpenAI."""
 
 from __future__ import annotations
 

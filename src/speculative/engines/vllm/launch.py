@@ -263,8 +263,8 @@ def _progress_of_another(running: ServerProcess, launch: LaunchConfig, seconds: 
     model = record.launch["model"]
     if seconds > launch.deadline:
         raise EngineUnreachableError(
-            f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s; wait for it, "
-            f"end it (process {record.pid}), or name another port (--big-port, --small-port); its log: {log}"
+            f"{model}, which another command started at {running.url}, has not answered within {launch.deadline:g} s (log: {log}); "
+            f"wait for it, end it (process {record.pid}), or name another port (--big-port, --small-port)"
         )
     return f"waiting for {model}, which another command started ({seconds:.0f} s): {last_line(log)}"
 
