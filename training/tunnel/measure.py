@@ -327,7 +327,7 @@ def pacing(folder: Path, text: str) -> Figures:
 
     asyncio.run(whole())
     found = {name: round(median(values), 3) for name, values in ends.items()}
-    return {**found, "ratio": round(found["big"] / found["small"], 1)}
+    return {**found, "ratio": round(found["big"] / found["small"], 2)}
 
 
 def tries(pair: Pair, name: str, problems: Sequence[Problem], count: int) -> Figures:
