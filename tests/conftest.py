@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import warnings
 
 import profiles
@@ -10,13 +11,21 @@ import pytest
 
 RUN = asyncio.run
 profiles.register()
+gc.disable()  # until all tests are collected: a tenth of the time goes into looking through objects that stay
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of interpreters are started, and each would compile everything again
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell: every command that a test starts would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):
     """Each process runs neighbours, so that one of them starts a module's server; at the end it takes tests from the others."""
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -93,12 +93,12 @@ def problem(seed: int, tokens: int) -> Problem:
 
 
 async def measure(pair: Pair, method: Method, chains: int, tokens: int, gpus: int) -> dict[str, Any]:
-    """One row: chains that begin at once."""
+    """One row: chains that begin at once. A listener hears every token, as in a stream of the service."""
     began, cpu = time.perf_counter(), time.process_time()
 
     async def chain(seed: int) -> tuple[float, Result]:
         start = time.perf_counter()
-        result = await run(problem(seed, tokens), method, pair)
+        result = await run(problem(seed, tokens), method, pair, lambda _: None)
         return time.perf_counter() - start, result
 
     found = await asyncio.gather(*(chain(seed) for seed in range(chains)))
@@ -295,6 +295,33 @@ def table(rows: list[dict[str, Any]], profile: str) -> str:
     return text
 
 
+def bars(rows: list[dict[str, Any]], calls: list[dict[str, Any]]) -> str:
+    """Holds rows against the bars of the project. A bar whose rows lack is left out."""
+    rates = {(row["layout"], row["method"], row["chains"]): row["tokens_s"] for row in rows if "tokens_s" in row}
+    cpu = {row["method"]: row["cpu_us_token"] for row in rows if (row["layout"], row["chains"]) == ("c", 64) and "cpu_us_token" in row}
+    found: list[tuple[str, float, float, bool]] = []
+    for name, one, other, least in (
+        ("piped steps over bare calls, 1 chain", ("c", PIPED, 1), ("c", RAW, 1), 0.97),
+        ("piped steps over two replicas of big, 16 chains", ("c", PIPED, 16), ("a", "big_only", 16), 1.4),
+    ):
+        if one in rates and other in rates:
+            found.append((name, rates[one] / rates[other], least, rates[one] >= least * rates[other]))
+    for load in sorted({chains for layout, name, chains in rates if (layout, name) == ("c", "auto")}):
+        own = {name: rate for (layout, name, chains), rate in rates.items() if (layout, chains) == ("c", load)}
+        single = max((rate for name, rate in own.items() if name in (PIPED, "likelihood_verify", "big_only")), default=0.0)
+        if single:
+            found.append((f"auto over the best of its ways, {load} chains", own["auto"] / single, 0.97, own["auto"] >= 0.97 * single))
+    for row in calls:
+        if "score_ms" in row and row["prefix"] > 4000:
+            ratio = row["score_ms"] / row["judge_ms"]
+            found.append((f"a score over a judgement behind {row['prefix']:,} tokens", ratio, 1.0, ratio <= 1.0))
+    for name, most in (("big_only", 45.0), ("random_switch", 75.0)):
+        if name in cpu:
+            found.append((f"our CPU, us a token of {name}, 64 chains", cpu[name], most, cpu[name] <= most))
+    lines = [f"| {name} | {value:.2f} | {bar:g} | {'kept' if kept else 'missed'} |\n" for name, value, bar, kept in found]
+    return f"\n| bar | measured | wanted | |\n|---|---:|---:|---|\n{''.join(lines)}" if lines else ""
+
+
 def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -312,7 +339,8 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path)
     options = parser.parse_args(given)
     if options.page:
-        text = table(read_rows(options.out), options.profile)
+        rows = read_rows(options.out)
+        text = table(rows, options.profile) + bars(rows, read_rows(options.out.with_suffix(".calls")))
         before, _, rest = options.page.read_text().partition(BEGIN)
         options.page.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.partition(END)[2])
         return 0

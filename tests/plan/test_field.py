@@ -77,6 +77,7 @@ def test_the_command_runs_a_cut_field_and_continues(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_whole_example_runs_cut_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["field", str(EXAMPLE), "--cut", "--out", str(tmp_path / "out")]) == 0
     assert len(list((tmp_path / "out").rglob("samples.jsonl"))) == 12

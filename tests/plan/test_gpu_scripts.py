@@ -124,6 +124,24 @@ def test_the_same_command_continues_and_writes_the_page(table: ModuleType, tmp_p
     assert page.read_text().endswith("after\n")
 
 
+def test_rows_are_held_against_the_bars(table: ModuleType) -> None:
+    def row(layout: str, method: str, chains: int, rate: float) -> dict[str, Any]:
+        return {"layout": layout, "method": method, "chains": chains, "tokens_s": rate, "cpu_us_token": 50.0}
+
+    rows = [row("c", table.PIPED, 1, 97), row("c", "raw_loop", 1, 100), row("c", "auto", 1, 90), row("c", table.PIPED, 16, 1300)]
+    rows += [row("a", "big_only", 16, 1000), row("c", "big_only", 64, 3000), {"layout": "c", "method": "swing", "chains": 1}]
+    calls = [{"prefix": size, "score_ms": 30.0, "judge_ms": 40.0} for size in (1024, 4096)]
+    told = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.bars(rows, calls).splitlines()[3:]]
+    assert told == [
+        ["piped steps over bare calls, 1 chain", "0.97", "0.97", "kept"],
+        ["piped steps over two replicas of big, 16 chains", "1.30", "1.4", "missed"],
+        ["auto over the best of its ways, 1 chains", "0.93", "0.97", "missed"],
+        ["a score over a judgement behind 4,096 tokens", "0.75", "1", "kept"],
+        ["our CPU, us a token of big_only, 64 chains", "50.00", "45", "missed"],
+    ]
+    assert table.bars([], []) == ""
+
+
 def test_a_layout_with_two_big_servers_needs_both(table: ModuleType) -> None:
     assert table.servers("f", ["one", "two"], "small") == (["one", "two"], "small")
     assert table.servers("e-mps", ["one", "two"], "small") == (["two"], "small")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 Figures = Mapping[str, Any]
 ANY, MANY = float("-inf"), float("inf")
 MISSING = "not measured"
+DIGITS = {"tokens": 0, "times": 2, "": 3}
 
 
 def percent(*shares: float) -> str:
@@ -39,7 +40,7 @@ class Bar(NamedTuple):
             value = self.figure(figures) * (100 if self.unit == "%" else 1)
         except KeyError:
             return f"| {self.name} | {wanted}{unit} | {MISSING} | no |"
-        said = f"{value:.0f}" if self.unit == "tokens" else f"{value:.1f}" if self.unit else f"{value:.3f}"
+        said = f"{value:.{DIGITS.get(self.unit, 1)}f}"
         return f"| {self.name} | {wanted}{unit} | {said}{unit} | {'yes' if self.least <= value <= self.most else 'no'} |"
 
 

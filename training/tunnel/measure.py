@@ -32,6 +32,7 @@ from training.model import Model
 from training.stories import held_out as first_stories
 from training.tunnel.bars import table
 from training.tunnel.base import Problem
+from training.tunnel.batches import REHEARSAL
 from training.tunnel.dialect import CHECK, CLOSE, CONCLUSION, HINTS, INSTRUCTIONS, RIGHT, SCORE, TAGS, WAIT, WRONG, instructed, prompt
 from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
@@ -42,6 +43,7 @@ from training.tunnel.writer import Writer
 
 TEMPERATURE = 0.6
 LIMIT = 2400
+MOST = 40 if REHEARSAL else LIMIT  # tokens that any measurement writes
 LENGTHS = (0, 200, 400, 700, 1100, LIMIT + 1)
 WHOLE = (0, 1024, 2048, 3072, 4096)
 FOLDER = Path("src/speculative/bundled/tunnel")
@@ -109,7 +111,7 @@ class Pair:
     def think(self, name: str, heads: Sequence[str], temperature: float = 0.0, seed: int = 0, limit: int = LIMIT) -> list[str]:
         """What a model writes behind each head."""
         model, tokenizer = self.models[name]
-        written = write(model, tokenizer, heads, temperature=temperature, limit=limit, seed=seed)
+        written = write(model, tokenizer, heads, temperature=temperature, limit=min(limit, MOST), seed=seed)
         return [tokenizer.decode(ids, skip_special_tokens=False) for ids in written]
 
 
@@ -284,7 +286,7 @@ def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
         wanted.append(rest[-2].text)
     for name in ("big", "small"):
         model, tokenizer = pair.models[name]
-        texts = [tokenizer.decode(ids) for ids in write(model, tokenizer, heads, limit=1200)]
+        texts = [tokenizer.decode(ids) for ids in write(model, tokenizer, heads, limit=min(1200, MOST))]
         figures[name] = {"same": share([text == short for text, short in zip(texts, wanted, strict=True)]), "chains": len(texts)}
     return figures
 
@@ -325,7 +327,7 @@ def pacing(folder: Path, text: str) -> Figures:
 
     asyncio.run(whole())
     found = {name: round(median(values), 3) for name, values in ends.items()}
-    return {**found, "ratio": round(found["big"] / found["small"], 1)}
+    return {**found, "ratio": round(found["big"] / found["small"], 2)}
 
 
 def tries(pair: Pair, name: str, problems: Sequence[Problem], count: int) -> Figures:

@@ -87,7 +87,8 @@ class Requests:
         The deepest of the drafts counts.
         """
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
-        return self._problem.thinking_tokens - self._contexts.ledger.kept - self._inserted() - depth
+        room = self._problem.max_tokens - self._problem.reserve - self._inserted()
+        return min(room, self._problem.thinking_tokens) - self._contexts.ledger.kept - depth
 
     async def wait_for_room(
         self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
