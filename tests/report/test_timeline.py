@@ -1,7 +1,10 @@
 """The timeline of a chain."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from msgspec import structs
@@ -10,9 +13,10 @@ from strategies import pairs, policies, problems
 
 from speculative import Pair, Problem, Sampling, asolve
 from speculative.report.terminal import EXCERPT, clean, lay_out
-from speculative.report.timeline import Span, Timeline, TraceRecorder
+from speculative.report.timeline import REST, Span, Timeline, TraceRecorder
 from speculative.result import Result
 from speculative.testing import ScriptedEngine
+from speculative.trace.events import AnyEvent
 
 SCRIPT = "First this.\n\nThen that.\n\nAt last so.</think>\n\nThe answer is \\boxed{7}."
 METHODS = ["big_only", "placeholder", "random_switch", "logprob_subselect", "spec_rewrite"]
@@ -163,3 +167,16 @@ def test_lines_that_are_done_stay_as_they_are():
 
 def test_characters_that_steer_a_terminal_are_replaced():
     assert clean("a\x1b[2Jb\x07\x9b\u202ec\r\nd\te") == "a\ufffd[2Jb\ufffd\ufffd\ufffdc\nd\te"
+
+
+def test_a_draft_that_is_accepted_in_part_is_drawn_in_two_parts():
+    whole = json.loads((Path(__file__).parents[1] / "trace" / "damaged.json").read_text(encoding="utf-8"))["events"]
+    drafted, scored, accepted = (msgspec.convert(event, AnyEvent) for event in whole[2:5])
+    scored = structs.replace(scored, logprobs=((-1.0, -8.0, -4.0),))
+    spans = Timeline([drafted, scored, structs.replace(accepted, cut=(1, 2))]).spans
+    assert [(span.text, span.status, span.tokens, span.verdict, span.reading) for span in spans] == [
+        ("Tw", "kept", 1, "accepted", ("big", -1.0)),
+        ("o.", "discarded", 2, REST, ("big", -6.0)),
+    ]
+    (_, rest) = Timeline([drafted, structs.replace(accepted, cut=(0, 0))]).spans
+    assert (rest.text, rest.tokens, rest.verdict, rest.reading) == ("Two.", 3, "rejected", None)

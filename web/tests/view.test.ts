@@ -2,9 +2,11 @@ import { describe, expect, it } from "vitest";
 import type { AnyEvent, Call, MethodList } from "../src/data/types";
 import { boundsOf, fieldsOf } from "../src/live/schema";
 import { asksOf, type Settings } from "../src/live/settings";
+import { callsUnderWay, underWay } from "../src/live/under-way";
 import { Chain } from "../src/trace/chain";
+import type { Span } from "../src/trace/timeline";
 import { bandsOf } from "../src/view/author";
-import { agreementOf, factsOf, toldOf } from "../src/view/facts";
+import { agreementOf, factsOf, judgementOf, toldOf } from "../src/view/facts";
 import { nearest } from "../src/view/lanes";
 
 function call(role: string, began: number, seconds: number, produced = 0, scored = 0): Call {
@@ -60,7 +62,91 @@ describe("the facts of a text", () => {
   });
 
   it("say what is not known", () => {
-    expect(first).toBe("small drafted, low · 2 tokens · mean log-probability -3.5 nats · entropy not known · 1 s · big: score -3.5 < -1");
+    expect(first).toBe(
+      "small drafted, low · 2 tokens · mean log-probability -1.5 nats · entropy not known · 1 s · mean log-probability for big -3.5 nats · big: score -3.5 < -1",
+    );
+  });
+});
+
+describe("a draft that was accepted in part", () => {
+  const draft = proposal(0, "One two.", { ids: [1, 2, 3], logprobs: [0, -0.5, -1] });
+  const accepted = (cut: [number, number], tops: [number, number][][] = []) =>
+    Chain.of([
+      { ...EVENTS[0], engines: { big: { fingerprint: "f" }, small: { fingerprint: "f" } } },
+      { event: "drafted", at: 1, call: call("small", 0, 1, 3), seed: 1, proposals: [draft] },
+      { event: "scored", at: 1.5, call: call("big", 1, 0.5), drafts: [0], logprobs: [[-1, -8, -4]], tops: [tops] },
+      { event: "accepted", at: 1.5, drafts: [0], judgement: null, cut },
+    ] as unknown as AnyEvent[]);
+
+  it("stands there in two parts, each with its own numbers", () => {
+    const chain = accepted([1, 3], [[[1, -1]], [[9, -1]], [[3, -1]]]);
+    expect(chain.timeline.spans.map(({ text, status, tokens }) => [text, status, tokens])).toEqual([
+      ["One", "kept", 1],
+      [" two.", "discarded", 2],
+    ]);
+    expect(chain.timeline.spans.map(factsOf)).toEqual([
+      "small drafted, accepted · 1 token · mean log-probability 0 nats · entropy not known · 1 s · mean log-probability for big -1 nats · big would have written the same",
+      "small drafted, the rest of an accepted draft · 2 tokens · mean log-probability -0.75 nats · entropy not known · 1 s · mean log-probability for big -6 nats · big would go on differently after 0 tokens",
+    ]);
+    expect(chain.ledger.usage().small!.discarded_tokens).toBe(2);
+  });
+
+  it("is rejected where nothing of it entered", () => {
+    const [empty, rest] = accepted([0, 0]).timeline.spans;
+    expect([empty!.text, rest!.text, rest!.tokens, rest!.verdict]).toEqual(["", "One two.", 3, "rejected"]);
+  });
+});
+
+describe("chains of a vote", () => {
+  const child = (index: number, events: object[] = []) => ({ event: "child", at: 0, index, seed: 1, instruction: "", events });
+  const wrote = (id: number, text: string, began: number, logprob: number) => ({
+    event: "wrote",
+    at: began + 1,
+    call: call("big", began, 1, 2),
+    seed: 1,
+    proposal: proposal(id, text, { mean_logprob: logprob, mean_entropy: 0.5 }),
+  });
+
+  it("have the sums of their calls, which all lead to the text", () => {
+    const chain = Chain.of([
+      EVENTS[0],
+      child(0, [wrote(0, "One.", 0, -1), wrote(1, "Two.", 1, -2)]),
+      { event: "ended", at: 2, finish_reason: "stop", seconds: 2 },
+    ] as unknown as AnyEvent[]);
+    expect(factsOf(chain.timeline.spans[1]!)).toBe(
+      "big wrote, chain 1 · 4 tokens · mean log-probability -1.5 nats · mean entropy 0.50 nats · 2 s",
+    );
+    expect(chain.works.map(({ texts }) => chain.timeline.placesOf(texts))).toEqual([[1], [1]]);
+  });
+
+  it("keep the text that was being written when they are cut off", () => {
+    const chain = Chain.of([EVENTS[0], child(0), child(1)] as unknown as AnyEvent[]);
+    for (const path of [[0], [1]])
+      for (const text of ["Some", " text"]) chain.at(path).write({ role: "big", text, draft: 0, phase: "thinking", committed: false }, 0.5);
+    expect(underWay(chain.timeline)).toEqual(new Map([["big", { kept: 0, discarded: 6 }]]));
+    const [one, other] = callsUnderWay(chain.timeline, 2);
+    expect([one!.began, one!.ended, other!.role]).toEqual([0.5, 2, "big"]);
+    expect(callsUnderWay(chain.timeline, 3)[0]).toBe(one);
+    chain.timeline.interrupt();
+    const texts = chain.timeline.spans.map(({ text, status }) => [text, status]);
+    expect(texts).toContainEqual(["Some text", "discarded"]);
+    expect(texts.filter(([text]) => text === "Some text")).toHaveLength(2);
+  });
+
+  it("do not take the draft that was being written with them", () => {
+    const chain = Chain.of([EVENTS[0]] as unknown as AnyEvent[]);
+    chain.write({ role: "small", text: "Half", draft: 0, phase: "thinking", committed: false });
+    chain.timeline.interrupt();
+    expect(chain.timeline.spans.map(({ text, status }) => [text, status])).toContainEqual(["Half", "discarded"]);
+  });
+});
+
+describe("a judgement", () => {
+  it("has no more digits than its comparison needs", () => {
+    const judged = (score: number, threshold: number | null) => judgementOf({ judgement: { score, threshold, role: null } } as Span);
+    expect(judged(-1.8e-6, -0.1)).toBe("score 0 ≥ -0.1");
+    expect(judged(-1.57, -0.1)).toBe("score -1.57 < -0.1");
+    expect(judged(1e-6, 2e-6)).toBe("score 1×10⁻⁶ < 2×10⁻⁶");
   });
 });
 
@@ -117,6 +203,17 @@ describe("a draft whose likely tokens its reader told", () => {
     expect(read([one!, two!])).toEqual(["big would have written the same"]);
     expect(read([one!, other!])).toEqual(["big would go on differently after 1 token"]);
     expect(read([other!, two!])).toEqual(["big would go on differently after 0 tokens"]);
+  });
+
+  it("agrees with all of a draft that ends the text", () => {
+    const ending = proposal(0, "One.", { end_id: 7 });
+    const chain = Chain.of([
+      { ...EVENTS[0], engines },
+      { event: "drafted", at: 1, call: call("small", 0, 1, 3), seed: 1, proposals: [ending] },
+      { event: "scored", at: 1.5, call: call("big", 1, 0.5), drafts: [0], logprobs: [[-3, -4]], tops: [[[[1, -0.1]], [[2, -0.1]]]] },
+      { event: "accepted", at: 1.5, drafts: [0], judgement: null, cut: null },
+    ] as unknown as AnyEvent[]);
+    expect(chain.timeline.spans.map((span) => [span.tokens, agreementOf(span)])).toEqual([[3, "big would have written the same"]]);
   });
 
   it("says nothing where the vocabularies differ, or nothing was told", () => {

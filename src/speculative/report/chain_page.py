@@ -29,7 +29,8 @@ Kind = tuple[str, Status, Phase, int, str]
 class PackedChain(Struct, frozen=True):
     """The timeline of a chain by columns, and its usage.
 
-    Span i is `texts[i]`, of the kind `kinds[kind_numbers[i]]`. `mean_logprobs` is empty if no span has one.
+    Span i is `texts[i]`, of the kind `kinds[kind_numbers[i]]`. `mean_logprobs` and `readings` are empty if no span has
+    one.
     """
 
     kinds: list[Kind]
@@ -37,6 +38,7 @@ class PackedChain(Struct, frozen=True):
     texts: list[str]
     tokens: list[int]
     mean_logprobs: list[float | None]
+    readings: list[tuple[str, float] | None]
     usage: dict[str, Usage]
 
     @classmethod
@@ -46,23 +48,25 @@ class PackedChain(Struct, frozen=True):
         timeline.close()
         spans = timeline.spans
         numbers = {kind: number for number, kind in enumerate(dict.fromkeys(map(_kind, spans)))}
-        logprobs = [span.mean_logprob for span in spans]
+        logprobs, readings = [span.mean_logprob for span in spans], [span.reading for span in spans]
         return cls(
             kinds=list(numbers),
             kind_numbers=[numbers[_kind(span)] for span in spans],
             texts=[span.text for span in spans],
             tokens=[span.tokens for span in spans],
             mean_logprobs=logprobs if any(found is not None for found in logprobs) else [],
+            readings=readings if any(readings) else [],
             usage=trace.usage(),
         )
 
     def spans(self) -> list[Span]:
         """Unpacks the spans."""
         logprobs: Sequence[float | None] = self.mean_logprobs or [None] * len(self.texts)
+        readings: Sequence[tuple[str, float] | None] = self.readings or [None] * len(self.texts)
         found: list[Span] = []
-        for number, text, tokens, logprob in zip(self.kind_numbers, self.texts, self.tokens, logprobs, strict=True):
+        for number, text, tokens, *known in zip(self.kind_numbers, self.texts, self.tokens, logprobs, readings, strict=True):
             author, status, phase, depth, verdict = self.kinds[number]
-            found.append(Span(author, text, status, phase, depth, tokens, verdict, logprob))
+            found.append(Span(author, text, status, phase, depth, tokens, verdict, *known))
         return found
 
 

@@ -24,7 +24,8 @@ class Span(Struct, frozen=True):
         depth: the number of rejected drafts that it follows.
         tokens: the kept tokens of kept text, and the produced tokens of other text.
         verdict: the reason why a draft was kept or discarded.
-        mean_logprob: nats a token of a draft, as scored or else as sampled.
+        mean_logprob: nats a token of a draft, as its author sampled it.
+        reading: a role that read the draft, and the nats a token that it found.
     """
 
     author: str
@@ -35,9 +36,11 @@ class Span(Struct, frozen=True):
     tokens: int = 0
     verdict: str = ""
     mean_logprob: float | None = None
+    reading: tuple[str, float] | None = None
 
 
 ACCEPTED, TAKEN_BACK, UNDECIDED = "accepted", "taken back", "undecided"
+REST = "the rest of an accepted draft"
 
 
 class Timeline:
@@ -51,7 +54,7 @@ class Timeline:
         self._pieces: list[int] = []  # the indexes of the spans that are the chain's text
         self._proposals: dict[int, tuple[str, Proposal]] = {}
         self._open: set[int] = set()
-        self._mean_logprob: dict[int, float] = {}
+        self._readings: dict[int, tuple[str, Sequence[float]]] = {}
         self._ends: set[int] = set()  # the indexes of the spans whose last token ended their phase
         self._children: dict[int, Sequence[AnyEvent]] = {}
         self._replies: dict[int, list[Span]] = {}  # by draft that is not decided yet: they stand behind the decision
@@ -85,14 +88,17 @@ class Timeline:
                 self._propose(event)
             case events.Scored():
                 scored = zip(event.drafts, event.logprobs, strict=True)
-                self._mean_logprob.update((draft, _mean_logprob(found)) for draft, found in scored if found)
+                self._readings.update((draft, (event.call.role, found)) for draft, found in scored)
             case events.Accepted():
                 partial, self._partial = self._partial, None
                 if partial and partial.proposal and partial.proposal.id not in event.drafts:
                     partial = self._keep_partial(partial)
                 for number in event.drafts:
-                    self._keep(Piece.of(*self._proposals[number]), ACCEPTED, self._mean_logprob.get(number))
+                    cut = event.cut if number == event.drafts[-1] else None
+                    self._keep(Piece.of(*self._proposals[number], cut), ACCEPTED, *self._known(number, 0, cut[0] if cut else None))
                     self._open.discard(number)
+                    if cut and not (partial and partial.proposal and partial.proposal.id == number):
+                        self._discard_rest(number, *cut)
                 if partial and not partial.lost:
                     rest = partial.call.produced_tokens - self.spans[-1].tokens
                     more = f", {rest} of its tokens are discarded" if rest else ""
@@ -158,14 +164,12 @@ class Timeline:
                 self._copies[proposal.id].add(proposal.id)
             self._proposals[proposal.id] = (event.call.role, proposal)
             self._open.add(proposal.id)
-            if proposal.completion.logprobs:
-                self._mean_logprob[proposal.id] = _mean_logprob(proposal.completion.logprobs)
 
-    def _keep(self, piece: Piece, verdict: str = "", mean_logprob: float | None = None) -> None:
+    def _keep(self, piece: Piece, verdict: str = "", logprob: float | None = None, reading: tuple[str, float] | None = None) -> None:
         if piece.ends:
             self._ends.add(len(self.spans))
         self._pieces.append(len(self.spans))
-        self.spans.append(Span(piece.author, piece.text, "kept", piece.phase, 0, piece.kept, verdict, mean_logprob))
+        self.spans.append(Span(piece.author, piece.text, "kept", piece.phase, 0, piece.kept, verdict, logprob, reading))
 
     def _cut_off(self, event: events.Cancelled) -> None:
         if proposal := event.proposal:
@@ -218,8 +222,22 @@ class Timeline:
             self._open.discard(number)
             copies = self._copies.get(number, set())
             copies.discard(number)
-            cost, mean_logprob = 0 if copies else proposal.completion.produced, self._mean_logprob.get(number)
-            self.spans.append(Span(author, proposal.text, "discarded", proposal.phase, depth, cost, why, mean_logprob))
+            cost = 0 if copies else proposal.completion.produced
+            self.spans.append(Span(author, proposal.text, "discarded", proposal.phase, depth, cost, why, *self._known(number)))
+
+    def _discard_rest(self, number: int, tokens: int, characters: int) -> None:
+        """Adds the tokens of an accepted draft that did not enter the chain."""
+        author, proposal = self._proposals[number]
+        if (left := proposal.completion.produced - tokens) > 0:
+            verdict, text = REST if tokens else "rejected", proposal.text[characters:]
+            self.spans.append(Span(author, text, "discarded", proposal.phase, 0, left, verdict, *self._known(number, tokens)))
+
+    def _known(self, number: int, first: int = 0, end: int | None = None) -> tuple[float | None, tuple[str, float] | None]:
+        """Returns `mean_logprob` and `reading` of the tokens first..end of a draft."""
+        own = (self._proposals[number][1].completion.logprobs or ())[first:end]
+        role, found = self._readings.get(number, ("", ()))
+        logprob = _mean_logprob(found[first:end])
+        return _mean_logprob(own), None if logprob is None else (role, logprob)
 
     def _take_back(self, pieces: int) -> None:
         for place in self._pieces[pieces:]:
@@ -245,8 +263,8 @@ class Timeline:
             self.spans += [structs.replace(span, status="discarded", depth=1, verdict=f"chain {number + 1}") for span in _joined(kept)]
 
 
-def _mean_logprob(logprobs: Sequence[float]) -> float:
-    return round(fmean(logprobs), 4)
+def _mean_logprob(logprobs: Sequence[float]) -> float | None:
+    return round(fmean(logprobs), 4) if logprobs else None
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
@@ -255,10 +273,20 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
     for span in spans:
         last = joined[-1] if joined else None
         if last and (last.author, last.phase) == (span.author, span.phase):
-            joined[-1] = structs.replace(last, text=last.text + span.text, tokens=last.tokens + span.tokens)
+            tokens, logprob = last.tokens + span.tokens, _weighed(last, span)
+            joined[-1] = structs.replace(last, text=last.text + span.text, tokens=tokens, mean_logprob=logprob, reading=None)
         else:
             joined.append(span)
     return joined
+
+
+def _weighed(one: Span, other: Span) -> float | None:
+    """Returns the mean over the tokens of both; None if that of one is not known."""
+    parts = [span for span in (one, other) if span.tokens]
+    known = [(span.mean_logprob, span.tokens) for span in parts if span.mean_logprob is not None]
+    if not known or len(known) < len(parts):
+        return None
+    return sum(mean * tokens for mean, tokens in known) / sum(tokens for _, tokens in known)
 
 
 class TraceRecorder:

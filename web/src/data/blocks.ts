@@ -25,6 +25,7 @@ export function spansOf(packed: PackedChain): Span[] {
       tokens: packed.tokens[place]!,
       verdict,
       mean_logprob: packed.mean_logprobs[place] ?? null,
+      reading: packed.readings[place] ?? null,
     };
   });
 }

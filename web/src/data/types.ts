@@ -343,6 +343,7 @@ export interface PackedChain {
   texts: string[];
   tokens: number[];
   mean_logprobs: (number | null)[];
+  readings: ([string, number] | null)[];
   usage: Record<string, Usage>;
 }
 

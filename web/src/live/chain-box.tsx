@@ -1,5 +1,4 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Work } from "../trace/calls";
 import { Bar } from "../view/bar";
 import { ChainView } from "../view/chain-view";
 import { plural } from "../view/dom";
@@ -35,7 +34,6 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     view.current = chain;
     place.current?.replaceChildren(chain.element);
     below.current?.replaceChildren(bar.element, lanes.element);
-    const begun = new Map<string, Work>();
     let frame = 0;
     let slow = 0;
     let wait = SLOW_MS;
@@ -54,11 +52,10 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
       chain.follow(timeline);
       moved ||= run.moving;
       if (moved) follow.go();
-      watch(begun, run);
       const now = performance.now();
       if (run.moving && now - slow < wait) return;
       bar.show(timeline.spans, ledger.usage());
-      lanes.show(works, run.moving ? run.elapsed : run.chain.seconds, [...begun.values()]);
+      lanes.show(works, run.moving ? run.elapsed : run.chain.seconds, run.callsUnderWay);
       slow = performance.now();
       wait = Math.max(SLOW_MS, SHARE * (slow - now));
       if (!run.moving) void typeset(chain.element).then(() => moved && follow.go());
@@ -101,25 +98,4 @@ function Toggle({ title, on, change }: { title: string; on: boolean; change: (on
       <span>{title}</span>
     </label>
   );
-}
-
-/** Keeps the calls that have begun to write and are not over, for the time line. */
-function watch(begun: Map<string, Work>, run: Run): void {
-  const { writing } = run.chain.timeline;
-  for (const key of begun.keys()) if (!writing.has(key)) begun.delete(key);
-  if (!run.moving) begun.clear();
-  for (const [key, { role, committed }] of writing) {
-    const known = begun.get(key);
-    if (known) known.ended = run.elapsed;
-    else
-      begun.set(key, {
-        role,
-        verb: committed ? "writes" : "drafts",
-        began: run.elapsed,
-        ended: run.elapsed,
-        tokens: 0,
-        scored: 0,
-        texts: [],
-      });
-  }
 }

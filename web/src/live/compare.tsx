@@ -4,6 +4,7 @@ import { count } from "../view/dom";
 import { wholeRoles } from "../view/usage";
 import { costOf, speedOf } from "./cost";
 import { Icon } from "./icon";
+import { About } from "./panel";
 import type { Run } from "./run";
 import { useRun } from "./use-run";
 
@@ -51,6 +52,8 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
   const price = costOf(run, list.prices);
   const speed = run.moving ? null : speedOf(run, runs);
   const { right, estimate } = run;
+  const written = (role: string) => (estimate.get(role)?.kept ?? 0) + (estimate.get(role)?.discarded ?? 0);
+  const unsure = [...estimate.values()].reduce((sum, one) => sum + one.discarded, 0);
   return (
     <tr>
       <th scope="row">
@@ -69,11 +72,14 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
       <td class="number">{speed ? `${speed.measured ? "" : "≈ "}${speed.times.toFixed(2)} ×` : "·"}</td>
       {["big", "small"].map((role) => (
         <td key={role} class="number">
-          {estimate.has(role) && <span title="with an estimate of the text of a call that did not end">≈ </span>}
-          {count((usage[role]?.produced_tokens ?? 0) + (estimate.get(role) ?? 0))}
+          <About estimate={written(role)} />
+          {count((usage[role]?.produced_tokens ?? 0) + written(role))}
         </td>
       ))}
-      <td class="number">{count(discarded)}</td>
+      <td class="number">
+        <About estimate={unsure} />
+        {count(discarded + unsure)}
+      </td>
       <td class="number">{price === null ? "·" : (1000 * price).toFixed(2)}</td>
     </tr>
   );

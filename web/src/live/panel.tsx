@@ -51,11 +51,12 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
               <th scope="row" class={`key ${hue(role.split("/").at(-1)!)}`}>
                 <b>{role}</b>
               </th>
-              <td class="number">
-                {written.has(role) && <span title="with an estimate of the text of a call that is not over, or was cut off">≈ </span>}
-                {count(usage[role]!.kept_tokens + (written.get(role) ?? 0))}
-              </td>
-              <td class="number">{count(usage[role]!.discarded_tokens)}</td>
+              {(["kept", "discarded"] as const).map((fate) => (
+                <td key={fate} class="number">
+                  <About estimate={written.get(role)?.[fate]} />
+                  {count(usage[role]![`${fate}_tokens`] + (written.get(role)?.[fate] ?? 0))}
+                </td>
+              ))}
               <td
                 class="number"
                 title={`${count(usage[role]!.cached_tokens)} of them from the cache, ${count(usage[role]!.scored_tokens)} scored`}
@@ -81,4 +82,9 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
       </p>
     </div>
   );
+}
+
+/** The sign of a number with an estimate in it. */
+export function About({ estimate }: { estimate: number | undefined }) {
+  return estimate ? <span title="with an estimate of the text of calls that are not over, or were cut off">≈ </span> : null;
 }

@@ -81,9 +81,9 @@ export class Player {
   private play(until: number): void {
     const from = this.place;
     for (; this.place < this.moments.length && this.moments[this.place]!.at <= until; this.place++) {
-      const { path, event, delta } = this.moments[this.place]!;
+      const { at, path, event, delta } = this.moments[this.place]!;
       if (event) this.chain.at(path).apply(event);
-      else if (delta) this.chain.at(path).write(delta);
+      else if (delta) this.chain.at(path).write(delta, at);
     }
     if (this.place > from) this.told(this.place === this.moments.length);
   }

@@ -2,11 +2,12 @@
 
 import type { AnyEvent, ChainReport, Mark } from "../data/types";
 import { boxed, sameAnswer } from "../trace/answer";
+import type { Work } from "../trace/calls";
 import { Chain } from "../trace/chain";
 import { momentsOf, Player } from "./replay";
 import { type Service, ServiceError } from "./service";
 import { type Ask, labelOf } from "./settings";
-import { underWay } from "./under-way";
+import { callsUnderWay, type Estimate, underWay } from "./under-way";
 
 export type State = "running" | "done" | "cancelled" | "failed";
 
@@ -20,7 +21,8 @@ export class Run {
   seconds = 0;
   /** The replay that is under way. */
   player: Player | null = null;
-  private cutOff = new Map<string, number>();
+  private cutOff = new Map<string, Estimate>();
+  private cutCalls: Work[] = [];
   private readonly began = performance.now();
   private readonly abort = new AbortController();
   private readonly listeners = new Set<() => void>();
@@ -52,7 +54,7 @@ export class Run {
       for await (const told of service.ask(ask, this.abort.signal)) {
         if ("report" in told) this.report ??= told.report;
         else if ("event" in told) this.chain.at(told.path).apply(told.event);
-        else this.chain.at(told.path).write(told.delta);
+        else this.chain.at(told.path).write(told.delta, this.elapsed);
         this.tell();
       }
       this.finish("done");
@@ -97,9 +99,14 @@ export class Run {
     return () => this.listeners.delete(listener);
   }
 
-  /** About how many tokens of calls that are not over, or were cut off, are in the chain, by role. */
-  get estimate(): Map<string, number> {
+  /** About how many tokens of calls that are not over, or were cut off, were written, by role. */
+  get estimate(): Map<string, Estimate> {
     return this.moving ? underWay(this.chain.timeline) : this.cutOff;
+  }
+
+  /** The calls that are not over, or were cut off with the run. */
+  get callsUnderWay(): Work[] {
+    return this.moving ? callsUnderWay(this.chain.timeline, this.elapsed) : this.cutCalls;
   }
 
   /** Wall time until now. */
@@ -124,6 +131,7 @@ export class Run {
   private finish(state: State): void {
     this.seconds = this.chain.ended?.seconds ?? (performance.now() - this.began) / 1000;
     this.cutOff = underWay(this.chain.timeline);
+    this.cutCalls = callsUnderWay(this.chain.timeline, this.seconds).map((work) => ({ ...work, verb: "was cut off" }));
     if (!this.chain.ended) this.chain.timeline.interrupt();
     this.state = state;
     this.tell();

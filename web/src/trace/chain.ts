@@ -51,8 +51,8 @@ export class Chain {
     return path.reduce((chain: Chain, index) => chain.children.get(index) ?? chain.begin(index), this);
   }
 
-  write(delta: Writing): void {
-    this.timeline.write(delta);
+  write(delta: Writing, began = 0): void {
+    this.timeline.write(delta, began);
   }
 
   /** Wall time in seconds; of a chain under way, the time of its latest event. */

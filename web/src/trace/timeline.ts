@@ -7,12 +7,14 @@ export type Phase = "thinking" | "answer";
 
 /** Numbers of a span that are known when its events are. */
 export interface Facts {
-  /** The call that wrote it. */
-  call?: Call;
+  /** The calls that wrote it: several where neighbours are shown as one. */
+  calls?: Call[];
   entropy?: number | null;
   judgement?: Judgement | null;
-  /** The role that read it, and how many of its first tokens are those that this role finds likeliest. */
-  agreed?: { role: string; tokens: number };
+  /** A role that read it, and the mean log-probability (nats) that this role finds. */
+  reading?: [string, number] | null;
+  /** The role that read it, and how many of its first tokens are those that this role finds likeliest: all of them if `whole`. */
+  agreed?: { role: string; tokens: number; whole: boolean };
 }
 
 /** A run of text with one author and one status. */
@@ -34,6 +36,8 @@ export interface Writing {
   draft: number;
   phase: Phase;
   committed: boolean;
+  /** When its first text came, in seconds since the chain began. */
+  began?: number;
 }
 
 interface Piece {
@@ -55,7 +59,9 @@ interface Offer {
 const ACCEPTED = "accepted";
 const TAKEN_BACK = "taken back";
 const UNDECIDED = "undecided";
-type Partial = Extract<AnyEvent, { event: "cancelled" }>;
+const REST = "the rest of an accepted draft";
+const CUT_OFF = "cut off";
+type CutOff = Extract<AnyEvent, { event: "cancelled" }>;
 
 export class Timeline {
   spans: Span[] = [];
@@ -65,10 +71,10 @@ export class Timeline {
   private pieces: number[] = [];
   private offers = new Map<number, Offer>();
   private open = new Set<number>();
-  private logprobs = new Map<number, number>();
+  private readings = new Map<number, { role: string; logprobs: number[] }>();
   private ends = new Set<number>();
   private copies = new Map<number, Set<number>>();
-  private partial: Partial | null = null;
+  private partial: CutOff | null = null;
   /** Replies about drafts that are not decided yet: they stand behind the decision. */
   private replies = new Map<number, Span[]>();
   /** The vocabulary of each role: ids of one are compared with ids of the same one only. */
@@ -76,11 +82,12 @@ export class Timeline {
   private agreed = new Map<number, NonNullable<Facts["agreed"]>>();
 
   /** Takes new text of a call. */
-  write(delta: Writing): void {
+  write(delta: Writing, began = 0): void {
     if (this.offers.has(delta.draft)) return;
     const key = `${delta.draft} ${delta.role}`;
     const before = this.writing.get(key);
-    this.writing.set(key, before ? { ...delta, text: before.text + delta.text } : delta);
+    if (before) before.text += delta.text;
+    else this.writing.set(key, { ...delta, began });
   }
 
   /** Drafts that are proposed and not yet decided. */
@@ -90,7 +97,8 @@ export class Timeline {
 
   /** The numbers of the spans that these calls wrote. */
   placesOf(calls: Call[]): number[] {
-    return this.spans.flatMap(({ call }, place) => (call && calls.includes(call) ? [place] : []));
+    const wanted = new Set(calls);
+    return this.spans.flatMap((span, place) => (span.calls?.some((call) => wanted.has(call)) ? [place] : []));
   }
 
   apply(event: AnyEvent): void {
@@ -110,7 +118,7 @@ export class Timeline {
       case "scored":
         event.drafts.forEach((draft, place) => {
           const found = event.logprobs[place] ?? [];
-          if (found.length) this.logprobs.set(draft, mean(found));
+          this.readings.set(draft, { role: event.call.role, logprobs: found });
           this.agree(draft, event.call.role, event.tops?.[place] ?? []);
         });
         break;
@@ -143,7 +151,7 @@ export class Timeline {
           ...blank(role, `${role} was asked (${event.question}) and replied: ${replies}`),
           status: "note",
           tokens: produced_tokens,
-          call: event.call,
+          calls: [event.call],
         };
         if (event.after !== null && this.open.has(event.after))
           this.replies.set(event.after, [...(this.replies.get(event.after) ?? []), span]);
@@ -171,13 +179,25 @@ export class Timeline {
     }
   }
 
-  /** Ends the timeline of a chain that was cut off: text that was being written stays, with an unknown number of tokens. */
+  /**
+   * Ends the timeline of a chain that was cut off: text that was being written stays, with an unknown number of tokens. Text that is not
+   * sure to enter the chain is discarded.
+   */
   interrupt(): void {
-    for (const child of this.children.values()) child.interrupt();
-    const written = [...this.writing.values()].filter(({ committed }) => committed);
-    for (const { role, text, phase } of written) this.spans.push({ ...blank(role, text), phase });
-    if (written.length) this.note("method", "the chain was cut off here; what the last call cost is not known");
+    if (this.stopWriting()) this.note("method", "the chain was cut off here; what the last call cost is not known");
     this.close();
+  }
+
+  /** Makes spans of the text that is being written, also in the children; returns whether there was any. */
+  private stopWriting(): boolean {
+    for (const { role, text, phase, committed } of this.writing.values()) {
+      const fate: Pick<Span, "status" | "verdict"> = committed
+        ? { status: "kept", verdict: "" }
+        : { status: "discarded", verdict: CUT_OFF };
+      this.spans.push({ ...blank(role, text), phase, ...fate });
+    }
+    const inside = [...this.children.values()].map((child) => child.stopWriting());
+    return this.writing.size > 0 || inside.includes(true);
   }
 
   /** Ends the timeline: open drafts are discarded. */
@@ -212,13 +232,12 @@ export class Timeline {
     for (const number of drafts) {
       const offer = this.offers.get(number);
       if (!offer) continue;
-      let piece = pieceOf(offer.author, offer.proposal, offer.call);
-      piece.facts.agreed = this.agreed.get(number);
-      if (number === drafts.at(-1)) {
-        piece.facts.judgement = judgement;
-        if (cut) piece = { ...piece, kept: cut[0], text: prefix(piece.text, cut[1]), ends: false };
-      }
-      this.keep(piece, ACCEPTED, this.logprobs.get(number) ?? null);
+      const part = number === drafts.at(-1) ? cut : null;
+      const whole = pieceOf(offer.author, offer.proposal, offer.call);
+      const piece = part ? { ...whole, kept: part[0], text: prefix(whole.text, part[1]), ends: false } : whole;
+      const known = { ...this.known(number, 0, part?.[0]), ...(number === drafts.at(-1) && { judgement }) };
+      this.keep({ ...piece, facts: known, logprob: known.mean_logprob }, ACCEPTED);
+      if (part && number !== partial?.proposal?.id) this.discardRest(number, part);
       this.open.delete(number);
     }
     const last = this.spans.at(-1);
@@ -246,7 +265,7 @@ export class Timeline {
     if (!offer || !tops.length || this.vocabularies.get(role) !== this.vocabularies.get(offer.author)) return;
     const { ids } = offer.proposal.completion;
     const other = ids.findIndex((id, place) => tops[place]?.[0]?.[0] !== id);
-    this.agreed.set(draft, { role, tokens: other < 0 ? ids.length : other });
+    this.agreed.set(draft, { role, tokens: other < 0 ? ids.length : other, whole: other < 0 });
   }
 
   private propose(event: Drafted): void {
@@ -262,23 +281,20 @@ export class Timeline {
       }
       this.offers.set(proposal.id, { author: event.call.role, proposal, call: event.call });
       this.open.add(proposal.id);
-      const logprob = logprobOf(proposal.completion);
-      if (logprob !== null) this.logprobs.set(proposal.id, logprob);
     }
   }
 
-  private keep(piece: Piece, verdict = "", meanLogprob: number | null = null): void {
+  private keep(piece: Piece, verdict = ""): void {
     if (piece.ends) this.ends.add(this.spans.length);
     this.pieces.push(this.spans.length);
     const { author, text, phase, kept, facts, logprob } = piece;
-    const mean_logprob = meanLogprob ?? logprob;
-    this.spans.push({ author, text, status: "kept", phase, depth: 0, tokens: kept, verdict, mean_logprob, ...facts });
+    this.spans.push({ author, text, status: "kept", phase, depth: 0, tokens: kept, verdict, mean_logprob: logprob, ...facts });
   }
 
-  private keepPartial(partial: Partial): void {
+  private keepPartial(partial: CutOff): void {
     this.partial = null;
     const { proposal, call } = partial;
-    if (proposal) this.spans.push({ ...blank(call.role, proposal.text), phase: proposal.phase, call });
+    if (proposal) this.spans.push({ ...blank(call.role, proposal.text), phase: proposal.phase, calls: [call] });
     if (!partial.lost) this.noteWaste(call);
   }
 
@@ -288,7 +304,7 @@ export class Timeline {
   }
 
   private note(author: string, text: string, tokens = 0, call?: Call): void {
-    this.spans.push({ ...blank(author, text), status: "note", tokens, ...(call && { call }) });
+    this.spans.push({ ...blank(author, text), status: "note", tokens, ...(call && { calls: [call] }) });
   }
 
   /** Takes back the end of the last phase: its token is no longer part of the chain. */
@@ -310,21 +326,41 @@ export class Timeline {
   }
 
   private proposed(number: number, status: Status, verdict: string, judgement: Judgement | null): Span {
-    const { author, proposal, call } = this.offers.get(number)!;
+    const { author, proposal } = this.offers.get(number)!;
     let depth = 0;
     for (let above = proposal.parent; above !== null; above = this.offers.get(above)?.proposal.parent ?? null) depth += 1;
-    const facts: Facts = { ...factsOf(proposal.completion, call), judgement, agreed: this.agreed.get(number) };
     const tokens = producedOf(proposal.completion);
+    return { author, text: proposal.text, status, phase: proposal.phase, depth, tokens, verdict, judgement, ...this.known(number) };
+  }
+
+  /** Adds the tokens of an accepted draft that did not enter the chain. */
+  private discardRest(number: number, [tokens, characters]: [number, number]): void {
+    const { author, proposal } = this.offers.get(number)!;
+    const left = producedOf(proposal.completion) - tokens;
+    if (left <= 0) return;
+    const text = [...proposal.text].slice(characters).join("");
+    const verdict = tokens ? REST : "rejected";
+    const span = { author, text, status: "discarded" as const, phase: proposal.phase, depth: 0, tokens: left, verdict };
+    this.spans.push({ ...span, ...this.known(number, tokens) });
+  }
+
+  /** What is known of the tokens of a draft, from the first of them to the one before `end`. */
+  private known(number: number, first = 0, end = Number.POSITIVE_INFINITY): Facts & Pick<Span, "mean_logprob"> {
+    const { proposal, call } = this.offers.get(number)!;
+    const part = partOf(proposal.completion, first, end);
+    const read = this.readings.get(number);
+    const logprobs = read?.logprobs.slice(first, end) ?? [];
+    const agreed = this.agreed.get(number);
     return {
-      author,
-      text: proposal.text,
-      status,
-      phase: proposal.phase,
-      depth,
-      tokens,
-      verdict,
-      mean_logprob: this.logprobs.get(number) ?? null,
-      ...facts,
+      calls: [call],
+      mean_logprob: logprobOf(part),
+      entropy: entropyOf(part),
+      reading: read && logprobs.length ? [read.role, mean(logprobs)] : null,
+      agreed: agreed && {
+        role: agreed.role,
+        tokens: Math.max(0, Math.min(agreed.tokens, end) - first),
+        whole: agreed.whole || agreed.tokens >= end,
+      },
     };
   }
 
@@ -350,7 +386,7 @@ export class Timeline {
     for (const [number, child] of children) {
       this.note("method", `chain ${number + 1} on the same problem:`);
       child.close();
-      const kept = joined(child.spans.filter((span) => span.status === "kept"));
+      const kept = joined(child.spans.filter((span) => span.status === "kept" || span.verdict === CUT_OFF));
       this.spans.push(...kept.map((span): Span => ({ ...span, status: "discarded", depth: 1, verdict: `chain ${number + 1}` })));
     }
   }
@@ -381,7 +417,15 @@ function producedOf(completion: Completion): number {
 }
 
 function factsOf(completion: Completion, call: Call): Facts {
-  return { call, entropy: entropyOf(completion) };
+  return { calls: [call], entropy: entropyOf(completion) };
+}
+
+/** The completion of some of its tokens. Means of all of them do not hold for a part. */
+function partOf(completion: Completion, first: number, end: number): Completion {
+  if (first === 0 && end >= completion.ids.length) return completion;
+  const { mean_logprob: _, mean_entropy: __, ...rest } = completion;
+  const { logprobs, top_logprobs } = completion;
+  return { ...rest, logprobs: logprobs?.slice(first, end) ?? null, top_logprobs: top_logprobs?.slice(first, end) ?? null };
 }
 
 /** The mean log-probability (nats) of the tokens, where the trace has it. */
@@ -409,9 +453,29 @@ function joined(spans: Span[]): Span[] {
   const found: Span[] = [];
   for (const span of spans) {
     const last = found.at(-1);
-    if (last && last.author === span.author && last.phase === span.phase) {
-      found[found.length - 1] = { ...last, text: last.text + span.text, tokens: last.tokens + span.tokens };
-    } else found.push(span);
+    if (last && last.author === span.author && last.phase === span.phase) found[found.length - 1] = together(last, span);
+    else found.push(span);
   }
   return found;
+}
+
+function together(one: Span, other: Span): Span {
+  const { author, phase, status, depth, verdict } = one;
+  const text = one.text + other.text;
+  const weigh = (left: number | null | undefined, right: number | null | undefined) =>
+    weighed(left ?? null, one.tokens, right ?? null, other.tokens);
+  return {
+    ...{ author, phase, status, depth, verdict, text },
+    tokens: one.tokens + other.tokens,
+    mean_logprob: weigh(one.mean_logprob, other.mean_logprob),
+    entropy: weigh(one.entropy, other.entropy),
+    calls: [...new Set([...(one.calls ?? []), ...(other.calls ?? [])])],
+  };
+}
+
+/** The mean of two means of so many tokens each, or null where one of them is not known. */
+function weighed(one: number | null, tokens: number, other: number | null, more: number): number | null {
+  if (!more) return one;
+  if (!tokens) return other;
+  return one === null || other === null ? null : (one * tokens + other * more) / (tokens + more);
 }

@@ -3,7 +3,7 @@
 import type { Span } from "../trace/timeline";
 import { hue } from "./author";
 import { h, plural } from "./dom";
-import { agreementOf, judgementOf } from "./facts";
+import { judgementOf, readingOf } from "./facts";
 
 const EXCERPT = 90;
 const SHOWN = 200_000;
@@ -99,7 +99,7 @@ function alike(one: Span, other: Span): boolean {
 
 function verdict(span: Span): string {
   const likely = span.mean_logprob === null ? "" : ` · ${span.mean_logprob.toFixed(2)} nats a token`;
-  const judged = [judgementOf(span), agreementOf(span)].filter(Boolean).join(" · ");
+  const judged = readingOf(span).join(" · ");
   return `${span.verdict || "rejected"} · ${plural(span.tokens, "token")}${likely}${judged ? ` · ${judged}` : ""}`;
 }
 
