@@ -26,7 +26,7 @@ from speculative.evaluate.tune.tuner import Tuner
 from speculative.methods.mixture import fit_mixture
 from speculative.methods.registry import build, find
 from speculative.methods.tunable import Tunable
-from speculative.runner import run
+from speculative.runner import bundled_pair, run
 from speculative.runs.folder import Run, RunFolder
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Rejected, Wrote
@@ -270,9 +270,8 @@ def plan_of(
 
 def chosen(folder: Path, method: str, count: int = 6, **more: Any) -> Any:
     async def work() -> Any:
-        async with Pair.open() as pair:
-            with RunFolder(folder) as kept:
-                return await Tuner(plan_of(kept, method, count, **more), kept).choose(EvalRunner.on(pair, kept, chains=8))
+        with RunFolder(folder) as kept:
+            return await Tuner(plan_of(kept, method, count, **more), kept).choose(EvalRunner.on(bundled_pair(), kept, chains=8))
 
     return asyncio.run(work())
 
@@ -292,23 +291,22 @@ def test_a_chain_that_is_taken_over_is_the_one_that_would_be_run(tmp_path: Path,
     assert choice.best is None
 
     async def work() -> None:
-        async with Pair.open() as pair:
-            with RunFolder(tmp_path) as kept, RunFolder(tmp_path / "fresh") as fresh:
-                plan, replays = plan_of(kept, method, 2, None), Replays(kept)
-                for sample in kept.samples:
-                    if sample.method == method:
-                        replays.add(sample, build(method, sample.params))
-                for value in values:
-                    cell, again = (plan.cell(make_spec(method, {field: value}), plan.tuning) for _ in range(2))
-                    replays.fill(cell)
-                    await EvalRunner.on(pair, fresh, chains=8).run_cells([again])
-                    for place, sample in cell.done.items():
-                        other = again.done[place]
-                        assert (sample.answer, sample.correct, sample.params) == (other.answer, other.correct, other.params)
-                        assert all(
-                            (one.produced_tokens, one.kept_tokens) == (sample.usage[role].produced_tokens, sample.usage[role].kept_tokens)
-                            for role, one in other.usage.items()
-                        )
+        with RunFolder(tmp_path) as kept, RunFolder(tmp_path / "fresh") as fresh:
+            plan, replays = plan_of(kept, method, 2, None), Replays(kept)
+            for sample in kept.samples:
+                if sample.method == method:
+                    replays.add(sample, build(method, sample.params))
+            for value in values:
+                cell, again = (plan.cell(make_spec(method, {field: value}), plan.tuning) for _ in range(2))
+                replays.fill(cell)
+                await EvalRunner.on(bundled_pair(), fresh, chains=8).run_cells([again])
+                for place, sample in cell.done.items():
+                    other = again.done[place]
+                    assert (sample.answer, sample.correct, sample.params) == (other.answer, other.correct, other.params)
+                    assert all(
+                        (one.produced_tokens, one.kept_tokens) == (sample.usage[role].produced_tokens, sample.usage[role].kept_tokens)
+                        for role, one in other.usage.items()
+                    )
 
     asyncio.run(work())
 

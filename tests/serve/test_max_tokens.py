@@ -3,7 +3,8 @@
 import pytest
 from serving import pair, serving
 
-from speculative import Pair, asolve
+from speculative import asolve
+from speculative.runner import bundled_pair
 
 OPENED = "<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 BARE = "Two and two"
@@ -47,9 +48,9 @@ def test_chats_never_exceed_max_tokens(babbling, limit, model):
 @pytest.mark.parametrize("method", ["big_only", "random_switch"])
 async def test_the_bundled_pair_never_exceeds_max_tokens(limit, method):
     problem = "Mia has 8 apples. She buys 6 more. How many apples does Mia have now?"
-    async with await Pair.connect() as opened:
-        result = await asolve(problem, method=method, pair=opened, seed=1, max_tokens=limit)
-        encode = opened["big"].tokenizer.encode
+    opened = bundled_pair()
+    result = await asolve(problem, method=method, pair=opened, seed=1, max_tokens=limit)
+    encode = opened["big"].tokenizer.encode
     assert len(encode(result.reasoning)) + len(encode(result.text)) <= limit
 
 

@@ -104,7 +104,7 @@ def method_list(settings: Settings, pair: Pair | None, library: str) -> MethodLi
         library=library,
         loaded=pair is not None,
         keyed=bool(settings.keys()),
-        without_logprobs=[role for role, engine in (pair or {}).items() if "logprobs" not in engine.abilities],
+        without_logprobs=[] if pair is None else [role for role, engine in pair.items() if "logprobs" not in engine.abilities],
     )
 
 

@@ -143,7 +143,7 @@ class Batch:
         store.grow(positions)
 
     def _hold(self) -> None:
-        """Takes the members that wait out of the steps, and those that wait no more back in."""
+        """Takes members that wait out of the steps, and the others back in."""
         for row in [row for row, (sequence, _) in self.held.items() if not sequence.waits]:
             sequence, logits = self.held.pop(row)
             self.join(row, sequence, logits)
