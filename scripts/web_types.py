@@ -1,10 +1,13 @@
 """Writes the TypeScript types of events, results and the service's lists from the types of the library.
 
+The shapes of events stand there as values, too: the page checks traces with them.
+
 python scripts/web_types.py [FILE]
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,12 @@ from speculative.trace.events import AnyEvent
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data" / "types.ts"
 HEAD = "// Written by `python scripts/web_types.py` from the types of the library; a test holds them together.\n"
+SHAPE = """/** The shape of a value in JSON. `event` is an event of any kind; a field that is not in `needs` may be missing. */
+export type Shape =
+  | "text" | "number" | "whole" | "truth" | "null" | "any" | "event"
+  | { name: string } | { one: unknown[] } | { list: Shape } | { row: Shape[] } | { values: Shape } | { either: Shape[] }
+  | { fields: Record<string, Shape>; needs: string[] };
+"""
 ROOTS = (AnyEvent, SavedResult, MethodList, ChainReport, ErrorReply, PackedChain, ChainPage, Contents)
 
 
@@ -28,7 +37,37 @@ def types() -> str:
     (events, *_), known = schema_components(ROOTS, ref_template="{name}")
     lines = [HEAD, f"export type AnyEvent = {spell(events)};\n"]
     lines += [declaration(name, known[name]) for name in sorted(known)]
-    return "\n".join(lines)
+    _, parts = schema_components((AnyEvent,), ref_template="{name}")
+    lines += [SHAPE, "export const SHAPES: Record<string, Shape> = {"]
+    lines += [f"  {name}: {json.dumps(shape(parts[name]))}," for name in sorted(parts)]
+    return "\n".join([*lines, "};", ""])
+
+
+def shape(schema: dict[str, Any]) -> Any:
+    """Returns a JSON schema in the few words that the page's check reads."""
+    match schema:
+        case {"discriminator": _}:
+            return "event"
+        case {"$ref": name}:
+            return {"name": name}
+        case {"anyOf": options}:
+            return {"either": [shape(option) for option in options]}
+        case {"enum": values}:
+            return {"one": values}
+        case {"type": "array", "prefixItems": items}:
+            return {"row": [shape(item) for item in items]}
+        case {"type": "array"}:
+            return {"list": shape(schema.get("items") or {})}
+        case {"type": "object", "properties": fields}:
+            needs: list[str] = schema.get("required", [])
+            return {"fields": {name: shape(field) for name, field in fields.items()}, "needs": needs}
+        case {"type": "object"}:
+            inner = schema.get("additionalProperties")
+            return {"values": shape(inner) if isinstance(inner, dict) else "any"}  # pyright: ignore[reportUnknownArgumentType]
+        case {"type": kind}:
+            return {"integer": "whole", "number": "number", "string": "text", "boolean": "truth", "null": "null"}[kind]
+        case _:
+            return "any"
 
 
 def declaration(name: str, schema: dict[str, Any]) -> str:

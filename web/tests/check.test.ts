@@ -14,6 +14,7 @@ interface Case {
 const DAMAGED = JSON.parse(readFileSync(new URL("../../tests/trace/damaged.json", import.meta.url), "utf-8")) as {
   events: unknown[];
   cases: Case[];
+  misshapen: Case[];
 };
 
 function file(events: unknown[]): string {
@@ -39,6 +40,13 @@ describe("a trace", () => {
     const [event, reason] = one.says.replace("event ", "").split("|") as [string, string];
     expect(() => readTrace(file(damaged(one)))).toThrow(
       new Error(`event ${event} of the trace (line ${Number(event) + 1}) is damaged: ${reason}`),
+    );
+  });
+
+  it.each(DAMAGED.misshapen.map((one) => [one.name, one] as const))("with %s is refused by the name of the field", (_, one) => {
+    const [event, field] = one.says.replace("event ", "").split("|") as [string, string];
+    expect(() => readTrace(file(damaged(one)))).toThrow(
+      new Error(`event ${event} of the trace (line ${Number(event) + 1}) is damaged: ${field} is missing or has another type`),
     );
   });
 });

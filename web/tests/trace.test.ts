@@ -34,13 +34,14 @@ function proposal(id: number, text: string, tokens: number, parent: number | nul
   return { id, parent, text, completion, dropped: 0, phase: "thinking" as const };
 }
 
+const card = (name: string) => ({ name, dialect: "plain", fingerprint: name, context: 100 });
 const STARTED = {
   event: "started",
   at: 0,
   problem: { messages: [{ role: "user", content: "?" }], seed: 1 },
   method: "m",
   params: {},
-  engines: { big: { name: "b" }, small: { name: "s" } },
+  engines: { big: card("b"), small: card("s") },
   library: "x",
 } as unknown as AnyEvent;
 
@@ -162,7 +163,7 @@ describe("a trace file", () => {
   });
 
   it("has old names in version 1", () => {
-    const warmed = { event: "warmed", at: 1, call: call("small", 1) };
+    const warmed = { event: "warmed", at: 1, call: call("small", 1), seed: 1, completion: proposal(0, "", 1).completion };
     const old = [{ speculative_trace: 1 }, STARTED, warmed].map((line) => JSON.stringify(line)).join("\n");
     expect(readTrace(old)[1]!.event).toBe("prefilled");
   });
@@ -186,7 +187,9 @@ describe("a trace file", () => {
     expect(
       damaged((events) => events.push({ event: "ended", at: 4, finish_reason: "stop", seconds: "soon" as unknown as number })),
     ).toThrow("event 7 of the trace (line 8) is damaged: seconds is missing or has another type");
-    expect(damaged((events) => Object.assign(events[1]!, { proposal: { ...proposal(0, "", 1), text: 3 } }))).toThrow("proposal is missing");
+    expect(damaged((events) => Object.assign(events[1]!, { proposal: { ...proposal(0, "", 1), text: 3 } }))).toThrow(
+      "proposal.text is missing",
+    );
     expect(damaged((events) => events.splice(2, 1))).toThrow("refers to draft 1, which is missing");
     expect(damaged((events) => events.push(...structuredClone(EVENTS)))).toThrow("begins a second time");
     expect(damaged((events) => Object.assign(events[1]!, { event: "hmm" }))).toThrow("hmm is not a kind of event");

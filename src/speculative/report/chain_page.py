@@ -64,9 +64,9 @@ class PackedChain(Struct, frozen=True):
         logprobs: Sequence[float | None] = self.mean_logprobs or [None] * len(self.texts)
         readings: Sequence[tuple[str, float] | None] = self.readings or [None] * len(self.texts)
         found: list[Span] = []
-        for number, text, tokens, *known in zip(self.kind_numbers, self.texts, self.tokens, logprobs, readings, strict=True):
+        for number, text, tokens, logprob, reading in zip(self.kind_numbers, self.texts, self.tokens, logprobs, readings, strict=True):
             author, status, phase, depth, verdict = self.kinds[number]
-            found.append(Span(author, text, status, phase, depth, tokens, verdict, *known))
+            found.append(Span(author, text, status, phase, depth, tokens, verdict, logprob, reading))
         return found
 
 

@@ -5,15 +5,17 @@ The page has the same rules in `web/src/trace/check.ts`; a file of damaged trace
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from speculative.trace import events
 from speculative.trace.events import AnyEvent, Call, Proposal
 
 MOST_SECONDS = 1e8
-"""Three years: no chain takes so long, and a drawing of its time has no more room."""
+"""Three years: a chain never takes so long."""
 
-COUNTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens")
+MOST_TOKENS = 1e12
+
+COUNTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "shared_cache_tokens")
 
 
 def find_damage(happened: Sequence[AnyEvent]) -> tuple[int, str] | None:
@@ -29,93 +31,114 @@ class _Check:
 
     def __init__(self) -> None:
         self.pieces = 0
+        self._texts: set[int] = set()
+        """The ids of all texts."""
         self._drafts: dict[int, int] = {}
         """The number of tokens of each draft."""
+        self._open: set[int] = set()
+        """The drafts that are not decided."""
         self._children: dict[int, int] = {}
         """The number of pieces of each child."""
 
     def find(self, happened: Sequence[AnyEvent]) -> tuple[int, str] | None:
-        over = False
+        last: AnyEvent | None = None
         for place, event in enumerate(happened):
-            if over:
-                return place, "the chain is over before it"
-            if place and isinstance(event, events.Started):
-                return place, "the chain begins a second time"
-            if reason := next(self._reasons(event), None):
+            if reason := self._order(last, event) or self._own(event):
                 return place, reason
-            over = isinstance(event, events.Ended)
+            last = event
         return None
 
-    def _reasons(self, event: AnyEvent) -> Iterator[str]:
-        """Yields the reasons against an event, and counts it if there is none."""
-        yield from _between("at", event.at, MOST_SECONDS)
-        if call := getattr(event, "call", None):
-            yield from _call_reasons(call)
-        for proposal in _proposals(event):
-            yield from self._proposal_reasons(proposal)
+    def _order(self, last: AnyEvent | None, event: AnyEvent) -> str:
+        if isinstance(last, events.Ended):
+            return "the chain is over before it"
+        if last and isinstance(event, events.Started):
+            return "the chain begins a second time"
+        call: Call | None = getattr(event, "call", None)
+        if call and call.seconds and event == last:
+            return "it stands there twice"
+        return ""
+
+    def _own(self, event: AnyEvent) -> str:
+        """Returns the reason against an event, or counts it and returns an empty text."""
+        call: Call | None = getattr(event, "call", None)
+        return _between("at", event.at, MOST_SECONDS) or (_call(call) if call else "") or self._proposals(event) or self._references(event)
+
+    def _proposals(self, event: AnyEvent) -> str:
+        one: Proposal | None = getattr(event, "proposal", None)
+        for proposal in (one,) if one else getattr(event, "proposals", ()):
+            if reason := self._proposal(proposal, event.call.produced_tokens):  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+                return reason
+            self._texts.add(proposal.id)
             if isinstance(event, events.Drafted | events.Cancelled):
                 self._drafts[proposal.id] = len(proposal.completion.ids)
-        yield from self._own_reasons(event)
+                self._open.add(proposal.id)
+        return ""
 
-    def _proposal_reasons(self, proposal: Proposal) -> Iterator[str]:
-        yield from _between("dropped", proposal.dropped, len(proposal.completion.ids))
-        parent = proposal.parent
+    def _proposal(self, proposal: Proposal, produced: int) -> str:
+        completion, parent = proposal.completion, proposal.parent
+        if proposal.id in self._texts:
+            return f"draft {proposal.id} stands there already"
         if parent is not None and (parent not in self._drafts or parent >= proposal.id):
-            yield f"it follows draft {parent}, which is missing"
+            return f"it follows draft {parent}, which is missing"
+        if completion.produced > produced:
+            return f"a text has {completion.produced} tokens, and its call produced {produced}"
+        return _between("dropped", proposal.dropped, len(completion.ids))
 
-    def _own_reasons(self, event: AnyEvent) -> Iterator[str]:
+    def _references(self, event: AnyEvent) -> str:
         match event:
-            case events.Accepted(drafts=drafts) | events.Rejected(drafts=drafts):
-                yield from (f"it refers to draft {draft}, which is missing" for draft in drafts if draft not in self._drafts)
-                if isinstance(event, events.Accepted):
-                    if event.cut:
-                        yield from _between("cut", event.cut[0], self._drafts[drafts[-1]] if drafts else 0)
-                        yield from _at_least("cut", event.cut[1])
-                    self.pieces += len(drafts)
+            case events.Accepted(drafts=drafts, cut=cut):
+                self.pieces += len(drafts)
+                most = self._drafts.get(drafts[-1], 0) if drafts else 0
+                return self._decided(drafts) or (_between("cut", cut[0], most) or _between("cut", cut[1], MOST_TOKENS) if cut else "")
+            case events.Rejected(drafts=drafts):
+                return self._decided(drafts)
             case events.Scored(drafts=drafts, logprobs=logprobs):
                 if len(drafts) != len(logprobs):
-                    yield f"it has {len(logprobs)} lists of log-probabilities for {len(drafts)} drafts"
+                    return f"it has {len(logprobs)} lists of log-probabilities for {len(drafts)} drafts"
+                return self._missing(drafts)
+            case events.Rewarded(drafts=drafts):
+                return self._missing(drafts)
             case events.Wrote() | events.Inserted():
                 self.pieces += 1
             case events.Answered():
                 self.pieces += 2 if event.cue else 1
             case events.Rewound():
-                yield from _between("pieces", event.pieces, self.pieces)
-                if event.entries is not None:
-                    yield from _at_least("entries", event.entries)
+                reason = _between("pieces", event.pieces, self.pieces)
                 self.pieces = event.pieces
+                return reason or ("" if event.entries is None else _between("entries", event.entries, MOST_TOKENS))
             case events.Child():
                 child = _Check()
-                if damage := child.find(event.events):
-                    yield f"in child chain {event.index + 1}, event {damage[0] + 1}: {damage[1]}"
+                damage = child.find(event.events)
                 self._children[event.index] = child.pieces
+                return f"in child chain {event.index + 1}, event {damage[0] + 1}: {damage[1]}" if damage else ""
             case events.Became():
-                if event.index not in self._children:
-                    yield f"it refers to child chain {event.index + 1}, which is missing"
                 self.pieces = self._children.get(event.index, 0)
+                return "" if event.index in self._children else f"it refers to child chain {event.index + 1}, which is missing"
             case events.Ended():
-                yield from _between("seconds", event.seconds, MOST_SECONDS)
+                return _between("seconds", event.seconds, MOST_SECONDS)
             case _:
                 pass
+        return ""
+
+    def _missing(self, drafts: Sequence[int]) -> str:
+        missing = next((draft for draft in drafts if draft not in self._texts), None)
+        return "" if missing is None else f"it refers to draft {missing}, which is missing"
+
+    def _decided(self, drafts: Sequence[int]) -> str:
+        """Decides drafts, or returns the reason why one of them cannot be decided."""
+        for draft in drafts:
+            if draft not in self._drafts:
+                return f"it refers to draft {draft}, which is missing"
+            if draft not in self._open:
+                return f"draft {draft} is decided already"
+            self._open.discard(draft)
+        return ""
 
 
-def _proposals(event: AnyEvent) -> Sequence[Proposal]:
-    one: Proposal | None = getattr(event, "proposal", None)
-    return (one,) if one else getattr(event, "proposals", ())
+def _call(call: Call) -> str:
+    limits = {"seconds": MOST_SECONDS, "began": MOST_SECONDS, **dict.fromkeys(COUNTS, MOST_TOKENS)}
+    return next((reason for name, most in limits.items() if (reason := _between(name, getattr(call, name), most))), "")
 
 
-def _call_reasons(call: Call) -> Iterator[str]:
-    for name in COUNTS:
-        yield from _at_least(name, getattr(call, name))
-    yield from _between("seconds", call.seconds, MOST_SECONDS)
-    yield from _between("began", call.began, MOST_SECONDS)
-
-
-def _between(name: str, value: float, most: float) -> Iterator[str]:
-    if not 0 <= value <= most:
-        yield f"{name} must be from 0 to {most:.15g}, got {value:.15g}"
-
-
-def _at_least(name: str, value: int) -> Iterator[str]:
-    if value < 0:
-        yield f"{name} must be at least 0, got {value}"
+def _between(name: str, value: float, most: float) -> str:
+    return "" if 0 <= value <= most else f"{name} must be from 0 to {most:.15g}, got {value:.15g}"

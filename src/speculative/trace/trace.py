@@ -160,18 +160,21 @@ class Trace:
         if version not in READABLE:
             known = f"this library reads versions {READABLE[0]} to {VERSION}"
             raise TraceFormatError(f"{path} is a trace of version {version}, {known}; update it or run the chain again")
+        numbered = [(number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
         events: list[AnyEvent] = []
-        for number, line in enumerate(lines[1:], 2):
+        for number, line in numbered:
             try:
                 events.append(_decoder.decode(_with_new_names(line)))
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                if warn and events and number == len(lines):
+            except msgspec.ValidationError as error:
+                raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file was changed") from None
+            except msgspec.DecodeError as error:
+                if warn and events and number == numbered[-1][0]:
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
                     break
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
         if damage := find_damage(events):
             place, reason = damage
-            raise TraceFormatError(f"{path}, line {place + 2} is damaged: {reason}; the file was changed or cut")
+            raise TraceFormatError(f"{path}, line {numbered[place][0]} is damaged: {reason}; the file was changed or cut")
         return cls(events, version)
 
 

@@ -529,3 +529,42 @@ export interface Wrote {
   seed: number;
   proposal: Proposal;
 }
+
+/** The shape of a value in JSON. `event` is an event of any kind; a field that is not in `needs` may be missing. */
+export type Shape =
+  | "text" | "number" | "whole" | "truth" | "null" | "any" | "event"
+  | { name: string } | { one: unknown[] } | { list: Shape } | { row: Shape[] } | { values: Shape } | { either: Shape[] }
+  | { fields: Record<string, Shape>; needs: string[] };
+
+export const SHAPES: Record<string, Shape> = {
+  Accepted: {"fields": {"event": {"one": ["accepted"]}, "at": "number", "drafts": {"list": "whole"}, "judgement": {"either": [{"name": "Judgement"}, "null"]}, "cut": {"either": [{"row": ["whole", "whole"]}, "null"]}}, "needs": ["event", "drafts"]},
+  Answered: {"fields": {"event": {"one": ["answered"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "cue": "text", "proposal": {"name": "Proposal"}}, "needs": ["event", "call", "seed", "cue", "proposal"]},
+  Asked: {"fields": {"event": {"one": ["asked"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "question": "text", "after": {"either": ["whole", "null"]}, "replies": {"list": "text"}, "completions": {"list": {"name": "Completion"}}, "choices": {"list": "text"}}, "needs": ["event", "call", "seed", "question", "after", "replies", "completions"]},
+  Became: {"fields": {"event": {"one": ["became"]}, "at": "number", "index": "whole"}, "needs": ["event", "index"]},
+  Call: {"fields": {"role": "text", "requests": "whole", "prompt_tokens": "whole", "cached_tokens": "whole", "produced_tokens": "whole", "scored_tokens": "whole", "seconds": "number", "shared_cache_tokens": "whole", "began": "number", "inner": {"either": [{"name": "InnerWork"}, "null"]}}, "needs": ["role", "requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"]},
+  Cancelled: {"fields": {"event": {"one": ["cancelled"]}, "at": "number", "call": {"name": "Call"}, "verb": "text", "seed": "whole", "error": "text", "lost": "truth", "proposal": {"either": [{"name": "Proposal"}, "null"]}}, "needs": ["event", "call", "verb"]},
+  Child: {"fields": {"event": {"one": ["child"]}, "at": "number", "index": "whole", "seed": "whole", "events": {"list": "event"}, "instruction": "text"}, "needs": ["event", "index", "seed", "events"]},
+  Chose: {"fields": {"event": {"one": ["chose"]}, "at": "number", "way": "text", "reason": "text"}, "needs": ["event", "way", "reason"]},
+  Completion: {"fields": {"ids": {"list": "whole"}, "finish": {"one": ["context", "cut", "end", "length", "loop", "no room", "stop", "until"]}, "end_id": {"either": ["whole", "null"]}, "logprobs": {"either": [{"list": "number"}, "null"]}, "top_logprobs": {"either": [{"list": {"list": {"row": ["whole", "number"]}}}, "null"]}, "choice_logprobs": {"either": [{"list": "number"}, "null"]}, "authors": {"list": {"row": ["text", "whole"]}}, "mean_logprob": "number", "mean_entropy": "number"}, "needs": ["ids", "finish"]},
+  Degraded: {"fields": {"event": {"one": ["degraded"]}, "at": "number", "role": "text", "survivor": "text", "error": "text"}, "needs": ["event", "role", "survivor", "error"]},
+  Drafted: {"fields": {"event": {"one": ["drafted"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "proposals": {"list": {"name": "Proposal"}}}, "needs": ["event", "call", "seed", "proposals"]},
+  Ended: {"fields": {"event": {"one": ["ended"]}, "at": "number", "finish_reason": {"one": ["cancelled", "context", "length", "loop", "stop", "time"]}, "seconds": "number"}, "needs": ["event", "finish_reason", "seconds"]},
+  EngineCard: {"fields": {"name": "text", "dialect": "text", "fingerprint": "text", "context": "whole"}, "needs": ["name", "dialect", "fingerprint", "context"]},
+  InnerWork: {"fields": {"calls": {"list": {"name": "Call"}}, "chains": {"list": {"list": "event"}}}, "needs": ["calls"]},
+  Inserted: {"fields": {"event": {"one": ["inserted"]}, "at": "number", "text": "text", "phase": {"one": ["answer", "thinking"]}}, "needs": ["event", "text", "phase"]},
+  Instructed: {"fields": {"event": {"one": ["instructed"]}, "at": "number", "role": "text", "text": "text", "tokens": "whole"}, "needs": ["event", "role", "text", "tokens"]},
+  Judgement: {"fields": {"score": "number", "threshold": {"either": ["number", "null"]}, "role": {"either": ["text", "null"]}}, "needs": ["score"]},
+  Message: {"fields": {"role": {"one": ["assistant", "system", "user"]}, "content": "text"}, "needs": ["role", "content"]},
+  Noted: {"fields": {"event": {"one": ["noted"]}, "at": "number", "role": "text", "text": "text", "tokens": "whole"}, "needs": ["event", "role", "text", "tokens"]},
+  Prefilled: {"fields": {"event": {"one": ["prefilled"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "completion": {"name": "Completion"}}, "needs": ["event", "call", "seed", "completion"]},
+  Problem: {"fields": {"messages": {"list": {"name": "Message"}}, "sampling": {"name": "Sampling"}, "max_tokens": "whole", "max_produced": {"either": ["whole", "null"]}, "max_seconds": {"either": ["number", "null"]}, "seed": "whole", "answer_instruction": {"either": ["text", "null"]}, "stop": {"list": "text"}, "raw": "truth", "degrade": {"one": ["big", "fail", "small"]}, "prefill_every": "whole", "answer_tokens": {"either": ["whole", "null"]}, "max_thinking": {"either": ["whole", "null"]}}, "needs": ["messages"]},
+  Proposal: {"fields": {"id": "whole", "parent": {"either": ["whole", "null"]}, "text": "text", "completion": {"name": "Completion"}, "dropped": "whole", "phase": {"one": ["answer", "thinking"]}}, "needs": ["id", "parent", "text", "completion", "dropped", "phase"]},
+  Rejected: {"fields": {"event": {"one": ["rejected"]}, "at": "number", "drafts": {"list": "whole"}, "reason": "text", "judgement": {"either": [{"name": "Judgement"}, "null"]}}, "needs": ["event", "drafts", "reason"]},
+  Rewarded: {"fields": {"event": {"one": ["rewarded"]}, "at": "number", "call": {"name": "Call"}, "drafts": {"list": "whole"}, "rewards": {"list": "number"}, "digest": "text"}, "needs": ["event", "call", "drafts", "rewards", "digest"]},
+  Rewound: {"fields": {"event": {"one": ["rewound"]}, "at": "number", "pieces": "whole", "entries": {"either": ["whole", "null"]}}, "needs": ["event", "pieces"]},
+  Sampling: {"fields": {"temperature": "number", "top_p": "number", "top_k": "whole"}, "needs": []},
+  Scored: {"fields": {"event": {"one": ["scored"]}, "at": "number", "call": {"name": "Call"}, "drafts": {"list": "whole"}, "logprobs": {"list": {"list": "number"}}, "digest": "text", "tops": {"list": {"list": {"list": {"row": ["whole", "number"]}}}}}, "needs": ["event", "call", "drafts", "logprobs", "digest"]},
+  Started: {"fields": {"event": {"one": ["started"]}, "at": "number", "problem": {"name": "Problem"}, "method": "text", "params": {"values": "any"}, "engines": {"values": {"name": "EngineCard"}}, "library": "text"}, "needs": ["event", "problem", "method", "params", "engines", "library"]},
+  Stopped: {"fields": {"event": {"one": ["stopped"]}, "at": "number", "reason": "text", "finish": {"one": ["cancelled", "context", "length", "loop", "stop", "time"]}}, "needs": ["event", "reason", "finish"]},
+  Wrote: {"fields": {"event": {"one": ["wrote"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "proposal": {"name": "Proposal"}}, "needs": ["event", "call", "seed", "proposal"]},
+};
