@@ -164,7 +164,9 @@ async def test_the_slider_has_the_bounds_of_the_methods_own_threshold(browser):
         tab = await opened(browser, served)
         await tab.page.evaluate(DROP, ["chain.jsonl", trace.dump().decode()])
         await tab.page.locator(".threshold summary").click()
-        assert await tab.page.locator("input[type=range]").get_attribute("max") == "0"
+        await tab.page.locator("input[type=range]").focus()
+        await tab.page.keyboard.press("End")
+        await expect(tab.page.locator(".threshold output")).to_have_text("0")
 
 
 async def test_scores_without_a_threshold_say_why_there_is_no_slider(browser):
@@ -174,7 +176,7 @@ async def test_scores_without_a_threshold_say_why_there_is_no_slider(browser):
     with serving() as served:
         tab = await opened(browser, served)
         await tab.page.evaluate(DROP, ["chain.jsonl", alone])
-        await tab.page.get_by_text("so there is no threshold to play with", exact=False).wait_for()
+        await tab.page.get_by_text("so no other threshold can be tried", exact=False).wait_for()
         await tab.page.get_by_text("compares none of them with a threshold").wait_for()
         assert await tab.page.locator(".threshold").count() == 0
 
@@ -219,7 +221,7 @@ async def test_a_chain_of_20_000_tokens_with_1_000_drafts_is_drawn_while_it_stre
         shown = await written(tab.page)
         assert [int(step) for step in re.findall(r"big goes on with step (\d+),", shown)] == list(range(1, 501))
         assert [int(step) for step in re.findall(r"small goes on with step (\d+),", shown)] == list(range(1, 1001, 2))
-        assert await tab.page.locator(".threshold summary").inner_text() == "Play with the threshold (1,000 judged steps)"
+        assert await tab.page.locator(".threshold summary").inner_text() == "Try another threshold (1,000 judged steps)"
         await tab.page.evaluate(DROP, ["chain.jsonl", await trace_of(tab.page)])  # opened at once, most of it was never in sight
         await tab.page.locator("svg.bar").click()
         lit = tab.page.locator(".text .lit").first

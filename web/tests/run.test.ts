@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { AnyEvent, Call } from "../src/data/types";
 import { verdict } from "../src/live/compare";
 import { costOf } from "../src/live/cost";
-import { Run } from "../src/live/run";
+import type { Player } from "../src/live/replay";
+import { Run, stop } from "../src/live/run";
 import { Ledger } from "../src/trace/ledger";
 import { spanAt } from "../src/view/bar";
 import { Follow } from "../src/view/follow";
@@ -119,5 +120,28 @@ describe("the text of a chain", () => {
     box.scrollHeight = 800;
     follow.go();
     expect(box.scrollTop).toBe(700);
+  });
+});
+
+describe("the end of what moves", () => {
+  const moving = (replayed: boolean) => {
+    const player = replayed ? ({} as Player) : null;
+    const run = {
+      moving: true,
+      player,
+      ended: false,
+      cancel: () => {
+        run.ended = true;
+      },
+    };
+    return run;
+  };
+
+  it("is that of the replays where there are any, and else that of the runs", () => {
+    const [run, replay] = [moving(false), moving(true)];
+    stop([run, replay]);
+    expect([run.ended, replay.ended]).toEqual([false, true]);
+    stop([run, { ...replay, moving: false }]);
+    expect(run.ended).toBe(true);
   });
 });

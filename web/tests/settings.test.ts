@@ -82,6 +82,10 @@ describe("an unknown parameter", () => {
     const settings = { ...SETTINGS, contenders: [{ name: "big_only", typed: { speed: "9", answer_by: "big" }, wrappers: [] }] };
     expect([...asksOf(settings, LIST).mistakes]).toEqual([["0.method", "big_only has no parameter speed; choose the method again"]]);
   });
+
+  it("of a wrapper is told, too", () => {
+    expect([...asksOf(around({ plans: "x", zork: "1" }), LIST).mistakes]).toEqual([["0.with.0", "vote has no parameter zork; remove it"]]);
+  });
 });
 
 describe("a wrapper", () => {

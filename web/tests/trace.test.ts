@@ -3,7 +3,7 @@ import type { AnyEvent, Call } from "../src/data/types";
 import { boxed, sameAnswer } from "../src/trace/answer";
 import { Chain } from "../src/trace/chain";
 import { readTrace, writeTrace } from "../src/trace/file";
-import { decide, direction, range, type Step } from "../src/trace/steps";
+import { decide, direction, type Slider, type Step, sliderOf } from "../src/trace/steps";
 import { overlap, union } from "../src/view/lanes";
 
 function call(role: string, produced: number, began = 0, seconds = 1): Call {
@@ -122,10 +122,21 @@ describe("the slider", () => {
   const steps = Chain.of(structuredClone(EVENTS)).steps.found;
 
   it("goes over the bounds of the parameter, in whole steps for whole scores", () => {
-    expect(range(steps, { least: 0, most: 9 })).toEqual({ low: 0, high: 9, step: 1 });
-    expect(range(steps)).toEqual({ low: -2, high: 10, step: 1 });
+    const ends = ({ before, after, at }: Slider) => [at(-before), at(0), at(after), after + before];
+    expect(ends(sliderOf(steps, { least: 0, most: 9 }))).toEqual([0, 5, 9, 9]);
+    expect(ends(sliderOf(steps))).toEqual([-2, 5, 10, 12]);
     const parts = steps.map((step) => ({ ...step, score: step.score / 10 }));
-    expect(range(parts, { least: 0, most: 9 })).toEqual({ low: 0, high: 9, step: 0.045 });
+    expect(ends(sliderOf(parts, { least: 0, most: 9 }))).toEqual([0, 5, 9, 201]);
+  });
+
+  it("has the threshold of the chain as one of its places", () => {
+    const { before, after, at } = sliderOf([
+      { ...steps[0]!, score: -1.57, threshold: -0.1 },
+      { ...steps[0]!, score: 0, threshold: -0.1 },
+    ]);
+    const places = Array.from({ length: before + after + 1 }, (_, place) => at(place - before));
+    expect(places).toContain(-0.1);
+    expect(places.toSorted((one, other) => one - other)).toEqual(places);
   });
 
   it("is missing where scores are compared with no threshold", () => {

@@ -95,7 +95,7 @@ class Timeline:
                     partial = self._keep_partial(partial)
                 for number in event.drafts:
                     cut = event.cut if number == event.drafts[-1] else None
-                    self._keep(Piece.of(*self._proposals[number], cut), ACCEPTED, *self._known(number, 0, cut[0] if cut else None))
+                    self._keep(Piece.of(*self._proposals[number], cut), ACCEPTED, *self._numbers(number, 0, cut[0] if cut else None))
                     self._open.discard(number)
                     if cut and not (partial and partial.proposal and partial.proposal.id == number):
                         self._discard_rest(number, *cut)
@@ -223,16 +223,16 @@ class Timeline:
             copies = self._copies.get(number, set())
             copies.discard(number)
             cost = 0 if copies else proposal.completion.produced
-            self.spans.append(Span(author, proposal.text, "discarded", proposal.phase, depth, cost, why, *self._known(number)))
+            self.spans.append(Span(author, proposal.text, "discarded", proposal.phase, depth, cost, why, *self._numbers(number)))
 
     def _discard_rest(self, number: int, tokens: int, characters: int) -> None:
         """Adds the tokens of an accepted draft that did not enter the chain."""
         author, proposal = self._proposals[number]
         if (left := proposal.completion.produced - tokens) > 0:
             verdict, text = REST if tokens else "rejected", proposal.text[characters:]
-            self.spans.append(Span(author, text, "discarded", proposal.phase, 0, left, verdict, *self._known(number, tokens)))
+            self.spans.append(Span(author, text, "discarded", proposal.phase, 0, left, verdict, *self._numbers(number, tokens)))
 
-    def _known(self, number: int, first: int = 0, end: int | None = None) -> tuple[float | None, tuple[str, float] | None]:
+    def _numbers(self, number: int, first: int = 0, end: int | None = None) -> tuple[float | None, tuple[str, float] | None]:
         """Returns `mean_logprob` and `reading` of the tokens first..end of a draft."""
         own = (self._proposals[number][1].completion.logprobs or ())[first:end]
         role, found = self._readings.get(number, ("", ()))

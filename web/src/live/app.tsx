@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { MethodList } from "../data/types";
 import { readTrace } from "../trace/file";
 import { AskForm } from "./ask-form";
@@ -8,7 +8,7 @@ import { type Entry, entries, forget, keep } from "./history";
 import { HistoryList } from "./history-list";
 import { Logo } from "./icon";
 import { refusals } from "./refusals";
-import { Run } from "./run";
+import { Run, stop } from "./run";
 import { RunView } from "./run-view";
 import type { Service } from "./service";
 import { asksOf, fromAddress, labelOf, type Mistakes, type Settings, toAddress, usual } from "./settings";
@@ -22,18 +22,17 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   /** Recorded chains that were opened while others were written: they stand below those. */
   const [beside, setBeside] = useState<Run[]>([]);
   const [running, setRunning] = useState(false);
-  const moving = useMoving(runs);
+  const moving = useMoving(useMemo(() => [...runs, ...beside], [runs, beside]));
   const [past, setPast] = useState<Entry[]>([]);
   const [trouble, setTrouble] = useState(() => unreadable(location.hash));
   const [linked, setLinked] = useState("");
   const results = useRef<HTMLElement>(null);
-  const latest = useRef({ runs, running });
-  latest.current = { runs, running };
+  const latest = useRef({ runs, beside, running, settings });
+  latest.current = { runs, beside, running, settings };
 
   const edit = (next: Settings) => {
-    const fields = new Map(Object.entries(flat(settings)).filter(([place, typed]) => flat(next)[place] === typed));
     change(next);
-    if (mistakes.size) setMistakes(new Map([...mistakes].filter(([place]) => fields.has(place))));
+    setMistakes(unchanged(mistakes, settings, next));
   };
 
   const start = async () => {
@@ -54,14 +53,14 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     results.current?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     await Promise.all(made.map((run, place) => run.stream(service, asks[place]!)));
     setRunning(false);
-    setMistakes(refusals(made, settings, list));
+    setMistakes(unchanged(refusals(made, settings, list), settings, latest.current.settings));
     const entry = { id: Date.now(), time: Date.now(), settings, chains: made.filter((run) => run.chain.started).map(chainOf) };
     if (entry.chains.length) await keep(entry);
     setPast(await entries());
   };
 
   const cancel = useCallback(() => {
-    for (const run of latest.current.runs) if (run.moving) run.cancel();
+    stop([...latest.current.runs, ...latest.current.beside]);
   }, []);
 
   /** Shows recorded chains: in place of those that stand there, or below those that are written now. */
@@ -103,7 +102,9 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     const over = (event: DragEvent) => event.preventDefault();
     const drop = (event: DragEvent) => {
       event.preventDefault();
-      void opened.current(event.dataTransfer?.files[0]);
+      const files = event.dataTransfer?.files;
+      if (files && files.length > 1) setTrouble(`One trace can be opened at once, got ${files.length} files.`);
+      else void opened.current(files?.[0]);
     };
     addEventListener("keydown", key);
     addEventListener("hashchange", hash);
@@ -118,7 +119,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
   }, [cancel]);
 
   const reopen = (entry: Entry) => {
-    edit(entry.settings);
+    if (!latest.current.running) edit(entry.settings);
     show(
       entry.chains.map(({ events, expected }) => {
         const started = events[0]?.event === "started" ? events[0] : null;
@@ -279,6 +280,14 @@ function unreadable(hash: string): string {
   return hash.startsWith("#ask=") && !fromAddress(hash) ? "The settings in the address cannot be read, so the usual ones are shown." : "";
 }
 
+/** The mistakes at the fields that hold what they held before. */
+function unchanged(mistakes: Mistakes, before: Settings, now: Settings): Mistakes {
+  const [old, typed] = [flat(before), flat(now)];
+  const methodOf = (place: string) => place.replace(/\.params\..*/, ".method");
+  const same = (place: string) => old[place] === typed[place];
+  return new Map([...mistakes].filter(([place]) => same(place) && same(methodOf(place))));
+}
+
 /** What is typed in each field, by the place that mistakes name. */
 function flat(settings: Settings): Record<string, string> {
   const found: Record<string, string> = {
@@ -292,6 +301,7 @@ function flat(settings: Settings): Record<string, string> {
     found[`${place}.method`] = name;
     for (const [field, text] of Object.entries(typed)) found[`${place}.params.${field}`] = `${name} ${text}`;
     wrappers.forEach((wrapper, number) => {
+      found[`${place}.with.${number}`] = `${wrapper.name} ${JSON.stringify(wrapper.typed)}`;
       for (const [field, text] of Object.entries(wrapper.typed)) found[`${place}.with.${number}.${field}`] = `${wrapper.name} ${text}`;
     });
   });

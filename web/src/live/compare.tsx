@@ -49,7 +49,7 @@ function Row({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList
   useRun(run);
   const usage = run.chain.ledger.usage();
   const discarded = wholeRoles(usage).reduce((sum, [, cost]) => sum + cost.discarded_tokens, 0);
-  const price = costOf(run, list.prices);
+  const price = run.moving ? null : costOf(run, list.prices);
   const speed = run.moving ? null : speedOf(run, runs);
   const { right, estimate } = run;
   const written = (role: string) => (estimate.get(role)?.kept ?? 0) + (estimate.get(role)?.discarded ?? 0);

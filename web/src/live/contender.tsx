@@ -31,6 +31,7 @@ export function ContenderForm({ contender, place, list, mistakes, change, remove
           id={id}
           aria-label={`method ${place + 1}`}
           aria-describedby={`${id}.about`}
+          aria-invalid={mistake ? "true" : undefined}
           value={contender.name}
           onChange={(event) => choose(event.currentTarget.value)}
         >

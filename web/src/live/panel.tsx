@@ -9,7 +9,7 @@ import { useRun } from "./use-run";
 export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<MethodList, "prices" | "currency" | "priced"> }) {
   useRun(run);
   const usage = run.chain.ledger.usage();
-  const price = costOf(run, list.prices);
+  const price = run.moving ? null : costOf(run, list.prices);
   const speed = speedOf(run, runs);
   const roles = Object.keys(usage).sort();
   const written = run.estimate;
@@ -20,7 +20,7 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
   ];
   if (priceOf(usage, list.prices) !== null && roles.length) {
     const told = price === null ? "·" : `${(1000 * price).toFixed(2)} ${list.currency}`;
-    facts.push(["cost of 1,000 such chains", told, price === null ? "not known: the chain did not come to its end" : list.priced]);
+    facts.push(["cost of 1,000 such chains", told, price === null ? "not known: the chain has not come to its end" : list.priced]);
   }
   if (speed && !run.moving) {
     const about = speed.measured

@@ -5,11 +5,21 @@ import { boxed, sameAnswer } from "../trace/answer";
 import type { Work } from "../trace/calls";
 import { Chain } from "../trace/chain";
 import { momentsOf, Player } from "./replay";
-import { type Service, ServiceError } from "./service";
+import { type News, type Service, ServiceError } from "./service";
 import { type Ask, labelOf } from "./settings";
 import { callsUnderWay, type Estimate, underWay } from "./under-way";
 
+/** Ends what a reader sees moving: replays before real runs, since those cannot be begun again for nothing. */
+export function stop(runs: Pick<Run, "moving" | "player" | "cancel">[]): void {
+  const moving = runs.filter((run) => run.moving);
+  const replays = moving.filter((run) => run.player);
+  for (const run of replays.length ? replays : moving) run.cancel();
+}
+
 export type State = "running" | "done" | "cancelled" | "failed";
+
+/** An event that the page cannot fold into the chain. */
+class Unreadable extends Error {}
 
 export class Run {
   chain = new Chain();
@@ -51,21 +61,30 @@ export class Run {
   /** Streams the chain to its end, its failure, or until it is cancelled. */
   async stream(service: Service, ask: Ask): Promise<void> {
     try {
-      for await (const told of service.ask(ask, this.abort.signal)) {
-        if ("report" in told) this.report ??= told.report;
-        else if ("event" in told) this.chain.at(told.path).apply(told.event);
-        else this.chain.at(told.path).write(told.delta, this.elapsed);
-        this.tell();
+      for await (const news of service.ask(ask, this.abort.signal)) {
+        this.take(news);
       }
       this.finish("done");
     } catch (error) {
       if (this.abort.signal.aborted) this.finish("cancelled");
       else {
-        this.error = error instanceof ServiceError ? error.message : "the service cannot be reached";
+        const known = error instanceof ServiceError || error instanceof Unreadable;
+        this.error = known ? error.message : "the service cannot be reached";
         this.param = error instanceof ServiceError ? error.param : null;
         this.finish("failed");
       }
     }
+  }
+
+  private take(news: News): void {
+    try {
+      if ("report" in news) this.report ??= news.report;
+      else if ("event" in news) this.chain.at(news.path).apply(news.event);
+      else this.chain.at(news.path).write(news.delta, this.elapsed);
+    } catch (error) {
+      throw new Unreadable(`the page cannot read the service's reply: ${(error as Error).message}`);
+    }
+    this.tell();
   }
 
   cancel(): void {

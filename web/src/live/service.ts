@@ -15,7 +15,7 @@ export class ServiceError extends Error {
   }
 }
 
-interface News {
+interface Packet {
   index: number;
   chain: number[];
   event?: AnyEvent;
@@ -23,7 +23,7 @@ interface News {
 }
 
 /** What a stream tells: an event or new text, each with the way to its chain, or the report at the end. */
-export type Told = { path: number[]; event: AnyEvent } | { path: number[]; delta: Writing } | { report: ChainReport };
+export type News = { path: number[]; event: AnyEvent } | { path: number[]; delta: Writing } | { report: ChainReport };
 
 export class Service {
   private key = "";
@@ -41,14 +41,14 @@ export class Service {
   }
 
   /** Streams one chain. Throws `ServiceError`, and what `signal` was aborted with. */
-  async *ask(ask: Ask, signal: AbortSignal): AsyncGenerator<Told> {
+  async *ask(ask: Ask, signal: AbortSignal): AsyncGenerator<News> {
     const body = JSON.stringify({ ...ask, stream: true, events: "live" });
     const headers = { ...this.headers(), "content-type": "application/json" };
     const reply = await fetch(new URL("v1/chat/completions", this.base), { method: "POST", headers, body, signal });
     if (!reply.ok || !reply.body) throw await errorOf(reply);
     for await (const data of eventsOf(reply.body)) {
       if (data === "[DONE]") return;
-      const { speculative, error } = JSON.parse(data) as { speculative?: News | ChainReport } & Partial<ErrorReply>;
+      const { speculative, error } = JSON.parse(data) as { speculative?: Packet | ChainReport } & Partial<ErrorReply>;
       if (error) throw new ServiceError(reply.status, error.message, fieldOf(error));
       if (!speculative) continue;
       if (!("chain" in speculative)) yield { report: speculative };

@@ -88,20 +88,26 @@ export function asksOf(settings: Settings, list: MethodList): { asks: Ask[]; mis
     const card = list.methods.find((one) => one.name === contender.name);
     if (!card) mistakes.set(`${place}.method`, `the service has no method ${contender.name}`);
     const params = read(contender, card?.schema ?? {}, `${place}.params`, mistakes, list.limits.max_param);
-    const unknown = card
-      ? Object.keys(contender.typed).filter((name) => contender.typed[name] && !(name in propertiesOf(card.schema)))
-      : [];
-    if (unknown.length)
-      mistakes.set(`${place}.method`, `${contender.name} has no parameter ${unknown.join(", ")}; choose the method again`);
+    const unknown = card ? unknownOf(contender, card.schema) : "";
+    if (unknown) mistakes.set(`${place}.method`, `${contender.name} has no parameter ${unknown}; choose the method again`);
     const wrappers = contender.wrappers.map((wrapper, number) => {
       const found = list.wrappers.find((one) => one.name === wrapper.name);
       if (!found) mistakes.set(`${place}.with.${number}`, `the service has no wrapper ${wrapper.name}; remove it`);
+      const strange = found ? unknownOf(wrapper, found.schema) : "";
+      if (strange) mistakes.set(`${place}.with.${number}`, `${wrapper.name} has no parameter ${strange}; remove it`);
       const given = read(wrapper, found?.schema ?? {}, `${place}.with.${number}`, mistakes, list.limits.max_param);
       return spell(wrapper.name, given);
     });
     return { method: contender.name, ...(Object.keys(params).length && { params }), ...(wrappers.length && { with: wrappers }), ...common };
   });
   return { asks, mistakes };
+}
+
+/** The filled fields that a method or a wrapper does not have. */
+function unknownOf({ typed }: Choice, schema: Record<string, unknown>): string {
+  return Object.keys(typed)
+    .filter((name) => typed[name] && !Object.hasOwn(propertiesOf(schema), name))
+    .join(", ");
 }
 
 /** The label of a contender: its method, parameters and wrappers, as on the command line. */

@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
 import type { MethodList } from "../data/types";
-import { decide, direction, range } from "../trace/steps";
+import { decide, direction, sliderOf } from "../trace/steps";
 import { brief, plural } from "../view/dom";
 import type { Run } from "./run";
 import { fieldsOf } from "./schema";
 
 const ALONE =
-  "The steps have scores, but this method compares none of them with a threshold: it takes the best of several drafts, or a number that it computes from the score. So there is no threshold to play with.";
-const UNCLEAR = "The scores alone do not explain which steps were kept, so there is no threshold to play with.";
+  "The steps have scores, but this method compares none of them with a threshold: it takes the best of several drafts, or a number that it computes from the score, so no other threshold can be tried.";
+const UNCLEAR = "The scores alone do not explain which steps were kept, so no other threshold can be tried.";
 
 /** The bounds of the method's own parameter, where its steps were compared with that. */
 function boundsOf(run: Run, methods: MethodList["methods"]): { least?: number; most?: number } {
@@ -22,38 +22,39 @@ function boundsOf(run: Run, methods: MethodList["methods"]): { least?: number; m
 export function Threshold({ run, methods }: { run: Run; methods: MethodList["methods"] }) {
   const steps = run.chain.steps.found;
   const own = steps[0]?.threshold ?? 0;
-  const [chosen, choose] = useState<number | null>(null);
+  const [place, choose] = useState(0);
   const way = direction(steps);
   if (run.moving) return null;
   if (!steps.length) return run.chain.steps.alone ? <p class="hint">{ALONE}</p> : null;
   if (way === null) return <p class="hint">{UNCLEAR}</p>;
-  const { low, high, step } = range(steps, boundsOf(run, methods));
-  const threshold = chosen ?? own;
+  const { before, after, at } = sliderOf(steps, boundsOf(run, methods));
+  const threshold = at(place);
   const now = decide(steps, threshold, way);
   const kept = now.filter(Boolean).length;
-  const first = now.findIndex((keep, place) => keep !== steps[place]!.kept);
-  const changed = now.filter((keep, place) => keep !== steps[place]!.kept).length;
+  const first = now.findIndex((keep, number) => keep !== steps[number]!.kept);
+  const changed = now.filter((keep, number) => keep !== steps[number]!.kept).length;
   return (
     <details class="threshold">
-      <summary>Play with the threshold ({plural(steps.length, "judged step")})</summary>
+      <summary>Try another threshold ({plural(steps.length, "judged step")})</summary>
       <label class="field">
         <span>
           threshold <output>{brief(threshold)}</output>
         </span>
         <input
           type="range"
-          min={low}
-          max={high}
-          step={step}
-          value={threshold}
+          min={-before}
+          max={after}
+          step={1}
+          value={place}
+          aria-valuetext={brief(threshold)}
           onInput={(event) => choose(event.currentTarget.valueAsNumber)}
         />
       </label>
       <ol class="steps">
-        {steps.map((one, place) => (
-          <li key={one.draft} class={`${now[place] ? "keep" : "rewrite"}${now[place] === one.kept ? "" : " changed"}`}>
+        {steps.map((one, number) => (
+          <li key={one.draft} class={`${now[number] ? "keep" : "rewrite"}${now[number] === one.kept ? "" : " changed"}`}>
             <span class="score">
-              {now[place] ? "✓ kept" : "✗ rewritten"} at {brief(one.score)}
+              {now[number] ? "✓ kept" : "✗ rewritten"} at {brief(one.score)}
             </span>{" "}
             <span class="excerpt-of-step">{one.text.trim().slice(0, 120)}</span>
           </li>
@@ -65,8 +66,8 @@ export function Threshold({ run, methods }: { run: Run; methods: MethodList["met
           ? `The first other decision is at step ${first + 1}: from there on the chain itself would differ, and so would all steps behind it.`
           : "All decisions stay as they were."}
       </p>
-      {chosen !== null && (
-        <button type="button" class="plain" onClick={() => choose(null)}>
+      {place !== 0 && (
+        <button type="button" class="plain" onClick={() => choose(0)}>
           Back to {brief(own)}
         </button>
       )}

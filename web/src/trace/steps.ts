@@ -54,8 +54,17 @@ export function decide(steps: Step[], threshold: number, way: "up" | "down"): bo
   );
 }
 
-/** The ends of a slider: the bounds of the parameter, and where it has none, a range that covers all scores and thresholds. */
-export function range(steps: Step[], { least, most }: { least?: number; most?: number } = {}): { low: number; high: number; step: number } {
+/**
+ * A slider: its ends are the bounds of the parameter, and where it has none, a range that covers all scores and thresholds. It has its
+ * steps `before` and `after` the threshold of the chain, which is one of its places.
+ */
+export interface Slider {
+  before: number;
+  after: number;
+  at: (place: number) => number;
+}
+
+export function sliderOf(steps: Step[], { least, most }: { least?: number; most?: number } = {}): Slider {
   const values = steps.flatMap(({ score, threshold }) => [score, threshold]).filter(Number.isFinite);
   const low = Math.min(...values);
   const high = Math.max(...values);
@@ -63,5 +72,9 @@ export function range(steps: Step[], { least, most }: { least?: number; most?: n
   const whole = values.every(Number.isInteger);
   const more = whole ? Math.ceil(span / 2) : span / 2;
   const ends = { low: least ?? low - more, high: most ?? high + more };
-  return { ...ends, step: whole ? 1 : (ends.high - ends.low) / 200 };
+  const step = whole ? 1 : (ends.high - ends.low) / 200;
+  const own = steps[0]?.threshold ?? 0;
+  const count = (distance: number) => Math.max(0, Math.ceil(distance / step - 1e-9));
+  const at = (place: number) => (place === 0 ? own : Math.min(ends.high, Math.max(ends.low, own + place * step)));
+  return { before: count(own - ends.low), after: count(ends.high - own), at };
 }

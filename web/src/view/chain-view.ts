@@ -23,6 +23,9 @@ export class ChainView {
   private drafts: DraftsView | null = null;
   private phase = "thinking";
   private sheet: HTMLElement | null = null;
+  private pointer = { x: Number.NaN, y: Number.NaN };
+  private lit: HTMLElement[] = [];
+  private dimming = 0;
   private readonly live: LiveText;
   private readonly end = h("div", { class: "underway", "aria-live": "off" });
 
@@ -39,7 +42,8 @@ export class ChainView {
         tabindex: "0",
         role: "region",
         "aria-label": name,
-        onpointerover: (event: Event) => this.point(event.target as Element),
+        onpointerover: (event: PointerEvent) => this.point(event),
+        onpointermove: (event: PointerEvent) => this.point(event),
       },
       this.end,
     );
@@ -85,10 +89,15 @@ export class ChainView {
     if (!first) return;
     this.bring(first);
     requestAnimationFrame(() => this.bring(first)); // again, since sheets that came into sight got their true height
+    this.dim();
+    this.lit = elements;
     for (const element of elements) element.classList.add("lit");
-    setTimeout(() => {
-      for (const element of elements) element.classList.remove("lit");
-    }, LIT_MS);
+    this.dimming = window.setTimeout(() => this.dim(), LIT_MS);
+  }
+
+  private dim(): void {
+    clearTimeout(this.dimming);
+    for (const element of this.lit) element.classList.remove("lit");
   }
 
   private bring(element: HTMLElement): void {
@@ -162,8 +171,11 @@ export class ChainView {
     this.sheet.append(element);
   }
 
-  private point(target: Element): void {
-    const found = target.closest?.(".run, .draft");
+  /** Tells of the text under a pointer that moved: text that is scrolled below a resting pointer is not meant. */
+  private point({ target, clientX, clientY }: PointerEvent): void {
+    if (this.pointer.x === clientX && this.pointer.y === clientY) return;
+    this.pointer = { x: clientX, y: clientY };
+    const found = (target as Element).closest?.(".run, .draft");
     const span = found && this.known.get(found);
     if (!span) return;
     const facts = factsOf(span);

@@ -42,7 +42,7 @@ export class Lanes {
       "aria-valuemax": "0",
       onpointermove: (event: PointerEvent) => {
         const work = this.under(event);
-        if (work) this.told(toldOf(work));
+        this.told(work ? toldOf(work) : "");
       },
       onclick: (event: MouseEvent) => {
         const work = this.under(event);
@@ -142,9 +142,11 @@ export class Lanes {
 
 /** The call at a time, or else the nearest one within a distance. */
 export function nearest(works: Work[], at: number, within: number): Work | null {
-  const far = ({ began, ended }: Work) => Math.max(began - at, at - ended, 0);
-  const [best] = works.toSorted((one, other) => far(one) - far(other));
-  return best && far(best) <= within ? best : null;
+  const distance = ({ began, ended }: Work) => Math.max(began - at, at - ended, 0);
+  let best: Work | null = null;
+  for (const work of works)
+    if (distance(work) <= (best ? distance(best) : within) && (!best || distance(work) < distance(best))) best = work;
+  return best;
 }
 
 /** Calls in rows, so that those at once stand below each other. */
