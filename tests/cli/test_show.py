@@ -81,6 +81,21 @@ def test_a_trace_may_come_from_standard_input(cli, tmp_path, monkeypatch):
     assert json.loads(cli("show", "-", "--json").out) == json.loads(cli("show", file, "--json").out)
 
 
+def test_a_trace_may_stand_in_the_object_of_a_result(cli, tmp_path):
+    file, result = tmp_path / "chain.jsonl", tmp_path / "result.json"
+    result.write_text(cli("ask", STORY, "--json", "--trace", file).out)
+    assert cli("show", result).out == cli("show", file).out
+    for damaged in ('{"trace": 3}', '{"trace": {"speculative_trace": 3}}', '{"trace": {"speculative_trace": 3, "events": 5}}'):
+        result.write_text(damaged)
+        assert cli("show", result).one_line().startswith(f"speculative: {result} is not a trace: ")
+
+
+def test_a_trace_without_a_beginning_is_named(cli, tmp_path):
+    file = tmp_path / "chain.jsonl"
+    file.write_text('{"speculative_trace": 3}\n')
+    assert cli("show", file).one_line() == f"speculative: {file}: the trace does not begin with a `started` event\n"
+
+
 @pytest.mark.parametrize("flags", [[], ["--web"], ["--json"]])
 def test_a_chain_that_stands_twice_in_its_file_is_refused(cli, tmp_path, flags):
     file = tmp_path / "chain.jsonl"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 
 import pytest
+from msgspec import structs
 
 from speculative.plan.adaptive import Way, adaptive
 from speculative.plan.calls import Program, sleep
 from speculative.plan.clock import VirtualClock
 from speculative.plan.forecast import Optimize
 from speculative.plan.layout import LAYOUTS
-from speculative.plan.policy import LoadPolicy, Situation
+from speculative.plan.policy import AHEAD, LoadPolicy, Situation
 from speculative.plan.profile import load_profile
-from speculative.plan.programs import PROGRAMS, Drawn, MakeProgram
+from speculative.plan.programs import PROGRAMS, Drawn, MakeProgram, cascade
 
 H200 = load_profile("h200-32b-1.5b")
 WAYS: tuple[Way, ...] = ("big", "checked", "checked ahead")
@@ -103,6 +105,33 @@ def test_a_cascade_is_taken_where_small_mostly_agrees_and_its_server_has_room() 
         assert "80% of small's answers in agreement" in choice.reason
     assert policy.choose_cascade(Situation(16, context=300), 0.2) is None
     assert policy.choose_cascade(Situation(256, context=300), 0.8) is None
+
+
+@pytest.mark.parametrize("length", [200, 1600])
+def test_a_batch_of_cascades_is_compared_with_a_batch_of_the_same_length(length: int) -> None:
+    situation = Situation(8, context=512, left=length)
+    policy = LoadPolicy(H200, optimize="batch")
+    seconds = list[float]()
+    for turn in range(40):
+        clock = VirtualClock(H200, LAYOUTS["c"])
+        clock.run((cascade(Drawn(length=length, prompt=512, samples=3), 1000 * turn + number) for number in range(8)), warm=512)
+        seconds.append(clock.now)
+    best = policy.choose(situation).way
+    gain = 8 * length / (sum(seconds) / len(seconds)) / policy.speed(best, situation)
+    choice = policy.choose_cascade(situation, 0.8)
+    assert (choice is not None) == (gain > 1)
+    if choice:
+        found = re.search(r"([0-9.]+) times as fast", choice.reason)
+        assert found
+        assert float(found[1]) == pytest.approx(gain, rel=0.1)
+
+
+@pytest.mark.parametrize(("role", "chains"), [("big", 60), ("small", 190)])
+def test_no_cascade_is_simulated_where_the_caches_cannot_hold_it(role: str, chains: int) -> None:
+    room = chains * (300 + AHEAD)
+    policy = LoadPolicy(structs.replace(H200, **{role: structs.replace(H200.server(role), cache_tokens=room)}), optimize="throughput")
+    assert policy.choose_cascade(Situation(64, context=300), 0.8) is None
+    assert policy.lacks(Situation(64, context=300))
 
 
 def swinging(make: Callable[[VirtualClock], MakeProgram]) -> tuple[float, float]:

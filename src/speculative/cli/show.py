@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from speculative.cli._errors import warn
 from speculative.cli._output import check_writable, open_console, write_file, write_line
-from speculative.errors import UsageError
+from speculative.errors import TraceFormatError, UsageError
 from speculative.evaluate import problems
 from speculative.files import STDIN
 from speculative.report.chain_page import chain_page
@@ -28,7 +28,10 @@ def show(
 ) -> int:
     """Draw a saved trace, exactly as `speculative ask` drew it at the end."""
     loaded = Trace.load(trace, warn=warn)
-    started = loaded.started
+    try:
+        started = loaded.started
+    except TraceFormatError as error:
+        raise TraceFormatError(f"{trace}: {error}") from None
     known = problems.find(started.problem.messages[-1].content)
     expected = known.answer if known else None
     if out and not web:

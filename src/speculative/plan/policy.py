@@ -37,7 +37,7 @@ ROOMY = 1 << 50
 AHEAD = 512
 """Tokens by which every chain grows before the next choice counts: the cache must have room for them."""
 CASCADES = 4, 64
-"""Cascades that follow each other in a simulation, and all of them together, at least."""
+"""Rounds of cascades in a simulation, and the cascades of all rounds together, at least."""
 MARGINS: dict[Optimize, float] = {"latency": 0.01, "throughput": 0.01, "batch": 0.05}
 """The gain for which a running chain changes its way. In a batch each change costs the slowest chain time."""
 
@@ -147,18 +147,23 @@ class LoadPolicy:
             best = current
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
         measure = {"throughput": "tokens/s of all", "batch": "tokens/s of the batch"}.get(self.optimize, "speed of a chain")
-        told = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
+        gain = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
         return LoadChoice(
             best,
-            f"{best}: {told}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
+            f"{best}: {gain}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
             f"(profile {self.profile.name})",
         )
 
     def choose_cascade(self, situation: Situation, agreement: float) -> LoadChoice | None:
         """Returns the choice of a cascade for a whole chain, if that is the fastest way.
 
-        It may take a second. `agreement`: the share of chains of small whose answers agree.
+        It may take a second. `agreement`: the share of chains of small whose answers agree. A cascade needs room in small's cache for
+        all its samples.
         """
+        if self.held_chains(situation.context) < situation.load:
+            return None
+        if self.held_chains(situation.context, "small") < situation.load * self._samples:
+            return None
         self.prepare(situation)
         agreed = structs.replace(situation, acceptance=agreement)
         with self._lock:
@@ -167,22 +172,22 @@ class LoadPolicy:
                     self._cascades[point] = self._simulate_cascade(point)
         points = self._points(agreed)
         speed = _interpolate([point.load for point in points], [self._cascades[point] for point in points], situation.load)
-        best = self.choose(situation)
-        if best.way not in self.ways or speed <= (other := self.speed(best.way, situation)):
+        best = self.choose(situation).way
+        if speed <= (other := self.speed(best, situation)):
             return None
-        told = f"{speed / other:.2f} times as fast as {best.way}, predicted for {situation.load:.0f} chains at once"
-        return LoadChoice("cascade", f"cascade: {told} with {agreement:.0%} of small's answers in agreement (profile {self.profile.name})")
+        gain = f"{speed / other:.2f} times as fast as {best}, predicted for {situation.load:.0f} chains at once"
+        return LoadChoice("cascade", f"cascade: {gain} with {agreement:.0%} of small's answers in agreement (profile {self.profile.name})")
 
-    def held_chains(self, context: int) -> int:
-        """Returns the number of chains of a length whose texts both servers can keep.
+    def held_chains(self, context: int, role: str = "") -> int:
+        """Returns the number of chains of a length whose texts the servers can keep.
 
-        Checked steps of more chains would read whole texts anew.
+        Checked steps of more chains would read whole texts anew. Without a role, both servers keep them.
         """
         held = [self._layout.fit(self.profile, role, gpu).cache_tokens for role, gpu in self._layout.servers]
         sums = {
             role: sum(size for size, (own, _) in zip(held, self._layout.servers, strict=True) if own == role) for role in self._layout.roles
         }
-        return min(sums.values()) // (context + AHEAD)
+        return (sums[role] if role in sums else min(sums.values())) // (context + AHEAD)
 
     def speed(self, way: Way, situation: Situation) -> float:
         """Returns the predicted speed of a way, in tokens a second."""
@@ -222,9 +227,25 @@ class LoadPolicy:
         return Value(total / clock.now, _judging(chains) * self._step / total)
 
     def _simulate_cascade(self, point: GridPoint) -> float:
-        """Returns the speed of cascades, of which each is followed by another one."""
-        drawn = Drawn(length=EXPECTED, acceptance=point.acceptance, prompt=point.context, samples=self._samples)
+        """Returns the speed of cascades: whole batches of them, or each followed by another."""
+        drawn = Drawn(length=point.left or EXPECTED, acceptance=point.acceptance, prompt=point.context, samples=self._samples)
         rounds = max(CASCADES[0], CASCADES[1] // point.load)
+        return self._simulate_batches(drawn, point.load, rounds) if self.optimize == "batch" else self._follow(drawn, point.load, rounds)
+
+    def _simulate_batches(self, drawn: Drawn, load: int, rounds: int) -> float:
+        """Returns the mean speed of batches of cascades, each from begin to end.
+
+        Whether small's answers agree is drawn once for each chain, so one batch would depend on chance.
+        """
+        seconds = 0.0
+        for turn in range(rounds):
+            clock = VirtualClock(self._roomy, self._layout)
+            clock.run([cascade(drawn, turn * load + number) for number in range(load)], warm=drawn.prompt)
+            seconds += clock.now
+        return rounds * load * drawn.length / seconds
+
+    def _follow(self, drawn: Drawn, load: int, rounds: int) -> float:
+        """Returns the speed of running cascades, of which each is followed by another one."""
         clock, took = VirtualClock(self._roomy, self._layout), list[float]()
 
         def follow(number: int) -> Program:
@@ -234,10 +255,8 @@ class LoadPolicy:
                 took.append(clock.now - began)
                 yield "keep", drawn.length
 
-        enough = None if self.optimize == "batch" else max(1, 3 * rounds * point.load // 4) * drawn.length
-        clock.run([follow(number) for number in range(point.load)], enough=enough)
-        speed = clock.kept / clock.now
-        return speed if self.optimize != "latency" else drawn.length / median(took)
+        clock.run([follow(number) for number in range(load)], enough=max(1, 3 * rounds * load // 4) * drawn.length)
+        return clock.kept / clock.now if self.optimize != "latency" else drawn.length / median(took)
 
     def _points(self, situation: Situation) -> list[GridPoint]:
         """Returns the simulations around a situation, one or two."""

@@ -137,6 +137,8 @@ class Trace:
     def load(cls, path: str | Path, *, warn: Callable[[str], None] | None = None) -> Trace:
         """Reads a saved trace of this or an older version.
 
+        It may stand in the object that `ask --json` prints.
+
         Raises `TraceFormatError` (not a trace, cut off, a newer version) and OSError.
 
         `-` is standard input.
@@ -152,6 +154,9 @@ class Trace:
             raise TraceFormatError(f"{path} is not a trace: {error}") from None
         try:
             header = msgspec.json.decode(lines[0], type=dict[str, Any])
+            if "trace" in header:
+                header, *rest = _saved_result(header)
+                lines = [lines[0], *map(_encoder.encode, rest)]
             version = header["speculative_trace"]
         except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
             raise TraceFormatError(
@@ -176,6 +181,12 @@ class Trace:
             place, reason = damage
             raise TraceFormatError(f"{path}, line {numbered[place][0]} is damaged: {reason}; the file was changed or cut")
         return cls(events, version)
+
+
+def _saved_result(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the header and the events of the object that `ask --json` prints."""
+    trace = msgspec.convert(result["trace"], dict[str, Any])
+    return [trace, *msgspec.convert(trace["events"], list[dict[str, Any]])]
 
 
 def _lost_role(event: AnyEvent) -> str | None:

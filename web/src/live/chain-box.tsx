@@ -77,8 +77,10 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
     <div class={`chain${labelled ? " labelled" : ""}${math ? "" : " source"}`}>
       <div ref={place} />
       <div ref={below} />
-      {/* below all that the pointer can be on, so that no text moves that away */}
-      <p class="facts">{facts || "Point at text, at the bar or at the time line: tokens, probability, entropy and seconds stand here."}</p>
+      {/* below all that the pointer can be on, since text that appears moves what is below it */}
+      <p class="facts">
+        {facts || "Point at text, at the bar or at the time line: its tokens, probability, entropy and seconds are told here."}
+      </p>
       <div class="filters">
         <Toggle title="author labels" on={labelled} change={setLabelled} />
         <Toggle title="open drafts" on={false} change={(on) => view.current?.open(on)} />

@@ -9,7 +9,7 @@ export function hue(author: string): string {
 
 const GAP = 0.15; // of the height
 
-/** The bands [top, height] of an author's blocks: big has one, and a stripe of paper parts small's two and judge's three. */
+/** The bands [top, height] of an author's blocks: big has one, and small has two and judge three, with stripes of the ground between them. */
 export function bandsOf(author: string, top: number, height: number): [number, number][] {
   const stripes = { big: 0, small: 1, judge: 2 }[author] ?? 3;
   const band = (height * (1 - stripes * GAP)) / (stripes + 1);

@@ -8,10 +8,10 @@ import { toldOf } from "./facts";
 const ROWS = 4;
 const HEIGHT = 8;
 const GAP = 2;
-const NEAR = 4; // pixels beside a block in which the pointer means it
+const NEAR = 4; // pixels; a pointer so close to a block chooses it
 const LEAST = 0.001; // seconds; a smaller difference of sums is their rounding
 
-type Spell = Pick<Work, "role" | "began" | "ended">;
+type Interval = Pick<Work, "role" | "began" | "ended">;
 
 interface Lane {
   rows: Work[][];
@@ -71,7 +71,7 @@ export class Lanes {
     this.table.setAttribute("aria-valuemax", String(Math.max(0, all.length - 1)));
     this.value();
     const both = overlap(all);
-    const idle = felt(this.end - union(all));
+    const idle = withoutNoise(this.end - union(all));
     const summary = `${brief(this.end)} s: models side by side ${brief(both)} s, no model at work ${brief(idle)} s, ${plural(handovers(works), "hand-over")}`;
     this.caption.replaceChildren(...(all.length ? [summary] : []));
   }
@@ -163,7 +163,7 @@ function stacked(works: Work[]): Work[][] {
 }
 
 /** Seconds with at least one of the calls under way. */
-export function union(works: Spell[]): number {
+export function union(works: Interval[]): number {
   let total = 0;
   let until = 0;
   for (const { began, ended } of [...works].sort((one, other) => one.began - other.began)) {
@@ -174,17 +174,17 @@ export function union(works: Spell[]): number {
 }
 
 /** Seconds in which more than one model was at work. */
-export function overlap(works: Spell[]): number {
+export function overlap(works: Interval[]): number {
   const roles = [...new Set(works.map((work) => work.role))];
   const each = roles.reduce((sum, role) => sum + union(works.filter((work) => work.role === role)), 0);
-  return felt(each - union(works));
+  return withoutNoise(each - union(works));
 }
 
-function felt(seconds: number): number {
+function withoutNoise(seconds: number): number {
   return seconds < LEAST ? 0 : seconds;
 }
 
-function handovers(works: Spell[]): number {
+function handovers(works: Interval[]): number {
   const order = [...works].sort((one, other) => one.began - other.began);
   return order.filter((work, place) => place > 0 && order[place - 1]!.role !== work.role).length;
 }
