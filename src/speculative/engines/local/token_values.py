@@ -15,8 +15,9 @@ BLOCK = 64
 
 
 class TokenValues:
-    """Holds copies of the logits [V] of up to BLOCK tokens, and what was computed of earlier ones.
+    """Holds the logits of a block of tokens, and what was computed of earlier ones.
 
+    The logits are copies: up to BLOCK rows [V] for each completion.
     `top`: the number of likely tokens that are wanted at each place.
     """
 
