@@ -123,6 +123,28 @@ def test_watchers_change_nothing_about_stop_strings(stops: list[str], width: int
     assert asyncio.run(written(watched=True)) == asyncio.run(written(watched=False))
 
 
+@pytest.mark.parametrize("stops", [["zz"], ["\n\nTw"], ["e.\n\nT"], ["\n\n"]])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_watchers_change_no_finish_where_a_limit_and_a_step_end_together(stops: list[str], width: int) -> None:
+    async def written(watched: bool, **limits: Any) -> tuple[Any, ...]:
+        chain = chain_of(*["One.\n\nTwo.\n\nThree.</think>3"] * 2, widths=(width, width), **limits)
+        if watched:
+            chain.at_step(_look)
+        draft = await chain.write("small", stop=stops, max_tokens=None if limits else tokens)
+        return draft.text, draft.finish, draft.ids, chain.text, chain.finish, chain.thinking
+
+    for tokens in range(1, 25):
+        limits = (
+            {},
+            {"max_tokens": tokens, "answer_tokens": 0},
+            {"max_thinking": tokens},
+            {"max_produced": tokens},
+            {"context": 82 + tokens},
+        )
+        for limit in limits:
+            assert asyncio.run(written(True, **limit)) == asyncio.run(written(False, **limit)), (tokens, limit)
+
+
 async def _look(chain: Chain) -> None: ...
 
 

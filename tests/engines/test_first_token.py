@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,3 +153,46 @@ async def test_a_reader_that_is_slow_is_not_a_server_that_is_silent(kind, monkey
             late += 70.0  # as if each token took the listener that long, which is more than a server may be silent
             await asyncio.sleep(0.01)  # in which the timer of the deadline runs
         assert seen == 30
+
+
+class VirtualLoop:
+    """A loop whose time passes when the test says so."""
+
+    def __init__(self):
+        self.now, self.timers = 0.0, []
+
+    def time(self):
+        return self.now
+
+    def call_at(self, when, callback):
+        timer = SimpleNamespace(when=when, callback=callback, cancel=lambda: self.timers.clear())
+        self.timers.append(timer)
+        return timer
+
+    def run_until(self, end):
+        """Lets time pass, and returns how many timers ran."""
+        ran = 0
+        while due := [timer for timer in self.timers if timer.when <= end]:
+            first = min(due, key=lambda timer: timer.when)
+            self.timers.remove(first)
+            self.now, ran = max(self.now, first.when), ran + 1
+            assert ran < 100, "the timer spins"
+            first.callback()
+        self.now = end
+        return ran
+
+
+@pytest.mark.parametrize(("pause", "resume"), [(1.9, 2.1), (0.5, 2.4), (1.0, 9.0)])
+def test_a_slow_reader_does_not_postpone_the_end_of_the_whole_call(monkeypatch, pause, resume):
+    """The timer may run while no read waits: it then waits no longer than the call may last."""
+    loop, closed = VirtualLoop(), []
+    monkeypatch.setattr(http.asyncio, "get_running_loop", lambda: loop)
+    deadline = http._TokenDeadline(SimpleNamespace(close=lambda: closed.append(loop.now)), between=2.0, ends=2.5)
+    deadline.begin()
+    loop.run_until(pause)
+    deadline.pause()
+    loop.run_until(resume)
+    assert not closed
+    deadline.begin()
+    loop.run_until(20.0)
+    assert closed == [max(2.5, resume)]

@@ -158,6 +158,25 @@ async def test_cancelled_chains_keep_their_text_and_counts_and_do_not_differ(bro
         tab.check()
 
 
+async def test_a_vote_counts_while_it_runs_and_keeps_its_text_when_it_is_cancelled(browser):
+    with serving(pair(LONG * 50, delay=0.02)) as served:
+        tab = await opened(browser, served, around("vote", {"ballots": "3"}))
+        await tab.ask()
+        view = tab.page.locator(".run-view.running")
+        await expect(view.locator(".child")).to_have_count(3)
+        await expect(view.locator(".counts")).to_contain_text(re.compile(r"small\s*0\s*≈ [1-9]"))
+        await expect(view.locator(".lanes path.small")).to_have_count(1)
+        await tab.page.keyboard.press("Escape")
+        view = tab.page.locator(".run-view.cancelled")
+        await view.get_by_label("open drafts").check()
+        await expect(view.locator(".draft .words")).to_have_count(3)
+        texts = await view.locator(".draft .words").all_inner_texts()
+        assert all("Step" in text for text in texts)
+        assert re.search(r"≈ [1-9]", await view.locator(".counts").inner_text())
+        await expect(view.locator(".lanes path.small")).to_have_count(1)
+        tab.check()
+
+
 async def test_the_slider_has_the_bounds_of_the_methods_own_threshold(browser):
     trace = await judged_trace()
     with serving() as served:

@@ -170,7 +170,7 @@ def test_an_error_in_the_middle_of_a_stream_is_its_last_event():
     event, data = text.strip().split("\n\n")[-1].split("\n")
     assert event == "event: response.failed"
     failed = json.loads(data.removeprefix("data: "))["response"]
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "EngineUnreachableError")
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_unreachable")
 
 
 async def test_the_asynchronous_client(served):

@@ -55,12 +55,55 @@ describe("a view that cannot be drawn", () => {
     expect(place.textContent).toBe("✗ m cannot be shown: no such span");
   });
 
-  it("does not hinder the next one", async () => {
-    const broken = vi.spyOn(Ledger.prototype, "usage").mockImplementation(() => {
+  it("does not hinder the next one on the page", async () => {
+    const place = document.createElement("div");
+    document.body.replaceChildren(place);
+    const runs = [Run.of(EVENTS, null, null), Run.of(EVENTS, null, null)];
+    vi.spyOn(runs[0]!.chain.ledger, "usage").mockImplementation(() => {
       throw new Error("no such role");
     });
-    await shown();
-    broken.mockRestore();
-    expect((await shown()).textContent).toContain("So.");
+    const views = runs.map((run, number) => <RunView key={number} run={run} runs={runs} list={LIST} />);
+    render(<div>{views}</div>, place);
+    await vi.waitFor(() => expect(place.textContent).toContain("So."));
+    expect(place.textContent).toContain("✗ m cannot be shown: no such role");
+  });
+});
+
+describe("a text that is chosen", () => {
+  it("is lit, and where it has no letters, the text before it", () => {
+    const view = new ChainView();
+    const span = { author: "big", status: "kept", phase: "thinking", depth: 0, tokens: 1, verdict: "", mean_logprob: null } as const;
+    view.show([
+      { ...span, text: "One." },
+      { ...span, author: "small", text: "" },
+    ]);
+    view.reveal([1]);
+    expect([...view.element.querySelectorAll(".lit")].map((element) => element.querySelector(".words")?.textContent)).toEqual(["One."]);
+  });
+
+  it("keeps its light when it is chosen again", () => {
+    vi.useFakeTimers();
+    const view = new ChainView();
+    view.show([{ author: "big", text: "One.", status: "kept", phase: "thinking", depth: 0, tokens: 1, verdict: "", mean_logprob: null }]);
+    view.reveal([0]);
+    vi.advanceTimersByTime(1200);
+    view.reveal([0]);
+    vi.advanceTimersByTime(1200);
+    expect(view.element.querySelectorAll(".lit")).toHaveLength(1);
+    vi.advanceTimersByTime(500);
+    expect(view.element.querySelectorAll(".lit")).toHaveLength(0);
+    vi.useRealTimers();
+  });
+
+  it("is told when the pointer moves, and not when it is scrolled below it", () => {
+    const view = new ChainView();
+    const heard: string[] = [];
+    view.told = (facts) => heard.push(facts);
+    view.show([{ author: "big", text: "One.", status: "kept", phase: "thinking", depth: 0, tokens: 1, verdict: "", mean_logprob: null }]);
+    const run = view.element.querySelector(".run")!;
+    const over = () => run.dispatchEvent(new MouseEvent("pointerover", { bubbles: true, clientX: 5, clientY: 5 }));
+    over();
+    over();
+    expect(heard).toHaveLength(1);
   });
 });

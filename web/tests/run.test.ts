@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { AnyEvent, Call } from "../src/data/types";
 import { verdict } from "../src/live/compare";
 import { costOf } from "../src/live/cost";
-import type { Player } from "../src/live/replay";
+import { momentsOf, type Player } from "../src/live/replay";
 import { Run, stop } from "../src/live/run";
 import { Ledger } from "../src/trace/ledger";
 import { spanAt } from "../src/view/bar";
@@ -120,6 +120,15 @@ describe("the text of a chain", () => {
     box.scrollHeight = 800;
     follow.go();
     expect(box.scrollTop).toBe(700);
+  });
+});
+
+describe("a replay", () => {
+  it("shows texts piece by piece, and has few moments where there are many texts", () => {
+    const text = { ...proposal(0, "Four."), completion: { ids: [1, 2, 3, 4, 5], end_id: null, logprobs: null } };
+    const events = (count: number) => Array.from({ length: count }, () => ({ ...EVENTS[1], proposal: text })) as unknown as AnyEvent[];
+    expect(momentsOf(events(1))).toHaveLength(5 + 1);
+    expect(momentsOf(events(60_000))).toHaveLength(2 * 60_000);
   });
 });
 

@@ -234,6 +234,13 @@ describe("a trace file", () => {
     expect(() => readTrace(writeTrace(events))).toThrow("(line 3) is damaged: dropped must be from 0 to 2");
   });
 
+  it("may leave out the times of its events", () => {
+    const events = EVENTS.map(({ at: _, ...event }) => event) as AnyEvent[];
+    const chain = Chain.of(readTrace(writeTrace(events)));
+    expect([chain.seconds, chain.works.length]).toEqual([0, 3]);
+    expect(chain.works.every(({ began }) => Number.isFinite(began))).toBe(true);
+  });
+
   it("names the line as an editor counts it", () => {
     const [header, ...lines] = writeTrace(EVENTS).trim().split("\n");
     expect(() => readTrace([header, "", ...lines.slice(0, 2), "{", ...lines.slice(2)].join("\n"))).toThrow("line 5 of the trace");

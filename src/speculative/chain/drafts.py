@@ -13,6 +13,9 @@ from speculative.engines.base import Scores, Top, entropy_of
 from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
 
+Limit = Literal["length", "context", "loop"]
+"""The reasons why a text ends that could go on."""
+
 CHILD = "child"
 """The domain of child chains: they are no text of the chain."""
 
@@ -276,16 +279,19 @@ class DraftTree:
             del self.open[draft.id]
 
 
-def joined(parts: Sequence[Draft]) -> Draft:
-    """Returns committed drafts that follow each other as one draft."""
-    if len(parts) == 1:
+def joined(parts: Sequence[Draft], finish: Limit | None = None) -> Draft:
+    """Returns committed drafts that follow each other as one draft.
+
+    `finish` is the reason why its text ends, the last part's if None.
+    """
+    if len(parts) == 1 and finish is None:
         return parts[0]
     first, last = parts[0], parts[-1]
     whole = last.proposal.completion
     for part in reversed(parts[:-1]):
         whole = extended(cut(part.proposal.completion, len(part.ids), "stop"), whole)
     lacking = [name for name in ("logprobs", "top_logprobs") if any(getattr(one.proposal.completion, name) is None for one in parts)]
-    whole = structs.replace(whole, **dict.fromkeys(lacking))
+    whole = structs.replace(whole, finish=finish or whole.finish, **dict.fromkeys(lacking))
     proposal = structs.replace(last.proposal, id=first.id, text="".join(part.text for part in parts), completion=whole)
     draft = Draft(last.author, proposal, first.parent, first.base, last.node)
     draft.state = last.state

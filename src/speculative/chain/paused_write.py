@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec import structs
 
-from speculative.chain.drafts import Draft, joined
+from speculative.chain.drafts import Draft, Limit, joined
 from speculative.chain.options import WriteOptions
 from speculative.chain.parts import ChainParts
 from speculative.chain.steps import STEP
@@ -47,6 +47,7 @@ class PausedWrite:
                 part, steps = await self._parts.failover.run(role, partial(self._writer.write, place, number, options, tuple(found)))
             found.append(part)
             sizes.append(len(self._parts.ledger.pieces))
+            paused = pauses and part.finish == "stop" and not completes(text, part.text, stops) and not self._writer.ends_raw_text(part)
             if self._watch:
                 await self._watch(steps)
             if len(self._rewinds) > first_rewind:
@@ -55,7 +56,22 @@ class PausedWrite:
                 return joined(left) if left else self._writer.empty_draft(role)
             if options.max_tokens is not None:
                 options = structs.replace(options, max_tokens=options.max_tokens - part.tokens)
-            paused = pauses and part.finish == "stop" and not completes(text, part.text, stops)
-            if not (paused or part.finish == "cut") or self._parts.ending.finish is not None or options.max_tokens == 0:
+            if part.no_room and len(found) > 1:
+                return joined(found[:-1], self._limit(role, options.max_tokens))
+            if not (paused or part.finish == "cut"):
                 return joined(found)
+            if self._parts.ending.finish is not None or options.max_tokens == 0:
+                return joined(found, self._limit(part.author, options.max_tokens) if paused else None)
             text += part.text
+
+    def _limit(self, role: str, left: int | None) -> Limit | None:
+        """Returns the reason why a text cannot go on behind a pause.
+
+        It is None where a watcher ended the thinking. A pause alone ends no text: without watchers it would go on up to its limit.
+        """
+        room, ending = self._parts.requests.thinking_limit(role, self._parts.contexts.prefix(role)), self._parts.ending
+        if room.tokens < 1 and ending.finish is None:
+            ending.end(room.reason)
+        if room.tokens < 1 or left == 0:
+            return "length" if room.tokens > 0 else room.reason
+        return "loop" if ending.finish == "loop" else None

@@ -254,7 +254,7 @@ class Writer:
             self._parts.ending.end("context")
         elif last.finish == "loop":
             self._parts.ending.end("loop", "the server saw the text repeat itself")
-        elif self._parts.problem.raw and last.finish == "stop" and self._ends_raw_text(last):
+        elif self.ends_raw_text(last):
             self._parts.ending.has_answer = False
             self._parts.ending.end("stop", "a stop string of the text")
         self._parts.ending.check_progress(sum(draft.tokens for draft in path))
@@ -262,8 +262,10 @@ class Writer:
         self._parts.ending.check_budget()
         return steps
 
-    def _ends_raw_text(self, last: Draft) -> bool:
-        """Returns whether a stop string of the problem ends in the chain's last text."""
+    def ends_raw_text(self, last: Draft) -> bool:
+        """Returns whether the chain's last text ends with a stop string of the problem, which ends a raw text."""
+        if not self._parts.problem.raw or last.finish != "stop":
+            return False
         stops = self._parts.problem.stop
         whole = self._contexts.ending(len(last.text) + max(map(len, stops), default=0))
         return completes(whole[: len(whole) - len(last.text)], last.text, stops)

@@ -143,5 +143,8 @@ def raw_text(pair: Pair, problem: Problem) -> RawText:
 
 
 def with_raw_budget(problem: Problem, raw: RawText | None) -> Problem:
-    """Gives a raw text without thinking all its tokens, since no answer follows."""
-    return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0)
+    """Gives a raw text without thinking all its tokens, since no answer follows.
+
+    A limit on the thinking has nothing to limit there.
+    """
+    return problem if raw is None or raw.ends is None else structs.replace(problem, answer_tokens=0, max_thinking=None)

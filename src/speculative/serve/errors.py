@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi.responses import JSONResponse
@@ -21,15 +23,16 @@ DEFAULT_WAIT_S = 5
 """`Retry-After` for a busy model server that named none."""
 MAX_WAIT_S = 3600
 """The longest `Retry-After`."""
-FAILURES: dict[type[EngineError], str] = {
-    errors.EngineUnreachableError: "'s server cannot be reached",
-    errors.EngineTimeoutError: "'s server did not answer in time",
-    errors.EngineBusyError: "'s server turned the call away for now",
-    errors.EngineRefusedError: "'s server refused the call",
-    errors.EngineServerError: "'s server broke",
-    errors.EngineClosedError: " was closed",
+FAILURES: dict[type[EngineError], tuple[str, str]] = {
+    errors.EngineUnreachableError: ("engine_unreachable", "'s server cannot be reached"),
+    errors.EngineTimeoutError: ("engine_timeout", "'s server did not answer in time"),
+    errors.EngineBusyError: ("engine_busy", "'s server turned the call away for now"),
+    errors.EngineRefusedError: ("engine_refused", "'s server refused the call"),
+    errors.EngineServerError: ("engine_server_error", "'s server broke"),
+    errors.EngineClosedError: ("engine_closed", " was closed"),
+    errors.ContextExceededError: ("context_length_exceeded", "'s context is too small"),
 }
-
+"""The code and the words of each failure; of any other engine's error they are `engine_error` and " failed"."""
 
 KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "internal_error", 502: "upstream_error", 503: "service_unavailable"}
 """The `type` of an error by its status; of any other it is `invalid_request_error`."""
@@ -92,16 +95,16 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
         case errors.UsageError():
             return ApiError(400, str(error))
         case errors.ContextExceededError():
-            return ApiError(400, describe_failure(error), code="context_length_exceeded")
+            return ApiError(400, describe_failure(error), code=failure_code(error))
         case errors.EngineBusyError(retry_after=after, status=429 | 503 as status):
             wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
-            return ApiError(status, f"{describe_failure(error)}; {more}", code="EngineBusyError", retry_after=wait)
+            return ApiError(status, f"{describe_failure(error)}; {more}", code=failure_code(error), retry_after=wait)
         case errors.EngineClosedError():
-            return ApiError(503, f"{describe_failure(error)}; {more}", code="engine_closed", retry_after=1)
+            return ApiError(503, f"{describe_failure(error)}; {more}", code=failure_code(error), retry_after=1)
         case EngineError():
-            return ApiError(502, f"{describe_failure(error)}; {more}", code=type(error).__name__)
+            return ApiError(502, f"{describe_failure(error)}; {more}", code=failure_code(error))
         case _:
-            return ApiError(500, f"an error inside the service; {more}")
+            return ApiError(500, f"an error inside the service; {more}", code="internal_error")
 
 
 def validation_error(mistakes: Sequence[Any]) -> ApiError:
@@ -125,6 +128,24 @@ TYPE_NAMES = frozenset(("bool", "int", "float", "str", *(name for name, kind in 
 """Names of types, which the path of a mistake has beside the fields."""
 
 
+def failure_code(error: EngineError) -> str:
+    """Returns the code of an engine's failure, in replies and metrics."""
+    return FAILURES.get(type(error), ("engine_error", ""))[0]
+
+
+def route_error(status: int, method: str, path: str, detail: str, allowed: str = "") -> ApiError:
+    """Makes the error for a route or a method that the service does not have."""
+    place = f"{method} {path[:200]}"
+    match status:
+        case 404:
+            return ApiError(404, f"{place}: the service has no such route; GET /openapi.json lists its routes", code="not_found")
+        case 405:
+            return ApiError(405, f"{place}: the route must be called with {allowed}, got {method}", code="method_not_allowed")
+        case _:
+            code = re.sub(r"[^a-z0-9]+", "_", HTTPStatus(status).phrase.lower())
+            return ApiError(status, f"{place}: {detail}", code=code)
+
+
 def describe_failure(error: EngineError) -> str:
     """Names the role of the engine that failed, and the kind of failure.
 
@@ -133,7 +154,7 @@ def describe_failure(error: EngineError) -> str:
     model = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, errors.ContextExceededError):
         return f"{model}: {error.what}; {error.advice}"
-    return model + FAILURES.get(type(error), " failed")
+    return model + FAILURES.get(type(error), ("", " failed"))[1]
 
 
 def redact_event(event: AnyEvent) -> AnyEvent:

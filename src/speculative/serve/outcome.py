@@ -50,6 +50,7 @@ class ChainOutcome(Struct, frozen=True):
             content = StopFilter.cut(answer, stops, strip=True)
         else:
             content, thinking = StopFilter.cut(raw.join(ledger.pieces), stops, strip=False), ""
+        thought = raw is None or raw.ends is None or bool(answer)  # else the raw text has no thinking
         calls = list(_calls(trace))
         first = calls[0][1] if calls else None
         return cls(
@@ -58,7 +59,7 @@ class ChainOutcome(Struct, frozen=True):
             finish=finish or result.finish_reason or _stop_reason(trace),
             busy_s=_union_s(calls),
             kept=ledger.kept,
-            reasoning_tokens=sum(piece.kept for piece in ledger.pieces if piece.phase == "thinking"),
+            reasoning_tokens=sum(piece.kept for piece in ledger.pieces if piece.phase == "thinking") if thought else 0,
             prompt_tokens=first.prompt_tokens // max(1, first.requests) if first else 0,
             cached_tokens=first.cached_tokens // max(1, first.requests) if first else 0,
             usage=result.usage,

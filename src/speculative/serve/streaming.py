@@ -73,6 +73,7 @@ class TextFeed:
                         self._begin_answer()
                     self._put(item.phase, item.text)
                     self._early += len(item.text)
+                    self._check_marker(item)
                 if not self.live or self._watch:
                     self.live = True
                     self._notify()
@@ -163,6 +164,15 @@ class TextFeed:
             case _:
                 return
         if proposal.completion.end_id in ends.get(role, ()):
+            self._end("stop")
+
+    def _check_marker(self, item: TextDelta) -> None:
+        """Ends a raw text at a stop string in the marker before the answer.
+
+        The engine cannot find it, since the service writes the marker. The answer's first text is in the trace also if its call is
+        cancelled, but a cue alone is not.
+        """
+        if self._raw and self._filter.done and item.phase == "answer" and item.role != "method":
             self._end("stop")
 
     def _end(self, finish: str) -> None:

@@ -11,7 +11,7 @@ from speculative.trace.usage import Usage
 COLOURS = {"big": ("#3a49c9", "#93a2ff", "solid"), "small": ("#b65a00", "#f5a94d", "dotted"), "judge": ("#00735f", "#4fd1b0", "double")}
 """The colour on light and on dark paper and the line of each author, as in `web/src/style`."""
 OTHER = ("#6b7280", "#a0a8b7", "dashed")
-COLUMNS = ("requests", "produced_tokens", "kept_tokens", "discarded_tokens")
+COLUMNS = ("requests", "prompt_tokens", "cached_tokens", "scored_tokens", "produced_tokens", "kept_tokens", "discarded_tokens")
 
 
 def chain_html(segments: Sequence[Segment], usage: Mapping[str, Usage], title: str) -> str:

@@ -16,7 +16,11 @@ export function Panel({ run, runs, list }: { run: Run; runs: Run[]; list: Pick<M
   const facts: [string, string, string][] = [
     ["seconds", run.moving ? run.elapsed.toFixed(1) : run.seconds.toFixed(2), "wall time of the chain"],
     ["share of big", percent(bigShare(usage, "kept_tokens"), 0), "part of the chain's tokens that the big model wrote"],
-    ["big's share of all work", percent(bigShare(usage, "produced_tokens"), 0), "part of all produced tokens, the discarded ones too"],
+    [
+      "big's share of all written tokens",
+      percent(bigShare(usage, "produced_tokens"), 0),
+      "part of the tokens that models wrote, the discarded ones too; what they read is not in it",
+    ],
   ];
   if (priceOf(usage, list.prices) !== null && roles.length) {
     const told = price === null ? "·" : `${(1000 * price).toFixed(2)} ${list.currency}`;

@@ -12,23 +12,29 @@ interface Moment {
   delta?: Writing;
 }
 
-const SLICES = 40;
+const SLICES = 40; // of each text
+const MOST = 100_000; // slices of all texts together
 
 /** Everything that happened in a chain, in the order of its times. */
-export function momentsOf(events: AnyEvent[], path: number[] = []): Moment[] {
+export function momentsOf(events: AnyEvent[], path: number[] = [], most = Math.max(1, Math.floor(MOST / countOf(events)))): Moment[] {
   const found: Moment[] = [];
   let latest = 0;
   for (const event of events) {
-    latest = Math.max(latest, event.at);
+    latest = Math.max(latest, event.at ?? 0);
     const work = workOf(event, new Map());
     for (const [proposal, committed] of proposalsOf(event))
-      if (work) found.push(...slices(proposal, committed, work.role, work.began, work.ended, path));
+      if (work) found.push(...slices(proposal, committed, work.role, work.began, work.ended, path, most));
     if (event.event === "child") {
       found.push({ at: latest, path, event: { ...event, events: [] } });
-      found.push(...momentsOf(event.events, [...path, event.index]));
+      found.push(...momentsOf(event.events, [...path, event.index], most));
     } else found.push({ at: latest, path, event });
   }
   return path.length ? found : found.sort((one, other) => one.at - other.at);
+}
+
+/** The number of events, children's included. */
+function countOf(events: AnyEvent[]): number {
+  return events.reduce((sum, event) => sum + 1 + (event.event === "child" ? countOf(event.events) : 0), 0);
 }
 
 function proposalsOf(event: AnyEvent): [Proposal, boolean][] {
@@ -36,9 +42,17 @@ function proposalsOf(event: AnyEvent): [Proposal, boolean][] {
   return event.event === "drafted" ? event.proposals.map((proposal) => [proposal, false]) : [];
 }
 
-function slices(proposal: Proposal, committed: boolean, role: string, began: number, ended: number, path: number[]): Moment[] {
+function slices(
+  proposal: Proposal,
+  committed: boolean,
+  role: string,
+  began: number,
+  ended: number,
+  path: number[],
+  most: number,
+): Moment[] {
   const letters = [...proposal.text];
-  const number = Math.max(1, Math.min(SLICES, proposal.completion.ids.length));
+  const number = Math.max(1, Math.min(SLICES, most, proposal.completion.ids.length));
   const each = Math.ceil(letters.length / number);
   return Array.from({ length: number }, (_, place) => {
     const text = letters.slice(place * each, (place + 1) * each).join("");

@@ -21,7 +21,7 @@ export function workOf(event: AnyEvent, writers: Writers): Work | null {
   if (!("call" in event)) return null;
   const { call } = event;
   if (!call.requests && !call.seconds) return null;
-  const began = call.began || Math.max(0, event.at - call.seconds);
+  const began = call.began || Math.max(0, (event.at ?? 0) - call.seconds);
   const judged = "drafts" in event ? event.drafts : event.event === "asked" && event.after !== null ? [event.after] : [];
   const texts = [call, ...judged.flatMap((draft) => writers.get(draft) ?? [])];
   const { role, produced_tokens: tokens, scored_tokens: scored } = call;

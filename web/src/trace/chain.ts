@@ -33,8 +33,9 @@ export class Chain {
   /** Takes the next event. The events inside of a `child` are applied to that child. */
   apply(event: AnyEvent): void {
     this.events.push(event);
-    this.clock = Math.max(this.clock, event.at);
-    if (this.parent) this.parent.clock = Math.max(this.parent.clock, event.at);
+    const at = event.at ?? 0; // a file may leave it out
+    this.clock = Math.max(this.clock, at);
+    if (this.parent) this.parent.clock = Math.max(this.parent.clock, at);
     if (event.event === "started") this.started = event;
     if (event.event === "ended") this.ended = event;
     if (event.event === "child") this.begin(event.index, event);

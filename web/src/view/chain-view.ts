@@ -105,9 +105,14 @@ export class ChainView {
     this.element.scrollTop += element.getBoundingClientRect().top - top - this.element.clientHeight / 3;
   }
 
+  /** The elements of a span; of one without letters, those of the text before it. */
   private elementsOf(place: number): HTMLElement[] {
-    const found = this.places[place] ?? [];
-    return found instanceof DraftsView ? [found.reveal(this.spans[place]!)] : found;
+    for (let at = place; at >= 0; at--) {
+      const found = this.places[at] ?? [];
+      if (found instanceof DraftsView) return [found.reveal(this.spans[at]!)];
+      if (this.spans[at]?.text) return found;
+    }
+    return [];
   }
 
   private clear(): void {

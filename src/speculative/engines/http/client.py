@@ -179,13 +179,11 @@ class ServerClient:
             late = clock() >= ends
             if deadline.passed and not late:
                 self.replicas.mark_failed(stream.base, silent=True)
-            if reader.over:
-                pass
-            elif deadline.passed:
+            if not reader.over and deadline.passed:
                 why = f"the call took longer than {self.deadlines.whole:g} s"
                 stuck = f"no further token for {self.deadlines.between:g} s; see whether the server is stuck"
                 raise EngineTimeoutError(f"{url}: {why if late else stuck}") from None
-            else:
+            if not reader.over:
                 raise EngineServerError(f"{url}: the answer was cut off ({type(error).__name__}); see whether the server died") from None
         finally:
             deadline.close()
@@ -445,8 +443,10 @@ class _TokenDeadline:
         now = self._loop.time()
         if self._reading and now >= self._due:
             self._pass()
-        else:
-            self._timer = self._loop.call_at(self._due if self._reading else now + self._between, self._check)
+        elif self._reading:
+            self._timer = self._loop.call_at(self._due, self._check)
+        elif now < self._ends:  # later than that the next wait closes the answer when it begins
+            self._timer = self._loop.call_at(min(now + self._between, self._ends), self._check)
 
     def _pass(self) -> None:
         self.passed = True

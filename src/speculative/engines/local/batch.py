@@ -239,7 +239,7 @@ class Batch:
     def _finish(self, row: int, why: Literal["stop", "end", "length", "context"]) -> None:
         sequence = self.leave(row)
         end = sequence.ids.pop() if why == "end" else None
-        values, top = sequence.values.of(sequence.ids) if sequence.values else (None, None)
+        values, top = sequence.values.finish(sequence.ids) if sequence.values else (None, None)
         completion = Completion(tuple(sequence.ids), why, end, values, top, sequence.choices)
         sequence.call.finish(sequence.i, sequence.j, completion, sequence.ids[sequence.streamed :])
 

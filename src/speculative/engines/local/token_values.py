@@ -17,6 +17,7 @@ BLOCK = 64
 class TokenValues:
     """Holds the logits of a block of tokens, and what was computed of earlier ones.
 
+    The logits are copies: up to BLOCK rows [V] for each completion.
     `top`: the number of likely tokens that are wanted at each place.
     """
 
@@ -28,15 +29,18 @@ class TokenValues:
         self._done = 0
 
     def add(self, logits: Array, ids: Sequence[int]) -> None:
-        """Takes the logits [V] that the token after `ids` is drawn from."""
+        """Takes the logits [V] that the token after `ids` is drawn from.
+
+        `ids` are all tokens so far: when a block is full, its numbers are computed from them.
+        """
         if len(self._rows) == BLOCK:
             self._compute(ids)
         self._rows.append(logits.copy())
 
-    def of(self, ids: Sequence[int]) -> tuple[tuple[float, ...] | None, tuple[Top, ...] | None]:
+    def finish(self, ids: Sequence[int]) -> tuple[tuple[float, ...] | None, tuple[Top, ...] | None]:
         """Returns the log-probabilities and the likely tokens of all ids.
 
-        Each is None if it is not wanted.
+        The last block is computed now. Each is None if it is not wanted.
         """
         self._compute(ids)
         return tuple(self._logprobs) if self._wants_logprobs else None, tuple(self._top) if self._count else None
