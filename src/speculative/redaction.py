@@ -20,7 +20,10 @@ _NAME = r"[\w-]*(?:key|token|password|secret)"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _SETTING = re.compile(rf"(?<![\w-])({_NAME}=|--{_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s,]+)", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=//)[^/?#\s]*@")
-_IN_LOG = re.compile(r"(?<=://)[^/\s@]+@|(?<=[Bb]earer )[^\s,'\"]+")
+_PART = r"[^\s,'\"`;:()]"
+_BEARER = rf"(?<=Bearer )(?!KEY(?!{_PART})){_PART}+|(?<=bearer )(?![A-Za-z]{{1,19}}(?!{_PART})){_PART}+"
+"""The key of an `Authorization` header. Spared are the placeholder KEY, and a short word of letters after a small `bearer`."""
+_IN_LOG = re.compile(rf"(?<=://)[^/\s@]+@|{_BEARER}")
 _ADDRESS = re.compile(r" at \w+://\S+(?: \(and \d+ more\))?")
 
 

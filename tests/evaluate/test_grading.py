@@ -385,6 +385,54 @@ def test_a_side_that_the_question_asks_for_is_a_value() -> None:
     assert not grade(box("2x=42"), "42", question="If $2x=84$, what is $x$?").correct
 
 
+LEFT_TO_SOLVE = [
+    ("2x = 42", "42", "If $2x=84$, what is $x$?"),
+    ("e^x = 3", "3", "Solve for x."),
+    ("e^x = 3", "3", "Find $x$."),
+    ("x^2 = 9", "9", "For what values of $x$ is it zero?"),
+    (r"2\theta = 42", "42", r"Find $\theta$."),
+    (r"\sin x = 1", "1", "Find $x$."),
+    ("|x| = 3", "3", "Find all $x$."),
+    ("42 = 2x", "42", "What is x?"),
+    ("|x| = 3", "3", ""),
+    (r"\log x = 2", "2", ""),
+    (r"\ln x = 2", "2", ""),
+    ("e^x = 3", "3", ""),
+    ("2ix = 3", "3", ""),
+    ("3x = 12 = 12", "12", ""),
+    ("x = 4 \\implies 2x = 8", "8", ""),
+]
+VALUES = [
+    ("2r = 10", "10", "Find the diameter of the circle."),
+    ("r^2 = 25", "25", "Find the square of the radius."),
+    ("p^2 = 49", "49", "What is the square of p?"),
+    ("2n = 42", "42", "Find twice the number n."),
+    ("2x + 1 = 7", "7", "Compute $1+2x$."),
+    ("2x + 1 = 7", "7", "Solve for x and compute $1+2x$."),
+    ("100 r = 42", "42", r"Find the value of $100\cdot r$."),
+    ("42 = 100r", "42", r"Find the value of $100\cdot r$."),
+    ("4s = 20", "20", "What is the perimeter of the square?"),
+    (r"3x = 12 \implies x = 4", "4", ""),
+    (r"3x = 12 \Rightarrow x = 4", "4", "Find $x$."),
+    ("n! = 120", "120", "Find n!"),
+    ("n! = 120", "120", "Find $n!$."),
+    (r"\sin x = 1", "1", "Find sin x."),
+    (r"\sin A = 1", "1", ""),
+    ("f'(2) = 5", "5", ""),
+    (r"\phi(12) = 4", "4", ""),
+    ("|z| = 5", "5", ""),
+    ("|x| = 3", "3", "What is the absolute value of x?"),
+    ("x = 4", "4", "Solve for x."),
+]
+
+
+@math
+@pytest.mark.parametrize("kind", ["math", "integer"])
+def test_an_equation_of_the_asked_unknown_is_left_to_solve(kind: Any) -> None:
+    assert [row for row in LEFT_TO_SOLVE if grade(box(row[0]), row[1], kind, question=row[2]).correct] == []
+    assert [row for row in VALUES if not grade(box(row[0]), row[1], kind, question=row[2]).correct] == []
+
+
 def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
     assert grade("It is $\\boxed{5}$ m.\n\nAnswer: B", "B", "letter").correct
     assert grade("So $x = 5$.\nFinal answer: the answer is $\\mathbf{B}$.", "B", "letter").correct

@@ -43,15 +43,15 @@ def log():
 
 
 FAILURES = [
-    (errors.EngineUnreachableError(WORDS), "cannot be reached"),
-    (errors.EngineTimeoutError(WORDS), "in time"),
-    (errors.EngineBusyError(WORDS), "turned the call away"),
-    (errors.EngineRefusedError(WORDS), "refused"),
-    (errors.EngineServerError(WORDS), "broke"),
-    (errors.EngineError(WORDS), "failed"),
-    (errors.UnknownSpecialTokenError(WORDS), "failed"),
-    (OSError(WORDS), "failed"),
-    (errors.EngineClosedError(WORDS), "closed"),
+    (errors.EngineUnreachableError(WORDS), "cannot be reached", "engine_unreachable"),
+    (errors.EngineTimeoutError(WORDS), "in time", "engine_timeout"),
+    (errors.EngineBusyError(WORDS), "turned the call away", "engine_busy"),
+    (errors.EngineRefusedError(WORDS), "refused", "engine_refused"),
+    (errors.EngineServerError(WORDS), "broke", "engine_server_error"),
+    (errors.EngineError(WORDS), "failed", "engine_error"),
+    (errors.UnknownSpecialTokenError(WORDS), "failed", "engine_error"),
+    (OSError(WORDS), "failed", "engine_error"),
+    (errors.EngineClosedError(WORDS), "closed", "engine_closed"),
 ]
 
 
@@ -61,8 +61,8 @@ def failing():
         yield running
 
 
-@pytest.mark.parametrize(("error", "kind"), FAILURES, ids=[type(error).__name__ for error, _ in FAILURES])
-def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, kind):
+@pytest.mark.parametrize(("error", "kind", "code"), FAILURES, ids=[type(error).__name__ for error, _, _ in FAILURES])
+def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, kind, code):
     failing.engines["big"].error = error
     replies = [asked(failing, BIG), asked(failing, {**BIG, "stream": True}), asked(failing, RAW, "/v1/completions")]
     seed = asked(failing, {"question": "2 + 2?", "placeholder_mode": True}, "/speculative_reason")
@@ -71,6 +71,7 @@ def test_a_failure_names_the_role_its_kind_and_the_request(log, failing, error, 
         told = reply.json()["error"] if reply is seed else reply.json()["error"]["message"]
         assert told.startswith("the big model")
         assert kind in told
+        assert reply is seed or reply.json()["error"]["code"] == code
         assert reply.headers["x-request-id"] in told
     failed = [line for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "failed"]
     assert [line["request"] for line in failed] == [reply.headers["x-request-id"] for reply in (*replies, seed)]
@@ -120,7 +121,7 @@ def test_a_failure_in_the_middle_of_a_stream(log):
     with serving(engines(Late, errors.EngineServerError(WORDS))) as served:
         reply = asked(served, {**BIG, "stream": True, "events": True})
     last = json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]
-    assert last["code"] == "EngineServerError"
+    assert last["code"] == "engine_server_error"
     assert "the big model's server broke" in last["message"]
     assert reply.headers["x-request-id"] in last["message"]
     assert HOST in log.getvalue()

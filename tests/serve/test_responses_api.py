@@ -136,8 +136,8 @@ def test_events_of_the_chain_come_with_the_reply(client, stream):
         ({"text": {"format": {"type": "json_object"}}}, "text"),
         ({"input": []}, "input"),
         ({"input": [{"role": "assistant", "content": "a"}]}, "last turn"),
-        ({"input": [{"type": "function_call_output", "call_id": "a", "output": "b"}]}, "input.0.type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content"),
+        ({"input": [{"type": "function_call_output", "call_id": "a", "output": "b"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input[0].content"),
         ({"input": [{"type": "reasoning", "id": "a", "summary": []}]}, "empty"),
         ({"reasoning": {"effort": "none"}}, "reasoning.effort"),
         ({"reasoning": {"depth": 5}}, "reasoning.depth"),
@@ -170,7 +170,7 @@ def test_an_error_in_the_middle_of_a_stream_is_its_last_event():
     event, data = text.strip().split("\n\n")[-1].split("\n")
     assert event == "event: response.failed"
     failed = json.loads(data.removeprefix("data: "))["response"]
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "EngineUnreachableError")
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_unreachable")
 
 
 async def test_the_asynchronous_client(served):

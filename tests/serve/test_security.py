@@ -47,6 +47,62 @@ def test_keys(tmp_path):
             assert served.get(path).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, "the service needs a key; send one in the header `Authorization: Bearer KEY`"),
+        ({"x-api-key": "sk-first"}, "the service needs a key; send one in the header `Authorization: Bearer KEY`"),
+        (
+            {"authorization": "sk-first"},
+            "the header `Authorization` must be `Bearer KEY`, got another form; write `Bearer`, a space and the key",
+        ),
+        (
+            {"authorization": "Basic sk-first"},
+            "the header `Authorization` must be `Bearer KEY`, got another form; write `Bearer`, a space and the key",
+        ),
+        (
+            {"authorization": "Bearer sk-wrong"},
+            "the key is not valid; send a key of this service in the header `Authorization: Bearer KEY`",
+        ),
+    ],
+)
+def test_a_refusal_says_how_to_send_a_key(headers, told):
+    with serving(api_key="sk-first") as served:
+        message = served.post(headers=headers).json()["error"]["message"]
+    assert message.startswith(told)
+    assert "***" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("send `Authorization: Bearer KEY`", "send `Authorization: Bearer KEY`"),
+        ("Authorization: Bearer KEYS5x", "Authorization: Bearer ***"),
+        ("Authorization: Bearer secret", "Authorization: Bearer ***"),
+        ("unknown model 'bearer bonds'", "unknown model 'bearer bonds'"),
+        ("header: bearer abc.def, refused", "header: bearer ***, refused"),
+        ("header: bearer k1", "header: bearer ***"),
+        (f"header: bearer {'a' * 24}", "header: bearer ***"),
+    ],
+)
+def test_bearer_keys_are_redacted_and_words_are_not(text, shown):
+    assert Redactor()(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code", "told"),
+    [
+        ("POST", "/v1/embeddings", 404, "not_found", "POST /v1/embeddings: the service has no such route; GET /openapi.json lists"),
+        ("GET", "/v1/completions", 405, "method_not_allowed", "must be called with POST, got GET"),
+    ],
+)
+def test_an_unknown_route_gets_a_plain_code_and_the_next_step(served, method, path, status, code, told):
+    reply = served.post(path, {}) if method == "POST" else served.get(path)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (status, code)
+    assert told in error["message"]
+
+
 def test_other_machines_need_a_key(tmp_path):
     for host in ("0.0.0.0", "::", "192.168.0.5", "example.org"):
         with pytest.raises(UsageError, match="--no-auth"):
@@ -231,11 +287,11 @@ def test_errors_of_engines_are_typed_and_keep_secrets(monkeypatch, stream):
         with serving(engines, api_key=KEY) as served:
             headers = {"authorization": f"Bearer {KEY}"}
             reply = served.post(json={**ASK, "model": "speculative/big_only", "stream": stream}, headers=headers)
-            assert (reply.status_code, reply.json()["error"]["code"]) == (502, "EngineUnreachableError")
+            assert (reply.status_code, reply.json()["error"]["code"]) == (502, "engine_unreachable")
             ready = served.get("/ready")
             assert ready.status_code == 503
             metrics = served.get("/metrics", headers=headers).text
-            assert 'speculative_engine_errors_total{kind="EngineUnreachableError"} 1.0' in metrics
+            assert 'speculative_engine_errors_total{kind="engine_unreachable"} 1.0' in metrics
             assert 'speculative_tokens_total{fate="discarded",role="big"}' in metrics
     finally:
         logs.take_down(handler)
@@ -285,7 +341,7 @@ def test_an_error_in_the_middle_of_a_stream_is_an_event():
         reply = served.post(json={**ASK, "model": "speculative/big_only", "stream": True})
         assert reply.status_code == 200
         assert "[DONE]" not in reply.text
-        assert json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "EngineUnreachableError"
+        assert json.loads(reply.text.strip().split("\n\n")[-1][6:])["error"]["code"] == "engine_unreachable"
 
 
 def test_loggers_are_restored():

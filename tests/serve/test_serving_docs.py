@@ -9,6 +9,7 @@ from pathlib import Path
 
 from serving import serving
 
+from speculative.serve import errors
 from speculative.settings import Settings
 
 TEXT = (Path(__file__).parents[2] / "docs/serving.md").read_text()
@@ -39,3 +40,13 @@ def test_the_settings_of_the_document_are_settings():
     found = Settings(**tomllib.loads(text))
     assert found.presets["fast"].build()
     assert found.servers["big"].gpus == "0,1"
+
+
+def test_every_error_code_is_documented_and_plain():
+    """The table of codes is the interface: a class that gets another name changes none of them."""
+    folder = Path(errors.__file__).parent
+    written = {code for file in folder.glob("*.py") for code in re.findall(r'code="([^"]+)"', file.read_text(encoding="utf-8"))}
+    codes = {*written, "engine_error", *(code for code, _ in errors.FAILURES.values())}
+    assert all(re.fullmatch("[a-z][a-z_]+", code) for code in codes)
+    table = TEXT.partition("| code | status | cause |")[2].partition("\n\n")[0]
+    assert set(re.findall("`([a-z_]+)`", table)) == codes

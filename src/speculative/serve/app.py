@@ -21,7 +21,7 @@ from speculative.serve.body import read_body
 from speculative.serve.completion import ChainReply
 from speculative.serve.completion_writer import CompletionWriter, encode
 from speculative.serve.docs_page import docs_page
-from speculative.serve.errors import ApiError, api_error
+from speculative.serve.errors import ApiError, api_error, route_error
 from speculative.serve.method_list import MethodList
 from speculative.serve.metrics import CONTENT_TYPE
 from speculative.serve.openapi import describe_json, describe_post, error_replies, service_schema
@@ -191,8 +191,8 @@ def _add_error_handlers(app: FastAPI, state: ServiceState) -> None:
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message = f"{request.method} {request.url.path}: {error.detail}"
-        return ApiError(error.status_code, message, code=str(error.status_code)).response(headers=error.headers)
+        allowed = (error.headers or {}).get("Allow", "")
+        return route_error(error.status_code, request.method, request.url.path, error.detail, allowed).response(headers=error.headers)
 
     async def disconnected(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # for the log: there is no client any more

@@ -16,7 +16,7 @@ from speculative.engines.base import CACHE_SALT
 from speculative.errors import EngineError
 from speculative.serve.chains import RunningChains
 from speculative.serve.completion_writer import CompletionWriter
-from speculative.serve.errors import ApiError, api_error, first_error
+from speculative.serve.errors import ApiError, api_error, failure_code, first_error
 from speculative.serve.logs import log
 from speculative.serve.outcome import ChainOutcome
 from speculative.serve.request import innermost
@@ -158,7 +158,7 @@ class ChainReply:
         reply, first = api_error(error, self._request_id), first_error(error)
         reply.message = self._state.redact(reply.message)
         if isinstance(first, EngineError):
-            self._state.metrics.errors(type(first).__name__).inc()
+            self._state.metrics.errors(failure_code(first)).inc()
         if reply.status >= 500:
             expected = reply.status != 500 and type(first) is not EngineError  # the words of other errors may quote the prompt
             log(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi.responses import JSONResponse
 from msgspec import structs
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from speculative import errors
 from speculative.errors import EngineError
@@ -21,15 +25,16 @@ DEFAULT_WAIT_S = 5
 """`Retry-After` for a busy model server that named none."""
 MAX_WAIT_S = 3600
 """The longest `Retry-After`."""
-FAILURES: dict[type[EngineError], str] = {
-    errors.EngineUnreachableError: "'s server cannot be reached",
-    errors.EngineTimeoutError: "'s server did not answer in time",
-    errors.EngineBusyError: "'s server turned the call away for now",
-    errors.EngineRefusedError: "'s server refused the call",
-    errors.EngineServerError: "'s server broke",
-    errors.EngineClosedError: " was closed",
+FAILURES: dict[type[EngineError], tuple[str, str]] = {
+    errors.EngineUnreachableError: ("engine_unreachable", "'s server cannot be reached"),
+    errors.EngineTimeoutError: ("engine_timeout", "'s server did not answer in time"),
+    errors.EngineBusyError: ("engine_busy", "'s server turned the call away for now"),
+    errors.EngineRefusedError: ("engine_refused", "'s server refused the call"),
+    errors.EngineServerError: ("engine_server_error", "'s server broke"),
+    errors.EngineClosedError: ("engine_closed", " was closed"),
+    errors.ContextExceededError: ("context_length_exceeded", "'s context is too small"),
 }
-
+"""The code and the words of each failure; of any other engine's error they are `engine_error` and " failed"."""
 
 KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "internal_error", 502: "upstream_error", 503: "service_unavailable"}
 """The `type` of an error by its status; of any other it is `invalid_request_error`."""
@@ -92,37 +97,60 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
         case errors.UsageError():
             return ApiError(400, str(error))
         case errors.ContextExceededError():
-            return ApiError(400, describe_failure(error), code="context_length_exceeded")
+            return ApiError(400, describe_failure(error), code=failure_code(error))
         case errors.EngineBusyError(retry_after=after, status=429 | 503 as status):
             wait = max(1, math.ceil(min(DEFAULT_WAIT_S if after is None else after, MAX_WAIT_S)))
-            return ApiError(status, f"{describe_failure(error)}; {more}", code="EngineBusyError", retry_after=wait)
+            return ApiError(status, f"{describe_failure(error)}; {more}", code=failure_code(error), retry_after=wait)
         case errors.EngineClosedError():
-            return ApiError(503, f"{describe_failure(error)}; {more}", code="engine_closed", retry_after=1)
+            return ApiError(503, f"{describe_failure(error)}; {more}", code=failure_code(error), retry_after=1)
         case EngineError():
-            return ApiError(502, f"{describe_failure(error)}; {more}", code=type(error).__name__)
+            return ApiError(502, f"{describe_failure(error)}; {more}", code=failure_code(error))
         case _:
-            return ApiError(500, f"an error inside the service; {more}")
+            return ApiError(500, f"an error inside the service; {more}", code="internal_error")
 
 
-def validation_error(mistakes: Sequence[Any]) -> ApiError:
-    """Names the most deeply nested mistake in a body.
+def validation_error(mistakes: Sequence[ErrorDetails], place: str = "") -> ApiError:
+    """Names the most deeply nested mistake in a body, its value and what it must be.
 
-    A field of several types has an error for each type.
+    A field of several types has a mistake for each type. `place`: the place of the validated object in the body.
     """
-    found: dict[str, Any] = max(mistakes, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
-    place = ".".join(_path(found))
-    is_object = found["type"] in ("model_type", "model_attributes_type")  # their own words name a class of ours
-    reason = "Input should be an object" if is_object else str(found["msg"]).removeprefix("Value error, ")
-    return ApiError(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place or None)
+    paths = [_path(found, place) for found in mistakes]
+    deepest = max(paths, key=len)
+    field = "".join(deepest).removeprefix(".")
+    reason = errors.requirement([found for found, path in zip(mistakes, paths, strict=True) if path == deepest])
+    return ApiError(400, f"{field or 'the body'} {reason}"[:400], param=field or None)
 
 
-def _path(error: dict[str, Any]) -> list[str]:
-    """Returns the fields and positions of a mistake, without the names of types."""
-    return [str(part) for part in error["loc"] if isinstance(part, int) or (part.isidentifier() and part not in TYPE_NAMES)]
+def _path(mistake: ErrorDetails, place: str) -> list[str]:
+    """Returns the fields and positions that lead to a mistake, without types."""
+    first, *inner = mistake["loc"] or ("",)
+    known = _field_names(schemas.RequestBase)
+    path = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in inner if isinstance(step, int) or step in known]
+    return [part for part in (place, f".{first}" if first else "") if part] + path
 
 
-TYPE_NAMES = frozenset(("bool", "int", "float", "str", *(name for name, kind in vars(schemas).items() if isinstance(kind, type))))
-"""Names of types, which the path of a mistake has beside the fields."""
+def _field_names(kind: type[BaseModel]) -> set[str]:
+    """Collects the fields of a class and its subclasses, as clients name them."""
+    own = {field.alias or name for name, field in kind.model_fields.items()}
+    return own.union(*map(_field_names, kind.__subclasses__()))
+
+
+def failure_code(error: EngineError) -> str:
+    """Returns the code of an engine's failure, in replies and metrics."""
+    return FAILURES.get(type(error), ("engine_error", ""))[0]
+
+
+def route_error(status: int, method: str, path: str, detail: str, allowed: str = "") -> ApiError:
+    """Makes the error for a route or a method that the service does not have."""
+    place = f"{method} {path[:200]}"
+    match status:
+        case 404:
+            return ApiError(404, f"{place}: the service has no such route; GET /openapi.json lists its routes", code="not_found")
+        case 405:
+            return ApiError(405, f"{place}: the route must be called with {allowed}, got {method}", code="method_not_allowed")
+        case _:
+            code = re.sub(r"[^a-z0-9]+", "_", HTTPStatus(status).phrase.lower())
+            return ApiError(status, f"{place}: {detail}", code=code)
 
 
 def describe_failure(error: EngineError) -> str:
@@ -133,7 +161,7 @@ def describe_failure(error: EngineError) -> str:
     model = f"the {error.role} model" if error.role else "a model"
     if isinstance(error, errors.ContextExceededError):
         return f"{model}: {error.what}; {error.advice}"
-    return model + FAILURES.get(type(error), " failed")
+    return model + FAILURES.get(type(error), ("", " failed"))[1]
 
 
 def redact_event(event: AnyEvent) -> AnyEvent:

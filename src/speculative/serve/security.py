@@ -36,8 +36,17 @@ class RequireKey(HTTPBearer):
         given = sha256(credentials.credentials.strip().encode() if credentials else b"").digest()
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them: constant time
         if not any(matches):
-            raise ApiError(401, "a key is needed: send it as a bearer token in the header `Authorization`", code="invalid_api_key")
+            raise ApiError(401, _refusal(request, credentials), code="invalid_api_key")
         return credentials
+
+
+def _refusal(request: HTTPConnection, credentials: HTTPAuthorizationCredentials | None) -> str:
+    """Says why a request is not authorized, without its key."""
+    if credentials and credentials.credentials.strip():
+        return "the key is not valid; send a key of this service in the header `Authorization: Bearer KEY`"
+    if request.headers.get("authorization", "").strip():
+        return "the header `Authorization` must be `Bearer KEY`, got another form; write `Bearer`, a space and the key"
+    return "the service needs a key; send one in the header `Authorization: Bearer KEY`"
 
 
 def check_bind(settings: Settings) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class Equation(Struct, frozen=True):
         value: the last side.
         whole: the whole equation.
         others: the sides between the name and the value, which must equal it.
-        unsolved: True if the left side is an expression of one unknown, as in 2x = 42.
+        unsolved: True if the left side is an expression of the unknown that is asked for, as in 2x = 42.
     """
 
     name: str
@@ -102,7 +102,8 @@ class QuestionHints(Struct, frozen=True):
         base: the base in which numbers are written.
         nouns: words that may be units.
         trusted: the text is a gold answer, in which all words behind a number are units.
-        asked: formulas whose values the question asks for, without spaces.
+        asked: formulas whose values the question asks for, as `side_key` writes them.
+        unknowns: the names whose values the question asks for, or None if it may be any.
     """
 
     percent: bool = False
@@ -110,6 +111,7 @@ class QuestionHints(Struct, frozen=True):
     nouns: frozenset[str] = frozenset()
     trusted: bool = False
     asked: frozenset[str] = frozenset()
+    unknowns: frozenset[str] | None = None
 
 
 NO_HINTS = QuestionHints()
@@ -157,11 +159,16 @@ _HALVES = {"+": "()", ">": "()", "\\ge": "[)", "-": "()", "<": "()", "\\le": "(]
 _NO_SOLUTION = re.compile(r"(?:the )?empty set")
 _CONSTANTS = {r"\pi": Fraction(314159265358979, 10**14), "e": Fraction(271828182845905, 10**14)}
 _UNKNOWN = re.compile(r"\\[a-zA-Z]+|[A-Z]{2,}|[a-zA-Z](?:_(?:\{[^{}]*\}|[a-zA-Z0-9]))?'*")
-_ARITHMETIC = frozenset([r"\frac", r"\sqrt", r"\cdot", r"\times", r"\div", r"\pi"])
+_FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?(?![a-z])")
+_KNOWN = re.compile(rf"\\(?:frac|sqrt|cdot|times|div|pi|log|ln|lg|exp)(?![a-z])|[ei]|{_FUNCTION.pattern}")
+_SIZE = re.compile(r"\|([a-tx-y])\|")
+"""The absolute value of an unknown. A letter of complex numbers or vectors would make it a length."""
+_PRODUCT = re.compile(r"\\(?:cdot|times)(?![a-z])|[* ]")
+_IMPLIES = re.compile(r"\\(?:implies|(?:Long|long)?[rR]ightarrow|therefore)(?![a-zA-Z])")
 _GREEK = re.compile(
     r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi|omega)|\\var[a-z]+"
 )
-_APPLIED = re.compile(r"(?<![a-zA-Z\\])[fghFGHP](?:\^\{?-1\}?)?\(")
+_APPLIED = re.compile(r"(?:(?<![a-zA-Z\\])[fghFGHP]'*|\\(?:var)?(?:phi|sigma|tau|mu|omega|psi|zeta))(?:\^\{?-1\}?)?\(")
 _CONSTANT_NAME = re.compile(r"(?<![a-zA-Z\\])([Ee])(?= ?_)")
 
 
@@ -216,6 +223,8 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
         return Bag(())
     if (words := _words(text)) is not None:
         return Bag(()) if _NO_SOLUTION.fullmatch(words.text) else words
+    if (solved := _concluded(text, commas, hints)) is not None:
+        return solved
     parts = split(text, _ABOUT)
     if len(parts) == 2 and not parts[0] and parts[1]:
         return _read(parts[1], commas, hints)
@@ -236,6 +245,15 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
         return value if isinstance(value, Number) and value.value == parse_words(spelled[2]) else _math(text, hints)
     shaped = _bracketed(text, hints) or _difference(text, hints) or _related(text, commas, hints) or _plus_minus(text, hints)
     return shaped or _math(text, hints)
+
+
+def _concluded(text: str, commas: bool, hints: QuestionHints) -> Form | None:
+    r"""Reads `3x = 12 \implies x = 4` as its last equation."""
+    *steps, last = split(text, _IMPLIES)
+    if not steps or not all("=" in step for step in steps):
+        return None
+    form = _read(last, commas, hints)
+    return form if isinstance(form, Equation) else None
 
 
 def _rounded(parts: list[str], text: str, commas: bool, hints: QuestionHints) -> Form:
@@ -407,31 +425,48 @@ def _is_name(side: str) -> bool:
 
 
 def _is_left(side: str, hints: QuestionHints) -> bool:
-    return _is_name(side) or _is_unsolved(side, hints)
+    return _is_name(side) or bool(_unknown(side)) or side_key(side) in hints.asked
 
 
 def _equation(sides: list[str], text: str, commas: bool, hints: QuestionHints) -> Equation:
     names = [side for side in sides[:-1] if _is_name(side)]
     name = strip_spaces(names[0]) if names and (len(sides) > 2 or names[0] is sides[0]) else ""
     others = tuple(_read(side, True, hints) for side in sides[:-1] if not _is_name(side))
-    unsolved = not name and _is_unsolved(sides[0], hints)
+    unsolved = (not name or bool(_SIZE.fullmatch(name))) and _is_unsolved(sides[0], hints)
     return Equation(name, _read(sides[-1], commas, hints), _math(text, hints), others, unsolved)
 
 
 def _is_unsolved(side: str, hints: QuestionHints) -> bool:
-    """Returns True for an expression of one unknown, such as 2x, x^2 or x - 1.
+    """Returns True for an expression of the unknown that is asked for, as 2x, x^2 or x - 1.
 
-    An equation with such a side states no value yet, unless the question asks for that side. Values of functions (sin 2x, f(2)) and
-    expressions of several unknowns are names of what they are.
+    An equation with such a side states no value yet. The question may ask for that side, or for a thing that has no name in it (the
+    diameter, for which 2r = 10 is said); then it does. Without a question sin 2x is a name of what it is.
     """
-    plain = strip_spaces(side)
-    if _NAME.fullmatch(plain) or plain in hints.asked or _APPLIED.search(plain) or re.search(r"[^-+*/^(){}\[\]|!0-9.a-zA-Z\\_']", plain):
+    unknown = _unknown(side)
+    if not unknown or side_key(side) in hints.asked:
         return False
-    unknowns = {found for found in _UNKNOWN.findall(plain) if found not in _ARITHMETIC}
-    if len(unknowns) != 1:
-        return False
-    unknown = unknowns.pop()
-    return unknown not in {"e", "i"} and (unknown[0] != "\\" or bool(_GREEK.fullmatch(unknown)))
+    return not _FUNCTION.search(side) if hints.unknowns is None else unknown in hints.unknowns
+
+
+def _unknown(side: str) -> str:
+    """Returns the one unknown of an expression that is more than a name, else ""."""
+    plain = re.sub("(?<![a-zA-Z]) | (?![a-zA-Z])", "", side)
+    if sized := _SIZE.fullmatch(plain):
+        return sized[1]
+    if _NAME.fullmatch(plain) or _APPLIED.search(plain) or re.search(r"[^-+*/^(){}\[\]|!0-9.a-zA-Z\\_' ]", plain):
+        return ""
+    unknowns = {found for found in _UNKNOWN.findall(plain) if not _KNOWN.fullmatch(found)}
+    unknown = unknowns.pop() if len(unknowns) == 1 else ""
+    return unknown if unknown[:1] != "\\" or _GREEK.fullmatch(unknown) else ""
+
+
+def side_key(side: str) -> str:
+    """Returns one spelling for 2x+1, 1 + 2x and 1+2 \\cdot x."""
+    plain = _PRODUCT.sub("", strip_spaces(side))
+    if re.search(r"[(){}\[\]|]", plain):
+        return plain
+    terms = re.findall("[-+]?[^-+]+", plain)
+    return "".join(sorted(term if term[0] in "-+" else f"+{term}" for term in terms))
 
 
 def _inequality(text: str, hints: QuestionHints) -> Form | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from speculative.answers import normalize_latex, strip_spaces
-from speculative.evaluate.grading.forms import QuestionHints, base_named
+from speculative.answers import normalize_latex
+from speculative.evaluate.grading.forms import QuestionHints, base_named, side_key
 from speculative.evaluate.grading.units import is_comparative, is_scale, is_unit, stem
 
 _SIGN = r"(?:percent(?:age)?s?\b|per\s+cent\b|pct\b|\\?%)"
@@ -39,11 +39,22 @@ _BASE = re.compile(
 )
 _ASKED_SIDE = re.compile(
     r"\b(?:what(?:['\u2019]s| is)|find|determine|compute|calculate|evaluate|give|(?:value|sum) of)\s+(?:the\s+value\s+of\s+)?"
-    r"(?:\$([^$]+)\$|\\\((.+?)\\\)|([-+*/^()0-9a-zA-Z]+)(?=[\s.?,;:]|$))",
+    r"(?:\$([^$]+)\$|\\\((.+?)\\\)|([-+*/^()0-9a-zA-Z!]+)(?=[\s.?,;:]|$))",
+    re.IGNORECASE,
+)
+_UNKNOWN = r"(?:\\[a-z]+|[a-zA-Z])(?:_(?:\{[^{}]*\}|[a-zA-Z0-9]))?"
+_ASKED_UNKNOWN = re.compile(
+    r"\b(?i:what(?:['\u2019]s| is| are)?|which|find|determine|compute|calculate|evaluate|give|(?<!absolute\s)values?\s+of|for)\s+"
+    r"(?i:(?:the|all|every|each|possible|real|positive|negative|integers?|numbers?|values?|of|for|which)\s+)*+"
+    rf"(?:\$\s*({_UNKNOWN})\s*\$|\\\(\s*({_UNKNOWN})\s*\\\)|([b-zB-HJ-Z])(?=[\s.?,;:]|$))(?!\s*(?:squared|cubed|times|plus|minus|[-+*/^!=]))"
+)
+_SOLVES = re.compile(
+    r"\bsolve\b(?!\s+(?:the|this)\s+(?:problem|puzzle|riddle))"
+    r"|\bfind\s+(?:(?:all|the|any|every|each|possible|real|complex|positive|negative|integer)\s+)*+(?:solutions?|roots?)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
-    r"\?|\b(?:find|express|give|compute|calculate|determine|tell|work\s+out|figure\s+out|estimate|evaluate)\b", re.IGNORECASE
+    r"\?|^\W*solve\b|\b(?:find|express|give|compute|calculate|determine|tell|work\s+out|figure\s+out|estimate|evaluate)\b", re.IGNORECASE
 )
 _FORMAT = re.compile(r"^\W*(?:please\s+)?(?:express|give|write|round|state|report|enter|provide|leave|simplify)\b[^?]*$", re.IGNORECASE)
 _END = re.compile(r"(?<=[.?!])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+")
@@ -55,7 +66,13 @@ _ASKED_SCALE = re.compile(r"\b(?:how\s+many|number\s+of|in)\s+(?:whole\s+)?([A-Z
 def read_hints(question: str) -> QuestionHints:
     """Reads the hints of a question; an empty one has none."""
     asking = _asking(question)
-    return QuestionHints(_asks_percent(asking, question), _asked_base(question), _nouns(asking, question), asked=_asked_sides(asking))
+    return QuestionHints(
+        _asks_percent(asking, question),
+        _asked_base(question),
+        _nouns(asking, question),
+        asked=_asked_sides(asking),
+        unknowns=_asked_unknowns(asking),
+    )
 
 
 def _asking(question: str) -> str:
@@ -81,9 +98,16 @@ def _asks_percent(asking: str, question: str) -> bool:
 
 
 def _asked_sides(asking: str) -> frozenset[str]:
-    """Returns the formulas whose values a question asks for, without spaces."""
+    """Returns the formulas whose values a question asks for."""
     found = ("".join(groups).strip(" .?,;:") for groups in _ASKED_SIDE.findall(asking))
-    return frozenset(strip_spaces(normalize_latex(side)) for side in found)
+    return frozenset(side_key(normalize_latex(side)) for side in found)
+
+
+def _asked_unknowns(asking: str) -> frozenset[str] | None:
+    """Returns the names whose values a question asks for, or None if it may be any."""
+    if not asking or _SOLVES.search(asking):
+        return None
+    return frozenset(name for names in _ASKED_UNKNOWN.findall(asking) for name in names if name)
 
 
 def _asked_base(question: str) -> int | None:
