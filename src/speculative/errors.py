@@ -5,13 +5,15 @@ A message is one line with the thing, the value and the next step.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class SpeculativeError(Exception):
@@ -24,9 +26,13 @@ class SpeculativeError(Exception):
 
 
 class UsageError(SpeculativeError):
-    """The user named a thing that does not exist, or gave a value out of range."""
+    """The user named a thing that does not exist, or gave a value out of range.
+
+    `field`: the parameter of a method that is at fault, if it is one.
+    """
 
     exit_code = 2
+    field: str | None = None
 
 
 class UnknownNameError(UsageError):
@@ -222,3 +228,95 @@ def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = ""
     must = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
     value = "" if "key" in name else f", got {str(first['input'])[:80]!r}"
     return UsageError(f"{name} {must}{value}" if must.startswith("must") else f"{name}: {must}{value}")
+
+
+_TYPES = {
+    "bool_type": ("true", "false"),
+    "int_type": ("an integer",),
+    "int_from_float": ("an integer",),
+    "int_parsing": ("an integer",),
+    "float_type": ("a number",),
+    "float_parsing": ("a number",),
+    "string_type": ("a string",),
+    "list_type": ("a list",),
+    "tuple_type": ("a list",),
+    "dict_type": ("an object",),
+    "model_type": ("an object",),
+    "model_attributes_type": ("an object",),
+}
+"""The type that a value must have, by the validator's name of the mistake."""
+_BOUNDS = {
+    "greater_than_equal": ("must be at least", "ge"),
+    "greater_than": ("must be more than", "gt"),
+    "less_than_equal": ("must be at most", "le"),
+    "less_than": ("must be less than", "lt"),
+    "too_short": ("must have at least", "min_length"),
+    "too_long": ("must have at most", "max_length"),
+    "string_too_short": ("must have at least", "min_length"),
+    "string_too_long": ("must have at most", "max_length"),
+}
+"""The words for a bound, and its name in the validator's context."""
+_RULES = {
+    "missing": "is required; add it",
+    "string_unicode": "must be valid Unicode, got half a character",
+}
+
+
+def requirement(mistakes: Sequence[ErrorDetails]) -> str:
+    """Describes a wrong value and what it must be, as in `must be at least 1, got 0`.
+
+    `mistakes`: those of one field. A field of several types has one for each type.
+    """
+    bounds = [found for found in mistakes if found["type"] not in _TYPES and found["type"] != "literal_error"]
+    if not bounds:
+        words, value = list(dict.fromkeys(word for found in mistakes for word in _alternatives(found))), mistakes[0]["input"]
+        listed = f"{', '.join(words[:-1])} or {words[-1]}" if words[1:] else words[0]
+        return f"must be {listed}, got {shown_value(value)}{_advice(words, value)}"
+    found = bounds[0]
+    kind, value = found["type"], found["input"]
+    if kind in _RULES:
+        return _RULES[kind]
+    if kind == "finite_number":
+        return f"must be a finite number, got {shown_value(value)}"
+    if kind not in _BOUNDS:
+        return found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    words, name = _BOUNDS[kind]
+    bound = found.get("ctx", {})[name]
+    bound = int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+    if "length" not in name:
+        return f"{words} {bound}, got {shown_value(value)}"
+    noun = "character" if isinstance(value, str) else "item"
+    return f"{words} {bound} {noun}{'' if bound == 1 else 's'}, got {len(value)}"
+
+
+def shown_value(value: Any) -> str:
+    """Returns a value as an error shows it.
+
+    A short one is whole, and of a list or an object it is the kind.
+    """
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case str():
+            return repr(value if len(value) <= 60 else f"{value[:60]}…")
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return str(value)[:60]
+
+
+def _alternatives(found: ErrorDetails) -> Sequence[str]:
+    """Returns the types or the values that a field may have."""
+    if found["type"] != "literal_error":
+        return _TYPES[found["type"]]
+    allowed: str = found.get("ctx", {})["expected"]
+    words = re.findall(r"'[^']*'|[\w.-]+", allowed)
+    return [{"True": "true", "False": "false"}.get(word, word) for word in words if word != "or"]
+
+
+def _advice(words: Sequence[str], value: Any) -> str:
+    """Returns the next step where a number is sent as a string."""
+    is_number = isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value)
+    return "; send it without quotes" if is_number and {"an integer", "a number"} & set(words) else ""

@@ -109,9 +109,15 @@ async def test_siblings_draw_differently_and_always_the_same() -> None:
 
 
 async def under_way(chain: Chain, *drafting: Any) -> list[asyncio.Task[Any]]:
-    """Calls that have begun and not ended."""
+    """Calls that have begun, have written a token each, and have not ended."""
+    engines = list(chain.engines.values())
+    before = [engine.produced for engine in engines]
     tasks = [asyncio.create_task(each) for each in drafting]
-    await asyncio.sleep(0.01)
+    for _ in range(5000):
+        await asyncio.sleep(0.001)
+        calls = sum(engine.running for engine in engines)
+        if calls >= len(tasks) and all(one.produced - old >= one.running for one, old in zip(engines, before, strict=True)):
+            break
     assert not any(task.done() for task in tasks)
     return tasks
 

@@ -26,8 +26,8 @@ REFUSED = [
     ({"thinking_budget": 5, "reasoning_effort": "low"}, "give one of them"),
     ({"thinking": False}, "thinking: false cannot be honoured: the thinking cannot be switched off"),
     ({"thinking": {"type": "disabled"}}, "thinking.type: the thinking cannot be switched off; leave it out"),
-    ({"thinking": {"type": "off"}}, "thinking.type: input should be"),
-    ({"thinking": "off"}, "thinking: input should be"),
+    ({"thinking": {"type": "off"}}, "thinking.type must be 'enabled', 'adaptive' or 'disabled', got 'off'"),
+    ({"thinking": "off"}, "thinking must be true, false or an object, got 'off'"),
     ({"thinking": {"budget_tokens": 0}}, "thinking.budget_tokens: the thinking cannot be switched off"),
     ({"reasoning": {"max_tokens": 0}}, "reasoning.max_tokens: the thinking cannot be switched off"),
     ({"thinking": {"type": "enabled", "depth": 3}}, "thinking.depth"),
@@ -283,9 +283,9 @@ def test_unknown_model_is_not_found(served):
 def test_malformed_json_is_rejected_with_its_place(served):
     for content, kind, told in (
         (b"{", "application/json", "Expecting property name enclosed in double quotes at character 1"),
-        (b"[1]", "application/json", "body: input should be an object"),
-        (b"null", "application/json", "body: input should be an object"),
-        (b'{"messages": ["a"]}', "application/json", "messages.0: input should be an object"),
+        (b"[1]", "application/json", "the body must be an object, got a list"),
+        (b"null", "application/json", "the body must be an object, got null"),
+        (b'{"messages": ["a"]}', "application/json", "messages[0] must be an object, got 'a'"),
         (b"", "application/json", "Expecting value at character 0"),
         (b'{"a": "\xff"}', "application/json", "not utf-8, invalid start byte at byte 7"),
         (b"[" * 30_000, "application/json", "nested too deep"),
@@ -318,10 +318,10 @@ def test_an_encoded_body_is_refused(served):
     [
         ({"stop": ["a"] * 100}, "stop"),
         ({"stop": ""}, "stop"),
-        ({"stop": ["a", 5]}, "stop.1"),
+        ({"stop": ["a", 5]}, "stop[1]"),
         ({"with": ["vote"] * 5}, "with"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
-        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"answer_instruction": False}, "answer_instruction"),
     ],
 )
@@ -329,8 +329,45 @@ def test_an_error_names_the_field_and_no_internal_name(served, change, place):
     reply = served.post(content=json.dumps(nudged(change)).encode(), headers={"content-type": "application/json"})
     error = reply.json()["error"]
     assert (reply.status_code, error["param"]) == (400, place)
-    assert error["message"].startswith(f"{place}: ")
-    assert not any(word in error["message"] for word in ("function", "0x", "Value error", "list["))
+    assert error["message"].startswith(f"{place} must ")
+    assert not any(
+        word in error["message"] for word in ("function", "0x", "Value error", "list[", "nput", "valid ", "dictionary", "True", "None")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"thinking_budget": "5"}, "thinking_budget must be an integer, got '5'; send it without quotes"),
+        ({"thinking_budget": True}, "thinking_budget must be an integer, got true"),
+        ({"thinking_budget": 5.5}, "thinking_budget must be an integer, got 5.5"),
+        ({"thinking_budget": 5.0}, "thinking_budget must be an integer, got 5.0"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+        ({"temperature": 3}, "temperature must be at most 2, got 3"),
+        ({"temperature": float("inf")}, "temperature must be a finite number, got inf"),
+        ({"max_seconds": 0}, "max_seconds must be more than 0, got 0"),
+        ({"messages": []}, "messages must have at least 1 item, got 0"),
+        ({"messages": None}, "messages must be a list, got null"),
+        ({"messages": [{"content": "a"}]}, "messages[0].role is required; add it"),
+        ({"params": "big"}, "params must be an object, got 'big'"),
+        ({"stop": {}}, "stop must be a string or a list, got an object"),
+        ({"stop": ["x"] * 17}, "stop must have at most 16 items, got 17"),
+        ({"answer_instruction": 5}, "answer_instruction must be a string or true, got 5"),
+        ({"events": "dead"}, "events must be true, false or 'live', got 'dead'"),
+        ({"with": 5}, "with must be a string or a list, got 5"),
+        ({"user": "a\ud800"}, "user must be valid Unicode, got half a character"),
+        ({"user": "u" * 257}, "user must have at most 256 characters, got 257"),
+        (
+            {"messages": [{"role": "tool", "content": "a"}]},
+            "messages[0].role must be 'system', 'developer', 'user' or 'assistant', got 'tool'",
+        ),
+    ],
+)
+def test_a_mistake_in_a_body_has_the_field_its_value_and_all_types(change, told):
+    with pytest.raises(ApiError) as raised:
+        parse_body(json.dumps(nudged(change)).encode(), ChatRequest)
+    assert raised.value.message == told
+    assert raised.value.param == told.partition(" ")[0]
 
 
 def test_unknown_paths_and_methods(served):

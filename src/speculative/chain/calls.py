@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET, structs
 
+from speculative._sync import end_all
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit, Use
 from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.text_stream import EndRule, TextStream, cut, extended
@@ -89,11 +90,7 @@ class EngineCalls:
         Later calls are refused.
         """
         self.closed = True
-        running = [task for task in self.running if task and task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await end_all([task for task in self.running if task and task is not asyncio.current_task()])
         self.record = _refuse  # the chain's own `record` would keep the chain, and all of its text, in memory
 
 

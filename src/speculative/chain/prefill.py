@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from speculative._sync import end_all
 from speculative.chain.budget import Budget
 from speculative.chain.calls import EngineCall, EngineCalls
 from speculative.chain.contexts import RoleContexts
@@ -78,10 +79,7 @@ class BackgroundPrefill:
         Later ones do not start.
         """
         self._every = 0
-        for task in (tasks := list(self._tasks.values())):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_all(list(self._tasks.values()))
 
     def _due(self, role: str, tokens: int) -> bool:
         return bool(self._every) and tokens - self._seen.get(role, 0) >= self._every and role not in self._tasks

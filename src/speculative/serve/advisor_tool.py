@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, ValidationError
 
+from speculative.errors import shown_value
 from speculative.methods.advisor import FIELDS
 from speculative.serve.errors import ApiError, unsupported_value, validation_error
 from speculative.serve.schemas import INT64, Name, RequestBase, Text, ToolRequest
@@ -119,13 +120,12 @@ def _read(place: str, fields: dict[str, Any], ignored: list[str], *, drop: bool)
     """Reads the options of a tool. Raises `ApiError` for one that cannot be honoured."""
     inside: Any = fields.get("parameters") or {}
     if not isinstance(inside, dict):
-        raise ApiError(400, f"{place}.parameters: it must be an object", param=f"{place}.parameters")
+        raise ApiError(400, f"{place}.parameters must be an object, got {shown_value(inside)}", param=f"{place}.parameters")
     flat = {**cast("dict[str, Any]", inside), **{name: value for name, value in fields.items() if name != "parameters"}}
     try:
         tool = AdvisorTool.model_validate(flat)
     except ValidationError as error:
-        found = validation_error(error.errors(include_url=False))
-        raise ApiError(400, f"{place}.{found.message}", param=f"{place}.{found.param}") from None
+        raise validation_error(error.errors(include_url=False), place) from None
     if tool.max_tokens and tool.max_completion_tokens:
         raise unsupported_value(f"{place}.max_tokens", "max_tokens and max_completion_tokens are the same limit; give one of them")
     known = frozenset(("name",))

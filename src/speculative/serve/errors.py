@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from fastapi.responses import JSONResponse
 from msgspec import structs
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from speculative import errors
 from speculative.errors import EngineError
@@ -107,25 +109,30 @@ def api_error(error: BaseException, request_id: str) -> ApiError:
             return ApiError(500, f"an error inside the service; {more}", code="internal_error")
 
 
-def validation_error(mistakes: Sequence[Any]) -> ApiError:
-    """Names the most deeply nested mistake in a body.
+def validation_error(mistakes: Sequence[ErrorDetails], place: str = "") -> ApiError:
+    """Names the most deeply nested mistake in a body, its value and what it must be.
 
-    A field of several types has an error for each type.
+    A field of several types has a mistake for each type. `place`: the place of the validated object in the body.
     """
-    found: dict[str, Any] = max(mistakes, key=lambda one: (len(_path(one)), not one["type"].endswith("_type")))
-    place = ".".join(_path(found))
-    is_object = found["type"] in ("model_type", "model_attributes_type")  # their own words name a class of ours
-    reason = "Input should be an object" if is_object else str(found["msg"]).removeprefix("Value error, ")
-    return ApiError(400, f"{place or 'body'}: {reason[:1].lower()}{reason[1:]}"[:400], param=place or None)
+    paths = [_path(found, place) for found in mistakes]
+    deepest = max(paths, key=len)
+    field = "".join(deepest).removeprefix(".")
+    reason = errors.requirement([found for found, path in zip(mistakes, paths, strict=True) if path == deepest])
+    return ApiError(400, f"{field or 'the body'} {reason}"[:400], param=field or None)
 
 
-def _path(error: dict[str, Any]) -> list[str]:
-    """Returns the fields and positions of a mistake, without the names of types."""
-    return [str(part) for part in error["loc"] if isinstance(part, int) or (part.isidentifier() and part not in TYPE_NAMES)]
+def _path(mistake: ErrorDetails, place: str) -> list[str]:
+    """Returns the fields and positions that lead to a mistake, without types."""
+    first, *inner = mistake["loc"] or ("",)
+    known = _field_names(schemas.RequestBase)
+    path = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in inner if isinstance(step, int) or step in known]
+    return [part for part in (place, f".{first}" if first else "") if part] + path
 
 
-TYPE_NAMES = frozenset(("bool", "int", "float", "str", *(name for name, kind in vars(schemas).items() if isinstance(kind, type))))
-"""Names of types, which the path of a mistake has beside the fields."""
+def _field_names(kind: type[BaseModel]) -> set[str]:
+    """Collects the fields of a class and its subclasses, as clients name them."""
+    own = {field.alias or name for name, field in kind.model_fields.items()}
+    return own.union(*map(_field_names, kind.__subclasses__()))
 
 
 def failure_code(error: EngineError) -> str:

@@ -17,8 +17,8 @@ def _check_unicode(text: str) -> str:
     """Rejects half a character, which JSON can spell but no tokenizer can take."""
     try:
         text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"it holds half a character, which is not Unicode, at position {error.start}") from None
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode, got half a character") from None
     return text
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from msgspec import structs
 
+from speculative._sync import end_all
 from speculative.chain.calls import Taken, derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
@@ -108,8 +109,7 @@ class TowerEngine:
             completion = await task
             yield Delta(completion.ids[told:], completion)
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            await end_all([task])
 
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
@@ -269,9 +269,7 @@ async def _gather(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
 
 
 def _check(method: Method, engines: Mapping[str, Engine]) -> None:
