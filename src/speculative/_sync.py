@@ -1,11 +1,11 @@
-"""Runs asynchronous work for synchronous callers."""
+"""Runs asynchronous work for synchronous callers, and cleanup to its end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
@@ -95,3 +95,30 @@ def run_in_thread(work: Awaitable[T], on_wait: Callable[[float], None] | None = 
                 if task and not loop.is_closed():
                     loop.call_soon_threadsafe(task.cancel)
             raise
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """Awaits work to its end, also if the caller is cancelled meanwhile.
+
+    The cancellation is raised afterwards, so that nothing that the work counts or closes is lost.
+    """
+    task, interrupted = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            interrupted = error
+    if interrupted is not None:
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved
+        raise interrupted
+    return task.result()
+
+
+async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancels tasks and waits until all of them are over."""
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await to_its_end(asyncio.gather(*running, return_exceptions=True))

@@ -42,18 +42,26 @@ _NUMBERED = r"[*_`]*+\(?[0-9]++[.):][*_`]*+[ \t]++\S"
 """The beginning of a numbered heading."""
 _FORMULA_LINE = r"(?:\$++[^$\n]++\$++|\\[(\[][^\n]*?\\[)\]])[*_`.]*+[ \t]*+$"
 # possessive, since a long run of blanks would otherwise be tried in every way
-_MARKER = re.compile(
-    rf"\banswers?(?:\b[*_\s]*+(?:(?:is|are|was|equals|{_TO_BE})\b[*_\s]*+[:\uff1a]?|[:\uff1a=])|['\u2019]s(?=[\s*_`$\\(]*+[-+]?[0-9]))[\s*]*+"
+_ANSWER_IS = (
+    rf"\banswers?(?:\b[*_\s]*+(?:(?:is|are|was|equals|{_TO_BE})\b[*_\s]*+[:\uff1a]?|[:\uff1a]|=(?!=))"
+    r"|['\u2019]s(?=[\s*_`$\\(]*+[-+]?[0-9]))[\s*]*+"
     r"(?:[\s,]*+(?:therefore|thus|then|hence|so|simply|just|exactly|indeed|clearly|now|also|equal to|given by)\b[\s,:*]*+)*+"
     r"(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
-    r"|\b(?:correct|right|best)\s++(?:option|choice)\s++is\b[\s:*]*+(?=(?:[^\w\\]|\\[a-z]++){0,8}(?-i:[A-Z])(?![A-Za-z]))"
-    r"|^[ \t]*+(?:#{1,6}[ \t]*+)?[*_]*+(?:the[ \t]++)?(?:final[ \t]++)?answer[ \t]*+[*_:]*+[ \t]*+\n\s*+(?=\S)"
-    r"|<answer>\s*+(?=[^\s<])"
-    # the last line of GSM8K, which is also how Markdown writes a heading
-    rf"|^[ \t>*_]*+#{{4,6}}:?+[ \t]*+(?!{_NUMBERED})"
-    rf"(?=[*_`\"\u201c]*+(?:\\?[$\u20ac\u00a3\u00a5]|<\w++>|[a-z][ \t]*+=[ \t]*+|[-+(.])*+[0-9]|[*_`]*+{_FORMULA_LINE})",
-    re.IGNORECASE | re.MULTILINE,
 )
+_CHOICE_IS = (
+    r"\b(?:correct|right|best)\s++(?:option|choice)\s++is\b[\s:*]*+(?:(?:option|choice)\b[\s:*]*+)?+"
+    r"(?=(?:[^\w\\]|\\[a-z]++){0,8}(?-i:[A-Z])(?![A-Za-z]))"
+)
+_ANSWER_HEADING = (
+    r"^[ \t]*+(?:#{1,6}[ \t]*+)?[*_]*+(?:the[ \t]++)?(?:final[ \t]++)?answer[ \t]*+[*_:]*+[ \t]*+\n(?:[=-]{3,}+[ \t]*+\n)?+\s*+(?=\S)"
+)
+_ANSWER_TAG = r"<answer>\s*+(?=[^\s<])"
+_HASHES = (
+    rf"^[ \t>*_]*+#{{4,6}}:?+[ \t]*+(?!{_NUMBERED})"
+    rf"(?=[*_`\"\u201c]*+(?:\\?[$\u20ac\u00a3\u00a5]|<\w++>|[a-z][ \t]*+=[ \t]*+|[-+(.])*+[0-9]|[*_`]*+{_FORMULA_LINE})"
+)
+"""Matches the sign before the answer of GSM8K. Markdown writes a heading with it."""
+_MARKER = re.compile("|".join([_ANSWER_IS, _CHOICE_IS, _ANSWER_HEADING, _ANSWER_TAG, _HASHES]), re.IGNORECASE | re.MULTILINE)
 _SENTENCE = re.compile(
     r"(?:\$\$[^$]*\$\$|\$(?:\\.|[^$\\\n])*\$|\\\(.*?\\\)|\\\[.*?\\\]|[^\n.!?\u3002]|[.!?](?!\s|$|[*_\"<]))*[.!?\u3002]?", re.DOTALL
 )
@@ -64,10 +72,26 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 _STATED = re.compile(r"^[A-Za-z].*\s(?:is|are|equals)\s+(\S.*)$", re.DOTALL)
-_FORMULA = re.compile(r"\$[^$]+\$\.?|\\\((?:(?!\\\)).)+\\\)\.?|\\\[(?:(?!\\\]).)+\\\]\.?", re.DOTALL)
+_FORMULA = re.compile(r"\$[^$]+\$\.?|\$\$[^$]+\$\$\.?|\\\((?:(?!\\\)).)+\\\)\.?|\\\[(?:(?!\\\]).)+\\\]\.?", re.DOTALL)
 _TAGGED = re.compile(r"<(b|strong|i|em|u|code|mark|span|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _QUOTED = re.compile(r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]++)[\"\u201d\u00bb]([.!]?)")
 _REASON = re.compile(r"[\s,]+(?:since|because|given that|so that)\b.*|,\s+(?:as|which|so)\b.*", re.DOTALL)
+_DOUBT = r"(?:or|but|maybe|perhaps|possibly|unless|if|otherwise|else|though|although|may|might|could)\b"
+_STATED_VALUE = (
+    r"(?:[-+]?(?:\\?[$\u20ac\u00a3])?[0-9]++(?:[.,/][0-9]++)*+(?:[ \t]?\\?%)?|\$[^$]++\$|\\\([^()]++\\\))"
+    rf"(?:[ \t]+(?!(?:and|as|not|rather|instead)\b|{_DOUBT})[A-Za-z]{{2,}}){{0,4}}"
+)
+_REMARK = re.compile(
+    rf"({_STATED_VALUE})(?:,?\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\b.*"
+    r"|\s*\((?:not|see|rounded|approx\w*|exact\w*|nearest|to\s+the|as|since|because|given|assuming|i\.e\.|in|total)\b[^()]*\)[.!]?"
+    # a clause with words of its own, but neither a list nor a second answer
+    rf"|,\s+(?!{_DOUBT}|(?:and|then|plus|minus|times|pi|infinity|none|no|not|zero|wait|wrong|incorrect|actually|false)\b)"
+    rf"(?:[A-Za-z]{{2,}}|I)\b(?!.*\b{_DOUBT}.*[0-9]).*)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Matches a value, and a remark behind it that does not change it: 42, not 41."""
+_MONEY = re.compile(r"[-+]?\\?[$\u20ac\u00a3][0-9]++(?:[.,][0-9]++)*+\.?|[0-9]++(?:\.[0-9]++)?+[ \t]?\\?%\.?")
+_CHOICE = re.compile(r"\(?[A-Z]\)?\.?")
 _FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
     {
@@ -129,6 +153,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"(?<![a-zA-Z\\])(pi|infty|sqrt)(?![a-zA-Z])", r"\\\1 "),
     (r"(?<![a-zA-Z\\])(?:infinity|oo)(?![a-zA-Z])", r"\\infty "),
     (r"\\text\{\s*(?:approximately|about|roughly)\s*\}|^(?:approximately|about|roughly)(?=\s)", r"\\approx "),
+    (r"^\s*\\text\{\s*(?i:(?:the\s+)?(?:final\s+)?answers?\s*(?:is|are|:|=)\s*:?)\s*", r"\\text{"),
     # a list may be written with words
     (r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*", ", "),
     (r"(?<=[0-9)\]])\s*(?:and|or)\s*(?=[-+0-9A-Z\\(\[]|[a-z]\W)", ", "),
@@ -152,7 +177,7 @@ def extract_answer(text: str) -> str | None:
     """Returns the answer of a text, or None.
 
     It is the last box, unless a value follows it after "final answer is" or "final answer:". Without a box it is the sentence after the
-    last "answer is" or "answer:".
+    last "answer is" or "answer:". A text that is nothing but a value or a capital letter is an answer too.
 
     Several boxes in one sentence are one answer, a list. A text whose last box is not closed has no answer.
     """
@@ -161,7 +186,7 @@ def extract_answer(text: str) -> str | None:
     if opened:
         return None
     if box is None:
-        return find_phrase(text)
+        return find_phrase(text) or _whole_answer(text)
     later = find_phrase(text[box.end :]) if _FINAL.search(text, box.end) else None
     return later if later and _is_value(later) else box.content.strip()
 
@@ -257,8 +282,16 @@ def find_phrase(text: str) -> str | None:
         return None
     phrase = _QUOTED.sub(r"\1\2", strip_tags(found[0]).strip().removesuffix("</answer>"))
     phrase = _REASON.sub("", _EMPHASIS.sub("", phrase.strip())).removesuffix("!").strip()
+    if remark := _REMARK.fullmatch(phrase):
+        return remark[1]
     value = _STATED.search(phrase)
     return value[1] if value and _is_value(value[1]) else phrase or None
+
+
+def _whole_answer(text: str) -> str | None:
+    """Returns a text that is nothing but a value or a capital letter, else None."""
+    plain = _EMPHASIS.sub("", text.strip()) if len(text) <= WINDOW else ""
+    return plain if plain and (_is_value(plain) or _MONEY.fullmatch(plain) or _CHOICE.fullmatch(plain)) else None
 
 
 def _is_value(phrase: str) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import __version__
-from speculative._sync import run_in_background
+from speculative._sync import end_all, run_in_background, to_its_end
 from speculative.chain.author_tasks import failed_task, watch_tasks
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
@@ -126,7 +126,7 @@ async def run(
             await _run_method(method, chain)
     except BaseException as raised:
         if not (isinstance(raised, TimeoutError) and deadline.expired()):
-            await chain.abandon()
+            await to_its_end(chain.abandon())
             if error := engine_error(raised):
                 error.trace = chain.trace
                 raise error from error.__cause__
@@ -134,7 +134,7 @@ async def run(
                 raise method_error(method, raised, chain.trace) from raised
             raise
         chain.finish = "time"
-    await chain.close()
+    await to_its_end(chain.close())
     return Result.from_trace(chain.trace)
 
 
@@ -178,8 +178,7 @@ async def stream(
             yield item
         await task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_all([task])
 
 
 @overload

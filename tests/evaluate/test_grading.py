@@ -153,7 +153,7 @@ def test_an_integer_is_found_in_a_sentence() -> None:
     assert grade("The answer is 33.", "033", "integer").correct
     assert grade("Answer: $33$", "33", "integer").correct
     assert not grade("The answer is not 33", "33", "integer").correct
-    assert not grade("33", "33", "integer").correct
+    assert not grade("I have 33", "33", "integer").correct
 
 
 def test_the_question_counts_for_integers_and_votes_too() -> None:
@@ -369,6 +369,98 @@ def test_wrappings_of_an_answer(text: str, kind: Any) -> None:
     assert not grade(text, "7", kind).correct
 
 
+@math
+@pytest.mark.parametrize("kind", ["math", "integer"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is 9, not 7.",
+        "The answer is 9 not 7.",
+        "The answer is 9, and not 7.",
+        "The answer is 9 (not 7).",
+        "The answer is 9 rather than 7.",
+        "The answer is 9, rather than 7.",
+        "The answer is 9 instead of 7.",
+        "The answer is **9**, not **7**.",
+        "The answer is $9$, not $7$.",
+        "The answer is 9 apples, not 7.",
+        "The answer is 9, assuming all apples are kept.",
+        "The answer is 9, I think.",
+        "The answer is 9, where I took 7 away.",
+        "The answer is 9 (apples).",
+        "The answer is 9 (rounded).",
+        "The answer is 9 (see above)",
+        "The answer is 9 (rounded from 9.2).",
+        "The answer is $9$ dollars, assuming no tax.",
+        "The answer is $9, assuming no tax.",
+        "9",
+        "**9**",
+        "$9$",
+        "$$9$$",
+        "\\(9\\)",
+        "9.",
+        "`9`",
+        " 9\n",
+        "$9.00",
+        "The answer is nine.",
+        "Answer: nine apples",
+        "Answer\n======\n\n9",
+        "Answer\n------\n9",
+        r"\boxed{\text{nine}}",
+        r"\boxed{nine}",
+        r"\boxed{\text{The answer is } 9}",
+        r"\boxed{\text{The answer is 9}}",
+        r"\boxed{\text{Answer: }9}",
+        r"\boxed{9 \pmod{100}}",
+    ],
+)
+def test_a_remark_behind_an_answer_does_not_change_it(text: str, kind: Any) -> None:
+    assert grade(text, "9", kind).correct, extract_answer(text)
+    assert not grade(text, "7", kind).correct
+
+
+@math
+@pytest.mark.parametrize("kind", ["math", "integer"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is 9 or 7.",
+        "The answer is 9, or 7.",
+        "The answer is 9, maybe 7.",
+        "The answer is 9, but it could be 7.",
+        "The answer is 9, I think, or 7.",
+        "The answer is 9 (or 7).",
+        "The answer is 9, wrong.",
+        "The answer is 9, minus 2.",
+        "The answer is 9 (seven).",
+        "The answer is 9, if x is even, and otherwise 7.",
+        "The answer is 9, and 7.",
+        "The answer is not 9, I think.",
+        "I see 9",
+        "9 7",
+    ],
+)
+def test_a_second_answer_or_a_doubt_is_no_remark(text: str, kind: Any) -> None:
+    assert not grade(text, "9", kind).correct, extract_answer(text)
+
+
+@math
+def test_words_behind_a_percent_or_a_number_may_not_contradict() -> None:
+    asks = "By what percent did it change?"
+    assert grade(box(r"20\% \text{ decrease}"), "20", question=asks).correct
+    assert grade(box(r"20\% \text{ decrease}"), "20", "integer", question=asks).correct
+    assert grade(box(r"20\% \text{ decrease}"), r"20\% \text{ reduction}", question=asks).correct
+    assert not grade(box(r"20\% \text{ decrease}"), r"20\% \text{ increase}", question=asks).correct
+    assert not grade(box(r"20\% \text{ of nothing}"), "20", question=asks).correct
+    assert not grade(box(r"3 \pmod{7}"), r"3 \pmod{5}").correct
+    assert grade(box(r"3 \pmod{5}"), r"3 \pmod{5}").correct
+    assert not grade(box("5 (cm)"), r"5\text{ m}").correct
+    assert not grade(box("5 (wrong)"), "5").correct
+    assert grade(box(r"\text{twenty-one apples}"), "21", "integer", question="How many apples?").correct
+    assert not grade(box(r"\text{two thirds}"), "2").correct
+    assert not grade(box("one-to-one"), "1").correct
+
+
 @pytest.mark.parametrize(
     "text",
     ["#### Step 9", "#### 9. Conclusion\nDone.", "#### 9) Sum", "#### **9.** Sum of all", "#### $f$ is even", "The answer might be 9."],
@@ -444,6 +536,27 @@ def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
         "**Final answer**\n\nB",
     ):
         assert grade(text, "B", "letter").correct, text
+    for text in (
+        "The correct choice is option B.",
+        "So, the best choice is option **B) None of these**.",
+        "The right option is: B",
+        "Option B is correct.",
+        "Hence, (B) is the correct answer.",
+        "B",
+        "**B**",
+        "(B)",
+        "B.",
+        "B. 42",
+        "$B$",
+        "The answer is B; A is wrong.",
+        "The answer is B rather than A.",
+        "The answer is B and not A.",
+        "The answer is B, not A.",
+    ):
+        assert grade(text, "B", "letter").correct, text
+        assert not grade(text, "A", "letter").correct, text
+    for text in ("Option B is not correct.", "(B) is correct. (A) is correct.", "B and A", "B; A", "A cat", "B or A is correct.", "b"):
+        assert not grade(text, "B", "letter").correct, text
     assert not grade("\\boxed{C}\n\nAnswer: B", "B", "letter").correct
     assert not grade("\\boxed{B} and \\boxed{C}", "B", "letter").correct
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET, structs
 
+from speculative._sync import end_all
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit, Use
 from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.text_stream import EndRule, TextStream, cut, extended
@@ -89,11 +90,7 @@ class EngineCalls:
         Later calls are refused.
         """
         self.closed = True
-        running = [task for task in self.running if task and task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await end_all([task for task in self.running if task and task is not asyncio.current_task()])
         self.record = _refuse  # the chain's own `record` would keep the chain, and all of its text, in memory
 
 
@@ -221,7 +218,7 @@ class EngineCall:
         if self._budget:
             count = self.decoding.n * len(self.prefixes)
             self._asked = self._budget.first_share(self.decoding.max_tokens, count, self._use, self._bounded)
-            self._reservation = self._budget.reserve(self._asked * count)
+            self._reservation = self._budget.reserve(max(self._asked * count, self.decoding.max_produced or 0))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -364,11 +361,13 @@ class EngineCall:
     def _limited(self, decoding: Decoding, tokens: int) -> Decoding:
         """Returns the settings with a limit of tokens.
 
-        Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved.
+        Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved. A prefill comes with its own.
         """
-        capped = self._budget is not None and self._budget.left is not None
+        most = decoding.max_produced
+        if most is None and self._budget is not None and self._budget.left is not None:
+            most = tokens
         paced = self._streams and (self._ends[0] is not None or self._taken is not None)
-        limited = structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None, paced=paced)
+        limited = structs.replace(decoding, max_tokens=tokens, max_produced=most, paced=paced)
         if self._display_top is None:
             return limited
         top = max(decoding.top_logprobs, self._display_top)

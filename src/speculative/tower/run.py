@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from speculative._sync import end_all, to_its_end
 from speculative.chain.calls import Taken
 from speculative.chain.chain import Chain
 from speculative.chain.forgotten import watch_coroutines
@@ -67,22 +68,24 @@ class TowerRun:
 
         `tells_written`: `stats` gets the tokens of a run that is cancelled.
         """
-        chain = self._chain
-        chain.parts.contexts.check_fits()
+        self._chain.parts.contexts.check_fits()
         work = self._work = asyncio.create_task(self._write())
         try:
             await asyncio.wait([work])
         finally:
-            work.cancel()
-            await asyncio.wait([work])
-            self._end(work)
-            await chain.close("cancelled" if work.cancelled() else "stop")
-            self._charge(stats)
-            if tells_written:
-                stats.written, stats.authors = self._committed.ids, self._committed.authors
+            await to_its_end(self._close(work, stats, tells_written))
         if not self._committed.finish and (error := None if work.cancelled() else work.exception()):
             raise engine_error(error) or error
         return self._committed.completion
+
+    async def _close(self, work: asyncio.Task[None], stats: CallStats, tells_written: bool) -> None:
+        """Ends the work and the chain, and adds its cost to `stats`."""
+        await end_all([work])
+        self._end(work)
+        await self._chain.close("cancelled" if work.cancelled() else "stop")
+        self._charge(stats)
+        if tells_written:
+            stats.written, stats.authors = self._committed.ids, self._committed.authors
 
     # ---- the chain --------------------------------------------------------------------------------------------------
 

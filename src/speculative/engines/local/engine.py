@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from speculative._sync import to_its_end
 from speculative.engines.base import Ability, CallStats, Completion, Decoding, Delta, Ids, Scores
 from speculative.engines.options import SHIPPED as SPECS
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError, WeightsError
@@ -176,7 +177,7 @@ class BundledEngine:
             call.gone = call.loop.create_future()
             with suppress(EngineClosedError):
                 self._worker.cancel(call)
-                await call.gone
+                await to_its_end(call.gone)
 
     def _check_writes(self) -> None:
         if self._reward_ids:

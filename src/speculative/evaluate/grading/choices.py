@@ -13,10 +13,23 @@ Kind = Literal["math", "integer", "letter"]
 
 _CHOICE = re.compile(
     r"(?:(?:option|choice|answer)\b[\s:]*)?"
-    r"(?:\(([a-z])\)|([a-z])(?=[.):]|\s+[-\u2013\u2014]\s|,?\s+(?:because|since)\b|\s+as\b(?!\s+well)|,\s*(?:as\b|which\b|not\s+\(?[a-z]\b)|,\s+(?!(?:not|may|perhaps|possib|prob|uns|but|if)[a-z]*)(?:[a-z]{2,}|[-0-9\\])|\s+\([^()]*\)$|$)[.):]?)(.*)",
+    r"(?:\(([a-z])\)|([a-z])(?=[.):]|\s+[-\u2013\u2014]\s|,?\s+(?:because|since)\b|\s+as\b(?!\s+well)|,\s*(?:as\b|which\b)"
+    r"|,\s+(?!(?:not|may|perhaps|possib|prob|uns|but|if)[a-z]*)(?:[a-z]{2,}|[-0-9\\])|\s+\([^()]*\)$|$)[.):]?)(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_REASON = re.compile(r",?\s*(?:because|since)\b|,\s*(?:as|which|not\s+\(?[a-z])\b", re.IGNORECASE)
+_REASON = re.compile(r",?\s*(?:because|since)\b|,\s*(?:as|which)\b", re.IGNORECASE)
+_REFUSED = re.compile(
+    r",?\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\s+\(?[a-z]\b.*"
+    r"|;\s*\(?[a-z]\)?\s+(?:is|are)\s+(?:wrong|incorrect|false|impossible|not\b).*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Matches a remark that refuses another choice."""
+_CHOSEN = re.compile(
+    r"(?<!and )(?<!or )(?:\b(?:option|choice|answer)\s+[*_]*\(?([A-Z])\)?|\(([A-Z])\))[*_]*"
+    r"\s+is\s+(?:the\s+)?(?:correct|right|best)\b(?!\s+(?:if|only)\b)(?![^.\n]*\bnot\b)",
+    re.IGNORECASE,
+)
+_REPLY = re.compile(r"[*_`$(\s]*[A-Z](?![A-Za-z])[^\n]{0,200}")
 _SECOND = re.compile(
     r"\s*(?:,?\s*(?:and|or)\b|[;/&])|.*(?:[,;]|\b(?:and|or))\s*\(?[a-z]\)?(?![a-z'])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)|\s*[=+^<>]",
     re.IGNORECASE | re.DOTALL,
@@ -47,6 +60,7 @@ def letter(answer: str) -> str | None:
     plain = _ALONE.sub(r"(\1\2)", _STYLE.sub(" ", strip_tags(plain_signs(answer[-WINDOW:]))))
     plain = _DOUBLED.sub(r"(\1)", _DROPPED.sub(" ", _FONT.sub("", plain)))
     plain = re.sub(r"(?<=\()\s+|\s+(?=\))|\s+(?=[.:,])", "", plain).strip(" \n\t.!?;,:")
+    plain = _REFUSED.sub("", plain)
     said = max((marker.end() for marker in _SAID.finditer(plain)), default=0)
     found = _CHOICE.fullmatch(plain[said:])
     if not found:
@@ -55,6 +69,18 @@ def letter(answer: str) -> str | None:
     if rest and not _REASON.match(rest) and (_SECOND.match(rest) or not re.search("[A-Za-z0-9]", rest)):
         return None
     return str(found[1] or found[2]).upper()
+
+
+def find_choice(text: str) -> str | None:
+    """Returns the choice of a text without an announced answer, or None.
+
+    The whole text may be the choice, or one option is said to be the right one.
+    """
+    text = text.strip()
+    if _REPLY.fullmatch(text) and letter(text):
+        return text
+    chosen = {(first or second).upper() for first, second in _CHOSEN.findall(text[-WINDOW:])}
+    return chosen.pop() if len(chosen) == 1 else None
 
 
 class Choices(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from msgspec import Struct, structs
 
 from speculative.answers import matching_brace, parse_number, strip_spaces
-from speculative.evaluate.grading.spelled import parse_words
+from speculative.evaluate.grading.spelled import parse_words, spell_out
 from speculative.evaluate.grading.units import split_unit
 
 
@@ -153,6 +153,10 @@ _OPAQUE = re.compile(
 _BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\\in ?(?:{_REALS.pattern}) ?)?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
 _MULTIPLE = re.compile(r"([-+]?) ?([0-9]+(?:\.[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})? ?([a-z]|\\[a-z]+)")
 _SPELLED = re.compile(r"(.*[^ ]) ?(?:\\text\{ ?)?\(([A-Za-z]+(?:(?:,? |-)[A-Za-z]+)*)\)(?: ?\})?")
+_CHANGES = dict.fromkeys(["decrease", "reduction", "decline", "drop", "loss", "discount", "off"], "decrease")
+_CHANGES |= dict.fromkeys(["increase", "rise", "growth", "gain", "profit"], "increase")
+_CHANGED = re.compile(rf"(.*%) ?(?:\\text\{{ ?)?({'|'.join(_CHANGES)})(?: ?\}})?")
+_MODULUS = re.compile(r"([-+0-9,. ]+)(\\pmod ?\{[^{}]*\})")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
 _HALF_REALS = re.compile(r"\\mathbb ?\{? ?R ?\}? ?[\^_] ?\{? ?([-+<>]|\\le|\\ge)(?: ?0)? ?\}?")
 _HALVES = {"+": "()", ">": "()", "\\ge": "[)", "-": "()", "<": "()", "\\le": "(]"}
@@ -222,6 +226,8 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
     if text == r"\emptyset":
         return Bag(())
     if (words := _words(text)) is not None:
+        if isinstance(value := _number(spell_out(words.text), commas, hints), Number):
+            return value
         return Bag(()) if _NO_SOLUTION.fullmatch(words.text) else words
     if (solved := _concluded(text, commas, hints)) is not None:
         return solved
@@ -242,7 +248,10 @@ def _read(text: str, commas: bool, hints: QuestionHints) -> Form:
     if len(parts) > 1 and all(parts):
         return _unequal(parts, text, hints) or Bag(_elements(parts, hints))
     if (spelled := _SPELLED.fullmatch(text)) and (value := _number(spelled[1], commas, hints)) is not None:
-        return value if isinstance(value, Number) and value.value == parse_words(spelled[2]) else _math(text, hints)
+        number = parse_words(spelled[2])
+        if number is None:  # a unit in brackets
+            return _number(f"{spelled[1]} \\text{{{spelled[2]}}}", commas, hints) or _math(text, hints)
+        return value if isinstance(value, Number) and value.value == number else _math(text, hints)
     shaped = _bracketed(text, hints) or _difference(text, hints) or _related(text, commas, hints) or _plus_minus(text, hints)
     return shaped or _math(text, hints)
 
@@ -329,6 +338,10 @@ def _unwrapped(text: str) -> str:
 
 def _number(text: str, commas: bool, hints: QuestionHints) -> Form | None:
     text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
+    for pattern, changes in ((_CHANGED, _CHANGES), (_MODULUS, {})):
+        if found := pattern.fullmatch(text):
+            number, kind = _number(found[1], commas, hints), strip_spaces(found[2])
+            return structs.replace(number, unit=changes.get(kind, kind)) if isinstance(number, Number) else None
     found = _BASED.fullmatch(text) or _BASED_WORDS.fullmatch(text)
     if found:
         spelled = next(part for part in found.groups()[1:] if part)

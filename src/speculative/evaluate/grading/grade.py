@@ -21,7 +21,7 @@ from msgspec import Struct, structs
 
 from speculative.answers import WINDOW, extract_answer, find_phrase, last_box, normalize_answer, normalize_latex, strip_spaces
 from speculative.errors import UnknownNameError, UsageError
-from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, letter, shuffle_options
+from speculative.evaluate.grading.choices import Kind, box_aime, box_gsm8k, find_choice, letter, shuffle_options
 from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mismatch_reason
 from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Math, Number, QuestionHints, Rounded, balanced, read
 from speculative.evaluate.grading.question import read_hints
@@ -110,6 +110,8 @@ def _located(text: str, kind: Kind) -> str | None:
     If the last box holds no choice, an explicit answer after it counts.
     """
     answer = extract_answer(text)
+    if kind == "letter" and answer is None and not last_box(text)[1]:
+        return find_choice(text)
     if kind == "letter" and answer is not None and letter(answer) is None:
         box, _ = last_box(text)
         later = find_phrase(text[box.end :]) if box else None

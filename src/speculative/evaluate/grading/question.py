@@ -45,12 +45,12 @@ _ASKED_SIDE = re.compile(
 _UNKNOWN = r"(?:\\[a-z]+|[a-zA-Z])(?:_(?:\{[^{}]*\}|[a-zA-Z0-9]))?"
 _ASKED_UNKNOWN = re.compile(
     r"\b(?i:what(?:['\u2019]s| is| are)?|which|find|determine|compute|calculate|evaluate|give|(?<!absolute\s)values?\s+of|for)\s+"
-    r"(?i:(?:the|all|every|each|possible|real|positive|negative|integers?|numbers?|values?|of|for|which)\s+)*+"
+    r"(?i:(?:the|all|every|each|possible|real|positive|negative|integers?|numbers?|values?|of|for|which)\s+){0,8}+"
     rf"(?:\$\s*({_UNKNOWN})\s*\$|\\\(\s*({_UNKNOWN})\s*\\\)|([b-zB-HJ-Z])(?=[\s.?,;:]|$))(?!\s*(?:squared|cubed|times|plus|minus|[-+*/^!=]))"
 )
 _SOLVES = re.compile(
     r"\bsolve\b(?!\s+(?:the|this)\s+(?:problem|puzzle|riddle))"
-    r"|\bfind\s+(?:(?:all|the|any|every|each|possible|real|complex|positive|negative|integer)\s+)*+(?:solutions?|roots?)\b",
+    r"|\bfind\s+(?:(?:all|the|any|every|each|possible|real|complex|positive|negative|integer)\s+){0,8}+(?:solutions?|roots?)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _TEENS = ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -23,3 +25,18 @@ def parse_words(text: str) -> int | None:
         else:
             return None
     return total + part if words else None
+
+
+_NUMBER = "|".join(sorted([*_SMALL, *_LARGE, "hundred"], key=len, reverse=True))
+_LEADING = re.compile(rf"((?:{_NUMBER})(?:(?:[ -]|,? and )(?:{_NUMBER}))*)((?: [a-z]+)*)", re.IGNORECASE)
+_PARTS = re.compile(
+    r" (?:hal(?:f|ves)|thirds?|fourths?|quarters?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|dozens?|score)\b.*", re.I
+)
+
+
+def spell_out(text: str) -> str:
+    """Writes the words of a number at the begin of words in digits: 21 apples."""
+    found = _LEADING.fullmatch(text)
+    if not found or _PARTS.match(found[2]) or (value := parse_words(found[1])) is None:
+        return text
+    return f"{value}{found[2]}"
