@@ -122,7 +122,6 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
     [
         ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: advantage, "),
         ("zzz", "unknown method 'zzz' \\(known: advantage"),
-        ("vote", "'vote' is a wrapper, got as the method"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
@@ -148,6 +147,11 @@ def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> N
 def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         build(name, params)
+
+
+def test_a_wrapper_is_no_method_and_says_so() -> None:
+    with pytest.raises(UsageError, match="'vote' is a wrapper, got as the method; name a method, and the wrapper under `with`"):
+        build("vote")
 
 
 def test_a_method_that_is_made_already_takes_no_parameters() -> None:
