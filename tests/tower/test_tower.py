@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import GONE, POLICIES, Mortal, Recorded, babble, policies, scripted_pair
+from strategies import GONE, POLICIES, Mortal, Recorded, Verbs, babble, policies, scripted_pair
 
 from speculative import Method, Pair, Problem, Trace, UsageError, asolve
 from speculative.chain.chain import Chain
@@ -507,3 +507,33 @@ def test_a_hint_that_could_not_be_said_is_refused(method: str) -> None:
 def test_a_method_of_several_chains_is_refused(method: str, wrappers: list[str]) -> None:
     with pytest.raises(UsageError, match="must write one chain"):
         TowerEngine(build(method, {}, wrappers), scripted_pair())
+
+
+# ---- prefills -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("cap", [1, 2, 3, 8, 20, 40, 61])
+@pytest.mark.parametrize("every", [0, 1, 2, 5])
+async def test_prefills_of_a_tower_do_not_exceed_the_cap(nested: bool, cap: int, every: int) -> None:
+    async def think(chain: Chain) -> None:
+        await asyncio.gather(chain.prefill("small"), chain.prefill("small"))
+        while chain.thinking:
+            await chain.write("big", max_tokens=6)
+            await chain.prefill("small")
+            assert (chain.left or 0) >= 0
+
+    small = TowerEngine(build("random_switch"), Pair(ScriptedEngine(SCRIPT, name="outer"), tower())) if nested else tower()
+    pair = Pair(ScriptedEngine(SCRIPT, name="big"), small)
+    result = await run(Problem.of("6*7?", max_produced=cap, prefill_every=every), Verbs(script=think), pair)
+    assert sum(cost.produced_tokens for role, cost in result.usage.items() if "/" not in role) <= cap
+    check_rows(result.trace)
+    again = Pair(*(ReplayEngine(result.trace, role, pair[role]) for role in ("big", "small")))
+    replayed = await run(result.trace.started.problem, Verbs(script=think), again)
+    assert (replayed.reasoning, replayed.text) == (result.reasoning, result.text)
+
+
+async def test_a_prefill_shows_the_text_to_all_models_where_the_cap_allows() -> None:
+    pair = in_a_chain()
+    await Chain(Problem.of("6*7?", max_produced=50), pair).prefill("small")
+    assert all(len(engine.calls) == 1 for engine in pair["small"].inner.values())  # pyright: ignore

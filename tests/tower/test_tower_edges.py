@@ -30,7 +30,8 @@ def attempt(number: int, jitter: random.Random | None) -> Result:
         for name in ("big", "inner big", "inner small")
     ]
     pair = Pair(engines[0], TowerEngine(inner, Pair(*engines[1:])))
-    problem = Problem.of("6*7?", max_tokens=tokens, max_produced=produced, seed=number)
+    every = chance.choice((0, 0, 1, 5, 30))
+    problem = Problem.of("6*7?", max_tokens=tokens, max_produced=produced, seed=number, prefill_every=every)
     result = asyncio.run(asyncio.wait_for(run(problem, method, pair), 60))
     usage = result.usage
     assert usage == Ledger.of(result.trace.events).usage()

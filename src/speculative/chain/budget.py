@@ -118,15 +118,16 @@ class Budget:
         self.add_produced(tokens)
         return True
 
-    def take_prefill(self) -> bool:
-        """Takes one token out of the part for background prefills.
+    def take_prefill(self, tokens: int) -> int:
+        """Takes the tokens of one prefill out of the part for background prefills.
 
-        Returns whether a token was left.
+        Returns how many of them were left.
         """
         if self._parent:
-            return self._parent.take_prefill()
-        self._prefills -= 1
-        return self._cap is None or self._prefills >= 0
+            return self._parent.take_prefill(tokens)
+        taken = tokens if self._cap is None else min(tokens, self._prefills)
+        self._prefills -= taken
+        return taken
 
     def reserve(self, tokens: int) -> Reservation:
         """Reserves tokens for one call."""

@@ -218,7 +218,7 @@ class EngineCall:
         if self._budget:
             count = self.decoding.n * len(self.prefixes)
             self._asked = self._budget.first_share(self.decoding.max_tokens, count, self._use, self._bounded)
-            self._reservation = self._budget.reserve(self._asked * count)
+            self._reservation = self._budget.reserve(max(self._asked * count, self.decoding.max_produced or 0))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -361,11 +361,13 @@ class EngineCall:
     def _limited(self, decoding: Decoding, tokens: int) -> Decoding:
         """Returns the settings with a limit of tokens.
 
-        Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved.
+        Where `max_produced` is set, the limit holds for what a tower throws away, too: no more is reserved. A prefill comes with its own.
         """
-        capped = self._budget is not None and self._budget.left is not None
+        most = decoding.max_produced
+        if most is None and self._budget is not None and self._budget.left is not None:
+            most = tokens
         paced = self._streams and (self._ends[0] is not None or self._taken is not None)
-        limited = structs.replace(decoding, max_tokens=tokens, max_produced=tokens if capped else None, paced=paced)
+        limited = structs.replace(decoding, max_tokens=tokens, max_produced=most, paced=paced)
         if self._display_top is None:
             return limited
         top = max(decoding.top_logprobs, self._display_top)

@@ -15,7 +15,7 @@ from speculative.chain.budget import Budget
 from speculative.chain.calls import EngineCall, EngineCalls
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.failover import Failover
-from speculative.engines.base import PREFILL_SEED, Decoding, Ids
+from speculative.engines.base import PREFILL_SEED, Decoding, Ids, prefill_tokens
 from speculative.errors import EngineError
 from speculative.trace.events import AnyEvent, Prefilled
 
@@ -70,8 +70,8 @@ class BackgroundPrefill:
             prefix = context.extended(self._contexts.ledger.entries, text)
         else:
             prefix = [*self._contexts.prefix(role), *fresh]
-        if len(prefix) < context.engine.context and self._budget.take_prefill():
-            self._start(role, tokens, self._prefill(role, prefix))
+        if len(prefix) < context.engine.context and (most := self._budget.take_prefill(prefill_tokens(context.engine))):
+            self._start(role, tokens, self._prefill(role, prefix, most))
 
     async def close(self) -> None:
         """Cancels the running prefills and waits until their cost is recorded.
@@ -89,13 +89,13 @@ class BackgroundPrefill:
         self._tasks[role] = task = asyncio.create_task(work)
         task.add_done_callback(lambda _: self._tasks.pop(role))
 
-    async def _prefill(self, role: str, prefix: Ids) -> None:
-        """Writes one token, which is thrown away.
+    async def _prefill(self, role: str, prefix: Ids, most: int) -> None:
+        """Writes one token, which is thrown away, or at most so many with the models of a tower.
 
         A failure is recorded with the call and does not concern the chain.
         """
         context = self._contexts.of(role)
-        decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids, purpose="prefill")
+        decoding = Decoding(1, seed=PREFILL_SEED, stop_ids=context.stop_ids, max_produced=most, purpose="prefill")
         with suppress(EngineError):
             with EngineCall(self._calls, "prefill", role, context.engine, [prefix], decoding) as engine_call:
                 (completion,), call = await engine_call.run()

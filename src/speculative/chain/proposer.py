@@ -15,7 +15,7 @@ from speculative.chain.parts import ChainParts
 from speculative.chain.pending import PendingCall
 from speculative.chain.reply import Reply
 from speculative.chain.text_stream import end_rule
-from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, seed_of
+from speculative.engines.base import Ability, Completion, Ids, RewardEngine, Scores, digest, finite, prefill_tokens, seed_of
 from speculative.errors import ChainStateError, UsageError
 from speculative.prompts import Question
 from speculative.trace.events import Asked, Call, Drafted, Judgement, Phase, Prefilled, Rejected, Rewarded, Scored
@@ -239,12 +239,13 @@ class Proposer:
 
     async def prefill(self, role: str, node: TreeNode, acting: str) -> None:
         context, prefix = self._contexts.of(role), self._contexts.prefix(role)
-        if acting != role or context.engine.context <= len(prefix) or self._parts.budget.remaining() < 1:
+        left = self._parts.budget.remaining()
+        if acting != role or context.engine.context <= len(prefix) or left < 1:
             await asyncio.sleep(0)
             return
-        with self._requests.call(
-            "prefill", role, [prefix], self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids, purpose="prefill")
-        ) as call:
+        decoding = self._requests.decoding(node, 1, temperature=0, stop_ids=context.stop_ids, purpose="prefill")
+        decoding = structs.replace(decoding, max_produced=min(prefill_tokens(context.engine), left))
+        with self._requests.call("prefill", role, [prefix], decoding) as call:
             (completion,), cost = await call.run()
         self._parts.prefills.saw(role, self._parts.ledger.kept)
         self._parts.record(Prefilled(call=cost, seed=node.key, completion=completion))

@@ -276,6 +276,12 @@ def seed_of(digest: str) -> int:
 PREFILL_SEED = 0
 """The seed of warm-ups in the background: they draw nothing, and when they happen depends on the clock."""
 
+
+def prefill_tokens(engine: Engine) -> int:
+    """Returns the tokens that one prefill of an engine produces: one for each model of a tower."""
+    return getattr(engine, "prefill_tokens", 1)
+
+
 MIN_LOGPROB = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
 

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from speculative._sync import end_all
 from speculative.chain.calls import Taken, derive_seed
-from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores
+from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores, prefill_tokens
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.methods.wrapper import Wrapper
@@ -61,6 +61,7 @@ class TowerEngine:
         self.tokenizer, self.dialect = big.tokenizer, big.dialect
         self.context = min(engines[role].context for role in ("big", "small"))
         self._speaker = method.answer_by
+        self.prefill_tokens = sum(prefill_tokens(engines[role]) for role in ("big", "small"))
         self.abilities: frozenset[Ability] = (
             frozenset[Ability]({"continue", "ids", "stream"})
             | (DELEGATED & engines[self._speaker].abilities)
@@ -203,17 +204,24 @@ class TowerEngine:
         return structs.replace(completion, authors=_within(role, completion.authors, completion.produced))
 
     async def _prefill(self, prefixes: Sequence[Ids], decoding: Decoding, key: str, stats: CallStats) -> list[list[Completion]]:
-        """Shows the text to both models.
+        """Shows the text to both models, or to those that may produce a token.
 
         Returns the token of the one that writes answers.
         """
-        roles = [self._speaker, "small" if self._speaker == "big" else "big"]
+        shares, left = list[tuple[str, int]](), decoding.max_produced
+        for role in (self._speaker, "small" if self._speaker == "big" else "big"):
+            share = prefill_tokens(self.inner[role])
+            if left is not None:
+                share = min(share, left)
+                left -= share
+            shares += [(role, share)] if share else []
 
-        async def prefill(role: str) -> list[list[Completion]]:
+        async def prefill(role: str, share: int) -> list[list[Completion]]:
             with _paid(stats, role) as own:
-                return await self.inner[role].complete(prefixes, decoding, key=key, stats=own)
+                limited = structs.replace(decoding, max_produced=share)
+                return await self.inner[role].complete(prefixes, limited, key=key, stats=own)
 
-        return (await _gather([prefill(role) for role in roles]))[0]
+        return (await _gather([prefill(role, share) for role, share in shares]))[0]
 
 
 async def _read(

@@ -55,6 +55,7 @@ class ReplayEngine:
         self._cut: dict[int, events.Cancelled] = {}
         self._asked: dict[int, int] = {}
         self._warmed: list[tuple[events.Call, list[Completion]]] = []
+        self.prefill_tokens = 1
         for event in trace.walk():
             self._learn(event, role)
 
@@ -133,10 +134,12 @@ class ReplayEngine:
                 self._completions[event.seed] = (event.call, [proposal.completion for proposal in event.proposals])
             case events.Asked() if event.call.role == role:
                 self._completions[event.seed] = (event.call, list(event.completions))
-            case events.Prefilled(seed=seed) if event.call.role == role and seed == PREFILL_SEED:
-                self._warmed.append((event.call, [event.completion]))
             case events.Prefilled() if event.call.role == role:
-                self._completions[event.seed] = (event.call, [event.completion])
+                self.prefill_tokens = max(self.prefill_tokens, event.call.produced_tokens)
+                if event.seed == PREFILL_SEED:
+                    self._warmed.append((event.call, [event.completion]))
+                else:
+                    self._completions[event.seed] = (event.call, [event.completion])
             case events.Scored() if event.call.role == role:
                 tops = event.tops or [None] * len(event.logprobs)
                 found = [Scores(*one) for one in zip(event.logprobs, tops, strict=True)]
