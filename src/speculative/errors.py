@@ -312,8 +312,8 @@ def _alternatives(found: ErrorDetails) -> Sequence[str]:
     if found["type"] != "literal_error":
         return _TYPES[found["type"]]
     allowed: str = found.get("ctx", {})["expected"]
-    words = re.findall(r"'[^']*'|[\w.-]+", allowed)
-    return [{"True": "true", "False": "false"}.get(word, word) for word in words if word != "or"]
+    words: list[str] = re.findall(r"'[^']*'|[\w.-]+", allowed)
+    return [word.lower() if word in ("True", "False") else word for word in words if word != "or"]
 
 
 def _advice(words: Sequence[str], value: Any) -> str:

@@ -122,7 +122,6 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
     [
         ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: advantage, "),
         ("zzz", "unknown method 'zzz' \\(known: advantage"),
-        ("vote", "unknown method 'vote'"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
@@ -148,6 +147,11 @@ def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> N
 def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         build(name, params)
+
+
+def test_a_wrapper_is_no_method_and_says_so() -> None:
+    with pytest.raises(UsageError, match="'vote' is a wrapper, got as the method; name a method, and the wrapper under `with`"):
+        build("vote")
 
 
 def test_a_method_that_is_made_already_takes_no_parameters() -> None:
@@ -195,12 +199,13 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
     ("spec", "told"),
     [
         ("votes", "unknown wrapper 'votes'; did you mean 'vote'"),
-        ("big_only", "unknown wrapper 'big_only'"),
+        ("big_only", "'big_only' is a method, got as a wrapper; name it as the method"),
+        ("vote(inner=1)", r"wrapper 'vote\(inner=1\)': `inner` cannot be set"),
         ("vote(ballots=3", "has an open bracket; write it as name"),
         ("vote(3)", "wrapper 'vote\\(3\\)': each part must be field=value, got '3'"),
         ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
         ("vote(ballots=0)", "vote: ballots: '0' is not valid: input should be greater than or equal to 1"),
-        ("vote(inner=big_only)", "inner is the method that it is put around"),
+        ("vote(inner=big_only)", "`inner` cannot be set, since it is the method"),
     ],
 )
 def test_a_bad_wrapper_says_what_is_wrong(spec: str, told: str) -> None:

@@ -75,7 +75,8 @@ def test_the_ballots_of_a_vote_are_chains():
             ["early_exit", "vote(ballots=8000)", "vote(ballots=8000)"],
         ):
             refused = served.post(json={**ASK, "with": wrappers})
-            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "with")
+            assert "at most 6 chains at once (--max-chains), got " in refused.json()["error"]["message"]
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
             served.wait(lambda: served.state.queue.running == 6)
             assert served.post().status_code == 429

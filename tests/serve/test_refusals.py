@@ -32,7 +32,8 @@ REFUSED = [
     ({"reasoning": {"max_tokens": 0}}, "reasoning.max_tokens: the thinking cannot be switched off"),
     ({"thinking": {"type": "enabled", "depth": 3}}, "thinking.depth"),
     ({"reasoning": {"effort": "none"}}, "reasoning.effort: the thinking cannot be switched off"),
-    ({"reasoning": {"effort": "low", "max_tokens": 5}}, "give one of them"),
+    ({"reasoning": {"effort": "low", "max_tokens": 5}}, "reasoning.max_tokens and reasoning.effort: both limit"),
+    ({"reasoning": {"exclude": True}}, "reasoning.exclude: true cannot be honoured: the reasoning is always in the reply"),
     ({"reasoning": {"enabled": False}}, "reasoning.enabled"),
     ({"extra_body": {"seed": 3}}, "extra_body"),
     ({"functions": [{"name": "f"}]}, "functions"),
@@ -40,7 +41,7 @@ REFUSED = [
     ({"enable_thinking": False}, "enable_thinking: false cannot be honoured: the thinking cannot be switched off"),
     ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
     ({"chat_template_kwargs": {"style": "short"}}, "chat_template_kwargs.style"),
-    ({"chat_template_kwargs": "short"}, "chat_template_kwargs"),
+    ({"chat_template_kwargs": "short"}, "chat_template_kwargs must be an object, got 'short'"),
     ({"include_reasoning": False}, "include_reasoning"),
     ({"separate_reasoning": False}, "separate_reasoning"),
     ({"add_generation_prompt": False}, "add_generation_prompt"),
@@ -49,7 +50,7 @@ REFUSED = [
     ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "tools"),
     ({"presence_penalty": False}, "presence_penalty"),
     ({"logprobs": 0}, "logprobs"),
-    ({"store": True}, "store"),
+    ({"store": True}, "send the earlier turns with each request"),
     ({"n": 0}, "n"),
     ({"n": 99}, "n"),
     ({"n": True}, "n"),
@@ -370,6 +371,61 @@ def test_a_mistake_in_a_body_has_the_field_its_value_and_all_types(change, told)
     assert raised.value.param == told.partition(" ")[0]
 
 
+CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt": "Once"}), ("/v1/responses", {"input": "2 + 2?"})
+
+
+@pytest.mark.parametrize(
+    ("door", "change", "param", "told"),
+    [
+        (CHAT, {"max_tokens": 10**6}, "max_tokens", "max_tokens must be at most 65536 in this service (--max-tokens), got 1000000"),
+        (CHAT, {"max_completion_tokens": 10**6}, "max_completion_tokens", "max_completion_tokens must be at most 65536"),
+        (ITEMS, {"max_output_tokens": 10**6}, "max_output_tokens", "max_output_tokens must be at most 65536"),
+        (ITEMS, {"max_tokens": 5}, "max_tokens", "max_tokens: the service has no such field; did you mean 'max_output_tokens'?"),
+        (CHAT, {"temprature": 1}, "temprature", "temprature: the service has no such field; did you mean 'temperature'?"),
+        (
+            CHAT,
+            {"reasoning": {"efort": "low"}},
+            "reasoning.efort",
+            "reasoning.efort: the service has no such field; did you mean 'effort'?",
+        ),
+        (CHAT, {"n": 17}, "n", "n: a request may have at most 16 chains (--max-n), got 17; ask for fewer"),
+        (RAW, {"prompt": ["a"] * 17}, "prompt", "prompt: a request may have at most 16 chains, one for each prompt (--max-n), got 17"),
+        (
+            CHAT,
+            {"model": "speculative", "method": "auto", "params": {"allow": "cascade", "samples": 99}},
+            "params.samples",
+            "params.samples: a request may have at most 64 chains at once (--max-chains), got 99; ask for fewer",
+        ),
+        (CHAT, {"n": 9, "with": "vote(ballots=8)"}, "n", "n: a request may have at most 64 chains at once (--max-chains), got 72"),
+        (
+            CHAT,
+            {"thinking": {"budget_tokens": 9}, "reasoning": {"effort": "low"}},
+            "thinking.budget_tokens",
+            "thinking.budget_tokens and reasoning.effort: both limit the thinking; give one of them",
+        ),
+        (CHAT, {"messages": [{"role": "user", "content": " "}]}, "messages", "messages: the problem is empty; give its text"),
+        (RAW, {"prompt": " "}, "prompt", "prompt: the problem is empty; give its text"),
+        (ITEMS, {"input": " "}, "input", "input: the problem is empty; give its text"),
+        (CHAT, {"params": {"switch_chunk": 0}}, "params.switch_chunk", "random_switch: switch_chunk: 0 is not valid"),
+        (CHAT, {"params": {"switch_chnk": 4}}, "params.switch_chnk", "unknown parameter of random_switch 'switch_chnk'"),
+        (CHAT, {"with": "vote(ballots=0)"}, "with", "vote: ballots: '0' is not valid"),
+        (CHAT, {"with": "vote(inner=1)"}, "with", "wrapper 'vote(inner=1)': `inner` cannot be set, since it is the method"),
+        (CHAT, {"with": ["vot"]}, "with", "unknown wrapper 'vot'; did you mean 'vote'"),
+        (
+            CHAT,
+            {"model": "speculative", "method": "vote"},
+            "method",
+            "'vote' is a wrapper, got as the method; name a method, and the wrapper",
+        ),
+    ],
+)
+def test_an_error_names_the_field_that_the_client_sent(served, door, change, param, told):
+    path, body = door
+    error = served.post(path, {**body, **change}).json()["error"]
+    assert error["message"].startswith(told)
+    assert error["param"] == param
+
+
 def test_unknown_paths_and_methods(served):
     assert served.get("/v1/nothing").status_code == 404
     assert served.get("/v1/chat/completions").status_code == 405
@@ -410,6 +466,6 @@ def test_a_body_with_many_mistakes_is_checked_down_to_the_first(field, bad, monk
 def test_too_many_prompts_are_rejected_before_problems_are_built(monkeypatch):
     made = []
     monkeypatch.setattr(RequestReader, "_problem", lambda *_, **__: made.append(1))
-    with pytest.raises(ApiError, match="n: a request may have at most 16 chains, got 100"):
+    with pytest.raises(ApiError, match=r"prompt: a request may have at most 16 chains, one for each prompt \(--max-n\), got 100"):
         RequestReader(Settings()).completion(CompletionRequest.model_validate({"prompt": ["a"] * MANY}))
     assert not made

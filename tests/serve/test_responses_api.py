@@ -130,7 +130,7 @@ def test_events_of_the_chain_come_with_the_reply(client, stream):
     ("change", "named"),
     [
         ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"previous_response_id": "resp_1"}, "send the earlier turns in `input`"),
+        ({"previous_response_id": "resp_1"}, "send the earlier turns with each request"),
         ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"text": {"format": {"type": "json_object"}}}, "text"),

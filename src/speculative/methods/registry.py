@@ -65,6 +65,9 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
     for method in registered().values():
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
+    if name in names(not wrapper):
+        step = "name it as the method" if wrapper else "name a method, and the wrapper under `with`"
+        raise UsageError(f"{name!r} is {'a method' if wrapper else 'a wrapper'}, got as {'a wrapper' if wrapper else 'the method'}; {step}")
     raise UnknownNameError("wrapper" if wrapper else "method", name, names(wrapper))
 
 
@@ -89,7 +92,9 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
         label, settings = parse_spec("wrapper", spec)
         kind = find(label, paths=paths, wrapper=True)
         if "inner" in settings:
-            raise UsageError(f"wrapper {spec!r}: inner is the method that it is put around, name that with --method")
+            raise UsageError(
+                f"wrapper {spec!r}: `inner` cannot be set, since it is the method that the wrapper is put around; leave it out"
+            )
         method = _construct(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method
 
@@ -146,7 +151,10 @@ def _construct(kind: type[Method], params: Mapping[str, Any], folder: Path | Non
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError("; ".join(_explain(kind, detail) for detail in error.errors())) from None
+        details = error.errors()
+        mistake = UsageError("; ".join(_explain(kind, detail) for detail in details))
+        mistake.field = ".".join(map(str, details[0]["loc"])) or None
+        raise mistake from None
 
 
 def _explain(kind: type[Method], detail: ErrorDetails) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, structs
@@ -27,6 +27,8 @@ T = TypeVar("T", bound=schemas.ToolRequest)
 OWNER = "speculative"
 EFFORTS = {"minimal": 0.1, "low": 0.2, "medium": 0.5}
 """The share of its tokens that the thinking may have, by `reasoning_effort`; above these it may have all."""
+ALWAYS_THINKS = 'the thinking cannot be switched off; leave it out, or limit it: `reasoning_effort` "minimal", or a small `thinking_budget`'
+"""The reason for refusing a field that would switch the thinking off."""
 NUMBER = re.compile(r"\[\d+\]")
 REASONING = frozenset(("reasoning", "reasoning_content"))
 """The thinking of an earlier turn, which the models' own templates leave out."""
@@ -64,9 +66,6 @@ class ChainRequest(Struct, frozen=True):
         return about | ({"ignored": list(self.ignored)} if self.ignored else {})
 
 
-NO_SWITCH = 'the thinking cannot be switched off; leave it out, or limit it: `reasoning_effort` "minimal", or a small `thinking_budget`'
-
-
 class RequestReader:
     """Reads requests within the limits of the settings.
 
@@ -101,7 +100,8 @@ class RequestReader:
         request = self._with_options(request, ignored)
         request = self._with_advisor(request, ignored)
         messages = self._messages("messages", request.messages, ignored)
-        problem = self._problem(request, messages, next(iter(both), None))
+        spelled = "max_completion_tokens" if request.max_tokens is None else "max_tokens"
+        problem = self._problem(request, messages, next(iter(both), None), spelled=spelled)
         return self._chains(request, [problem], ignored, n=request.n, options=request.stream_options)
 
     def completion(self, request: schemas.CompletionRequest) -> ChainRequest:
@@ -126,13 +126,16 @@ class RequestReader:
         if request.instructions is not None:
             messages = (Message("system", request.instructions), *messages)
         request = self._with_advisor(self._with_options(request, ignored), ignored)
-        problem = self._problem(request, messages, request.max_output_tokens)
+        problem = self._problem(request, messages, request.max_output_tokens, spelled="max_output_tokens")
         return self._chains(request, [problem], ignored)
 
     # ---- limits -----------------------------------------------------------------------------------------------------
 
-    def limit_problem(self, problem: Problem) -> Problem:
-        """Adds the service's own limits to a problem. Raises `ApiError` above them."""
+    def limit_problem(self, problem: Problem, spelled: str = "max_tokens") -> Problem:
+        """Adds the service's own limits to a problem. Raises `ApiError` above them.
+
+        `spelled`: the request's name of `max_tokens`.
+        """
         limits, size = self.settings, sum(len(message.content.encode()) for message in problem.messages)
         if size > limits.max_prompt:
             message = f"the prompt must have at most {limits.max_prompt} bytes (--max-prompt), got {size}; shorten it"
@@ -140,7 +143,8 @@ class RequestReader:
         for field in ("max_tokens", "max_produced", "max_seconds"):
             value, limit = getattr(problem, field), getattr(limits, field)
             if value is not None and value > limit:
-                raise _refusal(field, f"{value} is more than the {limit} that the service allows")
+                name, flag = spelled if field == "max_tokens" else field, field.replace("_", "-")
+                raise ApiError(400, f"{name} must be at most {limit} in this service (--{flag}), got {value}; ask for less", param=name)
         produced, seconds = problem.max_produced or limits.max_produced, problem.max_seconds or limits.max_seconds
         if (produced, seconds) == (problem.max_produced, problem.max_seconds):
             return problem
@@ -152,7 +156,7 @@ class RequestReader:
             if isinstance(value, Method):
                 self.check_params(value)
             elif isinstance(value, int) and abs(value) > (most := self.settings.max_param):
-                raise _refusal("params", f"{name}: {value} is more than the {most} that the service allows (--max-param)", f"params.{name}")
+                raise _refusal("params", f"{name} must be at most {most} in this service (--max-param), got {value}", f"params.{name}")
         return method
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
@@ -166,15 +170,49 @@ class RequestReader:
         return structs.replace(request, max_drafts=max(1, most // chains))
 
     def _check_chains(self, n: int | None, prompts: int) -> None:
-        chains = (n or 1) * prompts
-        if chains > self.settings.max_n:
-            raise _refusal("n", f"a request may have at most {self.settings.max_n} chains, got {chains}; ask for fewer")
+        chains, most = (n or 1) * prompts, self.settings.max_n
+        if chains > most:
+            counted = f"chains, one for each prompt (--max-n), got {chains}" if prompts > 1 else f"chains (--max-n), got {chains}"
+            raise _refusal("prompt" if prompts > (n or 1) else "n", f"a request may have at most {most} {counted}; ask for fewer")
+
+    def _check_places(self, request: schemas.GenerationRequest, chains: ChainRequest) -> None:
+        """Raises `ApiError` if a request has more chains at once than the service.
+
+        The error names the field that multiplies them the most.
+        """
+        most = self.settings.max_chains
+        if chains.chains <= most:
+            return
+        own = innermost(chains.method).chains_at_once
+        counts = (
+            (chains.n, "n"),
+            (len(chains.problems) // chains.n, "prompt"),
+            (chains.method.chains_at_once // own, "with" if request.wrappers else "model"),
+            (
+                own,
+                next(
+                    (f"params.{name}" for name, value in (request.params or {}).items() if value == own),
+                    "method" if request.method else "model",
+                ),
+            ),
+        )
+        field = max(counts)[1]
+        raise _refusal(field, f"a request may have at most {most} chains at once (--max-chains), got {chains.chains}; ask for fewer")
 
     # ---- parts of a request -----------------------------------------------------------------------------------------
 
     def _problem(
-        self, request: schemas.GenerationRequest, messages: tuple[Message, ...], max_tokens: int | None, *, raw: bool = False
+        self,
+        request: schemas.GenerationRequest,
+        messages: tuple[Message, ...],
+        max_tokens: int | None,
+        *,
+        spelled: str = "max_tokens",
+        raw: bool = False,
     ) -> Problem:
+        if not messages or not messages[-1].content.strip():
+            field = next(field for field in ("prompt", "input", "messages") if field in type(request).model_fields)
+            raise _refusal(field, "the problem is empty; give its text")
         usual, settings = Sampling(), self.settings
         sampling = Sampling(
             temperature=usual.temperature if request.temperature is None else request.temperature,
@@ -195,33 +233,32 @@ class RequestReader:
             prefill_every=settings.prefill_every if request.prefill_every is None else request.prefill_every,
         )
         budget = self._thinking_budget(request, problem)
-        return self.limit_problem(problem if budget is None else structs.replace(problem, max_thinking=budget))
+        return self.limit_problem(problem if budget is None else structs.replace(problem, max_thinking=budget), spelled)
 
     def _with_options(self, request: R, ignored: list[str]) -> R:
         """Reads `thinking` and `reasoning` as the service's own fields.
 
-        The service's own spelling goes before them.
+        The service's own spelling goes before them. Raises `ApiError` for two limits, or for a switch of the thinking.
         """
         drop, thinking, reasoning = self.settings.drop_params, request.thinking, request.reasoning
-        given: dict[str, int | str | None] = {"thinking_budget": request.thinking_budget, "reasoning_effort": request.reasoning_effort}
+        budgets: dict[str, int | None] = {"thinking_budget": request.thinking_budget}
+        efforts: dict[str, str | None] = {"reasoning_effort": request.reasoning_effort}
+        disabled = ["thinking.type"] if isinstance(thinking, schemas.ThinkingOptions) and thinking.type == "disabled" else []
         if thinking is False:
             ignored += ignored_fields({"thinking": False}, drop=drop)
         if isinstance(thinking, schemas.ThinkingOptions):
-            ignored += ignored_fields(thinking.others, "thinking.", drop=drop)
-            given |= {"thinking.type": "none" if thinking.type == "disabled" else None, "thinking.budget_tokens": thinking.budget_tokens}
+            ignored += ignored_fields(thinking.others, "thinking.", drop=drop, like=schemas.ThinkingOptions)
+            budgets["thinking.budget_tokens"] = thinking.budget_tokens
         if reasoning:
             known = frozenset(("summary", "generate_summary"))  # there is no summary; the reasoning itself is in the reply
             ignored += [f"reasoning.{name}" for name in known if reasoning.others.get(name) is not None]
-            ignored += ignored_fields(reasoning.others, "reasoning.", known=known, drop=drop)
-            given |= {"reasoning.effort": reasoning.effort, "reasoning.max_tokens": reasoning.max_tokens}
-        switched_off = [name for name, value in given.items() if value in (0, "none")]
-        if switched_off and not drop:
-            raise unsupported_value(switched_off[0], NO_SWITCH)
-        ignored += switched_off
-        wanted = {name: value for name, value in given.items() if value and name not in switched_off}
-        budget, effort = wanted.get("thinking_budget"), wanted.get("reasoning_effort")
-        if budget is None and effort is None:
-            budget, effort = wanted.get("thinking.budget_tokens", wanted.get("reasoning.max_tokens")), wanted.get("reasoning.effort")
+            ignored += ignored_fields(reasoning.others, "reasoning.", known=known, drop=drop, like=schemas.ReasoningOptions)
+            budgets["reasoning.max_tokens"], efforts["reasoning.effort"] = reasoning.max_tokens, reasoning.effort
+        disabled += [name for name, value in {**budgets, **efforts}.items() if value in (0, "none")]
+        if disabled and not drop:
+            raise unsupported_value(disabled[0], ALWAYS_THINKS)
+        ignored += disabled
+        budget, effort = _chosen_limit(budgets, efforts)
         return request.model_copy(update={"thinking_budget": budget, "reasoning_effort": effort})
 
     def _with_advisor(self, request: T, ignored: list[str]) -> T:
@@ -246,10 +283,6 @@ class RequestReader:
         budget, effort = request.thinking_budget, request.reasoning_effort
         if budget is None and effort is None:
             budget, effort = preset.thinking_budget, preset.reasoning_effort
-        elif budget is not None and effort is not None:
-            raise _refusal("thinking_budget and reasoning_effort", "both limit the thinking; give one of them", "thinking_budget")
-        if effort == "none":
-            raise unsupported_value("reasoning_effort", NO_SWITCH)
         return max(1, int(problem.thinking_tokens * EFFORTS[effort])) if effort in EFFORTS else budget
 
     def _messages(
@@ -264,14 +297,14 @@ class RequestReader:
     def _message(self, where: str, turn: schemas.ChatMessage | schemas.InputItem, ignored: list[str]) -> Message:
         drop = self.settings.drop_params
         known = REASONING if turn.role == "assistant" else frozenset[str]()
-        found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop)
+        found = ignored_fields(turn.others, where, hints=TURN_HINTS, known=known, drop=drop, like=type(turn))
         if turn.role is None:
-            raise _refusal(f"{where}role", "a value is required")
+            raise ApiError(400, f"{where}role is required; add it", param=f"{where}role")
         if turn.content is None and turn.role != "assistant":
-            raise _refusal(f"{where}content", "a value is required")
+            raise ApiError(400, f"{where}content is required; add it", param=f"{where}content")
         parts: Sequence[schemas.TextPart | schemas.InputPart] = [] if isinstance(turn.content, str) else turn.content or []
         for place, part in enumerate(parts):
-            found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop)
+            found += ignored_fields(part.others, f"{where}content[{place}].", hints=PART_HINTS, drop=drop, like=type(part))
         ignored += [NUMBER.sub("", name) for name in found]
         text = turn.content if isinstance(turn.content, str) else "\n".join(part.text for part in parts)
         return Message("system" if turn.role == "developer" else turn.role, text)
@@ -287,11 +320,11 @@ class RequestReader:
         raw: bool = False,
     ) -> ChainRequest:
         drop = self.settings.drop_params
-        ignored = ignored_fields(request.others, drop=drop) + ignored
+        ignored = ignored_fields(request.others, drop=drop, like=type(request)) + ignored
         if options:
-            ignored += ignored_fields(options.others, "stream_options.", drop=drop)
+            ignored += ignored_fields(options.others, "stream_options.", drop=drop, like=schemas.StreamOptions)
             if not request.stream and not drop:
-                raise unsupported_value("stream_options", "it needs a stream; add stream: true")
+                raise unsupported_value("stream_options", "it needs a stream; add stream: true, or leave it out")
             ignored += [] if request.stream else ["stream_options"]
         model, method = self._method(request)
         copies = n or 1
@@ -308,6 +341,7 @@ class RequestReader:
             user=request.user,
             ignored=tuple(dict.fromkeys(ignored)),
         )
+        self._check_places(request, chains)
         return self.check_drafts(chains)
 
     def _method(self, request: schemas.GenerationRequest) -> tuple[str, Method]:
@@ -317,7 +351,14 @@ class RequestReader:
         """
         label, preset = self._preset(request)
         wrappers = [request.wrappers] if isinstance(request.wrappers, str) else request.wrappers or []
-        method = build(preset.method, {**preset.params, **(request.params or {})}, [*preset.wrappers, *wrappers], paths=False)
+        try:
+            method = build(preset.method, {**preset.params, **(request.params or {})}, paths=False)
+        except UsageError as error:
+            raise _method_error(error, request) from None
+        try:
+            method = build(method, wrappers=[*preset.wrappers, *wrappers], paths=False)
+        except UsageError as error:
+            raise ApiError(400, str(error), param="with" if wrappers else None) from None
         return f"{OWNER}/{label}", self.check_params(method)
 
     def _preset(self, request: schemas.GenerationRequest) -> tuple[str, Preset]:
@@ -333,6 +374,20 @@ class RequestReader:
         return self.settings.method, self.default
 
 
+def _chosen_limit(budgets: Mapping[str, int | None], efforts: Mapping[str, str | None]) -> tuple[int | None, str | None]:
+    """Returns the budget or the effort that limits the thinking.
+
+    The fields of the service itself go before those of other servers. Raises `ApiError` for two limits of one kind of field.
+    """
+    limits = [(name, value) for name, value in (*budgets.items(), *efforts.items()) if value and value != "none"]
+    limits = [limit for limit in limits if "." not in limit[0]] or limits
+    budget = next(((name, value) for name, value in limits if isinstance(value, int)), None)
+    effort = next(((name, value) for name, value in limits if isinstance(value, str)), None)
+    if budget and effort:
+        raise _refusal(f"{budget[0]} and {effort[0]}", "both limit the thinking; give one of them", budget[0])
+    return budget and budget[1], effort and effort[1]
+
+
 def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
     """Finds a preset or a method by name. Raises `UnknownNameError`."""
     if name in settings.presets:
@@ -345,6 +400,16 @@ def find_preset(settings: Settings, name: str, shown: str | None = None) -> Pres
 def innermost(method: Method) -> Method:
     """Returns the method inside all wrappers."""
     return innermost(method.inner) if isinstance(method, Wrapper) else method
+
+
+def _method_error(error: UsageError, request: schemas.GenerationRequest) -> ApiError:
+    """Makes the error for a method that cannot be built. It names the field at fault."""
+    if isinstance(error, UnknownNameError) and error.kind == "method":
+        return ApiError(400, str(error), param="method" if request.method is not None else "model")
+    field = error.name if isinstance(error, UnknownNameError) else error.field
+    return ApiError(
+        400, str(error), param=f"params.{field}" if field else "params" if request.params else "method" if request.method else "model"
+    )
 
 
 def _refusal(field: str, reason: str, param: str | None = None) -> ApiError:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel
+
+from speculative.errors import shown_value
 from speculative.serve.errors import ApiError, unsupported_value
 
 _TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -30,6 +34,7 @@ def ignored_fields(
     known: frozenset[str] = frozenset(),
     neutral: Neutral = NEUTRAL,
     drop: bool = False,
+    like: type[BaseModel] | None = None,
 ) -> list[str]:
     """Lists the fields that are ignored.
 
@@ -38,6 +43,7 @@ def ignored_fields(
         known: fields that the caller reads.
         neutral: fields that cannot be honoured.
         drop: ignore also what would change the reply (`drop_params`).
+        like: the class with the fields that could be meant by an unknown one.
 
     Raises:
         ApiError: (400) names a field that would change the reply.
@@ -52,7 +58,7 @@ def ignored_fields(
         elif name in hints or drop or fields.get(CHOICES.get(name, name)) == "none":
             ignored.append(f"{where}{name}")
         else:
-            raise _error(f"{where}{name}", name, value, neutral)
+            raise _error(f"{where}{name}", name, value, neutral, like)
     return ignored
 
 
@@ -60,11 +66,16 @@ def _is_neutral(name: str, value: Any, neutral: Neutral) -> bool:
     return name in neutral and any(_same(value, one) for one in neutral[name][1])
 
 
-def _error(place: str, name: str, value: Any, neutral: Neutral) -> ApiError:
+def _error(place: str, name: str, value: Any, neutral: Neutral, like: type[BaseModel] | None) -> ApiError:
     place = place[:80]
-    if name not in neutral:
-        return ApiError(400, f"{place}: the service has no such field; leave it out", code="unknown_field", param=place)
-    return unsupported_value(place, f"{_shorten(value)} cannot be honoured: {neutral[name][0]}; leave it out")
+    if name in NESTED:
+        return ApiError(400, f"{place} must be an object, got {shown_value(value)}", param=place)
+    if name in neutral:
+        return unsupported_value(place, f"{_shorten(value)} cannot be honoured: {neutral[name][0]}; leave it out")
+    fields = [field.alias or label for label, field in like.model_fields.items()] if like else []
+    close = get_close_matches(name[:80], fields, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}?" if close else "leave it out"
+    return ApiError(400, f"{place}: the service has no such field; {hint}", code="unknown_field", param=place)
 
 
 def _same(value: Any, other: Any) -> bool:

@@ -104,6 +104,7 @@ class QuestionHints(Struct, frozen=True):
         trusted: the text is a gold answer, in which all words behind a number are units.
         asked: formulas whose values the question asks for, as `side_key` writes them.
         unknowns: the names whose values the question asks for, or None if it may be any.
+        point: the names of the point that the question asks for, in their order.
     """
 
     percent: bool = False
@@ -112,6 +113,7 @@ class QuestionHints(Struct, frozen=True):
     trusted: bool = False
     asked: frozenset[str] = frozenset()
     unknowns: frozenset[str] | None = None
+    point: tuple[str, ...] = ()
 
 
 NO_HINTS = QuestionHints()
