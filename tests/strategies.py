@@ -371,10 +371,19 @@ def digit_odds(seen: str) -> dict[str, float]:
     return {digit: -float(crc32(f"{digit}{seen[-30:]}".encode()) % 90) / 10 for digit in "0123456789"}
 
 
+WORK_AHEAD = ("lookahead", "step_check", "step_verify")
+"""Methods of the edges that draft while a call of the same chain is under way, and cancel drafts."""
+
+
 def check_any_speed(attempt: Callable[[int, random.Random | None], Result], number: int) -> None:
-    """Runs an edge at two speeds: without a cap on what is produced, the tokens are the same."""
+    """Runs an edge at two speeds: the tokens are the same.
+
+    With a cap on what is produced, a method that works ahead is left out: what a cancelled draft had cost by then leaves it less.
+    """
     steady, hasty = attempt(number, None), attempt(number, random.Random(number))
-    if steady.trace.started.problem.max_produced is None:
+    started = steady.trace.started
+    works_ahead = any(name in words for name in WORK_AHEAD for words in (started.method, *(card.name for card in started.engines.values())))
+    if started.problem.max_produced is None or not works_ahead:
         assert [piece.ids for piece in hasty.trace.ledger.pieces] == [piece.ids for piece in steady.trace.ledger.pieces]
         assert hasty.finish_reason == steady.finish_reason
 

@@ -118,7 +118,8 @@ class Problem(Struct, frozen=True):
         sampling: the sampling of the models.
         max_tokens: the limit of the tokens in the chain and its answer; it is never exceeded.
         max_produced: the limit of all generated tokens, discarded ones included. What a server wrote before it was told that the text had
-            ended (`until`) does not count: its number depends on clocks, and the text must not.
+            ended (`until`) does not count: its number depends on clocks. With this limit a method that works ahead (a `pipeline`,
+            `lookahead`) may write other text at another speed, since a cancelled draft costs what it had written by then.
         max_seconds: the limit of wall time.
         seed: the seed of the chain.
         answer_instruction: a text that is added to the last user message; None stands for the dialect's own.

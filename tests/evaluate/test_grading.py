@@ -525,6 +525,22 @@ def test_an_equation_of_the_asked_unknown_is_left_to_solve(kind: Any) -> None:
     assert [row for row in VALUES if not grade(box(row[0]), row[1], kind, question=row[2]).correct] == []
 
 
+@math
+def test_named_coordinates_are_a_point() -> None:
+    for answer in (r"x = 3,\; y = 4", r"x=3 \text{ and } y=4", "y=4, x=3", "(x,y)=(3,4)", "(3,4)"):
+        for gold in ("(3, 4)", "x=3, y=4", "(x,y) = (3,4)"):
+            for asks in ("", "Find the ordered pair $(x,y)$."):
+                assert grade(box(answer), gold, question=asks).correct, (answer, gold)
+    for answer in ("x=4, y=3", "(4,3)", "x=3, y=5", "x=3", "x=3, x=4", "x=3, y=4, z=5", "x = 3, y = 4 = 5"):
+        for gold in ("(3, 4)", "x=3, y=4"):
+            assert not grade(box(answer), gold, question="Find the ordered pair $(x,y)$.").correct, (answer, gold)
+    assert grade(box("x=3, y=4"), "(4,3)", question="Find $(y, x)$.").correct
+    assert grade(box(r"r = 3, \theta = \frac{\pi}{2}"), r"(3, \frac{\pi}{2})", question=r"Find $(r,\theta)$.").correct
+    assert grade(box("x=1, y=2 \\text{ or } x=3, y=4"), "(1,2),(3,4)").correct
+    assert not grade(box("x=1, y=4 \\text{ or } x=3, y=2"), "(1,2),(3,4)").correct
+    assert not grade(box("x=3, y=4"), "[3,4]").correct
+
+
 def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
     assert grade("It is $\\boxed{5}$ m.\n\nAnswer: B", "B", "letter").correct
     assert grade("So $x = 5$.\nFinal answer: the answer is $\\mathbf{B}$.", "B", "letter").correct

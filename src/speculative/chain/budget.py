@@ -43,8 +43,10 @@ NO_EXTRA = TokenLimit(0)
 class Budget:
     """Counts the tokens generated for one problem against `max_produced`.
 
-    Waste is included. A call that is under way counts with its reservation, the most that it may produce. Prefills in the background
-    have a part of the cap of their own, one token for every `prefill_every`: their number depends on the clock, and the text must not.
+    Waste is included. A call that is under way counts with its reservation, the most that it may produce. A cancelled call counts with
+    what it produced by then, which depends on its speed: so what is left is the same at any speed unless a call is cancelled. Prefills
+    in the background have a part of the cap of their own, one token for every `prefill_every`: their number depends on the clock, and
+    the text must not.
     """
 
     def __init__(self, problem: Problem, cap: int | None, parent: Budget | None = None) -> None:

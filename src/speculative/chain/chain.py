@@ -236,7 +236,8 @@ class Chain:
         """Generates text and commits nothing.
 
         Where no room is left they have `no_room`. If `accept` or `reject` cancels the work meanwhile, they are rejected and empty.
-        Near the end of `max_produced` a call waits for the calls before it, and may write what they left.
+        Near the end of `max_produced` a call waits for the calls before it, and may write what they left. That depends on the models'
+        speeds where one of them is cancelled.
 
         Args:
             role: The model that writes.

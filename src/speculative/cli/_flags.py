@@ -172,7 +172,12 @@ class ProblemFlags:
     seed: Annotated[int, Parameter(converter=parse_int, help="seed; the same seed gives the same chain", group=LIMITS)] = 0
     max_tokens: Annotated[int, Parameter(converter=parse_int, help="limit of tokens in the chain and its answer", group=LIMITS)] = 8192
     max_produced: Annotated[
-        int | None, Parameter(converter=parse_int, help="limit of generated tokens, discarded ones included", group=LIMITS)
+        int | None,
+        Parameter(
+            converter=parse_int,
+            help="limit of generated tokens, discarded ones included; a method that works ahead may then write other text at other speeds",
+            group=LIMITS,
+        ),
     ] = None
     max_seconds: Annotated[float | None, Parameter(help="limit of wall time in seconds", group=LIMITS)] = None
     answer_instruction: Annotated[

@@ -27,13 +27,15 @@ OPEN = frozenset({UNREAD, SHAPE, MISSING})
 class Mathematics:
     """Compares mathematics in LaTeX.
 
-    `tolerance`: the relative difference that a rounded decimal may have, 0 for none. `base`: the base that the question asks for.
+    `tolerance`: the relative difference that a rounded decimal may have, 0 for none. `base` and `point`: the base, and the names of the
+    point, that the question asks for.
     """
 
-    def __init__(self, ask: Callable[..., CheckReply], tolerance: float = 0, base: int | None = None) -> None:
+    def __init__(self, ask: Callable[..., CheckReply], tolerance: float = 0, base: int | None = None, point: tuple[str, ...] = ()) -> None:
         self._ask = ask
         self.tolerance = tolerance
         self.base = base
+        self.point = point
 
     def equal(self, gold: str, answer: str) -> str:
         """Returns an empty text if the two are equal, else the reason."""
@@ -61,6 +63,10 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         return _rounded(gold, answer, mathematics)
     if isinstance(gold, Number | Math) and isinstance(answer, Number | Math):
         return _values(gold, answer, mathematics)
+    if _is_point(gold) != _is_point(answer):
+        named, points = (answer, gold) if _is_point(gold) else (gold, answer)
+        if isinstance(named, Bag) and (found := _points(named, mathematics.point)):
+            return mismatch_reason(found, points, mathematics) if named is gold else mismatch_reason(points, found, mathematics)
     if isinstance(gold, Bag) and isinstance(answer, Bag):
         return _bags(_distinct(gold), _distinct(answer), mathematics)
     if isinstance(gold, Group) and isinstance(answer, Group):
@@ -78,6 +84,36 @@ def mismatch_reason(gold: Form, answer: Form, mathematics: Mathematics) -> str:
         # a short word without \\text looks like a product of variables
         return "" if _words(gold) == _words(answer) else "words instead of a formula, or vice versa"
     return _shapes(gold, answer)
+
+
+def _is_point(form: Form) -> bool:
+    """Returns True for a point and for several points."""
+    if isinstance(form, Bag):
+        return bool(form.items) and all(map(_is_point, form.items))
+    return isinstance(form, Group) and (form.left, form.right) == ("(", ")")
+
+
+def _points(named: Bag, asked: tuple[str, ...]) -> Form | None:
+    """Returns the point of `x = 3, y = 4`, or the points of several such solutions.
+
+    The order is that of the question's point, that of the alphabet for letters, or that in which they are written.
+    """
+    items = [item for item in named.items if isinstance(item, Equation) and item.name]
+    names = list(dict.fromkeys(item.name for item in items))
+    size = len(names)
+    if size < 2 or len(items) < len(named.items) or len(items) % size:
+        return None
+    if set(asked) == set(names):
+        names = list(asked)
+    elif all(len(name) == 1 for name in names):
+        names.sort()
+    groups = list[Form]()
+    for begin in range(0, len(items), size):
+        values = {item.name: item for item in items[begin : begin + size]}
+        if len(values) < size:
+            return None
+        groups.append(Group("(", ")", tuple(values[name] for name in names)))
+    return groups[0] if len(groups) == 1 else Bag(tuple(groups))
 
 
 def _same_digits(gold: Form, answer: Form, base: int | None) -> bool:

@@ -104,6 +104,7 @@ class QuestionHints(Struct, frozen=True):
         trusted: the text is a gold answer, in which all words behind a number are units.
         asked: formulas whose values the question asks for, as `side_key` writes them.
         unknowns: the names whose values the question asks for, or None if it may be any.
+        point: the names of the point that the question asks for, in their order.
     """
 
     percent: bool = False
@@ -112,6 +113,7 @@ class QuestionHints(Struct, frozen=True):
     trusted: bool = False
     asked: frozenset[str] = frozenset()
     unknowns: frozenset[str] | None = None
+    point: tuple[str, ...] = ()
 
 
 NO_HINTS = QuestionHints()
@@ -153,8 +155,10 @@ _OPAQUE = re.compile(
 _BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\\in ?(?:{_REALS.pattern}) ?)?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
 _MULTIPLE = re.compile(r"([-+]?) ?([0-9]+(?:\.[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})? ?([a-z]|\\[a-z]+)")
 _SPELLED = re.compile(r"(.*[^ ]) ?(?:\\text\{ ?)?\(([A-Za-z]+(?:(?:,? |-)[A-Za-z]+)*)\)(?: ?\})?")
-_CHANGES = dict.fromkeys(["decrease", "reduction", "decline", "drop", "loss", "discount", "off"], "decrease")
-_CHANGES |= dict.fromkeys(["increase", "rise", "growth", "gain", "profit"], "increase")
+_CHANGES = {
+    **dict.fromkeys(["decrease", "reduction", "decline", "drop", "loss", "discount", "off"], "decrease"),
+    **dict.fromkeys(["increase", "rise", "growth", "gain", "profit"], "increase"),
+}
 _CHANGED = re.compile(rf"(.*%) ?(?:\\text\{{ ?)?({'|'.join(_CHANGES)})(?: ?\}})?")
 _MODULUS = re.compile(r"([-+0-9,. ]+)(\\pmod ?\{[^{}]*\})")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
@@ -450,7 +454,7 @@ def _equation(sides: list[str], text: str, commas: bool, hints: QuestionHints) -
 
 
 def _is_unsolved(side: str, hints: QuestionHints) -> bool:
-    """Returns True for an expression of the unknown that is asked for, as 2x, x^2 or x - 1.
+    """Returns True for an expression of the asked unknown, as 2x, x^2 or x - 1.
 
     An equation with such a side states no value yet. The question may ask for that side, or for a thing that has no name in it (the
     diameter, for which 2r = 10 is said); then it does. Without a question sin 2x is a name of what it is.

@@ -280,7 +280,7 @@ def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float)
         def ask(*request: str) -> CheckReply:
             return session()(*request)
 
-        mathematics = Mathematics(ask, tolerance, hints.base)
+        mathematics = Mathematics(ask, tolerance, hints.base, hints.point)
         why = min((mismatch_reason(one, other, mathematics) for one, other in pairs), key=bool)
         comparable = not _VAGUE.search(right + plain) and len(_CLOSED_INFINITY.findall(right)) == len(_CLOSED_INFINITY.findall(plain))
         if why in OPEN and comparable and mathematics.same_by_library(right, plain):

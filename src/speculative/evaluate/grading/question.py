@@ -48,6 +48,7 @@ _ASKED_UNKNOWN = re.compile(
     r"(?i:(?:the|all|every|each|possible|real|positive|negative|integers?|numbers?|values?|of|for|which)\s+){0,8}+"
     rf"(?:\$\s*({_UNKNOWN})\s*\$|\\\(\s*({_UNKNOWN})\s*\\\)|([b-zB-HJ-Z])(?=[\s.?,;:]|$))(?!\s*(?:squared|cubed|times|plus|minus|[-+*/^!=]))"
 )
+_POINT = re.compile(rf"(?<![a-zA-Z])\(\s*({_UNKNOWN}(?:\s*,\s*{_UNKNOWN}){{1,9}})\s*\)")
 _SOLVES = re.compile(
     r"\bsolve\b(?!\s+(?:the|this)\s+(?:problem|puzzle|riddle))"
     r"|\bfind\s+(?:(?:all|the|any|every|each|possible|real|complex|positive|negative|integer)\s+){0,8}+(?:solutions?|roots?)\b",
@@ -72,6 +73,7 @@ def read_hints(question: str) -> QuestionHints:
         _nouns(asking, question),
         asked=_asked_sides(asking),
         unknowns=_asked_unknowns(asking),
+        point=_asked_point(asking),
     )
 
 
@@ -108,6 +110,12 @@ def _asked_unknowns(asking: str) -> frozenset[str] | None:
     if not asking or _SOLVES.search(asking):
         return None
     return frozenset(name for names in _ASKED_UNKNOWN.findall(asking) for name in names if name)
+
+
+def _asked_point(asking: str) -> tuple[str, ...]:
+    """Returns the names of the last point in a question, as of (x, y), or ()."""
+    found = _POINT.findall(asking)
+    return tuple("".join(found[-1].split()).split(",")) if found else ()
 
 
 def _asked_base(question: str) -> int | None:
