@@ -95,7 +95,7 @@ def test_a_batch_size_is_chains_at_once(batch_size, chains):
     [
         ({"swich_ratio": 4}, "unknown model argument 'swich_ratio'; did you mean 'switch_ratio'"),
         ({"method": "big_onl"}, "unknown method 'big_onl'; did you mean 'big_only'"),
-        ({"switch_ratio": "many"}, "random_switch: switch_ratio: 'many' is not valid"),
+        ({"switch_ratio": "many"}, "random_switch: switch_ratio must be a number, got 'many'"),
         ({"with": "early"}, "unknown wrapper 'early'"),
         ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),

@@ -149,13 +149,13 @@ async def test_a_server_that_is_gone_or_silent_tells_no_load() -> None:
         reader = load_reader({"big": engine, "small": engine})
         with reader.chain():
             await reader.wait()
-            assert reader.told
+            assert reader.load_known
             assert reader.load == 1 + 7
         await engine.aclose()
     gone = LoadReader({"big": engine, "small": engine})
     with gone.chain():
         await gone.wait()
-        assert not gone.told
+        assert not gone.load_known
         assert gone.load == 1
     await engine.aclose()
 

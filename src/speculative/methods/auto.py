@@ -90,7 +90,7 @@ class Auto(Method):
 
         Returns True if its answers agreed, and the chain is one of them.
         """
-        situation = Situation(reader.load, context=max(1, reader.context), left=round(reader.expected))
+        situation = Situation(reader.load, context=max(1, reader.context), left=round(reader.expected_length))
         choice = await asyncio.to_thread(policy.choose_cascade, situation, reader.agreement)
         if choice is None:
             return False

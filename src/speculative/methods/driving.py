@@ -15,7 +15,7 @@ from speculative.methods.judging import judge_step, likeliest
 from speculative.methods.likelihood_verify import mean_score
 from speculative.methods.step_loop import passes, verify_steps
 from speculative.plan.adaptive import Way
-from speculative.plan.load import PRIOR, LoadReader
+from speculative.plan.load import PRIOR_ALL, PRIOR_YES, LoadReader
 from speculative.plan.policy import LoadPolicy, Situation
 from speculative.trace.events import Chose, Judgement
 
@@ -49,7 +49,7 @@ class LoadDriver:
     def __init__(self, chain: Chain, check: StepCheck, policy: LoadPolicy, reader: LoadReader, number: int) -> None:
         self._chain, self._step, self._policy, self._reader, self._number = chain, check, policy, reader, number
         self._prompt = sum(len(message.content) for message in chain.problem.messages) // CHARACTERS
-        self._kept, self._judged = PRIOR
+        self._kept, self._judged = PRIOR_YES, PRIOR_ALL
         self._way: Way | None = None
         self._simulating: asyncio.Task[None] | None = None
 
@@ -99,7 +99,7 @@ class LoadDriver:
     def _situation(self) -> Situation:
         reader, chain = self._reader, self._chain
         reader.grow(self._number, self._prompt + chain.tokens)
-        left = max(LEAST_LEFT, round(reader.expected) - chain.tokens)
+        left = max(LEAST_LEFT, round(reader.expected_length) - chain.tokens)
         return Situation(reader.load, self._kept / self._judged, reader.context, left)
 
     def _choose(self) -> Way:

@@ -53,7 +53,7 @@ class VirtualClock:
         self.live = 0
         """Chains that have begun and not ended."""
         self.kept = 0
-        """Tokens that programs have told to be kept."""
+        """Tokens that programs have kept."""
         self.servers: dict[str, list[SimulatedServer]] = {}
         self._queue: list[tuple[float, int, int, object, object]] = []
         self._number = 0
@@ -85,7 +85,7 @@ class VirtualClock:
             programs: the program of each chain.
             arrivals: when each begins, in seconds.
             warm: tokens of each chain's prompt that all servers have read before.
-            enough: stop when the chains have told this number of kept tokens together.
+            enough: stop when the chains together have kept this number of tokens.
         """
         chains = [SimulatedChain(number, program) for number, program in enumerate(programs)]
         for place, chain in enumerate(chains):

@@ -21,8 +21,8 @@ HIDDEN = 8.0
 """The most by which unseen chains may multiply the load."""
 NEWEST = 0.05
 """The weight of the newest chain in what is learned from those that ended."""
-PRIOR = 4.0, 5.0
-"""Kept and judged steps, or agreeing and asked cascades, before the first one: a share of 0.8."""
+PRIOR_YES, PRIOR_ALL = 4.0, 5.0
+"""The steps that were kept, and all that were judged, before the first one: a share of 0.8. Cascades that agreed are counted alike."""
 FORGET_S = 30.0
 """Seconds without a slow judgement after which unseen chains are forgotten, in part."""
 
@@ -30,7 +30,7 @@ FORGET_S = 30.0
 class LoadReader:
     """Counts our chains on a pair, and reads what its servers run and queue.
 
-    Servers that tell nothing are judged by the time to the first token of our own judgements: longer than predicted for the chains that are
+    Silent servers are judged by the time to the first token of our own judgements: longer than predicted for the chains that are
     seen means that there are more.
     """
 
@@ -39,12 +39,12 @@ class LoadReader:
         """Our chains on these engines, and their calls under way."""
         self.others = 0.0
         """Requests at the servers that are not ours."""
-        self.told = False
-        """True if a server told its load."""
-        self.expected = float(EXPECTED)
+        self.load_known = False
+        """True if a server has stated its load."""
+        self.expected_length = float(EXPECTED)
         """Tokens of a chain, as recent ones had them."""
         self._read = {id(engine): read for engine in engines.values() if (read := getattr(engine, "load", None))}
-        self._agreed, self._asked = PRIOR
+        self._agreed, self._asked = PRIOR_YES, PRIOR_ALL
         self._contexts: dict[int, int] = {}
         self._hidden, self._slow_at = 1.0, 0.0
         self._first_token = 0.0
@@ -101,7 +101,7 @@ class LoadReader:
 
     def note_length(self, tokens: int) -> None:
         """Learns from the length of a chain that has ended, its prompt left out."""
-        self.expected = (1 - NEWEST) * self.expected + NEWEST * tokens
+        self.expected_length = (1 - NEWEST) * self.expected_length + NEWEST * tokens
 
     def note_cascade(self, agreed: bool) -> None:
         """Learns whether small's answers agreed in a cascade."""
@@ -109,9 +109,9 @@ class LoadReader:
         self._asked = (1 - NEWEST) * self._asked + 1
 
     def feel(self, judge_s: float, policy: LoadPolicy, situation: Situation) -> None:
-        """Learns from the seconds of a judgement, where no server tells its load."""
+        """Learns from the seconds of a judgement, where no server states its load."""
         self._first_token = judge_s if not self._first_token else 0.7 * self._first_token + 0.3 * judge_s
-        if self.told or not self._read or policy.lacks(situation):
+        if self.load_known or not self._read or policy.lacks(situation):
             return
         now = time.monotonic()
         if self._first_token > SLOW * policy.judge_seconds(situation):
@@ -129,7 +129,7 @@ class LoadReader:
     async def wait(self) -> None:
         """Waits for the first answer of the servers."""
         self.refresh()
-        if self._task and not self.told:
+        if self._task and not self.load_known:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._task), STALE_S)
 
@@ -137,7 +137,7 @@ class LoadReader:
         calls = self.calls
         answers = await asyncio.gather(*(_quietly(read) for read in self._read.values()))
         loads = [load for load in answers if load is not None]
-        self.told = bool(loads)
+        self.load_known = bool(loads)
         if loads:
             self.others = max(0.0, sum(load.running + load.waiting for load in loads) - max(calls, self.calls))
 

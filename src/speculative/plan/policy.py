@@ -227,7 +227,7 @@ class LoadPolicy:
         return Value(total / clock.now, _judging(chains) * self._step / total)
 
     def _simulate_cascade(self, point: GridPoint) -> float:
-        """Returns the speed of cascades: whole batches of them, or each followed by another."""
+        """Returns the speed of cascades that run together."""
         drawn = Drawn(length=point.left or EXPECTED, acceptance=point.acceptance, prompt=point.context, samples=self._samples)
         rounds = max(CASCADES[0], CASCADES[1] // point.load)
         return self._simulate_batches(drawn, point.load, rounds) if self.optimize == "batch" else self._follow(drawn, point.load, rounds)

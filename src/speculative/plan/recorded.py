@@ -44,7 +44,7 @@ class RecordedChain(Struct, frozen=True):
     def program(self) -> Program:
         """Makes the same calls. Each begins when those are over that were over then.
 
-        Without any told cache hit a server counts as knowing what it was sent before.
+        Without any stated cache hit a server counts as knowing what it was sent before.
         """
         tells = any(call.cached for call in self.calls)
         planned: list[tuple[float, PlannedCall]] = []

@@ -116,7 +116,7 @@ class LoadTest:
         body |= {"ignore_eos": True} if self._ignore_eos else {}
         headers = {"Authorization": f"Bearer {self._keys[role]}"} if role in self._keys else {}
         began, parts = time.perf_counter(), 0
-        told: int | None = None
+        stated: int | None = None
         try:
             async with session.post(f"{self._urls[role]}/completions", json=body, headers=headers) as response:
                 if response.status != 200:
@@ -129,12 +129,12 @@ class LoadTest:
                     if payload.choices and not parts:
                         self._first.append(time.perf_counter() - began)
                     parts += bool(payload.choices)
-                    told = payload.usage.completion_tokens if payload.usage else told
+                    stated = payload.usage.completion_tokens if payload.usage else stated
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             self._fail(type(error).__name__)
             return
         self._calls += 1
-        self._tokens += parts if told is None else told
+        self._tokens += parts if stated is None else stated
 
     def _fail(self, kind: str) -> None:
         self._errors[kind] = self._errors.get(kind, 0) + 1

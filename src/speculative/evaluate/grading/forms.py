@@ -155,8 +155,10 @@ _OPAQUE = re.compile(
 _BUILDER = re.compile(rf"\\\{{ ?({_NAME.pattern}) ?(?:\\in ?(?:{_REALS.pattern}) ?)?(?:\||:|\\mid(?![a-z])) ?(.*)\\\}}", re.DOTALL)
 _MULTIPLE = re.compile(r"([-+]?) ?([0-9]+(?:\.[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})? ?([a-z]|\\[a-z]+)")
 _SPELLED = re.compile(r"(.*[^ ]) ?(?:\\text\{ ?)?\(([A-Za-z]+(?:(?:,? |-)[A-Za-z]+)*)\)(?: ?\})?")
-_CHANGES = dict.fromkeys(["decrease", "reduction", "decline", "drop", "loss", "discount", "off"], "decrease")
-_CHANGES |= dict.fromkeys(["increase", "rise", "growth", "gain", "profit"], "increase")
+_CHANGES = {
+    **dict.fromkeys(["decrease", "reduction", "decline", "drop", "loss", "discount", "off"], "decrease"),
+    **dict.fromkeys(["increase", "rise", "growth", "gain", "profit"], "increase"),
+}
 _CHANGED = re.compile(rf"(.*%) ?(?:\\text\{{ ?)?({'|'.join(_CHANGES)})(?: ?\}})?")
 _MODULUS = re.compile(r"([-+0-9,. ]+)(\\pmod ?\{[^{}]*\})")
 _OUTWARD = re.compile(r"([\[\]])([^\[\](),;]+[,;][^\[\](),;]+)([\[\]])")
@@ -452,7 +454,7 @@ def _equation(sides: list[str], text: str, commas: bool, hints: QuestionHints) -
 
 
 def _is_unsolved(side: str, hints: QuestionHints) -> bool:
-    """Returns True for an expression of the unknown that is asked for, as 2x, x^2 or x - 1.
+    """Returns True for an expression of the asked unknown, as 2x, x^2 or x - 1.
 
     An equation with such a side states no value yet. The question may ask for that side, or for a thing that has no name in it (the
     diameter, for which 2r = 10 is said); then it does. Without a question sin 2x is a name of what it is.
