@@ -13,6 +13,7 @@ from strategies import scripted_pair
 
 from speculative import Pair, UsageError
 from speculative.engines.options import EngineOptions, describe_engines
+from speculative.errors import UnsupportedMethodError
 from speculative.methods.registry import build
 from speculative.pair import launch_config, open_engine
 from speculative.testing import ScriptedEngine
@@ -66,6 +67,34 @@ def test_a_spec_of_another_type_is_named_with_its_role(role: str, wrong: Any) ->
         Pair.open(**{role: wrong})
     with pytest.raises(UsageError, match="the engine must be the spec"):
         open_engine(wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, {"big": 5}, {"big": None}, {"bg": EngineOptions()}, [("big", EngineOptions())]])
+def test_options_that_no_engine_would_get_are_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="options"):
+        Pair.open(options=wrong)
+
+
+def test_a_listener_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(UsageError, match="tell must be a function"):
+        Pair.open(tell=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["big", "small", "judge"])
+def test_an_empty_list_is_named_with_its_role(role: str) -> None:
+    with pytest.raises(UsageError, match=rf"{role} must be the spec of an engine or a list of addresses, got \[\]"):
+        Pair.open(**{role: []})
+
+
+WRITERS = [("big", "big_only"), ("small", "small_only"), ("big", "random_switch"), ("small", "vote*random_switch")]
+
+
+@pytest.mark.parametrize(("role", "method"), WRITERS)
+def test_a_reward_model_in_the_place_of_a_writer_is_named_before_the_first_call(role: str, method: str) -> None:
+    pair = Pair.open(**{role: "bundled:tunnel-reward"})  # type: ignore[arg-type]
+    *wrappers, name = method.split("*")
+    with pytest.raises(UnsupportedMethodError, match=f"with the {role} model, and bundled:tunnel-reward cannot continue"):
+        pair.check(build(name, {}, wrappers))
 
 
 @pytest.mark.parametrize("role", ["big", "small"])

@@ -225,13 +225,14 @@ def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = ""
         name = ".".join([*([names] if names else []), *steps])
     else:
         name = ".".join([names.get(steps[0], steps[0]), *steps[1:]]) if steps else "the value"
-    must = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    value = "" if "key" in name else f", got {str(first['input'])[:80]!r}"
-    return UsageError(f"{name} {must}{value}" if must.startswith("must") else f"{name}: {must}{value}")
+    if "key" in name:
+        return UsageError(f"{name} {requirement([first]).partition(', got ')[0]}")
+    return UsageError(describe_mistake(name, [first]))
 
 
 _TYPES = {
     "bool_type": ("true", "false"),
+    "bool_parsing": ("true", "false"),
     "int_type": ("an integer",),
     "int_from_float": ("an integer",),
     "int_parsing": ("an integer",),
@@ -258,8 +259,17 @@ _BOUNDS = {
 """The words for a bound, and its name in the validator's context."""
 _RULES = {
     "missing": "is required; add it",
+    "extra_forbidden": "is not a known name; leave it out",
     "string_unicode": "must be valid Unicode, got half a character",
 }
+
+
+def describe_mistake(name: str, mistakes: Sequence[ErrorDetails]) -> str:
+    """Describes a wrong value in one line that begins with its name."""
+    reason = requirement(mistakes)
+    if reason.startswith(("must ", "is ")):
+        return f"{name} {reason}"
+    return f"{name}: {shown_value(mistakes[0]['input'])} is not valid: {reason[:1].lower()}{reason[1:]}"
 
 
 def requirement(mistakes: Sequence[ErrorDetails]) -> str:
@@ -271,7 +281,7 @@ def requirement(mistakes: Sequence[ErrorDetails]) -> str:
     if not bounds:
         words, value = list(dict.fromkeys(word for found in mistakes for word in _alternatives(found))), mistakes[0]["input"]
         listed = f"{', '.join(words[:-1])} or {words[-1]}" if words[1:] else words[0]
-        return f"must be {listed}, got {shown_value(value)}{_advice(words, value)}"
+        return f"must be {listed}, got {shown_value(value)}{_advice(mistakes)}"
     found = bounds[0]
     kind, value = found["type"], found["input"]
     if kind in _RULES:
@@ -316,7 +326,8 @@ def _alternatives(found: ErrorDetails) -> Sequence[str]:
     return [word.lower() if word in ("True", "False") else word for word in words if word != "or"]
 
 
-def _advice(words: Sequence[str], value: Any) -> str:
+def _advice(mistakes: Sequence[ErrorDetails]) -> str:
     """Returns the next step where a number is sent as a string."""
+    value, wants_number = mistakes[0]["input"], any(found["type"] in ("int_type", "float_type") for found in mistakes)
     is_number = isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value)
-    return "; send it without quotes" if is_number and {"an integer", "a number"} & set(words) else ""
+    return "; send it without quotes" if is_number and wants_number else ""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
-from speculative.engines.options import BUNDLED, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
+from speculative.engines.options import BUNDLED, ROLES, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 
@@ -63,6 +63,7 @@ class Pair(Mapping[str, Engine]):
         specs = {"big": big, "small": small} | ({} if judge is None else {"judge": judge})
         for role, spec in specs.items():
             check_spec(role, spec)
+        _check_options(options, tell)
         chosen = {role: with_api_key(role, (options or {}).get(role, EngineOptions())) for role in specs}
         served = {role: spec for role, spec in specs.items() if isinstance(spec, str) and is_model_name(spec)}
         engines: dict[str, Engine] = {role: open_engine(spec, chosen[role], tell) for role, spec in specs.items() if role not in served}
@@ -192,8 +193,22 @@ class Pair(Mapping[str, Engine]):
 def check_spec(name: str, spec: object) -> None:
     """Raises `UsageError` for what is neither a text nor a list of texts."""
     several = cast("Sequence[object]", spec if isinstance(spec, list | tuple) else [spec])
-    if wrong := [one for one in several if not isinstance(one, str)]:
-        raise UsageError(f"{name} must be the spec of an engine or a list of addresses, got {wrong[0]!r:.80}")
+    wrong = [one for one in several if not isinstance(one, str)]
+    if wrong or not several:
+        raise UsageError(f"{name} must be the spec of an engine or a list of addresses, got {wrong[0] if wrong else spec!r:.80}")
+
+
+def _check_options(options: object, tell: object) -> None:
+    """Raises `UsageError` for options that are not of a role, and for a listener that cannot be called."""
+    if not isinstance(options, Mapping | None):
+        raise UsageError(f"options must be a mapping of roles to EngineOptions, got {options!r:.80}")
+    for role, one in cast("Mapping[object, object]", options or {}).items():
+        if role not in ROLES:
+            raise UsageError(f"options must be of the roles {', '.join(ROLES)}, got {role!r:.80}")
+        if not isinstance(one, EngineOptions):
+            raise UsageError(f"the options of {role} must be EngineOptions, got {type(one).__name__}; write EngineOptions(key=…)")
+    if tell is not None and not callable(tell):
+        raise UsageError(f"tell must be a function that takes a line, got {tell!r:.80}")
 
 
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:

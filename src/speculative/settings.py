@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from speculative._plugins import is_path, split_spec
 from speculative.engines.options import BUNDLED, ROLES, EngineOptions, is_tower, tower_parts
-from speculative.errors import UsageError
+from speculative.errors import UsageError, describe_mistake, requirement
 from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.preset import MethodPreset
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise UsageError("; ".join(f"setting {_place(e['loc'])}: {_describe(e)}" for e in error.errors())) from None
+            raise UsageError("; ".join(map(_describe, error.errors()))) from None
         except (SettingsError, OSError, ValueError) as error:
             raise UsageError(f"the settings cannot be read: {error}") from None
 
@@ -223,6 +223,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _describe(error: Any) -> str:
     """Describes a mistake, with the value unless it is a secret."""
-    value = "" if "key" in _place(error["loc"]) else f"{str(error['input'])[:80]!r} is not valid: "
-    reason = str(error["msg"])
-    return f"{value}{reason[:1].lower()}{reason[1:]}"
+    name = f"setting {_place(error['loc'])}"
+    if "key" in name:
+        return f"{name}: {requirement([error]).partition(', got ')[0]}"
+    return describe_mistake(name, [error])

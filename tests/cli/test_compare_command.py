@@ -169,7 +169,10 @@ def test_tables_say_differences_repeats_and_costs_in_the_columns_that_there_are(
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("[api]\ncurrency = 3\n", "api.currency: 3 is not valid"), ("[flops.parameters]\nbig = 1\n", "flops.parameters.small is missing")],
+    [
+        ("[api]\ncurrency = 3\n", "api.currency must be a string, got 3"),
+        ("[flops.parameters]\nbig = 1\n", "flops.parameters.small is missing"),
+    ],
 )
 def test_wrong_prices_are_an_error_before_the_run(cli, tmp_path, content, told):
     file = tmp_path / "prices.toml"

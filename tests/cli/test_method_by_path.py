@@ -47,7 +47,7 @@ def test_its_parameters_are_in_the_help(cli, mine):
 def test_its_parameters_are_validated(cli, mine):
     ran = cli("ask", STORY, "--method", mine, "--first-tokens", 3)
     assert ran.code == 2
-    assert "first_tokens: '3' is not valid" in ran.one_line()
+    assert "first_tokens must be at least 4, got '3'" in ran.one_line()
 
 
 def test_methods_describes_it(cli, mine):

@@ -49,7 +49,7 @@ def test_a_given_parameter_goes_before_that_of_the_preset(preset: Any) -> None:
         ('method = "likelihood_verify"\nparam = 1', "param: extra inputs"),
         ('method = "likelihood_verif"', "did you mean 'likelihood_verify'"),
         ('method = "./mine.py:Mine"', "unknown method"),
-        ('method = "likelihood_verify"\n[params]\nthreshold = 1.0', "threshold: 1.0 is not valid"),
+        ('method = "likelihood_verify"\n[params]\nthreshold = 1.0', "threshold must be at most 0, got 1.0"),
         ('method = "likelihood_verify"\n[params]\nthreshhold = 1.0', "did you mean 'threshold'"),
     ],
 )

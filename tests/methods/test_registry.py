@@ -133,14 +133,18 @@ def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> N
     ("name", "params", "told"),
     [
         ("random_switch", {"switch_chunks": 3}, "unknown parameter of random_switch 'switch_chunks'; did you mean 'switch_chunk'"),
-        ("random_switch", {"switch_chunk": 0}, "random_switch: switch_chunk: 0 is not valid: input should be greater than or equal to 1"),
-        ("random_switch", {"switch_ratio": 0}, "switch_ratio: 0 is not valid: input should be greater than 0"),
-        ("random_switch", {"big_share": 1.5}, "big_share: 1.5 is not valid: input should be less than or equal to 1"),
-        ("random_switch", {"unit": "word"}, "unit: 'word' is not valid: input should be 'chunk' or 'step'"),
+        ("random_switch", {"switch_chunk": 0}, "random_switch: switch_chunk must be at least 1, got 0"),
+        ("random_switch", {"switch_ratio": 0}, "switch_ratio must be more than 0, got 0"),
+        ("random_switch", {"big_share": 1.5}, "big_share must be at most 1, got 1.5"),
+        ("random_switch", {"unit": "word"}, "unit must be 'chunk' or 'step', got 'word'"),
         ("random_switch", {"switch_ratio": 1, "big_share": 0.5}, "random_switch: give switch_ratio or big_share, not both"),
-        ("random_switch", {"switch_ratio": float("nan")}, "switch_ratio: nan is not valid"),
-        ("logprob_subselect", {"sdecay": 1}, "sdecay: 1 is not valid: input should be greater than or equal to 2"),
-        ("logprob_subselect", {"ltok": 0, "sgen": "many"}, "sgen: 'many' is not valid: .*; logprob_subselect: ltok: 0 is not valid"),
+        ("random_switch", {"switch_ratio": float("nan")}, "switch_ratio must be a finite number, got nan"),
+        ("logprob_subselect", {"sdecay": 1}, "sdecay must be at least 2, got 1"),
+        (
+            "logprob_subselect",
+            {"ltok": 0, "sgen": "many"},
+            "sgen must be an integer, got 'many'; logprob_subselect: ltok must be at least 1, got 0",
+        ),
         ("big_only", {"inner": 1}, "unknown parameter of big_only 'inner'"),
     ],
 )
@@ -204,7 +208,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         ("vote(ballots=3", "has an open bracket; write it as name"),
         ("vote(3)", "wrapper 'vote\\(3\\)': each part must be field=value, got '3'"),
         ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
-        ("vote(ballots=0)", "vote: ballots: '0' is not valid: input should be greater than or equal to 1"),
+        ("vote(ballots=0)", "vote: ballots must be at least 1, got '0'"),
         ("vote(inner=big_only)", "`inner` cannot be set, since it is the method"),
     ],
 )
@@ -234,7 +238,7 @@ def test_a_new_method_of_15_lines_runs_by_path(mine: str) -> None:
     result = solve("6*7?", f"{mine}:TakeTurns", pair=pair, chunk=1)
     assert (result.reasoning, result.method, result.params["chunk"]) == ("abcdef", "take_turns", 1)
     assert [segment.author for segment in result.trace.segments()] == ["big", "small"] * 3 + ["big"] * 2
-    with pytest.raises(UsageError, match="take_turns: chunk: 0 is not valid: input should be greater than or equal to 1"):
+    with pytest.raises(UsageError, match="take_turns: chunk must be at least 1, got 0"):
         build(mine, {"chunk": 0})
 
 

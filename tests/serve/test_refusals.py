@@ -406,9 +406,9 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
         (CHAT, {"messages": [{"role": "user", "content": " "}]}, "messages", "messages: the problem is empty; give its text"),
         (RAW, {"prompt": " "}, "prompt", "prompt: the problem is empty; give its text"),
         (ITEMS, {"input": " "}, "input", "input: the problem is empty; give its text"),
-        (CHAT, {"params": {"switch_chunk": 0}}, "params.switch_chunk", "random_switch: switch_chunk: 0 is not valid"),
+        (CHAT, {"params": {"switch_chunk": 0}}, "params.switch_chunk", "random_switch: switch_chunk must be at least 1, got 0"),
         (CHAT, {"params": {"switch_chnk": 4}}, "params.switch_chnk", "unknown parameter of random_switch 'switch_chnk'"),
-        (CHAT, {"with": "vote(ballots=0)"}, "with", "vote: ballots: '0' is not valid"),
+        (CHAT, {"with": "vote(ballots=0)"}, "with", "vote: ballots must be at least 1, got '0'"),
         (CHAT, {"with": "vote(inner=1)"}, "with", "wrapper 'vote(inner=1)': `inner` cannot be set, since it is the method"),
         (CHAT, {"with": ["vot"]}, "with", "unknown wrapper 'vot'; did you mean 'vote'"),
         (

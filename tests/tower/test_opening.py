@@ -11,6 +11,7 @@ from speculative import Pair, UsageError, solve
 from speculative.engines.base import CallStats
 from speculative.engines.options import EngineOptions, describe_engines, engine_kind, is_tower, single_models, tower_parts
 from speculative.evaluate.lm_eval.arguments import read
+from speculative.methods.registry import names
 from speculative.settings import Settings
 from speculative.tower import TowerEngine
 from speculative.tower.opening import tower_plan
@@ -121,3 +122,17 @@ def test_inspect_splits_at_commas_and_the_tower_is_whole_again() -> None:
 
     assert _spec(SPEC.split(",")) == SPEC
     assert _spec(["http://a/v1", "http://b/v1"]) == ["http://a/v1", "http://b/v1"]
+
+
+@pytest.mark.parametrize("wrapper", names(wrappers=True))
+def test_the_advice_for_a_wrapper_without_a_method_can_be_followed(wrapper: str) -> None:
+    with pytest.raises(UsageError, match=f"must run a method, got the wrapper {wrapper}; ") as refused:
+        tower_plan(f"{wrapper}(bundled:small,bundled:big)", EngineOptions())
+    advised = str(refused.value).rpartition("; ")[2]
+    if advised.startswith("write it as "):
+        Pair.open(
+            small=advised.removeprefix("write it as ").replace("METHOD(SMALL,BIG,field=value,…)", "big_only(bundled:small,bundled:big)")
+        )
+    else:
+        with pytest.raises(UsageError, match="must write one chain"):
+            Pair.open(small=f"{wrapper}*big_only(bundled:small,bundled:big)")

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError
+from speculative.errors import MissingExtraError, SpeculativeError, UnknownNameError, UsageError, describe_mistake
 from speculative.evaluate.tasks import Task, task
 from speculative.files import read_text
 from speculative.methods.spec import MethodSpec, format_method, parse_method
@@ -99,7 +99,7 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
         grid = model.model_validate(values)
         grid.cells(path.parent)
     except ValidationError as error:
-        raise UsageError(f"the grid {path}: {_describe(error)}; see examples/seed.yaml") from None
+        raise UsageError(f"the grid {path}: {_describe(error)} (see examples/seed.yaml)") from None
     except SpeculativeError as error:
         raise UsageError(f"the grid {path}: {error}") from None
     return grid
@@ -143,6 +143,4 @@ def _describe(error: ValidationError) -> str:
     first = max(error.errors(), key=lambda detail: len(detail["loc"]))
     names = {"TaskEntry", "str", "int", "float", "bool"}
     place = ".".join(str(part) for part in first["loc"] if not (str(part) in names or str(part).startswith(("dict[", "list["))))
-    reason = str(first["msg"])
-    value = "" if first["type"] == "missing" else f"{str(first['input'])[:80]!r} is not valid: "
-    return f"{place}: {value}{reason[:1].lower()}{reason[1:]}"
+    return describe_mistake(place or "its content", [first])

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from speculative._plugins import classes_in, installed_classes, is_path, load_class, parse_spec
-from speculative.errors import UnknownNameError, UsageError
+from speculative.errors import UnknownNameError, UsageError, describe_mistake
 from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.preset import MARK, folder_of, is_file, read_preset
@@ -160,7 +160,4 @@ def _construct(kind: type[Method], params: Mapping[str, Any], folder: Path | Non
 def _explain(kind: type[Method], detail: ErrorDetails) -> str:
     """Describes the field, its value and the bound that it breaks."""
     field = ".".join(map(str, detail["loc"]))
-    reason = detail["msg"].removeprefix("Value error, ")
-    if not field:
-        return f"{kind.name()}: {reason}"
-    return f"{kind.name()}: {field}: {detail['input']!r} is not valid: {reason[:1].lower()}{reason[1:]}"
+    return f"{kind.name()}: " + (describe_mistake(field, [detail]) if field else detail["msg"].removeprefix("Value error, "))

@@ -117,8 +117,8 @@ def validation_error(mistakes: Sequence[ErrorDetails], place: str = "") -> ApiEr
     paths = [_path(found, place) for found in mistakes]
     deepest = max(paths, key=len)
     field = "".join(deepest).removeprefix(".")
-    reason = errors.requirement([found for found, path in zip(mistakes, paths, strict=True) if path == deepest])
-    return ApiError(400, f"{field or 'the body'} {reason}"[:400], param=field or None)
+    found = [found for found, path in zip(mistakes, paths, strict=True) if path == deepest]
+    return ApiError(400, errors.describe_mistake(field or "the body", found)[:400], param=field or None)
 
 
 def _path(mistake: ErrorDetails, place: str) -> list[str]:

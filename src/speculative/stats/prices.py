@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from speculative.errors import UsageError
+from speculative.errors import UsageError, describe_mistake
 from speculative.files import read_text
 
 
@@ -121,4 +121,4 @@ def _describe(detail: ErrorDetails) -> str:
         return f"{key} is missing"
     if detail["type"] == "extra_forbidden":
         return f"{key} is an unknown key"
-    return f"{key}: {detail['input']!r} is not valid: {reason[:1].lower()}{reason[1:]}"
+    return describe_mistake(key, [detail])

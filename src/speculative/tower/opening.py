@@ -47,6 +47,8 @@ def tower_plan(spec: str, options: EngineOptions) -> TowerPlan:
     shared = EngineOptions(**{name: getattr(options, name) for name in PASSED_ON})
     *wrappers, name = parts.method.split("*")
     if name.replace("-", "_") in names(wrappers=True):
-        raise UsageError(f"tower {spec!r} must run a method, got the wrapper {name}; write it as {name}*METHOD(SMALL,BIG,field=value,…)")
+        single = build("random_switch", {}, [name]).chains_at_once == 1
+        advice = f"write it as {name}*METHOD(SMALL,BIG,field=value,…)" if single else "name a method that writes one chain"
+        raise UsageError(f"tower {spec!r} must run a method, got the wrapper {name}; {advice}")
     method = build(name, params, wrappers[::-1])
     return TowerPlan(method, parts.engines, {role: EngineOptions.of(role, own).over(shared) for role in ROLES}, DEGRADE[degrade])
