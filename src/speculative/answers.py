@@ -78,19 +78,24 @@ _QUOTED = re.compile(r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]++)[\"\u201
 _REASON = re.compile(r"[\s,]+(?:since|because|given that|so that)\b.*|,\s+(?:as|which|so)\b.*", re.DOTALL)
 _DOUBT = r"(?:or|but|maybe|perhaps|possibly|unless|if|otherwise|else|though|although|may|might|could)\b"
 _STATED_VALUE = (
-    r"(?:[-+]?(?:\\?[$\u20ac\u00a3])?[0-9]++(?:[.,/][0-9]++)*+(?:[ \t]?\\?%)?|\$[^$]++\$|\\\([^()]++\\\))"
+    r"(?:[-+]?(?:\\?[$\u20ac\u00a3])?[0-9]++(?:[.,/:][0-9]++)*+(?:[ \t]?\\?%)?|\$[^$]++\$|\\\((?:(?!\\\)).)++\\\))"
     rf"(?:[ \t]+(?!(?:and|as|not|rather|instead)\b|{_DOUBT})[A-Za-z]{{2,}}){{0,4}}"
 )
+_COUNT = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thir|fif|eigh|twen|forty|hundred"
+_INSTEAD = re.compile(r"(?!not\b|neither\b)(\S.{0,200}?),\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of)\b.*", re.IGNORECASE | re.DOTALL)
 _REMARK = re.compile(
     rf"({_STATED_VALUE})(?:,?\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\b.*"
-    r"|\s*\((?:not|see|rounded|approx\w*|exact\w*|nearest|to\s+the|as|since|because|given|assuming|i\.e\.|in|total)\b[^()]*\)[.!]?"
+    r"|\s*\((?:not|see|rounded|approx\w*|exact\w*|nearest|to\s+the|as|since|because|given|assuming|i\.e\.|in\s+(?:total|all)|total)\b[^()]*\)[.!]?"
     # a clause with words of its own, but neither a list nor a second answer
-    rf"|,\s+(?!{_DOUBT}|(?:and|then|plus|minus|times|pi|infinity|none|no|not|zero|wait|wrong|incorrect|actually|false)\b)"
+    rf"|,\s+(?!{_DOUBT}|(?:and|then|plus|minus|times|pi|infinity|none|no|not|zero|wait|wrong|incorrect|actually|false)\b|(?:{_COUNT})(?:teen|ty)?\b)"
     rf"(?:[A-Za-z]{{2,}}|I)\b(?!.*\b{_DOUBT}.*[0-9]).*)",
     re.IGNORECASE | re.DOTALL,
 )
 """Matches a value, and a remark behind it that does not change it: 42, not 41."""
-_MONEY = re.compile(r"[-+]?\\?[$\u20ac\u00a3][0-9]++(?:[.,][0-9]++)*+\.?|[0-9]++(?:\.[0-9]++)?+[ \t]?\\?%\.?")
+_BARE_VALUE = re.compile(
+    r"[-+]?\\?[$\u20ac\u00a3][0-9]++(?:[.,][0-9]++)*+\.?|[0-9]++(?:[.,][0-9]++)*+[ \t]?(?:\\?%|[a-zA-Z]{2,20})\.?"
+    r"|[a-zA-Z] ?= ?-?[0-9]++(?:[.,][0-9]++)*+\.?"
+)
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?")
 _FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
@@ -282,7 +287,7 @@ def find_phrase(text: str) -> str | None:
         return None
     phrase = _QUOTED.sub(r"\1\2", strip_tags(found[0]).strip().removesuffix("</answer>"))
     phrase = _REASON.sub("", _EMPHASIS.sub("", phrase.strip())).removesuffix("!").strip()
-    if remark := _REMARK.fullmatch(phrase):
+    if remark := _REMARK.fullmatch(phrase) or _INSTEAD.fullmatch(phrase):
         return remark[1]
     value = _STATED.search(phrase)
     return value[1] if value and _is_value(value[1]) else phrase or None
@@ -291,7 +296,7 @@ def find_phrase(text: str) -> str | None:
 def _whole_answer(text: str) -> str | None:
     """Returns a text that is nothing but a value or a capital letter, else None."""
     plain = _EMPHASIS.sub("", text.strip()) if len(text) <= WINDOW else ""
-    return plain if plain and (_is_value(plain) or _MONEY.fullmatch(plain) or _CHOICE.fullmatch(plain)) else None
+    return plain if plain and (_is_value(plain) or _BARE_VALUE.fullmatch(plain) or _CHOICE.fullmatch(plain)) else None
 
 
 def _is_value(phrase: str) -> bool:

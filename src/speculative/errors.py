@@ -225,9 +225,9 @@ def usage_error_from(error: ValidationError, names: Mapping[str, str] | str = ""
         name = ".".join([*([names] if names else []), *steps])
     else:
         name = ".".join([names.get(steps[0], steps[0]), *steps[1:]]) if steps else "the value"
-    must = first["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
-    value = "" if "key" in name else f", got {str(first['input'])[:80]!r}"
-    return UsageError(f"{name} {must}{value}" if must.startswith("must") else f"{name}: {must}{value}")
+    if "key" in name:
+        return UsageError(f"{name} {requirement([first]).partition(', got ')[0]}")
+    return UsageError(describe_mistake(name, [first]))
 
 
 _TYPES = {

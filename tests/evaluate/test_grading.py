@@ -384,8 +384,13 @@ def test_wrappings_of_an_answer(text: str, kind: Any) -> None:
         "The answer is **9**, not **7**.",
         "The answer is $9$, not $7$.",
         "The answer is 9 apples, not 7.",
+        r"The answer is \(9\), not \(7\).",
+        "The answer is x = 9, not 7.",
+        "x = 9",
+        "9 apples",
         "The answer is 9, assuming all apples are kept.",
         "The answer is 9, I think.",
+        "The answer is 9, for the reason above.",
         "The answer is 9, where I took 7 away.",
         "The answer is 9 (apples).",
         "The answer is 9 (rounded).",
@@ -435,6 +440,9 @@ def test_a_remark_behind_an_answer_does_not_change_it(text: str, kind: Any) -> N
         "The answer is 9 (seven).",
         "The answer is 9, if x is even, and otherwise 7.",
         "The answer is 9, and 7.",
+        "The answer is 9, five, and 7.",
+        "The answer is 9, seven.",
+        "The answer is 9 (in base 12).",
         "The answer is not 9, I think.",
         "I see 9",
         "9 7",
@@ -558,6 +566,9 @@ def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
         "The right option is: B",
         "Option B is correct.",
         "Hence, (B) is the correct answer.",
+        "B is correct.",
+        "**Option B** is correct.",
+        "**B**\n\nBecause A is wrong.",
         "B",
         "**B**",
         "(B)",
@@ -571,7 +582,17 @@ def test_an_explicit_choice_behind_a_box_without_one_counts() -> None:
     ):
         assert grade(text, "B", "letter").correct, text
         assert not grade(text, "A", "letter").correct, text
-    for text in ("Option B is not correct.", "(B) is correct. (A) is correct.", "B and A", "B; A", "A cat", "B or A is correct.", "b"):
+    for text in (
+        "Option B is not correct.",
+        "(B) is correct. (A) is correct.",
+        "B\n\nA",
+        "A man and B",
+        "B and A",
+        "B; A",
+        "A cat",
+        "B or A is correct.",
+        "b",
+    ):
         assert not grade(text, "B", "letter").correct, text
     assert not grade("\\boxed{C}\n\nAnswer: B", "B", "letter").correct
     assert not grade("\\boxed{B} and \\boxed{C}", "B", "letter").correct

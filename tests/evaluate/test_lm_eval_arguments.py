@@ -101,7 +101,7 @@ def test_a_batch_size_is_chains_at_once(batch_size, chains):
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
         ({"chains": 0}, "chains must be an integer of at least 1, got 0"),
         ({"chains": True}, "chains must be an integer of at least 1, got True"),
-        ({"big_port": "x"}, "big_port must be a valid integer"),
+        ({"big_port": "x"}, "big_port must be an integer"),
         ({"big_key": "secret"}, "set SPECULATIVE_BIG_KEY in the environment"),
         ({"service": "http://localhost:8080"}, "--model local-chat-completions --model_args base_url=http://HOST:8080/v1/chat/completions"),
     ],

@@ -145,8 +145,12 @@ def test_without_a_key_only_local_host_names_are_allowed(served):
     for host in FOREIGN:
         reply = named(served, host)
         assert reply.status_code == 400, host
-        assert reply.text == "Invalid host header"
+        error = reply.json()["error"]
+        assert error["code"] == "host_not_allowed"
+        assert f"got {host!r}; start the service with --allowed-host " in error["message"]
         assert reply.headers["x-request-id"]
+    message = named(served, "page.example:8080").json()["error"]["message"]
+    assert message.endswith("got 'page.example:8080'; start the service with --allowed-host page.example")
     for path in ("/health", "/ready", "/ping", "/docs", "/metrics", "/nothing"):
         assert named(served, "page.example", path).status_code == 400
     assert served.post("/speculative_reason", {"question": "2 + 2?"}, headers={"host": "page.example"}).status_code == 400

@@ -9,9 +9,11 @@ from hashlib import sha256
 
 from fastapi import FastAPI
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speculative.errors import UsageError
 from speculative.serve.errors import ApiError
@@ -49,6 +51,34 @@ def _refusal(request: HTTPConnection, credentials: HTTPAuthorizationCredentials 
     return "the service needs a key; send one in the header `Authorization: Bearer KEY`"
 
 
+class RequireAllowedHost:
+    """Checks the `Host` header with the framework's own rules, and says which name is refused."""
+
+    def __init__(self, app: ASGIApp, names: list[str]) -> None:
+        self._app, self._names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or replies with 400."""
+        allowed = False
+
+        async def allow(*_: object) -> None:
+            nonlocal allowed
+            allowed = True
+
+        async def drop(_: Message) -> None:
+            """Drops the framework's own reply."""
+
+        await TrustedHostMiddleware(allow, self._names, www_redirect=False)(scope, receive, drop)
+        if allowed:
+            await self._app(scope, receive, send)
+            return
+        host = Headers(scope=scope).get("host", "")[:80]
+        plain = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?", host, re.ASCII)
+        step = f"start the service with --allowed-host {plain[1] if plain else 'NAME'}"
+        error = ApiError(400, f"the Host header must be a name of this service, got {host!r}; {step}", code="host_not_allowed")
+        await error.response()(scope, receive, send)
+
+
 def check_bind(settings: Settings) -> tuple[str, ...]:
     """Returns the keys. Raises `UsageError` if other machines need none to call."""
     keys = settings.keys()
@@ -69,7 +99,7 @@ def add_host_and_origin_checks(app: FastAPI, settings: Settings) -> None:
         UsageError: a setting is not a host, or not an origin.
     """
     if allowed := _allowed_hosts(settings):
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False)
+        app.add_middleware(RequireAllowedHost, names=allowed)
     if origins := _allowed_origins(settings):  # added last, so outermost: a page can read why it is refused
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"])
 

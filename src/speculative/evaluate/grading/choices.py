@@ -25,10 +25,11 @@ _REFUSED = re.compile(
 )
 """Matches a remark that refuses another choice."""
 _CHOSEN = re.compile(
-    r"(?<!and )(?<!or )(?:\b(?:option|choice|answer)\s+[*_]*\(?([A-Z])\)?|\(([A-Z])\))[*_]*"
+    r"(?<!and )(?<!or )(?:\b(?:option|choice|answer)\s+[*_]*\(?([A-Z])\)?|\(([A-Z])\)|(?-i:(?:^|[.!?:,\n])[ \t*_]*([A-Z])))[*_]*"
     r"\s+is\s+(?:the\s+)?(?:correct|right|best)\b(?!\s+(?:if|only)\b)(?![^.\n]*\bnot\b)",
     re.IGNORECASE,
 )
+_FIRST_LINE = re.compile(r"[*_`$(]*([A-Z])[*_`$).]*\s*$", re.MULTILINE)
 _REPLY = re.compile(r"[*_`$(\s]*[A-Z](?![A-Za-z])[^\n]{0,200}")
 _SECOND = re.compile(
     r"\s*(?:,?\s*(?:and|or)\b|[;/&])|.*(?:[,;]|\b(?:and|or))\s*\(?[a-z]\)?(?![a-z'])|\s*\(?[a-z]\)?\s*$|.*\([a-z]\)|\s*[=+^<>]",
@@ -74,12 +75,15 @@ def letter(answer: str) -> str | None:
 def find_choice(text: str) -> str | None:
     """Returns the choice of a text without an announced answer, or None.
 
-    The whole text may be the choice, or one option is said to be the right one.
+    The whole text or its first line may be the choice, or one option is said to be the right one.
     """
     text = text.strip()
     if _REPLY.fullmatch(text) and letter(text):
         return text
-    chosen = {(first or second).upper() for first, second in _CHOSEN.findall(text[-WINDOW:])}
+    lines = {line.strip() for line in text[-WINDOW:].splitlines() if _FIRST_LINE.fullmatch(line.strip())}
+    if len(lines) == 1 and (first := _FIRST_LINE.match(text)):
+        return first[1]
+    chosen = {(first or second or third).upper() for first, second, third in _CHOSEN.findall(text[-WINDOW:])}
     return chosen.pop() if len(chosen) == 1 else None
 
 
