@@ -142,7 +142,7 @@ def test_options_that_change_no_reply_are_listed(client):
         ([{"type": "openrouter:advisor", "parameters": {"model": "~a/b"}}], "got '~a/b'; name that one, or leave it out"),
         ([{**ANTHROPIC, "max_uses": 0}], "tools[0].max_uses must be at least 1, got 0"),
         ([{**ANTHROPIC, "max_uses": "2"}], "tools[0].max_uses must be an integer, got '2'; send it without quotes"),
-        ([{**ANTHROPIC, "max_uses": 10**9}], "max_calls must be at most 8192 in this service (--max-param), got 1000000000"),
+        ([{**ANTHROPIC, "max_uses": 10**9}], "tools[0].max_uses must be at most 8192 in this service (--max-param), got 1000000000"),
         ([{**ANTHROPIC, "max_completion_tokens": 5}], "tools[0].max_tokens: max_tokens and max_completion_tokens are the same limit"),
         ([{**ANTHROPIC, "depth": 3}], "tools[0].depth: the service has no such field; leave it out"),
         ([{**OPENROUTER, "parameters": {"temperature": 0.5}}], "the advisor samples as the request does; leave it out"),

@@ -184,8 +184,8 @@ class Chain:
             max_tokens: The most that it may write; None for what the budgets allow.
             stop: A string that ends the text, or several; it stays in the text. `STEP` also ends it where a step is complete that the
                 text before began.
-            until: Gets the text so far at every token boundary. Its first yes ends the text. Tokens that a server wrote beyond are
-                discarded, and do not count against `max_produced`.
+            until: Gets the text so far at every token boundary. Its first yes ends the text; its error is raised as it is. Tokens that a
+                server wrote beyond are discarded, and do not count against `max_produced`.
             temperature: In place of the problem's.
         """
         options = WriteOptions.of("write", max_tokens, stop, until, temperature)

@@ -53,7 +53,7 @@ class AdvisorTool(RequestBase):
         return {name: value for name, value in (*found.items(), ("fields", fields)) if value is not None}
 
 
-def take_advisor(request: R, preset: Mapping[str, Any], big_names: Collection[str], ignored: list[str], *, drop: bool) -> R:
+def take_advisor(request: R, preset: Mapping[str, Any], big_names: Collection[str], ignored: list[str], *, most: int, drop: bool) -> R:
     """Turns the advisor tool of a request into parameters of the method `advisor`.
 
     A request without it is returned as it is.
@@ -62,6 +62,7 @@ def take_advisor(request: R, preset: Mapping[str, Any], big_names: Collection[st
         preset: parameters that the request's model sets itself.
         big_names: names of the big model, which is the advisor; empty while they are unknown.
         ignored: receives the options that are ignored.
+        most: the largest number that the service allows as a parameter.
         drop: ignore also options that cannot be honoured, and other tools (`drop_params`).
 
     Raises:
@@ -84,12 +85,16 @@ def take_advisor(request: R, preset: Mapping[str, Any], big_names: Collection[st
             reason = f"the advisor is the service's big model, {names}, got {tool.model[:80]!r}; name that one, or leave it out"
             raise unsupported_value(f"{place}.model", reason)
         ignored.append("tools.model")
+    for name in ("max_uses", "max_tokens", "max_completion_tokens"):
+        if (getattr(tool, name) or 0) > most:
+            reason = f"must be at most {most} in this service (--max-param), got {getattr(tool, name)}"
+            raise ApiError(400, f"{place}.{name} {reason}", param=f"{place}.{name}")
     params: dict[str, Any] = {} if "trigger" in preset else {"trigger": "either"}
     params |= tool.params
-    return request.model_copy(update=_with_limits(request, params, fields))
+    return request.model_copy(update=_with_limits(request, params, fields, most))
 
 
-def _with_limits(request: ToolRequest, params: dict[str, Any], tool: dict[str, Any]) -> dict[str, Any]:
+def _with_limits(request: ToolRequest, params: dict[str, Any], tool: dict[str, Any], most: int) -> dict[str, Any]:
     """Returns the changes of a request.
 
     The parameters hold what its other fields say about calls of the tool.
@@ -99,7 +104,7 @@ def _with_limits(request: ToolRequest, params: dict[str, Any], tool: dict[str, A
     if choice in FORCED or (isinstance(choice, dict) and _names_tool(cast("dict[str, Any]", choice), tool)):
         params, update["tool_choice"] = {**params, "ask_first": True}, None
     if isinstance(calls, int) and not isinstance(calls, bool) and calls >= 0:
-        params, update["max_tool_calls"] = {**params, "max_calls": min(calls, params.get("max_calls", calls))}, None
+        params, update["max_tool_calls"] = {**params, "max_calls": min(calls, params.get("max_calls", calls), most)}, None
     return {**update, "params": {**params, **(request.params or {})}}
 
 

@@ -274,7 +274,7 @@ class RequestReader:
             reason = f"the advisor is asked by the method {ADVISOR!r}, and the request names {named!r}; use the model {OWNER!r}"
             raise _refusal("tools", reason)
         own = preset.params if preset.method == ADVISOR else {}
-        request = take_advisor(request, own, self.big_names, ignored, drop=self.settings.drop_params)
+        request = take_advisor(request, own, self.big_names, ignored, most=self.settings.max_param, drop=self.settings.drop_params)
         return request if preset.method == ADVISOR else request.model_copy(update={"method": ADVISOR})
 
     def _thinking_budget(self, request: schemas.GenerationRequest, problem: Problem) -> int | None:

@@ -22,7 +22,10 @@ SEND_TIMEOUT_S = 60.0
 
 
 class RequestLog:
-    """Gives each request an id, measures it and logs it."""
+    """Gives each request an id, measures it and logs it.
+
+    `request.state.send_directly` sends a part of a stream past the layers inside this one (`EventStream`).
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -48,7 +51,7 @@ class RequestLog:
                 watch.sending = False
 
         state: dict[str, Any] = scope.setdefault("state", {})
-        state.update(request_id=request_id.decode(), began=time.perf_counter(), failed=False, send=identified)
+        state.update(request_id=request_id.decode(), began=time.perf_counter(), failed=False, send_directly=identified)
         try:
             async with watch.deadline:
                 await self._app(scope, receive, identified)

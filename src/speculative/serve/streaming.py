@@ -219,7 +219,10 @@ class Signal:
 
 
 class EventStream(StreamingResponse):
-    """A stream of server-sent events that calls `finish` at its end, however it ends."""
+    """A stream of server-sent events that calls `finish` at its end, however it ends.
+
+    It needs the layer `RequestLog` around the application.
+    """
 
     def __init__(self, chunks: AsyncGenerator[bytes], finish: Callable[[], Awaitable[None]], headers: Mapping[str, str]) -> None:
         super().__init__(chunks, headers={**HEADERS, **headers}, media_type="text/event-stream")
@@ -227,7 +230,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream until it ends or the client goes away."""
-        self._send_part: Send = scope["state"]["send"]
+        self._send_part: Send = scope["state"]["send_directly"]
         try:
             await super().__call__(scope, receive, send)
         finally:

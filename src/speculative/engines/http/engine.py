@@ -139,7 +139,7 @@ class OpenAIEngine:
         return self
 
     async def _write_token(self) -> ResponseReader:
-        """Has the server write a token. One that refuses a priority gets none from now on."""
+        """Writes one token on the server. A server that refuses `priority` is sent none."""
         request = ServerRequest([self.tokenizer.encode("1")], [0], 1)
 
         async def write() -> ResponseReader:

@@ -15,12 +15,12 @@ ANY = -1
 class Slot(Struct):
     """Describes one slot.
 
-    `chain`: the chain that used it last. `used`: the number of its last call. `busy`: whether that call goes on.
+    `chain`: the chain that used it last. `last_call`: the number of its last call, of all calls. `busy`: True while that call goes on.
     """
 
     number: int
     chain: str | None = None
-    used: int = 0
+    last_call: int = 0
     busy: bool = False
 
 
@@ -48,7 +48,7 @@ class ChainSlots:
             yield ANY
             return
         self._calls += 1
-        slot.chain, slot.used, slot.busy = chain, self._calls, True
+        slot.chain, slot.last_call, slot.busy = chain, self._calls, True
         try:
             yield slot.number
         finally:
@@ -58,5 +58,5 @@ class ChainSlots:
         idle = [slot for slot in self._slots if not slot.busy]
         own = [slot for slot in idle if slot.chain == chain]
         if own:
-            return max(own, key=lambda slot: slot.used)
-        return min(idle, key=lambda slot: slot.used, default=None)
+            return max(own, key=lambda slot: slot.last_call)
+        return min(idle, key=lambda slot: slot.last_call, default=None)
