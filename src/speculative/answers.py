@@ -81,16 +81,21 @@ _STATED_VALUE = (
     r"(?:[-+]?(?:\\?[$\u20ac\u00a3])?[0-9]++(?:[.,/:][0-9]++)*+(?:[ \t]?\\?%)?|\$[^$]++\$|\\\((?:(?!\\\)).)++\\\))"
     rf"(?:[ \t]+(?!(?:and|as|not|rather|instead)\b|{_DOUBT})[A-Za-z]{{2,}}){{0,4}}"
 )
-_COUNT = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thir|fif|eigh|twen|forty|hundred"
+_COUNT = r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thir|fif|eigh|twen|forty|hundred)(?:teen|ty)?\b"
+_OPERATION = r"(?:plus|minus|times|divided|multiplied|squared|cubed|negative|half|followed)\b"
 _INSTEAD = re.compile(r"(?!not\b|neither\b)(\S.{0,200}?),\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of)\b.*", re.IGNORECASE | re.DOTALL)
-_REMARK = re.compile(
-    rf"({_STATED_VALUE})(?:,?\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\b.*"
-    r"|\s*\((?:not|see|rounded|approx\w*|exact\w*|nearest|to\s+the|as|since|because|given|assuming|i\.e\.|in\s+(?:total|all)|total)\b[^()]*\)[.!]?"
-    # a clause with words of its own, but neither a list nor a second answer
-    rf"|,\s+(?!{_DOUBT}|(?:and|then|plus|minus|times|pi|infinity|none|no|not|zero|wait|wrong|incorrect|actually|false)\b|(?:{_COUNT})(?:teen|ty)?\b)"
-    rf"(?:[A-Za-z]{{2,}}|I)\b(?!.*\b{_DOUBT}.*[0-9]).*)",
-    re.IGNORECASE | re.DOTALL,
+_REFUSAL = r",?\s+(?:and\s+)?(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\b.*"
+_BRACKET = (
+    r"\s*\((?:not|see|rounded|approx\w*|exact\w*|nearest|to\s+the|as|since|because|given|assuming|i\.e\.|in\s+(?:total|all)|total)\b"
+    r"[^()]*\)[.!]?"
 )
+_CONDITION = r"(?:assuming|where|using|after|before|given|provided|considering|including|excluding|counting|from|for)\b"
+# a clause with words of its own, but neither a list nor a second answer
+_CLAUSE = (
+    rf",\s+(?!{_DOUBT}|{_OPERATION}|{_COUNT}|(?:and|then|pi|infinity|none|no|zero|wait|wrong|incorrect|actually|false|sorry|correction)\b)"
+    rf"(?:{_CONDITION}(?!.*\b{_DOUBT}.*[0-9]).*|(?:[A-Za-z]{{2,}}|I[ ](?=[a-z]))(?:(?!\b{_COUNT})[^0-9$\\])*+)"
+)
+_REMARK = re.compile(rf"({_STATED_VALUE})(?:{_REFUSAL}|{_BRACKET}|{_CLAUSE})", re.IGNORECASE | re.DOTALL)
 """Matches a value, and a remark behind it that does not change it: 42, not 41."""
 _BARE_VALUE = re.compile(
     r"[-+]?\\?[$\u20ac\u00a3][0-9]++(?:[.,][0-9]++)*+\.?|[0-9]++(?:[.,][0-9]++)*+[ \t]?(?:\\?%|[a-zA-Z]{2,20})\.?"
@@ -162,7 +167,7 @@ _SPELLINGS: list[tuple[str, str]] = [
     # a list may be written with words
     (r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*", ", "),
     (r"(?<=[0-9)\]])\s*(?:and|or)\s*(?=[-+0-9A-Z\\(\[]|[a-z]\W)", ", "),
-    (r"(?<=[0-9a-z})\]])\s*,?\s+(?:and|or)\s+(?=[-+0-9a-zA-Z\\(\[])", ", "),
+    (r"(?<=[0-9a-z})\]])(?!(?:(?<=hundred)|(?<=thousand))\s+and\s)\s*,?\s+(?:and|or)\s+(?=[-+0-9a-zA-Z\\(\[])", ", "),
     (r"\s+", " "),
 ]  # fmt: skip
 _RULES = [(re.compile(pattern), spelling) for pattern, spelling in _SPELLINGS]

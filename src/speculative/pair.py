@@ -199,7 +199,7 @@ def check_spec(name: str, spec: object) -> None:
 
 
 def _check_options(options: object, tell: object) -> None:
-    """Raises `UsageError` for options that are not of a role, and for a listener that cannot be called."""
+    """Raises `UsageError` for options of no role, and for a listener of another type."""
     if not isinstance(options, Mapping | None):
         raise UsageError(f"options must be a mapping of roles to EngineOptions, got {options!r:.80}")
     for role, one in cast("Mapping[object, object]", options or {}).items():

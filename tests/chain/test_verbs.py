@@ -402,6 +402,13 @@ async def test_likely_tokens_stand_at_the_places_of_the_draft(place: Any) -> Non
             look(place)
 
 
+async def test_a_draft_that_only_ends_the_thinking_has_no_place_of_a_token() -> None:
+    draft = await chain_of("</think>", top=lambda seen: {"a": 0.0}).draft("big", logprobs=1)
+    assert (draft.tokens, draft.ids, draft.logprobs) == (1, (), ())
+    with pytest.raises(ChainStateError, match="the place of a token cannot be given for a draft without text, got 0"):
+        draft.entropy(0)
+
+
 async def test_a_set_has_no_order_and_cannot_be_stop_strings() -> None:
     with pytest.raises(ChainStateError, match="stop must be a text or a list of texts, got a set"):
         await chain_of("abc").draft("big", stop={"a"})  # pyright: ignore

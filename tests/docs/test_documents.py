@@ -3,13 +3,18 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import ROOT, blocks, shell
 
-from speculative import __version__
+import speculative
+from speculative import Method, __version__, solve
 from speculative.methods.registry import registered
+from speculative.trace.events import AnyEvent, Asked, Became, Noted, Wrote
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
 
@@ -24,6 +29,40 @@ def test_a_method_is_added_as_the_guide_says(tmp_path: Path) -> None:
         output = shell(command, tmp_path)
         assert output
     assert "floor" in shell("speculative ask --method ./doubt.py --help", tmp_path)
+
+
+VERBS: dict[str, Callable[[AnyEvent], bool]] = {
+    "until": lambda event: isinstance(event, Wrote) and event.proposal.completion.finish == "until",
+    "note": lambda event: isinstance(event, Noted) and event.text.strip().startswith("Advice: "),
+    "child": lambda event: isinstance(event, Became),
+    "choices": lambda event: isinstance(event, Asked) and event.choices == ("1", "0"),
+}
+"""The verbs that the page of words explains by a method, in its order, and the event that shows each at work."""
+
+
+@pytest.mark.parametrize("place", range(len(VERBS)), ids=list(VERBS))
+def test_a_verb_is_explained_by_a_method_that_runs(place: int) -> None:
+    code, names = blocks("docs/concepts.md", "python")[place], dict[str, Any](__name__="written_by_a_reader")
+    exec(code, names)
+    kind: Any
+    (kind,) = [one for one in names.values() if isinstance(one, type) and issubclass(one, Method) and one is not Method]
+    result = solve("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", kind(), seed=1)
+    assert result.answer
+    assert any(map(list(VERBS.values())[place], result.trace.walk()))
+
+
+def test_every_public_name_is_on_the_page_of_names() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    assert [name for name in speculative.__all__ if name[0] != "_" and not re.search(rf"^::: speculative\..*\b{name}$", page, re.M)] == [
+        "EngineError",
+        "MethodError",
+        "SpeculativeError",
+        "UsageError",
+    ]
+    assert "::: speculative.errors\n" in page
+    for address in re.findall(r"^::: (.*)$", page, re.M):
+        module, _, name = address.rpartition(".")
+        assert hasattr(import_module(module), name)
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

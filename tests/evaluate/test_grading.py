@@ -442,6 +442,15 @@ def test_a_remark_behind_an_answer_does_not_change_it(text: str, kind: Any) -> N
         "The answer is 9, and 7.",
         "The answer is 9, five, and 7.",
         "The answer is 9, seven.",
+        "The answer is 9, i, -9.",
+        "The answer is 9, sqrt(7).",
+        "The answer is 9, divided by 2.",
+        "The answer is 9, rather 7.",
+        "The answer is 9, sorry, seven.",
+        "The answer is 9, I mean 7.",
+        "The answer is 9, giving 7.",
+        "The answer is 9 feet, 7 inches.",
+        "The answer is 9 or 7, not 5.",
         "The answer is 9 (in base 12).",
         "The answer is not 9, I think.",
         "I see 9",
@@ -465,6 +474,9 @@ def test_words_behind_a_percent_or_a_number_may_not_contradict() -> None:
     assert not grade(box("5 (cm)"), r"5\text{ m}").correct
     assert not grade(box("5 (wrong)"), "5").correct
     assert grade(box(r"\text{twenty-one apples}"), "21", "integer", question="How many apples?").correct
+    assert grade(box(r"\text{two hundred and five}"), "205").correct
+    assert grade(box(r"\text{one thousand and one nights}"), "1001", question="How many nights?").correct
+    assert not grade(box(r"\text{two hundred or five}"), "205").correct
     assert not grade(box(r"\text{two thirds}"), "2").correct
     assert not grade(box("one-to-one"), "1").correct
 

@@ -56,8 +56,9 @@ class Checkpoint:
 class Draft:
     """Holds text that a model proposed after the chain's end or another draft.
 
-    `parent` is that other draft, or None at the chain's end. `tokens` would be kept if it were accepted. `base` is the chain's end that
-    it and the drafts before it follow, `depth` the tokens from there down to its own last.
+    `parent` is that other draft, or None at the chain's end. `tokens` would be kept if it were accepted: one that ends the thinking counts,
+    although `ids`, `logprobs` and `top` are those of `text` alone. `base` is the chain's end that it and the drafts before it follow,
+    `depth` the tokens from there down to its own last.
     """
 
     __slots__ = ("author", "base", "depth", "id", "node", "parent", "proposal", "rewards", "scores", "state", "text", "tokens")
@@ -124,7 +125,8 @@ class Draft:
         if tops is None:
             raise ChainStateError(f"draft {self.id} must have its likely tokens; draft it with logprobs=K")
         if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < count:
-            raise ChainStateError(f"draft {self.id}: the place of a token must be from 0 to {count - 1}, got {given!r:.80}")
+            allowed = f"must be from 0 to {count - 1}" if count else "cannot be given for a draft without text"
+            raise ChainStateError(f"draft {self.id}: the place of a token {allowed}, got {given!r:.80}")
         return tops[place]
 
     def entropy(self, place: int) -> float:

@@ -90,7 +90,9 @@ class BackgroundPrefill:
         task.add_done_callback(lambda _: self._tasks.pop(role))
 
     async def _prefill(self, role: str, prefix: Ids, most: int) -> None:
-        """Writes one token, which is thrown away, or at most so many with the models of a tower.
+        """Writes one token, which is thrown away.
+
+        The models of a tower write one each, at most `most`.
 
         A failure is recorded with the call and does not concern the chain.
         """

@@ -263,7 +263,10 @@ class Writer:
         return steps
 
     def ends_raw_text(self, last: Draft) -> bool:
-        """Returns whether the chain's last text ends with a stop string of the problem, which ends a raw text."""
+        """Returns whether the chain's last text ends a raw text.
+
+        A stop string of the problem does.
+        """
         if not self._parts.problem.raw or last.finish != "stop":
             return False
         stops = self._parts.problem.stop

@@ -278,7 +278,7 @@ PREFILL_SEED = 0
 
 
 def prefill_tokens(engine: Engine) -> int:
-    """Returns the tokens that one prefill of an engine produces: one for each model of a tower."""
+    """Returns the tokens that one prefill produces: one for each model of a tower."""
     return getattr(engine, "prefill_tokens", 1)
 
 
